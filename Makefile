@@ -1,0 +1,26 @@
+# make demo: 20 photographs attacked through the barrage. make test: all tests. make check: linters and types.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test check clean
+
+demo: $(INSTALLED)
+	test -f demo/photos/images-000000.tar || $(BIN)/barrage pack demo demo/photos
+	$(BIN)/barrage run campaigns/demo.yaml
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,torchvision,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo stores build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,88 @@
+"""The ball around an image: where an attack starts, how it steps, and what may be stored.
+
+Images (n, 3, h, w) float32 in [0, 1]; `eps` and steps in the same unit (8 / 255, not 8).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bart import rng
+
+
+def _broadcast(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _norms(x: Tensor) -> Tensor:
+    return x.flatten(1).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What differs between norms: a random point of the ball, the steepest step of length 1, and the projection."""
+
+    random: Callable[[Tensor, tuple[int, ...]], Tensor]
+    steepest: Callable[[Tensor], Tensor]
+    shrink: Callable[[Tensor, float], Tensor]
+    size: Callable[[Tensor], Tensor]
+
+
+def _random_linf(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return 2 * rng.field(seeds, shape) - 1
+
+
+def _random_l2(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    direction = rng.normal_field(seeds, shape)
+    dimension = direction[0].numel()
+    radius = rng.uniform(seeds, "radius") ** (1 / dimension)
+    return direction * _broadcast(radius / _norms(direction).clamp_min(1e-12))
+
+
+def _shrink_l2(delta: Tensor, eps: float) -> Tensor:
+    return delta * _broadcast((eps / _norms(delta).clamp_min(1e-12)).clamp_max(1))
+
+
+NORMS: dict[str, Norm] = {
+    "linf": Norm(_random_linf, torch.sign, lambda delta, eps: delta.clamp(-eps, eps), lambda d: d.abs().flatten(1).amax(1)),
+    "l2": Norm(_random_l2, lambda g: g / _broadcast(_norms(g).clamp_min(1e-12)), _shrink_l2, _norms),
+}
+"""Norms by name."""
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The images within `eps` of a clean one, in a norm of `NORMS`, and in [0, 1]."""
+
+    norm: str
+    eps: float
+
+    def start(self, clean: Tensor, seeds: Tensor) -> Tensor:
+        """A uniformly random point of the ball around `clean`, by one seed per image, clipped to [0, 1]."""
+        return (clean + self.eps * NORMS[self.norm].random(seeds, tuple(clean.shape[1:]))).clamp(0, 1)
+
+    def project(self, x: Tensor, clean: Tensor) -> Tensor:
+        """The nearest point of the ball, then of [0, 1]: the second never leaves the first, as `clean` is in [0, 1]."""
+        return (clean + NORMS[self.norm].shrink(x - clean, self.eps)).clamp(0, 1)
+
+    def step(self, x: Tensor, direction: Tensor, size: float, clean: Tensor) -> Tensor:
+        """`size` along the steepest ascent of the norm (sign for L-inf, unit vector for L2), projected."""
+        return self.project(x + size * NORMS[self.norm].steepest(direction), clean)
+
+    def store(self, x: Tensor, clean: Tensor) -> Tensor:
+        """`x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.
+
+        Rounded to the nearest level; an image that this puts outside is rounded towards the clean one instead, which
+        can only shorten every coordinate. `clean` must hold 8-bit values.
+        """
+        levels = torch.round(255 * clean)
+        delta = 255 * x - levels
+        nearest, inward = torch.round(delta), torch.trunc(delta)
+        outside = NORMS[self.norm].size(nearest) > 255 * self.eps + 1e-3
+        return (levels + torch.where(_broadcast(outside), inward, nearest)).clamp(0, 255).to(torch.uint8)
+
+    def distance(self, stored: Tensor, clean: Tensor, norm: str | None = None) -> Tensor:
+        """Distance of stored uint8 images from `clean`, (n,) float32, in the unit of `eps`."""
+        return NORMS[norm or self.norm].size(stored.float() - torch.round(255 * clean)) / 255

@@ -1,0 +1,123 @@
+"""Colour spaces of batches of images (n, 3, h, w), differentiable, with the constants and conventions of scikit-image.
+
+RGB is sRGB in [0, 1]. HSV is in [0, 1], hue in turns. XYZ and LAB are for D65 and the 2 degree observer; L in [0, 100]. YUV is
+analogue PAL. Gradients are finite everywhere, also where the function has none (black and grey in HSV, negative light).
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+Rows = tuple[tuple[float, float, float], ...]
+
+XYZ_FROM_RGB: Rows = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+YUV_FROM_RGB: Rows = (
+    (0.299, 0.587, 0.114),
+    (-0.14714119, -0.28886916, 0.43601035),
+    (0.61497538, -0.51496512, -0.10001026),
+)
+WHITE = (0.95047, 1.0, 1.08883)
+"""XYZ of the reference white, D65, 2 degree observer."""
+
+GREY = 1e-6
+"""Largest minus smallest channel below which a pixel has no hue: under the resolution of float32 images, far under 8 bits."""
+
+
+@lru_cache(maxsize=128)
+def constant(values: tuple[float, ...] | Rows, inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A constant on a device, copied there once; a matrix may be inverted."""
+    with torch.inference_mode(False):  # a tensor made in inference mode could never take part in a backward pass
+        table = torch.tensor(values, dtype=torch.double)
+        return (torch.linalg.inv(table) if inverse else table).to(device, dtype)
+
+
+def mix(x: Tensor, rows: Rows, inverse: bool = False) -> Tensor:
+    """Each pixel's three channels multiplied by a matrix, or by its inverse."""
+    matrix = constant(rows, inverse, x.device, x.dtype).expand(len(x), 3, 3)
+    return torch.bmm(matrix, x.flatten(2)).view(x.shape)
+
+
+def per_channel(values: tuple[float, ...], x: Tensor) -> Tensor:
+    """Three numbers as (3, 1, 1), on the device and in the type of `x`."""
+    return constant(values, False, x.device, x.dtype)[:, None, None]
+
+
+def rgb_to_hsv(x: Tensor) -> Tensor:
+    """Hue of a grey pixel is 0, and so is its saturation."""
+    red, green, blue = x.unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    coloured = chroma > GREY
+    divisor = torch.where(coloured, chroma, 1)
+    sector = torch.where(green == value, 2 + (blue - red) / divisor, torch.remainder((green - blue) / divisor, 6))
+    sector = torch.where(blue == value, 4 + (red - green) / divisor, sector)
+    hue = torch.where(coloured, sector / 6, 0)
+    saturation = torch.where(coloured, chroma / value.clamp_min(GREY), 0)
+    return torch.stack([hue, saturation, value], dim=1)
+
+
+def hsv_to_rgb(x: Tensor) -> Tensor:
+    """For hue, saturation and value in [0, 1]."""
+    hue, saturation, value = x.unbind(1)
+    hue = hue * 6
+    red = (hue - 3).abs() - 1
+    green = 2 - (hue - 2).abs()
+    blue = 2 - (hue - 4).abs()
+    pure = torch.stack([red, green, blue], dim=1).clamp(0, 1)
+    return value[:, None] * (1 - saturation[:, None] * (1 - pure))
+
+
+def rgb_to_xyz(x: Tensor) -> Tensor:
+    """Through linear light."""
+    return mix(_linear(x), XYZ_FROM_RGB)
+
+
+def xyz_to_rgb(x: Tensor) -> Tensor:
+    """Clipped to [0, 1]: not every XYZ is a colour of sRGB."""
+    return _encoded(mix(x, XYZ_FROM_RGB, inverse=True)).clamp(0, 1)
+
+
+def rgb_to_lab(x: Tensor) -> Tensor:
+    """L in [0, 100]; a and b around 0, within about 110."""
+    xyz = rgb_to_xyz(x) / per_channel(WHITE, x)
+    x, y, z = torch.where(xyz > 0.008856, _power(xyz.clamp_min(0.008856), 1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def lab_to_rgb(x: Tensor) -> Tensor:
+    """Clipped to [0, 1]; a z below 0 counts as 0."""
+    light, a, b = x.unbind(1)
+    y = (light + 16) / 116
+    roots = torch.stack([a / 500 + y, y, (y - b / 200).clamp_min(0)], dim=1)
+    xyz = torch.where(roots > 0.2068966, roots * roots * roots, (roots - 16 / 116) / 7.787)
+    return xyz_to_rgb(xyz * per_channel(WHITE, x))
+
+
+def rgb_to_yuv(x: Tensor) -> Tensor:
+    """Linear, on the encoded values."""
+    return mix(x, YUV_FROM_RGB)
+
+
+def yuv_to_rgb(x: Tensor) -> Tensor:
+    """Linear and not clipped."""
+    return mix(x, YUV_FROM_RGB, inverse=True)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """x ** exponent for x > 0; unlike that of `pow`, its derivative costs no second power."""
+    return (x.log() * exponent).exp()
+
+
+def _linear(x: Tensor) -> Tensor:
+    """sRGB to linear light. Both branches are computed, so the curved one must not see what it has no derivative for."""
+    return torch.where(x > 0.04045, _power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4), x / 12.92)
+
+
+def _encoded(x: Tensor) -> Tensor:
+    """Linear light to sRGB."""
+    return torch.where(x > 0.0031308, 1.055 * _power(x.clamp_min(0.0031308), 1 / 2.4) - 0.055, x * 12.92)

@@ -1,0 +1,114 @@
+"""Sums over the disk around every pixel, of whatever each offset contributes: what rank filters are made of.
+
+They go offset by offset, all planes (m, h, w) at once, a plane being one channel of one image: nothing is sorted, and no window
+is gathered in memory.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+Offset = tuple[int, int]
+Tally = Callable[[Tensor, list[Offset]], None]
+"""Adds to a total, in place, what the pixels at some offsets contribute."""
+CENTER = (0, 0)
+
+CHUNK_CPU, CHUNK_DEVICE = 2**20, 2**25
+"""Pixels that are worked on together: what a cache holds, and a bound on the memory for intermediate results."""
+
+
+@lru_cache
+def _rings(low: int, high: int) -> list[tuple[int, list[Offset]]]:
+    """The disk of radius `high` (dy dy + dx dx <= r r) cut at each radius from `low`: (radius, what it adds), inside out."""
+    reach = range(-high, high + 1)
+    offsets = [(dy, dx) for dy in reach for dx in reach]
+    inner = [-1, *(r * r for r in range(low, high))]
+    return [
+        (r, [(dy, dx) for dy, dx in offsets if below < dy * dy + dx * dx <= r * r])
+        for below, r in zip(inner, range(low, high + 1), strict=True)
+    ]
+
+
+class Disks:
+    """The disks around all pixels of planes (m, h, w), one radius (m,) in low..high per plane.
+
+    Each plane is laid out as one line with margins, where a shift in two dimensions is a slice; what stands between the
+    ends of two rows there is computed in vain and cropped.
+    """
+
+    def __init__(self, radius: Tensor, low: int, high: int, height: int, width: int) -> None:
+        self.radius, self.rings, self.margin = radius[:, None], _rings(low, high), high
+        self.height, self.width, self.stride = height, width, width + 2 * high
+        self.length = (height - 1) * self.stride + width
+
+    def line(self, planes: Tensor, outside: int = 0) -> Tensor:
+        """Planes as lines, with the value `outside` beyond the image."""
+        return pad(planes, (self.margin,) * 4, value=outside).flatten(1)
+
+    def at(self, line: Tensor, offset: Offset) -> Tensor:
+        """For each pixel, the one at `offset` from it: a view (m, length)."""
+        return line.narrow(1, (self.margin + offset[0]) * self.stride + self.margin + offset[1], self.length)
+
+    def crop(self, values: Tensor) -> Tensor:
+        """Back from (m, length) to (m, h, w)."""
+        values = values.contiguous()
+        return values.as_strided((len(values), self.height, self.width), (self.length, self.stride, 1), values.storage_offset())
+
+    def total(self, zeros: Tensor, tally: Tally) -> Tensor:
+        """The sum over each plane's own disk, (..., m, length); `zeros`, of that shape, are overwritten."""
+        (_, core), *others = self.rings
+        tally(zeros, core)
+        result = zeros.clone() if others else zeros
+        for r, ring in others:
+            tally(zeros, ring)
+            result = torch.where(self.radius >= r, zeros, result)
+        return result
+
+    def _rows(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of the largest disk (rows,); for each plane's own disk, how far they reach and whether it has them."""
+        radius = self.radius.float()
+        rows = torch.arange(-self.margin, self.margin + 1, device=radius.device)
+        half = (radius.square() - rows.square() + 0.5).clamp_min(0).sqrt().floor()
+        return rows, half, rows.abs() <= radius
+
+    def size(self) -> Tensor:
+        """The number of pixels of each plane's disk, (m,) float32."""
+        _, half, has = self._rows()
+        return ((2 * half + 1) * has).sum(1)
+
+    def population(self) -> Tensor:
+        """The number of pixels of each disk inside the image, (m, h, w) float32."""
+        rows, half, has = self._rows()
+        half, x = half[:, :, None], torch.arange(self.width, device=half.device)
+        columns = (x + half).clamp_max(self.width - 1) - (x - half).clamp_min(0) + 1
+        y = torch.arange(self.height, device=half.device)[:, None] + rows
+        return ((y >= 0) & (y < self.height)).float() @ (columns * has[:, :, None])
+
+
+def each(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
+    """`filter(disks, *planes)` in chunks of bounded memory: `radius` (m,) within `radii`; planes (m, ...), of which the
+    last is (m, h, w) and of the shape and type of the result."""
+    if radius.device.type == "cpu":
+        return each_radius(filter, radius, *planes)
+    return all_radii(filter, radius, radii, *planes)
+
+
+def each_radius(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) -> Tensor:
+    """On the host, which knows the radii: planes of one radius together, so that none pays for a larger disk."""
+    height, width = planes[-1].shape[-2:]
+    out = torch.empty_like(planes[-1])
+    for r in radius.unique().tolist():
+        for index in (radius == r).nonzero()[:, 0].split(max(1, CHUNK_CPU // (height * width))):
+            out[index] = filter(Disks(radius[index], r, r, height, width), *(plane[index] for plane in planes))
+    return out
+
+
+def all_radii(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
+    """Elsewhere, where asking would be a wait: every plane passes by the largest disk."""
+    height, width = planes[-1].shape[-2:]
+    size = max(1, CHUNK_DEVICE // (height * width))
+    chunks = zip(*(value.split(size) for value in (radius, *planes)), strict=True)
+    return torch.cat([filter(Disks(r, *radii, height, width), *some) for r, *some in chunks])

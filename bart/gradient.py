@@ -1,0 +1,114 @@
+"""Expectation over transformation: the input gradient of a randomised defense (Athalye et al., ICML 2018)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.bpda import POLICIES
+from bart.classifier import Defended
+from bart.losses import LOSSES
+
+Estimator = Literal["per_draw", "mean_logits", "mean_probabilities"]
+
+HALF_SCALE = 2.0**10
+"""Losses are scaled by this on their way back, so that fp16 does not underflow; a power of two changes no digit."""
+
+
+@dataclass(frozen=True)
+class Eot:
+    """How a gradient is estimated.
+
+    draws       draws per gradient
+    loss        a name of `bart.losses.LOSSES`
+    estimator   per_draw: the mean of each draw's loss; mean_logits, mean_probabilities: the loss of the draws' mean
+    policy      a name of `bart.bpda.POLICIES`: how transforms are differentiated
+    fixed_order one choice and order of transforms for all draws of an image's step, the parameters independent
+    """
+
+    draws: int = 10
+    loss: str = "ce"
+    estimator: Estimator = "per_draw"
+    policy: str = "combo"
+    fixed_order: bool = False
+
+
+def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:
+    """One key per image and draw from one per image, image by image: (n,) -> (n x draws,)."""
+
+    def spread(side: Tensor) -> Tensor:
+        return rng.fold(side[:, None], torch.arange(draws, device=side.device)).flatten()
+
+    return keys.map(spread)
+
+
+def pieces(images: int, draws: int, stack: int) -> Iterator[tuple[slice, slice]]:
+    """Cuts images x draws into passes of at most `stack` rows: whole images where their draws fit, else runs of draws."""
+    together = max(1, stack // draws)
+    at_once = min(draws, stack)
+    for first in range(0, images, together):
+        for draw in range(0, draws, at_once):
+            yield slice(first, min(first + together, images)), slice(draw, min(draw + at_once, draws))
+
+
+def rows(keys: rng.Mirror, draws: int, some: slice, of: slice) -> rng.Mirror:
+    """The keys of some draws of some images."""
+    return keys.map(lambda side: side.view(-1, draws)[some, of].flatten())
+
+
+def gradient(
+    defended: Defended, x: Tensor, label: Tensor, keys: rng.Mirror, eot: Eot, stack: int
+) -> tuple[Tensor, Tensor]:
+    """The gradient of the loss in the images, (n, 3, h, w), and the loss, (n,): means over the draws.
+
+    x (n, 3, h, w) in [0, 1]; label (n,); keys one per image, fresh each step; `stack` draws fit the device at once.
+    """
+    every = draw_keys(keys, eot.draws)
+    order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
+    policy = POLICIES[eot.policy]
+    total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
+
+    def forward(leaf: Tensor, some: slice, of: slice) -> Tensor:
+        """Logits (images, draws, classes) of one pass."""
+        count = of.stop - of.start
+        order_keys = rows(order, eot.draws, some, of) if order else None
+        stacked = leaf.repeat_interleave(count, 0)
+        logits = defended.logits(stacked, rows(every, eot.draws, some, of), policy, order_keys, fast=True)
+        return logits.view(len(leaf), count, -1)
+
+    for some, of in pieces(len(x), eot.draws, stack):
+        leaf = x[some].detach().requires_grad_()
+        logits = forward(leaf, some, of)
+        if eot.estimator == "per_draw" or of.stop - of.start == eot.draws:
+            value = _loss(logits, label[some], eot) * (logits.shape[1] / eot.draws)
+            loss[some] += value.detach()
+        else:  # the mean needs all draws, which do not fit: its cotangent comes from a pass without a graph
+            if of.start == 0:
+                loss[some], cotangent = _cotangent(forward, x[some], label[some], some, eot, stack)
+            value = (logits * cotangent[:, of]).sum((1, 2))
+        (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
+        total[some] += part / HALF_SCALE
+    return total, loss
+
+
+def _loss(logits: Tensor, label: Tensor, eot: Eot) -> Tensor:
+    """The loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
+    function = LOSSES[eot.loss]
+    if eot.estimator == "per_draw":
+        return function(logits.flatten(0, 1), label.repeat_interleave(logits.shape[1])).view(len(logits), -1).mean(1)
+    if eot.estimator == "mean_logits":
+        return function(logits.mean(1), label)
+    return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), label)
+
+
+def _cotangent(forward, x: Tensor, label: Tensor, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+    """The loss (n,) and its derivative in each draw's logits (n, draws, classes), with all draws held as logits only."""
+    with torch.no_grad():
+        cuts = [of for _, of in pieces(1, eot.draws, stack)]
+        logits = torch.cat([forward(x, some, of) for of in cuts], dim=1)
+    logits.requires_grad_()
+    loss = _loss(logits, label, eot)
+    return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]

@@ -1,0 +1,40 @@
+"""On a CPU: a filter without a gradient of its own may be a compiled NumPy routine, run image by image in threads."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bart.types import Params
+
+Image = np.ndarray[Any, np.dtype[Any]]
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="bart")
+
+
+def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: Params) -> Tensor:
+    """`function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in torch's thread count.
+
+    `function` gets and returns (3, h, w) float32 and must not write into its input.
+    """
+    images = x.detach().float().numpy()
+    values = {name: value.numpy() for name, value in params.items()}
+    out = torch.empty_like(x, dtype=torch.float32)
+    target = out.numpy()
+
+    def one(i: int) -> None:
+        target[i] = function(images[i], {name: value[i] for name, value in values.items()})
+
+    if torch.get_num_threads() == 1 or len(x) == 1:
+        for i in range(len(x)):
+            one(i)
+    else:
+        list(_pool(torch.get_num_threads()).map(one, range(len(x))))
+    return out.to(x.dtype)

@@ -1,0 +1,134 @@
+"""The only source of randomness: counter-based, keyed, the same on every device.
+
+A key is a 64-bit integer. Everything random about one image follows from its key by integer hashing, so it does not depend
+on the batch, the worker, a restart or the order of anything. There is no generator and no state.
+
+    key("seed", 7, "bart5", "ILSVRC2012_val_00000001")   one image of one cell (host, BLAKE2b)
+    fold(keys, step)                                       child keys (device, SplitMix64)
+    uniform(keys, "sigma", 0.1, 3.0)                       a parameter, (n,)
+    field(seeds, (3, 224, 224))                            a pixel field, (n, 3, 224, 224)
+
+Source: SplitMix64, Steele, Lea, Flood, OOPSLA 2014; `lowbias32` by C. Wellons for the 32-bit fields.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def _signed(value: int, bits: int = 64) -> int:
+    """The two's-complement reading of an unsigned integer, as torch's integers want it."""
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def key(*parts: int | str) -> int:
+    """A key from names and numbers, on the host. Distinct sequences of parts give distinct keys (up to 2^-64)."""
+    text = "\0".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str) -> int:
+    return key("name", name)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right (torch's is arithmetic)."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def fold(keys: Tensor, data: Tensor | int | str) -> Tensor:
+    """Child keys: `keys` (n,) int64 hashed with a number, a name, or a tensor that broadcasts against it."""
+    if isinstance(data, str):
+        data = _name(data)
+    return _mix(keys + (data + 1) * _GOLDEN if isinstance(data, Tensor) else keys + _signed((data + 1) * _GOLDEN % (1 << 64)))
+
+
+def bits(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+    """64 random bits per image and element, (n, *shape) int64."""
+    counter = torch.arange(math.prod(shape), device=keys.device)
+    return fold(fold(keys, name)[:, None], counter).reshape(len(keys), *shape)
+
+
+def uniform(keys: Tensor, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
+    """U[low, high), (n, *shape) float32."""
+    return _shift(bits(keys, name, shape), 40).float() * ((high - low) * 2.0**-24) + low
+
+
+def integers(keys: Tensor, name: str, low: int | Tensor, high: int | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+    """Uniform integers, both ends included, (n, *shape) int64; `low` and `high` may be tensors that broadcast."""
+    return ((_shift(bits(keys, name, shape), 33) * (high - low + 1)) >> 31) + low
+
+
+def coin(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
+    """Fair coins, (n, *shape) bool."""
+    return bits(keys, name, shape) < 0
+
+
+def order(keys: Tensor, name: str, count: int) -> Tensor:
+    """A uniformly random order of `count` things per image, (n, count) int64."""
+    return bits(keys, name, (count,)).argsort(dim=1, stable=True)
+
+
+_LOWBIAS_1, _LOWBIAS_2 = _signed(0x7FEB352D, 32), _signed(0x846CA68B, 32)
+
+
+def _mix32(x: Tensor) -> Tensor:
+    x = (x ^ ((x >> 16) & 0xFFFF)) * _LOWBIAS_1
+    x = (x ^ ((x >> 15) & 0x1FFFF)) * _LOWBIAS_2
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
+    """U[0, 1) per pixel from one seed per image: (n, *shape) float32, in 32-bit arithmetic; `stream` tells fields apart."""
+    seeds = fold(seeds, stream)
+    low, high = seeds.int()[:, None], _shift(seeds, 32).int()[:, None]
+    counter = torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32)
+    hashed = _mix32(_mix32(counter ^ low) + high)
+    return ((hashed >> 8) & 0xFFFFFF).float().mul_(2.0**-24).reshape(len(seeds), *shape)
+
+
+def normal_field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
+    """N(0, 1) per pixel from one seed per image, (n, *shape) float32. Box and Muller, 1958."""
+    radius = torch.sqrt(-2.0 * torch.log1p(-field(seeds, shape, 2 * stream)))
+    return radius * torch.cos((2.0 * math.pi) * field(seeds, shape, 2 * stream + 1))
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """An int64 tensor kept twice: on the host, which steers, and on the device, which computes.
+
+    Both sides go through the same integer arithmetic, so the host knows how many images meet which transform without ever
+    waiting for the device, and nothing is copied inside a step. On a CPU both are one tensor.
+    """
+
+    host: Tensor
+    device: Tensor
+
+    @staticmethod
+    def of(values: Tensor, device: torch.device | str) -> "Mirror":
+        host = values.cpu()
+        return Mirror(host, host if torch.device(device).type == "cpu" else host.to(device))
+
+    def map(self, function: Callable[..., Tensor], *others: "Mirror | int | str") -> "Mirror":
+        """`function(self, *others)` on both sides."""
+        host = function(self.host, *(o.host if isinstance(o, Mirror) else o for o in others))
+        if self.device is self.host:
+            return Mirror(host, host)
+        return Mirror(host, function(self.device, *(o.device if isinstance(o, Mirror) else o for o in others)))

@@ -1,0 +1,23 @@
+"""Group 1, colour precision: fewer grey levels per channel."""
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.bpda import straight_through
+from bart.types import Gradient, Params, Size, Transform
+
+
+def draw(keys: Tensor, size: Size) -> Params:
+    """`scale` (n, 3) int in 8..200; a shared coin gives the three channels one value."""
+    scale = rng.integers(keys, "scale", 8, 200, (3,))
+    return {"scale": torch.where(rng.coin(keys, "shared")[:, None], scale[:, :1], scale)}
+
+
+def apply(x: Tensor, params: Params) -> Tensor:
+    """round(x s) / s, straight-through in the backward pass."""
+    scale = params["scale"].to(x.dtype)[:, :, None, None]
+    return straight_through(x, (x.detach() * scale).round() / scale)
+
+
+COLOR_PRECISION = Transform("color_precision", "color precision", draw, apply, Gradient.SURROGATE, {"scale": 200})

@@ -1,0 +1,65 @@
+"""What a transform is, and the legend of shapes used throughout.
+
+    n       images of a batch, or draws of a stack (images x EOT draws)
+    c, h, w channels, height, width; an image is (3, h, w), RGB, float in [0, 1]
+    k       transforms of one barrage
+    keys    (n,) int64, see `bart.rng`
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from torch import Tensor, cat
+
+Size = tuple[int, int]
+"""Height and width of an image, in pixels."""
+
+Params = dict[str, Tensor]
+"""A transform's parameters by the names of the table, each with leading dimension n. They hold no pixels."""
+
+REFERENCE = 256
+"""The image side, in pixels, for which the article states its ranges."""
+
+
+class Gradient(str, Enum):
+    """What autograd gives through `Transform.apply`."""
+
+    EXACT = "exact"
+    """The derivative of the very function, given its parameters."""
+    SURROGATE = "surrogate"
+    """A stand-in inside `apply`: straight-through rounding, an unrolled solver, the selected pixel."""
+    NONE = "none"
+    """No derivative: `apply` detaches, and the attack needs BPDA (`bart.bpda`)."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One of the 25: `draw` makes the parameters and never sees a pixel, `apply` is a pure function of both.
+
+    draw(keys, size) -> params    keys (n,) int64; on the device of `keys`
+    apply(x, params) -> y         x and y (n, 3, h, w) in [0, 1]; no host sync, nothing shared between images
+    """
+
+    name: str
+    group: str
+    draw: Callable[[Tensor, Size], Params]
+    apply: Callable[[Tensor, Params], Tensor]
+    gradient: Gradient
+    maxima: Mapping[str, float] = field(default_factory=dict)
+    """The upper end of each parameter's range, in the order of P(t); a parameter left out (a seed) is not part of P(t)."""
+    scaled: frozenset[str] = frozenset()
+    """The parameters in pixels, whose range grows with size / 256."""
+
+    def conditioning(self, params: Params, size: Size) -> Tensor:
+        """P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (section 4 and figure 3 of the article)."""
+        columns = []
+        for name, maximum in self.maxima.items():
+            top = maximum * max(size) / REFERENCE if name in self.scaled else maximum
+            columns.append((params[name].float() / top).clamp(0, 1).reshape(len(params[name]), -1))
+        return cat(columns, dim=1)
+
+
+def pixels(value: float, side: int) -> int:
+    """A range end stated for 256 px, for an image side of `side` px; at least 1."""
+    return max(1, round(value * side / REFERENCE))

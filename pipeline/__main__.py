@@ -1,0 +1,189 @@
+"""The `barrage` command."""
+
+import csv
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import tables
+from pipeline.campaign import BadInput, load
+
+app = typer.Typer(
+    help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+
+CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
+StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results")]
+
+
+class Format(str, Enum):
+    TERMINAL = "terminal"
+    MARKDOWN = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    store: Annotated[str | None, typer.Option(help="where results go; the campaign's own store unless told")] = None,
+    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+) -> None:
+    """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
+    from pipeline.executors import Here, OnRay
+    from pipeline.job import prepare
+    from pipeline.progress import Reporter
+    from pipeline.run import run as execute
+
+    plan = load(campaign)
+    began = time.monotonic()
+    job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
+    executor = Here() if here else OnRay(job)
+    err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
+    try:
+        outcome = execute(job, executor, Reporter(err))
+    finally:
+        executor.close()
+    if outcome.stopped_by:
+        err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False)
+    else:
+        _show(job.store, ["single"], Format.TERMINAL)
+        _where(job.store)
+    if outcome.failed_units:
+        err.print(f"[red]{outcome.failed_units} units failed; run the command again to retry them", highlight=False)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def plan(campaign: CampaignFile) -> None:
+    """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml"""
+    from pipeline import shards
+    from pipeline.plan import units
+
+    found = load(campaign)
+    seen = [shards.inspect(path) for path in shards.paths(found.data)]
+    every = list(units(found.grid(), seen, found.unit_images, found.data.limit))
+    table = Table("cell", "units", "images", "draw-gradients", "evaluation draws")
+    for cell in found.grid():
+        mine = [unit for unit in every if unit.cell == cell.name]
+        images = sum(unit.images for unit in mine)
+        counts = (len(mine), images, images * cell.draw_gradients, images * 2 * cell.judged_by)
+        table.add_row(cell.name, *(f"{count:,}" for count in counts))
+    out.print(table)
+
+
+@app.command()
+def status(store: StoreUrl) -> None:
+    """How far a campaign is, from its files alone: barrage status stores/demo"""
+    from pipeline.job import opened
+    from pipeline.progress import clock
+    from pipeline.status import status as read
+
+    found = read(opened(store))
+    table = Table("cell", "units", "images")
+    for cell, (done, planned, images, of) in found.cells.items():
+        table.add_row(cell, f"{done}/{planned}", f"{images}/{of}")
+    out.print(table)
+    for unit in found.running:
+        out.print(f"{unit.unit}: step {unit.step} of {unit.steps}, checkpoint {clock(unit.age)} old", highlight=False)
+
+
+@app.command()
+def table(
+    store: StoreUrl,
+    format: Annotated[Format, typer.Option(help="how to print it")] = Format.TERMINAL,
+    rule: Annotated[list[str] | None, typer.Option(help=f"decision rules: {', '.join(tables.RULES)}; all unless told")] = None,
+) -> None:
+    """Clean and attacked accuracy under every decision rule: barrage table stores/demo"""
+    rules = rule or list(tables.RULES)
+    for name in rules:
+        if name not in tables.RULES:
+            raise BadInput(f"--rule {name}: expected one of {', '.join(tables.RULES)}")
+    _show(store, rules, format)
+
+
+@app.command()
+def verify(store: StoreUrl) -> None:
+    """Prove that a store holds every planned row once: barrage verify stores/demo"""
+    from pipeline.job import opened
+    from pipeline.verify import verify as check
+
+    faults = list(check(opened(store)))
+    for fault in faults:
+        out.print(fault, highlight=False)
+    out.print("[green]verified: every planned row once" if not faults else f"[red]{len(faults)} faults")
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def pack(
+    source: Annotated[str, typer.Argument(help="a folder of images, or `demo` for the 20 photographs of foolbox")],
+    folder: Annotated[Path, typer.Argument(help="where the shards go")],
+    labels: Annotated[str, typer.Option(help="`folder`, `name` (..._CLASS.jpg) or a CSV of file name, class")] = "folder",
+    per_shard: Annotated[int, typer.Option(min=1, help="images of one shard")] = 1000,
+    prefix: Annotated[str, typer.Option(help="shards are called PREFIX-000000.tar")] = "images",
+) -> None:
+    """Write labelled images as WebDataset shards: barrage pack photos/ data/photos --labels folder"""
+    from pipeline.pack import labelled, photographs
+    from pipeline.pack import pack as write
+
+    if source == "demo":
+        images = labelled(photographs(), "name", "imagenet_*")
+    else:
+        images = labelled(Path(source), labels)
+    for shard in write(images, folder, prefix, per_shard):
+        out.print(str(shard), highlight=False)
+
+
+def _show(store: str, rules: list[str], format: Format) -> None:
+    from pipeline.results import results
+
+    found = tables.lines(results(store, tables.COLUMNS), rules)
+    if format is Format.MARKDOWN:
+        print(tables.markdown(found))
+    elif format is Format.JSON:
+        print(tables.to_json(found))
+    elif format is Format.CSV:
+        rows = [tables.as_dict(line) for line in found]
+        writer = csv.DictWriter(sys.stdout, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        shown = [i for i, name in enumerate(tables.HEAD) if name != "target hit" or any(line.target_hits for line in found)]
+        view = Table(*(tables.HEAD[i] for i in shown), title="accuracy in %, with 95 % intervals over images")
+        for line in found:
+            cells = tables.cells(line)
+            view.add_row(*(cells[i] for i in shown))
+        out.print(view)
+
+
+def _where(store: str) -> None:
+    out.print(
+        f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
+        f"open them: python -c \"import pandas; print(pandas.read_parquet('{store}/results'))\"",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    """Runs the command; bad input is one line and exit code 2."""
+    try:
+        app()
+    except BadInput as error:
+        err.print(f"[bold red]barrage:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

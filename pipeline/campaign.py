@@ -1,0 +1,256 @@
+"""The campaign file: one frozen, typed object that decides the numbers, checked whole before anything starts."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bart import TRANSFORMS, Barrage
+
+
+class BadInput(ValueError):
+    """Something the user gave cannot work: one line with the value, what was expected and what to do. Exit code 2."""
+
+
+def _fraction(value: Any) -> Any:
+    """`8/255` as well as 0.0314."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"{value!r} is no number: write 8/255 or 0.0314") from None
+    return value
+
+
+Length = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1e3)]
+"""A distance between images with values in [0, 1]."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""A name that may stand in a file name."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Strict):
+    """Labelled images: WebDataset shards of `jpg` or `png` and `cls`."""
+
+    shards: list[str] = Field(min_length=1, description="paths or brace patterns, such as photos-{000000..000009}.tar")
+    limit: int | None = Field(None, ge=1, description="only the first so many images, in the order of the shards")
+    resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
+    crop: int = Field(224, ge=32, description="side of the square cut from the centre")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_pattern(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("shards"), str):
+            return values | {"shards": [values["shards"]]}
+        return values
+
+
+class Model(Strict):
+    """A classifier; see `pipeline.models` for the architectures."""
+
+    architecture: str = Field(description="efficientnet_lite0, torchvision:NAME, timm:NAME or package.module:function")
+    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")
+    classes: int = Field(1000, ge=2)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class Defense(Strict):
+    """A barrage of k transforms; k = 0 is no defense."""
+
+    k: int = Field(ge=0, le=10)
+    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Defense":
+        Barrage(self.k, self.transforms)
+        return self
+
+
+class Attack(Strict):
+    """Projected gradient descent on the expected loss over draws."""
+
+    kind: Literal["pgd"] = "pgd"
+    norm: Literal["linf", "l2"] = "linf"
+    eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
+    steps: int = Field(40, ge=1)
+    step_size: Length | None = Field(None, description="length of a step; eps / 8 unless told")
+    random_start: bool = True
+    goal: Literal["untargeted", "random_target", "least_likely"] = "untargeted"
+    eot_draws: int = Field(10, ge=1, description="draws per gradient")
+    loss: Literal["ce", "margin"] = "ce"
+    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "per_draw"
+    policy: Literal["combo", "identity"] = "combo"
+    fixed_order: bool = False
+
+
+class Grid(Strict):
+    """Cells: every combination of the names listed."""
+
+    model: list[Name]
+    defense: list[Name]
+    attack: list[Name]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, values: Any) -> Any:
+        return {k: [v] if isinstance(v, str) else v for k, v in values.items()} if isinstance(values, dict) else values
+
+
+class Cell(Strict):
+    """One (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
+
+    name: Name
+    model_name: Name
+    defense_name: Name
+    attack_name: Name
+    model: Model
+    defense: Defense
+    attack: Attack
+    evaluation_draws: int
+    seed: int
+    resize: int | None
+    crop: int
+
+    @property
+    def eot_draws(self) -> int:
+        """Draws per gradient; an undefended model is not random, so one is all there is."""
+        return self.attack.eot_draws if self.defense.k else 1
+
+    @property
+    def judged_by(self) -> int:
+        """Evaluation draws; one where nothing is random."""
+        return self.evaluation_draws if self.defense.k else 1
+
+    @property
+    def draw_gradients(self) -> int:
+        """The cost of one image."""
+        return self.attack.steps * self.eot_draws
+
+    @property
+    def identity(self) -> str:
+        """Hash of what decides the numbers: where weights have a hash, their path is only a place."""
+        content = self.model_dump(mode="json")
+        if content["model"]["sha256"]:
+            del content["model"]["weights"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Workers(Strict):
+    """How the work is spread; decides no number."""
+
+    count: int | None = Field(None, ge=1, description="actors; one a GPU, or else one a core, unless told")
+    cpus: float = Field(1, gt=0, description="cores of each actor")
+    gpus: float | None = Field(None, ge=0, description="GPUs of each actor; 1 where there are any, unless told")
+    stack: int | None = Field(None, ge=1, description="draws that go through the model at once; 8 on a CPU, 128 on a GPU")
+    checkpoint_seconds: float = Field(120, gt=0)
+
+
+class Campaign(Strict):
+    """The whole file."""
+
+    name: Name
+    seed: int = 0
+    data: Data
+    models: dict[Name, Model] = Field(min_length=1)
+    defenses: dict[Name, Defense] = Field(min_length=1)
+    attacks: dict[Name, Attack] = Field(min_length=1)
+    cells: list[Grid] = Field(min_length=1)
+    evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
+    unit_images: int = Field(16, ge=1, description="images of one unit: leased, checkpointed and committed as one")
+    save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
+    store: str | None = None
+    workers: Workers = Workers()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Campaign":
+        for grid in self.cells:
+            for kind in ("model", "defense", "attack"):
+                known: dict[str, Any] = getattr(self, "attacks" if kind == "attack" else kind + "s")
+                for name in getattr(grid, kind):
+                    if name not in known:
+                        raise ValueError(f"cells name the {kind} {name!r}, which is not defined{_nearest(name, known)}")
+        names = [cell.name for cell in self.grid()]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"cells give {sorted(twice)[0]!r} twice; list each combination once")
+        return self
+
+    def grid(self) -> Iterator[Cell]:
+        """The cells, in the order of the file."""
+        for grid in self.cells:
+            for m in grid.model:
+                for d in grid.defense:
+                    for a in grid.attack:
+                        yield Cell(
+                            name=f"{m}-{d}-{a}",
+                            model_name=m,
+                            defense_name=d,
+                            attack_name=a,
+                            model=self.models[m],
+                            defense=self.defenses[d],
+                            attack=self.attacks[a],
+                            evaluation_draws=self.evaluation_draws,
+                            seed=self.seed,
+                            resize=self.data.resize,
+                            crop=self.data.crop,
+                        )
+
+
+def load(path: str | Path) -> Campaign:
+    """The campaign of a YAML file. Raises BadInput."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"campaign {path} does not exist: give the path of a YAML file, such as campaigns/demo.yaml") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"campaign {path} is no valid YAML: {' '.join(str(error).split())}") from None
+    return parse(content, str(path))
+
+
+def parse(content: Any, source: str) -> Campaign:
+    """A campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
+    if not isinstance(content, dict):
+        raise BadInput(f"campaign {source}: expected a mapping with the keys {', '.join(Campaign.model_fields)}")
+    try:
+        return Campaign.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"campaign {source}, {where}: {_explain(first, content)}") from None
+
+
+def _explain(error: Any, content: Any) -> str:
+    """One line: the value, what was expected, what to do."""
+    if error["type"] == "extra_forbidden":
+        return f"unknown key{_nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return "is missing: add it"
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    return message if error["type"] == "value_error" else f"{error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """The keys of the section at `location` of the file."""
+    sections: dict[str, type[BaseModel]] = {
+        "data": Data, "models": Model, "defenses": Defense, "attacks": Attack, "cells": Grid, "workers": Workers
+    }  # fmt: skip
+    return list((sections[location[0]] if location else Campaign).model_fields)
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"

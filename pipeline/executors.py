@@ -1,0 +1,202 @@
+"""Where units are worked on: in this process, or by Ray actors. The only file that knows Ray.
+
+An executor turns units into events: Progress and Finished from a worker, Failed when an attempt came to nothing. It keeps
+no record of what is done; files do that.
+"""
+
+import os
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from pipeline.campaign import BadInput
+from pipeline.job import Job
+from pipeline.plan import Unit
+from pipeline.worker import Drained, Finished, Progress, Worker
+
+ATTEMPTS = 3
+"""Attempts of a unit before it is given up for this run."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An attempt that came to nothing; `final` if there will be no other in this run."""
+
+    unit: Unit
+    error: str
+    final: bool
+
+
+Event = Progress | Finished | Failed
+
+
+class Executor(Protocol):
+    """What `run` needs."""
+
+    workers: int
+
+    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
+        """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed."""
+        ...
+
+    def close(self) -> None:
+        """Ends what the executor started."""
+        ...
+
+
+class Queue:
+    """Units still to do, and how often each was tried."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._waiting = deque(units)
+        self._tried: dict[Unit, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> Unit:
+        unit = self._waiting.popleft()
+        self._tried[unit] = self._tried.get(unit, 0) + 1
+        return unit
+
+    def failed(self, unit: Unit, error: str) -> Failed:
+        """Puts a unit back at the front, where its checkpoint is fresh, unless it was tried often enough."""
+        final = self._tried[unit] >= ATTEMPTS
+        if not final:
+            self._waiting.appendleft(unit)
+        return Failed(unit, error, final)
+
+
+class Here:
+    """One worker in this process, for a debugger and for machines without Ray."""
+
+    workers = 1
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
+        worker = Worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), drain)
+        queue = Queue(units)
+        while queue and not drain.is_set():
+            unit = queue.take()
+            try:
+                yield from worker.attack(unit)
+            except Drained:
+                return
+            except Exception:
+                yield queue.failed(unit, traceback.format_exc())
+
+
+class OnRay:
+    """Actors of the Ray cluster at `address`, or of one started here and ended with the run.
+
+    One actor a GPU where there is one, else one a share of the cores. An actor that dies is replaced, its unit goes back
+    to the queue and on from its checkpoint. Neither pixels nor rows pass through Ray.
+    """
+
+    def __init__(self, job: Job, address: str | None = None) -> None:
+        import ray
+
+        self._ray, self._own = ray, not ray.is_initialized()
+        if self._own:
+            _start(address)
+        resources = ray.cluster_resources()
+        wanted = job.campaign.workers
+        self.gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
+        self.cpus = wanted.cpus
+        if self.gpus > resources.get("GPU", 0) or self.cpus > resources.get("CPU", 0):
+            raise BadInput(
+                f"workers ask for {self.cpus:g} cores and {self.gpus:g} GPUs each, the cluster has "
+                f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}: ask for less, or join a larger cluster"
+            )
+        room = min(resources.get("CPU", 0) / self.cpus, resources.get("GPU", 0) / self.gpus if self.gpus else 1e9)
+        self.workers = wanted.count or max(1, int(room))
+
+    def close(self) -> None:
+        """Ends the Ray that was started here."""
+        if self._own:
+            self._ray.shutdown()
+
+    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
+        ray, queue = self._ray, Queue(units)
+        running: dict[Any, _Lease] = {}
+        idle = [self._actor(job) for _ in range(min(self.workers, len(units)))]
+        asked = False
+        while running or (queue and not drain.is_set()):
+            while idle and queue and not drain.is_set():
+                actor, unit = idle.pop(), queue.take()
+                running[actor.attack.remote(unit)] = _Lease(actor, unit)
+            if drain.is_set() and not asked:
+                asked = True
+                for lease in running.values():
+                    lease.actor.drain.remote()
+            ready, _ = ray.wait(list(running), timeout=0.5)
+            for stream in ready:
+                lease = running[stream]
+                try:
+                    event = ray.get(next(stream))
+                    yield event
+                except StopIteration:
+                    del running[stream]
+                    idle.append(lease.actor)
+                except ray.exceptions.RayActorError as error:
+                    del running[stream]
+                    yield queue.failed(lease.unit, f"the actor died: {' '.join(str(error).split())[:300]}")
+                    if queue and not drain.is_set():
+                        idle.append(self._actor(job))
+                except ray.exceptions.RayTaskError as error:
+                    del running[stream]
+                    if isinstance(error.cause, Drained):
+                        continue
+                    yield queue.failed(lease.unit, str(error))
+                    idle.append(lease.actor)
+        for actor in idle:
+            ray.kill(actor)
+
+    def _actor(self, job: Job) -> Any:
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "max_task_retries": 0}
+        return self._ray.remote(**options, max_concurrency=2)(_Actor).remote(job)
+
+
+@dataclass
+class _Lease:
+    """Who works on what."""
+
+    actor: Any
+    unit: Unit
+
+
+@dataclass
+class _Actor:
+    """A worker as a Ray actor: `attack` streams its events, `drain` is heard in between."""
+
+    job: Job
+    worker: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(max(1, int(self.job.campaign.workers.cpus)))
+        self.worker = Worker(self.job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), threading.Event())
+
+    def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
+        yield from self.worker.attack(unit)
+
+    def drain(self) -> None:
+        self.worker.drain.set()
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"log_to_driver": False, "logging_level": "warning"}
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        ray.init(include_dashboard=False, object_store_memory=100_000_000, **quiet)

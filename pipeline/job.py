@@ -1,0 +1,116 @@
+"""A campaign meets its store: everything checked before work starts, resolved, and written down."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+import yaml
+
+from pipeline import models, shards
+from pipeline.campaign import BadInput, Campaign, Cell, parse
+from pipeline.plan import Unit, units
+from pipeline.shards import Shard
+from pipeline.store import Store
+
+FILE = "campaign.yaml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know, sent once: the resolved campaign, its shards and the store."""
+
+    campaign: Campaign
+    shards: dict[str, Shard]
+    store: str
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.campaign.grid()}
+
+    def units(self) -> Iterator[Unit]:
+        """Every unit of the campaign, done or not."""
+        campaign = self.campaign
+        return units(campaign.grid(), self.shards.values(), campaign.unit_images, campaign.data.limit)
+
+
+def resolve(campaign: Campaign) -> Campaign:
+    """The campaign with the hashes of its weights. Raises BadInput if weights are missing or others than expected."""
+    return campaign.model_copy(update={"models": {n: models.checked(m) for n, m in campaign.models.items()}})
+
+
+def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
+    """The job of a campaign on a store, new or half done. Raises BadInput before anything is touched."""
+    campaign = resolve(campaign)
+    found = shards.paths(campaign.data)
+    store = Store(url)
+    earlier = opened(url) if store.read(FILE) is not None else None
+    if earlier:
+        _same(earlier, campaign, url)
+        campaign = campaign.model_copy(update={"unit_images": earlier.campaign.unit_images})
+    known = earlier.shards if earlier else {}
+    seen: dict[str, Shard] = {}
+    for path in found:
+        name = path.name.removesuffix(".tar")
+        if name not in known:
+            report(f"reading {path.name} for the first time")
+        shard = known.get(name) or shards.inspect(path)
+        if path.stat().st_size != shard.bytes:
+            raise BadInput(f"shard {path} has {path.stat().st_size} bytes, the store {url} saw {shard.bytes}: restore it")
+        seen[name] = Shard(**(asdict(shard) | {"url": str(path.resolve())}))
+    _labels_fit(campaign, seen.values())
+    for model in campaign.models.values():
+        models.classifier(model, campaign.data.crop, torch.device("cpu"))
+    for name in known.keys() - seen.keys():
+        raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
+    job = Job(campaign, seen, url)
+    _write(store, job, earlier)
+    return job
+
+
+def opened(url: str) -> Job:
+    """The job that a store was made by. Raises BadInput if there is no store."""
+    data = Store(url).read(FILE)
+    if data is None:
+        raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
+    content = yaml.safe_load(data)
+    found = {s["url"]: Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]}
+    return Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
+
+
+def _same(earlier: Job, campaign: Campaign, url: str) -> None:
+    """Adding cells or shards to a store is allowed, changing what is there is not."""
+    now = {cell.name: cell for cell in campaign.grid()}
+    for name, cell in earlier.cells.items():
+        if name not in now:
+            raise BadInput(f"store {url} holds the cell {name}, which the campaign lacks: add it, or use another --store")
+        if now[name].identity != cell.identity:
+            was, what = cell.model_dump(), now[name].model_dump()
+            changed = ", ".join(k for k in was if was[k] != what[k])
+            raise BadInput(f"store {url} is of another campaign: {changed} of cell {name} differ; use another --store")
+    if earlier.campaign.data.limit != campaign.data.limit:
+        raise BadInput(
+            f"store {url} was made with data.limit {earlier.campaign.data.limit}, not {campaign.data.limit}: use another --store"
+        )
+
+
+def _labels_fit(campaign: Campaign, found: Iterable[Shard]) -> None:
+    for shard in found:
+        for name, model in campaign.models.items():
+            if shard.labels[1] >= model.classes:
+                raise BadInput(
+                    f"shard {shard.url} holds the label {shard.labels[1]}, model {name} has the classes 0 to "
+                    f"{model.classes - 1}: use data with the model's labels"
+                )
+
+
+def _write(store: Store, job: Job, earlier: Job | None) -> None:
+    content = {
+        "campaign": job.campaign.model_dump(mode="json", exclude={"store", "workers"}),
+        "shards": [asdict(shard) for shard in job.shards.values()],
+        "identity": {name: cell.identity for name, cell in job.cells.items()},
+    }
+    data = yaml.safe_dump(content, sort_keys=False).encode()
+    if earlier is None and not store.create(FILE, data):
+        raise BadInput(f"store {job.store} was made by another run this moment: run the command again")
+    if earlier is not None and data != store.read(FILE):
+        store.replace(FILE, data)

@@ -1,0 +1,46 @@
+"""Cells x shards, cut into units. Pure: the same campaign and shards give the same units, in the same order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.campaign import Cell
+
+
+class Counted(Protocol):
+    """What the plan needs to know of a shard."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def images(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Images `start` to `stop` of one shard, for one cell: what is leased, retried, checkpointed and committed."""
+
+    cell: str
+    shard: str
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}--{self.shard}--{self.start:06d}-{self.stop:06d}"
+
+    @property
+    def images(self) -> int:
+        return self.stop - self.start
+
+
+def units(cells: Iterable[Cell], shards: Iterable[Counted], unit_images: int, limit: int | None = None) -> Iterator[Unit]:
+    """Every unit of a campaign, the costliest cells first so that the tail is short."""
+    shards = list(shards)
+    for cell in sorted(cells, key=lambda c: (-c.draw_gradients * (1 + c.defense.k), c.name)):
+        left = limit if limit is not None else sum(shard.images for shard in shards)
+        for shard in shards:
+            images = min(shard.images, left)
+            left -= images
+            for start in range(0, images, unit_images):
+                yield Unit(cell.name, shard.name, start, min(start + unit_images, images))

@@ -1,0 +1,43 @@
+"""Where numbers come from: the code, the libraries, the device."""
+
+import json
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", "webdataset", "pyarrow")
+
+
+@lru_cache
+def commit() -> str:
+    """The commit of a checkout, with `+` if files differ from it; else the version of the package."""
+    here = Path(__file__).resolve().parent.parent
+    git = ["git", "-C", str(here)]
+    try:
+        if not (here / ".git").exists():
+            return version("barrage")
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10).stdout
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10).stdout
+        return head.strip() + ("+" if dirty else "")
+    except (OSError, subprocess.SubprocessError, PackageNotFoundError):
+        return "unknown"
+
+
+@lru_cache
+def versions() -> str:
+    """JSON of Python and the libraries that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(found)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

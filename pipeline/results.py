@@ -1,0 +1,19 @@
+"""Rows out of a store, and nothing but rows: what tables, checks and notebooks read."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.campaign import BadInput
+from pipeline.rows import SCHEMA
+from pipeline.store import Store
+
+
+def results(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """All committed rows of a store, or some of their columns. Raises BadInput if there are none."""
+    files = list(Store(url).list("results/cell=*/*.parquet"))
+    if not files:
+        raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
+    names = list(columns) if columns else SCHEMA.names
+    return pa.concat_tables(pq.ParquetFile(file).read(columns=names) for file in files)

@@ -1,0 +1,82 @@
+"""Run a campaign, which is also how to resume one: whatever is planned and not in the store is worked on."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.executors import Executor, Failed
+from pipeline.job import Job
+from pipeline.progress import Reporter
+from pipeline.results import results
+from pipeline.store import Store
+from pipeline.worker import Finished, Progress
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `stopped_by` is the signal that ended it early, or 0."""
+
+    failed_images: int
+    failed_units: int
+    stopped_by: int
+
+    @property
+    def exit_code(self) -> int:
+        if self.stopped_by:
+            return 128 + self.stopped_by
+        return 1 if self.failed_images or self.failed_units else 0
+
+
+def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
+    """Works on every unit that the store lacks."""
+    done = Store(job.store).done()
+    todo = [unit for unit in job.units() if unit.name not in done]
+    failed_units = 0
+    with _stopping() as stop, reporter.watching(job, todo, executor.workers):
+        for event in executor.execute(job, todo, stop.drain):
+            match event:
+                case Progress():
+                    reporter.progress(event)
+                case Finished():
+                    reporter.finished(event)
+                case Failed():
+                    failed_units += event.final
+                    reporter.failed(event)
+    return Outcome(_failed_images(job), failed_units, stop.signal)
+
+
+def _failed_images(job: Job) -> int:
+    """Images that could not be attacked, in this run or an earlier one."""
+    if not Store(job.store).done():
+        return 0
+    return sum(status != "ok" for status in results(job.store, ["status"])["status"].to_pylist())
+
+
+@dataclass
+class _Stop:
+    drain: threading.Event
+    signal: int = 0
+
+
+@contextmanager
+def _stopping() -> Iterator[_Stop]:
+    """The first SIGINT or SIGTERM asks the workers to checkpoint and leave; a second one ends at once."""
+    stop = _Stop(threading.Event())
+
+    def ask(number: int, frame: object) -> None:
+        if stop.drain.is_set():
+            raise KeyboardInterrupt
+        stop.signal = number
+        stop.drain.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

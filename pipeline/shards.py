@@ -1,0 +1,208 @@
+"""WebDataset shards in: the only file that reads tars. A damaged sample is a sample with a fault, never a missing one."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from braceexpand import braceexpand
+from PIL import Image
+from webdataset.tariterators import group_by_keys, tar_file_expander
+
+from pipeline.campaign import BadInput, Data
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded."""
+
+INDEX = "index.json"
+"""Beside the shards: {file name: {sha256, bytes, images}}, written by `barrage pack`."""
+
+_END = b"\0" * 1024
+"""The end of every whole tar."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard as the campaign first saw it. `images` counts damaged samples too; `labels` are the smallest and largest."""
+
+    url: str
+    sha256: str
+    bytes: int
+    images: int
+    labels: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, as units use it."""
+        return Path(self.url).name.removesuffix(".tar")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as it lies in its shard: encoded bytes and label, or why it can not be attacked.
+
+    `status` is "ok", "bad_shard", "bad_image" or "bad_label"; `error` says in words what is wrong.
+    """
+
+    key: str
+    image: bytes = b""
+    label: int = -1
+    status: str = "ok"
+    error: str = ""
+
+
+class Changed(RuntimeError):
+    """A shard is not the one that was planned."""
+
+
+class _Hashing:
+    """A stream that hashes what is read of it, and remembers its end."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.digest, self.bytes, self.tail = stream, hashlib.sha256(), 0, b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.digest.update(data)
+        self.bytes += len(data)
+        self.tail = (self.tail + data[-len(_END) :])[-len(_END) :]
+        return data
+
+
+def paths(data: Data) -> list[Path]:
+    """The shard files of a campaign. Raises BadInput for a pattern that matches nothing and for a missing shard."""
+    found: list[Path] = []
+    for pattern in data.shards:
+        if "://" in pattern or pattern.startswith("pipe:"):
+            raise BadInput(f"shards {pattern!r}: expected a local path; URLs and commands are not read")
+        for name in braceexpand(pattern):
+            path = Path(name)
+            matches = sorted(path.parent.glob(path.name)) if any(c in name for c in "*?[") else [path]
+            if not matches:
+                raise BadInput(f"shards {pattern!r} match no file: check the path, or write shards with `barrage pack`")
+            found += matches
+    for path in found:
+        if not path.is_file():
+            raise BadInput(f"shard {path} does not exist: check the pattern, or write shards with `barrage pack`")
+    names = [path.name for path in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"two shards are called {name}: give shards names of their own, rows refer to them")
+    return found
+
+
+def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
+    """The samples of a tar, then one with only a fault where the tar breaks off."""
+
+    def reraise(error: Exception) -> bool:
+        raise error
+
+    try:
+        files = tar_file_expander([{"url": url, "stream": stream}], handler=reraise)
+        yield from group_by_keys(files, handler=reraise)
+        while stream.read(1 << 20):
+            pass
+        if stream.tail != _END:
+            raise EOFError("no end-of-archive marker")
+    except Exception as error:
+        if isinstance(error, ValueError) and "duplicate" in str(error):
+            raise BadInput(f"shard {url} holds a key twice: {error.args[0]}; give each sample a key of its own") from None
+        while stream.read(1 << 20):
+            pass
+        yield {"__key__": None, "error": f"the shard is truncated: {str(error.args[0] if error.args else error)[:120]}"}
+
+
+def _sample(raw: dict[str, Any]) -> Sample:
+    """A sample with what is wrong with it; the image is decoded later."""
+    key = str(raw["__key__"])
+    image = next((raw[kind] for kind in ("jpg", "jpeg", "png") if kind in raw), None)
+    if image is None:
+        return Sample(key, status="bad_image", error="no image: expected a .jpg or .png member")
+    if "cls" not in raw:
+        return Sample(key, status="bad_label", error="no label: expected a .cls member")
+    try:
+        label = int(raw["cls"].decode())
+        if label < 0:
+            raise ValueError
+    except (ValueError, UnicodeDecodeError):
+        return Sample(key, status="bad_label", error=f"{raw['cls'][:20]!r} is no class number")
+    return Sample(key, image, label)
+
+
+def _samples(stream: Any, url: str, expected: int) -> Iterator[Sample]:
+    """Every sample in order; a broken tar ends with faults up to the `expected` count, and at least one."""
+    count = 0
+    for raw in _raw(stream, url):
+        if raw["__key__"] is None:
+            for place in range(count, max(expected, count + 1)):
+                yield Sample(f"{Path(url).name}#{place}", status="bad_shard", error=raw["error"])
+            return
+        count += 1
+        yield _sample(raw)
+    if count != expected and expected >= 0:
+        raise Changed(f"shard {url} holds {count} samples, expected {expected}")
+
+
+def inspect(path: Path) -> Shard:
+    """A shard at first sight: read once from end to end, or taken from the index beside it. Raises BadInput."""
+    index = path.parent / INDEX
+    known = json.loads(index.read_text()).get(path.name) if index.is_file() else None
+    size = path.stat().st_size
+    if known and known["bytes"] == size:
+        return Shard(str(path), known["sha256"], size, known["images"], tuple(known["labels"]))
+    with path.open("rb") as file:
+        stream, seen, labels, count, broken = _Hashing(file), set(), [], 0, False
+        for raw in _raw(stream, str(path)):
+            broken = raw["__key__"] is None
+            if broken:
+                count = max(count + 1, known["images"] if known else 0)
+                break
+            sample = _sample(raw)
+            if sample.key in seen:
+                raise BadInput(f"shard {path} holds the key {sample.key} twice: give each sample a key of its own")
+            seen.add(sample.key)
+            count += 1
+            if sample.status == "ok":
+                labels.append(sample.label)
+    if known and not broken:
+        raise BadInput(f"shard {path} is not the one in {index}: restore it, or remove the index to accept it as it is")
+    return Shard(str(path), stream.digest.hexdigest(), size, count, (min(labels, default=0), max(labels, default=0)))
+
+
+def read(shard: Shard, start: int, stop: int) -> list[Sample]:
+    """Samples `start` to `stop` of a shard. Raises Changed if the file is not the one that was planned."""
+    try:
+        with Path(shard.url).open("rb") as file:
+            stream = _Hashing(file)
+            wanted = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if start <= i < stop]
+    except OSError as error:
+        raise Changed(f"shard {shard.url} can not be read: {error}") from None
+    if stream.digest.hexdigest() != shard.sha256:
+        raise Changed(f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it")
+    return wanted
+
+
+def decode(image: bytes, resize: int | None, crop: int) -> np.ndarray[Any, Any]:
+    """Encoded bytes to (3, crop, crop) uint8: the shorter side to `resize` (bicubic), the square in the centre cut out.
+
+    Raises ValueError if the bytes are no whole image, or a larger or smaller one than can be used.
+    """
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(image), formats=("JPEG", "PNG"))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
+        picture = picture.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from None
+    if resize is not None:
+        scale = resize / min(picture.size)
+        size = (max(resize, round(picture.width * scale)), max(resize, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    left, top = (picture.width - crop) // 2, (picture.height - crop) // 2
+    if left < 0 or top < 0:
+        raise ValueError(f"{picture.width} x {picture.height} pixels, smaller than the crop of {crop}")
+    return np.asarray(picture.crop((left, top, left + crop, top + crop))).transpose(2, 0, 1).copy()

@@ -1,0 +1,139 @@
+"""Tables: a function of rows. Every decision rule, clean and attacked, with intervals over images."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.intervals import Rate, rate
+
+Row = Mapping[str, Any]
+
+
+def _single(row: Row, side: str, top: int) -> float:
+    """The share of draws that are right: what one draw is expected to say."""
+    right = row[f"{side}_correct"] if top == 1 else row[f"{side}_top5_correct"]
+    return right / row["evaluation_draws"]
+
+
+def _vote(row: Row, side: str, top: int) -> float:
+    """Whether the label is among the `top` classes that most draws put first (ties: the class met first)."""
+    votes = Counter(draw[0] for draw in row[f"{side}_top5"])
+    return float(row["label"] in [label for label, _ in votes.most_common(top)])
+
+
+def _mean(row: Row, side: str, top: int) -> float:
+    """Whether the label is among the `top` classes of the mean probability over draws."""
+    return float(row["label"] in row[f"{side}_mean_top5"][:top])
+
+
+def _persistent(row: Row, side: str, top: int) -> float:
+    """Whether every draw is right: an attacker who may ask again needs only one that is not."""
+    return float(_single(row, side, top) == 1)
+
+
+RULES: dict[str, Callable[[Row, str, int], float]] = {
+    "single": _single,
+    "vote": _vote,
+    "mean": _mean,
+    "persistent": _persistent,
+}
+"""Decision rules by name: (row, "clean" or "adv", 1 or 5) -> how right the image is, in [0, 1]."""
+
+COLUMNS = (
+    "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
+    "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
+    "clean_top5_correct", "adv_top5_correct", "target_hits", "grad_evals", "forward_evals", "seconds",
+)  # fmt: skip
+"""The columns that tables need."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell under one decision rule."""
+
+    cell: str
+    rule: str
+    images: int
+    failed: int
+    clean_top1: Rate | None
+    adv_top1: Rate | None
+    clean_top5: Rate | None
+    adv_top5: Rate | None
+    target_hits: Rate | None
+    draw_gradients: int
+    seconds: float
+
+
+def lines(table: pa.Table, rules: Iterable[str] = ("single",)) -> list[Line]:
+    """One line per cell and rule, cells in order of their name."""
+    cells: dict[str, list[Row]] = defaultdict(list)
+    for row in table.select(list(COLUMNS)).to_pylist():
+        cells[row["cell"]].append(row)
+    return [_line(name, rule, cells[name]) for name in sorted(cells, key=_natural(cells)) for rule in rules]
+
+
+def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]:
+    """By model, k, attack: k = 10 after k = 5."""
+    return lambda name: (cells[name][0]["model"], cells[name][0]["k"], cells[name][0]["attack"], name)
+
+
+def _line(cell: str, rule: str, found: list[Row]) -> Line:
+    good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
+    hits = [row["target_hits"] / row["evaluation_draws"] for row in good if row["target_hits"] is not None]
+    return Line(
+        cell,
+        rule,
+        len(good),
+        len(found) - len(good),
+        *(rate([judge(row, side, top) for row in good]) for top in (1, 5) for side in ("clean", "adv")),
+        rate(hits),
+        sum(row["grad_evals"] for row in found),
+        sum(row["seconds"] for row in found),
+    )
+
+
+def worst_case(table: pa.Table, rule: str = "single") -> dict[tuple[str, str], Rate | None]:
+    """Top-1 of each (model, defense) under the attack that is worst for each image: the mean over images of the minimum."""
+    least: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for row in table.select(list(COLUMNS)).to_pylist():
+        if row["status"] == "ok":
+            of = least[row["model"], row["defense"]]
+            of[row["image_key"]] = min(of.get(row["image_key"], 1.0), RULES[rule](row, "adv", 1))
+    return {pair: rate(list(values.values())) for pair, values in least.items()}
+
+
+HEAD = ("cell", "rule", "images", "failed", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5",
+        "target hit", "draw-gradients", "device time")  # fmt: skip
+
+
+def cells(line: Line) -> list[str]:
+    """A line as text, in the order of HEAD: rates in percent with their 95 % interval."""
+    rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
+    counts = (str(line.images), str(line.failed))
+    cost = (f"{line.draw_gradients:,}", f"{line.seconds / 60:.1f} min")
+    return [line.cell, line.rule, *counts, *("" if r is None else str(r) for r in rates), *cost]
+
+
+def markdown(found: Iterable[Line]) -> str:
+    body = [cells(line) for line in found]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
+
+
+def as_dict(line: Line) -> dict[str, Any]:
+    """A line as plain values: rates in [0, 1] with the ends of their intervals, None where there is none."""
+    out: dict[str, Any] = {}
+    for name, value in vars(line).items():
+        if name in ("clean_top1", "adv_top1", "clean_top5", "adv_top5", "target_hits"):
+            parts = (value.value, value.low, value.high) if value else (None, None, None)
+            out |= dict(zip((name, f"{name}_low", f"{name}_high"), parts, strict=True))
+        else:
+            out[name] = value
+    return out
+
+
+def to_json(found: Iterable[Line]) -> str:
+    return json.dumps([as_dict(line) for line in found], indent=1)

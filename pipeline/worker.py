@@ -1,0 +1,276 @@
+"""One unit's work, from shard to committed Parquet. No Ray: the same code runs in an actor and under a debugger."""
+
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bart import Ball, Barrage, Classifier, Defended, Eot, Mirror, Pgd, State, Verdict, judge, key, rng
+from pipeline import checkpoint, models, provenance, rows, shards
+from pipeline.campaign import Cell
+from pipeline.job import Job
+from pipeline.plan import Unit
+from pipeline.shards import Sample
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a unit is. `draw_gradients` counts this attempt's own work, not what a checkpoint brought."""
+
+    unit: Unit
+    step: int
+    steps: int
+    draw_gradients: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A unit whose rows are committed, by this worker or (`lost`) by a faster one."""
+
+    unit: Unit
+    failed: int
+    draw_gradients: int
+    seconds: float
+    lost: bool = False
+
+
+class Drained(RuntimeError):
+    """The worker was told to leave; its checkpoint is written."""
+
+
+@dataclass
+class Worker:
+    """A device with the job's classifiers on it."""
+
+    job: Job
+    device: torch.device
+    drain: threading.Event
+
+    def __post_init__(self) -> None:
+        self._classifiers: dict[str, Classifier] = {}
+        self.stack = self.job.campaign.workers.stack or (128 if self.device.type == "cuda" else 8)
+
+    def defended(self, cell: Cell) -> Defended:
+        """The cell's classifier, loaded once, behind its barrage."""
+        if cell.model_name not in self._classifiers:
+            self._classifiers[cell.model_name] = models.classifier(cell.model, cell.crop, self.device)
+        return Defended(self._classifiers[cell.model_name], Barrage(cell.defense.k, cell.defense.transforms))
+
+    def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
+        """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
+        return _Attempt(self, unit).run()
+
+
+def attack_of(cell: Cell) -> Pgd:
+    """The attack that a cell describes."""
+    a = cell.attack
+    eot = Eot(cell.eot_draws, a.loss, a.estimator, a.policy, a.fixed_order)
+    return Pgd(Ball(a.norm, a.eps), a.steps, a.step_size or a.eps / 8, a.random_start, eot)
+
+
+def image_keys(cell: Cell, keys: list[str], device: torch.device) -> Mirror:
+    """The randomness of a cell's images: by seed, cell and image key, and by nothing else."""
+    return Mirror.of(torch.tensor([key(cell.seed, cell.name, k) for k in keys], dtype=torch.int64), device)
+
+
+class _Attempt:
+    """A unit in the making."""
+
+    def __init__(self, worker: Worker, unit: Unit) -> None:
+        self.worker, self.unit = worker, unit
+        self.cell = worker.job.cells[unit.cell]
+        self.store = Store(worker.job.store)
+        self.began = self.saved = time.monotonic()
+        self.before = 0.0  # seconds of earlier attempts, from the checkpoint
+
+    def run(self) -> Iterator[Progress | Finished]:
+        shard = self.worker.job.shards[self.unit.shard]
+        samples = shards.read(shard, self.unit.start, self.unit.stop)
+        decoded = [self._decode(sample) for sample in samples]
+        good = [(s, image) for (s, image) in decoded if image is not None]
+        records = [self._fault(s) for s, image in decoded if image is None]
+        work = 0
+        if good:
+            defended = self.worker.defended(self.cell)
+            for state, work in self._steps(self._start(good, defended), defended):
+                yield Progress(self.unit, int(state.step.host[0]), self.cell.attack.steps, work, self.seconds)
+            records += self._verdict([s for s, _ in good], state, defended)
+        order = {s.key: i for i, s in enumerate(samples)}
+        records.sort(key=lambda r: order[r["image_key"]])
+        won = self._commit(records)
+        failed = sum(r["status"] != "ok" for r in records)
+        yield Finished(self.unit, failed, work, self.seconds, lost=not won)
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
+
+    def _decode(self, sample: Sample) -> tuple[Sample, np.ndarray[Any, Any] | None]:
+        if sample.status != "ok":
+            return sample, None
+        try:
+            return sample, shards.decode(sample.image, self.cell.resize, self.cell.crop)
+        except ValueError as error:
+            return replace(sample, status="bad_image", error=str(error)), None
+
+    def _start(self, good: list[tuple[Sample, np.ndarray[Any, Any]]], defended: Defended) -> State:
+        """The state of the checkpoint if there is a sound one, else of step 0."""
+        device = self.worker.device
+        clean = torch.from_numpy(np.stack([image for _, image in good])).to(device).float() / 255
+        data = self.store.read(self.store.checkpoint(self.unit))
+        header = checkpoint.header(data) if data else None
+        if data and header and (header.unit, header.identity) == (self.unit.name, self.cell.identity):
+            tensors = checkpoint.decode(data)
+            if tensors is not None and len(tensors["x"]) == len(clean):
+                self.before = header.seconds
+                return State.of(tensors | {"clean": clean.cpu()}, device)
+        keys = image_keys(self.cell, [s.key for s, _ in good], device)
+        label = torch.tensor([s.label for s, _ in good], device=device)
+        return attack_of(self.cell).start(clean, label, self._targets(clean, label, keys, defended), keys)
+
+    def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
+        """The classes that the attack wants, (n,); -1 where it wants any wrong one."""
+        goal, classes = self.cell.attack.goal, self.cell.model.classes
+        if goal == "random_target":
+            other = rng.integers(keys.device, "target", 0, classes - 2)
+            return other + (other >= label)
+        if goal == "least_likely":  # of the undefended model; the label itself is never a target
+            with torch.no_grad():
+                logits = torch.cat([defended.classifier(x) for x in clean.split(self.worker.stack)])
+            return logits.scatter(1, label[:, None], torch.inf).argmin(1)
+        return torch.full_like(label, -1)
+
+    def _steps(self, state: State, defended: Defended) -> Iterator[tuple[State, int]]:
+        """The attack to its end, one state a step, with the draw-gradients spent so far."""
+        attack, work = attack_of(self.cell), 0
+        yield state, work
+        for _ in range(int(state.step.host[0]), attack.steps):
+            state = self._step(attack, state, defended)
+            work += len(state.x) * attack.eot.draws
+            if self.worker.drain.is_set():
+                self._save(state)
+                raise Drained(self.unit.name)
+            if time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds:
+                self._save(state)
+            yield state, work
+
+    def _step(self, attack: Pgd, state: State, defended: Defended) -> State:
+        """One step; a batch that does not fit is halved. A step is pure, so it can be tried again."""
+        while True:
+            try:
+                return attack.step(state, defended, self.worker.stack)
+            except torch.cuda.OutOfMemoryError:
+                if self.worker.stack == 1:
+                    raise
+                self.worker.stack = max(1, self.worker.stack // 2)
+                torch.cuda.empty_cache()
+
+    def _save(self, state: State) -> None:
+        tensors = state.tensors()
+        del tensors["clean"]  # comes from the shard
+        step, steps = int(state.step.host[0]), self.cell.attack.steps
+        header = checkpoint.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
+        self.store.replace(self.store.checkpoint(self.unit), checkpoint.encode(header, tensors))
+        self.saved = time.monotonic()
+
+    def _verdict(self, good: list[Sample], state: State, defended: Defended) -> list[dict[str, Any]]:
+        """The rows of the attacked images, judged as stored."""
+        cell, ball = self.cell, Ball(self.cell.attack.norm, self.cell.attack.eps)
+        stored = ball.store(state.x, state.clean)
+        original = torch.round(255 * state.clean).to(torch.uint8)
+        distances = {norm: ball.distance(stored, state.clean, norm) for norm in ("linf", "l2")}
+        assert (distances[ball.norm] <= ball.eps + 1e-5).all(), "a stored example left its ball"
+        if self.worker.job.campaign.save_adversarial:
+            self.store.replace(self.store.adversarial(self.unit), _tar(good, stored))
+        stack, draws = self.worker.stack, cell.judged_by
+        clean = judge(defended, original, state.keys, draws, stack)
+        adversarial = judge(defended, stored, state.keys, draws, stack)
+        found = []
+        for i, sample in enumerate(good):
+            target = int(state.target[i])
+            found.append(
+                self._common(sample)
+                | {"status": "ok", "target": target if target >= 0 else None}
+                | _counts("clean", clean, i, sample.label)
+                | _counts("adv", adversarial, i, sample.label)
+                | {
+                    "target_hits": int((adversarial.top5[i, :, 0] == target).sum()) if target >= 0 else None,
+                    "linf": float(distances["linf"][i]),
+                    "l2": float(distances["l2"][i]),
+                    "nonfinite_gradients": int(state.nonfinite[i]),
+                    "zero_gradients": int(state.zero[i]),
+                    "grad_evals": cell.draw_gradients,
+                    "forward_evals": 2 * draws,
+                    "seconds": self.seconds / len(good),
+                }
+            )
+        return found
+
+    def _fault(self, sample: Sample) -> dict[str, Any]:
+        spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
+        return self._common(sample) | {"status": sample.status, "error": sample.error} | spent
+
+    def _common(self, sample: Sample) -> dict[str, Any]:
+        cell = self.cell
+        return {
+            "image_key": sample.key,
+            "shard": self.unit.shard,
+            "label": sample.label if sample.label >= 0 else None,
+            "cell": cell.name,
+            "model": cell.model_name,
+            "defense": cell.defense_name,
+            "k": cell.defense.k,
+            "attack": cell.attack_name,
+            "policy": cell.attack.policy,
+            "norm": cell.attack.norm,
+            "eps": cell.attack.eps,
+            "steps": cell.attack.steps,
+            "eot_draws": cell.eot_draws,
+            "evaluation_draws": cell.judged_by,
+            "device": provenance.device_name(self.worker.device),
+            "seed": cell.seed,
+            "unit": self.unit.name,
+            "campaign": cell.identity,
+            "commit": provenance.commit(),
+            "versions": provenance.versions(),
+        }
+
+    def _commit(self, records: list[dict[str, Any]]) -> bool:
+        data = rows.encode(records, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
+        won = self.store.create(self.store.results(self.unit), data)
+        self.store.remove(self.store.checkpoint(self.unit))
+        return won
+
+
+def _counts(side: str, verdict: Verdict, i: int, label: int) -> dict[str, Any]:
+    top5 = verdict.top5[i]
+    return {
+        f"{side}_top5": top5.tolist(),
+        f"{side}_mean_top5": verdict.mean_top5[i].tolist(),
+        f"{side}_correct": int((top5[:, 0] == label).sum()),
+        f"{side}_top5_correct": int((top5 == label).any(1).sum()),
+    }
+
+
+def _tar(samples: list[Sample], stored: Tensor) -> bytes:
+    """Examples as a WebDataset shard of PNG and cls; the same bytes each time."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
+            png = io.BytesIO()
+            Image.fromarray(image.transpose(1, 2, 0)).save(png, "PNG")
+            for ending, data in (("png", png.getvalue()), ("cls", str(sample.label).encode())):
+                member = tarfile.TarInfo(f"{sample.key}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
