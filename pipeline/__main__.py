@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -48,7 +49,7 @@ def run(
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
-    executor = Here() if here else OnRay(job)
+    executor = Here() if here or not job.todo() else OnRay(job)
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
     try:
         outcome = execute(job, executor, Reporter(err))
@@ -137,10 +138,7 @@ def pack(
     from pipeline.pack import labelled, photographs
     from pipeline.pack import pack as write
 
-    if source == "demo":
-        images = labelled(photographs(), "name", "imagenet_*")
-    else:
-        images = labelled(Path(source), labels)
+    images = labelled(photographs(), "name", "imagenet_*") if source == "demo" else labelled(Path(source), labels)
     for shard in write(images, folder, prefix, per_shard):
         out.print(str(shard), highlight=False)
 
@@ -159,12 +157,20 @@ def _show(store: str, rules: list[str], format: Format) -> None:
         writer.writeheader()
         writer.writerows(rows)
     else:
-        shown = [i for i, name in enumerate(tables.HEAD) if name != "target hit" or any(line.target_hits for line in found)]
-        view = Table(*(tables.HEAD[i] for i in shown), title="accuracy in %, with 95 % intervals over images")
-        for line in found:
-            cells = tables.cells(line)
-            view.add_row(*(cells[i] for i in shown))
-        out.print(view)
+        _print(found)
+
+
+def _print(found: list[tables.Line]) -> None:
+    """The table in a terminal: columns that say nothing are left out, intervals stand under their rates."""
+    body = [tables.cells(line, lambda rate: rate.brief) for line in found]
+    shown = [i for i, name in enumerate(tables.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
+    caption = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
+    for i in shown:
+        view.add_column(tables.HEAD[i].replace(" ", "\n"), overflow="fold")
+    for row in body:
+        view.add_row(*(row[i].replace(" in ", "\n").replace(" + ", "\n+ ") for i in shown))
+    out.print(view)
 
 
 def _where(store: str) -> None:

@@ -103,9 +103,10 @@ class OnRay:
     def __init__(self, job: Job, address: str | None = None) -> None:
         import ray
 
-        self._ray, self._own = ray, not ray.is_initialized()
+        self._ray: Any = ray
+        self._own = not ray.is_initialized()
         if self._own:
-            _start(address)
+            _start(self._ray, address)
         resources = ray.cluster_resources()
         wanted = job.campaign.workers
         self.gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
@@ -190,12 +191,10 @@ class _Actor:
         self.worker.drain.set()
 
 
-def _start(address: str | None) -> None:
-    import ray
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+def _start(ray: Any, address: str | None) -> None:
+    """Joins the cluster at `address` or of RAY_ADDRESS, or starts one here that ends with this process."""
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": "warning"}
+    quiet = {"log_to_driver": False, "logging_level": "error"}
     if address:
         ray.init(address=address, **quiet)
     else:

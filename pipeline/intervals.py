@@ -16,6 +16,11 @@ class Rate:
     high: float
     images: int
 
+    @property
+    def brief(self) -> str:
+        """In percent, for a terminal: the interval in whole points, under the rate."""
+        return f"{100 * self.value:.1f}\n{100 * self.low:.0f} to {100 * self.high:.0f}"
+
     def __str__(self) -> str:
         return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 

@@ -1,4 +1,4 @@
-"""A campaign meets its store: everything checked before work starts, resolved, and written down."""
+"""A campaign meets its store: everything checked before work starts, and resolved."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -32,6 +32,23 @@ class Job:
         campaign = self.campaign
         return units(campaign.grid(), self.shards.values(), campaign.unit_images, campaign.data.limit)
 
+    def todo(self) -> list[Unit]:
+        """The plan minus the files that exist."""
+        done = Store(self.store).done()
+        return [unit for unit in self.units() if unit.name not in done]
+
+    def write_down(self) -> None:
+        """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards."""
+        content = {
+            "campaign": self.campaign.model_dump(mode="json", exclude={"store", "workers"}),
+            "shards": [asdict(shard) for shard in self.shards.values()],
+            "identity": {name: cell.identity for name, cell in self.cells.items()},
+        }
+        data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
+        if not store.create(FILE, data) and data != store.read(FILE):
+            _same(opened(self.store), self.campaign, self.store)
+            store.replace(FILE, data)
+
 
 def resolve(campaign: Campaign) -> Campaign:
     """The campaign with the hashes of its weights. Raises BadInput if weights are missing or others than expected."""
@@ -39,7 +56,7 @@ def resolve(campaign: Campaign) -> Campaign:
 
 
 def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
-    """The job of a campaign on a store, new or half done. Raises BadInput before anything is touched."""
+    """The job of a campaign on a store, new or half done. Touches nothing. Raises BadInput."""
     campaign = resolve(campaign)
     found = shards.paths(campaign.data)
     store = Store(url)
@@ -62,9 +79,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         models.classifier(model, campaign.data.crop, torch.device("cpu"))
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
-    job = Job(campaign, seen, url)
-    _write(store, job, earlier)
-    return job
+    return Job(campaign, seen, url)
 
 
 def opened(url: str) -> Job:
@@ -88,9 +103,8 @@ def _same(earlier: Job, campaign: Campaign, url: str) -> None:
             changed = ", ".join(k for k in was if was[k] != what[k])
             raise BadInput(f"store {url} is of another campaign: {changed} of cell {name} differ; use another --store")
     if earlier.campaign.data.limit != campaign.data.limit:
-        raise BadInput(
-            f"store {url} was made with data.limit {earlier.campaign.data.limit}, not {campaign.data.limit}: use another --store"
-        )
+        before, limit = earlier.campaign.data.limit, campaign.data.limit
+        raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: use another --store")
 
 
 def _labels_fit(campaign: Campaign, found: Iterable[Shard]) -> None:
@@ -101,16 +115,3 @@ def _labels_fit(campaign: Campaign, found: Iterable[Shard]) -> None:
                     f"shard {shard.url} holds the label {shard.labels[1]}, model {name} has the classes 0 to "
                     f"{model.classes - 1}: use data with the model's labels"
                 )
-
-
-def _write(store: Store, job: Job, earlier: Job | None) -> None:
-    content = {
-        "campaign": job.campaign.model_dump(mode="json", exclude={"store", "workers"}),
-        "shards": [asdict(shard) for shard in job.shards.values()],
-        "identity": {name: cell.identity for name, cell in job.cells.items()},
-    }
-    data = yaml.safe_dump(content, sort_keys=False).encode()
-    if earlier is None and not store.create(FILE, data):
-        raise BadInput(f"store {job.store} was made by another run this moment: run the command again")
-    if earlier is not None and data != store.read(FILE):
-        store.replace(FILE, data)

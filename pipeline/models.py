@@ -120,7 +120,9 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     except Exception as error:
         start = path.read_bytes()[:64]
         what = "an HTML page" if b"<html" in start.lower() or b"<!doctype" in start.lower() else "no weights file"
-        raise BadInput(f"weights {path} are {what} ({str(error).splitlines()[0][:120]}): download or export them again") from None
+        raise BadInput(
+            f"weights {path} are {what} ({str(error).splitlines()[0][:120]}): download or export them again"
+        ) from None
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -11,12 +11,15 @@ import pyarrow.parquet as pq
 CLASSES = pa.list_(pa.int32(), 5)
 """Five classes, likeliest first; -1 where a model has fewer."""
 
+CELL = pa.dictionary(pa.int32(), pa.string())
+"""As readers type the folder `cell=...`, so that the column and the folder agree."""
+
 _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("image_key", pa.string(), "key of the sample in its shard; with `cell` it names the row"),
     ("shard", pa.string(), "file name of the shard, without .tar"),
     ("label", pa.int32(), "the right class; null where the sample has none"),
     ("target", pa.int32(), "the class a targeted attack wants; null where untargeted"),
-    ("cell", pa.string(), "(model, defense, attack) of the campaign"),
+    ("cell", CELL, "(model, defense, attack) of the campaign"),
     ("model", pa.string(), "name of the model in the campaign"),
     ("defense", pa.string(), "name of the defense in the campaign"),
     ("k", pa.int32(), "transforms of one barrage"),

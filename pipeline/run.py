@@ -31,8 +31,8 @@ class Outcome:
 
 def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
     """Works on every unit that the store lacks."""
-    done = Store(job.store).done()
-    todo = [unit for unit in job.units() if unit.name not in done]
+    job.write_down()
+    todo = job.todo()
     failed_units = 0
     with _stopping() as stop, reporter.watching(job, todo, executor.workers):
         for event in executor.execute(job, todo, stop.drain):

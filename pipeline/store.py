@@ -1,9 +1,9 @@
 """The store: files that are whole or not there. What is done is what can be listed; nothing else remembers it.
 
-    campaign.yaml                           the resolved campaign, its shards and the identity of each cell
-    results/cell=<cell>/<unit>.parquet      committed once; its presence is "done"
-    checkpoints/<unit>.safetensors          the running attack; gone once committed
-    adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
+campaign.yaml                           the resolved campaign, its shards and the identity of each cell
+results/cell=<cell>/<unit>.parquet      committed once; its presence is "done"
+checkpoints/<unit>.safetensors          the running attack; gone once committed
+adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
 """
 
 import os

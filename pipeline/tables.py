@@ -20,8 +20,14 @@ def _single(row: Row, side: str, top: int) -> float:
 
 
 def _vote(row: Row, side: str, top: int) -> float:
-    """Whether the label is among the `top` classes that most draws put first (ties: the class met first)."""
-    votes = Counter(draw[0] for draw in row[f"{side}_top5"])
+    """Whether the label is among the `top` classes with the most votes, each draw voting for its own first `top`.
+
+    Ties go to the class that draws rank higher, then to the one met first.
+    """
+    votes: Counter[int] = Counter()
+    for draw in row[f"{side}_top5"]:
+        for rank, label in enumerate(draw[:top]):
+            votes[label] += 1000 - rank  # one vote outweighs every rank
     return float(row["label"] in [label for label, _ in votes.most_common(top)])
 
 
@@ -83,16 +89,22 @@ def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]
 
 def _line(cell: str, rule: str, found: list[Row]) -> Line:
     good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
-    hits = [row["target_hits"] / row["evaluation_draws"] for row in good if row["target_hits"] is not None]
+
+    def accuracy(side: str, top: int) -> Rate | None:
+        return rate([judge(row, side, top) for row in good])
+
     return Line(
-        cell,
-        rule,
-        len(good),
-        len(found) - len(good),
-        *(rate([judge(row, side, top) for row in good]) for top in (1, 5) for side in ("clean", "adv")),
-        rate(hits),
-        sum(row["grad_evals"] for row in found),
-        sum(row["seconds"] for row in found),
+        cell=cell,
+        rule=rule,
+        images=len(good),
+        failed=len(found) - len(good),
+        clean_top1=accuracy("clean", 1),
+        adv_top1=accuracy("adv", 1),
+        clean_top5=accuracy("clean", 5),
+        adv_top5=accuracy("adv", 5),
+        target_hits=rate([r["target_hits"] / r["evaluation_draws"] for r in good if r["target_hits"] is not None]),
+        draw_gradients=sum(row["grad_evals"] for row in found),
+        seconds=sum(row["seconds"] for row in found),
     )
 
 
@@ -106,16 +118,15 @@ def worst_case(table: pa.Table, rule: str = "single") -> dict[tuple[str, str], R
     return {pair: rate(list(values.values())) for pair, values in least.items()}
 
 
-HEAD = ("cell", "rule", "images", "failed", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5",
-        "target hit", "draw-gradients", "device time")  # fmt: skip
+HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5", "target hit", "cost")
 
 
-def cells(line: Line) -> list[str]:
-    """A line as text, in the order of HEAD: rates in percent with their 95 % interval."""
+def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
+    """A line as text, in the order of HEAD; `text` writes a rate."""
     rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
-    counts = (str(line.images), str(line.failed))
-    cost = (f"{line.draw_gradients:,}", f"{line.seconds / 60:.1f} min")
-    return [line.cell, line.rule, *counts, *("" if r is None else str(r) for r in rates), *cost]
+    images = f"{line.images} + {line.failed} failed" if line.failed else str(line.images)
+    cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"
+    return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
 
 
 def markdown(found: Iterable[Line]) -> str:

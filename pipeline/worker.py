@@ -1,7 +1,5 @@
 """One unit's work, from shard to committed Parquet. No Ray: the same code runs in an actor and under a debugger."""
 
-import io
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from bart import Ball, Barrage, Classifier, Defended, Eot, Mirror, Pgd, State, Verdict, judge, key, rng
-from pipeline import checkpoint, models, provenance, rows, shards
+from bart import Ball, Barrage, Classifier, Defended, Eot, Mirror, Pgd, State, judge, key, rng
+from pipeline import checkpoint, models, records, rows, shards
 from pipeline.campaign import Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
@@ -98,18 +95,16 @@ class _Attempt:
         samples = shards.read(shard, self.unit.start, self.unit.stop)
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
-        records = [self._fault(s) for s, image in decoded if image is None]
-        work = 0
+        context, work = records.context(self.cell, self.unit, self.worker.device), 0
+        found = [context | records.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
             for state, work in self._steps(self._start(good, defended), defended):
                 yield Progress(self.unit, int(state.step.host[0]), self.cell.attack.steps, work, self.seconds)
-            records += self._verdict([s for s, _ in good], state, defended)
-        order = {s.key: i for i, s in enumerate(samples)}
-        records.sort(key=lambda r: order[r["image_key"]])
-        won = self._commit(records)
-        failed = sum(r["status"] != "ok" for r in records)
-        yield Finished(self.unit, failed, work, self.seconds, lost=not won)
+            found += self._judged([s for s, _ in good], state, defended)
+        place = {s.key: i for i, s in enumerate(samples)}
+        won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
+        yield Finished(self.unit, len(decoded) - len(good), work, self.seconds, lost=not won)
 
     @property
     def seconds(self) -> float:
@@ -183,94 +178,23 @@ class _Attempt:
         self.store.replace(self.store.checkpoint(self.unit), checkpoint.encode(header, tensors))
         self.saved = time.monotonic()
 
-    def _verdict(self, good: list[Sample], state: State, defended: Defended) -> list[dict[str, Any]]:
-        """The rows of the attacked images, judged as stored."""
-        cell, ball = self.cell, Ball(self.cell.attack.norm, self.cell.attack.eps)
+    def _judged(self, good: list[Sample], state: State, defended: Defended) -> list[records.Row]:
+        """The rows of the attacked images, judged as they are stored."""
+        cell, worker = self.cell, self.worker
+        ball = Ball(cell.attack.norm, cell.attack.eps)
         stored = ball.store(state.x, state.clean)
+        assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
+        if worker.job.campaign.save_adversarial:
+            self.store.replace(self.store.adversarial(self.unit), records.examples(good, stored))
         original = torch.round(255 * state.clean).to(torch.uint8)
-        distances = {norm: ball.distance(stored, state.clean, norm) for norm in ("linf", "l2")}
-        assert (distances[ball.norm] <= ball.eps + 1e-5).all(), "a stored example left its ball"
-        if self.worker.job.campaign.save_adversarial:
-            self.store.replace(self.store.adversarial(self.unit), _tar(good, stored))
-        stack, draws = self.worker.stack, cell.judged_by
-        clean = judge(defended, original, state.keys, draws, stack)
-        adversarial = judge(defended, stored, state.keys, draws, stack)
-        found = []
-        for i, sample in enumerate(good):
-            target = int(state.target[i])
-            found.append(
-                self._common(sample)
-                | {"status": "ok", "target": target if target >= 0 else None}
-                | _counts("clean", clean, i, sample.label)
-                | _counts("adv", adversarial, i, sample.label)
-                | {
-                    "target_hits": int((adversarial.top5[i, :, 0] == target).sum()) if target >= 0 else None,
-                    "linf": float(distances["linf"][i]),
-                    "l2": float(distances["l2"][i]),
-                    "nonfinite_gradients": int(state.nonfinite[i]),
-                    "zero_gradients": int(state.zero[i]),
-                    "grad_evals": cell.draw_gradients,
-                    "forward_evals": 2 * draws,
-                    "seconds": self.seconds / len(good),
-                }
-            )
-        return found
+        clean = judge(defended, original, state.keys, cell.judged_by, worker.stack)
+        adversarial = judge(defended, stored, state.keys, cell.judged_by, worker.stack)
+        context = records.context(cell, self.unit, worker.device)
+        share = self.seconds / len(good)
+        return [context | row for row in records.attacked(good, state, stored, clean, adversarial, cell, share)]
 
-    def _fault(self, sample: Sample) -> dict[str, Any]:
-        spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
-        return self._common(sample) | {"status": sample.status, "error": sample.error} | spent
-
-    def _common(self, sample: Sample) -> dict[str, Any]:
-        cell = self.cell
-        return {
-            "image_key": sample.key,
-            "shard": self.unit.shard,
-            "label": sample.label if sample.label >= 0 else None,
-            "cell": cell.name,
-            "model": cell.model_name,
-            "defense": cell.defense_name,
-            "k": cell.defense.k,
-            "attack": cell.attack_name,
-            "policy": cell.attack.policy,
-            "norm": cell.attack.norm,
-            "eps": cell.attack.eps,
-            "steps": cell.attack.steps,
-            "eot_draws": cell.eot_draws,
-            "evaluation_draws": cell.judged_by,
-            "device": provenance.device_name(self.worker.device),
-            "seed": cell.seed,
-            "unit": self.unit.name,
-            "campaign": cell.identity,
-            "commit": provenance.commit(),
-            "versions": provenance.versions(),
-        }
-
-    def _commit(self, records: list[dict[str, Any]]) -> bool:
-        data = rows.encode(records, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
+    def _commit(self, found: list[records.Row]) -> bool:
+        data = rows.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
         self.store.remove(self.store.checkpoint(self.unit))
         return won
-
-
-def _counts(side: str, verdict: Verdict, i: int, label: int) -> dict[str, Any]:
-    top5 = verdict.top5[i]
-    return {
-        f"{side}_top5": top5.tolist(),
-        f"{side}_mean_top5": verdict.mean_top5[i].tolist(),
-        f"{side}_correct": int((top5[:, 0] == label).sum()),
-        f"{side}_top5_correct": int((top5 == label).any(1).sum()),
-    }
-
-
-def _tar(samples: list[Sample], stored: Tensor) -> bytes:
-    """Examples as a WebDataset shard of PNG and cls; the same bytes each time."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
-            png = io.BytesIO()
-            Image.fromarray(image.transpose(1, 2, 0)).save(png, "PNG")
-            for ending, data in (("png", png.getvalue()), ("cls", str(sample.label).encode())):
-                member = tarfile.TarInfo(f"{sample.key}.{ending}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()

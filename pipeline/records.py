@@ -1,0 +1,104 @@
+"""What a worker knows of an image, as the columns of its row; and its examples as a shard."""
+
+import io
+import tarfile
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bart import Ball, State, Verdict
+from pipeline import provenance
+from pipeline.campaign import Cell
+from pipeline.plan import Unit
+from pipeline.shards import Sample
+
+Row = dict[str, Any]
+
+
+def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
+    """The columns that all rows of a unit share."""
+    return {
+        "shard": unit.shard,
+        "cell": cell.name,
+        "model": cell.model_name,
+        "defense": cell.defense_name,
+        "k": cell.defense.k,
+        "attack": cell.attack_name,
+        "policy": cell.attack.policy,
+        "norm": cell.attack.norm,
+        "eps": cell.attack.eps,
+        "steps": cell.attack.steps,
+        "eot_draws": cell.eot_draws,
+        "evaluation_draws": cell.judged_by,
+        "device": provenance.device_name(device),
+        "seed": cell.seed,
+        "unit": unit.name,
+        "campaign": cell.identity,
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+    }
+
+
+def refused(sample: Sample) -> Row:
+    """The columns of an image that could not be attacked."""
+    spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
+    return _named(sample) | {"status": sample.status, "error": sample.error} | spent
+
+
+def attacked(
+    samples: list[Sample], state: State, stored: Tensor, clean: Verdict, adversarial: Verdict, cell: Cell, seconds: float
+) -> list[Row]:
+    """The columns of attacked images; `stored` (n, 3, h, w) uint8, `seconds` each image's share."""
+    distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
+    targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
+    return [
+        _named(sample)
+        | _side("clean", clean, i, sample.label)
+        | _side("adv", adversarial, i, sample.label)
+        | _target(adversarial.top5[i, :, 0], targets[i])
+        | {
+            "status": "ok",
+            "linf": distances["linf"][i],
+            "l2": distances["l2"][i],
+            "nonfinite_gradients": nonfinite[i],
+            "zero_gradients": zero[i],
+            "grad_evals": cell.draw_gradients,
+            "forward_evals": 2 * cell.judged_by,
+            "seconds": seconds,
+        }
+        for i, sample in enumerate(samples)
+    ]
+
+
+def _named(sample: Sample) -> Row:
+    return {"image_key": sample.key, "label": sample.label if sample.label >= 0 else None}
+
+
+def _side(side: str, verdict: Verdict, i: int, label: int) -> Row:
+    top5 = verdict.top5[i]
+    return {
+        f"{side}_top5": top5.tolist(),
+        f"{side}_mean_top5": verdict.mean_top5[i].tolist(),
+        f"{side}_correct": int((top5[:, 0] == label).sum()),
+        f"{side}_top5_correct": int((top5 == label).any(1).sum()),
+    }
+
+
+def _target(first: Tensor, target: int) -> Row:
+    return {"target": target, "target_hits": int((first == target).sum())} if target >= 0 else {}
+
+
+def examples(samples: list[Sample], stored: Tensor) -> bytes:
+    """Adversarial examples as a WebDataset shard of 8-bit PNG and cls; the same images give the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
+            png = io.BytesIO()
+            Image.fromarray(image.transpose(1, 2, 0)).save(png, "PNG")
+            for ending, data in (("png", png.getvalue()), ("cls", str(sample.label).encode())):
+                member = tarfile.TarInfo(f"{sample.key}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()

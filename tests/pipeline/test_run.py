@@ -1,0 +1,193 @@
+"""Whole campaigns in this process: what a run writes, and what can not change it."""
+
+import tarfile
+import threading
+
+import pytest
+import torch
+from rich.console import Console
+
+from bart import Ball, Barrage, Defended, Eot, Pgd, judge
+from pipeline import models, shards
+from pipeline.campaign import BadInput, parse
+from pipeline.executors import Failed, Here
+from pipeline.job import opened, prepare
+from pipeline.progress import Reporter
+from pipeline.results import results
+from pipeline.rows import MEASURED
+from pipeline.run import run
+from pipeline.status import status
+from pipeline.store import Store
+from pipeline.verify import verify
+from pipeline.worker import Drained, Progress, Worker, image_keys
+from tests.pipeline import tiny
+
+
+def ran(content, store):
+    job = prepare(parse(content, "c.yaml"), str(store))
+    return job, run(job, Here(), Reporter(Console(quiet=True)))
+
+
+def rows(store, without=()):
+    """What the campaign decides, by cell and image."""
+    drop = {*MEASURED, *without}
+    found = results(str(store)).to_pylist()
+    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in drop} for row in found}
+
+
+def test_a_run_writes_every_planned_row_once_and_verifies(tmp_path, pattern):
+    job, outcome = ran(tiny.campaign(pattern), tmp_path / "store")
+    assert outcome.exit_code == 0
+    found = results(job.store)
+    assert len(found) == 16 == len(rows(job.store))
+    assert list(verify(job)) == []
+    assert status(job).complete and status(job).running == []
+    assert list(Store(job.store).list("checkpoints/*")) == []
+
+
+def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
+    job, _ = ran(tiny.campaign(pattern, unit_images=8), tmp_path / "store")
+    cell = job.cells["net-bart2-pgd"]
+    images = [s for shard in job.shards.values() for s in shards.read(shard, 0, shard.images)]
+    device = torch.device("cpu")
+    defended = Defended(models.classifier(cell.model, 32, device), Barrage(2, cell.defense.transforms))
+    found = rows(job.store)
+    ball = Ball("linf", 8 / 255)
+    for some in (images[:5], images[5:]):
+        clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in some]).float() / 255
+        keys = image_keys(cell, [s.key for s in some], device)
+        label = torch.tensor([s.label for s in some])
+        attack = Pgd(ball, 6, 2 / 255, True, Eot(3))
+        state = attack.start(clean, label, torch.full_like(label, -1), keys)
+        for _ in range(6):
+            state = attack.step(state, defended, stack=8)
+        verdict = judge(defended, ball.store(state.x, clean), keys, 4, stack=8)
+        for i, sample in enumerate(some):
+            row = found[cell.name, sample.key]
+            assert row["adv_top5"] == verdict.top5[i].tolist()
+            assert row["adv_correct"] == int((verdict.top5[i, :, 0] == sample.label).sum())
+            assert 0 < row["linf"] <= 8 / 255 + 1e-6
+
+
+def test_units_and_stacks_change_no_draw_and_no_verdict(tmp_path, pattern):
+    a, b = tmp_path / "a", tmp_path / "b"
+    ran(tiny.campaign(pattern, unit_images=8, workers={"stack": 64}), a)
+    ran(tiny.campaign(pattern, unit_images=1, workers={"stack": 2}), b)
+    assert rows(a, {"unit", "linf", "l2"}) == rows(b, {"unit", "linf", "l2"})
+
+
+def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern):
+    content = tiny.campaign(pattern, workers={"checkpoint_seconds": 1e9})
+    undisturbed, _ = ran(content, tmp_path / "undisturbed")
+    job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained"))
+    unit = next(job.units())
+    for expected in (1, 2, 3):  # three visits of one step each
+        worker = Worker(job, torch.device("cpu"), threading.Event())
+        worker.drain.set()
+        with pytest.raises(Drained):
+            list(worker.attack(unit))
+        (running,) = status(job).running
+        assert (running.unit, running.step, running.steps) == (unit.name, expected, 6)
+    steps = [e.step for e in Worker(job, torch.device("cpu"), threading.Event()).attack(unit) if isinstance(e, Progress)]
+    assert steps == [3, 4, 5, 6], "it did not go on from the checkpoint"
+    ran(content, tmp_path / "drained")
+    assert rows(job.store) == rows(undisturbed.store)
+
+
+def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern):
+    undisturbed, _ = ran(tiny.campaign(pattern), tmp_path / "undisturbed")
+    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "damaged"))
+    unit, store = next(job.units()), Store(job.store)
+    worker = Worker(job, torch.device("cpu"), threading.Event())
+    worker.drain.set()
+    with pytest.raises(Drained):
+        list(worker.attack(unit))
+    data = bytearray(store.read(store.checkpoint(unit)))
+    data[-5] ^= 1
+    store.replace(store.checkpoint(unit), bytes(data))
+    ran(tiny.campaign(pattern), tmp_path / "damaged")
+    assert rows(job.store) == rows(undisturbed.store)
+
+
+def test_the_slower_of_two_workers_throws_its_work_away(tmp_path, pattern):
+    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+    unit = next(job.units())
+    first, second = (Worker(job, torch.device("cpu"), threading.Event()).attack(unit) for _ in range(2))
+    next(first), next(second)
+    assert [list(first)[-1].lost, list(second)[-1].lost] == [False, True]
+    assert len(results(job.store)) == unit.images
+
+
+def test_cells_may_be_added_and_the_rest_is_left_alone(tmp_path, pattern):
+    content = tiny.campaign(pattern, cells=[{"model": "net", "defense": "none", "attack": "pgd"}])
+    job, _ = ran(content, tmp_path / "store")
+    times = {p: p.stat().st_mtime_ns for p in Store(job.store).list("results/cell=*/*.parquet")}
+    ran(tiny.campaign(pattern), tmp_path / "store")
+    assert all(p.stat().st_mtime_ns == t for p, t in times.items())
+    assert len(rows(job.store)) == 16 and list(verify(opened(job.store))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 5}, "seed"),
+        ({"evaluation_draws": 9}, "evaluation_draws"),
+        ({"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}, "lacks"),
+        ({"attacks": {"pgd": {"eps": "9/255", "steps": 6, "step_size": "2/255", "eot_draws": 3}}}, "attack"),
+    ],
+)
+def test_a_store_refuses_another_campaign(tmp_path, pattern, changes, named):
+    prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store")).write_down()
+    with pytest.raises(BadInput, match=named):
+        prepare(parse(tiny.campaign(pattern, **changes), "c.yaml"), str(tmp_path / "store"))
+
+
+def test_a_store_keeps_its_units_when_the_file_asks_for_others(tmp_path, pattern):
+    job = prepare(parse(tiny.campaign(pattern, unit_images=3), "c.yaml"), str(tmp_path / "store"))
+    job.write_down()
+    again = prepare(parse(tiny.campaign(pattern, unit_images=5), "c.yaml"), str(tmp_path / "store"))
+    assert list(again.units()) == list(job.units())
+
+
+def test_faulty_images_are_rows_with_their_reason_and_the_run_goes_on(tmp_path, shards):
+    path = shards / "photos-000000.tar"
+    with tarfile.open(path) as tar:
+        cut = tar.getmembers()[4].offset  # after two samples
+    path.write_bytes(path.read_bytes()[:cut])
+    job, outcome = ran(tiny.campaign(str(shards / "photos-{000000..000001}.tar")), tmp_path / "store")
+    assert outcome.exit_code == 1
+    bad = {key: row for key, row in rows(job.store).items() if row["status"] != "ok"}
+    assert len(bad) == 6 and all(row["status"] == "bad_shard" and "truncated" in row["error"] for row in bad.values())
+    assert len(rows(job.store)) == 16 and list(verify(job)) == []
+
+
+def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, shards, pattern):
+    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+    victim = shards / "photos-000001.tar"
+    data = victim.read_bytes()
+    victim.write_bytes(data[:600] + b"x" + data[601:])  # replaced under way
+    events = list(Here().execute(job, list(job.units()), threading.Event()))
+    failures = [e for e in events if isinstance(e, Failed)]
+    assert [f.final for f in failures] == [False, False, True] * 2
+    assert all("SHA-256" in f.error for f in failures)
+    assert len(results(job.store)) == 10, "the units of the sound shard are done"
+    victim.write_bytes(data)
+    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert list(verify(job)) == []
+
+
+@pytest.mark.parametrize("goal", ["random_target", "least_likely"])
+def test_targets_are_never_the_label(tmp_path, pattern, goal):
+    attack = {"eps": "8/255", "steps": 2, "goal": goal, "eot_draws": 1}
+    job, _ = ran(tiny.campaign(pattern, attacks={"pgd": attack}), tmp_path / "store")
+    for row in rows(job.store).values():
+        assert row["target"] not in (None, row["label"]) and 0 <= row["target"] < tiny.CLASSES
+        assert row["target_hits"] == sum(draw[0] == row["target"] for draw in row["adv_top5"])
+
+
+def test_labels_outside_the_model_are_refused_before_work(tmp_path, shards, pattern):
+    content = tiny.campaign(pattern)
+    content["models"]["net"]["classes"] = 4
+    with pytest.raises(BadInput, match="label 4|classes"):
+        prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists(), "nothing was touched"

@@ -1,0 +1,119 @@
+import json
+import random
+
+import pyarrow as pa
+import pytest
+
+from pipeline import rows, tables
+from pipeline.intervals import rate, wilson
+
+
+def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, **more):
+    """A row from the first classes of its draws; the other four of each five are classes 90 to 93."""
+    fives = {side: [[first, 90, 91, 92, 93] for first in draws] for side, draws in (("clean", clean), ("adv", adv))}
+    out = {
+        "image_key": key, "cell": cell, "model": "m", "defense": "d", "attack": attack, "k": 5, "label": label, "target": target,
+        "status": "ok", "evaluation_draws": len(clean), "grad_evals": 10, "forward_evals": 4, "seconds": 1.5,
+        "clean_mean_top5": [1, 2, 3, 4, 5], "adv_mean_top5": mean or [2, 1, 3, 4, 5],
+    }  # fmt: skip
+    for side, five in fives.items():
+        out |= {
+            f"{side}_top5": five,
+            f"{side}_correct": sum(draw[0] == label for draw in five),
+            f"{side}_top5_correct": sum(label in draw for draw in five),
+        }
+    if target is not None:
+        out["target_hits"] = sum(draw[0] == target for draw in fives["adv"])
+    return out | more
+
+
+def table(found):
+    return pa.Table.from_pylist(found, schema=rows.SCHEMA)
+
+
+def line(found, rule="single"):
+    (only,) = tables.lines(table(found), [rule])
+    return only
+
+
+FOUND = [row("x", [1, 1, 1, 2], [1, 2, 2, 3]), row("y", [1, 1, 1, 1], [1, 1, 2, 1])]
+
+
+@pytest.mark.parametrize(
+    ("rule", "clean", "adv"), [("single", 7 / 8, 4 / 8), ("vote", 1, 1 / 2), ("mean", 1, 0), ("persistent", 1 / 2, 0)]
+)
+def test_rules_by_hand(rule, clean, adv):
+    found = line(FOUND, rule)
+    assert (found.clean_top1.value, found.adv_top1.value) == (clean, adv)
+
+
+def test_vote_for_five_is_top5_where_there_is_one_draw():
+    found = [row("x", [2], [3], label=93), row("y", [2], [3], label=94)]
+    assert [line(found, rule).adv_top5.value for rule in ("single", "vote", "persistent")] == [0.5] * 3
+
+
+def test_a_model_that_errs_at_random_is_as_accurate_as_it_is():
+    """Input ignored, wrong with p = 0.2 on each draw: 80 %, however often it is asked (AutoAttack `rand` says 53.5 %)."""
+    draws = random.Random(0)
+    found = [row(str(i), *([1 if draws.random() > 0.2 else 2 for _ in range(20)] for _ in "ab")) for i in range(1000)]
+    single, persistent = line(found), line(found, "persistent")
+    assert abs(single.adv_top1.value - 0.8) < 0.01 and single.adv_top1.low < 0.8 < single.adv_top1.high
+    assert abs(persistent.adv_top1.value - 0.8**20) < 0.01
+
+
+def test_failed_images_leave_every_denominator_and_are_counted():
+    bad = {"image_key": "z", "cell": "c", "model": "m", "defense": "d", "attack": "a", "k": 5, "status": "bad_image",
+           "evaluation_draws": 4, "grad_evals": 0, "seconds": 0.0}  # fmt: skip
+    found = line([*FOUND, bad])
+    assert (found.images, found.failed, found.clean_top1.value) == (2, 1, 7 / 8)
+    assert line([bad]).clean_top1 is None
+
+
+def test_targets_costs_and_order():
+    found = [row("x", [1], [7], target=7), row("y", [1], [1], target=7)]
+    assert line(found).target_hits.value == 0.5 and line(FOUND).target_hits is None
+    assert (line(found).draw_gradients, line(found).seconds) == (20, 3.0)
+    both = table([row("x", [1], [1], cell="k10", k=10), row("x", [1], [1], cell="k5", k=5)])
+    assert [found.cell for found in tables.lines(both)] == ["k5", "k10"]
+
+
+def test_worst_case_is_the_mean_of_the_least():
+    found = table([
+        row("x", [1, 1], [1, 1], attack="a"), row("x", [1, 1], [1, 2], attack="b"),
+        row("y", [1, 1], [2, 2], attack="a"), row("y", [1, 1], [1, 1], attack="b"),
+    ])  # fmt: skip
+    assert tables.worst_case(found)["m", "d"].value == 0.25
+
+
+def test_wilson_against_published_values():
+    """Newcombe, Statistics in Medicine 1998, table I: 81/263, 15/148, 0/20, 1/29."""
+    for k, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)):
+        assert wilson(k / n, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_intervals_count_images_not_draws():
+    agree, differ = rate([0.0, 1.0] * 50), rate([0.5] * 50 + [0.4, 0.6] * 25)
+    assert (agree.low, agree.high) == pytest.approx(wilson(0.5, 100), abs=0.01), "draws that agree add nothing"
+    assert differ.high - differ.low < 0.5 * (agree.high - agree.low), "draws that differ say more of the mean"
+    assert rate([0.0] * 20).high == pytest.approx(0.1611, abs=5e-5) and rate([]) is None
+
+
+def test_interval_covers_the_truth_19_times_in_20():
+    draws, hits = random.Random(1), 0
+    for _ in range(400):
+        chances = [draws.betavariate(2, 1) for _ in range(40)]  # mean 2/3, images of different difficulty
+        found = rate([sum(draws.random() < p for _ in range(10)) / 10 for p in chances])
+        hits += found.low <= 2 / 3 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_formats_say_the_same():
+    (only,) = json.loads(tables.to_json(tables.lines(table(FOUND))))
+    assert (only["adv_top1"], only["images"], only["target_hits"]) == (0.5, 2, None)
+    assert "| c | single | 2 | 87.5 [" in tables.markdown(tables.lines(table(FOUND)))
+
+
+def test_every_column_is_documented_and_unknown_ones_are_refused():
+    assert all(field.metadata[b"description"] for field in rows.SCHEMA)
+    with pytest.raises(AssertionError, match="lacks"):
+        rows.encode([{"image_key": "x", "surprise": 1}], {})

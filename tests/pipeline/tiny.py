@@ -1,0 +1,59 @@
+"""A classifier and photographs small enough for tests of the engine, where real ones would only take time."""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+CLASSES = 10
+
+
+def network():
+    """A fixed random convolutional network for 32 px images, 10 classes."""
+    generator = torch.Generator().manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return layers
+
+
+def slow_network():
+    """The same, but every pass takes at least 20 ms, so that there is time to kill it."""
+    import time
+
+    def wait(module, inputs):
+        time.sleep(0.02)
+
+    layers = network()
+    layers.register_forward_pre_hook(wait)
+    return layers
+
+
+def picture(seed, side=40):
+    """A smooth random image as PNG bytes."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def campaign(shards, **changes):
+    """A campaign over such images as a mapping: undefended, and behind two transforms."""
+    content = {
+        "name": "tiny",
+        "data": {"shards": shards, "resize": None, "crop": 32},
+        "models": {"net": {"architecture": "tests.pipeline.tiny:network", "classes": CLASSES}},
+        "defenses": {"none": {"k": 0}, "bart2": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]}},
+        "attacks": {"pgd": {"eps": "8/255", "steps": 6, "step_size": "2/255", "eot_draws": 3}},
+        "cells": [{"model": "net", "defense": ["none", "bart2"], "attack": "pgd"}],
+        "evaluation_draws": 4,
+        "unit_images": 3,
+        "workers": {"checkpoint_seconds": 0.01},
+    }
+    return content | changes
