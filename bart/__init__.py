@@ -3,6 +3,7 @@
 PyTorch only: knows nothing of Ray, files or campaigns. See docs/architecture.md.
 """
 
+from bart import rng
 from bart.attacks.pgd import Pgd
 from bart.attacks.state import State
 from bart.ball import Ball
@@ -10,7 +11,6 @@ from bart.barrage import Barrage
 from bart.classifier import Classifier, Defended, native_half
 from bart.evaluate import Verdict, judge
 from bart.gradient import Eot
-from bart import rng
 from bart.rng import Mirror, key
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ Policy = Callable[[Transform, Tensor, Params], Tensor]
 
 
 class Part(NamedTuple):
-    """The images of one round that meet the same transform: `count` neighbours of the sorted stack."""
+    """The images of one round that meet the same transform: `images` neighbours of the sorted stack."""
 
     name: str
-    count: int
+    images: int
     params: Params
 
 
@@ -44,12 +44,12 @@ class _Permute(torch.autograd.Function):
     """x[order] along the first dimension; the backward pass is a gather too, where autograd's would be a scatter."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, order: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
         ctx.save_for_backward(order)
         return x.index_select(0, order)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (order,) = ctx.saved_tensors
         return gradient.index_select(0, order.argsort()), None
 
@@ -125,7 +125,7 @@ class Barrage:
     def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
         """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform."""
         for gather, parts in draws.rounds:
-            pieces = _Permute.apply(x, gather).split([part.count for part in parts])
+            pieces = _Permute.apply(x, gather).split([part.images for part in parts])
             done = [policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)]
             x = torch.cat(done).clamp(0, 1)
         return _Permute.apply(x, draws.restore) if draws.rounds else x
@@ -148,7 +148,7 @@ def described(draws: Draws, names: Iterable[str] | None = None) -> list[list[str
     at = list(range(len(draws.restore)))
     for gather, parts in draws.rounds:
         at = [at[i] for i in gather.tolist()]
-        labels = [part.name for part in parts for _ in range(part.count)]
+        labels = [part.name for part in parts for _ in range(part.images)]
         for i, name in zip(at, labels, strict=True):
             stacks[i].append(name)
     return stacks

@@ -23,6 +23,9 @@ class Classifier(nn.Module):
     autocast        the lower precision in which attack gradients may run, or None; a verdict never uses it
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         model: nn.Module,
@@ -67,9 +70,9 @@ def fold_batch_norm(model: nn.Module, size: Size = (224, 224), tolerance: float 
     if parameter is None:
         return model
     probe = probe.to(parameter)
-    made: dict[int, nn.Module] = {}
+    made: dict[int, nn.Conv2d] = {}
     keep: list[Tensor] = []  # outputs must outlive the pass, or their ids would be given out again
-    pairs: list[tuple[nn.Module, nn.Module]] = []
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in made:
@@ -87,12 +90,14 @@ def fold_batch_norm(model: nn.Module, size: Size = (224, 224), tolerance: float 
     twins = dict(zip(model.modules(), folded.modules(), strict=True))
     for convolution, norm in pairs:
         conv, bn = twins[convolution], twins[norm]
+        assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
         fused = fuse_conv_bn_eval(conv, bn)
-        conv.weight, conv.bias = fused.weight.requires_grad_(False), fused.bias.requires_grad_(False)
+        conv.weight, conv.bias = fused.weight, fused.bias
         _replace(folded, bn, nn.Identity())
     with torch.no_grad():
         after = folded(probe)
     scale = before.abs().amax().clamp_min(1e-6)
+    folded.requires_grad_(False)
     return folded if (after - before).abs().amax() <= tolerance * scale else model
 
 

@@ -5,6 +5,7 @@ analogue PAL. Gradients are finite everywhere, also where the function has none 
 """
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,25 @@ def per_channel(values: tuple[float, ...], x: Tensor) -> Tensor:
     return constant(values, False, x.device, x.dtype)[:, None, None]
 
 
+class _Clip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.clamp(0, 1)
+        ctx.save_for_backward(y == x)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        inside: Tensor = ctx.saved_tensors[0]
+        return gradient * inside
+
+
+def clip(x: Tensor) -> Tensor:
+    """To [0, 1], with derivative 1 at both ends, where torch's `clamp` has 0: a white pixel can still become darker."""
+    y: Tensor = _Clip.apply(x) if torch.is_grad_enabled() and x.requires_grad else x.clamp(0, 1)
+    return y
+
+
 def rgb_to_hsv(x: Tensor) -> Tensor:
     """Hue of a grey pixel is 0, and so is its saturation."""
     red, green, blue = x.unbind(1)
@@ -68,7 +88,7 @@ def hsv_to_rgb(x: Tensor) -> Tensor:
     red = (hue - 3).abs() - 1
     green = 2 - (hue - 2).abs()
     blue = 2 - (hue - 4).abs()
-    pure = torch.stack([red, green, blue], dim=1).clamp(0, 1)
+    pure = clip(torch.stack([red, green, blue], dim=1))
     return value[:, None] * (1 - saturation[:, None] * (1 - pure))
 
 
@@ -79,7 +99,7 @@ def rgb_to_xyz(x: Tensor) -> Tensor:
 
 def xyz_to_rgb(x: Tensor) -> Tensor:
     """Clipped to [0, 1]: not every XYZ is a colour of sRGB."""
-    return _encoded(mix(x, XYZ_FROM_RGB, inverse=True)).clamp(0, 1)
+    return clip(_encoded(mix(x, XYZ_FROM_RGB, inverse=True)))
 
 
 def rgb_to_lab(x: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bart.types import Size
+
 Offset = tuple[int, int]
 Tally = Callable[[Tensor, list[Offset]], None]
-"""Adds to a total, in place, what the pixels at some offsets contribute."""
-CENTER = (0, 0)
+"""Adds to a total (..., k, length), in place, what the pixels at some offsets contribute, in the first k planes."""
 
 CHUNK_CPU, CHUNK_DEVICE = 2**20, 2**25
 """Pixels that are worked on together: what a cache holds, and a bound on the memory for intermediate results."""
@@ -36,13 +37,16 @@ class Disks:
     """The disks around all pixels of planes (m, h, w), one radius (m,) in low..high per plane.
 
     Each plane is laid out as one line with margins, where a shift in two dimensions is a slice; what stands between the
-    ends of two rows there is computed in vain and cropped.
+    ends of two rows there is computed in vain and cropped. Where the planes come sorted, largest disk first, `members` says
+    how many have each radius of low..high or a larger one, and none goes through more than its own disk.
     """
 
-    def __init__(self, radius: Tensor, low: int, high: int, height: int, width: int) -> None:
+    def __init__(self, radius: Tensor, low: int, high: int, size: Size, members: list[int] | None = None) -> None:
         self.radius, self.rings, self.margin = radius[:, None], _rings(low, high), high
-        self.height, self.width, self.stride = height, width, width + 2 * high
-        self.length = (height - 1) * self.stride + width
+        self.members = members
+        self.height, self.width = size
+        self.stride = self.width + 2 * high
+        self.length = (self.height - 1) * self.stride + self.width
 
     def line(self, planes: Tensor, outside: int = 0) -> Tensor:
         """Planes as lines, with the value `outside` beyond the image."""
@@ -52,19 +56,25 @@ class Disks:
         """For each pixel, the one at `offset` from it: a view (m, length)."""
         return line.narrow(1, (self.margin + offset[0]) * self.stride + self.margin + offset[1], self.length)
 
+    def center(self, planes: Tensor) -> Tensor:
+        """Each pixel itself, (m, length)."""
+        return self.at(self.line(planes), (0, 0)).contiguous()
+
     def crop(self, values: Tensor) -> Tensor:
         """Back from (m, length) to (m, h, w)."""
         values = values.contiguous()
         return values.as_strided((len(values), self.height, self.width), (self.length, self.stride, 1), values.storage_offset())
 
-    def total(self, zeros: Tensor, tally: Tally) -> Tensor:
-        """The sum over each plane's own disk, (..., m, length); `zeros`, of that shape, are overwritten."""
-        (_, core), *others = self.rings
-        tally(zeros, core)
-        result = zeros.clone() if others else zeros
-        for r, ring in others:
-            tally(zeros, ring)
-            result = torch.where(self.radius >= r, zeros, result)
+    def total(self, total: Tensor, tally: Tally) -> Tensor:
+        """The sum over each plane's own disk, (..., m, length): `total`, of that shape and zero, is overwritten."""
+        if self.members is not None:
+            for count, (_, ring) in zip(self.members, self.rings, strict=True):
+                tally(total.narrow(-2, 0, count), ring)
+            return total
+        result = total
+        for r, ring in self.rings:
+            tally(total, ring)
+            result = torch.where(self.radius >= r, total, result)
         return result
 
     def _rows(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,23 +102,25 @@ def each(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], 
     """`filter(disks, *planes)` in chunks of bounded memory: `radius` (m,) within `radii`; planes (m, ...), of which the
     last is (m, h, w) and of the shape and type of the result."""
     if radius.device.type == "cpu":
-        return each_radius(filter, radius, *planes)
-    return all_radii(filter, radius, radii, *planes)
+        return each_sorted(filter, radius, *planes)
+    return each_unsorted(filter, radius, radii, *planes)
 
 
-def each_radius(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) -> Tensor:
-    """On the host, which knows the radii: planes of one radius together, so that none pays for a larger disk."""
+def each_sorted(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) -> Tensor:
+    """On the host, which knows the radii: the largest disks together, so that no plane pays for another's."""
     height, width = planes[-1].shape[-2:]
     out = torch.empty_like(planes[-1])
-    for r in radius.unique().tolist():
-        for index in (radius == r).nonzero()[:, 0].split(max(1, CHUNK_CPU // (height * width))):
-            out[index] = filter(Disks(radius[index], r, r, height, width), *(plane[index] for plane in planes))
+    for index in radius.argsort(descending=True).split(max(1, CHUNK_CPU // (height * width))):
+        values = radius[index].tolist()
+        low, high = values[-1], values[0]
+        members = [sum(value >= r for value in values) for r in range(low, high + 1)]
+        out[index] = filter(Disks(radius[index], low, high, (height, width), members), *(plane[index] for plane in planes))
     return out
 
 
-def all_radii(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
-    """Elsewhere, where asking would be a wait: every plane passes by the largest disk."""
+def each_unsorted(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
+    """Elsewhere, where asking would be a wait: every plane goes through the largest disk and keeps its own sum on the way."""
     height, width = planes[-1].shape[-2:]
     size = max(1, CHUNK_DEVICE // (height * width))
     chunks = zip(*(value.split(size) for value in (radius, *planes)), strict=True)
-    return torch.cat([filter(Disks(r, *radii, height, width), *some) for r, *some in chunks])
+    return torch.cat([filter(Disks(r, *radii, (height, width)), *some) for r, *some in chunks])

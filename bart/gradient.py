@@ -1,6 +1,6 @@
 """Expectation over transformation: the input gradient of a randomised defense (Athalye et al., ICML 2018)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,9 @@ from bart import rng
 from bart.bpda import POLICIES
 from bart.classifier import Defended
 from bart.losses import LOSSES
+
+Forward = Callable[[Tensor, slice, slice], Tensor]
+"""(images, which of all, which draws) -> logits (images, draws, classes)."""
 
 Estimator = Literal["per_draw", "mean_logits", "mean_probabilities"]
 
@@ -59,9 +62,7 @@ def rows(keys: rng.Mirror, draws: int, some: slice, of: slice) -> rng.Mirror:
     return keys.map(lambda side: side.view(-1, draws)[some, of].flatten())
 
 
-def gradient(
-    defended: Defended, x: Tensor, label: Tensor, keys: rng.Mirror, eot: Eot, stack: int
-) -> tuple[Tensor, Tensor]:
+def gradient(defended: Defended, x: Tensor, label: Tensor, keys: rng.Mirror, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
     """The gradient of the loss in the images, (n, 3, h, w), and the loss, (n,): means over the draws.
 
     x (n, 3, h, w) in [0, 1]; label (n,); keys one per image, fresh each step; `stack` draws fit the device at once.
@@ -104,7 +105,7 @@ def _loss(logits: Tensor, label: Tensor, eot: Eot) -> Tensor:
     return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), label)
 
 
-def _cotangent(forward, x: Tensor, label: Tensor, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+def _cotangent(forward: Forward, x: Tensor, label: Tensor, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
     """The loss (n,) and its derivative in each draw's logits (n, draws, classes), with all draws held as logits only."""
     with torch.no_grad():
         cuts = [of for _, of in pieces(1, eot.draws, stack)]

@@ -1,9 +1,9 @@
 """What a transform is, and the legend of shapes used throughout.
 
-    n       images of a batch, or draws of a stack (images x EOT draws)
-    c, h, w channels, height, width; an image is (3, h, w), RGB, float in [0, 1]
-    k       transforms of one barrage
-    keys    (n,) int64, see `bart.rng`
+n       images of a batch, or draws of a stack (images x EOT draws)
+c, h, w channels, height, width; an image is (3, h, w), RGB, float in [0, 1]
+k       transforms of one barrage
+keys    (n,) int64, see `bart.rng`
 """
 
 from collections.abc import Callable, Mapping

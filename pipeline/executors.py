@@ -112,6 +112,7 @@ class OnRay:
         self.gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
         self.cpus = wanted.cpus
         if self.gpus > resources.get("GPU", 0) or self.cpus > resources.get("CPU", 0):
+            self.close()
             raise BadInput(
                 f"workers ask for {self.cpus:g} cores and {self.gpus:g} GPUs each, the cluster has "
                 f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}: ask for less, or join a larger cluster"
@@ -125,40 +126,40 @@ class OnRay:
             self._ray.shutdown()
 
     def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
-        ray, queue = self._ray, Queue(units)
+        queue, idle = Queue(units), list[Any]()
         running: dict[Any, _Lease] = {}
-        idle = [self._actor(job) for _ in range(min(self.workers, len(units)))]
-        asked = False
         while running or (queue and not drain.is_set()):
-            while idle and queue and not drain.is_set():
-                actor, unit = idle.pop(), queue.take()
-                running[actor.attack.remote(unit)] = _Lease(actor, unit)
-            if drain.is_set() and not asked:
-                asked = True
+            while queue and not drain.is_set() and len(running) < self.workers:
+                lease = _Lease(idle.pop() if idle else self._actor(job), queue.take())
+                running[lease.actor.attack.remote(lease.unit)] = lease
+            if drain.is_set():
                 for lease in running.values():
-                    lease.actor.drain.remote()
-            ready, _ = ray.wait(list(running), timeout=0.5)
-            for stream in ready:
+                    lease.leave()
+            for stream in self._ray.wait(list(running), timeout=0.5)[0]:
                 lease = running[stream]
-                try:
-                    event = ray.get(next(stream))
+                event, more = self._hear(stream, lease, queue)
+                if event:
                     yield event
-                except StopIteration:
+                if not more:
                     del running[stream]
-                    idle.append(lease.actor)
-                except ray.exceptions.RayActorError as error:
-                    del running[stream]
-                    yield queue.failed(lease.unit, f"the actor died: {' '.join(str(error).split())[:300]}")
-                    if queue and not drain.is_set():
-                        idle.append(self._actor(job))
-                except ray.exceptions.RayTaskError as error:
-                    del running[stream]
-                    if isinstance(error.cause, Drained):
-                        continue
-                    yield queue.failed(lease.unit, str(error))
-                    idle.append(lease.actor)
+                    if not lease.dead:
+                        idle.append(lease.actor)
         for actor in idle:
-            ray.kill(actor)
+            self._ray.kill(actor)
+
+    def _hear(self, stream: Any, lease: "_Lease", queue: Queue) -> tuple[Event | None, bool]:
+        """The next event of a unit, and whether there may be more."""
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(next(stream)), True
+        except StopIteration:
+            return None, False
+        except errors.RayTaskError as error:  # the worker raised; the actor lives on
+            return None if isinstance(error.cause, Drained) else queue.failed(lease.unit, str(error)), False
+        except errors.RayError as error:  # the actor, its node or the way to it is gone
+            lease.dead = True
+            self._ray.kill(lease.actor)
+            return queue.failed(lease.unit, f"the actor died: {' '.join(str(error).split())[:300]}"), False
 
     def _actor(self, job: Job) -> Any:
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "max_task_retries": 0}
@@ -171,6 +172,14 @@ class _Lease:
 
     actor: Any
     unit: Unit
+    asked: bool = False
+    dead: bool = False
+
+    def leave(self) -> None:
+        """Asks the worker once to checkpoint and leave."""
+        if not self.asked:
+            self.asked = True
+            self.actor.drain.remote()
 
 
 @dataclass

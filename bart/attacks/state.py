@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +39,8 @@ class State:
     @staticmethod
     def of(tensors: dict[str, Tensor], device: torch.device | str) -> "State":
         """The record back from `tensors()`, bit for bit."""
-        mirrored = {"keys", "step"}
-        return State(**{n: rng.Mirror.of(v, device) if n in mirrored else v.to(device) for n, v in tensors.items()})
+        values: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
+        return State(**values | {name: rng.Mirror.of(tensors[name], device) for name in ("keys", "step")})
 
     def advanced(self, x: Tensor, gradient: Tensor) -> "State":
         """One step further, at `x`, with the faults of the gradient counted."""

@@ -92,7 +92,7 @@ def decided(store):
     """What the campaign decides of every row; the fast network computes what the slow one does."""
     drop = {*MEASURED, "campaign"}
     return sorted(
-        (tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in results(str(store)).to_pylist())
+        tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in results(str(store)).to_pylist()
     )
 
 

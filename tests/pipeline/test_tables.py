@@ -12,8 +12,8 @@ def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, 
     """A row from the first classes of its draws; the other four of each five are classes 90 to 93."""
     fives = {side: [[first, 90, 91, 92, 93] for first in draws] for side, draws in (("clean", clean), ("adv", adv))}
     out = {
-        "image_key": key, "cell": cell, "model": "m", "defense": "d", "attack": attack, "k": 5, "label": label, "target": target,
-        "status": "ok", "evaluation_draws": len(clean), "grad_evals": 10, "forward_evals": 4, "seconds": 1.5,
+        "image_key": key, "cell": cell, "model": "m", "defense": "d", "attack": attack, "k": 5, "label": label,
+        "target": target, "status": "ok", "evaluation_draws": len(clean), "grad_evals": 10, "forward_evals": 4, "seconds": 1.5,
         "clean_mean_top5": [1, 2, 3, 4, 5], "adv_mean_top5": mean or [2, 1, 3, 4, 5],
     }  # fmt: skip
     for side, five in fives.items():

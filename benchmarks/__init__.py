@@ -1,0 +1,1 @@
+"""Every claim of speed, memory, fidelity or strength, as a script: python -m benchmarks.NAME"""

@@ -1,0 +1,99 @@
+"""What Ray, checkpoints and Parquet cost beside the attack itself: python -m benchmarks.overhead
+
+The same images, cell, threads and seeds go through a plain loop over `bart` and through one Ray actor with a store, in turns.
+Both clocks start when the model is loaded and the first step begins; start-up is shown apart.
+"""
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from bart import Ball, judge
+from pipeline import models, shards
+from pipeline.campaign import Campaign, parse
+from pipeline.executors import OnRay
+from pipeline.job import Job, prepare
+from pipeline.pack import labelled, pack, photographs
+from pipeline.worker import Finished, Progress, Worker, attack_of, image_keys
+
+
+def campaign(shard: Path, args: argparse.Namespace) -> Campaign:
+    content = {
+        "name": "overhead",
+        "data": {"shards": str(shard), "limit": args.images},
+        "models": {"lite0": {"architecture": "efficientnet_lite0", "mean": [127 / 255] * 3, "std": [128 / 255] * 3}},
+        "defenses": {"bart": {"k": args.k}},
+        "attacks": {"pgd": {"eps": "8/255", "steps": args.steps, "eot_draws": 2}},
+        "cells": [{"model": "lite0", "defense": "bart", "attack": "pgd"}],
+        "evaluation_draws": 10,
+        "unit_images": args.images // 2,
+        "workers": {"count": 1, "cpus": args.threads, "stack": 8, "checkpoint_seconds": args.checkpoint_seconds},
+    }
+    return parse(content, "benchmark")
+
+
+def plain(job: Job) -> float:
+    """Seconds of the attack and the verdict in a loop that writes nothing."""
+    (cell,) = job.cells.values()
+    (shard,) = job.shards.values()
+    device = torch.device("cpu")
+    defended = Worker(job, device, threading.Event()).defended(cell)
+    began = time.perf_counter()
+    for unit in job.units():
+        some = shards.read(shard, unit.start, unit.stop)
+        clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in some]).float() / 255
+        label, keys = torch.tensor([s.label for s in some]), image_keys(cell, [s.key for s in some], device)
+        attack = attack_of(cell)
+        state = attack.start(clean, label, torch.full_like(label, -1), keys)
+        for _ in range(attack.steps):
+            state = attack.step(state, defended, 8)
+        for images in (clean.mul(255).round().to(torch.uint8), Ball("linf", cell.attack.eps).store(state.x, clean)):
+            judge(defended, images, keys, cell.judged_by, 8)
+    return time.perf_counter() - began
+
+
+def campaigned(job: Job) -> tuple[float, float]:
+    """Seconds from the first step to the last commit through Ray and a store, and seconds of start-up before."""
+    began = time.perf_counter()
+    executor = OnRay(job)
+    job.write_down()
+    first = last = 0.0
+    for event in executor.execute(job, job.todo(), threading.Event()):
+        assert isinstance(event, Progress | Finished), event
+        first, last = first or time.perf_counter(), time.perf_counter()
+    executor.close()
+    return last - first, first - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint-seconds", type=float, default=10, help="a campaign's default is 120")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        (shard,) = pack(labelled(photographs(), "name", "imagenet_*"), Path(folder))
+        found = campaign(shard, args)
+        models.classifier(found.models["lite0"], found.data.crop, torch.device("cpu"))  # warm the file cache
+        ratios = []
+        for i in range(args.rounds):
+            loop = plain(prepare(found, f"{folder}/unused"))
+            ray, start = campaigned(prepare(found, f"{folder}/store{i}"))
+            ratios.append(ray / loop)
+            print(f"round {i}: plain loop {loop:.1f} s, campaign {ray:.1f} s, ratio {ray / loop:.3f}, start-up {start:.1f} s")
+    print(
+        f"median ratio {statistics.median(ratios):.3f}, a checkpoint every {args.checkpoint_seconds:g} s; at most 1.05 wanted"
+    )
+
+
+if __name__ == "__main__":
+    main()
