@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
+from bart.color import clip
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
 
@@ -127,7 +128,7 @@ class Barrage:
         for gather, parts in draws.rounds:
             pieces = _Permute.apply(x, gather).split([part.images for part in parts])
             done = [policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)]
-            x = torch.cat(done).clamp(0, 1)
+            x = clip(torch.cat(done))
         return _Permute.apply(x, draws.restore) if draws.rounds else x
 
 

@@ -89,19 +89,21 @@ def order(keys: Tensor, name: str, count: int) -> Tensor:
 _LOWBIAS_1, _LOWBIAS_2 = _signed(0x7FEB352D, 32), _signed(0x846CA68B, 32)
 
 
-def _mix32(x: Tensor) -> Tensor:
-    x = (x ^ ((x >> 16) & 0xFFFF)) * _LOWBIAS_1
-    x = (x ^ ((x >> 15) & 0x1FFFF)) * _LOWBIAS_2
-    return x ^ ((x >> 16) & 0xFFFF)
+def _mix32_(x: Tensor, scratch: Tensor) -> Tensor:
+    """`lowbias32` in place, int32; `scratch` is of the same shape."""
+    for bits, mask, factor in ((16, 0xFFFF, _LOWBIAS_1), (15, 0x1FFFF, _LOWBIAS_2)):
+        x.bitwise_xor_(torch.bitwise_right_shift(x, bits, out=scratch).bitwise_and_(mask)).mul_(factor)
+    return x.bitwise_xor_(torch.bitwise_right_shift(x, 16, out=scratch).bitwise_and_(0xFFFF))
 
 
 def field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
     """U[0, 1) per pixel from one seed per image: (n, *shape) float32, in 32-bit arithmetic; `stream` tells fields apart."""
     seeds = fold(seeds, stream)
     low, high = seeds.int()[:, None], _shift(seeds, 32).int()[:, None]
-    counter = torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32)
-    hashed = _mix32(_mix32(counter ^ low) + high)
-    return ((hashed >> 8) & 0xFFFFFF).float().mul_(2.0**-24).reshape(len(seeds), *shape)
+    x = torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32) ^ low
+    scratch = torch.empty_like(x)
+    x = _mix32_(_mix32_(x, scratch).add_(high), scratch)
+    return x.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF).float().mul_(2.0**-24).reshape(len(seeds), *shape)
 
 
 def normal_field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:

@@ -143,6 +143,18 @@ def pack(
         out.print(str(shard), highlight=False)
 
 
+@app.command()
+def gallery(
+    image: Annotated[Path | None, typer.Argument(help="a photograph; scikit-image's astronaut unless told")] = None,
+    folder: Annotated[Path, typer.Option(help="where the pictures go")] = Path("gallery"),
+) -> None:
+    """Pictures of every transform and of a growing barrage: barrage gallery photo.jpg"""
+    from pipeline.gallery import gallery as draw
+
+    for path in draw(image, folder):
+        out.print(str(path), highlight=False)
+
+
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.results import results
 

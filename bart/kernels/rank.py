@@ -130,7 +130,8 @@ def _launch(kernel, like: Tensor, *arguments: Tensor) -> Tensor:
     out = torch.empty(like.shape, dtype=like.dtype, device=like.device)
     programs = m * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
     given = [a.contiguous() if a.dim() == 3 else a.int() for a in arguments]
-    kernel[(programs,)](*given, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W)
+    with torch.cuda.device_of(out):  # Triton launches on the current device, which need not be that of the planes
+        kernel[(programs,)](*given, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W)
     return out
 
 

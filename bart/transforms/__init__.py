@@ -1,17 +1,47 @@
-"""The table of transforms: one line each, in the order of the article's groups."""
+"""The table of transforms: one line each, group by group, in the order of the article."""
 
+from bart.transforms.clahe import CLAHE
+from bart.transforms.color_space import HSV, LAB, XYZ, YUV
+from bart.transforms.contrast import CONTRAST_STRETCH, HIST_EQ
+from bart.transforms.fft import FFT
+from bart.transforms.gaussian import GAUSSIAN_BLUR
 from bart.transforms.grey import GREY_MIX, GREY_ONE_CHANNEL, GREY_PARTIAL_MIX, GREY_TWO_THIRDS
+from bart.transforms.jpeg import JPEG
+from bart.transforms.noise import NOISE
 from bart.transforms.precision import COLOR_PRECISION
+from bart.transforms.rank import MEAN, MEAN_BILATERAL, MEDIAN
+from bart.transforms.seam_carving import SEAM_CARVING
+from bart.transforms.swirl import SWIRL
+from bart.transforms.tv import TV_CHAMBOLLE
+from bart.transforms.zoom import ZOOM
 from bart.types import Transform
 
 TRANSFORMS: dict[str, Transform] = {
     transform.name: transform
     for transform in (
         COLOR_PRECISION,
+        JPEG,
+        SWIRL,
+        NOISE,
+        FFT,
+        ZOOM,
+        SEAM_CARVING,
+        HSV,
+        XYZ,
+        LAB,
+        YUV,
+        HIST_EQ,
+        CLAHE,
+        CONTRAST_STRETCH,
         GREY_MIX,
         GREY_PARTIAL_MIX,
         GREY_TWO_THIRDS,
         GREY_ONE_CHANNEL,
+        GAUSSIAN_BLUR,
+        MEDIAN,
+        MEAN,
+        MEAN_BILATERAL,
+        TV_CHAMBOLLE,
     )
 }
 """The transforms by name."""

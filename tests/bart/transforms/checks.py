@@ -9,9 +9,6 @@ from torch import Tensor
 from bart import rng
 from bart.types import Gradient, Transform
 
-Oracle = object
-
-
 @lru_cache
 def photographs(height: int, width: int, count: int = 4) -> Tensor:
     """Real photographs, (count, 3, height, width) float32 in [0, 1] with 8-bit values."""
@@ -88,4 +85,5 @@ def assert_exact_gradient(transform: Transform, directions: int = 6, step: float
         direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(2 + i), dtype=torch.double)
         numeric = (value(x + step * direction) - value(x - step * direction)) / (2 * step)
         analytic = (gradient * direction).flatten(1).sum(1)
-        torch.testing.assert_close(numeric, analytic, rtol=tolerance, atol=tolerance * gradient.flatten(1).norm(dim=1).max().item())
+        largest = gradient.flatten(1).norm(dim=1).max().item()
+        torch.testing.assert_close(numeric, analytic, rtol=tolerance, atol=tolerance * largest)

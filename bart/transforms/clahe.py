@@ -1,0 +1,179 @@
+"""Group 8, contrast: contrast limited adaptive histogram equalisation (CLAHE) of each channel, without a derivative.
+
+A channel is divided into tiles; each tile has a histogram whose bins are clipped, and the counts above the limit are spread
+over the other bins; its cumulative histogram maps grey levels; a pixel goes through the maps of the four nearest tiles, which
+are interpolated. Source: `skimage.exposure.equalize_adapthist` with its 256 bins, the order of spreading included.
+
+Shapes here: p planes (channels of images, each with its own parameters) of h x w pixels, each with t tiles, a rectangle that
+is large enough for the smallest tiles; the planes with larger tiles use a part of it.
+"""
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.types import REFERENCE, Gradient, Params, Size, Transform
+
+_GREYS = 2**14 - 1
+_BINS = 256
+_GREYS_PER_BIN = 65  # scikit-image's 1 + 2**14 // 256; so the last three bins get no pixel
+_PLANES_IN_CACHE = 3
+_ROUNDS = 8  # of spreading; photographs and two-level images need at most 5
+
+
+def _tile_sides(size: Size) -> tuple[int, int]:
+    """The smallest and the largest side of a tile, in pixels."""
+    return min(size) // 10, min(size) // 6
+
+
+def _tiles(side: int, size: Size) -> int:
+    """How many tiles lie along `side` at most, padded to whole tiles and by the part of another tile."""
+    smallest, largest = _tile_sides(size)
+    return (side + largest - 2) // smallest + 1
+
+
+def draw(keys: Tensor, size: Size) -> Params:
+    """`on` (n, 3) coins; `tile_height`, `tile_width` (n, 3) int, pixels; `clip_limit` (n, 3) in 0.01..0.04.
+
+    A tile's sides lie between a tenth and a sixth of the image's shorter side, rounded down. The limit of a bin is a fraction
+    of the tile's area.
+    """
+    smallest, largest = _tile_sides(size)
+    return {
+        "on": rng.coin(keys, "on", (3,)),
+        "tile_height": rng.integers(keys, "tile_height", smallest, largest, (3,)),
+        "tile_width": rng.integers(keys, "tile_width", smallest, largest, (3,)),
+        "clip_limit": rng.uniform(keys, "clip_limit", 0.01, 0.04, (3,)),
+    }
+
+
+def _rescale(planes: Tensor, top: int) -> Tensor:
+    """The range of each plane of integers becomes 0..top; a constant plane is clipped. Source: `rescale_intensity`."""
+    low, high = planes.amin((1, 2), keepdim=True), planes.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (planes - low) / (high - low).clamp(min=1) * top, planes.clamp(max=top))
+
+
+def _histograms(bins: Tensor, tile: Tensor) -> Tensor:
+    """Counts (p, t, 256) of `bins` (p, h, w) float, in tiles with the sides `tile` (p, 2).
+
+    The last tile of a row or column is completed with the image, mirrored. What is mirrored beyond it is counted in the tile
+    after the last, which is never read.
+    """
+    size = (bins.shape[1], bins.shape[2])
+    beyond = _tile_sides(size)[1] - 1
+    bins = torch.nn.functional.pad(bins[:, None], (0, beyond, 0, beyond), mode="reflect")[:, 0]
+    row = torch.arange(bins.shape[1], device=bins.device)[:, None] // tile[:, 0, None, None]
+    column = torch.arange(bins.shape[2], device=bins.device) // tile[:, 1, None, None]
+    down, across = (_tiles(side, size) for side in size)
+    index = ((row * across + column) * _BINS + bins.long()).flatten(1)
+    one = torch.ones((), dtype=torch.int32, device=bins.device).expand_as(index)
+    counts = torch.zeros(len(bins), down * across * _BINS, dtype=torch.int32, device=bins.device)
+    return counts.scatter_add_(1, index, one).view(len(bins), down * across, _BINS)
+
+
+def _clip(counts: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Histograms (p, t, 256) clipped at `limit` (p, 1, 1), and the counts (p, t, 1) that are left after equal shares."""
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum(2, keepdim=True, dtype=torch.int32)
+
+    excess = total((counts - limit).clamp(min=0))
+    share = excess // _BINS
+    counts = torch.minimum(counts, limit)
+    low = counts < limit - share
+    counts = counts + share * low
+    excess = excess - share * total(low)
+    nearly = counts >= limit - share  # filled up from the excess, which may become negative
+    return torch.where(nearly, limit, counts), excess - total((limit - counts) * nearly)
+
+
+def _spread(counts: Tensor, excess: Tensor, limit: Tensor) -> Tensor:
+    """One each for the bins below the limit, until the excess is used up: in round i from bin i, at even distances."""
+    bin_ = torch.arange(_BINS, dtype=torch.int32, device=counts.device)
+    for i in range(_ROUNDS):
+        if counts.device.type == "cpu" and not bool((excess > 0).any()):
+            break  # only on a CPU is asking cheaper than another round
+        open_ = counts < limit
+        distance = (open_.sum(2, keepdim=True, dtype=torch.int32) // excess.clamp(min=1)).clamp_(min=1)
+        hit = open_ & (bin_ >= i) & ((bin_ - i) % distance == 0) & (excess > 0)
+        counts = counts + hit
+        excess = excess - hit.sum(2, keepdim=True, dtype=torch.int32)
+    return counts
+
+
+def _neighbours(side: int, tile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For `tile` (p,) pixels along `side`: the tiles before and after each pixel, and how far it is from one to the other."""
+    length = tile[:, None]
+    position = torch.arange(side, device=tile.device) + length // 2
+    last = (side + length - 1) // length - 1
+    after = position // length
+    return (after - 1).clamp_(min=0).minimum(last), after.minimum(last), (position % length) / length
+
+
+def _interpolate(maps: Tensor, bins: Tensor, tile: Tensor) -> Tensor:
+    """Each pixel of `bins` (p, h, w) through the `maps` (p, t, 256) of the four tiles whose centres surround it.
+
+    Interpolated so that four equal values stay what they are: a sum of weighted values would give a constant channel's last
+    digit away, which the final rescaling makes black and white.
+    """
+    size = (bins.shape[1], bins.shape[2])
+    above, below, down = _neighbours(size[0], tile[:, 0])
+    left, right, along = _neighbours(size[1], tile[:, 1])
+    across, flat, bins = _tiles(size[1], size), maps.flatten(1), bins.long()
+
+    def row_of_tiles(row: Tensor) -> Tensor:
+        first, second = (
+            flat.gather(1, ((row[:, :, None] * across + column[:, None, :]).mul_(_BINS) + bins).flatten(1)).view_as(bins)
+            for column in (left, right)
+        )
+        return first.lerp_(second, along[:, None, :].expand_as(first))
+
+    return row_of_tiles(above).lerp_(row_of_tiles(below), down[:, :, None].expand_as(bins))
+
+
+def _equalise(planes: Tensor, tile: Tensor, clip_limit: Tensor) -> Tensor:
+    """CLAHE of `planes` (p, h, w) in [0, 1] with tiles (p, 2) and clip limits (p,)."""
+    greys = _rescale((planes * (2**16 - 1)).round().float(), _GREYS).round_()
+    bins = (greys / _GREYS_PER_BIN).floor_()
+    area = tile.prod(1)[:, None, None]
+    limit = (clip_limit[:, None, None] * area).int().clamp_(min=1)
+    counts = _spread(*_clip(_histograms(bins, tile), limit), limit)
+    maps = (counts.cumsum(2) * (_GREYS / area)).clamp_(max=_GREYS).floor_()
+    return _rescale(_interpolate(maps, bins, tile).floor_(), 1).to(planes.dtype)
+
+
+def _planes(x: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images and parameters channel by channel: planes (p, h, w), on (p,), tile (p, 2), clip limit (p,)."""
+    tile = torch.stack([params["tile_height"], params["tile_width"]], dim=-1)
+    return x.flatten(0, 1), params["on"].flatten(), tile.flatten(0, 1), params["clip_limit"].flatten()
+
+
+def _device(x: Tensor, params: Params) -> Tensor:
+    planes, on, tile, clip_limit = _planes(x, params)
+    return torch.where(on[:, None, None], _equalise(planes, tile, clip_limit), planes).view_as(x)
+
+
+def _host(x: Tensor, params: Params) -> Tensor:
+    """The same on a CPU, where choosing the channels costs no synchronisation, and few at a time stay in its cache."""
+    planes, on, tile, clip_limit = _planes(x, params)
+    out = planes.clone()
+    for few in torch.split(on.nonzero()[:, 0], _PLANES_IN_CACHE):
+        out[few] = _equalise(planes[few], tile[few], clip_limit[few])
+    return out.view_as(x)
+
+
+@torch.no_grad()
+def apply(x: Tensor, params: Params) -> Tensor:
+    """Where `on`, the channel equalised; the other channels are left alone. No derivative."""
+    return (_host if x.device.type == "cpu" else _device)(x, params)
+
+
+CLAHE = Transform(
+    "clahe",
+    "contrast",
+    draw,
+    apply,
+    Gradient.NONE,
+    {"on": 1, "tile_height": REFERENCE / 6, "tile_width": REFERENCE / 6, "clip_limit": 0.04},
+    frozenset({"tile_height", "tile_width"}),
+)

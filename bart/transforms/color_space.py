@@ -1,0 +1,73 @@
+"""Group 7, colour space: a small offset in HSV, XYZ, LAB or YUV. Exact gradients.
+
+An offset is signed, but P(t) is in [0, 1]: so the parameter is the `position` (n, 3) of each channel's offset in its range,
+0 the lower end and 1 the upper, offset = (2 position - 1) reach.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.color import (
+    hsv_to_rgb,
+    lab_to_rgb,
+    per_channel,
+    rgb_to_hsv,
+    rgb_to_lab,
+    rgb_to_xyz,
+    rgb_to_yuv,
+    xyz_to_rgb,
+    yuv_to_rgb,
+)
+from bart.types import Gradient, Params, Size, Transform
+
+GROUP = "color space"
+
+Bounds = tuple[float, float, float]
+FREE = float("inf")
+
+HSV_REACH, XYZ_REACH, LAB_REACH, YUV_REACH = (0.05, 0.25, 0.25), (0.05, 0.05, 0.05), (5.0, 2.0, 2.0), (0.05, 0.02, 0.02)
+"""Largest offset of each channel, in the units of its space."""
+
+
+def draw(keys: Tensor, size: Size) -> Params:
+    """`position` (n, 3) U(0, 1)."""
+    return {"position": rng.uniform(keys, "position", shape=(3,))}
+
+
+def _shift(x: Tensor, params: Params, reach: Bounds, low: Bounds, high: Bounds) -> Tensor:
+    """Adds the offsets and clips each channel to its bounds."""
+    offset = (2 * params["position"].to(x.dtype) - 1)[:, :, None, None] * per_channel(reach, x)
+    return torch.clamp(x + offset, per_channel(low, x), per_channel(high, x))
+
+
+def apply_hsv(x: Tensor, params: Params) -> Tensor:
+    """All of HSV is clipped to [0, 1]; the hue does not wrap."""
+    return hsv_to_rgb(_shift(rgb_to_hsv(x), params, HSV_REACH, (0.0,) * 3, (1.0,) * 3))
+
+
+def apply_xyz(x: Tensor, params: Params) -> Tensor:
+    """All of XYZ is clipped to [0, 1]."""
+    return xyz_to_rgb(_shift(rgb_to_xyz(x), params, XYZ_REACH, (0.0,) * 3, (1.0,) * 3))
+
+
+def apply_lab(x: Tensor, params: Params) -> Tensor:
+    """L is clipped to [0, 100]."""
+    return lab_to_rgb(_shift(rgb_to_lab(x), params, LAB_REACH, (0.0, -FREE, -FREE), (100.0, FREE, FREE)))
+
+
+def apply_yuv(x: Tensor, params: Params) -> Tensor:
+    """Y is clipped to [0, 1]."""
+    return yuv_to_rgb(_shift(rgb_to_yuv(x), params, YUV_REACH, (0.0, -FREE, -FREE), (1.0, FREE, FREE)))
+
+
+def _transform(name: str, apply: Callable[[Tensor, Params], Tensor]) -> Transform:
+    return Transform(name, GROUP, draw, apply, Gradient.EXACT, {"position": 1})
+
+
+HSV = _transform("hsv", apply_hsv)
+XYZ = _transform("xyz", apply_xyz)
+LAB = _transform("lab", apply_lab)
+YUV = _transform("yuv", apply_yuv)

@@ -1,0 +1,244 @@
+"""Group 10, rank filters over a disk: median, mean and bilateral mean, on 8-bit levels like scikit-image's.
+
+The image is rounded to 8 bits. The window of a pixel is the disk around it without what lies outside the image. Everything is
+exact in integers, so every device gives the same levels. Median and bilateral mean have kernels too (`bart.kernels.rank`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bart import kernels, rng
+from bart.disks import Disks, Offset, each
+from bart.host import Image, map_images
+from bart.types import Gradient, Params, Size, Transform
+
+GROUP = "denoising"
+MEDIAN_RADII, MEAN_RADII, BILATERAL_RADII = (2, 5), (2, 3), (2, 20)
+SPREADS = (5, 20)
+AT_ONCE = 255 // (2 * SPREADS[1] - 2)
+"""How many levels of a bilateral window, counted from its lowest, add up in 8 bits."""
+
+
+def _count(disks: Disks, compare: Callable[..., Tensor], line: Tensor, reference: Tensor) -> Tensor:
+    """How many pixels of each disk compare with the reference (m, length), as uint8: enough for a radius of 8."""
+    hits = torch.empty_like(reference, dtype=torch.bool)
+
+    def tally(total: Tensor, offsets: list[Offset]) -> None:
+        some, hit, than = (tensor[: len(total)] for tensor in (line, hits, reference))
+        for offset in offsets:
+            compare(disks.at(some, offset), than, out=hit)
+            total.add_(hit.view(torch.uint8))
+
+    return disks.total(torch.zeros_like(reference, dtype=torch.uint8), tally)
+
+
+def _median(disks: Disks, levels: Tensor) -> Tensor:
+    """The element number floor(population / 2) of each sorted disk, found bit by bit: the largest level that at most so
+    many elements are below. uint8 in and out; some (16 x largest disk) launches."""
+    line = disks.line(levels, outside=255)  # below no candidate
+    rank = disks.center((disks.population() * 0.5).byte())
+    median = torch.zeros_like(rank)
+    for bit in (128, 64, 32, 16, 8, 4, 2, 1):
+        below = _count(disks, torch.lt, line, median + bit)
+        median.add_((below <= rank).view(torch.uint8), alpha=bit)
+    return disks.crop(median)
+
+
+def _median_backward(disks: Disks, levels: Tensor, median: Tensor, gradient: Tensor) -> Tensor:
+    """Each output's gradient in equal shares to those pixels of its disk that have the median's level.
+
+    A gather over the same disk, since q lies in the disk of p when p lies in that of q: no atomic adds, one fixed order.
+    """
+    center = disks.center(median.short())
+    ties = disks.crop(_count(disks, torch.eq, disks.line(levels.short(), outside=-1), center))
+    shares, medians = disks.line(gradient / ties), disks.line(median.to(gradient.dtype))
+    own = disks.center(levels.to(gradient.dtype))
+    hits = torch.empty_like(own)
+
+    def tally(total: Tensor, offsets: list[Offset]) -> None:
+        selected, share, level, hit = (tensor[: len(total)] for tensor in (medians, shares, own, hits))
+        for offset in offsets:
+            torch.eq(disks.at(selected, offset), level, out=hit)
+            total.addcmul_(hit, disks.at(share, offset))
+
+    return disks.crop(disks.total(torch.zeros_like(own), tally))
+
+
+def _mean(disks: Disks, levels: Tensor) -> Tensor:
+    """The mean of each disk, its fraction cut off. uint8 in and out."""
+    total = disks.crop(_sum(disks, disks.line(levels.short())))
+    return ((total + 0.5) / disks.population()).byte()  # the half keeps a whole mean clear of its own rounding
+
+
+def _mean_backward(disks: Disks, gradient: Tensor) -> Tensor:
+    """The transpose of the unrounded mean: a disk is symmetric, so it is a sum over the same disk."""
+    return disks.crop(_sum(disks, disks.line(gradient / disks.population())))
+
+
+def _sum(disks: Disks, line: Tensor) -> Tensor:
+    def tally(total: Tensor, offsets: list[Offset]) -> None:
+        for offset in offsets:
+            total.add_(disks.at(line[: len(total)], offset))
+
+    return disks.total(line.new_zeros(len(line), disks.length), tally)
+
+
+def _window_sums(disks: Disks, line: Tensor, lows: Tensor, spans: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the pixels of each disk whose level is in low..low + span: the sum of what they are above low, and their number."""
+    aboves, keeps = torch.empty_like(lows), torch.empty_like(lows, dtype=torch.bool)
+    parts = lows.new_empty(2, *lows.shape)
+
+    def tally(total: Tensor, offsets: list[Offset]) -> None:
+        k = total.shape[1]
+        level, low, span, above, keep, part = line[:k], lows[:k], spans[:k], aboves[:k], keeps[:k], parts[:, :k]
+        for i in range(0, len(offsets), AT_ONCE):
+            part.zero_()
+            for offset in offsets[i : i + AT_ONCE]:
+                torch.sub(disks.at(level, offset), low, out=above)  # modulo 256: a level below low ends up above low + span
+                torch.le(above, span, out=keep)
+                part[0].add_(above.mul_(keep.view(torch.uint8)))
+                part[1].add_(keep.view(torch.uint8))
+            total.add_(part)
+
+    excess, count = disks.total(lows.new_zeros(parts.shape, dtype=torch.int16), tally)
+    return disks.crop(excess).int() & 0xFFFF, disks.crop(count).int()  # sums of up to 47766, added modulo 65536
+
+
+def _mean_bilateral(disks: Disks, s0: Tensor, s1: Tensor, levels: Tensor) -> Tensor:
+    """The mean of those levels v of each disk with g - s1 < v < g + s0, g being the center's, its fraction cut off.
+
+    uint8 in and out; s0, s1 (m,) integers. Some (5 x largest disk) launches and passes over the planes.
+    """
+    center = levels.short()
+    low = (center - s1[:, None, None].short() + 1).clamp_min(0)
+    span = (center + s0[:, None, None].short() - 1).clamp_max(255) - low
+    excess, count = _window_sums(disks, disks.line(levels), disks.center(low.byte()), disks.center(span.byte()))
+    outside = disks.size()[:, None, None] - disks.population()  # has level 0 there: in windows from 0, it added to the number
+    count -= ((low == 0) * outside).int()
+    return (low + torch.div(excess, count, rounding_mode="floor")).byte()
+
+
+def _levels(x: Tensor) -> Tensor:
+    """Images (n, 3, h, w) in [0, 1] as planes of 8-bit levels (3 n, h, w), rounded half to even as scikit-image rounds."""
+    return (x.detach().clamp(0, 1) * 255).round().byte().flatten(0, 1)
+
+
+def _image(levels: Tensor, x: Tensor) -> Tensor:
+    """Planes of levels as images like `x`."""
+    return (levels.to(x.dtype) / 255).view(x.shape)
+
+
+class _Median(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
+        levels = _levels(x)
+        if kernels.available(x):
+            from bart.kernels import rank
+
+            median = rank.median(levels, radius)
+        else:
+            median = each(_median, radius, MEDIAN_RADII, levels)
+        ctx.save_for_backward(levels, median, radius)
+        return _image(median, x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        levels, median, radius = ctx.saved_tensors
+        planes = gradient.flatten(0, 1)
+        if kernels.available(gradient):
+            from bart.kernels import rank
+
+            planes = rank.median_backward(levels, median, planes, radius)
+        else:
+            planes = each(_median_backward, radius, MEDIAN_RADII, levels, median, planes)
+        return planes.view(gradient.shape), None
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
+        ctx.save_for_backward(radius)
+        return _image(each(_mean, radius, MEAN_RADII, _levels(x)), x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (radius,) = ctx.saved_tensors
+        return each(_mean_backward, radius, MEAN_RADII, gradient.flatten(0, 1)).view(gradient.shape), None
+
+
+def _radius(keys: Tensor, low: int, high: int) -> Params:
+    radius = rng.integers(keys, "radius", low, high, (3,))
+    return {"radius": torch.where(rng.coin(keys, "shared")[:, None], radius[:, :1], radius)}
+
+
+def draw_median(keys: Tensor, size: Size) -> Params:
+    """`radius` (n, 3) int 2..5 pixels, whatever the size; a shared coin gives the three channels one value."""
+    return _radius(keys, *MEDIAN_RADII)
+
+
+def apply_median(x: Tensor, params: Params) -> Tensor:
+    """The median of each disk, the upper one of an even number. The surrogate gradient goes to the selected level's pixels,
+    in equal shares, past the rounding to 8 bits."""
+    return _Median.apply(x, params["radius"].reshape(-1))
+
+
+def draw_mean(keys: Tensor, size: Size) -> Params:
+    """`radius` (n, 3) int 2..3 pixels, whatever the size; a shared coin gives the three channels one value."""
+    return _radius(keys, *MEAN_RADII)
+
+
+def apply_mean(x: Tensor, params: Params) -> Tensor:
+    """The mean of each disk, its 8-bit fraction cut off. The gradient is the unrounded mean's: exact but for the steps of
+    1/255, whose own derivative is zero, and therefore declared a surrogate."""
+    return _Mean.apply(x, params["radius"].reshape(-1))
+
+
+def draw_mean_bilateral(keys: Tensor, size: Size) -> Params:
+    """`radius` (n, 3) int 2..20 pixels, whatever the size; `s0`, `s1` (n, 3) int 5..20 grey levels."""
+    ranges = {"radius": BILATERAL_RADII, "s0": SPREADS, "s1": SPREADS}
+    return {name: rng.integers(keys, name, *ends, (3,)) for name, ends in ranges.items()}
+
+
+@torch.no_grad()
+def apply_mean_bilateral(x: Tensor, params: Params) -> Tensor:
+    """The mean of those levels v of each disk with g - s1 < v < g + s0, g being the pixel's own. Without a gradient."""
+    if x.device.type == "cpu":
+        return map_images(_mean_bilateral_host, x, params)
+    return _mean_bilateral_device(x, params)
+
+
+def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
+    levels = _levels(x)
+    radius, s0, s1 = (params[name].reshape(-1) for name in ("radius", "s0", "s1"))
+    if kernels.available(x):
+        from bart.kernels import rank
+
+        return _image(rank.mean_bilateral(levels, radius, s0, s1), x)
+    return _image(each(_mean_bilateral, radius, BILATERAL_RADII, s0, s1, levels), x)
+
+
+def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
+    """A running histogram, one image a thread: as fast as the passes over the disk, and it does not wait at each of them."""
+    from skimage.filters import rank
+    from skimage.morphology import disk
+
+    levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+    values = zip(levels, params["radius"], params["s0"], params["s1"], strict=True)
+    planes = [rank.mean_bilateral(plane, disk(int(radius)), s0=int(s0), s1=int(s1)) for plane, radius, s0, s1 in values]
+    return np.stack(planes).astype(np.float32) / 255
+
+
+MEDIAN = Transform("median", GROUP, draw_median, apply_median, Gradient.SURROGATE, {"radius": 5})
+MEAN = Transform("mean", GROUP, draw_mean, apply_mean, Gradient.SURROGATE, {"radius": 3})
+MEAN_BILATERAL = Transform(
+    "mean_bilateral",
+    GROUP,
+    draw_mean_bilateral,
+    apply_mean_bilateral,
+    Gradient.NONE,
+    {"radius": 20, "s0": 20, "s1": 20},
+)

@@ -1,0 +1,233 @@
+"""Group 6, seam carving: paths of least contrast are cut out of the image, which is then enlarged to its size.
+
+A vertical seam has one pixel in each row, at most one column from row to row. Seams are found one after another by a dynamic
+programme on the Sobel energy of the grey image, which is computed once for each direction and carved along with the image, as
+the former `skimage.transform.seam_carve` did; like there, the outermost columns belong to no seam. (It also cut out several
+disjoint seams of one programme. Here each seam is the least one of what is left, as Avidan and Shamir, SIGGRAPH 2007, have it.)
+
+Energies are whole multiples of 2^-15, so their sums are exact in float32, ties are ties on every device, and a tie goes to the
+leftmost pixel of the last row and, from there up, to the leftmost of the predecessors.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.host import Image
+from bart.transforms.zoom import GROUP, bilinear, resize_coordinates
+from bart.types import Gradient, Params, Size, Transform, pixels
+
+_LUMINANCE = (0.2125, 0.7154, 0.0721)  # skimage.color.rgb2gray
+_LEVELS = 2**15  # of energy; the sum of a 512 px seam is still exact in float32
+_BLOCK = 4  # rows that a device does in one step
+_MOST = 50  # seams of a direction, for 256 px
+
+
+def draw(keys: Tensor, size: Size) -> Params:
+    """`both` (n,) coins; `vertical` (n,) coins; `count` (n, 2) int, 10..50 for 256 px.
+
+    count[:, 0] vertical seams scale with the width, count[:, 1] horizontal ones with the height. Where not `both`, only the
+    vertical (or else the horizontal) seams are cut out.
+    """
+    height, width = size
+    columns = rng.integers(keys, "columns", pixels(10, width), pixels(_MOST, width))
+    rows = rng.integers(keys, "rows", pixels(10, height), pixels(_MOST, height))
+    return {
+        "both": rng.coin(keys, "both"),
+        "count": torch.stack([columns, rows], dim=1),
+        "vertical": rng.coin(keys, "vertical"),
+    }
+
+
+def _energy(grey: Tensor) -> Tensor:
+    """Sobel magnitude of `grey` (n, rows, columns) float64, in whole numbers, float32. Source: `skimage.filters.sobel`."""
+    padded = torch.nn.functional.pad(grey[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    down = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    squares = (down[..., 2:] - down[..., :-2]).square_() + (across[:, 2:] - across[:, :-2]).square_()
+    energy = squares.sqrt_().mul_(_LEVELS / math.sqrt(32)).round_().float()
+    energy[..., 0] = energy[..., -1] = math.inf
+    return energy
+
+
+def _transitions(energy: Tensor) -> Tensor:
+    """Least energy of a path through a block of rows: (rows / _BLOCK, n, 2 _BLOCK + 1, columns) of (rows, n, columns).
+
+    The path ends in column c of the block's last row and comes from column c + o - _BLOCK of the row above the block.
+    """
+    width, least, reach = energy.shape[2], energy[:, :, None].expand(-1, -1, 3, -1), 1
+    while reach < _BLOCK:
+        above = torch.nn.functional.pad(least[0::2], (reach, reach), value=math.inf)
+        below = least[1::2]
+        least = energy.new_full((*below.shape[:2], 4 * reach + 1, width), math.inf)
+        for o in range(2 * reach + 1):
+            part = least[:, :, o : o + 2 * reach + 1]
+            torch.minimum(part, above[..., o : o + width] + below[:, :, o : o + 1], out=part)
+        reach *= 2
+    return least
+
+
+def _least_of_three(rows: Tensor) -> Tensor:
+    """Of each pixel and its two neighbours, along the last dimension."""
+    padded = torch.nn.functional.pad(rows, (1, 1), value=math.inf)
+    return torch.minimum(torch.minimum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
+
+
+def _totals(energy: Tensor) -> Tensor:
+    """Least energy of a path from the first row to each pixel, (rows, n, columns); block after block, then within blocks."""
+    rows, n, width = energy.shape
+    transitions = _transitions(energy)
+    above = energy.new_full((len(transitions) + 1, n, width + 2 * _BLOCK), math.inf)
+    above[0, :, _BLOCK:-_BLOCK] = 0
+    windows, inner = above.unfold(2, width, 1), above[..., _BLOCK:-_BLOCK]
+    for i, transition in enumerate(transitions):
+        torch.amin(windows[i] + transition, dim=1, out=inner[i + 1])
+    totals = torch.empty_like(energy)
+    totals[_BLOCK - 1 :: _BLOCK] = inner[1:]
+    row = inner[:-1]
+    for i in range(_BLOCK - 1):
+        row = _least_of_three(row) + energy[i::_BLOCK]
+        totals[i::_BLOCK] = row
+    return totals
+
+
+def _trace(totals: Tensor) -> Tensor:
+    """The least seam's column in each row, (rows, n) int64, of the totals (rows, n, columns)."""
+    rows, n, width = totals.shape
+    padded = torch.nn.functional.pad(totals, (1, 1), value=math.inf)
+    left, middle, right = padded[..., :-2], padded[..., 1:-1], padded[..., 2:]
+    to_right = right < torch.minimum(left, middle)
+    to_left = (left <= middle) & ~to_right
+    step = to_right.to(torch.int8) - to_left.to(torch.int8)
+    # To which column of row r comes a seam that is in column c of row r + 1: from[r, c], by blocks.
+    origin = (torch.arange(width, device=totals.device) + step).clamp_(min=0).view(-1, _BLOCK, n, width)
+    jump = origin[1:, -2]  # from the last row of a block up to the last row of the block before
+    for i in reversed(range(_BLOCK - 2)):
+        jump = origin[1:, i].gather(2, jump)
+    jump = origin[:-1, -1].gather(2, jump)
+
+    ends = [totals[-1].argmin(dim=1, keepdim=True)]
+    for block in jump.flip(0):
+        ends.append(block.gather(1, ends[-1]))
+    column = torch.stack(ends[::-1])
+    columns = [column]
+    for i in reversed(range(_BLOCK - 1)):
+        column = origin[:, i].gather(2, column)
+        columns.append(column)
+    return torch.stack(columns[::-1], dim=1).view(rows, n)
+
+
+def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
+    """The seams (most, n, rows) int16 of `energy` (n, rows, columns), each in columns of what the ones before it have left.
+
+    Image i has count[i] <= `most` seams; a seam that it lacks lies beyond its last column.
+    """
+    n, rows, width = energy.shape
+    energy = torch.nn.functional.pad(energy.transpose(0, 1), (0, 0, 0, 0, -rows % _BLOCK, 0))  # free rows above the image
+    column = torch.arange(width, device=energy.device)
+    seams = []
+    for i in range(most):
+        seam = torch.where(i < count, _trace(_totals(energy)), width)
+        energy = torch.where(column < seam[..., None], energy, torch.cat([energy[..., 1:], energy[..., -1:]], dim=2))
+        seams.append(seam[-rows:].T.to(torch.int16))
+    return torch.stack(seams)
+
+
+def _find_host(energy: Tensor, count: Tensor, most: int) -> Tensor:
+    """The same on a CPU: row after row, and only for the images that still have seams."""
+    order = count.argsort(descending=True)
+    costs, counts = np.ascontiguousarray(energy[order].transpose(0, 1).numpy()), count[order].numpy()
+    rows, n, width = costs.shape
+    seams = np.full((most, n, rows), width, np.int16)
+    totals, best = np.full((rows, n, width + 2), np.inf, np.float32), np.empty((n, width), np.float32)
+    for i in range(int(counts[0])):
+        m, w = int((counts > i).sum()), width - i
+        totals[:, :, w + 1] = np.inf
+        _totals_host(costs[:, :m, :w], totals[:, :m, : w + 2], best[:m, :w])
+        seams[i, :m] = seam = _trace_host(totals[:, :m, : w + 2])
+        shift = np.arange(w - 1) >= seam.T[..., None]
+        np.copyto(costs[:, :m, : w - 1], costs[:, :m, 1:w], where=shift)
+    out = torch.empty(most, n, rows, dtype=torch.int16)
+    out[:, order] = torch.from_numpy(seams)
+    return out
+
+
+def _totals_host(costs: Image, totals: Image, best: Image) -> None:
+    totals[0, :, 1:-1] = costs[0]
+    for r in range(1, len(costs)):
+        above = totals[r - 1]
+        np.minimum(above[:, :-2], above[:, 1:-1], out=best)
+        np.minimum(best, above[:, 2:], out=best)
+        np.add(best, costs[r], out=totals[r, :, 1:-1])
+
+
+def _trace_host(totals: Image) -> Image:
+    rows, n, _ = totals.shape
+    column = totals[-1, :, 1:-1].argmin(axis=1)
+    seam = np.empty((rows, n), np.int64)
+    seam[-1] = column
+    image, three = np.arange(n)[:, None], np.arange(3)
+    for r in range(rows - 2, -1, -1):
+        column = column - 1 + totals[r][image, column[:, None] + three].argmin(axis=1)
+        seam[r] = column
+    return seam.T
+
+
+def _kept(energy: Tensor, count: Tensor, most: int) -> Tensor:
+    """Which columns are left in each row when `count` (n,) seams are gone: (n, rows, columns) int64, the last one repeated."""
+    width = energy.shape[2]
+    seams = (_find_host if energy.device.type == "cpu" else _find)(energy, count, most)
+    last = (width - 1 - count)[:, None, None]
+    column = torch.arange(width, device=energy.device).minimum(last).to(torch.int16).repeat(1, energy.shape[1], 1)
+    for seam in seams.flip(0):
+        column += column >= seam[..., None]
+    return column.long()
+
+
+def _counts(params: Params) -> tuple[Tensor, Tensor]:
+    """How many vertical and horizontal seams each image has, (n,) each."""
+    vertical, horizontal = params["count"].unbind(dim=1)
+    return vertical * (params["both"] | params["vertical"]), horizontal * (params["both"] | ~params["vertical"])
+
+
+@torch.no_grad()
+def kept_pixels(x: Tensor, params: Params) -> Tensor:
+    """Which pixels of `x` the carved image consists of, (n, h, w) int64 into the flattened image.
+
+    The vertical seams go first, then the horizontal ones of what is left. The carved image is at the top left; beyond it its
+    last column and row are repeated.
+    """
+    height, width = x.shape[-2:]
+    vertical, horizontal = _counts(params)
+    red, green, blue = x.detach().double().unbind(dim=1)
+    grey = red * _LUMINANCE[0] + green * _LUMINANCE[1] + blue * _LUMINANCE[2]
+    column = _kept(_energy(grey), vertical, pixels(_MOST, width))
+    energy = _energy(grey.gather(2, column).transpose(1, 2))
+    outside = torch.arange(width, device=x.device) >= (width - vertical)[:, None]
+    row = _kept(energy.masked_fill_(outside[..., None], 0), horizontal, pixels(_MOST, height)).transpose(1, 2)
+    return row * width + column.gather(1, row)
+
+
+def apply(x: Tensor, params: Params) -> Tensor:
+    """The image without its seams, resized to the full size by `skimage.transform.resize` of order 1."""
+    height, width = x.shape[-2:]
+    kept = kept_pixels(x, params).flatten(1)[:, None].expand(-1, 3, -1)
+    carved = x.flatten(2).gather(2, kept).view_as(x)
+    vertical, horizontal = _counts(params)
+    columns = resize_coordinates(torch.zeros_like(vertical), width - vertical, width, x.dtype)
+    rows = resize_coordinates(torch.zeros_like(horizontal), height - horizontal, height, x.dtype)
+    return bilinear(carved, columns[:, None, :], rows[:, :, None])
+
+
+SEAM_CARVING = Transform(
+    "seam_carving",
+    GROUP,
+    draw,
+    apply,
+    Gradient.EXACT,
+    {"both": 1, "count": _MOST, "vertical": 1},
+    frozenset({"count"}),
+)

@@ -1,0 +1,57 @@
+"""Group 6, zoom: crop at random margins and enlarge to the full size. Linear in the image, so the gradient is exact."""
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.types import Gradient, Params, Size, Transform, pixels
+
+GROUP = "zoom"
+
+
+def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Each image of `x` (n, 3, h, w) sampled bilinearly at pixel coordinates that broadcast to (n, h, w).
+
+    Coordinate 0 is the centre of the first pixel. Beyond the image the samples are mirrored about the centres of the border
+    pixels, which NumPy and scikit-image call "reflect" and `scipy.ndimage` "mirror".
+    """
+    height, width = x.shape[-2:]
+    shape = (len(x), height, width)
+    across, down = columns * (2 / (width - 1)) - 1, rows * (2 / (height - 1)) - 1
+    grid = torch.stack([across.expand(shape), down.expand(shape)], dim=-1)
+    return torch.nn.functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+
+
+def resize_coordinates(start: Tensor, length: Tensor, side: int, dtype: torch.dtype) -> Tensor:
+    """Where `skimage.transform.resize` to `side` pixels samples the pixels start..start + length - 1: (n, side).
+
+    Pixel areas, not centres, are aligned, so the outermost samples lie beyond the crop's border pixels and are mirrored about
+    their centres; the pixels outside the crop are never seen.
+    """
+    start, length = start[:, None].to(dtype), length[:, None].to(dtype)
+    within = (torch.arange(side, device=start.device, dtype=dtype) + 0.5) * (length / side) - 0.5
+    last = length - 1
+    return start + last - (last - within.abs()).abs()
+
+
+def draw(keys: Tensor, size: Size) -> Params:
+    """`margin` (n, 4) int, pixels cut off at the left, right, top and bottom: 10..50 for 256 px.
+
+    Left and right scale with the width, top and bottom with the height.
+    """
+    height, width = size
+    across = rng.integers(keys, "across", pixels(10, width), pixels(50, width), (2,))
+    down = rng.integers(keys, "down", pixels(10, height), pixels(50, height), (2,))
+    return {"margin": torch.cat([across, down], dim=1)}
+
+
+def apply(x: Tensor, params: Params) -> Tensor:
+    """The crop without the margins, resized to the full size. Source: `skimage.transform.resize`, order 1."""
+    height, width = x.shape[-2:]
+    left, right, top, bottom = params["margin"].unbind(dim=1)
+    columns = resize_coordinates(left, width - left - right, width, x.dtype)
+    rows = resize_coordinates(top, height - top - bottom, height, x.dtype)
+    return bilinear(x, columns[:, None, :], rows[:, :, None])
+
+
+ZOOM = Transform("zoom", GROUP, draw, apply, Gradient.EXACT, {"margin": 50}, frozenset({"margin"}))

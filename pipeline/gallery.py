@@ -1,0 +1,82 @@
+"""Pictures of the defense: every transform several times, and a stack that grows on one photograph."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from bart import TRANSFORMS, Barrage, Mirror, key
+from bart.barrage import described
+from pipeline.campaign import BadInput
+
+SIDE = 224
+LABEL = 18
+FRAME_SECONDS = 0.7
+
+
+def photograph(path: Path | None) -> Tensor:
+    """An image file, or scikit-image's astronaut (NASA, public domain), as (1, 3, 224, 224) in [0, 1]."""
+    if path is None:
+        from skimage import data
+
+        picture = Image.fromarray(data.astronaut())
+    else:
+        try:
+            picture = Image.open(path).convert("RGB")
+        except OSError:
+            raise BadInput(f"gallery: {path} is no image that can be read: give a .jpg or .png") from None
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    picture = picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _tile(x: Tensor, label: str) -> Image.Image:
+    """One image with a line of text under it."""
+    tile = Image.new("RGB", (SIDE, SIDE + LABEL), "white")
+    tile.paste(Image.fromarray((x * 255).round().byte().permute(1, 2, 0).numpy()))
+    ImageDraw.Draw(tile).text((4, SIDE + 2), label, fill="black", font=ImageFont.load_default(12))
+    return tile
+
+
+def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
+    """All transforms, `draws` parameter draws each, `sheets` transforms side by side; the name under each."""
+    rows = -(-len(TRANSFORMS) // sheets)
+    page = Image.new("RGB", (sheets * draws * (SIDE + 4) + (sheets - 1) * 16, rows * (SIDE + LABEL + 4)), "white")
+    for place, (name, transform) in enumerate(TRANSFORMS.items()):
+        keys = torch.tensor([key("gallery", name, i) for i in range(draws)])
+        with torch.no_grad():
+            done = transform.apply(x.expand(draws, -1, -1, -1), transform.draw(keys, (SIDE, SIDE))).clamp(0, 1)
+        column, row = place // rows, place % rows
+        for i in range(draws):
+            left = column * (draws * (SIDE + 4) + 16) + i * (SIDE + 4)
+            page.paste(_tile(done[i], name), (left, row * (SIDE + LABEL + 4)))
+    return page
+
+
+def growing_stack(x: Tensor, seed: int = 0) -> list[Image.Image]:
+    """One barrage of ten, shown after 0, 1, ..., 10 transforms, with the name of the last one."""
+    keys = Mirror.of(torch.tensor([key("gallery", "stack", seed)]), "cpu")
+    barrage = Barrage(10)
+    draws = barrage.draw(keys, (SIDE, SIDE))
+    (names,) = described(draws)
+    frames = [_tile(x[0], "the photograph")]
+    for count in range(1, 11):
+        with torch.no_grad():
+            done = barrage(x, draws._replace(rounds=draws.rounds[:count]))
+        frames.append(_tile(done[0], f"{count}: {names[count - 1]}"))
+    return frames
+
+
+def gallery(path: Path | None, folder: Path) -> list[Path]:
+    """Writes transforms.png and barrage.gif; returns their paths."""
+    x = photograph(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet, animation = folder / "transforms.png", folder / "barrage.gif"
+    contact_sheet(x).quantize(256).save(sheet, optimize=True)
+    first, *rest = [frame.quantize(128) for frame in growing_stack(x)]
+    times = [int(1000 * FRAME_SECONDS)] * 10 + [int(4000 * FRAME_SECONDS)]
+    first.save(animation, save_all=True, append_images=rest, duration=times, loop=0)
+    return [sheet, animation]

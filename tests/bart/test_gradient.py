@@ -1,0 +1,221 @@
+import pytest
+import torch
+from torch import nn
+
+from bart import rng
+from bart.barrage import Barrage
+from bart.bpda import combo, identity
+from bart.classifier import Classifier, Defended
+from bart.gradient import Eot, draw_keys, gradient, pieces, rows
+from bart.rng import Mirror
+from tests.bart.transforms.checks import keys, photographs
+
+ESTIMATORS = ("per_draw", "mean_logits", "mean_probabilities")
+GREYS = ("color_precision", "grey_mix", "grey_partial_mix", "grey_two_thirds", "grey_one_channel")
+IMAGES, DRAWS, CLASSES, SIDE = 3, 5, 6, 8
+LABEL = torch.tensor([0, 3, 5])
+
+
+class Wavy(nn.Module):
+    """A smooth network far from linear, so that the three estimators differ."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first = nn.Parameter(torch.randn(3 * SIDE * SIDE, 16, generator=generator) * 0.1)
+        self.second = nn.Parameter(torch.randn(16, CLASSES, generator=generator))
+
+    def forward(self, x):
+        return (x.flatten(1) @ self.first).sin() @ self.second
+
+
+def defended(k=2, transforms=GREYS):
+    return Defended(Classifier(Wavy(), (0.4, 0.5, 0.6), (0.3, 0.2, 0.25), (SIDE, SIDE)), Barrage(k, transforms))
+
+
+def images():
+    return photographs(SIDE, SIDE, IMAGES) * 0.8 + 0.1
+
+
+def mirror(seed=0):
+    return Mirror.of(keys(IMAGES, seed), "cpu")
+
+
+def written_loss(logits, y, loss, estimator):
+    """The loss of one image from the logits (draws, classes) of its draws: plain formulas, no function of bart."""
+
+    def of(scores):
+        if loss == "ce":
+            return scores.exp().sum().log() - scores[y]
+        return torch.stack([scores[j] for j in range(CLASSES) if j != y]).max() - scores[y]
+
+    if estimator == "per_draw":
+        return sum(of(row) for row in logits) / len(logits)
+    if estimator == "mean_logits":
+        return of(logits.sum(0) / len(logits))
+    probabilities = [row.exp() / row.exp().sum() for row in logits]
+    return of((sum(probabilities) / len(logits)).log())
+
+
+def written(x, label, state, eot, behind, policy=combo):
+    """Gradient and loss, image by image and draw by draw."""
+    found = []
+    for i in range(len(x)):
+        leaf = x[i : i + 1].clone().requires_grad_()
+        logits = []
+        for draw in range(eot.draws):
+            key = Mirror.of(rng.fold(state[i : i + 1], draw), "cpu")
+            order = Mirror.of(state[i : i + 1], "cpu") if eot.fixed_order else None
+            barrage = behind.barrage
+            y = barrage(leaf, barrage.draw(key, (SIDE, SIDE), order), policy)
+            logits.append(behind.classifier(y)[0])
+        loss = written_loss(torch.stack(logits), label[i], eot.loss, eot.estimator)
+        found.append((torch.autograd.grad(loss, leaf)[0][0], loss.detach()))
+    return torch.stack([g for g, _ in found]), torch.stack([v for _, v in found])
+
+
+def close(a, b):
+    """Equal to 1e-6 of the largest entry."""
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-6 * max(1.0, b.abs().max().item()))
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("fixed_order", [False, True])
+def test_the_gradient_is_autograd_of_the_written_out_formula(loss, estimator, fixed_order):
+    eot, behind, x = Eot(DRAWS, loss, estimator, fixed_order=fixed_order), defended(), images()
+    found, value = gradient(behind, x, LABEL, mirror(), eot, stack=100)
+    truth, expected = written(x, LABEL, keys(IMAGES), eot, behind)
+    assert truth.abs().max() > 1e-2
+    close(found, truth)
+    close(value, expected)
+
+
+def test_the_three_estimators_are_three():
+    behind, x = defended(), images()
+    found = [gradient(behind, x, LABEL, mirror(), Eot(DRAWS, estimator=name), 100)[0] for name in ESTIMATORS]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert (found[i] - found[j]).abs().max() > 1e-3
+    alone = [gradient(behind, x, LABEL, mirror(), Eot(1, estimator=name), 100)[0] for name in ESTIMATORS]
+    close(alone[1], alone[0])
+    close(alone[2], alone[0])
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("stack", [1, 2, 3, 4, 5, 6, 10, 11, 14, 15])
+def test_the_gradient_does_not_depend_on_the_stack(loss, estimator, stack):
+    for fixed_order in (False, True):
+        eot, behind, x = Eot(DRAWS, loss, estimator, fixed_order=fixed_order), defended(), images()
+        whole = gradient(behind, x, LABEL, mirror(), eot, stack=1000)
+        found = gradient(behind, x, LABEL, mirror(), eot, stack)
+        close(found[0], whole[0])
+        close(found[1], whole[1])
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("stack", [2, 100])
+def test_an_images_gradient_does_not_depend_on_its_batch(estimator, stack):
+    """The loss is summed over the batch: with a mean, an image alone would have three times the gradient."""
+    eot, behind, x = Eot(DRAWS, estimator=estimator), defended(), images()
+    together, value = gradient(behind, x, LABEL, mirror(), eot, stack)
+    for i in range(IMAGES):
+        one = slice(i, i + 1)
+        alone, loss = gradient(behind, x[one], LABEL[one], Mirror.of(keys(IMAGES)[one], "cpu"), eot, stack)
+        close(alone, together[one])
+        close(loss, value[one])
+
+
+def test_keys_decide():
+    eot, behind, x = Eot(DRAWS), defended(), images()
+    first, again, other = (gradient(behind, x, LABEL, mirror(seed), eot, 100) for seed in (0, 0, 1))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert ((first[0] - other[0]).flatten(1).norm(dim=1) > 1e-3).all()
+    same = Mirror.of(keys(1).repeat(2), "cpu")
+    twins = gradient(behind, x[:1].repeat(2, 1, 1, 1), LABEL[:1].repeat(2), same, eot, 100)[0]
+    close(twins[1], twins[0])
+
+
+def test_more_draws_begin_with_the_draws_of_fewer():
+    """The draws of an image are numbered: the mean over 2n draws contains that over n."""
+    every, few = draw_keys(mirror(), 8).host.view(IMAGES, 8), draw_keys(mirror(), 3).host.view(IMAGES, 3)
+    assert torch.equal(every[:, :3], few)
+    assert every.unique().numel() == IMAGES * 8
+    assert torch.equal(every, torch.stack([rng.fold(keys(IMAGES), draw) for draw in range(8)], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("images_", "draws", "stack"), [(1, 1, 1), (3, 5, 2), (3, 5, 5), (7, 3, 7), (4, 40, 128), (9, 4, 8), (2, 10, 1)]
+)
+def test_pieces_cover_every_draw_of_every_image_once(images_, draws, stack):
+    table = torch.arange(images_ * draws)
+    seen = []
+    for some, of in pieces(images_, draws, stack):
+        part = rows(Mirror.of(table, "cpu"), draws, some, of).host
+        assert 0 < len(part) <= stack
+        assert torch.equal(part, table.view(images_, draws)[some, of].flatten())
+        seen += part.tolist()
+    assert sorted(seen) == table.tolist()
+    passes = len(list(pieces(images_, draws, stack)))
+    assert passes <= -(-images_ // max(1, stack // draws)) * -(-draws // min(draws, stack))
+
+
+def test_the_policy_decides_how_transforms_are_differentiated():
+    """A grey image loses its colour: with the identity the gradient is that of the classifier at the grey image."""
+    behind, x = defended(1, ("grey_mix",)), images()
+    for name, policy in (("combo", combo), ("identity", identity)):
+        eot = Eot(DRAWS, policy=name)
+        close(gradient(behind, x, LABEL, mirror(), eot, 100)[0], written(x, LABEL, keys(IMAGES), eot, behind, policy)[0])
+    found = [gradient(behind, x, LABEL, mirror(), Eot(DRAWS, policy=p), 100)[0] for p in ("combo", "identity")]
+    assert (found[0] - found[1]).abs().max() > 1e-2
+
+
+def test_an_undefended_model_has_the_same_gradient_whatever_the_draws():
+    behind, x = defended(0), images()
+    leaf = x.clone().requires_grad_()
+    logits = behind.classifier(leaf)
+    truth = torch.autograd.grad(nn.functional.cross_entropy(logits, LABEL, reduction="sum"), leaf)[0]
+    for draws, stack in ((1, 1), (4, 3), (4, 100)):
+        for estimator in ESTIMATORS:
+            close(gradient(behind, x, LABEL, mirror(), Eot(draws, estimator=estimator), stack)[0], truth)
+
+
+def test_inputs_are_left_alone_and_no_parameter_gathers_a_gradient():
+    behind, x = defended(), images()
+    before = x.clone()
+    found, value = gradient(behind, x, LABEL, mirror(), Eot(DRAWS, estimator="mean_logits"), 2)
+    assert torch.equal(x, before) and not x.requires_grad
+    assert not found.requires_grad and not value.requires_grad and found.dtype == torch.float32
+    assert all(p.grad is None for p in behind.classifier.parameters())
+
+
+def test_tiny_gradients_survive():
+    """A confident model: the scaling on the way back must leave the value alone."""
+    behind, x = defended(0), images()
+    behind.classifier.model.second.data *= 6
+    label = behind.classifier(x).argmax(1)
+    leaf = x.clone().requires_grad_()
+    truth = torch.autograd.grad(nn.functional.cross_entropy(behind.classifier(leaf), label, reduction="sum"), leaf)[0]
+    found = gradient(behind, x, label, mirror(), Eot(2), 100)[0]
+    assert 0 < truth.abs().amax(dim=(1, 2, 3)).min() < 0.1
+    torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-6 * truth.abs().max().item())
+
+
+def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
+    """Grey mix spreads each channel's weights evenly in the mean: E[ratio] = 1/3, and the readout is linear."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(2, 12, generator=generator)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    model[1].weight.data, model[1].bias.data = weight, torch.zeros(2)
+    behind = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (2, 2)), Barrage(1, ("grey_mix",)))
+    x, label = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
+    blocks = [
+        gradient(behind, x, label, Mirror.of(keys(1, seed), "cpu"), Eot(100, "margin"), 500)[0][0].double()
+        for seed in range(40)
+    ]
+    found = torch.stack(blocks)
+    slope = (weight[1] - weight[0]).double().view(3, 2, 2).sum(0)
+    truth = (slope / 3).expand(3, 2, 2)
+    error = found.std(0) / len(found) ** 0.5
+    assert ((found.mean(0) - truth).abs() < 4.5 * error).all()
+    assert (error < 0.01 * slope.abs()).all()
