@@ -52,12 +52,20 @@ NORMS: dict[str, Norm] = {
 """Norms by name."""
 
 
+HALVINGS = 20
+"""Of the share of a perturbation that is stored, where all of it does not fit."""
+
+
 @dataclass(frozen=True)
 class Ball:
-    """The images within `eps` of a clean one, in a norm of `NORMS`, and in [0, 1]."""
+    """The images within `eps` of a clean one, in a norm of `NORMS`, and in [0, 1]. Raises ValueError for an unknown norm."""
 
     norm: str
     eps: float
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS or not self.eps > 0:
+            raise ValueError(f"ball {self.norm!r}, {self.eps}: expected a norm of {', '.join(NORMS)} and a positive radius")
 
     def start(self, clean: Tensor, seeds: Tensor) -> Tensor:
         """A uniformly random point of the ball around `clean`, by one seed per image, clipped to [0, 1]."""
@@ -74,14 +82,17 @@ class Ball:
     def store(self, x: Tensor, clean: Tensor) -> Tensor:
         """`x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.
 
-        Rounded to the nearest level; an image that this puts outside is rounded towards the clean one instead, which
-        can only shorten every coordinate. `clean` must hold 8-bit values.
+        Rounded to the nearest level; an image that this puts outside is first moved towards the clean one, as little as
+        need be. `clean` must hold 8-bit values.
         """
         levels = torch.round(255 * clean)
-        delta = 255 * x - levels
-        nearest, inward = torch.round(delta), torch.trunc(delta)
-        outside = NORMS[self.norm].size(nearest) > 255 * self.eps + 1e-3
-        return (levels + torch.where(_broadcast(outside), inward, nearest)).clamp(0, 255).to(torch.uint8)
+        delta, most = 255 * x - levels, 255 * self.eps + 1e-3
+        inside, outside = torch.zeros(len(x), device=x.device), torch.full((len(x),), 2.0, device=x.device)
+        for _ in range(HALVINGS):  # the largest share of delta that is still inside once it is rounded; the first is all
+            share = (inside + outside) / 2
+            fits = NORMS[self.norm].size(torch.round(delta * _broadcast(share))) <= most
+            inside, outside = torch.where(fits, share, inside).clamp_max(1), torch.where(fits, outside.clamp_max(1), share)
+        return (levels + torch.round(delta * _broadcast(inside))).clamp(0, 255).to(torch.uint8)
 
     def distance(self, stored: Tensor, clean: Tensor, norm: str | None = None) -> Tensor:
         """Distance of stored uint8 images from `clean`, (n,) float32, in the unit of `eps`."""

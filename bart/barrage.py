@@ -1,6 +1,6 @@
 """The barrage: k of the ten groups in random order, one transform of each, every image its own (section 4 of the article)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.backward import clip
 from bart.bpda import combo
-from bart.color import clip
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
 
@@ -125,6 +125,7 @@ class Barrage:
 
     def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
         """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform."""
+        assert len(x) == len(draws.restore), f"{len(x)} images for {len(draws.restore)} draws"
         for gather, parts in draws.rounds:
             pieces = _Permute.apply(x, gather).split([part.images for part in parts])
             done = [policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)]
@@ -143,7 +144,7 @@ def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
     return _LAYOUTS[sizes, device]
 
 
-def described(draws: Draws, names: Iterable[str] | None = None) -> list[list[str]]:
+def described(draws: Draws) -> list[list[str]]:
     """The names of each draw's transforms, in order: for pictures, tests and reports, on the host."""
     stacks: list[list[str]] = [[] for _ in range(len(draws.restore))]
     at = list(range(len(draws.restore)))

@@ -1,26 +1,10 @@
 """Backward-pass differentiable approximation (Athalye, Carlini, Wagner, ICML 2018): the true value, another gradient."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from bart.backward import straight_through
 from bart.types import Gradient, Params, Transform
-
-
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        return y.view_as(y)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-def straight_through(x: Tensor, y: Tensor) -> Tensor:
-    """The value of `y`, bit for bit, with the gradient of `x` (same shape)."""
-    return _StraightThrough.apply(x, y)
 
 
 def identity(transform: Transform, x: Tensor, params: Params) -> Tensor:

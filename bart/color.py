@@ -5,10 +5,11 @@ analogue PAL. Gradients are finite everywhere, also where the function has none 
 """
 
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from bart.backward import clip
 
 Rows = tuple[tuple[float, float, float], ...]
 
@@ -46,25 +47,6 @@ def mix(x: Tensor, rows: Rows, inverse: bool = False) -> Tensor:
 def per_channel(values: tuple[float, ...], x: Tensor) -> Tensor:
     """Three numbers as (3, 1, 1), on the device and in the type of `x`."""
     return constant(values, False, x.device, x.dtype)[:, None, None]
-
-
-class _Clip(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = x.clamp(0, 1)
-        ctx.save_for_backward(y == x)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        inside: Tensor = ctx.saved_tensors[0]
-        return gradient * inside
-
-
-def clip(x: Tensor) -> Tensor:
-    """To [0, 1], with derivative 1 at both ends, where torch's `clamp` has 0: a white pixel can still become darker."""
-    y: Tensor = _Clip.apply(x) if torch.is_grad_enabled() and x.requires_grad else x.clamp(0, 1)
-    return y
 
 
 def rgb_to_hsv(x: Tensor) -> Tensor:

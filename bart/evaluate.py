@@ -27,16 +27,14 @@ def _top5(scores: Tensor) -> Tensor:
 def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stack: int) -> Verdict:
     """Judges 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each, keyed apart from every attack's."""
     every = draw_keys(keys.map(rng.fold, "evaluation"), draws)
-    x = stored.float() / 255
-    top5, mean = [], []
-    for image in range(len(x)):
-        one = slice(image, image + 1)
-        logits = torch.cat(
-            [
-                defended.logits(x[one].expand(of.stop - of.start, -1, -1, -1), rows(every, draws, one, of))
-                for _, of in pieces(1, draws, stack)
-            ]
-        )
-        top5.append(_top5(logits))
-        mean.append(_top5(logits.softmax(1).mean(0)))
-    return Verdict(torch.stack(top5), torch.stack(mean))
+    top5, probabilities = [], torch.zeros(0, device=stored.device)
+    for some, of in pieces(len(stored), draws, stack):
+        x, count = stored[some].float() / 255, of.stop - of.start
+        logits = defended.logits(x.repeat_interleave(count, 0), rows(every, draws, some, of)).view(len(x), count, -1)
+        if of.start == 0:
+            top5.append(_top5(logits))
+            probabilities = torch.cat([probabilities, logits.softmax(2).sum(1)])
+        else:  # more draws of the last image
+            top5[-1] = torch.cat([top5[-1], _top5(logits)], dim=1)
+            probabilities[-1] += logits.softmax(2).sum(1)[0]
+    return Verdict(torch.cat(top5), _top5(probabilities))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Eot:
     estimator   per_draw: the mean of each draw's loss; mean_logits, mean_probabilities: the loss of the draws' mean
     policy      a name of `bart.bpda.POLICIES`: how transforms are differentiated
     fixed_order one choice and order of transforms for all draws of an image's step, the parameters independent
+    Raises ValueError for a name that is none of these.
     """
 
     draws: int = 10
@@ -37,6 +38,13 @@ class Eot:
     estimator: Estimator = "per_draw"
     policy: str = "combo"
     fixed_order: bool = False
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.loss, LOSSES), (self.estimator, get_args(Estimator)), (self.policy, POLICIES)):
+            if value not in known:
+                raise ValueError(f"{value!r}: expected one of {', '.join(known)}")
+        if self.draws < 1:
+            raise ValueError(f"draws = {self.draws}: expected at least 1")
 
 
 def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:

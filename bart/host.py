@@ -19,6 +19,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="bart")
 
 
+def each(function: Callable[[int], None], count: int) -> None:
+    """`function(i)` for i below `count`, in as many threads as torch uses."""
+    if torch.get_num_threads() == 1 or count == 1:
+        for i in range(count):
+            function(i)
+    else:
+        list(_pool(torch.get_num_threads()).map(function, range(count)))
+
+
 def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: Params) -> Tensor:
     """`function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in torch's thread count.
 
@@ -32,9 +41,5 @@ def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, 
     def one(i: int) -> None:
         target[i] = function(images[i], {name: value[i] for name, value in values.items()})
 
-    if torch.get_num_threads() == 1 or len(x) == 1:
-        for i in range(len(x)):
-            one(i)
-    else:
-        list(_pool(torch.get_num_threads()).map(one, range(len(x))))
+    each(one, len(x))
     return out.to(x.dtype)

@@ -1,4 +1,4 @@
-"""Losses that an attack ascends, one value per row of logits. `goal` is +1 (leave the label) or -1 (reach the target)."""
+"""Losses, one value per row of logits: an untargeted attack ascends the label's, a targeted one descends the target's."""
 
 from collections.abc import Callable
 

@@ -33,6 +33,8 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 def key(*parts: int | str) -> int:
     """A key from names and numbers, on the host. Distinct sequences of parts give distinct keys (up to 2^-64)."""
+    if any("\0" in str(part) for part in parts):
+        raise ValueError(f"key parts {parts!r} hold a NUL character, which separates them: take it out")
     text = "\0".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
@@ -67,7 +69,7 @@ def bits(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
 
 
 def uniform(keys: Tensor, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
-    """U[low, high), (n, *shape) float32."""
+    """U[low, high], (n, *shape) float32: 2^24 equal steps, of which the last may round to `high`."""
     return _shift(bits(keys, name, shape), 40).float() * ((high - low) * 2.0**-24) + low
 
 

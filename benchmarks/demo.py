@@ -58,7 +58,7 @@ def main() -> None:
         verified = subprocess.run([*barrage, "verify", folder], capture_output=True, text=True)
     (undefended,) = [line for line in json.loads(table.stdout) if line["cell"] == "lite0-none-pgd" and line["rule"] == "single"]
     right = round(undefended["adv_top1"] * undefended["images"])
-    print(f"demo: {seconds:.0f} s (at most 300 wanted), peak memory {peak:.2f} GB (at most 6 wanted), exit code {run.returncode}")
+    print(f"demo: {seconds:.0f} s (at most 300 wanted), peak memory {peak:.2f} GB (at most 6), exit code {run.returncode}")
     print(f"undefended, attacked: {right} of {undefended['images']} right (0 wanted)")
     print(f"the finished campaign again: {again:.1f} s; verify: {verified.stdout.strip()}")
 

@@ -62,7 +62,7 @@ def begin(
     first: Callable[[Tensor, Tensor], Tensor],
 ) -> State:
     """A state before its first step; `first(clean, seeds)` places the iterate."""
-    zeros = torch.zeros(len(clean), dtype=torch.int64)
     x = first(clean, rng.fold(keys.device, "start"))
-    count = zeros.to(clean.device)
-    return State(clean, x, label, target, keys, rng.Mirror.of(zeros, clean.device), count, count)
+    step, nonfinite, zero = (torch.zeros(len(clean), dtype=torch.int64) for _ in range(3))  # no two share memory
+    device = clean.device
+    return State(clean, x, label, target, keys, rng.Mirror.of(step, device), nonfinite.to(device), zero.to(device))

@@ -6,10 +6,10 @@ An offset is signed, but P(t) is in [0, 1]: so the parameter is the `position` (
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from bart import rng
+from bart.backward import clip
 from bart.color import (
     hsv_to_rgb,
     lab_to_rgb,
@@ -40,7 +40,7 @@ def draw(keys: Tensor, size: Size) -> Params:
 def _shift(x: Tensor, params: Params, reach: Bounds, low: Bounds, high: Bounds) -> Tensor:
     """Adds the offsets and clips each channel to its bounds."""
     offset = (2 * params["position"].to(x.dtype) - 1)[:, :, None, None] * per_channel(reach, x)
-    return torch.clamp(x + offset, per_channel(low, x), per_channel(high, x))
+    return clip(x + offset, per_channel(low, x), per_channel(high, x))
 
 
 def apply_hsv(x: Tensor, params: Params) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.backward import clip
 from bart.host import map_images
 from bart.types import Gradient, Params, Size, Transform
 
@@ -102,7 +103,7 @@ def stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """
     span = high - low
     still = (span < _LEAST_SPAN) | span.isinf()
-    return x.clamp(low, high).sub_(low.masked_fill(still, 0)).div_(span.masked_fill(still, 1))
+    return clip(x, low, high).sub_(low.masked_fill(still, 0)).div_(span.masked_fill(still, 1))
 
 
 def apply_contrast_stretch(x: Tensor, params: Params) -> Tensor:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.bpda import straight_through
-from bart.color import clip
+from bart.backward import clip, straight_through
 from bart.types import Gradient, Params, Size, Transform
 
 KINDS = ("gaussian", "poisson", "salt", "pepper", "s&p", "speckle")

@@ -11,12 +11,11 @@ leftmost pixel of the last row and, from there up, to the leftmost of the predec
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bart import rng
-from bart.host import Image
+from bart.host_seams import kept_columns
 from bart.transforms.zoom import GROUP, bilinear, resize_coordinates
 from bart.types import Gradient, Params, Size, Transform, pixels
 
@@ -78,7 +77,7 @@ def _least_of_three(rows: Tensor) -> Tensor:
 
 def _totals(energy: Tensor) -> Tensor:
     """Least energy of a path from the first row to each pixel, (rows, n, columns); block after block, then within blocks."""
-    rows, n, width = energy.shape
+    _, n, width = energy.shape
     transitions = _transitions(energy)
     above = energy.new_full((len(transitions) + 1, n, width + 2 * _BLOCK), math.inf)
     above[0, :, _BLOCK:-_BLOCK] = 0
@@ -125,7 +124,7 @@ def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
 
     Image i has count[i] <= `most` seams; a seam that it lacks lies beyond its last column.
     """
-    n, rows, width = energy.shape
+    _, rows, width = energy.shape
     energy = torch.nn.functional.pad(energy.transpose(0, 1), (0, 0, 0, 0, -rows % _BLOCK, 0))  # free rows above the image
     column = torch.arange(width, device=energy.device)
     seams = []
@@ -136,53 +135,17 @@ def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
     return torch.stack(seams)
 
 
-def _find_host(energy: Tensor, count: Tensor, most: int) -> Tensor:
-    """The same on a CPU: row after row, and only for the images that still have seams."""
-    order = count.argsort(descending=True)
-    costs, counts = np.ascontiguousarray(energy[order].transpose(0, 1).numpy()), count[order].numpy()
-    rows, n, width = costs.shape
-    seams = np.full((most, n, rows), width, np.int16)
-    totals, best = np.full((rows, n, width + 2), np.inf, np.float32), np.empty((n, width), np.float32)
-    for i in range(int(counts[0])):
-        m, w = int((counts > i).sum()), width - i
-        totals[:, :, w + 1] = np.inf
-        _totals_host(costs[:, :m, :w], totals[:, :m, : w + 2], best[:m, :w])
-        seams[i, :m] = seam = _trace_host(totals[:, :m, : w + 2])
-        shift = np.arange(w - 1) >= seam.T[..., None]
-        np.copyto(costs[:, :m, : w - 1], costs[:, :m, 1:w], where=shift)
-    out = torch.empty(most, n, rows, dtype=torch.int16)
-    out[:, order] = torch.from_numpy(seams)
-    return out
-
-
-def _totals_host(costs: Image, totals: Image, best: Image) -> None:
-    totals[0, :, 1:-1] = costs[0]
-    for r in range(1, len(costs)):
-        above = totals[r - 1]
-        np.minimum(above[:, :-2], above[:, 1:-1], out=best)
-        np.minimum(best, above[:, 2:], out=best)
-        np.add(best, costs[r], out=totals[r, :, 1:-1])
-
-
-def _trace_host(totals: Image) -> Image:
-    rows, n, _ = totals.shape
-    column = totals[-1, :, 1:-1].argmin(axis=1)
-    seam = np.empty((rows, n), np.int64)
-    seam[-1] = column
-    image, three = np.arange(n)[:, None], np.arange(3)
-    for r in range(rows - 2, -1, -1):
-        column = column - 1 + totals[r][image, column[:, None] + three].argmin(axis=1)
-        seam[r] = column
-    return seam.T
-
-
 def _kept(energy: Tensor, count: Tensor, most: int) -> Tensor:
     """Which columns are left in each row when `count` (n,) seams are gone: (n, rows, columns) int64, the last one repeated."""
+    return kept_columns(energy, count) if energy.device.type == "cpu" else _kept_device(energy, count, most)
+
+
+def _kept_device(energy: Tensor, count: Tensor, most: int) -> Tensor:
+    """The same elsewhere; `most` is at least every count."""
     width = energy.shape[2]
-    seams = (_find_host if energy.device.type == "cpu" else _find)(energy, count, most)
     last = (width - 1 - count)[:, None, None]
     column = torch.arange(width, device=energy.device).minimum(last).to(torch.int16).repeat(1, energy.shape[1], 1)
-    for seam in seams.flip(0):
+    for seam in _find(energy, count, most).flip(0):
         column += column >= seam[..., None]
     return column.long()
 

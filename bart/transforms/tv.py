@@ -157,7 +157,7 @@ def _spread(x: Array, edges: list[Array], out: Array) -> None:
 
 
 def _diffuse(v: Array, u: Array, weight: Array, coupled: Array) -> Array:
-    """About (1 - div d grad)^-1 v with the diffusivity d of the solution `u`: linear in `v`, and maps constants to themselves."""
+    """About (1 - div d grad)^-1 v with the diffusivity d of the solution `u`: linear in `v`, constants stay."""
     grid = _Grid(u, coupled)
     grid.gradient(u)
     diffusivity = 1 / (grid.norm / weight + 1 / (HORIZON * grid.tau))

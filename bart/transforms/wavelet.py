@@ -28,7 +28,7 @@ OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 # Low-pass analysis filters.
 _HAAR = (0.7071067811865476, 0.7071067811865476)
-_DB2 = (-0.12940952255126037, 0.2241438680420134, 0.8365163037378079, 0.48296291314453416)
+DB2 = (-0.12940952255126037, 0.2241438680420134, 0.8365163037378079, 0.48296291314453416)
 _SYM9 = (
     0.0014009155259146807,
     0.0006197808889855868,
@@ -49,7 +49,7 @@ _SYM9 = (
     -0.0004731544986800831,
     0.0010694900329086053,
 )
-FILTERS = {"db1": _HAAR, "db2": _DB2, "haar": _HAAR, "sym9": _SYM9}
+FILTERS = {"db1": _HAAR, "db2": DB2, "haar": _HAAR, "sym9": _SYM9}
 
 _TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 """ITU-R BT.601, without the offsets, which the stretching removes."""
@@ -114,7 +114,7 @@ def _synthesise(pair: Tensor, low: Taps, axis: int, size: int) -> Tensor:
     return torch.stack((even, odd), end).flatten(end - 1, end).narrow(axis, 0, size)
 
 
-def _noise(x: Tensor, low: Taps) -> Tensor:
+def noise(x: Tensor, low: Taps) -> Tensor:
     """The noise of each plane of `x` (..., h, w) float64, with products and sums rounded one by one as in PyWavelets."""
     for axis in (-2, -1):
         windows = _windows(x, len(low), axis)
@@ -137,7 +137,7 @@ def _shrink(bands: Tensor, variance: Tensor, soft: Tensor) -> Tensor:
 
 def _denoise(planes: Tensor, low: Taps, soft: Tensor) -> Tensor:
     """Planes (n, 3, h, w) float64 through one filter bank, in float32 but for the noise."""
-    variance = _noise(planes, low).square()
+    variance = noise(planes, low).square()
     x, pyramid = planes.float(), []
     for _ in range(_levels(min(planes.shape[-2:]), len(low))):
         bands = _shrink(_analyse(_analyse(x, low, -2), low, -1), variance, soft)
@@ -182,7 +182,7 @@ def _shrink_host(coefficients: Image, variance: Image, soft: bool) -> Image:
     return coefficients * (np.abs(coefficients) >= threshold)
 
 
-def _noise_host(details: Image) -> Image:
+def noise_host(details: Image) -> Image:
     """Of each plane of `details` (..., h, w), (..., 1, 1); zero where all of them are."""
     magnitude = np.sort(np.abs(details).reshape(*details.shape[:-2], -1), axis=-1)
     zeros = (magnitude == 0).sum(axis=-1, keepdims=True)
@@ -198,7 +198,7 @@ def _denoise_host(planes: Image, wavelet: Any, soft: bool) -> Image:
     axes, variance, pyramid = (-2, -1), None, []
     for _ in range(_levels(min(planes.shape[-2:]), wavelet.dec_len)):
         bands = pywt.dwtn(planes, wavelet, axes=axes)
-        variance = np.square(_noise_host(bands["dd"])) if variance is None else variance
+        variance = np.square(noise_host(bands["dd"])) if variance is None else variance
         shrunk = {name: _shrink_host(band, variance, soft) for name, band in bands.items() if name != "aa"}
         pyramid.append((shrunk, planes.shape[-2:]))
         planes = bands["aa"]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from bart.bpda import POLICIES, combo, identity, straight_through
+from bart.backward import straight_through
+from bart.bpda import POLICIES, combo, identity
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform
 from tests.bart.transforms.checks import keys, photographs

@@ -4,7 +4,22 @@ An oracle is `(image, params) -> image`: NumPy, (h, w, 3) float64 in [0, 1], one
 `Transform.draw`, without the leading dimension), computed by the library that the article used or by the plain definition.
 """
 
-from tests.oracles import color_space, contrast, fft, gaussian, grey, jpeg, precision, rank, seam_carving, swirl, tv, zoom
+from tests.oracles import (
+    color_space,
+    contrast,
+    fft,
+    gaussian,
+    grey,
+    jpeg,
+    nl_means,
+    precision,
+    rank,
+    seam_carving,
+    swirl,
+    tv,
+    wavelet,
+    zoom,
+)
 
 ORACLES = {
     function.__name__: function
@@ -31,6 +46,8 @@ ORACLES = {
         rank.mean,
         rank.mean_bilateral,
         tv.tv_chambolle,
+        wavelet.wavelet,
+        nl_means.nl_means,
     )
 }
 """Oracles by the transform's name; noise has none, it is compared by its distribution."""

@@ -9,9 +9,14 @@ from torch import Tensor
 from bart import rng
 from bart.types import Gradient, Transform
 
-@lru_cache
+
 def photographs(height: int, width: int, count: int = 4) -> Tensor:
     """Real photographs, (count, 3, height, width) float32 in [0, 1] with 8-bit values."""
+    return _photographs(height, width, count).clone()
+
+
+@lru_cache
+def _photographs(height: int, width: int, count: int) -> Tensor:
     from skimage import data, transform
 
     images = []

@@ -20,7 +20,7 @@ def carved(x, params):
 def path(request, monkeypatch):
     """Both searches, on the CPU."""
     if request.param == "device":
-        monkeypatch.setattr(module, "_find_host", module._find)
+        monkeypatch.setattr(module, "_kept", module._kept_device)
 
 
 def test_seam_carving_is_the_dynamic_programme():

@@ -11,8 +11,6 @@ from bart.transforms.wavelet import WAVELET
 from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles import wavelet as oracles
 
-pytestmark = pytest.mark.filterwarnings("ignore:Level value")  # of 32 px and sym9, where scikit-image goes on all the same
-
 PATHS = {"host": wavelet.apply, "device": torch.no_grad()(wavelet._device)}
 
 

@@ -1,0 +1,45 @@
+"""Two derivatives that autograd lacks, for transforms: straight through, and a clip that lets saturated pixels move."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def straight_through(x: Tensor, y: Tensor) -> Tensor:
+    """The value of `y`, bit for bit, with the gradient of `x` (same shape)."""
+    return _StraightThrough.apply(x, y)
+
+
+class _Clip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
+        y = x.clamp(low, high)
+        ctx.save_for_backward(y == x)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        inside: Tensor = ctx.saved_tensors[0]
+        return gradient * inside, None, None
+
+
+def clip(x: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0) -> Tensor:
+    """To [low, high], numbers or tensors that broadcast to `x`, with derivative 1 at both ends.
+
+    torch's `clamp` has 0 there, or one half: a white pixel could never become darker.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        clipped: Tensor = _Clip.apply(x, low, high)
+        return clipped
+    return torch.clamp(x, low, high)  # type: ignore[arg-type]  # two numbers or two tensors

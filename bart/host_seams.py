@@ -1,0 +1,66 @@
+"""The seams of seam carving on a CPU: the dynamic programme of `bart.transforms.seam_carving`, compiled, image by image."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bart.host import Image, each
+
+
+def kept_columns(energy: Tensor, count: Tensor) -> Tensor:
+    """Which columns are left in each row when `count` (n,) seams are gone: (n, rows, columns) int64, the last one repeated.
+
+    energy (n, rows, columns) float32.
+    """
+    costs, counts = energy.numpy(), count.tolist()
+    kept = np.empty(costs.shape, np.int64)
+    carve = _compiled()
+    each(lambda i: carve(costs[i].copy(), counts[i], kept[i]), len(costs))
+    return torch.from_numpy(kept)
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    """`_carve` as machine code that runs without the interpreter's lock; compiled once and kept beside this file."""
+    from numba import njit
+
+    totals, cut = (njit(nogil=True, cache=True)(function) for function in (_totals, _cut))
+
+    def carve(energy: Image, count: int, kept: Image) -> None:
+        scratch = np.empty_like(energy)
+        kept[:] = np.arange(energy.shape[1])
+        for i in range(count):
+            left = energy.shape[1] - i
+            totals(energy, left, scratch)
+            cut(energy, kept, left, scratch)
+        kept[:, energy.shape[1] - count :] = kept[:, [energy.shape[1] - count - 1]]
+
+    return carve
+
+
+def _totals(energy: Image, left: int, totals: Image) -> None:
+    """Least energy of a path from the first row to each pixel of the first `left` columns."""
+    totals[0, :left] = energy[0, :left]
+    for r in range(1, len(energy)):
+        above = totals[r - 1]
+        totals[r, 0] = min(above[0], above[1]) + energy[r, 0]
+        for c in range(1, left - 1):
+            totals[r, c] = min(above[c - 1], min(above[c], above[c + 1])) + energy[r, c]
+        totals[r, left - 1] = min(above[left - 2], above[left - 1]) + energy[r, left - 1]
+
+
+def _cut(energy: Image, kept: Image, left: int, totals: Image) -> None:
+    """Follows the least path from its end, ties to the left, and moves what is right of it one column on."""
+    first, last = 0, left
+    for r in range(len(energy) - 1, -1, -1):
+        column = first
+        for c in range(first + 1, last):
+            if totals[r, c] < totals[r, column]:
+                column = c
+        for c in range(column, left - 1):
+            energy[r, c] = energy[r, c + 1]
+            kept[r, c] = kept[r, c + 1]
+        first, last = max(column - 1, 0), min(column + 2, left)
