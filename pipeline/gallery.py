@@ -75,7 +75,8 @@ def gallery(path: Path | None, folder: Path) -> list[Path]:
     x = photograph(path)
     folder.mkdir(parents=True, exist_ok=True)
     sheet, animation = folder / "transforms.png", folder / "barrage.gif"
-    contact_sheet(x).quantize(256).save(sheet, optimize=True)
+    page = contact_sheet(x)
+    page.resize((page.width * 2 // 3, page.height * 2 // 3), Image.Resampling.LANCZOS).quantize(256).save(sheet, optimize=True)
     first, *rest = [frame.quantize(128) for frame in growing_stack(x)]
     times = [int(1000 * FRAME_SECONDS)] * 10 + [int(4000 * FRAME_SECONDS)]
     first.save(animation, save_all=True, append_images=rest, duration=times, loop=0)

@@ -4,6 +4,7 @@ import io
 import tarfile
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -102,3 +103,10 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def pictures(tar: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """The images of `examples` by key, (3, h, w) uint8."""
+    with tarfile.open(fileobj=io.BytesIO(tar)) as file:
+        found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
+        return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in found.items() if data}

@@ -1,18 +1,15 @@
 """Proof that a store is what its campaign says: every planned row once, from these shards and weights, in the ball."""
 
 import io
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
-from pipeline import models, shards
+from pipeline import models, records, shards
 from pipeline.campaign import BadInput, Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
@@ -107,14 +104,12 @@ def _examples(store: Store, unit: Unit, cell: Cell, rows: list[dict[str, Any]], 
     if data is None:
         yield f"{unit.name}: its adversarial examples are missing"
         return
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        pictures = {Path(m.name).stem: tar.extractfile(m).read() for m in tar if m.name.endswith(".png")}  # type: ignore[union-attr]
+    pictures = records.pictures(data)
     for row, sample in good:
         if sample.key not in pictures:
             yield f"{unit.name}, {sample.key}: its adversarial example is missing"
             continue
-        example = np.asarray(Image.open(io.BytesIO(pictures[sample.key]))).transpose(2, 0, 1)
-        delta = (example.astype(float) - shards.decode(sample.image, cell.resize, cell.crop)) / 255
+        delta = (pictures[sample.key].astype(float) - shards.decode(sample.image, cell.resize, cell.crop)) / 255
         distance = np.abs(delta).max() if cell.attack.norm == "linf" else np.sqrt((delta**2).sum())
         if distance > cell.attack.eps + 1e-5 or abs(distance - row[cell.attack.norm]) > 1e-4:
             yield f"{unit.name}, {sample.key}: the stored example is {distance:.5f} away, eps {cell.attack.eps:.5f}"

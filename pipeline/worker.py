@@ -183,15 +183,23 @@ class _Attempt:
         cell, worker = self.cell, self.worker
         ball = Ball(cell.attack.norm, cell.attack.eps)
         stored = ball.store(state.x, state.clean)
-        assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         if worker.job.campaign.save_adversarial:
-            self.store.replace(self.store.adversarial(self.unit), records.examples(good, stored))
+            stored = self._saved_examples(good, stored)
+        assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         original = torch.round(255 * state.clean).to(torch.uint8)
         clean = judge(defended, original, state.keys, cell.judged_by, worker.stack)
         adversarial = judge(defended, stored, state.keys, cell.judged_by, worker.stack)
         context = records.context(cell, self.unit, worker.device)
         share = self.seconds / len(good)
         return [context | row for row in records.attacked(good, state, stored, clean, adversarial, cell, share)]
+
+    def _saved_examples(self, good: list[Sample], stored: Tensor) -> Tensor:
+        """The examples that the store holds: these, or those of an earlier or a rival attempt, which then are judged."""
+        name = self.store.adversarial(self.unit)
+        if self.store.create(name, records.examples(good, stored)):
+            return stored
+        found = records.pictures(self.store.read(name) or b"")
+        return torch.stack([torch.from_numpy(found[sample.key]) for sample in good]).to(stored.device)
 
     def _commit(self, found: list[records.Row]) -> bool:
         data = rows.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})

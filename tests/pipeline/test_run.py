@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Pgd, judge
-from pipeline import models, shards
+from pipeline import models, records, shards
 from pipeline.campaign import BadInput, parse
 from pipeline.executors import Failed, Here
 from pipeline.job import opened, prepare
@@ -116,6 +116,19 @@ def test_the_slower_of_two_workers_throws_its_work_away(tmp_path, pattern):
     next(first), next(second)
     assert [list(first)[-1].lost, list(second)[-1].lost] == [False, True]
     assert len(results(job.store)) == unit.images
+
+
+def test_what_is_judged_is_what_the_store_holds(tmp_path, pattern):
+    """An earlier attempt, on another machine, left other examples and died before its rows: these are judged."""
+    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+    unit = next(job.units())
+    shard = job.shards[unit.shard]
+    samples = shards.read(shard, unit.start, unit.stop)
+    clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples])
+    Store(job.store).create(Store(job.store).adversarial(unit), records.examples(samples, clean))
+    list(Worker(job, torch.device("cpu"), threading.Event()).attack(unit))
+    for row in rows(job.store).values():
+        assert row["linf"] == 0 and row["adv_top5"] == row["clean_top5"]
 
 
 def test_cells_may_be_added_and_the_rest_is_left_alone(tmp_path, pattern):

@@ -1,0 +1,134 @@
+"""Milliseconds an image of every transform and of the barrage, beside its oracle's: python -m benchmarks.transforms
+
+On the machine at hand, a CPU or (where there is one) a GPU; the oracle is scikit-image, Pillow or NumPy in one process, in the
+same run. Best of some repeats each. Memory is the peak on a GPU, less what was
+there before.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from skimage.util import random_noise
+from torch import Tensor
+
+from bart import TRANSFORMS, Barrage, Gradient, Mirror, key
+from bart.barrage import Draws
+from tests.bart.transforms.checks import photographs
+from tests.oracles import ORACLES
+
+KINDS = ("gaussian", "poisson", "salt", "pepper", "s&p", "speckle")
+
+
+def noise(image: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
+    return random_noise(image, KINDS[int(params["kind"])], rng=0)
+
+
+def oracle(name: str, images: list[np.ndarray], params: dict[str, Tensor]) -> list[np.ndarray]:
+    """Images through the oracle, one after another."""
+    function, values = ORACLES.get(name, noise), {k: v.cpu().numpy() for k, v in params.items()}
+    return [np.clip(function(image, {k: v[i] for k, v in values.items()}), 0, 1) for i, image in enumerate(images)]
+
+
+def oracle_barrage(images: list[np.ndarray], draws: Draws) -> list[np.ndarray]:
+    """The same draws as the barrage's, through the oracles."""
+    for gather, parts in draws.rounds:
+        images, done = [images[i] for i in gather.tolist()], []
+        for part in parts:
+            done += oracle(part.name, images[len(done) : len(done) + part.images], part.params)
+        images = done
+    return images
+
+
+def measured(function: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
+    """Best seconds, and peak memory in GB."""
+    function()
+    times = []
+    before = _memory(device, reset=True)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times), _memory(device, reset=False) - before
+
+
+def _memory(device: torch.device, reset: bool) -> float:
+    if device.type == "cuda":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 1e9
+    return float("nan")
+
+
+def row(
+    name: str,
+    forward: Callable[[Tensor], Tensor],
+    x: Tensor,
+    gradient: bool,
+    truth: Callable[[], object],
+    count: int,
+    repeats: int,
+) -> str:
+    """One line of the table; `truth` takes `count` images through the oracle."""
+
+    def backward() -> None:
+        leaf = x.detach().requires_grad_()
+        torch.autograd.grad(forward(leaf).sum(), leaf)
+
+    with torch.no_grad():
+        ahead, memory = measured(lambda: forward(x), x.device, repeats)
+    both = float("nan")
+    if gradient:
+        both, memory = measured(backward, x.device, repeats)
+    start = time.perf_counter()
+    truth()
+    theirs = (time.perf_counter() - start) / count
+    ahead, both = ahead / len(x), both / len(x)
+    return f"{name:<18} {1e3 * ahead:8.2f} {1e3 * both:12.2f} {memory:8.2f} {1e3 * theirs:10.2f} {theirs / ahead:8.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--oracles", type=int, default=8, help="images through the oracle")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {args.threads} threads"
+    size = (args.side, args.side)
+    x = photographs(*size).contiguous().repeat(-(-args.batch // 4), 1, 1, 1)[: args.batch].to(device)
+    images = list(x.permute(0, 2, 3, 1).double().cpu().numpy())
+    print(f"{name}; batch {args.batch}, {args.side} px; ms an image, GB")
+    print(f"{'':<18} {'forward':>8} {'and backward':>12} {'memory':>8} {'oracle':>10} {'ratio':>8}")
+    keys = torch.tensor([key("benchmark", i) for i in range(args.batch)], device=device)
+    for transform in TRANSFORMS.values():
+        params = transform.draw(keys, size)
+        some = {k: v[: args.oracles] for k, v in params.items()}
+
+        def forward(x: Tensor, transform=transform, params=params) -> Tensor:
+            return transform.apply(x, params)
+
+        gradient = transform.gradient is not Gradient.NONE
+        truth = partial(oracle, transform.name, images[: args.oracles], some)
+        print(row(transform.name, forward, x, gradient, truth, args.oracles, args.repeats), flush=True)
+    mirror = Mirror.of(keys, device)
+    for k in (1, 5, 10):
+        barrage = Barrage(k)
+        truth = partial(oracle_barrage, images, barrage.draw(mirror, size))
+
+        def forward(x: Tensor, barrage=barrage) -> Tensor:
+            return barrage(x, barrage.draw(mirror, size))
+
+        print(row(f"barrage k = {k}", forward, x, True, truth, args.batch, args.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()
