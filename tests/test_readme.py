@@ -1,0 +1,41 @@
+"""What the README tells a reader to type."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.campaign import load
+from tests.bart.transforms.checks import photographs
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code = code.replace("steps=40", "steps=2").replace("draws=10", "draws=2")
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    )
+    names = {"my_network": network, "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
+    exec(code, names)
+    assert names["verdict"].top5.shape == (2, 20, 5) and names["state"].step.host.tolist() == [2, 2]
+
+
+def test_every_file_that_the_pages_name_is_there():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_campaign_that_ships_is_valid():
+    files = list((ROOT / "campaigns").glob("*.yaml"))
+    assert files and all(load(file).cells for file in files)
+
+
+def test_the_commands_named_are_the_makefiles():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) & targets >= {"demo", "test"}
