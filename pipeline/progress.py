@@ -1,11 +1,12 @@
 """What a person sees while a campaign runs: a bar in a terminal, plain lines in a log."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from pipeline.executors import Failed
@@ -21,45 +22,60 @@ class Pace:
     """Draw-gradients done and to do, and the time that is left at the pace of each cell so far."""
 
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
-        self._cost = {cell.name: cell.draw_gradients for cell in job.campaign.grid()}
-        self._k = {cell.name: cell.defense.k for cell in job.campaign.grid()}
+        self._cells = job.cells
         self._workers = max(1, min(workers, len(units)))
-        self._left = {unit: unit.images * self._cost[unit.cell] for unit in units}
-        self._spent: dict[Unit, tuple[int, float]] = {}  # this run's draw-gradients and seconds
-        self._steps_seconds: dict[str, float] = {}
+        self._left: Counter[str] = Counter()
+        for unit in units:
+            self._left[unit.cell] += self._cost(unit)
+        self.total = self._left.total()
+        self._running: dict[Unit, tuple[int, int]] = {}  # left and spent, draw-gradients
+        self._spent = 0  # by units that are through
+        self._pace: dict[str, float] = {}  # seconds a draw-gradient, of one worker
         self._began = time.monotonic()
 
-    def saw(self, progress: Progress) -> None:
-        unit = progress.unit
-        self._left[unit] = round(unit.images * self._cost[unit.cell] * (1 - progress.step / progress.steps))
-        self._spent[unit] = (progress.draw_gradients, progress.seconds)
-        if progress.draw_gradients:
-            self._steps_seconds[unit.cell] = progress.seconds / progress.draw_gradients
+    def _cost(self, unit: Unit) -> int:
+        return unit.images * self._cells[unit.cell].draw_gradients
 
-    def finished(self, finished: Finished) -> None:
-        self._left[finished.unit] = 0
-        self._spent[finished.unit] = (finished.draw_gradients, finished.seconds)
+    def saw(self, event: Progress | Finished) -> None:
+        """A unit went on, or is through."""
+        unit, steps = event.unit, self._cells[event.unit.cell].attack.steps
+        step = event.step if isinstance(event, Progress) else steps
+        left, before = self._cost(unit) * (steps - step) // steps, self._running.pop(unit, (self._cost(unit), 0))
+        self._left[unit.cell] += left - before[0]
+        if isinstance(event, Progress):
+            self._running[unit] = (left, event.draw_gradients)
+        else:
+            self._spent += event.draw_gradients
+        if event.draw_gradients:
+            self._pace[unit.cell] = event.seconds / event.draw_gradients
+
+    def lost(self, failed: Failed) -> None:
+        """An attempt came to nothing; what it did is still spent."""
+        unit = failed.unit
+        left, spent = self._running.pop(unit, (self._cost(unit), 0))
+        self._left[unit.cell] += (0 if failed.final else self._cost(unit)) - left
+        self._spent += spent
 
     @property
-    def done(self) -> int:
-        return sum(count for count, _ in self._spent.values())
+    def to_do(self) -> int:
+        """Draw-gradients left."""
+        return self._left.total()
 
     @property
     def rate(self) -> float:
         """Draw-gradients a second of all workers since the start."""
-        return self.done / max(1e-9, time.monotonic() - self._began)
+        done = self._spent + sum(spent for _, spent in self._running.values())
+        return done / max(1e-9, time.monotonic() - self._began)
 
     @property
     def seconds_left(self) -> float | None:
         """None until something was measured; a cell not yet seen is taken to cost as its k suggests."""
-        if not self._steps_seconds:
+        if not self._pace:
             return None
-        known, seconds = next(iter(self._steps_seconds.items()))
-        total = 0.0
-        for unit, left in self._left.items():
-            guess = seconds * (1 + self._k[unit.cell] / 5) / (1 + self._k[known] / 5)
-            total += left * self._steps_seconds.get(unit.cell, guess)
-        return total / self._workers
+        known = next(iter(self._pace))
+        a_fold = self._pace[known] / (1 + self._cells[known].defense.k / 5)
+        paces = {cell: self._pace.get(cell, a_fold * (1 + self._cells[cell].defense.k / 5)) for cell in self._left}
+        return sum(left * paces[cell] for cell, left in self._left.items()) / self._workers
 
 
 class Reporter:
@@ -72,19 +88,10 @@ class Reporter:
     def watching(self, job: Job, units: Sequence[Unit], workers: int) -> Iterator[None]:
         """While a run goes on."""
         self._pace, self._said = Pace(job, units, workers), time.monotonic()
-        self._images = 0
-        total = sum(unit.images for unit in units)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("images  {task.fields[rate]}  {task.fields[left]}"),
-            TimeElapsedColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._total = total
-        self._task = self._bar.add_task("attacking", total=total, rate="", left="")
+        self._images, self._of = 0, sum(unit.images for unit in units)
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()
+        self._bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._task = self._bar.add_task("attacking", total=self._pace.total, text="")
         with self._bar:
             yield
             self._show(force=True)
@@ -94,23 +101,24 @@ class Reporter:
         self._show()
 
     def finished(self, event: Finished) -> None:
-        self._pace.finished(event)
+        self._pace.saw(event)
         self._images += event.unit.images
         self._show()
 
     def failed(self, event: Failed) -> None:
+        self._pace.lost(event)
         last = event.error.strip().splitlines()[-1]
         fate = "given up for this run" if event.final else "back to the queue"
-        self.console.print(f"[yellow]{event.unit.name}: {last}; {fate}", markup=True, highlight=False)
+        self.console.print(f"{event.unit.name}: {last}; {fate}", style="yellow", markup=False, highlight=False)
 
     def _show(self, force: bool = False) -> None:
-        rate = f"{self._pace.rate:.1f} draw-gradients/s"
         seconds = self._pace.seconds_left
-        left = "" if seconds is None else f"{clock(seconds)} left"
-        self._bar.update(self._task, completed=self._images, rate=rate, left=left)
+        left = "time left unknown" if seconds is None else f"{clock(seconds)} left"
+        text = f"{self._images}/{self._of} images, {self._pace.rate:.1f} draw-gradients/s, {left}"
+        self._bar.update(self._task, completed=self._pace.total - self._pace.to_do, text=text)
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
-            self.console.print(f"{self._images}/{self._total} images, {rate}, {left or 'time left unknown'}")
+            self.console.print(text, highlight=False)
 
 
 def clock(seconds: float) -> str:

@@ -21,7 +21,7 @@ from pipeline.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a unit is. `draw_gradients` counts this attempt's own work, not what a checkpoint brought."""
+    """How far a unit is. `draw_gradients` and `seconds` are of this attempt, without what a checkpoint brought."""
 
     unit: Unit
     step: int
@@ -100,15 +100,21 @@ class _Attempt:
         if good:
             defended = self.worker.defended(self.cell)
             for state, work in self._steps(self._start(good, defended), defended):
-                yield Progress(self.unit, int(state.step.host[0]), self.cell.attack.steps, work, self.seconds)
+                yield Progress(self.unit, int(state.step.host[0]), self.cell.attack.steps, work, self.own_seconds)
             found += self._judged([s for s, _ in good], state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
-        yield Finished(self.unit, len(decoded) - len(good), work, self.seconds, lost=not won)
+        yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
+
+    @property
+    def own_seconds(self) -> float:
+        """Of this attempt."""
+        return time.monotonic() - self.began
 
     @property
     def seconds(self) -> float:
-        return self.before + time.monotonic() - self.began
+        """Of the unit: what earlier attempts spent on its checkpoint counts too."""
+        return self.before + self.own_seconds
 
     def _decode(self, sample: Sample) -> tuple[Sample, np.ndarray[Any, Any] | None]:
         if sample.status != "ok":

@@ -2,13 +2,14 @@
 
 import tarfile
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Pgd, judge
-from pipeline import models, records, shards
+from pipeline import checkpoint, models, records, shards
 from pipeline.campaign import BadInput, parse
 from pipeline.executors import Failed, Here
 from pipeline.job import opened, prepare
@@ -92,6 +93,30 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
     assert steps == [3, 4, 5, 6], "it did not go on from the checkpoint"
     ran(content, tmp_path / "drained")
     assert rows(job.store) == rows(undisturbed.store)
+
+
+def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
+    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+    unit, store, device = next(job.units()), Store(job.store), torch.device("cpu")
+    drained = Worker(job, device, threading.Event())
+    drained.drain.set()
+    with pytest.raises(Drained):
+        list(drained.attack(unit))
+    data = store.read(store.checkpoint(unit))
+    header = replace(checkpoint.header(data), seconds=3000.0)
+    store.replace(store.checkpoint(unit), checkpoint.encode(header, checkpoint.decode(data)))
+    events = list(Worker(job, device, threading.Event()).attack(unit))
+    assert all(event.seconds < 1000 for event in events), "an attempt tells its own time"
+    assert all(1000 < seconds < 1100 for seconds in results(job.store)["seconds"].to_pylist())
+
+
+def test_draws_depend_on_seed_cell_and_image(pattern):
+    def drawn(seed=0, cell="net-bart2-pgd", image="a"):
+        cells = {c.name: c for c in parse(tiny.campaign(pattern, seed=seed), "c").grid()}
+        return int(image_keys(cells[cell], [image], torch.device("cpu")).host)
+
+    found = [drawn(), drawn(seed=1), drawn(cell="net-none-pgd"), drawn(image="b")]
+    assert len(set(found)) == 4 and drawn() == found[0]
 
 
 def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern):
