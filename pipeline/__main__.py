@@ -56,7 +56,7 @@ def run(
     finally:
         executor.close()
     if outcome.stopped_by:
-        err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False)
+        err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False, soft_wrap=True)
     else:
         _show(job.store, ["single"], Format.TERMINAL)
         _where(job.store)
@@ -96,7 +96,9 @@ def status(store: StoreUrl) -> None:
         table.add_row(cell, f"{done}/{planned}", f"{images}/{of}")
     out.print(table)
     for unit in found.running:
-        out.print(f"{unit.unit}: step {unit.step} of {unit.steps}, checkpoint {clock(unit.age)} old", highlight=False)
+        out.print(
+            f"{unit.unit}: step {unit.step} of {unit.steps}, checkpoint {clock(unit.age)} old", highlight=False, soft_wrap=True
+        )
 
 
 @app.command()

@@ -65,11 +65,12 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         _same(earlier, campaign, url)
         campaign = campaign.model_copy(update={"unit_images": earlier.campaign.unit_images})
     known = earlier.shards if earlier else {}
+    new = [path for path in found if path.name.removesuffix(".tar") not in known]
+    if new:
+        report(f"reading {len(new)} shards for the first time")
     seen: dict[str, Shard] = {}
     for path in found:
         name = path.name.removesuffix(".tar")
-        if name not in known:
-            report(f"reading {path.name} for the first time")
         shard = known.get(name) or shards.inspect(path)
         if path.stat().st_size != shard.bytes:
             raise BadInput(f"shard {path} has {path.stat().st_size} bytes, the store {url} saw {shard.bytes}: restore it")

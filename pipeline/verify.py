@@ -91,8 +91,11 @@ def _row(row: dict[str, Any], sample: Sample, cell: Cell, unit: Unit) -> Iterato
         top5 = np.array(row[f"{side}_top5"])
         if top5.shape != (cell.judged_by, 5):
             yield f"{side}_top5 has the shape {top5.shape}, expected ({cell.judged_by}, 5)"
-        elif int((top5[:, 0] == row["label"]).sum()) != row[f"{side}_correct"]:
-            yield f"{side}_correct does not follow from {side}_top5"
+            continue
+        hits = top5 == row["label"]
+        for name, count in ((f"{side}_correct", hits[:, 0].sum()), (f"{side}_top5_correct", hits.any(1).sum())):
+            if row[name] != count:
+                yield f"{name} is {row[name]}, {count} follows from {side}_top5"
 
 
 def _examples(store: Store, unit: Unit, cell: Cell, rows: list[dict[str, Any]], samples: list[Sample]) -> Iterator[str]:

@@ -67,6 +67,8 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
             row = found[cell.name, sample.key]
             assert row["adv_top5"] == verdict.top5[i].tolist()
             assert row["adv_correct"] == int((verdict.top5[i, :, 0] == sample.label).sum())
+            assert row["adv_top5_correct"] == int((verdict.top5[i] == sample.label).any(1).sum())
+            assert row["adv_mean_top5"] == verdict.mean_top5[i].tolist()
             assert 0 < row["linf"] <= 8 / 255 + 1e-6
 
 

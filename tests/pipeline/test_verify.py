@@ -61,7 +61,8 @@ def test_a_row_twice(job):
     [
         ("label", 9, "the shard says"),
         ("linf", 0.2, "outside eps"),
-        ("adv_correct", 77, "does not follow"),
+        ("adv_correct", 77, "follows from adv_top5"),
+        ("clean_top5_correct", 77, "follows from clean_top5"),
         ("campaign", "0" * 16, "another campaign"),
         ("clean_top5", [[1, 2, 3, 4, 5]], "shape"),
     ],

@@ -1,0 +1,89 @@
+"""What only a GPU can show. Skipped where there is none."""
+
+import pytest
+import torch
+from torch import nn
+
+from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Gradient, Mirror, Pgd, rng
+from bart.attacks.state import State
+from tests.bart.transforms.checks import keys, photographs
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+SIZE = (64, 48)
+
+
+@pytest.fixture
+def no_sync():
+    """Any wait for the device is an error, once everything has been warmed up."""
+
+    class Guard:
+        def __enter__(self):
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+
+        def __exit__(self, *error):
+            torch.cuda.set_sync_debug_mode("default")
+
+    yield Guard()
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def test_random_numbers_are_those_of_the_cpu():
+    k = keys(50)
+    for draw in (
+        lambda k: rng.bits(k, "x", (7,)),
+        lambda k: rng.uniform(k, "x", 0.1, 3.0, (7,)),
+        lambda k: rng.integers(k, "x", 3, 9, (7,)),
+        lambda k: rng.order(k, "x", 10),
+        lambda k: rng.field(k, (3, 9, 9)),
+    ):
+        assert torch.equal(draw(k.cuda()).cpu(), draw(k))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_never_waits_for_the_device(name, no_sync):
+    transform, x, k = TRANSFORMS[name], photographs(*SIZE).cuda(), keys(4).cuda()
+
+    def once():
+        leaf = x.clone().requires_grad_()
+        y = transform.apply(leaf, transform.draw(k, SIZE))
+        return y if transform.gradient is Gradient.NONE else torch.autograd.grad(y.sum(), leaf)[0]
+
+    once()
+    with no_sync:
+        once()
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_computes_what_it_does_on_a_cpu(name):
+    transform, x = TRANSFORMS[name], photographs(*SIZE).contiguous()
+    params = transform.draw(keys(4), SIZE)
+    ours = transform.apply(x.cuda(), {k: v.cuda() for k, v in params.items()}).cpu()
+    error = (ours - transform.apply(x, params)).abs() * 255
+    assert error.mean() < 0.5 and error.quantile(0.999) < 2
+
+
+def defended():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    return Defended(Classifier(network, [0.5] * 3, [0.5] * 3, SIZE).cuda(), Barrage(10))
+
+
+def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
+    x, attack = photographs(*SIZE).cuda(), Pgd(Ball("linf", 8 / 255), steps=3, eot=Eot(4))
+    label = torch.arange(4).cuda()
+    target, model = label.new_full((4,), -1), defended()
+    state = attack.start(x, label, target, Mirror.of(keys(4), "cuda"))
+    for i in range(20):  # warms up every transform, in whichever number it comes
+        attack.step(attack.start(x, label, target, Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
+    with no_sync:
+        attack.step(state, model, stack=16)
+
+
+def test_a_state_comes_back_from_the_device_bit_for_bit():
+    x, attack, model = photographs(*SIZE).cuda(), Pgd(Ball("linf", 8 / 255), steps=3, eot=Eot(2)), defended()
+    label = torch.arange(4).cuda()
+    state = attack.step(attack.start(x, label, label.new_full((4,), -1), Mirror.of(keys(4), "cuda")), model, stack=8)
+    back = State.of(state.tensors(), "cuda")
+    assert all(torch.equal(a, b) for a, b in zip(state.tensors().values(), back.tensors().values(), strict=True))
+    assert back.x.is_cuda and not back.keys.host.is_cuda and back.keys.device.is_cuda
