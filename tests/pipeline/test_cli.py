@@ -42,7 +42,7 @@ def wrong(content):
         "pattern without a match": (lambda: content["data"].update(shards="none/*.tar"), "match no file"),
         "unknown key": (lambda: content.update(evaluation_drawz=3), "evaluation_draws"),
         "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is no number"),
-        "label outside the classes": (lambda: model.update(architecture="tests.pipeline.test_cli:four", classes=4), "label"),
+        "label outside the classes": (lambda: model.update(architecture="tests.pipeline.test_cli:seven", classes=7), "label 7"),
         "wrong classes": (lambda: model.update(classes=12), "10 classes"),
         "missing weights": (lambda: model.update(weights="none/w.pt"), "none/w.pt"),
         "unknown architecture": (lambda: model.update(architecture="resnet"), "expected"),
@@ -50,10 +50,11 @@ def wrong(content):
     }
 
 
-def four():
+def seven():
+    """A model of the classes 0 to 6, for images with labels up to 7."""
     from torch import nn
 
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))
 
 
 @pytest.mark.parametrize("case", wrong(tiny.campaign("x")))
