@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline.campaign import parse
 from pipeline.executors import Here
@@ -24,7 +25,7 @@ PATIENCE = 90.0
 
 
 def command(campaign, store):
-    """The command in a session of its own, one thread, as a user would start it."""
+    """The command as a user would start it, on one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     arguments = [sys.executable, "-m", "pipeline", "run", str(campaign), "--store", str(store)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -139,7 +140,5 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
 
     content["models"]["net"]["architecture"] = "tests.pipeline.tiny:network"
     quiet = prepare(parse(content, "c"), str(tmp_path / "quiet"))
-    from rich.console import Console
-
     assert run(quiet, Here(), Reporter(Console(quiet=True))).exit_code == 0
     assert decided(store) == decided(quiet.store)
