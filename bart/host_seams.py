@@ -24,7 +24,8 @@ def kept_columns(energy: Tensor, count: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
-    """`_carve` as machine code that runs without the interpreter's lock; compiled once and kept beside this file."""
+    """`carve(energy, count, kept)` of one image: its loops as machine code that runs without the interpreter's lock,
+    compiled once and kept beside this file. `energy` (rows, columns) is used up, `kept` of the same shape is filled."""
     from numba import njit
 
     totals, cut = (njit(nogil=True, cache=True)(function) for function in (_totals, _cut))

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bart import Barrage, Mirror, Transform, key
-from bart.barrage import combo
+from bart.bpda import combo
 from bart.types import Params
 
 GPUS = {"H100": (3e-6, 3.35e12, True), "V100": (5e-6, 0.9e12, False)}

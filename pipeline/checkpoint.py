@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from safetensors.torch import load, save
 from torch import Tensor
 
+HEADER_BYTES = 1 << 16
+"""As much of a file as `header` needs."""
+
 
 @dataclass(frozen=True)
 class Header:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,9 +69,9 @@ def _csv(path: Path) -> dict[str, int]:
 
 def pack(images: list[Labelled], folder: Path, prefix: str = "images", per_shard: int = 1000) -> list[Path]:
     """Writes PREFIX-000000.tar, ... and the index; the same files give the same bytes. Returns the shards."""
-    stems = [file.stem for file, _ in images]
+    stems = Counter(file.stem for file, _ in images)
     for file, _ in images:
-        if "." in file.stem or stems.count(file.stem) > 1:
+        if "." in file.stem or stems[file.stem] > 1:
             raise BadInput(f"pack: the key {file.stem!r} of {file} is not unique or holds a dot: rename the file")
     folder.mkdir(parents=True, exist_ok=True)
     index_file = folder / INDEX

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,8 @@ def paths(data: Data) -> list[Path]:
     for path in found:
         if not path.is_file():
             raise BadInput(f"shard {path} does not exist: check the pattern, or write shards with `barrage pack`")
-    names = [path.name for path in found]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(path.name for path in found).items():
+        if count > 1:
             raise BadInput(f"two shards are called {name}: give shards names of their own, rows refer to them")
     return found
 

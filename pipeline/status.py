@@ -44,7 +44,8 @@ def status(job: Job) -> Status:
     running = []
     for path in store.list("checkpoints/*.safetensors"):
         try:
-            found, age = checkpoint.header(path.read_bytes()), time.time() - path.stat().st_mtime
+            with path.open("rb") as file:  # the tensors are not needed
+                found, age = checkpoint.header(file.read(checkpoint.HEADER_BYTES)), time.time() - path.stat().st_mtime
         except FileNotFoundError:  # committed this moment
             continue
         if found and found.unit not in done:

@@ -21,9 +21,9 @@ from pipeline.store import Store
 def verify(job: Job) -> Iterator[str]:
     """What is wrong with a store, one line each; nothing if all is well."""
     store, planned = Store(job.store), list(job.units())
-    names = {unit.name for unit in planned}
-    yield from (f"{name}: no such unit is planned" for name in sorted(store.done() - names))
-    yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in store.done())
+    names, done = {unit.name for unit in planned}, store.done()
+    yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
+    yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
     yield from _weights(job)
     keys: Counter[tuple[str, str]] = Counter()
     for shard, some in _by_shard(planned).items():

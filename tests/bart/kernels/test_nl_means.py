@@ -1,26 +1,16 @@
 """The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from bart.transforms import nl_means as eager
+from tests.bart.kernels.checks import TARGETS, assert_interpreted
 
 pytest.importorskip("triton")
 
-TARGETS = (80, 90)
-
 
 def test_the_interpreted_kernel_equals_its_twin():
-    """In a process of its own: Triton reads the switch when it is imported."""
-    switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], env=os.environ | switch, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("capability", TARGETS)

@@ -1,18 +1,14 @@
 """The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from bart import disks, kernels
 from bart.transforms import rank as eager
+from tests.bart.kernels.checks import TARGETS, assert_interpreted
 
 pytest.importorskip("triton")
 
-TARGETS = (80, 90)
 POINTERS = {"gradient": "*fp32", "shares": "*fp32", "radii": "*i32", "s0s": "*i32", "s1s": "*i32"}
 
 
@@ -21,12 +17,7 @@ def test_a_cpu_has_no_kernels():
 
 
 def test_interpreted_kernels_equal_their_twins():
-    """In a process of its own: Triton reads the switch when it is imported."""
-    switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], env=os.environ | switch, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("capability", TARGETS)
