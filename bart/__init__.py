@@ -4,32 +4,50 @@ PyTorch only: knows nothing of Ray, files or campaigns. See docs/architecture.md
 """
 
 from bart import rng
-from bart.attacks.pgd import Pgd
+from bart.attacks import lanes
+from bart.attacks.aggmo import AggMo
+from bart.attacks.apgd import Apgd
+from bart.attacks.attack import Attack, Cost
+from bart.attacks.lanes import Break
+from bart.attacks.pgd import Pgd, fgsm
+from bart.attacks.restarts import Restarts
 from bart.attacks.state import State
+from bart.attacks.transfer import Transfer
 from bart.ball import Ball
 from bart.barrage import Barrage
 from bart.classifier import Classifier, Defended, native_half
 from bart.evaluate import Verdict, judge
-from bart.gradient import Eot
+from bart.gradient import Eot, Goal
 from bart.rng import Mirror, key
 from bart.transforms import TRANSFORMS
-from bart.types import Gradient, Transform
+from bart.types import Gradient, Transform, checked
 
 __all__ = [
     "TRANSFORMS",
+    "AggMo",
+    "Apgd",
+    "Attack",
     "Ball",
     "Barrage",
+    "Break",
     "Classifier",
+    "Cost",
     "Defended",
     "Eot",
+    "Goal",
     "Gradient",
     "Mirror",
     "Pgd",
+    "Restarts",
     "State",
+    "Transfer",
     "Transform",
     "Verdict",
+    "checked",
+    "fgsm",
     "judge",
     "key",
+    "lanes",
     "native_half",
     "rng",
 ]

@@ -75,9 +75,13 @@ class Ball:
         """The nearest point of the ball, then of [0, 1]: the second never leaves the first, as `clean` is in [0, 1]."""
         return (clean + NORMS[self.norm].shrink(x - clean, self.eps)).clamp(0, 1)
 
+    def steepest(self, direction: Tensor) -> Tensor:
+        """The step of length 1 that ascends most along `direction`: its sign for L-inf, its unit vector for L2."""
+        return NORMS[self.norm].steepest(direction)
+
     def step(self, x: Tensor, direction: Tensor, size: float, clean: Tensor) -> Tensor:
-        """`size` along the steepest ascent of the norm (sign for L-inf, unit vector for L2), projected."""
-        return self.project(x + size * NORMS[self.norm].steepest(direction), clean)
+        """`size` along the steepest ascent, projected."""
+        return self.project(x + size * self.steepest(direction), clean)
 
     def store(self, x: Tensor, clean: Tensor) -> Tensor:
         """`x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.

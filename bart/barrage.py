@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bart import rng
-from bart.backward import clip
+from bart.arrange import Arrangement, arrange
 from bart.bpda import combo
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
@@ -28,31 +28,17 @@ class Part(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One place in the order: `gather` (n,) sorts the stack, as the round before left it, by transform."""
+    """One place in the order: `arrangement` sorts the stack, as the round before left it, by transform."""
 
-    gather: Tensor
+    arrangement: Arrangement
     parts: list[Part]
 
 
 class Draws(NamedTuple):
-    """What a stack of n draws goes through. `restore` (n,) brings the stack back into its own order at the end."""
+    """What a stack of n draws goes through. `restore` brings the stack back into its own order at the end."""
 
     rounds: list[Round]
-    restore: Tensor
-
-
-class _Permute(torch.autograd.Function):
-    """x[order] along the first dimension; the backward pass is a gather too, where autograd's would be a scatter."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
-        ctx.save_for_backward(order)
-        return x.index_select(0, order)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (order,) = ctx.saved_tensors
-        return gradient.index_select(0, order.argsort()), None
+    restore: Arrangement
 
 
 @dataclass(frozen=True)
@@ -107,30 +93,43 @@ class Barrage:
         parameters (the fixed order of Sitawarin et al., ICML 2022).
         """
         chosen = (order_keys or keys).map(self.select)
-        row = torch.arange(len(keys.device), device=keys.device.device)
-        place = row  # where each draw stands in the stack before the round
-        rounds = []
-        for r in range(self.k):
-            members = torch.bincount(chosen.host[:, r], minlength=len(self._names)).tolist()
-            order = chosen.device[:, r].argsort(stable=True)
-            parts, start = [], 0
-            for name, count in zip(self._names, members, strict=True):
-                if count:
-                    mine = rng.fold(keys.device[order[start : start + count]], name)
-                    parts.append(Part(name, count, TRANSFORMS[name].draw(mine, size)))
-                    start += count
-            rounds.append(Round(place[order], parts))
-            place = order.argsort()
-        return Draws(rounds, place)
+        n = len(keys.host)
+        orders = chosen.device.T.argsort(dim=1, stable=True)  # (k, n): the stack sorted by transform, in each round
+        places = orders.argsort(dim=1)
+        start = torch.arange(n, device=orders.device)[None]
+        gathers = torch.cat([start, places]).gather(1, torch.cat([orders, start]))
+        scatters = torch.cat([places, start]).gather(1, torch.cat([start, orders]))
+        arrangements = [Arrangement(*both) for both in zip(gathers, scatters, strict=True)]
+        parts = self._parts(chosen, keys.device, size)
+        return Draws([Round(a, part) for a, part in zip(arrangements, parts, strict=False)], arrangements[-1])
+
+    def _parts(self, chosen: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
+        """The parts of each round. A transform's parameters are drawn at once for all rounds, as no image meets it twice."""
+        n, names = len(keys), self._names
+        counts = [torch.bincount(column, minlength=len(names)).tolist() for column in chosen.host.T]
+        by_transform = chosen.device.T.flatten().argsort(stable=True)  # transform by transform, then round by round
+        sorted_keys = keys[by_transform % n]
+        parts: list[list[Part]] = [[] for _ in range(self.k)]
+        start = 0
+        for m, name in enumerate(names):
+            images = [count[m] for count in counts]
+            if not sum(images):
+                continue
+            drawn = TRANSFORMS[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
+            split = {key: value.split(images) for key, value in drawn.items()}
+            for r, some in enumerate(images):
+                if some:
+                    parts[r].append(Part(name, some, {key: value[r] for key, value in split.items()}))
+            start += sum(images)
+        return parts
 
     def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
         """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform."""
-        assert len(x) == len(draws.restore), f"{len(x)} images for {len(draws.restore)} draws"
-        for gather, parts in draws.rounds:
-            pieces = _Permute.apply(x, gather).split([part.images for part in parts])
-            done = [policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)]
-            x = clip(torch.cat(done))
-        return _Permute.apply(x, draws.restore) if draws.rounds else x
+        assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
+        for arrangement, parts in draws.rounds:
+            pieces = arrange(x, arrangement).split([part.images for part in parts])
+            x = torch.cat([policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)])
+        return arrange(x, draws.restore) if draws.rounds else x
 
 
 _LAYOUTS: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}
@@ -146,10 +145,10 @@ def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
 
 def described(draws: Draws) -> list[list[str]]:
     """The names of each draw's transforms, in order: for pictures, tests and reports, on the host."""
-    stacks: list[list[str]] = [[] for _ in range(len(draws.restore))]
-    at = list(range(len(draws.restore)))
-    for gather, parts in draws.rounds:
-        at = [at[i] for i in gather.tolist()]
+    stacks: list[list[str]] = [[] for _ in range(len(draws.restore.gather))]
+    at = list(range(len(stacks)))
+    for arrangement, parts in draws.rounds:
+        at = [at[i] for i in arrangement.gather.tolist()]
         labels = [part.name for part in parts for _ in range(part.images)]
         for i, name in zip(at, labels, strict=True):
             stacks[i].append(name)

@@ -121,10 +121,22 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
 
 @dataclass(frozen=True)
 class Defended:
-    """A classifier behind a barrage: what is attacked and judged."""
+    """A classifier behind a barrage: what is attacked and judged.
+
+    `frozen` takes the randomness out: each image meets one barrage, the same in every step, draw and verdict. No defense, but a
+    check: an attack that fails against it would fail for other reasons than randomness (Athalye et al., ICML 2018).
+    """
 
     classifier: Classifier
     barrage: Barrage
+    frozen: bool = False
+
+    def keys(self, images: rng.Mirror, purpose: str, step: rng.Mirror | None = None) -> rng.Mirror:
+        """Keys for the draws of one purpose ("step", "evaluation", ...) from the images' own, fresh at each `step`."""
+        if self.frozen:
+            return images.map(rng.fold, "frozen")
+        keys = images.map(rng.fold, purpose)
+        return keys.map(rng.fold, step) if step else keys
 
     def logits(
         self,

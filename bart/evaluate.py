@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.classifier import Defended
-from bart.gradient import draw_keys, pieces, rows
+from bart.gradient import Goal, forward_draws
 
 
 class Verdict(NamedTuple):
@@ -26,11 +26,9 @@ def _top5(scores: Tensor) -> Tensor:
 @torch.no_grad()
 def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stack: int) -> Verdict:
     """Judges 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each, keyed apart from every attack's."""
-    every = draw_keys(keys.map(rng.fold, "evaluation"), draws)
+    keys = defended.keys(keys, "evaluation")
     top5, probabilities = [], torch.zeros(0, device=stored.device)
-    for some, of in pieces(len(stored), draws, stack):
-        x, count = stored[some].float() / 255, of.stop - of.start
-        logits = defended.logits(x.repeat_interleave(count, 0), rows(every, draws, some, of)).view(len(x), count, -1)
+    for _, of, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
         if of.start == 0:
             top5.append(_top5(logits))
             probabilities = torch.cat([probabilities, logits.softmax(2).sum(1)])
@@ -38,3 +36,13 @@ def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stac
             top5[-1] = torch.cat([top5[-1], _top5(logits)], dim=1)
             probabilities[-1] += logits.softmax(2).sum(1)[0]
     return Verdict(torch.cat(top5), _top5(probabilities))
+
+
+@torch.no_grad()
+def broken(defended: Defended, stored: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:
+    """Which 8-bit images are won in every one of `draws` draws, (n,) bool: the target first, or anything but the label."""
+    won = torch.ones(len(stored), dtype=torch.bool, device=stored.device)
+    for some, _, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
+        first, (label, target) = logits.argmax(2), goal.of(some)
+        won[some] &= torch.where(target[:, None] >= 0, first == target[:, None], first != label[:, None]).all(1)
+    return won

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -70,10 +70,23 @@ def rows(keys: rng.Mirror, draws: int, some: slice, of: slice) -> rng.Mirror:
     return keys.map(lambda side: side.view(-1, draws)[some, of].flatten())
 
 
-def gradient(defended: Defended, x: Tensor, label: Tensor, keys: rng.Mirror, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
-    """The gradient of the loss in the images, (n, 3, h, w), and the loss, (n,): means over the draws.
+class Goal(NamedTuple):
+    """What is wanted of each image: `label` (n,) is right, `target` (n,) is to be reached, -1 where any wrong class will do."""
 
-    x (n, 3, h, w) in [0, 1]; label (n,); keys one per image, fresh each step; `stack` draws fit the device at once.
+    label: Tensor
+    target: Tensor
+
+    def of(self, some: slice) -> "Goal":
+        return Goal(self.label[some], self.target[some])
+
+    def each(self, times: int) -> "Goal":
+        return Goal(self.label.repeat_interleave(times), self.target.repeat_interleave(times))
+
+
+def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+    """What the attack ascends: the gradient of its loss in the images, (n, 3, h, w), and the loss, (n,), over the draws.
+
+    x (n, 3, h, w) in [0, 1]; keys one per image, fresh each step; `stack` draws fit the device at once.
     """
     every = draw_keys(keys, eot.draws)
     order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
@@ -92,32 +105,57 @@ def gradient(defended: Defended, x: Tensor, label: Tensor, keys: rng.Mirror, eot
         leaf = x[some].detach().requires_grad_()
         logits = forward(leaf, some, of)
         if eot.estimator == "per_draw" or of.stop - of.start == eot.draws:
-            value = _loss(logits, label[some], eot) * (logits.shape[1] / eot.draws)
+            value = _loss(logits, goal.of(some), eot) * (logits.shape[1] / eot.draws)
             loss[some] += value.detach()
         else:  # the mean needs all draws, which do not fit: its cotangent comes from a pass without a graph
             if of.start == 0:
-                loss[some], cotangent = _cotangent(forward, x[some], label[some], some, eot, stack)
+                loss[some], cotangent = _cotangent(forward, x[some], goal.of(some), some, eot, stack)
             value = (logits * cotangent[:, of]).sum((1, 2))
         (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
         total[some] += part / HALF_SCALE
     return total, loss
 
 
-def _loss(logits: Tensor, label: Tensor, eot: Eot) -> Tensor:
+def _loss(logits: Tensor, goal: Goal, eot: Eot) -> Tensor:
     """The loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
     function = LOSSES[eot.loss]
     if eot.estimator == "per_draw":
-        return function(logits.flatten(0, 1), label.repeat_interleave(logits.shape[1])).view(len(logits), -1).mean(1)
+        return function(logits.flatten(0, 1), *goal.each(logits.shape[1])).view(len(logits), -1).mean(1)
     if eot.estimator == "mean_logits":
-        return function(logits.mean(1), label)
-    return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), label)
+        return function(logits.mean(1), *goal)
+    return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), *goal)
 
 
-def _cotangent(forward: Forward, x: Tensor, label: Tensor, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+def _cotangent(forward: Forward, x: Tensor, goal: Goal, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
     """The loss (n,) and its derivative in each draw's logits (n, draws, classes), with all draws held as logits only."""
     with torch.no_grad():
         cuts = [of for _, of in pieces(1, eot.draws, stack)]
         logits = torch.cat([forward(x, some, of) for of in cuts], dim=1)
     logits.requires_grad_()
-    loss = _loss(logits, label, eot)
+    loss = _loss(logits, goal, eot)
     return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
+
+
+@torch.no_grad()
+def forward_draws(
+    defended: Defended, x: Tensor, keys: rng.Mirror, draws: int, stack: int, fast: bool = True
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Logits (images, draws, classes) of `draws` draws of each image, pass by pass: (which images, which draws, logits)."""
+    every = draw_keys(keys, draws)
+    for some, of in pieces(len(x), draws, stack):
+        count = of.stop - of.start
+        logits = defended.logits(x[some].repeat_interleave(count, 0), rows(every, draws, some, of), fast=fast)
+        yield some, of, logits.view(-1, count, logits.shape[-1])
+
+
+def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:
+    """How far each image is from being won, (n,) in [0, 1], more is better for the attack: over the draws, the mean probability
+    of the target, or of any class but the label. No gradient."""
+    total = torch.zeros(len(x), device=x.device)
+    for some, of, logits in forward_draws(defended, x, keys, draws, stack):
+        wanted = goal.of(some).each(of.stop - of.start)
+        chances = logits.flatten(0, 1).softmax(1)
+        label, target = (chances.gather(1, c.clamp_min(0)[:, None])[:, 0] for c in wanted)
+        won = torch.where(wanted.target >= 0, target, 1 - label)
+        total[some] += won.view(len(logits), -1).sum(1)
+    return total / draws

@@ -12,6 +12,8 @@ from enum import Enum
 
 from torch import Tensor, cat
 
+from bart import kernels
+
 Size = tuple[int, int]
 """Height and width of an image, in pixels."""
 
@@ -39,17 +41,22 @@ class Transform:
 
     draw(keys, size) -> params    keys (n,) int64; on the device of `keys`
     apply(x, params) -> y         x and y (n, 3, h, w) in [0, 1]; no host sync, nothing shared between images
+    eager                         the definition of `apply` in PyTorch, on any device and in any floating type
     """
 
     name: str
     group: str
     draw: Callable[[Tensor, Size], Params]
-    apply: Callable[[Tensor, Params], Tensor]
+    eager: Callable[[Tensor, Params], Tensor]
     gradient: Gradient
     maxima: Mapping[str, float] = field(default_factory=dict)
     """The upper end of each parameter's range, in the order of P(t); a parameter left out (a seed) is not part of P(t)."""
     scaled: frozenset[str] = frozenset()
     """The parameters in pixels, whose range grows with size / 256."""
+
+    def apply(self, x: Tensor, params: Params) -> Tensor:
+        """The transformed images: by the kernel of `bart.kernels` where one runs, else by `eager`; the same function."""
+        return (kernels.find(self.name, x) or self.eager)(x, params)
 
     def conditioning(self, params: Params, size: Size) -> Tensor:
         """P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (section 4 and figure 3 of the article)."""
@@ -58,6 +65,18 @@ class Transform:
             top = maximum * max(size) / REFERENCE if name in self.scaled else maximum
             columns.append((params[name].float() / top).clamp(0, 1).reshape(len(params[name]), -1))
         return cat(columns, dim=1)
+
+
+def checked(x: Tensor) -> Tensor:
+    """`x`, if it can be a batch of images; looks at every pixel, so it belongs at the door and in no loop. Raises ValueError."""
+    if x.dim() != 4 or x.shape[1] != 3:
+        raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width); unsqueeze one image, repeat grey")
+    if not x.is_floating_point():
+        raise ValueError(f"images of type {x.dtype}: expected floats in [0, 1]; use x.float() / 255 for 8-bit images")
+    low, high = (float(end) for end in x.aminmax()) if x.numel() else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"images from {low:g} to {high:g}: expected values in [0, 1]: divide 8-bit ones by 255, keep no NaN")
+    return x
 
 
 def pixels(value: float, side: int) -> int:

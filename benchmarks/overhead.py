@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from bart import Ball, judge
+from bart import Ball, Goal, judge
 from pipeline import models, shards
 from pipeline.campaign import Campaign, parse
 from pipeline.executors import OnRay
 from pipeline.job import Job, prepare
 from pipeline.pack import labelled, pack, photographs
-from pipeline.worker import Finished, Progress, Worker, attack_of, image_keys
+from pipeline.worker import Finished, Progress, Worker, image_keys
 
 
 def campaign(shard: Path, args: argparse.Namespace) -> Campaign:
@@ -48,8 +48,8 @@ def plain(job: Job) -> float:
         some = shards.read(shard, unit.start, unit.stop)
         clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in some]).float() / 255
         label, keys = torch.tensor([s.label for s in some]), image_keys(cell, [s.key for s in some], device)
-        attack = attack_of(cell)
-        state = attack.start(clean, label, torch.full_like(label, -1), keys)
+        attack = cell.built
+        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(attack.steps):
             state = attack.step(state, defended, 8)
         for images in (clean.mul(255).round().to(torch.uint8), Ball("linf", cell.attack.eps).store(state.x, clean)):

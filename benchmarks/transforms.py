@@ -35,8 +35,8 @@ def oracle(name: str, images: list[np.ndarray], params: dict[str, Tensor]) -> li
 
 def oracle_barrage(images: list[np.ndarray], draws: Draws) -> list[np.ndarray]:
     """The same draws as the barrage's, through the oracles."""
-    for gather, parts in draws.rounds:
-        images, done = [images[i] for i in gather.tolist()], []
+    for arrangement, parts in draws.rounds:
+        images, done = [images[i] for i in arrangement.gather.tolist()], []
         for part in parts:
             done += oracle(part.name, images[len(done) : len(done) + part.images], part.params)
         images = done

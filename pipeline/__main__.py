@@ -74,11 +74,11 @@ def plan(campaign: CampaignFile) -> None:
     found = load(campaign)
     seen = [shards.inspect(path) for path in shards.paths(found.data)]
     every = list(units(found.grid(), seen, found.unit_images, found.data.limit))
-    table = Table("cell", "units", "images", "draw-gradients", "evaluation draws")
+    table = Table("cell", "units", "images", "draw-gradients", "forward draws")
     for cell in found.grid():
         mine = [unit for unit in every if unit.cell == cell.name]
         images = sum(unit.images for unit in mine)
-        counts = (len(mine), images, images * cell.draw_gradients, images * 2 * cell.judged_by)
+        counts = (len(mine), images, images * cell.cost.gradients, images * (cell.cost.forwards + 2 * cell.judged_by))
         table.add_row(cell.name, *(f"{count:,}" for count in counts))
     out.print(table)
 
@@ -97,7 +97,9 @@ def status(store: StoreUrl) -> None:
     out.print(table)
     for unit in found.running:
         out.print(
-            f"{unit.unit}: step {unit.step} of {unit.steps}, checkpoint {clock(unit.age)} old", highlight=False, soft_wrap=True
+            f"{unit.unit}: step {unit.step:.4g} of {unit.steps}, checkpoint {clock(unit.age)} old",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

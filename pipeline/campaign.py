@@ -5,39 +5,20 @@ import json
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+import bart
 from bart import TRANSFORMS, Barrage
+from pipeline.attacks import KINDS, AnyAttack
+from pipeline.schema import Name, Strict
 
 
 class BadInput(ValueError):
     """Something the user gave cannot work: one line with the value, what was expected and what to do. Exit code 2."""
-
-
-def _fraction(value: Any) -> Any:
-    """`8/255` as well as 0.0314."""
-    if isinstance(value, str):
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{value!r} is no number: write 8/255 or 0.0314") from None
-    return value
-
-
-Length = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1e3)]
-"""A distance between images with values in [0, 1]."""
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-"""A name that may stand in a file name."""
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Data(Strict):
@@ -72,28 +53,16 @@ class Defense(Strict):
 
     k: int = Field(ge=0, le=10)
     transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
+    frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
 
     @model_validator(mode="after")
     def _possible(self) -> "Defense":
         Barrage(self.k, self.transforms)
         return self
 
-
-class Attack(Strict):
-    """Projected gradient descent on the expected loss over draws."""
-
-    kind: Literal["pgd"] = "pgd"
-    norm: Literal["linf", "l2"] = "linf"
-    eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
-    steps: int = Field(40, ge=1)
-    step_size: Length | None = Field(None, description="length of a step; eps / 8 unless told")
-    random_start: bool = True
-    goal: Literal["untargeted", "random_target", "least_likely"] = "untargeted"
-    eot_draws: int = Field(10, ge=1, description="draws per gradient")
-    loss: Literal["ce", "margin"] = "ce"
-    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "per_draw"
-    policy: Literal["combo", "identity"] = "combo"
-    fixed_order: bool = False
+    @property
+    def random(self) -> bool:
+        return self.k > 0 and not self.frozen
 
 
 class Grid(Strict):
@@ -118,26 +87,31 @@ class Cell(Strict):
     attack_name: Name
     model: Model
     defense: Defense
-    attack: Attack
+    attack: AnyAttack
     evaluation_draws: int
     seed: int
     resize: int | None
     crop: int
 
     @property
+    def built(self) -> bart.Attack:
+        """The attack itself."""
+        return self.attack.build(self.defense.random)
+
+    @property
     def eot_draws(self) -> int:
-        """Draws per gradient; an undefended model is not random, so one is all there is."""
-        return self.attack.eot_draws if self.defense.k else 1
+        """Draws per gradient; where nothing is random, one is all there is."""
+        return self.attack.eot_draws if self.defense.random and not self.attack.transfer else 1
 
     @property
     def judged_by(self) -> int:
         """Evaluation draws; one where nothing is random."""
-        return self.evaluation_draws if self.defense.k else 1
+        return self.evaluation_draws if self.defense.random else 1
 
     @property
-    def draw_gradients(self) -> int:
-        """The cost of one image."""
-        return self.attack.steps * self.eot_draws
+    def cost(self) -> bart.Cost:
+        """Of one image, without its verdict; the most that first_break may spend."""
+        return self.built.cost
 
     @property
     def identity(self) -> str:
@@ -166,7 +140,7 @@ class Campaign(Strict):
     data: Data
     models: dict[Name, Model] = Field(min_length=1)
     defenses: dict[Name, Defense] = Field(min_length=1)
-    attacks: dict[Name, Attack] = Field(min_length=1)
+    attacks: dict[Name, AnyAttack] = Field(min_length=1)
     cells: list[Grid] = Field(min_length=1)
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
     unit_images: int = Field(16, ge=1, description="images of one unit: leased, checkpointed and committed as one")
@@ -229,7 +203,8 @@ def parse(content: Any, source: str) -> Campaign:
         return Campaign.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        place = [part for i, part in enumerate(first["loc"]) if (first["loc"][0], i) != ("attacks", 2)]  # the kind is no key
+        where = ".".join(str(part) for part in place) or "the file"
         raise BadInput(f"campaign {source}, {where}: {_explain(first, content)}") from None
 
 
@@ -237,6 +212,8 @@ def _explain(error: Any, content: Any) -> str:
     """One line: the value, what was expected, what to do."""
     if error["type"] == "extra_forbidden":
         return f"unknown key{_nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
+    if error["type"] == "union_tag_invalid":
+        return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], KINDS)}"
     if error["type"] == "missing":
         return "is missing: add it"
     message = re.sub(r"^Value error, ", "", error["msg"])
@@ -245,8 +222,10 @@ def _explain(error: Any, content: Any) -> str:
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys of the section at `location` of the file."""
+    if location and location[0] == "attacks":
+        return list(KINDS[location[2]].model_fields)
     sections: dict[str, type[BaseModel]] = {
-        "data": Data, "models": Model, "defenses": Defense, "attacks": Attack, "cells": Grid, "workers": Workers
+        "data": Data, "models": Model, "defenses": Defense, "cells": Grid, "workers": Workers
     }  # fmt: skip
     return list((sections[location[0]] if location else Campaign).model_fields)
 

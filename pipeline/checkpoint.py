@@ -13,11 +13,11 @@ HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself; `identity` is the cell's."""
+    """What a checkpoint says of itself; `identity` is the cell's, `step` the mean over images."""
 
     unit: str
     identity: str
-    step: int
+    step: float
     steps: int
     images: int
     seconds: float

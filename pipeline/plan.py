@@ -34,10 +34,16 @@ class Unit:
         return self.stop - self.start
 
 
+def _price(cell: Cell) -> float:
+    """Of one image, roughly: a forward pass is a third of a draw-gradient, and k transforms cost about k times the model."""
+    cost = cell.cost
+    return (cost.gradients + cost.forwards / 3) * (1 + cell.defense.k)
+
+
 def units(cells: Iterable[Cell], shards: Iterable[Counted], unit_images: int, limit: int | None = None) -> Iterator[Unit]:
     """Every unit of a campaign, the costliest cells first so that the tail is short."""
     shards = list(shards)
-    for cell in sorted(cells, key=lambda c: (-c.draw_gradients * (1 + c.defense.k), c.name)):
+    for cell in sorted(cells, key=lambda c: (-_price(c), c.name)):
         left = limit if limit is not None else sum(shard.images for shard in shards)
         for shard in shards:
             images = min(shard.images, left)

@@ -23,6 +23,7 @@ class Pace:
 
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
         self._cells = job.cells
+        self._costs = {name: cell.cost for name, cell in self._cells.items()}
         self._workers = max(1, min(workers, len(units)))
         self._left: Counter[str] = Counter()
         for unit in units:
@@ -34,13 +35,13 @@ class Pace:
         self._began = time.monotonic()
 
     def _cost(self, unit: Unit) -> int:
-        return unit.images * self._cells[unit.cell].draw_gradients
+        return unit.images * self._costs[unit.cell].gradients
 
     def saw(self, event: Progress | Finished) -> None:
         """A unit went on, or is through."""
-        unit, steps = event.unit, self._cells[event.unit.cell].attack.steps
-        step = event.step if isinstance(event, Progress) else steps
-        left, before = self._cost(unit) * (steps - step) // steps, self._running.pop(unit, (self._cost(unit), 0))
+        unit = event.unit
+        share = event.step / event.steps if isinstance(event, Progress) else 1.0
+        left, before = round(self._cost(unit) * (1 - share)), self._running.pop(unit, (self._cost(unit), 0))
         self._left[unit.cell] += left - before[0]
         if isinstance(event, Progress):
             self._running[unit] = (left, event.draw_gradients)

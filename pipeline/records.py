@@ -27,10 +27,12 @@ def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
         "defense": cell.defense_name,
         "k": cell.defense.k,
         "attack": cell.attack_name,
-        "policy": cell.attack.policy,
+        "policy": cell.attack.gradient,
+        "mode": cell.attack.mode,
+        "frozen": cell.defense.frozen,
         "norm": cell.attack.norm,
         "eps": cell.attack.eps,
-        "steps": cell.attack.steps,
+        "steps": cell.built.steps,
         "eot_draws": cell.eot_draws,
         "evaluation_draws": cell.judged_by,
         "device": provenance.device_name(device),
@@ -54,6 +56,7 @@ def attacked(
     """The columns of attacked images; `stored` (n, 3, h, w) uint8, `seconds` each image's share."""
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
+    left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
     return [
         _named(sample)
         | _side("clean", clean, i, sample.label)
@@ -65,8 +68,9 @@ def attacked(
             "l2": distances["l2"][i],
             "nonfinite_gradients": nonfinite[i],
             "zero_gradients": zero[i],
-            "grad_evals": cell.draw_gradients,
-            "forward_evals": 2 * cell.judged_by,
+            "first_break": left[i] if left[i] >= 0 else None,
+            "grad_evals": grads[i],
+            "forward_evals": forwards[i] + 2 * cell.judged_by,
             "seconds": seconds,
         }
         for i, sample in enumerate(samples)

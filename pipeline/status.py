@@ -14,7 +14,7 @@ class Running:
     """A unit with a checkpoint: how far it was, and how long ago."""
 
     unit: str
-    step: int
+    step: float
     steps: int
     age: float
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Ball, Barrage, Classifier, Defended, Eot, Mirror, Pgd, State, judge, key, rng
+from bart import Attack, Barrage, Classifier, Defended, Goal, Mirror, State, judge, key, lanes, rng
 from pipeline import checkpoint, models, records, rows, shards
 from pipeline.campaign import Cell
 from pipeline.job import Job
@@ -21,10 +21,11 @@ from pipeline.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a unit is. `draw_gradients` and `seconds` are of this attempt, without what a checkpoint brought."""
+    """How far a unit is: the steps that its images have behind them, on average. `draw_gradients` and `seconds` are of this
+    attempt, without what a checkpoint brought."""
 
     unit: Unit
-    step: int
+    step: float
     steps: int
     draw_gradients: int
     seconds: float
@@ -61,23 +62,23 @@ class Worker:
         """The cell's classifier, loaded once, behind its barrage."""
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = models.classifier(cell.model, cell.crop, self.device)
-        return Defended(self._classifiers[cell.model_name], Barrage(cell.defense.k, cell.defense.transforms))
+        barrage = Barrage(cell.defense.k, cell.defense.transforms)
+        return Defended(self._classifiers[cell.model_name], barrage, cell.defense.frozen)
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
         return _Attempt(self, unit).run()
 
 
-def attack_of(cell: Cell) -> Pgd:
-    """The attack that a cell describes."""
-    a = cell.attack
-    eot = Eot(cell.eot_draws, a.loss, a.estimator, a.policy, a.fixed_order)
-    return Pgd(Ball(a.norm, a.eps), a.steps, a.step_size or a.eps / 8, a.random_start, eot)
-
-
 def image_keys(cell: Cell, keys: list[str], device: torch.device) -> Mirror:
     """The randomness of a cell's images: by seed, cell and image key, and by nothing else."""
     return Mirror.of(torch.tensor([key(cell.seed, cell.name, k) for k in keys], dtype=torch.int64), device)
+
+
+def _behind(state: State, attack: Attack) -> float:
+    """Steps that the images have behind them, on average; one that left has all of them."""
+    steps = torch.where(state.left.host >= 0, attack.steps, state.step.host)
+    return float(steps.double().mean())
 
 
 class _Attempt:
@@ -86,6 +87,7 @@ class _Attempt:
     def __init__(self, worker: Worker, unit: Unit) -> None:
         self.worker, self.unit = worker, unit
         self.cell = worker.job.cells[unit.cell]
+        self.attack = self.cell.built
         self.store = Store(worker.job.store)
         self.began = self.saved = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
@@ -100,7 +102,7 @@ class _Attempt:
         if good:
             defended = self.worker.defended(self.cell)
             for state, work in self._steps(self._start(good, defended), defended):
-                yield Progress(self.unit, int(state.step.host[0]), self.cell.attack.steps, work, self.own_seconds)
+                yield Progress(self.unit, _behind(state, self.attack), self.attack.steps, work, self.own_seconds)
             found += self._judged([s for s, _ in good], state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
@@ -137,7 +139,7 @@ class _Attempt:
                 return State.of(tensors | {"clean": clean.cpu()}, device)
         keys = image_keys(self.cell, [s.key for s, _ in good], device)
         label = torch.tensor([s.label for s, _ in good], device=device)
-        return attack_of(self.cell).start(clean, label, self._targets(clean, label, keys, defended), keys)
+        return self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
 
     def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
         """The classes that the attack wants, (n,); -1 where it wants any wrong one."""
@@ -153,23 +155,24 @@ class _Attempt:
 
     def _steps(self, state: State, defended: Defended) -> Iterator[tuple[State, int]]:
         """The attack to its end, one state a step, with the draw-gradients spent so far."""
-        attack, work = attack_of(self.cell), 0
-        yield state, work
-        for _ in range(int(state.step.host[0]), attack.steps):
-            state = self._step(attack, state, defended)
-            work += len(state.x) * attack.eot.draws
+        before = int(state.grad_evals.sum())
+        yield state, 0
+        rule = self.cell.attack.first_break
+        width = -(-self.worker.stack // self.cell.eot_draws) if rule else len(state)
+        while not lanes.over(state, self.attack):
+            state = self._step(state, defended, width)
             if self.worker.drain.is_set():
                 self._save(state)
                 raise Drained(self.unit.name)
             if time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds:
                 self._save(state)
-            yield state, work
+            yield state, int(state.grad_evals.sum()) - before
 
-    def _step(self, attack: Pgd, state: State, defended: Defended) -> State:
+    def _step(self, state: State, defended: Defended, width: int) -> State:
         """One step; a batch that does not fit is halved. A step is pure, so it can be tried again."""
         while True:
             try:
-                return attack.step(state, defended, self.worker.stack)
+                return lanes.step(self.attack, state, defended, self.worker.stack, width, self.cell.attack.first_break)
             except torch.cuda.OutOfMemoryError:
                 if self.worker.stack == 1:
                     raise
@@ -179,7 +182,7 @@ class _Attempt:
     def _save(self, state: State) -> None:
         tensors = state.tensors()
         del tensors["clean"]  # comes from the shard
-        step, steps = int(state.step.host[0]), self.cell.attack.steps
+        step, steps = _behind(state, self.attack), self.attack.steps
         header = checkpoint.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
         self.store.replace(self.store.checkpoint(self.unit), checkpoint.encode(header, tensors))
         self.saved = time.monotonic()
@@ -187,8 +190,8 @@ class _Attempt:
     def _judged(self, good: list[Sample], state: State, defended: Defended) -> list[records.Row]:
         """The rows of the attacked images, judged as they are stored."""
         cell, worker = self.cell, self.worker
-        ball = Ball(cell.attack.norm, cell.attack.eps)
-        stored = ball.store(state.x, state.clean)
+        ball = self.attack.ball
+        stored = ball.store(self.attack.result(state), state.clean)
         if worker.job.campaign.save_adversarial:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"

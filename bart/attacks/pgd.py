@@ -1,4 +1,4 @@
-"""Projected gradient descent (Madry et al., ICLR 2018) on the expected loss over draws."""
+"""Projected gradient descent on the expected loss over draws. Madry et al., ICLR 2018; momentum: Dong et al., CVPR 2018."""
 
 from dataclasses import dataclass, field
 
@@ -6,31 +6,55 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.attacks.attack import Cost, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.classifier import Defended
-from bart.gradient import Eot, gradient
+from bart.gradient import Eot, Goal
+from bart.losses import LOSSES
 
 
 @dataclass(frozen=True)
 class Pgd:
-    """`steps` steps of `step_size` (in the unit of `ball.eps`) from a random start or from the image itself."""
+    """`steps` steps of `step_size` (in the unit of `ball.eps`) from a random start or from the image itself.
+
+    momentum    mu of the sum g <- mu g + gradient / |gradient|_1 that the steps follow; 0 follows each gradient alone
+    """
 
     ball: Ball
     steps: int = 40
     step_size: float = 2 / 255
     random_start: bool = True
     eot: Eot = field(default_factory=Eot)
+    momentum: float = 0.0
 
-    def start(self, clean: Tensor, label: Tensor, target: Tensor, keys: rng.Mirror) -> State:
-        """The state before the first step; clean (n, 3, h, w) in [0, 1], the rest (n,)."""
-        return begin(clean, label, target, keys, self.ball.start if self.random_start else lambda x, seeds: x.clone())
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.steps * self.eot.draws)
+
+    @property
+    def classes(self) -> int:
+        return LOSSES[self.eot.loss].classes
+
+    def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        x = self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
+        memory = {"momentum": torch.zeros_like(clean)} if self.momentum else {}
+        return begin(clean, x, goal, keys, **memory)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
-        """One step of every image. Pure: the same state gives the same next one."""
-        targeted = state.target >= 0
-        goal = torch.where(targeted, state.target, state.label)
-        keys = state.keys.map(rng.fold, "step").map(rng.fold, state.step)
-        ascent, _ = gradient(defended, state.x, goal, keys, self.eot, stack)
-        direction = torch.where(targeted[:, None, None, None], -ascent, ascent).nan_to_num(0, 0, 0)
-        return state.advanced(self.ball.step(state.x, direction, self.step_size, state.clean), ascent)
+        gradient, _ = ascent(state, defended, self.eot, stack)
+        direction, memory = finite(gradient), {}
+        if self.momentum:
+            length = direction.abs().flatten(1).sum(1).clamp_min(1e-12)[:, None, None, None]
+            direction = memory["momentum"] = self.momentum * state.memory["momentum"] + direction / length
+        x = self.ball.step(state.x, direction, self.step_size, state.clean)
+        return state.advanced(x, gradient, grads=self.eot.draws, memory=memory)
+
+    def result(self, state: State) -> Tensor:
+        """The last iterate."""
+        return state.x
+
+
+def fgsm(ball: Ball, eot: Eot, random_start: bool = False) -> Pgd:
+    """The fast gradient sign method: one step to the border of the ball. Goodfellow et al., ICLR 2015."""
+    return Pgd(ball, 1, ball.eps, random_start, eot)

@@ -1,13 +1,18 @@
 """The state of a running attack: a record of tensors, so that a checkpoint is the record and a resume is exact."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bart import rng
+from bart.gradient import Goal
+from bart.types import checked
+
+_MIRRORS = ("keys", "step", "began", "left")
+_MEMORY = "memory."
 
 
 @dataclass(frozen=True)
@@ -18,8 +23,12 @@ class State:
     label       the class that is right, (n,) int64
     target      the class to reach, (n,) int64; -1 where the attack is untargeted
     keys        one per image: all its randomness
-    step        steps done, (n,)
+    step        steps done, (n,); no two steps of an image see the same draws
+    began       the step at which the running attempt began, (n,): later than 0 after a restart
+    left        the step after which the image left because it was won, (n,); -1 while it has not
+    grad_evals, forward_evals   draws with and without a gradient, spent so far, (n,) int64
     nonfinite, zero   gradients that held NaN or Inf; gradients that were zero everywhere: counts, (n,) int64
+    memory      what an attack keeps besides, by name: momentum, the best point so far, ...
     """
 
     clean: Tensor
@@ -28,41 +37,91 @@ class State:
     target: Tensor
     keys: rng.Mirror
     step: rng.Mirror
+    began: rng.Mirror
+    left: rng.Mirror
+    grad_evals: Tensor
+    forward_evals: Tensor
     nonfinite: Tensor
     zero: Tensor
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def goal(self) -> Goal:
+        return Goal(self.label, self.target)
+
+    @property
+    def age(self) -> Tensor:
+        """Steps since the running attempt began, (n,), for schedules."""
+        return self.step.device - self.began.device
 
     def tensors(self) -> dict[str, Tensor]:
         """The record as host tensors by name, for a checkpoint."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
+        values |= {_MEMORY + name: value for name, value in self.memory.items()}
         return {name: (v.host if isinstance(v, rng.Mirror) else v.cpu()).contiguous() for name, v in values.items()}
 
     @staticmethod
     def of(tensors: dict[str, Tensor], device: torch.device | str) -> "State":
         """The record back from `tensors()`, bit for bit."""
-        values: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
-        return State(**values | {name: rng.Mirror.of(tensors[name], device) for name in ("keys", "step")})
+        values: dict[str, Any] = {"memory": {}}
+        for name, value in tensors.items():
+            if name.startswith(_MEMORY):
+                values["memory"][name.removeprefix(_MEMORY)] = value.to(device)
+            else:
+                values[name] = rng.Mirror.of(value, device) if name in _MIRRORS else value.to(device)
+        return State(**values)
 
-    def advanced(self, x: Tensor, gradient: Tensor) -> "State":
-        """One step further, at `x`, with the faults of the gradient counted."""
-        flat = gradient.flatten(1)
+    def rows(self, index: Sequence[int]) -> "State":
+        """The images of these places, as a state of their own."""
+        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
+        return self._map(lambda side, place: side[place], places)
+
+    def put(self, index: Sequence[int], some: "State") -> "State":
+        """This state with the images of these places replaced by those of `some`."""
+        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
+        return self._map(lambda side, place, new: side.index_copy(0, place, new), places, some)
+
+    def _map(self, function: Any, places: rng.Mirror, *others: "State") -> "State":
+        values: dict[str, Any] = {}
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), [getattr(other, f.name) for other in others]
+            if f.name == "memory":
+                values[f.name] = {k: function(v, places.device, *(t[k] for t in theirs)) for k, v in mine.items()}
+            elif isinstance(mine, rng.Mirror):
+                values[f.name] = mine.map(function, places, *theirs)
+            else:
+                values[f.name] = function(mine, places.device, *theirs)
+        return State(**values)
+
+    def advanced(
+        self,
+        x: Tensor,
+        gradient: Tensor | None = None,
+        grads: int = 0,
+        forwards: int = 0,
+        memory: dict[str, Tensor] | None = None,
+    ) -> "State":
+        """One step further, at `x`: with the evaluations it took, the faults of its gradient counted, and `memory` renewed."""
+        flat = gradient.flatten(1) if gradient is not None else None
         return replace(
             self,
             x=x,
             step=self.step.map(lambda side: side + 1),
-            nonfinite=self.nonfinite + ~flat.isfinite().all(1),
-            zero=self.zero + (flat == 0).all(1),
+            grad_evals=self.grad_evals + grads,
+            forward_evals=self.forward_evals + forwards,
+            nonfinite=self.nonfinite if flat is None else self.nonfinite + ~flat.isfinite().all(1),
+            zero=self.zero if flat is None else self.zero + (flat == 0).all(1),
+            memory=self.memory | (memory or {}),
         )
 
 
-def begin(
-    clean: Tensor,
-    label: Tensor,
-    target: Tensor,
-    keys: rng.Mirror,
-    first: Callable[[Tensor, Tensor], Tensor],
-) -> State:
-    """A state before its first step; `first(clean, seeds)` places the iterate."""
-    x = first(clean, rng.fold(keys.device, "start"))
-    step, nonfinite, zero = (torch.zeros(len(clean), dtype=torch.int64) for _ in range(3))  # no two share memory
-    device = clean.device
-    return State(clean, x, label, target, keys, rng.Mirror.of(step, device), nonfinite.to(device), zero.to(device))
+def begin(clean: Tensor, x: Tensor, goal: Goal, keys: rng.Mirror, **memory: Tensor) -> State:
+    """A state before its first step, at `x`. Raises ValueError where `clean` are no images in [0, 1]."""
+    checked(clean)
+    none = torch.full((len(clean),), -1)
+    step, began, left = (rng.Mirror.of(values, clean.device) for values in (none + 1, none + 1, none))  # no two share memory
+    grads, forwards, nonfinite, zero = (torch.zeros_like(goal.label) for _ in range(4))
+    return State(clean, x, *goal, keys, step, began, left, grads, forwards, nonfinite, zero, memory)

@@ -1,24 +1,89 @@
-"""Triton kernels for the GPU path of filters whose inner loop PyTorch can only write as thousands of launches.
+"""The transforms as Triton kernels, for GPUs: the same functions as the eager ones, with their windows and loops on the chip.
 
-Each kernel has an eager twin in `bart.transforms`, which is its reference and runs wherever the kernel can not. The modules
-here import Triton at their top: import them only behind `available`, inside the function that needs them.
+A module of this package imports Triton at its top and offers functions like `Transform.eager`, (x, params) -> y, for
+contiguous float32 images. `find` imports it when a kernel is first wanted, so nothing here needs Triton to be installed.
 """
 
+import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
-OLDEST = (8, 0)
-"""The compute capability from which the kernels are used: Triton no longer supports older ones (a V100 is 7.0)."""
+OLDEST = (7, 0)
+"""The compute capability from which the kernels are used: a V100's, for which Triton still generates code."""
+
+KERNELS: dict[str, str] = {
+    "fft": "fft:fft",
+    "jpeg": "jpeg:jpeg",
+    "color_precision": "pointwise:color_precision",
+    "grey_mix": "pointwise:grey_mix",
+    "grey_partial_mix": "pointwise:grey_partial_mix",
+    "grey_two_thirds": "pointwise:grey_two_thirds",
+    "grey_one_channel": "pointwise:grey_one_channel",
+    "hsv": "color_space:hsv",
+    "xyz": "color_space:xyz",
+    "lab": "color_space:lab",
+    "yuv": "color_space:yuv",
+    "noise": "noise:noise",
+    "hist_eq": "contrast:hist_eq",
+    "contrast_stretch": "contrast:contrast_stretch",
+    "clahe": "clahe:clahe",
+    "median": "rank:median",
+    "mean": "rank:mean",
+    "mean_bilateral": "rank:mean_bilateral",
+    "gaussian_blur": "gaussian:gaussian_blur",
+    "zoom": "geometric:zoom",
+    "swirl": "geometric:swirl",
+}
+"""Where the kernel of a transform is: module:function of this package, by the transform's name."""
+
+
+def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] | None:
+    """The kernel of a transform for images like `x`, or None where the eager definition has to do. Never waits."""
+    return _load(KERNELS[name]) if name in KERNELS and available(x) else None
+
+
+@lru_cache
+def _load(place: str) -> Any:
+    module, function = place.split(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def available(x: Tensor) -> bool:
+    """Whether kernels can run on `x`: float32 on a GPU that Triton compiles for."""
+    return x.is_cuda and x.dtype is torch.float32 and _supports(x.get_device())
+
+
+def hashing(keys: Tensor) -> bool:
+    """Whether the random numbers of `keys` can come from kernels."""
+    return keys.is_cuda and _supports(keys.get_device())
+
+
+def hashed(function: str) -> Callable[..., Tensor]:
+    """The function of `bart.rng` as a kernel; see `bart.kernels.rng`."""
+    return _load(f"rng:{function}")
 
 
 @lru_cache
 def _supports(index: int) -> bool:
-    return find_spec("triton") is not None and torch.cuda.get_device_capability(index) >= OLDEST
+    """Tried once per device: Triton promises nothing for the older ones, and may be missing or without its assembler."""
+    if find_spec("triton") is None or torch.cuda.get_device_capability(index) < OLDEST:
+        return False
+    try:
+        _load("probe:probe")(torch.device("cuda", index))
+    except Exception as error:  # whatever a compiler may raise; eager code computes the same, slowly
+        warnings.warn(f"no Triton kernels on {torch.cuda.get_device_name(index)}: {error}", stacklevel=2)
+        return False
+    return True
 
 
-def available(x: Tensor) -> bool:
-    """Whether a Triton kernel can run on the device of `x`. Asks nothing of the device itself: no sync."""
-    return x.is_cuda and _supports(x.get_device())
+def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
+    """Queues `programs` programs of a Triton kernel on the device of its tensors. The only place where kernels start."""
+    tensor = next(a for a in arguments if isinstance(a, Tensor))
+    with torch.cuda.device_of(tensor):  # Triton launches on the current device, which need not be that of the tensors
+        kernel[(programs,)](*arguments, **constants)

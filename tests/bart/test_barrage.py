@@ -59,9 +59,9 @@ def image_by_image(transform, x, params):
 
 def parameters(draws):
     """{(draw, place): (name, {parameter: value})} of a stack."""
-    found, at = {}, list(range(len(draws.restore)))
-    for place, (gather, parts) in enumerate(draws.rounds):
-        at = [at[i] for i in gather.tolist()]
+    found, at = {}, list(range(len(draws.restore.gather)))
+    for place, (arrangement, parts) in enumerate(draws.rounds):
+        at = [at[i] for i in arrangement.gather.tolist()]
         rows = iter(at)
         for name, images, params in parts:
             for row in range(images):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Gradient, Mirror, Pgd, rng
+from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, rng
 from bart.attacks.state import State
 from tests.bart.transforms.checks import keys, photographs
 
@@ -73,9 +73,9 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
     x, attack = photographs(*SIZE).cuda(), Pgd(Ball("linf", 8 / 255), steps=3, eot=Eot(4))
     label = torch.arange(4).cuda()
     target, model = label.new_full((4,), -1), defended()
-    state = attack.start(x, label, target, Mirror.of(keys(4), "cuda"))
+    state = attack.start(x, Goal(label, target), Mirror.of(keys(4), "cuda"))
     for i in range(20):  # warms up every transform, in whichever number it comes
-        attack.step(attack.start(x, label, target, Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
+        attack.step(attack.start(x, Goal(label, target), Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
     with no_sync:
         attack.step(state, model, stack=16)
 
@@ -83,7 +83,7 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
 def test_a_state_comes_back_from_the_device_bit_for_bit():
     x, attack, model = photographs(*SIZE).cuda(), Pgd(Ball("linf", 8 / 255), steps=3, eot=Eot(2)), defended()
     label = torch.arange(4).cuda()
-    state = attack.step(attack.start(x, label, label.new_full((4,), -1), Mirror.of(keys(4), "cuda")), model, stack=8)
+    state = attack.step(attack.start(x, Goal(label, label.new_full((4,), -1)), Mirror.of(keys(4), "cuda")), model, stack=8)
     back = State.of(state.tensors(), "cuda")
     assert all(torch.equal(a, b) for a, b in zip(state.tensors().values(), back.tensors().values(), strict=True))
     assert back.x.is_cuda and not back.keys.host.is_cuda and back.keys.device.is_cuda

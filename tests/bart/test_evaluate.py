@@ -10,7 +10,7 @@ from bart.ball import Ball
 from bart.barrage import Barrage
 from bart.classifier import Classifier, Defended
 from bart.evaluate import judge
-from bart.gradient import Eot
+from bart.gradient import Eot, Goal
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs
 
@@ -42,6 +42,9 @@ class Keyed:
 
     def __init__(self, classes):
         self.classes, self.seen, self.rows = classes, [], []
+
+    def keys(self, images, purpose, step=None):
+        return Defended(None, None).keys(images, purpose, step)
 
     def scores(self, state):
         return 6 * rng.uniform(state, "score", shape=(self.classes,))
@@ -165,7 +168,7 @@ def test_evaluation_draws_are_none_of_the_attacks_draws():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4))
     recorder = Recorder(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(1, ("grey_mix",)))
     attack = Pgd(Ball("linf", 8 / 255), 12, 1 / 255, True, Eot(20))
-    state = attack.start(photographs(SIDE, SIDE), torch.zeros(4, dtype=torch.int64), torch.full((4,), -1), mirror(4))
+    state = attack.start(photographs(SIDE, SIDE), Goal(torch.zeros(4, dtype=torch.int64), torch.full((4,), -1)), mirror(4))
     for _ in range(12):
         state = attack.step(state, recorder, 100)
     attacked, seen = set(seen), []

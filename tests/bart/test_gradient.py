@@ -6,7 +6,7 @@ from bart import rng
 from bart.barrage import Barrage
 from bart.bpda import combo, identity
 from bart.classifier import Classifier, Defended
-from bart.gradient import Eot, draw_keys, gradient, pieces, rows
+from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs
 
@@ -35,6 +35,10 @@ def defended(k=2, transforms=GREYS):
 
 def images():
     return photographs(SIDE, SIDE, IMAGES) * 0.8 + 0.1
+
+
+def untargeted(label):
+    return Goal(label, torch.full_like(label, -1))
 
 
 def mirror(seed=0):
@@ -84,7 +88,7 @@ def close(a, b):
 @pytest.mark.parametrize("fixed_order", [False, True])
 def test_the_gradient_is_autograd_of_the_written_out_formula(loss, estimator, fixed_order):
     eot, behind, x = Eot(DRAWS, loss, estimator, fixed_order=fixed_order), defended(), images()
-    found, value = gradient(behind, x, LABEL, mirror(), eot, stack=100)
+    found, value = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack=100)
     truth, expected = written(x, LABEL, keys(IMAGES), eot, behind)
     assert truth.abs().max() > 1e-2
     close(found, truth)
@@ -93,10 +97,10 @@ def test_the_gradient_is_autograd_of_the_written_out_formula(loss, estimator, fi
 
 def test_the_three_estimators_are_three():
     behind, x = defended(), images()
-    found = [gradient(behind, x, LABEL, mirror(), Eot(DRAWS, estimator=name), 100)[0] for name in ESTIMATORS]
+    found = [gradient(behind, x, untargeted(LABEL), mirror(), Eot(DRAWS, estimator=name), 100)[0] for name in ESTIMATORS]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert (found[i] - found[j]).abs().max() > 1e-3
-    alone = [gradient(behind, x, LABEL, mirror(), Eot(1, estimator=name), 100)[0] for name in ESTIMATORS]
+    alone = [gradient(behind, x, untargeted(LABEL), mirror(), Eot(1, estimator=name), 100)[0] for name in ESTIMATORS]
     close(alone[1], alone[0])
     close(alone[2], alone[0])
 
@@ -107,8 +111,8 @@ def test_the_three_estimators_are_three():
 def test_the_gradient_does_not_depend_on_the_stack(loss, estimator, stack):
     for fixed_order in (False, True):
         eot, behind, x = Eot(DRAWS, loss, estimator, fixed_order=fixed_order), defended(), images()
-        whole = gradient(behind, x, LABEL, mirror(), eot, stack=1000)
-        found = gradient(behind, x, LABEL, mirror(), eot, stack)
+        whole = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack=1000)
+        found = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack)
         close(found[0], whole[0])
         close(found[1], whole[1])
 
@@ -118,21 +122,21 @@ def test_the_gradient_does_not_depend_on_the_stack(loss, estimator, stack):
 def test_an_images_gradient_does_not_depend_on_its_batch(estimator, stack):
     """The loss is summed over the batch: with a mean, an image alone would have three times the gradient."""
     eot, behind, x = Eot(DRAWS, estimator=estimator), defended(), images()
-    together, value = gradient(behind, x, LABEL, mirror(), eot, stack)
+    together, value = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack)
     for i in range(IMAGES):
         one = slice(i, i + 1)
-        alone, loss = gradient(behind, x[one], LABEL[one], Mirror.of(keys(IMAGES)[one], "cpu"), eot, stack)
+        alone, loss = gradient(behind, x[one], untargeted(LABEL[one]), Mirror.of(keys(IMAGES)[one], "cpu"), eot, stack)
         close(alone, together[one])
         close(loss, value[one])
 
 
 def test_keys_decide():
     eot, behind, x = Eot(DRAWS), defended(), images()
-    first, again, other = (gradient(behind, x, LABEL, mirror(seed), eot, 100) for seed in (0, 0, 1))
+    first, again, other = (gradient(behind, x, untargeted(LABEL), mirror(seed), eot, 100) for seed in (0, 0, 1))
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert ((first[0] - other[0]).flatten(1).norm(dim=1) > 1e-3).all()
     same = Mirror.of(keys(1).repeat(2), "cpu")
-    twins = gradient(behind, x[:1].repeat(2, 1, 1, 1), LABEL[:1].repeat(2), same, eot, 100)[0]
+    twins = gradient(behind, x[:1].repeat(2, 1, 1, 1), untargeted(LABEL[:1].repeat(2)), same, eot, 100)[0]
     close(twins[1], twins[0])
 
 
@@ -165,8 +169,11 @@ def test_the_policy_decides_how_transforms_are_differentiated():
     behind, x = defended(1, ("grey_mix",)), images()
     for name, policy in (("combo", combo), ("identity", identity)):
         eot = Eot(DRAWS, policy=name)
-        close(gradient(behind, x, LABEL, mirror(), eot, 100)[0], written(x, LABEL, keys(IMAGES), eot, behind, policy)[0])
-    found = [gradient(behind, x, LABEL, mirror(), Eot(DRAWS, policy=p), 100)[0] for p in ("combo", "identity")]
+        close(
+            gradient(behind, x, untargeted(LABEL), mirror(), eot, 100)[0],
+            written(x, LABEL, keys(IMAGES), eot, behind, policy)[0],
+        )
+    found = [gradient(behind, x, untargeted(LABEL), mirror(), Eot(DRAWS, policy=p), 100)[0] for p in ("combo", "identity")]
     assert (found[0] - found[1]).abs().max() > 1e-2
 
 
@@ -177,13 +184,13 @@ def test_an_undefended_model_has_the_same_gradient_whatever_the_draws():
     truth = torch.autograd.grad(nn.functional.cross_entropy(logits, LABEL, reduction="sum"), leaf)[0]
     for draws, stack in ((1, 1), (4, 3), (4, 100)):
         for estimator in ESTIMATORS:
-            close(gradient(behind, x, LABEL, mirror(), Eot(draws, estimator=estimator), stack)[0], truth)
+            close(gradient(behind, x, untargeted(LABEL), mirror(), Eot(draws, estimator=estimator), stack)[0], truth)
 
 
 def test_inputs_are_left_alone_and_no_parameter_gathers_a_gradient():
     behind, x = defended(), images()
     before = x.clone()
-    found, value = gradient(behind, x, LABEL, mirror(), Eot(DRAWS, estimator="mean_logits"), 2)
+    found, value = gradient(behind, x, untargeted(LABEL), mirror(), Eot(DRAWS, estimator="mean_logits"), 2)
     assert torch.equal(x, before) and not x.requires_grad
     assert not found.requires_grad and not value.requires_grad and found.dtype == torch.float32
     assert all(p.grad is None for p in behind.classifier.parameters())
@@ -196,7 +203,7 @@ def test_tiny_gradients_survive():
     label = behind.classifier(x).argmax(1)
     leaf = x.clone().requires_grad_()
     truth = torch.autograd.grad(nn.functional.cross_entropy(behind.classifier(leaf), label, reduction="sum"), leaf)[0]
-    found = gradient(behind, x, label, mirror(), Eot(2), 100)[0]
+    found = gradient(behind, x, untargeted(label), mirror(), Eot(2), 100)[0]
     assert 0 < truth.abs().amax(dim=(1, 2, 3)).min() < 0.1
     torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-6 * truth.abs().max().item())
 
@@ -210,7 +217,7 @@ def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
     behind = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (2, 2)), Barrage(1, ("grey_mix",)))
     x, label = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
     blocks = [
-        gradient(behind, x, label, Mirror.of(keys(1, seed), "cpu"), Eot(100, "margin"), 500)[0][0].double()
+        gradient(behind, x, untargeted(label), Mirror.of(keys(1, seed), "cpu"), Eot(100, "margin"), 500)[0][0].double()
         for seed in range(40)
     ]
     found = torch.stack(blocks)

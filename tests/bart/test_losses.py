@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from bart.losses import LOSSES, cross_entropy, margin
+from bart.losses import LOSSES, cross_entropy, dlr, dlr_targeted, margin
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 4 * torch.randn(20, 7, generator=GENERATOR, dtype=torch.double)
 LABEL = torch.randint(7, (20,), generator=GENERATOR)
+TARGET = (LABEL + torch.randint(1, 7, (20,), generator=GENERATOR)) % 7
 
 
 def written_cross_entropy(z, y):
@@ -18,7 +19,40 @@ def written_margin(z, y):
     return max(v for j, v in enumerate(z) if j != y) - z[y]
 
 
-@pytest.mark.parametrize(("loss", "written"), [(cross_entropy, written_cross_entropy), (margin, written_margin)])
+def written_dlr(z, y):
+    best = sorted(z, reverse=True)
+    return -(z[y] - max(v for j, v in enumerate(z) if j != y)) / (best[0] - best[2])
+
+
+def written_dlr_targeted(z, y, t):
+    best = sorted(z, reverse=True)
+    return -(z[y] - z[t]) / (best[0] - (best[2] + best[3]) / 2)
+
+
+def test_the_targeted_ratio_is_its_definition():
+    truth = [written_dlr_targeted(*row) for row in zip(LOGITS.tolist(), LABEL.tolist(), TARGET.tolist(), strict=True)]
+    assert dlr_targeted(LOGITS, LABEL, TARGET).tolist() == pytest.approx(truth, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_both_faces_of_a_loss_are_ascended_row_by_row(name):
+    """Untargeted: the label's loss rises. Targeted: the target's falls, so its negative rises."""
+    target = torch.where(torch.arange(20) % 2 == 0, TARGET, -1)
+    found = LOSSES[name](LOGITS, LABEL, target)
+    for i in range(20):
+        z, y, t = LOGITS[i].tolist(), int(LABEL[i]), int(target[i])
+        untargeted = {"ce": written_cross_entropy, "margin": written_margin, "dlr": written_dlr}[name](z, y)
+        targeted = {
+            "ce": lambda z, y, t: -written_cross_entropy(z, t),
+            "margin": lambda z, y, t: -written_margin(z, t),
+            "dlr": written_dlr_targeted,
+        }[name](z, y, t)
+        assert found[i].item() == pytest.approx(targeted if t >= 0 else untargeted, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "written"), [(cross_entropy, written_cross_entropy), (margin, written_margin), (dlr, written_dlr)]
+)
 def test_losses_are_their_definitions_row_by_row(loss, written):
     truth = [written(z, y) for z, y in zip(LOGITS.tolist(), LABEL.tolist(), strict=True)]
     assert loss(LOGITS, LABEL).tolist() == pytest.approx(truth, rel=1e-12, abs=1e-12)
@@ -48,6 +82,7 @@ def test_the_margin_is_positive_exactly_where_the_answer_is_wrong():
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_losses_stay_finite_and_have_one_value_a_row(name):
-    extreme = torch.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [-1e30, 0.0, 1e30]])
-    value = LOSSES[name](extreme, torch.tensor([1, 0, 2]))
-    assert value.shape == (3,) and value.isfinite().all()
+    extreme = torch.tensor([[1e4, -1e4, 0.0, 5.0], [0.0, 0.0, 0.0, 0.0], [-1e30, 0.0, 1e30, 1.0]])
+    for target in (torch.tensor([-1, -1, -1]), torch.tensor([0, 1, 3])):
+        value = LOSSES[name](extreme, torch.tensor([1, 0, 2]), target)
+        assert value.shape == (3,) and value.isfinite().all()

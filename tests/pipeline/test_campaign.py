@@ -80,5 +80,5 @@ def test_identity_is_of_what_decides_the_numbers_and_of_nothing_else():
 
 def test_an_undefended_model_needs_one_draw():
     none, bart2 = parse(tiny.campaign("x.tar"), "c").grid()
-    assert (none.eot_draws, none.judged_by, none.draw_gradients) == (1, 1, 6)
-    assert (bart2.eot_draws, bart2.judged_by, bart2.draw_gradients) == (3, 4, 18)
+    assert (none.eot_draws, none.judged_by, none.cost.gradients) == (1, 1, 6)
+    assert (bart2.eot_draws, bart2.judged_by, bart2.cost.gradients) == (3, 4, 18)

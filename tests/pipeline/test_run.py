@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from bart import Ball, Barrage, Defended, Eot, Pgd, judge
+from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
 from pipeline import checkpoint, models, records, shards
 from pipeline.campaign import BadInput, parse
 from pipeline.executors import Failed, Here
@@ -59,7 +59,7 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
         keys = image_keys(cell, [s.key for s in some], device)
         label = torch.tensor([s.label for s in some])
         attack = Pgd(ball, 6, 2 / 255, True, Eot(3))
-        state = attack.start(clean, label, torch.full_like(label, -1), keys)
+        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(6):
             state = attack.step(state, defended, stack=8)
         verdict = judge(defended, ball.store(state.x, clean), keys, 4, stack=8)

@@ -45,7 +45,7 @@ def test_noise_contract():
 def test_gradient_is_exact_given_the_draw(kind):
     fixed = torch.full((4,), KINDS.index(kind))
     assert_exact_gradient(
-        type(NOISE)("fixed", "noise", lambda k, s: NOISE.draw(k, s) | {"kind": fixed}, NOISE.apply, NOISE.gradient)
+        type(NOISE)("fixed", "noise", lambda k, s: NOISE.draw(k, s) | {"kind": fixed}, NOISE.eager, NOISE.gradient)
     )
 
 

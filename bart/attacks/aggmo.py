@@ -1,0 +1,61 @@
+"""AggMo: several momentum buffers at once, the strongest published attack on random transforms.
+
+Sources: Lucas et al., ICLR 2019 (aggregated momentum); Sitawarin, Golan-Strieb, Wagner, ICML 2022 (the attack).
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.attacks.attack import Cost, ascent, finite
+from bart.attacks.state import State, begin
+from bart.ball import Ball
+from bart.classifier import Defended
+from bart.gradient import Eot, Goal
+from bart.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class AggMo:
+    """`steps` steps of `step_size` along the mean of the buffers' steepest directions.
+
+    buffers     B of them, damped by mu_j = 1 - 10^-j for j = 0..B-1: v_j <- mu_j v_j + gradient
+    clamp       largest magnitude of a gradient's entry that enters the buffers, in units of the gradient's mean magnitude
+    """
+
+    ball: Ball
+    steps: int = 200
+    step_size: float = 0.005
+    random_start: bool = True
+    eot: Eot = field(default_factory=lambda: Eot(10, "margin", "mean_logits", fixed_order=True))
+    buffers: int = 6
+    clamp: float = 10.0
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.steps * self.eot.draws)
+
+    @property
+    def classes(self) -> int:
+        return LOSSES[self.eot.loss].classes
+
+    def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        x = self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
+        return begin(clean, x, goal, keys, velocity=clean.new_zeros(len(clean), self.buffers, *clean.shape[1:]))
+
+    def step(self, state: State, defended: Defended, stack: int) -> State:
+        gradient, _ = ascent(state, defended, self.eot, stack)
+        direction = finite(gradient)
+        limit = self.clamp * direction.abs().mean((1, 2, 3), keepdim=True)
+        direction = direction.clamp(-limit, limit)
+        damping = 1 - 10.0 ** -torch.arange(self.buffers, device=direction.device, dtype=direction.dtype)
+        velocity = state.memory["velocity"] * damping[:, None, None, None] + direction[:, None]
+        steepest = self.ball.steepest(velocity.flatten(0, 1)).view_as(velocity).mean(1)
+        x = self.ball.project(state.x + self.step_size * steepest, state.clean)
+        return state.advanced(x, gradient, grads=self.eot.draws, memory={"velocity": velocity})
+
+    def result(self, state: State) -> Tensor:
+        """The last iterate."""
+        return state.x

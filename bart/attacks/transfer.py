@@ -1,0 +1,45 @@
+"""Transfer: the attack sees the undefended classifier, the verdict is the defended one's."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bart import rng
+from bart.attacks.attack import Attack, Cost
+from bart.attacks.state import State
+from bart.ball import Ball
+from bart.barrage import Barrage
+from bart.classifier import Defended
+from bart.gradient import Goal
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """`attack` against the classifier without its barrage. A control: if it beats the white-box attack, that one is weak."""
+
+    attack: Attack
+
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
+
+    @property
+    def steps(self) -> int:
+        return self.attack.steps
+
+    @property
+    def cost(self) -> Cost:
+        return self.attack.cost
+
+    @property
+    def classes(self) -> int:
+        return self.attack.classes
+
+    def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        return self.attack.start(clean, goal, keys)
+
+    def step(self, state: State, defended: Defended, stack: int) -> State:
+        return self.attack.step(state, Defended(defended.classifier, Barrage(0)), stack)
+
+    def result(self, state: State) -> Tensor:
+        return self.attack.result(state)

@@ -1,0 +1,21 @@
+"""The smallest kernel there is, to find out whether Triton compiles for a device at all."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bart import kernels
+
+
+@triton.jit
+def _count_kernel(out, SIZE: tl.constexpr):
+    place = tl.arange(0, SIZE)
+    tl.store(out + place, place)
+
+
+def probe(device: torch.device) -> Tensor:
+    """0, 1, ..., 31, written by a kernel."""
+    out = torch.empty(32, dtype=torch.int32, device=device)
+    kernels.launch(_count_kernel, 1, out, SIZE=32)
+    return out

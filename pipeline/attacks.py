@@ -1,0 +1,132 @@
+"""The attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+import bart
+from bart import Ball, Break, Eot
+from pipeline.schema import Length, Strict
+
+
+class Attack(Strict):
+    """What every kind has."""
+
+    norm: Literal["linf", "l2"] = "linf"
+    eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
+    goal: Literal["untargeted", "random_target", "least_likely"] = "untargeted"
+    eot_draws: int = Field(10, ge=1, description="draws per gradient, or per query of an attack without gradients")
+    mode: Literal["strongest", "first_break"] = Field(
+        "strongest", description="spend the whole budget on every image, or let an image go once it is won"
+    )
+    break_draws: int = Field(10, ge=1, description="first_break: fresh draws that must all find the example won")
+    break_every: int = Field(1, ge=1, description="first_break: steps between two looks")
+    restarts: int = Field(1, ge=1, description="times the attack is run; each image keeps its best example")
+    restart_draws: int = Field(20, ge=1, description="fresh draws by which the best of the restarts is chosen")
+    transfer: bool = Field(False, description="attack the undefended model, and judge on the defended one")
+
+    def build(self, random: bool) -> bart.Attack:
+        """The attack, for a defense that is `random` or not: where nothing is, one draw is all there is."""
+        random = random and not self.transfer
+        attack = self.once(self.eot_draws if random else 1)
+        if self.restarts > 1:
+            attack = bart.Restarts(attack, self.restarts, self.restart_draws if random else 1)
+        return bart.Transfer(attack) if self.transfer else attack
+
+    def once(self, draws: int) -> bart.Attack:
+        """One run, with so many draws."""
+        raise NotImplementedError
+
+    @property
+    def ball(self) -> Ball:
+        return Ball(self.norm, self.eps)
+
+    @property
+    def first_break(self) -> Break | None:
+        return Break(self.break_draws, self.break_every) if self.mode == "first_break" else None
+
+    @property
+    def gradient(self) -> str:
+        """Where its gradients come from, for the row."""
+        return "none"
+
+
+class ByGradient(Attack):
+    """Attacks that follow the gradient of a loss, expected over draws."""
+
+    loss: Literal["ce", "margin", "dlr"] = "ce"
+    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "per_draw"
+    policy: Literal["combo", "identity"] = "combo"
+    fixed_order: bool = False
+    random_start: bool = True
+
+    def eot(self, draws: int) -> Eot:
+        return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order)
+
+    @property
+    def gradient(self) -> str:
+        return self.policy
+
+
+class Pgd(ByGradient):
+    """Projected gradient descent."""
+
+    kind: Literal["pgd"] = "pgd"
+    steps: int = Field(40, ge=1)
+    step_size: Length | None = Field(None, description="length of a step; eps / 8 unless told")
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+    def once(self, draws: int) -> bart.Attack:
+        size = self.step_size or self.eps / 8
+        return bart.Pgd(self.ball, self.steps, size, self.random_start, self.eot(draws), self.momentum)
+
+
+class Fgsm(ByGradient):
+    """The fast gradient sign method: one step."""
+
+    kind: Literal["fgsm"] = "fgsm"
+    random_start: bool = False
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.fgsm(self.ball, self.eot(draws), self.random_start)
+
+
+class AggMo(ByGradient):
+    """Aggregated momentum with the margin loss of the mean logits, one order of transforms a step."""
+
+    kind: Literal["aggmo"]
+    steps: int = Field(200, ge=1)
+    step_size: Length = 0.005
+    buffers: int = Field(6, ge=1)
+    loss: Literal["ce", "margin", "dlr"] = "margin"
+    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "mean_logits"
+    fixed_order: bool = True
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.AggMo(self.ball, self.steps, self.step_size, self.random_start, self.eot(draws), self.buffers)
+
+
+class Apgd(ByGradient):
+    """Auto-PGD."""
+
+    kind: Literal["apgd"]
+    steps: int = Field(100, ge=1)
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
+
+
+KINDS: dict[str, type[Attack]] = {"pgd": Pgd, "fgsm": Fgsm, "aggmo": AggMo, "apgd": Apgd}
+"""Kinds by name."""
+
+
+def _kind(value: Any) -> str:
+    """The kind that a section names; PGD unless told."""
+    return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
+
+
+AnyAttack = Annotated[
+    Annotated[Pgd, Tag("pgd")] | Annotated[Fgsm, Tag("fgsm")] | Annotated[AggMo, Tag("aggmo")] | Annotated[Apgd, Tag("apgd")],
+    Discriminator(_kind),
+]
+"""An attack of any kind."""

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import nn
+
+from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, Restarts, Transfer, fgsm
+from tests.bart.attacks.checks import assert_contract, linear_optimum
+from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
+
+
+def restarts(count=3, steps=4, **settings):
+    return Restarts(Pgd(Ball("linf", 8 / 255), steps, 2 / 255, True, Eot(3), **settings), count, draws=5)
+
+
+def test_the_contract():
+    assert_contract(restarts(momentum=0.5))
+    assert_contract(Transfer(Pgd(Ball("linf", 8 / 255), 5, 2 / 255, True, Eot(1))))
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_they_reach_the_optimum_of_a_linear_model(targeted):
+    assert (linear_optimum(restarts(steps=12), targeted) > 1 - 1e-4).all()
+    assert (linear_optimum(Transfer(Pgd(Ball("l2", 0.5), 8, 0.1, False, Eot(1, "margin"))), targeted) > 1 - 1e-4).all()
+    assert (linear_optimum(fgsm(Ball("linf", 8 / 255), Eot(1)), targeted) > 1 - 1e-4).all()
+
+
+class Trap(nn.Module):
+    """Class 1 wins where the mean pixel is above a half of the ball; the gradient leads down below a quarter of it."""
+
+    def __init__(self, clean):
+        super().__init__()
+        self.register_buffer("clean", clean)
+
+    def forward(self, x):
+        z = (x - self.clean[: len(x)]).mean((1, 2, 3)) if len(x) == len(self.clean) else x.mean((1, 2, 3))
+        z = torch.where(z > 0, 10 * z, -3 * z)
+        return torch.stack([torch.zeros_like(z), z], dim=1)
+
+
+def test_each_image_keeps_its_best_run():
+    """A loss with a good and a bad hill: which one a start leads to is chance, the best of many is the good one."""
+    clean = images() * 0.2 + 0.4
+    defended = Defended(Classifier(Trap(clean), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+    goal = Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)
+    one = Pgd(Ball("linf", 0.1), 10, 0.02, True, Eot(1, "margin"))
+    ends = []
+    for seed in range(3):
+        state = run(one, one.start(clean, goal, mirror(seed=seed)), defended, 10)
+        ends.append((one.result(state) - clean).mean((1, 2, 3)))
+    assert (torch.stack(ends) < -0.05).any() and (torch.stack(ends) > 0.05).any(), "no trap"
+    many = Restarts(one, 12, draws=1)
+    state = run(many, many.start(clean, goal, mirror()), defended, many.steps)
+    assert ((many.result(state) - clean).mean((1, 2, 3)) > 0.05).all()
+
+
+def test_every_run_starts_elsewhere_and_draws_afresh():
+    attack, defended = restarts(), behind(linear()[0], 2)
+    state = attack.start(images(), Goal(LABEL, NO_TARGET), mirror())
+    starts, seen = [state.x], []
+    keys = defended.keys
+
+    class Spy:
+        classifier, barrage, logits = defended.classifier, defended.barrage, defended.logits
+
+        def keys(self, images, purpose, step=None):
+            seen.append((purpose, *step.host.tolist()))
+            return keys(images, purpose, step)
+
+    for step in range(attack.steps):
+        state = attack.step(state, Spy(), 1000)
+        if (step + 1) % 4 == 0:
+            starts.append(state.x)
+    assert len({start.sum().item() for start in starts}) == 4
+    assert len(set(seen)) == len(seen) == attack.steps + 3
+
+
+def test_transfer_never_meets_the_defense():
+    class Refuses:
+        classifier = behind(linear()[0]).classifier
+
+        def logits(self, *arguments, **names):
+            raise AssertionError("the defense was asked")
+
+    attack = Transfer(Pgd(Ball("linf", 8 / 255), 2, 2 / 255, True, Eot(1)))
+    run(attack, attack.start(images(), Goal(LABEL, NO_TARGET), mirror()), Refuses(), 2)
+
+
+def test_a_frozen_defense_is_one_function_in_attack_and_verdict():
+    model, _ = linear()
+    frozen = Defended(behind(model, 2).classifier, behind(model, 2).barrage, frozen=True)
+    step, verdict = frozen.keys(mirror(), "step", mirror(seed=3)), frozen.keys(mirror(), "evaluation")
+    assert torch.equal(step.host, verdict.host) and len(set(step.host.tolist())) == 4
+    fresh = behind(model, 2)
+    assert not torch.equal(fresh.keys(mirror(), "step").host, fresh.keys(mirror(), "evaluation").host)

@@ -1,0 +1,65 @@
+"""Moving stacks: an order, its inverse, the clip, and their derivative; the kernel against the eager definition."""
+
+import pytest
+import torch
+
+from bart.arrange import Arrangement, arrange
+from tests.bart.kernels.checks import TARGETS, assert_compiles, assert_interpreted
+
+
+def example():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(5, 3, 37, 41, generator=generator) * 1.4 - 0.2
+    x[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    order = torch.tensor([3, 0, 4, 1, 2])
+    return x, Arrangement(order, order.argsort()), torch.randn(x.shape, generator=generator)
+
+
+def test_images_are_clipped_and_put_into_order():
+    x, arrangement, _ = example()
+    assert torch.equal(arrange(x, arrangement), x.clamp(0, 1)[arrangement.gather])
+
+
+def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipped():
+    x, arrangement, cotangent = example()
+    leaf = x.clone().requires_grad_()
+    (product,) = torch.autograd.grad(arrange(leaf, arrangement), leaf, cotangent)
+    inside = (x >= 0) & (x <= 1)
+    assert inside[0, 0, 0, :2].all()
+    assert torch.equal(product, cotangent[arrangement.scatter] * inside)
+
+
+def test_the_interpreted_kernel_equals_its_twin():
+    pytest.importorskip("triton")
+    assert_interpreted(__name__)
+
+
+@pytest.mark.parametrize("capability", TARGETS)
+def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
+    pytest.importorskip("triton")
+    from bart.kernels import arrange as kernel
+
+    def function():
+        x, arrangement, cotangent = example()
+        y = kernel.arrange(x.requires_grad_(), *arrangement)
+        torch.autograd.grad(y, x, cotangent)
+
+    assert_compiles(function, capability, tmp_path, monkeypatch)
+
+
+def _compare() -> None:
+    from bart.kernels import arrange as kernel
+
+    x, arrangement, cotangent = example()
+    assert torch.equal(kernel.arrange(x, *arrangement), arrange(x, arrangement))
+    products = []
+    for function in (lambda leaf: kernel.arrange(leaf, *arrangement), lambda leaf: arrange(leaf, arrangement)):
+        leaf = x.clone().requires_grad_()
+        products.append(torch.autograd.grad(function(leaf), leaf, cotangent)[0])
+    assert torch.equal(*products)
+    x[1, 2, 3, 4] = torch.nan
+    assert kernel.arrange(x, *arrangement).isnan().sum() == 1
+
+
+if __name__ == "__main__":
+    _compare()

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from bart import Ball, Goal, Mirror, Pgd, checked
+
+IMAGE = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+WRONG = {
+    "one image": (IMAGE[0], r"\(3, 32, 40\).*expected \(n, 3, height, width\)"),
+    "grey": (IMAGE[:, :1], r"\(2, 1, 32, 40\).*repeat grey"),
+    "channels last": (IMAGE.permute(0, 2, 3, 1), r"\(2, 32, 40, 3\)"),
+    "8 bits": ((IMAGE * 255).byte(), r"uint8.*/ 255"),
+    "0 to 255": (IMAGE * 255, r"expected values in \[0, 1\]: divide"),
+    "normalised": (IMAGE * 4 - 2, r"expected values in \[0, 1\]"),
+    "a little above": (IMAGE + 0.01, r"to 1.00"),
+    "not a number": (torch.where(IMAGE > 0.999, torch.nan, IMAGE), "keep no NaN"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_image_is_refused_at_the_door_of_the_attack(name):
+    x, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        checked(x)
+    label = torch.zeros(len(x), dtype=torch.int64)
+    with pytest.raises(ValueError, match=message):
+        Pgd(Ball("linf", 0.1), random_start=False).start(x, Goal(label, label - 1), Mirror.of(label, "cpu"))
+
+
+def test_images_pass_unchanged():
+    for x in (IMAGE, torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), IMAGE.double(), IMAGE[:0]):
+        assert checked(x) is x
