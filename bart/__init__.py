@@ -9,8 +9,10 @@ from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.lanes import Break
+from bart.attacks.noise import Noise
 from bart.attacks.pgd import Pgd, fgsm
 from bart.attacks.restarts import Restarts
+from bart.attacks.spsa import Spsa
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 from bart.ball import Ball
@@ -37,8 +39,10 @@ __all__ = [
     "Goal",
     "Gradient",
     "Mirror",
+    "Noise",
     "Pgd",
     "Restarts",
+    "Spsa",
     "State",
     "Transfer",
     "Transform",

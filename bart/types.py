@@ -68,14 +68,14 @@ class Transform:
 
 
 def checked(x: Tensor) -> Tensor:
-    """`x`, if it can be a batch of images; looks at every pixel, so it belongs at the door and in no loop. Raises ValueError."""
+    """`x`, if it can be a batch of images. Looks at every pixel: it belongs at the door, in no loop. Raises ValueError."""
     if x.dim() != 4 or x.shape[1] != 3:
-        raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width); unsqueeze one image, repeat grey")
+        raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width): unsqueeze one, repeat grey")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype}: expected floats in [0, 1]; use x.float() / 255 for 8-bit images")
     low, high = (float(end) for end in x.aminmax()) if x.numel() else (0.0, 0.0)
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"images from {low:g} to {high:g}: expected values in [0, 1]: divide 8-bit ones by 255, keep no NaN")
+        raise ValueError(f"images from {low:g} to {high:g}: expected values in [0, 1]: divide 8-bit by 255, keep no NaN")
     return x
 
 

@@ -4,12 +4,15 @@ The barrage, forward and backward, runs on meta tensors: every kernel that a GPU
 reads and writes, and put down to its transform. The time is predicted as the sum over launches of the longer of the launch
 itself and the traffic at four fifths of the memory's bandwidth. Arithmetic is not modelled: a Triton kernel counts as one
 launch that reads and writes its tensors once, so its part is a lower bound. `--eager` counts what a GPU does without Triton.
+Where there is a GPU, the same pass is measured on it, as a check.
 """
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -27,6 +30,8 @@ GPUS = {"H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
 SEVERAL = {"sort": 4, "argsort": 4, "_fft_r2c": 3, "_fft_c2r": 3, "_fft_c2c": 3, "cumsum": 2, "topk": 3}
 """Launches of operators that take more than one."""
 NO_LAUNCH = {"empty", "empty_like", "empty_strided", "new_empty", "detach", "lift_fresh", "_local_scalar_dense"}
+REST = "selection and order"
+"""The place of whatever is not within a transform."""
 SHARE = 0.8
 """Of the bandwidth that plain kernels reach."""
 
@@ -40,7 +45,7 @@ class Count(TorchDispatchMode):
         self.launches: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
-        self.place = "selection and order"
+        self.place = REST
 
     def add(self, launches: int, tensors: list[Tensor]) -> None:
         moved = sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
@@ -57,18 +62,40 @@ class Count(TorchDispatchMode):
             self.add(SEVERAL.get(name, 1), tensors)
         return out
 
+    def switch(self, place: str) -> None:
+        self.place = place
+
+
+class Clock:
+    """Milliseconds by the transform at work on a real GPU: events in its queue, looked at once all is over."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[str, torch.cuda.Event]] = []
+
+    def switch(self, place: str) -> None:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.marks.append((place, event))
+
+    def milliseconds(self) -> Counter[str]:
+        torch.cuda.synchronize()
+        found: Counter[str] = Counter()
+        for (place, began), (_, ended) in pairwise(self.marks):
+            found[place] += began.elapsed_time(ended)
+        return found
+
 
 class _Enter(torch.autograd.Function):
     """Says, on the way back, at whose backward pass we are."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, count: Count, name: str) -> Tensor:
-        ctx.count, ctx.name = count, name
+    def forward(ctx: Any, x: Tensor, meter: Count | Clock, name: str) -> Tensor:
+        ctx.meter, ctx.name = meter, name
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        ctx.count.place = ctx.name
+        ctx.meter.switch(ctx.name)
         return gradient, None, None
 
 
@@ -79,32 +106,82 @@ def triton(count: Count) -> Iterator[None]:
     def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
         count.add(1, [a for a in arguments if isinstance(a, Tensor)])
 
-    def always(x: Tensor) -> bool:
-        return True
+    def imagined(x: Tensor) -> bool:
+        return x.device.type == "meta"
 
     with (
         patch("bart.kernels.launch", launch),
-        patch("bart.kernels.available", always),
-        patch("bart.kernels.hashing", always),
+        patch("bart.kernels.available", imagined),
+        patch("bart.kernels.hashing", imagined),
     ):
         yield
 
 
-def run(count: Count, k: int, draws: int, side: int) -> None:
-    """Counts one forward and backward pass of the barrage over a stack."""
-    host = torch.tensor([key("gpu model", i) for i in range(draws)])
-    keys, barrage = Mirror(host, host.to("meta")), Barrage(k)
+def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None:
+    """One forward and backward pass of the barrage over a stack, metered."""
 
     def policy(transform: Transform, x: Tensor, params: Params) -> Tensor:
-        count.place = transform.name
-        y = combo(transform, _Enter.apply(x, count, "selection and order"), params)
-        count.place = "selection and order"
-        return _Enter.apply(y, count, transform.name)
+        meter.switch(transform.name)
+        y = combo(transform, _Enter.apply(x, meter, REST), params)
+        meter.switch(REST)
+        return _Enter.apply(y, meter, transform.name)
 
-    x = torch.empty(draws, 3, side, side, device="meta", requires_grad=True)
-    with count:
-        y = barrage(x, barrage.draw(keys, (side, side)), policy)
-        torch.autograd.grad(y.sum(), x)
+    meter.switch(REST)
+    y = barrage(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), policy)
+    torch.autograd.grad(y, x, torch.ones_like(y))
+    meter.switch(REST)
+
+
+def stack(draws: int, side: int, device: str) -> tuple[Mirror, Tensor]:
+    """Keys and images; photographs on a real device."""
+    host = torch.tensor([key("gpu model", i) for i in range(draws)])
+    if device == "meta":
+        return Mirror(host, host.to(device)), torch.empty(draws, 3, side, side, device=device, requires_grad=True)
+    from tests.bart.transforms.checks import photographs
+
+    some = photographs(side, side).contiguous()
+    return Mirror.of(host, device), some.repeat(-(-draws // 4), 1, 1, 1)[:draws].to(device).requires_grad_()
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Prints what each GPU would need, and the costliest places."""
+    for name, (launch, bandwidth) in GPUS.items():
+        count = Count(launch, bandwidth)
+        keys, x = stack(args.draws, args.side, "meta")
+        with nullcontext() if args.eager else triton(count), count:
+            run(count, Barrage(args.k), keys, x)
+        total, moved = count.launches.total(), count.bytes.total()
+        print(f"{name}: k = {args.k}, {args.draws} draws of {args.side} px, forward and backward: {total:,} launches, "
+              f"{moved / 1e9:,.0f} GB, predicted {1e3 * count.seconds.total():,.0f} ms")  # fmt: skip
+        for place, seconds in count.seconds.most_common(args.places):
+            launches, gigabytes = count.launches[place], count.bytes[place] / 1e9
+            print(f"  {place:<20} {launches:>8,} launches {gigabytes:>8.1f} GB {1e3 * seconds:>8.1f} ms")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Prints what the GPU at hand needs: the whole pass, best of five, and the places by events in its queue."""
+    keys, x = stack(args.draws, args.side, "cuda")
+    barrage, times = Barrage(args.k), []
+    for _ in range(3):
+        run(Clock(), barrage, keys, x)
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    for _ in range(5):
+        start = time.perf_counter()
+        y = barrage(x, barrage.draw(keys, (args.side, args.side)))
+        torch.autograd.grad(y, x, torch.ones_like(y))
+        queued = time.perf_counter() - start
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - start, queued))
+    memory = (torch.cuda.max_memory_allocated() - before) / 1e9
+    best, queued = min(times)
+    print(f"{torch.cuda.get_device_name()}, measured: {1e3 * best:,.1f} ms, of which the host was queueing for "
+          f"{1e3 * queued:,.1f} ms; peak memory {memory:.2f} GB")  # fmt: skip
+    clock = Clock()
+    run(clock, barrage, keys, x)
+    for place, milliseconds in clock.milliseconds().most_common(args.places):
+        print(f"  {place:<20} {milliseconds:>8.2f} ms")
 
 
 def main() -> None:
@@ -112,18 +189,12 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--draws", type=int, default=512)
     parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--places", type=int, default=5, help="how many of the costliest places to name")
     parser.add_argument("--eager", action="store_true", help="without Triton kernels")
     args = parser.parse_args()
-    for name, (launch, bandwidth) in GPUS.items():
-        count = Count(launch, bandwidth)
-        with nullcontext() if args.eager else triton(count):
-            run(count, args.k, args.draws, args.side)
-        total, moved = count.launches.total(), count.bytes.total()
-        print(f"{name}: k = {args.k}, {args.draws} draws of {args.side} px, forward and backward: {total:,} launches, "
-              f"{moved / 1e9:,.0f} GB, predicted {1e3 * count.seconds.total():,.0f} ms")  # fmt: skip
-        for place, seconds in count.seconds.most_common(5):
-            launches, gigabytes = count.launches[place], count.bytes[place] / 1e9
-            print(f"  {place:<20} {launches:>8,} launches {gigabytes:>8.1f} GB {1e3 * seconds:>8.1f} ms")
+    predict(args)
+    if torch.cuda.is_available():
+        measure(args)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 """Milliseconds an image of every transform and of the barrage, beside its oracle's: python -m benchmarks.transforms
 
 On the machine at hand, a CPU or (where there is one) a GPU; the oracle is scikit-image, Pillow or NumPy in one process, in the
-same run. Best of some repeats each. Memory is the peak on a GPU, less what was
-there before.
+same run. Best of some repeats each. Memory is the peak of forward and backward pass less what was there before: of the
+allocator on a GPU, of the process on a CPU (sampled every 2 ms, so what is there for shorter can be missed).
 """
 
 import argparse
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,22 +51,48 @@ def measured(function: Callable[[], object], device: torch.device, repeats: int)
     """Best seconds, and peak memory in GB."""
     function()
     times = []
-    before = _memory(device, reset=True)
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times), _memory(device, reset=False) - before
+    with peak(device) as memory:
+        for _ in range(repeats):
+            synchronize(device)
+            start = time.perf_counter()
+            function()
+            synchronize(device)
+            times.append(time.perf_counter() - start)
+    return min(times), memory[0]
 
 
-def _memory(device: torch.device, reset: bool) -> float:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated() / 1e9
-    return float("nan")
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def peak(device: torch.device) -> Iterator[list[float]]:
+    """The most memory in use meanwhile, in GB above what was before: the first entry, once it is over."""
+    found = [0.0]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield found
+        found[0] = (torch.cuda.max_memory_allocated() - before) / 1e9
+        return
+    over, before, most = threading.Event(), resident(), [0]
+
+    def watch() -> None:
+        while not over.wait(0.002):
+            most[0] = max(most[0], resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield found
+    over.set()
+    watcher.join()
+    found[0] = max(0, most[0] - before) / 1e9
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def row(
@@ -86,8 +116,9 @@ def row(
     if gradient:
         both, memory = measured(backward, x.device, repeats)
     start = time.perf_counter()
-    truth()
-    theirs = (time.perf_counter() - start) / count
+    if count:
+        truth()
+    theirs = (time.perf_counter() - start) / count if count else float("nan")
     ahead, both = ahead / len(x), both / len(x)
     return f"{name:<18} {1e3 * ahead:8.2f} {1e3 * both:12.2f} {memory:8.2f} {1e3 * theirs:10.2f} {theirs / ahead:8.1f}"
 
@@ -97,8 +128,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--oracles", type=int, default=8, help="images through the oracle")
+    parser.add_argument(
+        "--oracles", type=int, default=8, help="images through the oracle; the barrage's go up to a batch of 32"
+    )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ks", type=int, nargs="*", default=[1, 5, 10])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -120,14 +154,15 @@ def main() -> None:
         truth = partial(oracle, transform.name, images[: args.oracles], some)
         print(row(transform.name, forward, x, gradient, truth, args.oracles, args.repeats), flush=True)
     mirror = Mirror.of(keys, device)
-    for k in (1, 5, 10):
+    few = 4 * args.oracles
+    for k in args.ks:
         barrage = Barrage(k)
-        truth = partial(oracle_barrage, images, barrage.draw(mirror, size))
+        truth = partial(oracle_barrage, images[:few], barrage.draw(mirror.map(lambda side: side[:few]), size))
 
         def forward(x: Tensor, barrage=barrage) -> Tensor:
             return barrage(x, barrage.draw(mirror, size))
 
-        print(row(f"barrage k = {k}", forward, x, True, truth, args.batch, args.repeats), flush=True)
+        print(row(f"barrage k = {k}", forward, x, True, truth, min(few, args.batch), args.repeats), flush=True)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,47 @@ def verify(store: StoreUrl) -> None:
 
 
 @app.command()
+def check(
+    campaign: CampaignFile,
+    store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,
+    cell: Annotated[str | None, typer.Option(help="the cell to check; the one with the most transforms unless told")] = None,
+    images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
+    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+) -> None:
+    """Is the attack strong enough? An honest evaluation's checks on a sample: barrage check campaigns/demo.yaml"""
+    import torch
+
+    from pipeline import check as checks
+    from pipeline.executors import Here, OnRay
+    from pipeline.job import prepare
+    from pipeline.progress import Reporter
+    from pipeline.run import run as execute
+    from pipeline.store import Store
+
+    plan = load(campaign)
+    of = checks.chosen(plan, cell)
+    url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
+    job = prepare(checks.campaign_of(plan, of, images), url, lambda line: err.print(line, highlight=False))
+    executor = Here() if here or not job.todo() else OnRay(job)
+    try:
+        outcome = execute(job, executor, Reporter(err))
+    finally:
+        executor.close()
+    if outcome.stopped_by:
+        err.print(f"stopped; go on with: barrage check {campaign}", highlight=False, soft_wrap=True)
+        raise typer.Exit(outcome.exit_code)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = [checks.gradients(job, of, device), *checks.findings(of, url)]
+    Store(url).replace("check.json", checks.to_json(of, found))
+    view = Table("check", "", "accuracy in %", "why", box=box.SIMPLE_HEAD, title=f"{of.name}, {images} images", pad_edge=False)
+    for finding in found:
+        mark = "[dim]note" if finding.passed is None else "[green]pass" if finding.passed else "[red]FAIL"
+        view.add_row(finding.name, mark, finding.figures, finding.why)
+    out.print(view)
+    raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in found)))
+
+
+@app.command()
 def pack(
     source: Annotated[str, typer.Argument(help="a folder of images, or `demo` for the 20 photographs of foolbox")],
     folder: Annotated[Path, typer.Argument(help="where the shards go")],

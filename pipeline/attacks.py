@@ -116,7 +116,31 @@ class Apgd(ByGradient):
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
-KINDS: dict[str, type[Attack]] = {"pgd": Pgd, "fgsm": Fgsm, "aggmo": AggMo, "apgd": Apgd}
+class Spsa(Attack):
+    """Gradients estimated from values alone."""
+
+    kind: Literal["spsa"]
+    steps: int = Field(50, ge=1)
+    step_size: Length = 0.01
+    pairs: int = Field(64, ge=1, description="of points on either side of the iterate, for one estimate")
+    delta: Length = Field(0.01, description="how far these are")
+    eot_draws: int = Field(1, ge=1)
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Spsa(self.ball, self.steps, self.step_size, self.pairs, draws, self.delta)
+
+
+class Noise(Attack):
+    """The best of random points."""
+
+    kind: Literal["noise"]
+    steps: int = Field(20, ge=1, description="points")
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Noise(self.ball, self.steps, draws)
+
+
+KINDS: dict[str, type[Attack]] = {"pgd": Pgd, "fgsm": Fgsm, "aggmo": AggMo, "apgd": Apgd, "spsa": Spsa, "noise": Noise}
 """Kinds by name."""
 
 
@@ -126,7 +150,12 @@ def _kind(value: Any) -> str:
 
 
 AnyAttack = Annotated[
-    Annotated[Pgd, Tag("pgd")] | Annotated[Fgsm, Tag("fgsm")] | Annotated[AggMo, Tag("aggmo")] | Annotated[Apgd, Tag("apgd")],
+    Annotated[Pgd, Tag("pgd")]
+    | Annotated[Fgsm, Tag("fgsm")]
+    | Annotated[AggMo, Tag("aggmo")]
+    | Annotated[Apgd, Tag("apgd")]
+    | Annotated[Spsa, Tag("spsa")]
+    | Annotated[Noise, Tag("noise")],
     Discriminator(_kind),
 ]
 """An attack of any kind."""

@@ -54,6 +54,7 @@ class Defense(Strict):
     k: int = Field(ge=0, le=10)
     transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
     frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
+    planted: bool = Field(False, description="a weakness in front of the barrage, which an attack must find: a check")
 
     @model_validator(mode="after")
     def _possible(self) -> "Defense":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bart import Attack, Barrage, Classifier, Defended, Goal, Mirror, State, judge, key, lanes, rng
+from bart.planted import Planted
 from pipeline import checkpoint, models, records, rows, shards
 from pipeline.campaign import Cell
 from pipeline.job import Job
@@ -63,7 +64,8 @@ class Worker:
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = models.classifier(cell.model, cell.crop, self.device)
         barrage = Barrage(cell.defense.k, cell.defense.transforms)
-        return Defended(self._classifiers[cell.model_name], barrage, cell.defense.frozen)
+        kind = Planted if cell.defense.planted else Defended
+        return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen)
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""

@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 import yaml
 
+from pipeline.__main__ import main
 from pipeline.pack import pack
 from tests.pipeline import tiny
 
@@ -34,3 +37,17 @@ def write(tmp_path):
         return path
 
     return to_file
+
+
+@pytest.fixture
+def barrage(monkeypatch, capsys):
+    """Runs the command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["barrage", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        found = capsys.readouterr()
+        return done.value.code or 0, found.out, found.err
+
+    return call

@@ -10,22 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import main
 from tests.pipeline import tiny
-
-
-@pytest.fixture
-def barrage(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["barrage", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        found = capsys.readouterr()
-        return done.value.code or 0, found.out, found.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""Random noise: a control without any knowledge of the model's inside. If it beats the white-box attack, that one is weak."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.attacks.attack import Cost, where
+from bart.attacks.state import State, begin
+from bart.ball import Ball
+from bart.classifier import Defended
+from bart.gradient import Goal, score
+
+
+@dataclass(frozen=True)
+class Noise:
+    """`steps` uniformly random points of the ball; the one with the highest mean probability of success over `draws` draws."""
+
+    ball: Ball
+    steps: int = 20
+    draws: int = 10
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(0, self.steps * self.draws)
+
+    @property
+    def classes(self) -> int:
+        return 2
+
+    def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        return begin(clean, clean.clone(), goal, keys, score=clean.new_full((len(clean),), -1.0))
+
+    def step(self, state: State, defended: Defended, stack: int) -> State:
+        seeds = rng.fold(rng.fold(state.keys.device, "point"), state.step.device)
+        point = self.ball.start(state.clean, seeds)
+        found = score(defended, point, state.goal, defended.keys(state.keys, "step", state.step), self.draws, stack)
+        better = found > state.memory["score"]
+        memory = {"score": torch.where(better, found, state.memory["score"])}
+        return state.advanced(where(better, point, state.x), forwards=self.draws, memory=memory)
+
+    def result(self, state: State) -> Tensor:
+        """The best point so far."""
+        return state.x

@@ -1,0 +1,48 @@
+"""What an attack has to follow: how the gradients of single draws agree, image by image."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.classifier import Defended
+from bart.gradient import Eot, Goal, draw_keys, gradient
+
+
+class GradientReport(NamedTuple):
+    """Over the draws of each image, (n,): the median norm and the largest over the median; the mean cosine between two draws;
+    how often a pixel's sign is that of the mean gradient; the shares of draws whose gradient is zero, or not finite."""
+
+    norm: Tensor
+    spread: Tensor
+    cosine: Tensor
+    agreement: Tensor
+    zero: Tensor
+    nonfinite: Tensor
+
+
+def gradient_report(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, eot: Eot, stack: int) -> GradientReport:
+    """Takes `draws` gradients of each image of `x` (n, 3, h, w) apart, with the loss and policy of `eot`."""
+    every = draw_keys(defended.keys(keys, "report"), draws)
+    one = Eot(1, eot.loss, "per_draw", eot.policy)
+    found = []
+    for i in range(len(x)):
+        some = slice(i * draws, (i + 1) * draws)
+        images, wanted = x[i : i + 1].expand(draws, -1, -1, -1), goal.of(slice(i, i + 1)).each(draws)
+        each, _ = gradient(defended, images, wanted, every.map(lambda side, of=some: side[of]), one, stack)
+        found.append(_of_image(each.flatten(1)))
+    return GradientReport(*(torch.stack(column) for column in zip(*found, strict=True)))
+
+
+def _of_image(each: Tensor) -> tuple[Tensor, ...]:
+    """The columns of one image from its gradients (draws, pixels)."""
+    bad = ~each.isfinite().all(1)
+    each = each.nan_to_num(0, 0, 0)
+    norms = each.norm(dim=1)
+    median, draws = norms.median(), len(each)
+    unit = each / norms.clamp_min(1e-30)[:, None]
+    cosine = (unit.sum(0).square().sum() - unit.square().sum()) / max(1, draws * (draws - 1))
+    agreement = (each.sign() == each.mean(0).sign()).float().mean()
+    zero = ((norms == 0) & ~bad).float().mean()
+    return median, norms.amax() / median.clamp_min(1e-30), cosine, agreement, zero, bad.float().mean()

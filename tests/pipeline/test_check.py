@@ -1,0 +1,108 @@
+"""The checks: what they run, what they say of accuracies, and the command on a small campaign."""
+
+import json
+
+import pytest
+
+from pipeline import check
+from pipeline.campaign import BadInput, parse
+from pipeline.results import results
+from tests.pipeline import tiny
+
+
+def campaign(pattern, **attack):
+    content = tiny.campaign(pattern)
+    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2} | attack
+    return parse(content | {"attacks": {"pgd": settings}, "evaluation_draws": 2}, "c.yaml")
+
+
+def cell(pattern):
+    return check.chosen(campaign(pattern), None)
+
+
+def said(checks, name, **accuracies):
+    """The verdict of one check on accuracies of ten images each."""
+    (one,) = (c for c in checks if c.name == name)
+    found = {n: {str(i): float(v[i] if isinstance(v, list) else v) for i in range(10)} for n, v in accuracies.items()}
+    return one.judge(found)
+
+
+def test_the_cell_with_the_most_transforms_is_checked_unless_another_is_named(pattern):
+    assert cell(pattern).name == "net-bart2-pgd"
+    with pytest.raises(BadInput, match="net-none-pgd.*net-bart2-pgd"):
+        check.chosen(campaign(pattern), "net-none-pgd")
+    noise = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"kind": "noise", "eps": 0.1}}}, "c.yaml")
+    with pytest.raises(BadInput, match="nothing to check"):
+        check.chosen(noise, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("undefended", "none"), ("randomness frozen", "frozen"), ("planted weakness", "planted"), ("unbounded", "eps-1"),
+     ("grey_mix alone", "only-grey_mix")],
+)  # fmt: skip
+def test_what_must_fall_must_fall(pattern, name, variant):
+    every = list(check.checks(cell(pattern)))
+    assert said(every, name, base=0.5, **{variant: 0.0}) is True
+    assert said(every, name, base=0.5, **{variant: 0.1}) is False
+
+
+@pytest.mark.parametrize(
+    ("name", "rivals"),
+    [("twice the steps", ["steps-x2"]), ("twice the draws", ["draws-x2"]), ("another start", ["restarts-2"]),
+     ("single step", ["fgsm"]), ("draws for steps", ["steps-quarter"]), ("losses", ["loss-margin"]),
+     ("gradient policies", ["policy-identity"]), ("momentum", ["momentum", "aggmo"]),
+     ("controls", ["noise", "spsa", "transfer"])],
+)  # fmt: skip
+def test_no_rival_may_beat_the_attack(pattern, name, rivals):
+    every = list(check.checks(cell(pattern)))
+    assert said(every, name, base=0.5, **dict.fromkeys(rivals, 0.5)) is True
+    assert said(every, name, base=0.5, **dict.fromkeys(rivals, 0.9)) is True, "a weaker rival is no fault"
+    for rival in rivals:
+        assert said(every, name, base=0.5, **(dict.fromkeys(rivals, 0.5) | {rival: 0.3})) is False
+        noisy = [0.0, 1.0] * 4 + [0.0, 0.0]
+        assert said(every, name, base=[1.0, 0.0] * 4 + [1.0, 1.0], **(dict.fromkeys(rivals, 1.0) | {rival: noisy})) is True
+
+
+def test_accuracy_must_not_rise_with_eps(pattern):
+    every = list(check.checks(cell(pattern)))
+    curve = {"eps-x0.25": 0.8, "eps-x0.5": 0.7, "base": 0.6, "eps-x2": 0.2}
+    assert said(every, "eps curve", **curve) is True
+    for a, b in (("eps-x0.25", 0.5), ("eps-x0.5", 0.4), ("base", 0.1)):
+        assert said(every, "eps curve", **(curve | {a: b})) is False
+
+
+def test_chance_is_left_at_a_half(pattern):
+    every = list(check.checks(cell(pattern)))
+    assert said(every, "eps = 0.5", base=0.5, **{"eps-half": 0.1}) is True  # ten classes
+    assert said(every, "eps = 0.5", base=0.5, **{"eps-half": 0.2}) is False
+
+
+def test_every_variant_differs_from_the_cell_in_what_its_name_says(pattern):
+    base = cell(pattern)
+    variants = {name: v for c in check.checks(base) for name, v in c.variants.items()}
+    assert variants["steps-x2"].attack.steps == 4 and variants["draws-x2"].attack.eot_draws == 4
+    assert variants["steps-quarter"].attack.eot_draws == 8 and variants["restarts-2"].attack.restarts == 2
+    assert variants["eps-1"].attack.eps == 1 and variants["eps-1"].attack.step_size == pytest.approx(0.5)
+    assert variants["transfer"].attack.transfer and variants["policy-identity"].attack.policy == "identity"
+    assert variants["frozen"].defense.frozen and variants["planted"].defense.planted and variants["none"].defense.k == 0
+    assert variants["only-grey_mix"].defense.transforms == ("grey_mix",) and variants["only-grey_mix"].defense.k == 1
+    identities = [(v.defense, v.attack) for v in variants.values()]
+    assert (base.defense, base.attack) not in identities and len({repr(i) for i in identities}) == len(identities)
+
+
+def test_the_command_runs_every_check_and_keeps_what_it_found(pattern, barrage, write, tmp_path):
+    content = tiny.campaign(pattern) | {"evaluation_draws": 2}
+    content["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}}
+    code, out, _ = barrage("check", write(content), "--here", "--images", "2", "--store", tmp_path / "store")
+    assert code in (0, 1)
+    url = tmp_path / "store" / "check" / "net-bart2-pgd"
+    found = json.loads((url / "check.json").read_text())
+    names = [c["name"] for c in found["checks"]]
+    assert names[0] == "gradients" and set(names[1:]) == {c.name for c in check.checks(cell(pattern))}
+    assert found["cell"] == "net-bart2-pgd" and all(c["why"] and c["figures"] for c in found["checks"])
+    assert code == int(any(c["passed"] is False for c in found["checks"]))
+    assert out.count("pass") + out.count("FAIL") >= len(names) - 1
+    rows = results(str(url)).num_rows
+    assert barrage("check", tmp_path / "campaign.yaml", "--here", "--images", "2", "--store", tmp_path / "store")[0] == code
+    assert results(str(url)).num_rows == rows, "it began again"
