@@ -112,9 +112,10 @@ def checks(cell: Cell) -> Iterator[Check]:
         yield Check("eps = 0.5", "every image can become grey: no more than chance is left",
                     lambda found: mean(found["eps-half"]) <= max(DEFEATED, 1 / cell.model.classes) + _half(found["eps-half"]),
                     {"eps-half": scaled(0.5)})  # fmt: skip
+    rising = ("eps-x0.25", "eps-x0.5", "base", "eps-x2")
     curve = {f"eps-x{factor:g}": scaled(attack.eps * factor) for factor in (0.25, 0.5, 2.0)}
     yield Check("eps curve", "a larger ball holds the smaller one: no more can be left",
-                lambda found: not any(lower(found[a], found[b]) for a, b in pairwise(("eps-x0.25", "eps-x0.5", "base", "eps-x2"))),
+                lambda found: not any(lower(found[a], found[b]) for a, b in pairwise(rising)),
                 curve)  # fmt: skip
     if steps > 1:
         yield Check("twice the steps", "if more steps help, the attack had not converged", _not_beaten_by("steps-x2"),

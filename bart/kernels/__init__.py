@@ -39,6 +39,9 @@ KERNELS: dict[str, str] = {
     "gaussian_blur": "gaussian:gaussian_blur",
     "zoom": "geometric:zoom",
     "swirl": "geometric:swirl",
+    "tv_chambolle": "tv:tv_chambolle",
+    "wavelet": "wavelet:wavelet",
+    "nl_means": "nl_means:nl_means",
 }
 """Where the kernel of a transform is: module:function of this package, by the transform's name."""
 

@@ -1,0 +1,206 @@
+"""CLAHE as Triton kernels: levels, maps and interpolation, three launches.
+
+The eager twin in `bart.transforms.clahe` defines what they compute. A plane's ranges, at the beginning and at the end, need all
+its pixels, so the first and the last launch have one program a plane. What takes most of the arithmetic, the histograms and
+the spreading of their excess, is a matter of one tile alone, and there are a hundred of them: in the launch between the two a
+program makes the map of one tile, and all processors share in them.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bart import kernels
+from bart.kernels.contrast import extremes
+from bart.transforms import clahe as eager
+
+BLOCK = 8192
+"""Values of a plane that a program of the first launch has at hand at a time."""
+PIXELS = 512
+"""Pixels of a tile that a program of the second launch has at hand at a time."""
+ROWS, COLUMNS = 32, 128
+"""Those of a plane, in the last launch."""
+
+_BINS = tl.constexpr(eager._BINS)
+_GREYS = tl.constexpr(eager._GREYS)
+_GREYS_PER_BIN = tl.constexpr(eager._GREYS_PER_BIN)
+_ROUNDS = tl.constexpr(eager._ROUNDS)
+
+
+@triton.jit
+def _round(values):
+    """To the nearest integer, and to the even one of two. By comparisons, which no fused operation can change."""
+    whole = tl.floor(values)
+    odd = whole.to(tl.int32) & 1
+    return whole + ((values > whole + 0.5) | ((values == whole + 0.5) & (odd == 1))).to(tl.float32)
+
+
+@triton.jit
+def _rescale(values, low, high, TOP: tl.constexpr):
+    """The range low..high of integers becomes 0..TOP; a constant plane is clipped."""
+    stretched = tl.div_rn(values - low, tl.maximum(high - low, 1.0)) * TOP
+    return tl.where(high > low, stretched, tl.minimum(values, TOP))
+
+
+@triton.jit
+def _levels_kernel(x, on, bins, y, size, BLOCK: tl.constexpr):
+    """The bin of each pixel; a plane that is not on goes to `y` as it is."""
+    start = tl.program_id(0).to(tl.int64) * size
+    place = tl.arange(0, BLOCK)
+    if tl.load(on + tl.program_id(0)) != 0:
+        least, largest = extremes(x + start, size, BLOCK)
+        low, high = _round(least * 65535.0), _round(largest * 65535.0)
+        for offset in range(0, size, BLOCK):
+            inside = offset + place < size
+            values = tl.load(x + start + offset + place, mask=inside, other=0.0)
+            greys = _round(_rescale(_round(values * 65535.0), low, high, _GREYS))
+            tl.store(bins + start + offset + place, (greys.to(tl.int32) // _GREYS_PER_BIN).to(tl.uint8), mask=inside)
+    else:
+        for offset in range(0, size, BLOCK):
+            inside = offset + place < size
+            tl.store(y + start + offset + place, tl.load(x + start + offset + place, mask=inside), mask=inside)
+
+
+@triton.jit
+def _mirrored(place, side):
+    """Beyond the last row or column, those before it again."""
+    return tl.where(place < side, place, 2 * (side - 1) - place)
+
+
+@triton.jit
+def _clipped(counts, limit):
+    """A histogram clipped at `limit`, and the counts that are left after equal shares for all bins."""
+    excess = tl.sum(tl.maximum(counts - limit, 0), 0)
+    share = excess // _BINS
+    counts = tl.minimum(counts, limit)
+    low = (counts < limit - share).to(tl.int32)
+    counts += share * low
+    excess -= share * tl.sum(low, 0)
+    nearly = counts >= limit - share  # filled up from the excess, which may become negative
+    return tl.where(nearly, limit, counts), excess - tl.sum(tl.where(nearly, limit - counts, 0), 0)
+
+
+@triton.jit
+def _spread(counts, excess, limit):
+    """One each for the bins below the limit, until the excess is used up: in round i from bin i, at even distances."""
+    bin_ = tl.arange(0, _BINS)
+    i = 0
+    while (i < _ROUNDS) & (excess > 0):
+        open_ = counts < limit
+        distance = tl.maximum(tl.sum(open_.to(tl.int32), 0) // excess, 1)
+        hit = (open_ & (bin_ >= i) & ((bin_ - i) % distance == 0)).to(tl.int32)
+        counts += hit
+        excess -= tl.sum(hit, 0)
+        i += 1
+    return counts
+
+
+@triton.jit
+def _maps_kernel(bins, on, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
+    """The grey level for each bin, in each of `down` x `across` tiles; with large tiles, the last ones are not there."""
+    plane = tl.program_id(0) // (down * across)
+    if tl.load(on + plane) != 0:
+        tile_h = tl.load(heights + plane).to(tl.int32)
+        tile_w = tl.load(widths + plane).to(tl.int32)
+        top = tl.program_id(0) // across % down * tile_h
+        left = tl.program_id(0) % across * tile_w
+        if (top < height) & (left < width):
+            start = plane.to(tl.int64) * height * width
+            area = tile_h * tile_w
+            counts = tl.zeros([_BINS], tl.int32)
+            for offset in range(0, area, PIXELS):
+                place = offset + tl.arange(0, PIXELS)
+                row = place // tile_w
+                column = _mirrored(left + place - row * tile_w, width)
+                row = _mirrored(top + row, height)
+                some = tl.load(bins + start + row * width + column, mask=place < area, other=0)
+                counts += tl.histogram(some.to(tl.int32), _BINS, mask=place < area)
+
+            limit = tl.maximum((tl.load(limits + plane) * area.to(tl.float32)).to(tl.int32), 1)
+            counts, excess = _clipped(counts, limit)
+            counts = _spread(counts, excess, limit)
+            scale = tl.div_rn(1.0, area.to(tl.float32)) * _GREYS  # rounded twice, as torch divides by a tensor
+            greys = tl.minimum(tl.cumsum(counts, 0).to(tl.float32) * scale, _GREYS)
+            there = maps + tl.program_id(0).to(tl.int64) * _BINS + tl.arange(0, _BINS)
+            tl.store(there, greys.to(tl.int16))
+
+
+@triton.jit
+def _neighbours(place, side, length):
+    """The tiles before and after each place along `side`, and how far it is from one's centre to the other's."""
+    place += length // 2
+    last = tl.cdiv(side, length) - 1
+    after = place // length
+    part = tl.div_rn((place % length).to(tl.float32), length.to(tl.float32))
+    return tl.minimum(tl.maximum(after - 1, 0), last), tl.minimum(after, last), part
+
+
+@triton.jit
+def _lerp(first, second, part):
+    """From the nearer end, and fused, as torch's: two equal values stay what they are."""
+    near = part < 0.5
+    return tl.fma(tl.where(near, part, part - 1.0), second - first, tl.where(near, first, second))
+
+
+@triton.jit
+def _row_of_tiles(maps, row, left, right, bin_, part):
+    """The bins through the maps of the tiles `left` and `right` in a row of tiles that begins with tile `row`."""
+    first = tl.load(maps + (row + left) * _BINS + bin_).to(tl.float32)
+    second = tl.load(maps + (row + right) * _BINS + bin_).to(tl.float32)
+    return _lerp(first, second, part)
+
+
+@triton.jit
+def _interpolate_kernel(
+    bins, on, heights, widths, maps, y, height, width, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """Each pixel through the maps of the four tiles around it, to `y`; then the plane's range becomes 0..1."""
+    plane = tl.program_id(0)
+    if tl.load(on + plane) != 0:
+        tile_h = tl.load(heights + plane).to(tl.int32)
+        tile_w = tl.load(widths + plane).to(tl.int32)
+        start = plane.to(tl.int64) * height * width
+        maps += plane.to(tl.int64) * down * across * _BINS
+        least = tl.full([ROWS, COLUMNS], _GREYS, tl.float32)
+        largest = tl.zeros([ROWS, COLUMNS], tl.float32)
+        for first_column in range(0, width, COLUMNS):
+            column = first_column + tl.arange(0, COLUMNS)[None, :]
+            left, right, along = _neighbours(column, width, tile_w)
+            for first_row in range(0, height, ROWS):
+                row = first_row + tl.arange(0, ROWS)[:, None]
+                above, below, down_ = _neighbours(row, height, tile_h)
+                inside = (row < height) & (column < width)
+                bin_ = tl.load(bins + start + row * width + column, mask=inside, other=0).to(tl.int32)
+                upper = _row_of_tiles(maps, above * across, left, right, bin_, along)
+                lower = _row_of_tiles(maps, below * across, left, right, bin_, along)
+                grey = tl.floor(_lerp(upper, lower, down_))
+                least = tl.minimum(least, tl.where(inside, grey, _GREYS))
+                largest = tl.maximum(largest, tl.where(inside, grey, 0.0))
+                tl.store(y + start + row * width + column, grey, mask=inside)
+
+        tl.debug_barrier()
+        low, high = tl.min(tl.min(least, 1), 0), tl.max(tl.max(largest, 1), 0)
+        for offset in range(0, height * width, ROWS * COLUMNS):
+            place = offset + tl.arange(0, ROWS * COLUMNS)
+            inside = place < height * width
+            greys = tl.load(y + start + place, mask=inside, other=0.0)
+            tl.store(y + start + place, _rescale(greys, low, high, 1.0), mask=inside)
+
+
+def clahe(x: Tensor, params: dict[str, Tensor]) -> Tensor:
+    """Where `on`, the channel equalised; the other channels are left alone. No derivative."""
+    n, channels, height, width = x.shape
+    planes, size, smallest = n * channels, (height, width), eager._tile_sides((height, width))[0]
+    tiles = triton.cdiv(height, smallest), triton.cdiv(width, smallest)
+    y = torch.empty_like(x)
+    bins = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
+    maps = torch.empty((planes, *tiles, eager._BINS), dtype=torch.int16, device=x.device)
+    on, sides = params["on"], (params["tile_height"], params["tile_width"])
+    kernels.launch(_levels_kernel, planes, x, on, bins, y, height * width, BLOCK=BLOCK, num_warps=32)
+    tiling = (bins, on, *sides, params["clip_limit"], maps, *size, *tiles)
+    kernels.launch(_maps_kernel, planes * tiles[0] * tiles[1], *tiling, PIXELS=PIXELS, num_warps=1)
+    kernels.launch(
+        _interpolate_kernel, planes, bins, on, *sides, maps, y, *size, *tiles, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16
+    )
+    return y

@@ -1,0 +1,228 @@
+"""Histogram equalisation and contrast stretching as Triton kernels: one program works on one channel alone.
+
+The eager twins in `bart.transforms.contrast` define what each computes. A program reads its plane several times, from the
+cache, so that a call is one launch. Percentiles are exact order statistics: from +0 up, the bits of float32 values are ordered
+like the values, and the program finds the bits of a rank two by two, from the highest, by counting the values below.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bart import kernels
+from bart.transforms import contrast as eager
+
+BLOCK = 8192
+"""Values that a program has at hand at a time."""
+WARPS = 32
+"""Few planes, many processors: a plane gets as many threads as a program can have."""
+TILE = 2048
+"""Values of a program of the backward pass, which needs nothing but its own."""
+
+_BINS = tl.constexpr(eager._MOST_BINS)
+_LEAST_SPAN = tl.constexpr(eager._LEAST_SPAN)
+_INFINITY = tl.constexpr(float("inf"))
+_ABOVE_ALL = tl.constexpr(0x7F800000)
+"""The bits of infinity."""
+_PAIRS = tl.constexpr(15)
+"""Of bits that a value in [0, 1] may have: 1.0 is 0x3F800000."""
+
+
+@triton.jit
+def extremes(plane, size, BLOCK: tl.constexpr):
+    """The least and the largest of the `size` values from `plane` on."""
+    place = tl.arange(0, BLOCK)
+    first = tl.load(plane)
+    least = tl.zeros([BLOCK], tl.float32) + first
+    largest = least
+    for offset in range(0, size, BLOCK):
+        values = tl.load(plane + offset + place, mask=offset + place < size, other=first)
+        least = tl.minimum(least, values)
+        largest = tl.maximum(largest, values)
+    return tl.min(least, 0), tl.max(largest, 0)
+
+
+@triton.jit
+def _hist_eq_kernel(x, bins, y, size, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * size
+    count = tl.load(bins + tl.program_id(0)).to(tl.int32)
+    place = tl.arange(0, BLOCK)
+    least, largest = extremes(x + start, size, BLOCK)
+    half = tl.where(least == largest, 0.5, 0.0).to(tl.float64)
+    low = least.to(tl.float64) - half  # in double precision, as in the twin
+    scale = count.to(tl.float64) / (largest.to(tl.float64) + half - low)
+
+    counts = tl.zeros([_BINS], tl.int32)
+    for offset in range(0, size, BLOCK):
+        inside = offset + place < size
+        values = tl.load(x + start + offset + place, mask=inside, other=least)
+        position = (values.to(tl.float64) - low) * scale
+        counts += tl.histogram(tl.minimum(position.to(tl.int32), count - 1), _BINS, mask=inside)
+    cdf = tl.div_rn(tl.cumsum(counts, 0).to(tl.float32), tl.zeros([_BINS], tl.float32) + size)
+
+    for offset in range(0, size, BLOCK):
+        inside = offset + place < size
+        values = tl.load(x + start + offset + place, mask=inside, other=least)
+        position = (values.to(tl.float64) - low) * scale - 0.5
+        position = tl.minimum(tl.maximum(position, 0.0), (count - 1).to(tl.float64))
+        index = position.to(tl.int32)
+        within = (position - index.to(tl.float64)).to(tl.float32)
+        here = tl.gather(cdf, index, 0)
+        slope = tl.gather(cdf, tl.minimum(index + 1, _BINS - 1), 0) - here
+        tl.store(y + start + offset + place, here + slope * within, mask=inside)
+
+
+def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
+    """Each channel through its cumulative histogram. No derivative."""
+    n, channels, height, width = x.shape
+    y = torch.empty_like(x)
+    kernels.launch(_hist_eq_kernel, n * channels, x, params["bins"], y, height * width, BLOCK=BLOCK, num_warps=WARPS)
+    return y
+
+
+@triton.jit
+def _bits(plane, offset, size, BLOCK: tl.constexpr):
+    """The bits of a block of values, as numbers; beyond the plane's end, those of infinity."""
+    place = offset + tl.arange(0, BLOCK)
+    return tl.load(plane + place, mask=place < size, other=_INFINITY).to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def _both(bits, of_bottom, of_top):
+    """1 for each value below `of_bottom`, and 2^16 for each below `of_top`: two counts in one register."""
+    return (bits < of_bottom).to(tl.int32) + ((bits < of_top).to(tl.int32) << 16)
+
+
+@triton.jit
+def _passed(counts, rank_bottom, rank_top):
+    """Whether no more than `rank` values were counted, at the bottom and at the top."""
+    return (tl.sum(counts & 0xFFFF, 0) <= rank_bottom).to(tl.int32), (tl.sum(counts >> 16, 0) <= rank_top).to(tl.int32)
+
+
+@triton.jit
+def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
+    """The bits of the values of two ranks, from 0 for the least."""
+    bottom = tl.zeros_like(rank_bottom)
+    top = tl.zeros_like(rank_top)
+    for pair in range(0, _PAIRS):
+        step = 0x10000000 >> (2 * pair)
+        counts_1 = tl.zeros([BLOCK], tl.int32)
+        counts_2 = tl.zeros([BLOCK], tl.int32)
+        counts_3 = tl.zeros([BLOCK], tl.int32)
+        for offset in range(0, size, BLOCK):
+            bits = _bits(plane, offset, size, BLOCK)
+            counts_1 += _both(bits, bottom + step, top + step)
+            counts_2 += _both(bits, bottom + 2 * step, top + 2 * step)
+            counts_3 += _both(bits, bottom + 3 * step, top + 3 * step)
+        bottom_1, top_1 = _passed(counts_1, rank_bottom, rank_top)
+        bottom_2, top_2 = _passed(counts_2, rank_bottom, rank_top)
+        bottom_3, top_3 = _passed(counts_3, rank_bottom, rank_top)
+        bottom += step * (bottom_1 + bottom_2 + bottom_3)
+        top += step * (top_1 + top_2 + top_3)
+    return bottom, top
+
+
+@triton.jit
+def _lerp(here, there, hundredths):
+    """As torch's: from the nearer end."""
+    part = tl.div_rn(hundredths.to(tl.float32), 100.0)
+    step = there - here
+    return tl.where(part < 0.5, here + part * step, there - step * (1.0 - part))
+
+
+@triton.jit
+def _percentiles(plane, size, low, high, BLOCK: tl.constexpr):
+    """Percentiles `low` and `high` of `size` values: interpolated between the value of a rank and that of the next rank."""
+    bottom_rank = ((size - 1) * low // 100).to(tl.int32)
+    top_rank = ((size - 1) * high // 100).to(tl.int32)
+    bottom, top = _ranked(plane, size, bottom_rank, top_rank, BLOCK)
+
+    counts = tl.zeros([BLOCK], tl.int32)
+    over_bottom = tl.full([BLOCK], _ABOVE_ALL, tl.int32)
+    over_top = over_bottom
+    for offset in range(0, size, BLOCK):
+        bits = _bits(plane, offset, size, BLOCK)
+        counts += _both(bits, bottom + 1, top + 1)
+        over_bottom = tl.minimum(over_bottom, tl.where(bits > bottom, bits, _ABOVE_ALL))
+        over_top = tl.minimum(over_top, tl.where(bits > top, bits, _ABOVE_ALL))
+    bottom_last, top_last = _passed(counts, bottom_rank + 1, top_rank + 1)
+    bottom_next = tl.where(bottom_last != 0, tl.min(over_bottom, 0), bottom).to(tl.float32, bitcast=True)
+    top_next = tl.where(top_last != 0, tl.min(over_top, 0), top).to(tl.float32, bitcast=True)
+    bottom_value = _lerp(bottom.to(tl.float32, bitcast=True), bottom_next, (size - 1) * low % 100)
+    return bottom_value, _lerp(top.to(tl.float32, bitcast=True), top_next, (size - 1) * high % 100)
+
+
+@triton.jit
+def _divisor(low, high):
+    """The width of the range that is stretched, or 0 where the channel is not."""
+    return tl.where((high - low < _LEAST_SPAN) | (high - low == _INFINITY), 0.0, high - low)
+
+
+@triton.jit
+def _stretch_kernel(x, on, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
+    """Leaves the percentiles in `bounds`; those of a channel that is not on are infinite, as in the twin."""
+    channel = tl.program_id(0)
+    start = channel.to(tl.int64) * size
+    low = tl.full([], -_INFINITY, tl.float32)
+    high = tl.full([], _INFINITY, tl.float32)
+    if tl.load(on + channel) != 0:
+        low, high = _percentiles(x + start, size, tl.load(lows + channel), tl.load(highs + channel), BLOCK)
+    tl.store(bounds + 2 * channel, low)
+    tl.store(bounds + 2 * channel + 1, high)
+
+    divisor = _divisor(low, high)
+    least = tl.where(divisor == 0, 0.0, low)
+    divisor = tl.where(divisor == 0, 1.0, divisor)
+    place = tl.arange(0, BLOCK)
+    for offset in range(0, size, BLOCK):
+        inside = offset + place < size
+        values = tl.load(x + start + offset + place, mask=inside, other=0.0)
+        stretched = tl.div_rn(tl.minimum(tl.maximum(values, low), high) - least, divisor)
+        tl.store(y + start + offset + place, stretched, mask=inside)
+
+
+@triton.jit
+def _stretch_backward_kernel(gradient, x, bounds, out, size, TILE: tl.constexpr):
+    tiles = tl.cdiv(size, TILE)
+    channel = tl.program_id(0) // tiles
+    place = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)
+    here = channel.to(tl.int64) * size + place
+    low = tl.load(bounds + 2 * channel)
+    high = tl.load(bounds + 2 * channel + 1)
+    divisor = _divisor(low, high)
+    divisor = tl.where(divisor == 0, 1.0, divisor)
+    inside = place < size
+    needed = tl.where(low == -_INFINITY, 0, size)  # between infinite bounds any value does
+    values = tl.load(x + here, mask=place < needed, other=0.0)
+    given = tl.load(gradient + here, mask=inside, other=0.0)
+    kept = (values >= low) & (values <= high)
+    tl.store(out + here, tl.where(kept, tl.div_rn(given, divisor), 0.0), mask=inside)
+
+
+class _ContrastStretch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, on: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        y, bounds = torch.empty_like(x), torch.empty((n, channels, 2), dtype=x.dtype, device=x.device)
+        arguments = (x, on, low, high, y, bounds, height * width)
+        kernels.launch(_stretch_kernel, n * channels, *arguments, BLOCK=BLOCK, num_warps=WARPS)
+        ctx.save_for_backward(x, bounds)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        x, bounds = ctx.saved_tensors
+        n, channels, height, width = x.shape
+        gradient, out = gradient.contiguous(), torch.empty_like(x)
+        programs = n * channels * triton.cdiv(height * width, TILE)
+        kernels.launch(_stretch_backward_kernel, programs, gradient, x, bounds, out, height * width, TILE=TILE, num_warps=4)
+        return out, None, None, None
+
+
+def contrast_stretch(x: Tensor, params: dict[str, Tensor]) -> Tensor:
+    """Where `on`, the channel's percentiles become 0 and 1. The gradient is exact given the percentiles."""
+    y: Tensor = _ContrastStretch.apply(x, params["on"], params["low"], params["high"])
+    return y

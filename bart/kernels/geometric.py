@@ -1,0 +1,285 @@
+"""Zoom and swirl: images sampled bilinearly at moved places. One program makes one tile of an image, in all three channels.
+
+Forward, a tile's places are computed once. Backward, each pixel of a tile gathers what the outputs that sampled it owe it:
+candidates come from the inverse of the map, and each one's weight from the map itself, so that a candidate too many changes
+nothing. Nothing but the parameters is saved, and sums have a fixed order.
+
+Zoom's places are fractions of whole numbers and computed as such: the mirroring and the floor are exact.
+"""
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bart import kernels
+from bart.types import Params
+
+TILE_H, TILE_W = 16, 32
+SCHEDULE = {"num_warps": 8}
+"""Two pixels a thread, as with four the swirl's way back runs out of registers."""
+
+_DECAY = tl.constexpr(math.log(2) / 5)  # of a swirl, for a radius of 1
+_E = tl.constexpr(math.e)
+_DIAGONAL = tl.constexpr(math.sqrt(2) + 0.01)  # of a pixel, and some for the rounding
+
+
+@triton.jit
+def _tile(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """This program's image and the first row and column of its tile."""
+    across = tl.cdiv(width, TILE_W)
+    tiles = across * tl.cdiv(height, TILE_H)
+    tile = tl.program_id(0) % tiles
+    return (tl.program_id(0) // tiles).to(tl.int64), tile // across * TILE_H, tile % across * TILE_W
+
+
+@triton.jit
+def _sample(x, out, target, valid, row, column, down, right, height, width):
+    """Stores between the pixels (row, column) and the next ones, `down` and `right` of the way; x and out at an image."""
+    below = tl.minimum(row + 1, height - 1) * width
+    after = tl.minimum(column + 1, width - 1)
+    row = row * width
+    for channel in tl.static_range(3):
+        plane = x + channel * height * width
+        above_0 = tl.load(plane + row + column, mask=valid, other=0.0)
+        above_1 = tl.load(plane + row + after, mask=valid, other=0.0)
+        below_0 = tl.load(plane + below + column, mask=valid, other=0.0)
+        below_1 = tl.load(plane + below + after, mask=valid, other=0.0)
+        above = above_0 * (1 - right) + above_1 * right
+        value = above * (1 - down) + (below_0 * (1 - right) + below_1 * right) * down
+        tl.store(out + channel * height * width + target, value, mask=valid)
+
+
+@triton.jit
+def _crop(margins, image, height, width):
+    """The first column and row of an image's crop, its width and its height."""
+    left, right = tl.load(margins + image * 4).to(tl.int32), tl.load(margins + image * 4 + 1).to(tl.int32)
+    top, bottom = tl.load(margins + image * 4 + 2).to(tl.int32), tl.load(margins + image * 4 + 3).to(tl.int32)
+    return left, top, width - left - right, height - top - bottom
+
+
+@triton.jit
+def _zoomed(i, length, side):
+    """Where output i samples its crop of `length` pixels, mirrored at the ends, times 2 side."""
+    last = (length - 1) * 2 * side
+    return last - tl.abs(last - tl.abs((2 * i + 1) * length - side))
+
+
+@triton.jit
+def _zoom_kernel(x, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    left, top, wide, high = _crop(margins, image, height, width)
+    row = first_row + tl.arange(0, TILE_H)[:, None]
+    column = first_column + tl.arange(0, TILE_W)[None, :]
+    valid = (row < height) & (column < width)
+    y = _zoomed(tl.minimum(row, height - 1), high, height)
+    x_ = _zoomed(tl.minimum(column, width - 1), wide, width)
+    down = (y % (2 * height)).to(tl.float32) / (2 * height)
+    right = (x_ % (2 * width)).to(tl.float32) / (2 * width)
+    start = image * 3 * height * width
+    row_from, column_from = top + y // (2 * height), left + x_ // (2 * width)
+    _sample(x + start, out + start, row * width + column, valid, row_from, column_from, down, right, height, width)
+
+
+@triton.jit
+def _samplers(u, length, side):
+    """The first and the last output that may sample pixel u of a crop; (0, -1) for pixels outside it.
+
+    Those within a pixel of u have 2i + 1 between (2u - 1) side / length and (2u + 3) side / length. Mirrored ones belong to
+    the outermost two pixels as well, which therefore begin and end with the outputs.
+    """
+    inside = (u >= 0) & (u < length)
+    first = tl.where(u <= 1, 0, ((2 * u - 1) * side - length) // (2 * length) + 1)
+    last = tl.where(u >= length - 2, side - 1, ((2 * u + 3) * side - length) // (2 * length))
+    return tl.where(inside, tl.maximum(first, 0), 0), tl.where(inside, tl.minimum(last, side - 1), -1)
+
+
+@triton.jit
+def _zoom_weight(u, i, last, length, side):
+    """What pixel u of the crop contributes to output i."""
+    away = tl.abs(_zoomed(i, length, side) - u * 2 * side)
+    return tl.where(i <= last, tl.maximum(2 * side - away, 0).to(tl.float32) / (2 * side), 0.0)
+
+
+@triton.jit
+def _zoom_backward_kernel(gradient, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    left, top, wide, high = _crop(margins, image, height, width)
+    row = first_row + tl.arange(0, TILE_H)[:, None]
+    column = first_column + tl.arange(0, TILE_W)[None, :]
+    first_y, last_y = _samplers(row - top, high, height)
+    first_x, last_x = _samplers(column - left, wide, width)
+    rows, columns = tl.max(last_y - first_y) + 1, tl.max(last_x - first_x) + 1
+
+    plane = height * width
+    source = gradient + image * 3 * plane
+    total_0 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    total_1 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    total_2 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    for a in range(rows):
+        weight_y = _zoom_weight(row - top, first_y + a, last_y, high, height)
+        for b in range(columns):
+            weight = weight_y * _zoom_weight(column - left, first_x + b, last_x, wide, width)
+            there = source + (first_y + a) * width + first_x + b
+            total_0 += weight * tl.load(there, mask=weight > 0, other=0.0)
+            total_1 += weight * tl.load(there + plane, mask=weight > 0, other=0.0)
+            total_2 += weight * tl.load(there + 2 * plane, mask=weight > 0, other=0.0)
+    _store(out, image, row, column, height, width, total_0, total_1, total_2)
+
+
+@triton.jit
+def _store(out, image, row, column, height, width, total_0, total_1, total_2):
+    valid = (row < height) & (column < width)
+    target = out + image * 3 * height * width + row * width + column
+    tl.store(target, total_0, mask=valid)
+    tl.store(target + height * width, total_1, mask=valid)
+    tl.store(target + 2 * height * width, total_2, mask=valid)
+
+
+@triton.jit
+def _turn(strengths, centers, radii, image):
+    """An image's swirl: strength, centre (x, y) and decay."""
+    decay = tl.load(radii + image).to(tl.float32) * _DECAY
+    x, y = tl.load(centers + image * 2).to(tl.float32), tl.load(centers + image * 2 + 1).to(tl.float32)
+    return tl.load(strengths + image).to(tl.float32), x, y, decay
+
+
+@triton.jit
+def _turned(y, x, strength, center_x, center_y, decay):
+    """(y, x) turned about the centre. With the opposite strength this is the inverse, as distances stay."""
+    down, across = y - center_y, x - center_x
+    angle = strength * tl.exp(-tl.sqrt(across * across + down * down) / decay)
+    cos, sin = tl.cos(angle), tl.sin(angle)
+    return center_y + (across * sin + down * cos), center_x + (across * cos - down * sin)
+
+
+@triton.jit
+def _mirrored(t, side):
+    """A coordinate mirrored into 0..side - 1, as often as it takes; its pixel, and how far it is beyond that pixel."""
+    span = (side - 1).to(tl.float32)
+    flips = tl.floor(tl.abs(t) / span)
+    left = tl.abs(t) - flips * span
+    odd = flips - 2 * tl.floor(flips / 2)
+    t = tl.minimum(tl.maximum(tl.where(odd > 0, span - left, left), 0.0), span)
+    return tl.floor(t).to(tl.int32), t - tl.floor(t)
+
+
+@triton.jit
+def _swirl_kernel(x, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
+    row = first_row + tl.arange(0, TILE_H)[:, None]
+    column = first_column + tl.arange(0, TILE_W)[None, :]
+    y, x_ = _turned(row.to(tl.float32), column.to(tl.float32), strength, center_x, center_y, decay)
+    row_from, down = _mirrored(y, height)
+    column_from, right = _mirrored(x_, width)
+    start = image * 3 * height * width
+    valid = (row < height) & (column < width)
+    _sample(x + start, out + start, row * width + column, valid, row_from, column_from, down, right, height, width)
+
+
+@triton.jit
+def _cells(first, size, side, reach):
+    """How many mirror images of a tile, before and after it, swirled pixels may reach beyond the image by `reach`."""
+    span = side - 1
+    most = tl.ceil(reach / span).to(tl.int32)
+    return tl.where(first <= reach, most, 0), tl.where(first + size - 1 >= span - reach, most, 0)
+
+
+@triton.jit
+def _image(q, cell, side):
+    """Coordinates q in a mirror image of the picture, 0 being the picture itself, and whether no other image has them too."""
+    even = cell % 2 == 0
+    return tl.where(even, cell * (side - 1) + q, (cell + 1) * (side - 1) - q), even | ((q > 0) & (q < side - 1))
+
+
+@triton.jit
+def _spread(y, x, strength, center_x, center_y, decay):
+    """How far the outputs that sample the pixel of a tile may lie, along an axis, from where the tile turns back to.
+
+    The swirl's derivative is a rotation of a shear by strength d / decay exp(-d / decay) at the distance d, whose norm bounds
+    what becomes of the pixel's diagonal. The largest one in the tile is at the distance nearest to `decay`.
+    """
+    away = tl.sqrt((x - center_x) * (x - center_x) + (y - center_y) * (y - center_y))
+    nearest = tl.minimum(tl.maximum(decay, tl.min(away) - 1.5), tl.max(away) + 1.5)
+    shear = tl.abs(strength) * nearest / decay * tl.exp(-nearest / decay)
+    return _DIAGONAL * (shear / 2 + tl.sqrt(1 + shear * shear / 4))
+
+
+@triton.jit
+def _swirl_backward_kernel(gradient, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """Pixel q of the endlessly mirrored picture owes q's gradient to the outputs that sample within a pixel of it."""
+    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
+    row = first_row + tl.arange(0, TILE_H)[:, None]
+    column = first_column + tl.arange(0, TILE_W)[None, :]
+    farthest = tl.abs(strength) * decay / _E + 1.5  # a pixel moves by the former at most, and is mixed with its neighbours
+    cells_above, cells_below = _cells(first_row, TILE_H, height, farthest)
+    cells_before, cells_after = _cells(first_column, TILE_W, width, farthest)
+
+    plane = height * width
+    source = gradient + image * 3 * plane
+    total_0 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    total_1 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    total_2 = tl.zeros([TILE_H, TILE_W], tl.float32)
+    for cell_y in range(-cells_above, cells_below + 1):
+        for cell_x in range(-cells_before, cells_after + 1):
+            at_y, own_y = _image(row, cell_y, height)
+            at_x, own_x = _image(column, cell_x, width)
+            at_y, at_x = at_y.to(tl.float32), at_x.to(tl.float32)
+            spread = _spread(at_y, at_x, strength, center_x, center_y, decay)
+            back_y, back_x = _turned(at_y, at_x, -strength, center_x, center_y, decay)
+            near = (back_y >= -spread) & (back_y < height + spread) & (back_x >= -spread) & (back_x < width + spread)
+            near = near & own_y & own_x & (row < height) & (column < width)
+            candidates = tl.max(near.to(tl.int32)) * (tl.floor(2 * spread).to(tl.int32) + 1)
+            first_y, first_x = tl.ceil(back_y - spread).to(tl.int32), tl.ceil(back_x - spread).to(tl.int32)
+            for a in range(candidates):
+                y = first_y + a
+                for b in range(candidates):
+                    x = first_x + b
+                    to_y, to_x = _turned(y.to(tl.float32), x.to(tl.float32), strength, center_x, center_y, decay)
+                    weight = tl.maximum(1 - tl.abs(to_y - at_y), 0.0) * tl.maximum(1 - tl.abs(to_x - at_x), 0.0)
+                    some = near & (y >= 0) & (y < height) & (x >= 0) & (x < width) & (weight > 0)
+                    there = source + y * width + x
+                    total_0 += weight * tl.load(there, mask=some, other=0.0)
+                    total_1 += weight * tl.load(there + plane, mask=some, other=0.0)
+                    total_2 += weight * tl.load(there + 2 * plane, mask=some, other=0.0)
+    _store(out, image, row, column, height, width, total_0, total_1, total_2)
+
+
+def _launch(kernel: Any, x: Tensor, *params: Tensor) -> Tensor:
+    """What `kernel` makes of the images or gradients (n, 3, h, w)."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    n, _, height, width = x.shape
+    programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
+    kernels.launch(kernel, programs, x, *params, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W, **SCHEDULE)
+    return out
+
+
+class _Sampled(torch.autograd.Function):
+    """Linear in the image, so that the way back needs the parameters only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Any, back: Any, *params: Tensor) -> Tensor:
+        ctx.save_for_backward(*params)
+        ctx.back = back
+        return _launch(kernel, x, *params)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return _launch(ctx.back, gradient, *ctx.saved_tensors), None, None, *(None for _ in ctx.saved_tensors)
+
+
+def zoom(x: Tensor, params: Params) -> Tensor:
+    return _Sampled.apply(x, _zoom_kernel, _zoom_backward_kernel, params["margin"])
+
+
+def swirl(x: Tensor, params: Params) -> Tensor:
+    numbers = (params["strength"], params["center"], params["radius"])
+    return _Sampled.apply(x, _swirl_kernel, _swirl_backward_kernel, *numbers)

@@ -1,0 +1,68 @@
+"""CLAHE: the kernels against their eager twin, in the interpreter and through the compiler. Equal to the last bit."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from bart import TRANSFORMS, kernels
+from tests.bart.kernels import checks
+from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.bart.transforms.checks import photographs
+
+pytest.importorskip("triton")
+
+
+def test_interpreted_kernels_equal_their_twin():
+    assert_interpreted(__name__)
+
+
+@pytest.mark.parametrize("capability", TARGETS)
+def test_kernels_compile(capability, tmp_path, monkeypatch):
+    assert_transform_compiles("clahe", capability, tmp_path, monkeypatch)
+
+
+def _fuse():
+    """The interpreter rounds the product of `tl.fma`, which a GPU and torch's `lerp` do not; of two roundings one goes."""
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    def fma(self, x, y, z):
+        return TensorHandle((x.data.astype(np.float64) * y.data + z.data).astype(np.float32), z.dtype.scalar)
+
+    InterpreterBuilder.create_fma = fma
+
+
+def _assert_equal(x, heights, widths, limits):
+    """All channels of `x` with tiles and clip limits of their own, where the height of a tile is not 0."""
+    params = {
+        "on": torch.tensor(heights) > 0,
+        "tile_height": torch.tensor(heights).clamp(min=min(x.shape[2:]) // 10),
+        "tile_width": torch.tensor(widths),
+        "clip_limit": torch.tensor(limits),
+    }
+    y = kernels._load(kernels.KERNELS["clahe"])(x.requires_grad_(), params)
+    truth = TRANSFORMS["clahe"].eager(x, params)
+    assert not y.requires_grad and y.data_ptr() != x.data_ptr()
+    assert torch.equal(y, truth), f"off by {(y - truth).abs().amax((2, 3)).tolist()}"
+
+
+def _compare() -> None:
+    _fuse()
+    with patch.object(checks, "images", lambda *size: images(*size)[4:]):  # a plane has a hundred tiles
+        assert_twin("clahe", (32, 37), largest=0, seeds=(0,))
+
+    x = photographs(140, 150, 1).contiguous()  # more than one block of everything; the tiles leave remainders
+    x[0, 1] = (x[0, 1] * 0.91 + 0.013).clamp(0, 1)
+    x[0, 2] = (x[0, 2] > 0.4).float() * 0.6  # two levels: excess for several rounds
+    # With a limit of 2 there is no room for all 529 counts of a tile, and later rounds leave out the first bins.
+    _assert_equal(x, [[23, 19, 23]], [[23, 23, 20]], [[0.005, 0.04, 0.022]])
+
+    x = photographs(60, 90, 2).contiguous()
+    x[0, 0], x[0, 1], x[0, 2] = 0.0, 0.37, 1.0  # no contrast, black to white
+    x[1, 1] = (x[1, 1] * 3).round() / 3
+    _assert_equal(x, [[10, 9, 10], [10, 7, 0]], [[10, 10, 9], [9, 10, 6]], [[0.04, 0.01, 0.02], [0.04, 0.03, 0.01]])
+
+
+if __name__ == "__main__":
+    _compare()

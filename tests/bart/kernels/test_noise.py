@@ -1,0 +1,61 @@
+"""The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+
+import pytest
+import torch
+
+from bart import TRANSFORMS, kernels, rng
+from bart.transforms.noise import KINDS
+from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.bart.transforms.checks import keys, photographs
+
+pytest.importorskip("triton")
+
+
+def test_the_interpreted_kernel_equals_its_twin():
+    assert_interpreted(__name__)
+
+
+@pytest.mark.parametrize("capability", TARGETS)
+def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
+    assert_transform_compiles("noise", capability, tmp_path, monkeypatch)
+
+
+def _images() -> torch.Tensor:
+    """A photograph, one darker so that all counts are small, floats, and constants."""
+    photograph = photographs(47, 61, 1).float().contiguous()
+    constants = [torch.full_like(photograph, value) for value in (0.0, 0.5, 1.0, 0.012)]
+    return torch.cat([photograph, photograph * 0.04, photograph * 0.83 + 0.011, *constants])
+
+
+def _compare_kind(kind: int) -> None:
+    """In double precision, but for counts: single precision rounds a few of a million of them to another one."""
+    x, noise, apply = _images(), TRANSFORMS["noise"], kernels._load(kernels.KERNELS["noise"])
+    params = noise.draw(keys(len(x), 3), (47, 61)) | {"kind": torch.full((len(x),), kind)}
+    exact = x.clone() if KINDS[kind] == "poisson" else x.double()
+    leaf, twin = x.clone().requires_grad_(), exact.requires_grad_()
+    y, truth = apply(leaf, params), noise.eager(twin, params)
+    cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(kind))
+    (product,) = torch.autograd.grad(y, leaf, cotangent)
+    (expected,) = torch.autograd.grad(truth, twin, cotangent.to(truth.dtype))
+    wrong = ((y - truth).abs() > 2e-7) | ((product - expected).abs() > 1e-6)
+    assert wrong.float().mean() <= (2e-5 if KINDS[kind] == "poisson" else 0), f"{KINDS[kind]}: {wrong.sum((1, 2, 3)).tolist()}"
+    assert ((y - x).abs() > 1e-3).float().mean() > 0.01, f"{KINDS[kind]} changes nothing"
+
+
+def _compare_a_uniform_of_zero() -> None:
+    """It is not a count of zero: the field of this seed holds one."""
+    params = {"kind": torch.tensor([KINDS.index("poisson")]), "seed": torch.tensor([14125])}
+    assert (rng.field(params["seed"], (3, 32, 33)) == 0).any()
+    y = kernels._load(kernels.KERNELS["noise"])(torch.ones(1, 3, 32, 33), params)
+    assert y.min() > 0.6
+
+
+def _compare() -> None:
+    assert_twin("noise", (32, 33), largest=3e-7, rare=4e-4, gradient=1e-6, seeds=(0,))
+    for kind in range(len(KINDS)):
+        _compare_kind(kind)
+    _compare_a_uniform_of_zero()
+
+
+if __name__ == "__main__":
+    _compare()
