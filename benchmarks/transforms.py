@@ -6,6 +6,7 @@ allocator on a GPU, of the process on a CPU (sampled every 2 ms, so what is ther
 """
 
 import argparse
+import ctypes
 import os
 import threading
 import time
@@ -76,6 +77,7 @@ def peak(device: torch.device) -> Iterator[list[float]]:
         yield found
         found[0] = (torch.cuda.max_memory_allocated() - before) / 1e9
         return
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again unseen
     over, before, most = threading.Event(), resident(), [0]
 
     def watch() -> None:

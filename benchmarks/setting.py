@@ -1,0 +1,101 @@
+"""What the attack benchmarks share: a classifier, and photographs.
+
+lite0       EfficientNet-Lite0 with its weights, and labelled photographs of ImageNet's validation set
+resnet50    torchvision's ResNet50 with random weights and scikit-image's photographs: for speed alone, where neither is at hand
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bart import Barrage, Classifier, Defended, Mirror, key, native_half
+
+DATA = Path("../shared/data/imagenet-val")
+SIDE = 224
+NORMALISATION = {"lite0": ((0.498039,) * 3, (0.501961,) * 3), "resnet50": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+MODELS = tuple(NORMALISATION)
+
+
+def photographs(count: int, device: torch.device | str = "cpu", model: str = "lite0") -> tuple[Tensor, Tensor, list[str]]:
+    """Images (count, 3, 224, 224) float32 of 8-bit values, their labels, and their keys. Raises SystemExit without the data."""
+    if model != "lite0":
+        from tests.bart.transforms.checks import photographs
+
+        images = photographs(SIDE, SIDE).contiguous().repeat(-(-count // 4), 1, 1, 1)[:count]
+        return images.to(device), torch.arange(count, device=device), [str(i) for i in range(count)]
+    if not DATA.is_dir():
+        raise SystemExit(f"{DATA} is not there: this benchmark needs labelled ImageNet photographs as WebDataset shards")
+    from pipeline import shards
+
+    found: list[Any] = []
+    for path in sorted(DATA.glob("*.tar")):
+        shard = shards.inspect(path)
+        found += shards.read(shard, 0, min(shard.images, count - len(found)))
+        if len(found) == count:
+            break
+    pixels = torch.stack([torch.from_numpy(shards.decode(sample.image, 256, SIDE)) for sample in found])
+    return pixels.to(device).float() / 255, torch.tensor([s.label for s in found], device=device), [s.key for s in found]
+
+
+def build(model: str) -> nn.Module:
+    """The bare network."""
+    if model == "resnet50":
+        from torchvision.models import resnet50
+
+        torch.manual_seed(0)
+        return resnet50()
+    from pipeline import models
+    from pipeline.campaign import Model
+
+    return models.build(Model(architecture="efficientnet_lite0"))
+
+
+def network(model: str = "lite0") -> nn.Module:
+    """The classifier as its authors ship it: normalisation in front, BatchNorm as it is, in eval mode."""
+
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = build(model)
+            for name, values in zip(("mean", "std"), NORMALISATION[model], strict=True):
+                self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.model((x - self.mean) / self.std)
+
+    return Normalised().eval()
+
+
+def classifier(device: torch.device | str = "cpu", model: str = "lite0") -> Classifier:
+    """The same as the attacks use it."""
+    device = torch.device(device)
+    return Classifier(build(model), *NORMALISATION[model], (SIDE, SIDE), native_half(device)).to(device)
+
+
+def image_keys(names: list[str], device: torch.device | str, seed: int = 0) -> Mirror:
+    return Mirror.of(torch.tensor([key("benchmark", seed, name) for name in names]), device)
+
+
+class Behind(nn.Module):
+    """A network behind a barrage as other libraries see one: a module that draws afresh at every call, image by image.
+
+    `gradients` counts the draws whose graph was recorded.
+    """
+
+    def __init__(self, model: nn.Module, barrage: Barrage) -> None:
+        super().__init__()
+        self.model, self.barrage, self.calls, self.gradients = model, barrage, 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.gradients += len(x) * (x.requires_grad and torch.is_grad_enabled())
+        keys = Mirror.of(torch.tensor([key("call", self.calls, i) for i in range(len(x))]), x.device)
+        return self.model(self.barrage(x, self.barrage.draw(keys, (x.shape[-2], x.shape[-1]))))
+
+
+def right(defended: Defended, x: Tensor, label: Tensor, stack: int = 8) -> Tensor:
+    """Which images the undefended classifier gets right, (n,) bool."""
+    with torch.no_grad():
+        return torch.cat([defended.classifier(some).argmax(1) for some in x.split(stack)]) == label
