@@ -1,0 +1,92 @@
+"""The kernels against their eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from bart import TRANSFORMS
+from bart.transforms import tv as eager
+from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.bart.transforms.checks import photographs
+
+pytest.importorskip("triton")
+
+NAME = "tv_chambolle"
+
+
+def test_interpreted_kernels_equal_their_twins():
+    assert_interpreted(__name__)
+
+
+@pytest.mark.parametrize("capability", TARGETS)
+def test_kernels_compile(capability, tmp_path, monkeypatch):
+    assert_transform_compiles(NAME, capability, tmp_path, monkeypatch)
+
+
+def test_programs_never_exceed_their_buffers():
+    """Of many sizes: a problem's strips fit the sum of their energies and are not empty, a launch the longest of its kind."""
+    from bart.kernels import tv
+
+    bounds = (*tv.STARTS, eager.ITERATIONS - 1)
+    spans = [end - begin for begin, end in pairwise(bounds)]
+    assert min(spans) > 0 and max(spans) <= tv.LONGEST <= tv._SPAN.value
+    for n in (1, 2, 7, 50):
+        for height in (32, 33, 97, 224, 512, 4096):
+            strips, programs, _ = tv._cut(torch.empty(1).expand(n, 3, height, 40), tv.LONGEST, 2, tv.FIELDS)
+            assert programs == 3 * n * strips and 3 * strips <= min(tv.PARTS, height)
+
+
+@contextmanager
+def _short(epsilon, iterations, starts):
+    """Both twins stop sooner: the interpreter needs a tenth of a second for an iteration of a program."""
+    import triton.language as tl
+
+    from bart.kernels import tv
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.multiple(eager, EPSILON=epsilon, ITERATIONS=iterations))
+        constants = {"_EPSILON": tl.constexpr(epsilon), "_END": tl.constexpr(iterations - 1)}
+        stack.enter_context(patch.multiple(tv, ITERATIONS=iterations, STARTS=starts, **constants))
+        yield
+
+
+def _compare_stops() -> None:
+    """Stops in the first launch, in later ones, and none, with strips of unequal heights."""
+    from bart.kernels import tv
+
+    photo = photographs(35, 40, 3)[1:2].contiguous()
+    for per_channel, epsilon, iterations, starts in (
+        (True, 2e-3, 14, (0, 5, 8)),
+        (True, 1e-2, 9, (0, 4)),
+        (True, 1e-5, 8, (0, 3, 6)),
+        (False, 1e-2, 6, (0, 4)),
+    ):
+        params = {"weight": torch.tensor([0.13]), "per_channel": torch.tensor([per_channel])}
+        with _short(epsilon, iterations, starts):
+            torch.testing.assert_close(tv.tv_chambolle(photo, params), eager.apply(photo, params), rtol=0, atol=1e-6)
+
+
+def _compare_whole() -> None:
+    """All as it is, on three channels that stop apart; one is constant, and one has an edge at each border."""
+    from bart.kernels import tv
+
+    x = photographs(32, 33)[3:4].contiguous() * 0.2
+    x[0, 1] = 0.3
+    x[0, 2, :, -1] = x[0, 2, -1] = 1
+    params = {"weight": torch.tensor([0.05]), "per_channel": torch.tensor([True])}
+    torch.testing.assert_close(tv.tv_chambolle(x, params), eager.apply(x, params), rtol=0, atol=1e-6)
+
+
+def _compare() -> None:
+    assert TRANSFORMS[NAME].eager is eager.apply
+    with _short(1e-2, 4, (0, 2)):
+        assert_twin(NAME, (32, 33), largest=1e-6, gradient=5e-6, seeds=(0,))
+    _compare_stops()
+    _compare_whole()
+
+
+if __name__ == "__main__":
+    _compare()
