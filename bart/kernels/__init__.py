@@ -42,6 +42,7 @@ KERNELS: dict[str, str] = {
     "tv_chambolle": "tv:tv_chambolle",
     "wavelet": "wavelet:wavelet",
     "nl_means": "nl_means:nl_means",
+    "seam_carving": "seams:seam_carving",
 }
 """Where the kernel of a transform is: module:function of this package, by the transform's name."""
 

@@ -1,8 +1,11 @@
-"""Non-local means as a Triton kernel: one program denoises one tile, of one channel or of all three with common weights.
+"""Non-local means as two Triton kernels; the eager twin in `bart.transforms.nl_means` defines what they compute.
 
-The eager twin in `bart.transforms.nl_means` defines what it computes. Here the loop over the shifts runs inside the kernel,
-over those within the image's own distance, and nothing but the shifted tile is loaded for each: the sums over patches are
-products with banded matrices from either side, so the outermost rows and columns of a tile only serve the inner ones.
+The first finds the noise of each plane, one program a plane. In the second, one program denoises one tile, of one channel or
+of all three with common weights, in a loop over the shifts within the image's own distance. A lane of a warp follows one
+column: as the shift goes down by a row, the six pixels of the column that a patch can hold move up by one in its registers,
+so a shift costs one load and the sum over the patch's column is the lane's own. The sum over its columns comes from the
+neighbouring lanes by two or three shuffles, so the outermost lanes of a warp only serve the inner ones. This needs no
+tensor cores, no shared memory and no barriers.
 """
 
 import torch
@@ -10,129 +13,198 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bart import kernels
+from bart.kernels import wavelet
 from bart.schraudolph import CUTOFF, OFFSET, SLOPE
+from bart.transforms.nl_means import STEEPEST
 
-TILE_H, TILE_W = 32, 64
-SCHEDULE = {"num_warps": 8, "num_stages": 1}
-"""With fewer warps, or with loads ahead of their use, the registers of the joint loop do not suffice."""
+TILE = 8
+"""The rows of a tile, one for each warp: with more in its registers, fewer warps would fit."""
+LANES = 32
+"""Of a warp: the columns of a tile, so that `tl.gather` along a row stays within a warp."""
 BEFORE, AROUND = 2, 5
-"""What the largest patch takes at the beginning of a tile, and at both ends together."""
+"""What the largest patch takes to the left of a pixel, and on both sides together."""
+_ROUND = 2.0**24
+"""A number from -2^23 to 0 added to it is rounded to a whole one, which is then how far its bits are below these:"""
+_ROUND_BITS = 0x4B800000
 
-_BEFORE, _AROUND = tl.constexpr(BEFORE), tl.constexpr(AROUND)
-_CUTOFF, _SLOPE, _OFFSET = tl.constexpr(CUTOFF), tl.constexpr(SLOPE), tl.constexpr(OFFSET)
-
-
-@triton.jit
-def _weight(squares, rows, columns, scale):
-    """Schraudolph's exp(-away) of the sums of squares over patches, zero beyond the cutoff.
-
-    The tensor cores take ten bits of each square, which moves `away`, 5 at most, by a thousandth; ones and zeros are exact.
-    """
-    away = tl.dot(tl.dot(rows, squares, input_precision="tf32"), columns, input_precision="tf32") * scale
-    bits = ((tl.minimum(away, _CUTOFF) * -_SLOPE).to(tl.int32) + _OFFSET) << 3
-    return tl.where(away <= _CUTOFF, bits.to(tl.float32, bitcast=True), 0.0)
+_LANES, _BEFORE, _INNER = tl.constexpr(LANES), tl.constexpr(BEFORE), tl.constexpr(LANES - AROUND)
+_CUTOFF, _SLOPE, _LEAST_SPREAD = tl.constexpr(CUTOFF), tl.constexpr(SLOPE), tl.constexpr(1 / STEEPEST)
+_MAGIC, _SHIFTED = tl.constexpr(_ROUND), tl.constexpr(OFFSET - _ROUND_BITS)
+_ROWS, _COLUMNS = tl.constexpr(wavelet.ROWS), tl.constexpr(wavelet.COLUMNS)
+_half, _mirrored, _seen, _tiles = wavelet.half, wavelet.mirrored, wavelet.seen, wavelet.tiles
+_entries, _high_tap, _noise = wavelet.entries, wavelet.high_tap, wavelet.noise
 
 
 @triton.jit
-def _single(tile, inside, out, kept, y, x, height, width, rows, columns, scale, distance):
-    """One plane. `tile` points at its entries, `inside` the padded plane at (y, x)."""
-    center = tl.load(tile, mask=inside, other=0.0)
-    total = tl.zeros_like(center)
-    weights = tl.zeros_like(center)
-    for dy in range(-distance, distance + 1):
-        for dx in range(-distance, distance + 1):
-            valid = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-            step = tl.load(tile + dy * width + dx, mask=valid, other=0.0) - center
-            weight = _weight(step * step, rows, columns, scale)
-            total += weight * step
+def _noise_kernel(x, details, sigmas, height, width):
+    """Program (plane): its noise from db2's details, float64, each product and sum rounded alone as in the twin."""
+    plane = tl.program_id(0)
+    rows, columns = _half(height, 4), _half(width, 4)
+    source = x + plane.to(tl.int64) * height * width
+    target = details + plane.to(tl.int64) * rows * columns
+    for tile in range(_tiles(rows, columns)):
+        row, column, valid = _entries(tile, rows, columns)
+        total = tl.zeros([_ROWS, _COLUMNS], tl.float64)
+        for across in tl.static_range(4):
+            along = tl.zeros([_ROWS, _COLUMNS], tl.float64)
+            for down in tl.static_range(4):
+                there = _seen(_mirrored(2 * row + 1 - down, height), column, across, width)
+                value = tl.load(source + there, mask=valid, other=0)
+                along += value.to(tl.float64) * _high_tap("db2", down)
+            total += along * _high_tap("db2", across)
+        tl.store(target + row * columns + column, total.to(tl.float32), mask=valid)
+    tl.debug_barrier()
+    tl.store(sigmas + plane, _noise(target, rows * columns))
+
+
+@triton.jit
+def _reflected(i, size):
+    """The index that `i` stands for where the image is mirrored about its outermost pixels; any pixel's farther out."""
+    i = tl.abs(i)
+    return tl.maximum(tl.minimum(i, 2 * size - 2 - i), 0)
+
+
+@triton.jit
+def _row(image, y, column, height, width):
+    """A lane's pixel each. Lanes are told to be neighbours, as they are but where a row is mirrored, for the compiler to lay
+    them along the row in all its versions; that is safe as no thread has more than one."""
+    return tl.load(image + tl.max_contiguous(_reflected(y, height) * width + column, [1, _LANES]))
+
+
+@triton.jit
+def _six(image, y, column, height, width):
+    """The pixels from two above y to three below."""
+    return (
+        _row(image, y - 2, column, height, width),
+        _row(image, y - 1, column, height, width),
+        _row(image, y, column, height, width),
+        _row(image, y + 1, column, height, width),
+        _row(image, y + 2, column, height, width),
+        _row(image, y + 3, column, height, width),
+    )
+
+
+@triton.jit
+def _next(six, image, y, column, height, width):
+    """What `_six` gives at y, from what it gave at y - 1."""
+    return six[1], six[2], six[3], six[4], six[5], _row(image, y + 3, column, height, width)
+
+
+@triton.jit
+def _along(here, there, wide):
+    """The squared differences of two columns of six added up, or of the inner four where not `wide`."""
+    step_0, step_1, step_2 = there[0] - here[0], there[1] - here[1], there[2] - here[2]
+    step_3, step_4, step_5 = there[3] - here[3], there[4] - here[4], there[5] - here[5]
+    inner = step_1 * step_1 + step_2 * step_2 + step_3 * step_3 + step_4 * step_4
+    return inner + wide * (step_0 * step_0 + step_5 * step_5)
+
+
+@triton.jit
+def _weight(along, left, right, wide, scale):
+    """Schraudolph's exp(-away) of the sums over patches, zero beyond the cutoff. `left`, `right`: a pair of lanes to add up."""
+    pair = along + tl.gather(along, tl.minimum(_lane(along) + 1, _LANES - 1), 1)
+    away = (tl.gather(pair, left, 1) + tl.gather(pair, right, 1) + wide * pair) * scale
+    bits = (tl.minimum(away, _CUTOFF) * -_SLOPE + _MAGIC).to(tl.int32, bitcast=True) + _SHIFTED
+    return tl.where(away <= _CUTOFF, (bits << 3).to(tl.float32, bitcast=True), 0.0)
+
+
+@triton.jit
+def _lane(like):
+    """The lane of each entry of a tile."""
+    return tl.arange(0, _LANES)[None, :] + tl.zeros(like.shape, tl.int32)
+
+
+@triton.jit
+def _single(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
+    """One plane."""
+    center = _six(image, y, _reflected(x, width), height, width)
+    total = tl.zeros_like(center[2])
+    weights = tl.zeros_like(center[2])
+    for dx in range(-distance, distance + 1):
+        column = _reflected(x + dx, width)
+        other = _six(image, y - distance - 1, column, height, width)
+        for dy in range(-distance, distance + 1):
+            other = _next(other, image, y + dy, column, height, width)
+            weight = _weight(_along(center, other, wide), left, right, wide, scale)
+            total += weight * (other[2] - center[2])
             weights += weight
-    tl.store(out, center + total / weights, mask=kept)
+    tl.store(out + here, center[2] + total / weights, mask=kept)
 
 
 @triton.jit
-def _joint(tile, inside, out, kept, y, x, height, width, plane, size, rows, columns, scale, distance):
-    """Three planes, `plane` apart in the padded image and `size` in `out`."""
-    center_0 = tl.load(tile, mask=inside, other=0.0)
-    center_1 = tl.load(tile + plane, mask=inside, other=0.0)
-    center_2 = tl.load(tile + 2 * plane, mask=inside, other=0.0)
-    total_0 = tl.zeros_like(center_0)
-    total_1 = tl.zeros_like(center_0)
-    total_2 = tl.zeros_like(center_0)
-    weights = tl.zeros_like(center_0)
-    for dy in range(-distance, distance + 1):
-        for dx in range(-distance, distance + 1):
-            valid = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-            there = tile + dy * width + dx
-            step_0 = tl.load(there, mask=valid, other=0.0) - center_0
-            step_1 = tl.load(there + plane, mask=valid, other=0.0) - center_1
-            step_2 = tl.load(there + 2 * plane, mask=valid, other=0.0) - center_2
-            weight = _weight(step_0 * step_0 + step_1 * step_1 + step_2 * step_2, rows, columns, scale)
-            total_0 += weight * step_0
-            total_1 += weight * step_1
-            total_2 += weight * step_2
+def _joint(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
+    """Three planes with common weights."""
+    size = height * width
+    column = _reflected(x, width)
+    red = _six(image, y, column, height, width)
+    green = _six(image + size, y, column, height, width)
+    blue = _six(image + 2 * size, y, column, height, width)
+    total_r = tl.zeros_like(red[2])
+    total_g = tl.zeros_like(red[2])
+    total_b = tl.zeros_like(red[2])
+    weights = tl.zeros_like(red[2])
+    for dx in range(-distance, distance + 1):
+        column = _reflected(x + dx, width)
+        other_r = _six(image, y - distance - 1, column, height, width)
+        other_g = _six(image + size, y - distance - 1, column, height, width)
+        other_b = _six(image + 2 * size, y - distance - 1, column, height, width)
+        for dy in range(-distance, distance + 1):
+            other_r = _next(other_r, image, y + dy, column, height, width)
+            other_g = _next(other_g, image + size, y + dy, column, height, width)
+            other_b = _next(other_b, image + 2 * size, y + dy, column, height, width)
+            along = _along(red, other_r, wide) + _along(green, other_g, wide) + _along(blue, other_b, wide)
+            weight = _weight(along, left, right, wide, scale)
+            total_r += weight * (other_r[2] - red[2])
+            total_g += weight * (other_g[2] - green[2])
+            total_b += weight * (other_b[2] - blue[2])
             weights += weight
-    tl.store(out, center_0 + total_0 / weights, mask=kept)
-    tl.store(out + size, center_1 + total_1 / weights, mask=kept)
-    tl.store(out + 2 * size, center_2 + total_2 / weights, mask=kept)
+    tl.store(out + here, red[2] + total_r / weights, mask=kept)
+    tl.store(out + size + here, green[2] + total_g / weights, mask=kept)
+    tl.store(out + 2 * size + here, blue[2] + total_b / weights, mask=kept)
 
 
 @triton.jit
-def _band(radius, before, after):
-    """1 where the entry `before` lies in the patch about `after`: -radius < before - after <= radius."""
-    return ((before - after > -radius) & (before - after <= radius)).to(tl.float32)
-
-
-@triton.jit
-def _nl_means_kernel(
-    padded, scales, radii, distances, joints, out, height, width, margin, TILE_H: tl.constexpr, TILE_W: tl.constexpr
-):
-    """`height` and `width` are those of `padded`, with a `margin` on all sides; program (image, channel, tile)."""
-    inner_h, inner_w = TILE_H - _AROUND, TILE_W - _AROUND
-    out_h, out_w = height - 2 * margin, width - 2 * margin
-    across = tl.cdiv(out_w, inner_w)
-    tiles = across * tl.cdiv(out_h, inner_h)
+def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, width, TILE: tl.constexpr):
+    """Program (image, channel, tile); where the channels have common weights, those of the first do it all."""
+    across = tl.cdiv(width, _INNER)
+    tiles = across * tl.cdiv(height, TILE)
     tile = tl.program_id(0) % tiles
     channel = tl.program_id(0) // tiles % 3
     image = tl.program_id(0) // (3 * tiles)
-    scale = tl.load(scales + image)
-    radius = tl.load(radii + image)
-    distance = tl.load(distances + image)
-    joint = tl.load(joints + image) != 0
+    alone = tl.load(alones + image) != 0
+    if alone | (channel == 0):
+        radius = tl.where(tl.load(patches + image) > 5, 3, 2)
+        distance = tl.load(distances + image).to(tl.int32)
+        noise = tl.load(sigmas + image * 3) + tl.load(sigmas + image * 3 + 1) + tl.load(sigmas + image * 3 + 2)
+        steps = tl.load(hs + image).to(tl.float64) * (noise / 3) * (2 * radius + 1)
+        spread = tl.where(alone, 1, 3) * steps * steps
+        scale = (1 / tl.maximum(spread, _LEAST_SPREAD)).to(tl.float32)
 
-    row = tl.arange(0, TILE_H)
-    column = tl.arange(0, TILE_W)
-    rows = _band(radius, row[None, :], row[:, None])
-    columns = _band(radius, column[:, None], column[None, :])
-    out_y = tile // across * inner_h + row[:, None] - _BEFORE
-    out_x = tile % across * inner_w + column[None, :] - _BEFORE
-    kept = (row[:, None] >= _BEFORE) & (row[:, None] < _BEFORE + inner_h) & (out_y < out_h)
-    kept = kept & (column[None, :] >= _BEFORE) & (column[None, :] < _BEFORE + inner_w) & (out_x < out_w)
-    y, x = out_y + margin, out_x + margin
-    inside = (y < height) & (x < width)
-
-    plane, size = height * width, out_h * out_w
-    source = padded + (image * 3 + channel).to(tl.int64) * plane + y * width + x
-    target = out + (image * 3 + channel).to(tl.int64) * size + out_y * out_w + out_x
-    if joint:
-        if channel == 0:
-            _joint(source, inside, target, kept, y, x, height, width, plane, size, rows, columns, scale, distance)
-    else:
-        _single(source, inside, target, kept, y, x, height, width, rows, columns, scale, distance)
+        row = tl.arange(0, TILE)[:, None]
+        lane = tl.arange(0, _LANES)[None, :]
+        y = tile // across * TILE + row
+        column = tile % across * _INNER + lane - _BEFORE
+        kept = (y < height) & (lane >= _BEFORE) & (lane - _BEFORE < _INNER) & (column < width)
+        here = y * width + column
+        left = tl.maximum(lane - (radius - 1), 0) + tl.zeros([TILE, _LANES], tl.int32)
+        right = tl.minimum(lane + (radius - 1), _LANES - 1) + tl.zeros([TILE, _LANES], tl.int32)
+        wide = (radius - 2).to(tl.float32)
+        start = (image * 3 + channel).to(tl.int64) * height * width
+        if alone:
+            _single(x + start, out + start, here, kept, y, column, height, width, left, right, wide, scale, distance)
+        else:
+            _joint(x + start, out + start, here, kept, y, column, height, width, left, right, wide, scale, distance)
 
 
-def nl_means(padded: Tensor, margin: int, scale: Tensor, radius: Tensor, distance: Tensor, joint: Tensor) -> Tensor:
-    """The denoised inner part of `padded` (n, 3, h, w) float32, which has a `margin` of distance + radius at least.
-
-    `scale` (n,) float, 1 / (channels (h sigma patch)^2); `radius` (n,) int 2..3 of the patch; `distance` (n,) int;
-    `joint` (n,) bool.
-    """
-    padded = padded.contiguous()
-    n, channels, height, width = padded.shape
-    out = torch.empty((n, channels, height - 2 * margin, width - 2 * margin), dtype=padded.dtype, device=padded.device)
-    tiles = triton.cdiv(out.shape[-2], TILE_H - AROUND) * triton.cdiv(out.shape[-1], TILE_W - AROUND)
-    numbers = (scale.float(), radius.int(), distance.int(), joint.int())
-    with torch.cuda.device_of(out):  # Triton launches on the current device, which need not be that of the image
-        _nl_means_kernel[(n * channels * tiles,)](
-            padded, *numbers, out, height, width, margin, TILE_H=TILE_H, TILE_W=TILE_W, **SCHEDULE
-        )
+def nl_means(x: Tensor, params: dict[str, Tensor]) -> Tensor:
+    """The images (n, 3, h, w), each pixel the mean of those whose surroundings are alike; two launches."""
+    n, _, height, width = x.shape
+    details = torch.empty(n * 3, (height + 3) // 2 * ((width + 3) // 2), dtype=torch.float32, device=x.device)
+    sigmas = torch.empty(n * 3, dtype=torch.float64, device=x.device)
+    out = torch.empty_like(x, requires_grad=False)
+    kernels.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **wavelet.SCHEDULE)
+    tiles = triton.cdiv(height, TILE) * triton.cdiv(width, LANES - AROUND)
+    numbers = (params["h"], params["patch"], params["distance"], params["per_channel"])
+    kernels.launch(_nl_means_kernel, n * 3 * tiles, x, sigmas, *numbers, out, height, width, TILE=TILE, num_warps=TILE)
     return out

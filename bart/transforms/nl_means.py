@@ -11,7 +11,7 @@ denoised alone. Of a constant image, whose sigma is zero, only equal pixels are 
 
 w(p, q) = w(q, p), so half of the shifts t do, each a few passes over flat rows: on a CPU in NumPy, one image per thread, two
 to three times as fast as scikit-image at 224 px; elsewhere over the whole batch, each image masking the shifts beyond its own
-distance, or in the Triton kernel of `bart.kernels.nl_means`.
+distance.
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bart import kernels, rng
+from bart import rng
 from bart.host import Image, map_images
 from bart.schraudolph import CUTOFF, OFFSET, SLOPE, exponential
 from bart.transforms.wavelet import DB2, noise, noise_host
@@ -92,10 +92,6 @@ def _device(x: Tensor, params: Params) -> Tensor:
     spread = (1 + 2 * joint.int()) * (params["h"] * sigma * (2 * radius + 1)).square()
     numbers = ((1 / spread).clamp_max(STEEPEST).float(), radius, params["distance"], joint)
     padded = pad(x.float(), (MARGIN,) * 4, mode="reflect")
-    if kernels.available(x):
-        from bart.kernels.nl_means import nl_means
-
-        return nl_means(padded, MARGIN, *numbers).to(x.dtype)
     return _eager(padded, *numbers).to(x.dtype)
 
 

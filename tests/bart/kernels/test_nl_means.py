@@ -1,53 +1,39 @@
-"""The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
-
 import pytest
 import torch
 
-from bart.transforms import nl_means as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted
+from bart.transforms.nl_means import NL_MEANS
+from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
 
 pytest.importorskip("triton")
 
 
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernels_equal_their_twin():
     assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
-    """Down to machine code, without a GPU."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
-
-    from bart.kernels import nl_means
-
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = nl_means._nl_means_kernel
-    types = {"padded": "*fp32", "scales": "*fp32", "out": "*fp32", "TILE_H": "constexpr", "TILE_W": "constexpr"}
-    types |= {name: "*i32" for name in ("radii", "distances", "joints")}
-    signature = {name: types.get(name, "i32") for name in kernel.arg_names}
-    tile = {"TILE_H": nl_means.TILE_H, "TILE_W": nl_means.TILE_W}
-    constants = {(kernel.arg_names.index(name),): value for name, value in tile.items()}
-    compiled = compile(
-        ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32), options=nl_means.SCHEDULE
-    )
-    assert compiled.asm["cubin"]
+def test_the_kernels_compile(capability, tmp_path, monkeypatch):
+    assert_transform_compiles("nl_means", capability, tmp_path, monkeypatch)
 
 
-def _compare() -> None:
+def _compare():
+    """Distances shorter than any that is drawn: each shift takes the interpreter as long as a whole image takes a GPU."""
     from bart.kernels.nl_means import nl_means
 
-    generator, margin = torch.Generator().manual_seed(0), eager.MARGIN
-    x = torch.rand(4, 3, 29, 61, generator=generator) * 0.2 + torch.linspace(0, 1, 61)  # four tiles, each of another size
-    x[3] = 0.5
-    padded = torch.nn.functional.pad(x, (margin,) * 4, mode="reflect")
-    radius, distance, joint = torch.tensor([2, 3, 2, 3]), torch.tensor([1, 1, 2, 1]), torch.tensor([False, True, True, False])
-    scale = 1 / ((1 + 2 * joint) * (0.04 * (2 * radius + 1)) ** 2)
-    scale[3] = eager.STEEPEST
-    numbers = (scale, radius, distance, joint)
-    twin = eager._eager(padded, *numbers)
-    assert (twin - x).abs()[:3].amax((1, 2, 3)).min() > 0.01, "the test denoises nothing"
-    torch.testing.assert_close(nl_means(padded, margin, *numbers), twin, atol=2e-6, rtol=0)
+    x = images(33, 35)[[0, 1, 2, 3, 5]]  # two tiles across, the second one of few columns; five down, the last of one row
+    x[:4] += 0.06 * torch.randn(x[:4].shape, generator=torch.Generator().manual_seed(0))
+    x = x.clamp(0, 1)
+    x[4, 1, :, 20:] = 0.75  # an edge, and still no noise
+    params = {
+        "h": torch.tensor([0.6, 0.75, 0.9, 1.1, 0.8]),
+        "patch": torch.tensor([5, 6, 7, 5, 7]),
+        "distance": torch.tensor([2, 1, 1, 1, 1]),
+        "per_channel": torch.tensor([False, False, True, True, False]),
+    }
+    with torch.no_grad():
+        twin, ours = NL_MEANS.eager(x, params), nl_means(x, params)
+    assert (twin - x).abs()[:4].amax((1, 2, 3)).min() > 0.01, "the test denoises nothing"
+    torch.testing.assert_close(ours, twin, atol=2e-6, rtol=0)
 
 
 if __name__ == "__main__":
