@@ -1,7 +1,7 @@
 """Group 10, rank filters over a disk: median, mean and bilateral mean, on 8-bit levels like scikit-image's.
 
 The image is rounded to 8 bits. The window of a pixel is the disk around it without what lies outside the image. Everything is
-exact in integers, so every device gives the same levels. Median and bilateral mean have kernels too (`bart.kernels.rank`).
+exact in integers, so every device gives the same levels.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import kernels, rng
+from bart import rng
 from bart.disks import Disks, Offset, each
 from bart.host import Image, map_images
 from bart.types import Gradient, Params, Size, Transform
@@ -136,25 +136,14 @@ class _Median(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
         levels = _levels(x)
-        if kernels.available(x):
-            from bart.kernels import rank
-
-            median = rank.median(levels, radius)
-        else:
-            median = each(_median, radius, MEDIAN_RADII, levels)
+        median = each(_median, radius, MEDIAN_RADII, levels)
         ctx.save_for_backward(levels, median, radius)
         return _image(median, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         levels, median, radius = ctx.saved_tensors
-        planes = gradient.flatten(0, 1)
-        if kernels.available(gradient):
-            from bart.kernels import rank
-
-            planes = rank.median_backward(levels, median, planes, radius)
-        else:
-            planes = each(_median_backward, radius, MEDIAN_RADII, levels, median, planes)
+        planes = each(_median_backward, radius, MEDIAN_RADII, levels, median, gradient.flatten(0, 1))
         return planes.view(gradient.shape), None
 
 
@@ -214,10 +203,6 @@ def apply_mean_bilateral(x: Tensor, params: Params) -> Tensor:
 def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
     levels = _levels(x)
     radius, s0, s1 = (params[name].reshape(-1) for name in ("radius", "s0", "s1"))
-    if kernels.available(x):
-        from bart.kernels import rank
-
-        return _image(rank.mean_bilateral(levels, radius, s0, s1), x)
     return _image(each(_mean_bilateral, radius, BILATERAL_RADII, s0, s1, levels), x)
 
 

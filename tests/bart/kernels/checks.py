@@ -65,6 +65,13 @@ def assert_twin(name, size=(40, 51), largest=1e-5, rare=0.0, gradient=1e-4, seed
         assert off.max() <= gradient, f"{name}, seed {seed}: gradients off by {off.tolist()}"
 
 
+def _type(value):
+    """How Triton writes the type of an argument."""
+    if isinstance(value, torch.Tensor):
+        return POINTERS[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
 def compiled(capability, kernel, arguments, constants):
     """The machine code of one launch, for a compute capability; needs no GPU."""
     from triton.backends.compiler import GPUTarget
@@ -73,7 +80,7 @@ def compiled(capability, kernel, arguments, constants):
     options = {name: value for name, value in constants.items() if name in OPTIONS}
     types, values = dict.fromkeys(kernel.arg_names, "constexpr"), {}
     for name, value in zip(kernel.arg_names, arguments, strict=False):
-        types[name] = POINTERS[value.dtype] if isinstance(value, torch.Tensor) else "fp32" if isinstance(value, float) else "i32"
+        types[name] = _type(value)
     for name, value in constants.items():
         if name not in OPTIONS:
             values[(kernel.arg_names.index(name),)] = value

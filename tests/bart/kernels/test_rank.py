@@ -1,15 +1,18 @@
 """The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
-from bart import disks, kernels
+from bart import TRANSFORMS, kernels
 from bart.transforms import rank as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted
+from tests.bart.kernels import checks
+from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 
-POINTERS = {"gradient": "*fp32", "shares": "*fp32", "radii": "*i32", "s0s": "*i32", "s1s": "*i32"}
+NAMES = ("median", "mean", "mean_bilateral")
 
 
 def test_a_cpu_has_no_kernels():
@@ -20,44 +23,64 @@ def test_interpreted_kernels_equal_their_twins():
     assert_interpreted(__name__)
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(capability, tmp_path, monkeypatch):
+def test_kernels_compile(name, capability, tmp_path, monkeypatch):
     """Down to machine code, without a GPU."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
+    assert_transform_compiles(name, capability, tmp_path, monkeypatch)
 
+
+def _equal(name, x, **params) -> None:
+    """The very levels of the eager twin, and its gradient, for one image and its three planes' parameters."""
+    params = {key: torch.tensor([values]) for key, values in params.items()}
+    leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, truth = kernels._load(kernels.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
+    assert torch.equal(y, truth), name
+    if name != "mean_bilateral":
+        cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+        (product,) = torch.autograd.grad(y, leaf, cotangent)
+        torch.testing.assert_close(product, torch.autograd.grad(truth, twin, cotangent)[0], rtol=1e-5, atol=1e-6)
+
+
+def _ties(height: int, width: int) -> torch.Tensor:
+    """An image of few levels; black in the first rows, white in the first columns of one plane, so at borders too."""
+    levels = torch.randint(90, 110, (1, 3, height, width), generator=torch.Generator().manual_seed(0))
+    levels[0, 0, :6] = 0
+    levels[0, 1, :, :9] = 255
+    return levels / 255
+
+
+def _compare_rounding() -> None:
+    """Values between two levels and their neighbours in float32, and those out of range."""
     from bart.kernels import rank
 
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    for kernel in (rank._median_kernel, rank._share_kernel, rank._gather_kernel, rank._mean_bilateral_kernel):
-        scalars = {"height": "i32", "width": "i32", "TILE_H": "constexpr", "TILE_W": "constexpr"}
-        signature = {name: scalars.get(name, POINTERS.get(name, "*u8")) for name in kernel.arg_names}
-        if "gradient" in signature or "shares" in signature:
-            signature["out"] = "*fp32"
-        tile = {"TILE_H": rank.TILE_H, "TILE_W": rank.TILE_W}
-        constants = {(kernel.arg_names.index(name),): value for name, value in tile.items()}
-        compiled = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32))
-        assert compiled.asm["cubin"]
+    halves = (torch.arange(-1, 256, dtype=torch.float64) + 0.5).div(255).float()
+    up, down = torch.full_like(halves, 2.0), torch.full_like(halves, -2.0)
+    x = torch.stack([halves, halves.nextafter(up), halves.nextafter(down)]).view(1, 3, 1, 257)
+    frame = rank._fill(rank._levels_kernel, rank._frame(x, 2), x, MARGIN=2, INSIDE=3, OUTSIDE=-7)
+    inside = frame[:, 2:3, 2:259].clone()
+    frame[:, 2:3, 2:259] = -7
+    assert torch.equal(inside, eager._levels(x).float() + 3) and (frame == -7).all()
 
 
 def _compare() -> None:
     from bart.kernels import rank
 
-    generator = torch.Generator().manual_seed(0)
-    levels = torch.randint(90, 110, (2, 18, 53), generator=generator, dtype=torch.uint8)  # four tiles a plane, ties
-    levels[0, :6] = 0
-    levels[1, :, :9] = 255
-    radius = torch.tensor([2, 3])
-    median = rank.median(levels, radius)
-    assert torch.equal(median, disks.each(eager._median, radius, (2, 5), levels)), "median"
-
-    gradient = torch.randn(levels.shape, generator=generator)
-    shared = disks.each(eager._median_backward, radius, (2, 5), levels, median, gradient)
-    torch.testing.assert_close(rank.median_backward(levels, median, gradient, radius), shared, rtol=1e-5, atol=1e-6)
-
-    radius, s0, s1 = torch.tensor([2, 4]), torch.tensor([5, 8]), torch.tensor([12, 5])
-    twin = disks.each(eager._mean_bilateral, radius, (2, 20), s0, s1, levels)
-    assert torch.equal(rank.mean_bilateral(levels, radius, s0, s1), twin), "mean bilateral"
+    _compare_rounding()
+    _equal("mean", _ties(18, 37), radius=[2, 3, 2])  # four tiles a plane
+    _equal("median", _ties(18, 34), radius=[2, 3, 2])
+    _equal("mean_bilateral", _ties(10, 34), radius=[2, 3, 2], s0=[5, 8, 20], s1=[20, 5, 6])
+    with patch.multiple(rank, TILE_H=64, TILE_W=64, BILATERAL_H=16):  # a tile a plane: the interpreter pays by the operation
+        _equal("median", _ties(33, 40), radius=[5, 2, 2])
+        wide = _ties(41, 41)
+        wide[0, 0] = 1.0  # the largest sum of a row, and nearly of a disk
+        wide[0, 0, 21:] = torch.linspace(240, 255, 20)[:, None].round() / 255
+        _equal("mean_bilateral", wide, radius=[20, 5, 2], s0=[20, 5, 19], s1=[5, 20, 18])
+        few = checks.images(33, 37)[[0, 4, 5]]
+        draws = patch.multiple(eager, MEDIAN_RADII=(2, 2), BILATERAL_RADII=(2, 2))
+        with draws, patch.object(checks, "images", lambda height, width: few):
+            for name in NAMES:
+                assert_twin(name, (33, 37), largest=0, gradient=1e-6, seeds=(0,))
 
 
 if __name__ == "__main__":
