@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.arrange import Arrangement, arrange
+from bart.aside import aside
 from bart.bpda import combo
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
@@ -128,7 +129,12 @@ class Barrage:
         assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
         for arrangement, parts in draws.rounds:
             pieces = arrange(x, arrangement).split([part.images for part in parts])
-            x = torch.cat([policy(TRANSFORMS[p.name], piece, p.params) for p, piece in zip(parts, pieces, strict=True)])
+            with aside(x, {p.name for p in parts}) as on:
+                done = []
+                for part, piece in zip(parts, pieces, strict=True):
+                    with on(part.name, (piece, *part.params.values())):
+                        done.append(policy(TRANSFORMS[part.name], piece, part.params))
+            x = torch.cat(done)
         return arrange(x, draws.restore) if draws.rounds else x
 
 
