@@ -9,14 +9,17 @@ from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.lanes import Break
+from bart.attacks.lbfgs import Lbfgs
 from bart.attacks.noise import Noise
 from bart.attacks.pgd import Pgd, fgsm
 from bart.attacks.restarts import Restarts
 from bart.attacks.spsa import Spsa
+from bart.attacks.square import Square
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 from bart.ball import Ball
 from bart.barrage import Barrage
+from bart.bpda_net import BpdaNet
 from bart.classifier import Classifier, Defended, native_half
 from bart.evaluate import Verdict, judge
 from bart.gradient import Eot, Goal
@@ -31,6 +34,7 @@ __all__ = [
     "Attack",
     "Ball",
     "Barrage",
+    "BpdaNet",
     "Break",
     "Classifier",
     "Cost",
@@ -38,11 +42,13 @@ __all__ = [
     "Eot",
     "Goal",
     "Gradient",
+    "Lbfgs",
     "Mirror",
     "Noise",
     "Pgd",
     "Restarts",
     "Spsa",
+    "Square",
     "State",
     "Transfer",
     "Transform",

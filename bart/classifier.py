@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bart import rng
 from bart.barrage import Barrage, Policy
-from bart.bpda import combo
+from bart.bpda import Networks, checked, combo
 from bart.types import Size
 
 
@@ -125,11 +125,17 @@ class Defended:
 
     `frozen` takes the randomness out: each image meets one barrage, the same in every step, draw and verdict. No defense, but a
     check: an attack that fails against it would fail for other reasons than randomness (Athalye et al., ICML 2018).
+    `networks` are what the attack knows of the transforms, for its gradients (`bart.bpda`); they change no logit.
+    Raises ValueError for networks that can not be used.
     """
 
     classifier: Classifier
     barrage: Barrage
     frozen: bool = False
+    networks: Networks = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        checked(self.networks)
 
     def keys(self, images: rng.Mirror, purpose: str, step: rng.Mirror | None = None) -> rng.Mirror:
         """Keys for the draws of one purpose ("step", "evaluation", ...) from the images' own, fresh at each `step`."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from bart import rng
-from bart.bpda import POLICIES
+from bart.bpda import POLICIES, complete
 from bart.classifier import Defended
 from bart.losses import LOSSES
 
@@ -87,10 +88,12 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     """What the attack ascends: the gradient of its loss in the images, (n, 3, h, w), and the loss, (n,), over the draws.
 
     x (n, 3, h, w) in [0, 1]; keys one per image, fresh each step; `stack` draws fit the device at once.
+    Raises ValueError where the policy needs a network that `defended` lacks.
     """
+    complete(eot.policy, defended.networks, defended.barrage.transforms if defended.barrage.k else ())
     every = draw_keys(keys, eot.draws)
     order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
-    policy = POLICIES[eot.policy]
+    policy = partial(POLICIES[eot.policy], networks=defended.networks)
     total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
 
     def forward(leaf: Tensor, some: slice, of: slice) -> Tensor:
@@ -146,6 +149,16 @@ def forward_draws(
         count = of.stop - of.start
         logits = defended.logits(x[some].repeat_interleave(count, 0), rows(every, draws, some, of), fast=fast)
         yield some, of, logits.view(-1, count, logits.shape[-1])
+
+
+def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_name: str, draws: int, stack: int) -> Tensor:
+    """The mean over the draws of a loss of `bart.losses.LOSSES`, (n,), more is better for the attack: what attacks compare that
+    go by values. No gradient. Two values are comparable if they come from the same keys, and so from the same draws."""
+    total = torch.zeros(len(x), device=x.device)
+    for some, of, logits in forward_draws(defended, x, keys, draws, stack):
+        values = LOSSES[loss_name](logits.flatten(0, 1), *goal.of(some).each(of.stop - of.start))
+        total[some] += values.view(len(logits), -1).sum(1)
+    return total / draws
 
 
 def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:

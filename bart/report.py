@@ -22,7 +22,9 @@ class GradientReport(NamedTuple):
     nonfinite: Tensor
 
 
-def gradient_report(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, eot: Eot, stack: int) -> GradientReport:
+def gradient_report(
+    defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, eot: Eot, stack: int
+) -> GradientReport:
     """Takes `draws` gradients of each image of `x` (n, 3, h, w) apart, with the loss and policy of `eot`."""
     every = draw_keys(defended.keys(keys, "report"), draws)
     one = Eot(1, eot.loss, "per_draw", eot.policy)

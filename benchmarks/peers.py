@@ -93,6 +93,9 @@ def main() -> None:
     x, label, names = photographs(args.images, device, args.model)
     what = f"{args.model}, {SIDE} px, k = {args.k}; {args.images} images, {args.steps} steps, {args.draws} draws"
     print(f"{name}; {what}")
+    if args.model != "lite0":  # without weights nothing is right, and AutoAttack leaves what is wrong alone
+        with torch.no_grad():
+            label = classifier(device, args.model)(x).argmax(1)
     defended, peer_model = (
         Defended(classifier(device, args.model), Barrage(args.k)),
         Behind(network(args.model).to(device), Barrage(args.k)),

@@ -21,6 +21,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+train = typer.Typer(
+    help="Train what attacks need. Start with: barrage train bpda campaigns/bpda-small.yaml", no_args_is_help=True
+)
+app.add_typer(train, name="train")
 out, err = Console(), Console(stderr=True)
 
 CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
@@ -171,6 +175,41 @@ def check(
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in found)))
 
 
+@train.callback()
+def _train() -> None:
+    """Typer runs a lone command without its name; this keeps the name, for siblings to come."""
+
+
+@train.command()
+def bpda(
+    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/bpda-small.yaml")],
+    store: Annotated[str | None, typer.Option(help="the folder of the networks; the file's own store unless told")] = None,
+    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, one after the other")] = False,
+) -> None:
+    """Train networks that imitate the transforms, or go on with it: barrage train bpda campaigns/bpda-small.yaml"""
+    from pipeline.executors import Here, OnRay
+    from pipeline.progress import TrainingReporter
+    from pipeline.run import train as execute
+    from pipeline.trainer import training
+    from pipeline.training import load as read
+    from pipeline.training import prepare
+
+    told = read(config)
+    job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
+    executor = Here(training) if here or not job.todo() else OnRay(job, begin=training)
+    try:
+        outcome = execute(job, executor, TrainingReporter(err))
+    finally:
+        executor.close()
+    if outcome.stopped_by:
+        err.print(f"stopped; go on with: barrage train bpda {config} --store {job.store}", highlight=False, soft_wrap=True)
+    else:
+        _show_networks(job.store)
+    if outcome.failed_units:
+        err.print(f"[red]{outcome.failed_units} networks failed; run the command again to retry them", highlight=False)
+    raise typer.Exit(outcome.exit_code)
+
+
 @app.command()
 def pack(
     source: Annotated[str, typer.Argument(help="a folder of images, or `demo` for the 20 photographs of foolbox")],
@@ -227,6 +266,18 @@ def _print(found: list[tables.Line]) -> None:
         view.add_column(tables.HEAD[i].replace(" ", "\n"), overflow="fold")
     for row in body:
         view.add_row(*(row[i].replace(" in ", "\n").replace(" + ", "\n+ ") for i in shown))
+    out.print(view)
+
+
+def _show_networks(store: str) -> None:
+    from pipeline.networks import entries
+
+    caption = "errors: mean squares on images kept out of training; cosines: with the exact input gradient, where there is one"
+    head = ("transform", "error", "identity's\nerror", "cosine", "identity's\ncosine")
+    view = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    for entry, _ in entries(store).values():
+        cosines = ("" if value is None else f"{value:.3f}" for value in (entry.cosine, entry.identity_cosine))
+        view.add_row(entry.transform, f"{entry.error:.2e}", f"{entry.identity_error:.2e}", *cosines)
     out.print(view)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 import bart
 from bart import Ball, Break, Eot
@@ -50,15 +50,32 @@ class Attack(Strict):
         """Where its gradients come from, for the row."""
         return "none"
 
+    @property
+    def imitated_by(self) -> str | None:
+        """Hash of the BPDA networks that it has, for the row."""
+        return None
+
 
 class ByGradient(Attack):
     """Attacks that follow the gradient of a loss, expected over draws."""
 
     loss: Literal["ce", "margin", "dlr"] = "ce"
     estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "per_draw"
-    policy: Literal["combo", "identity"] = "combo"
+    policy: Literal["combo", "identity", "network"] = Field(
+        "combo", description="derivative of a transform: its own, else its network's, else the identity; or one for all"
+    )
+    networks: str | None = Field(None, description="folder of BPDA networks, see `barrage train bpda`")
+    networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the networks, together")
     fixed_order: bool = False
     random_start: bool = True
+
+    @model_validator(mode="after")
+    def _networks_named(self) -> "ByGradient":
+        if self.policy == "network" and self.networks is None:
+            raise ValueError("policy network needs `networks`: name the folder that `barrage train bpda` wrote")
+        if self.networks_sha256 and self.networks is None:
+            raise ValueError("networks_sha256 is given without `networks`: name the folder of the networks")
+        return self
 
     def eot(self, draws: int) -> Eot:
         return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order)
@@ -66,6 +83,10 @@ class ByGradient(Attack):
     @property
     def gradient(self) -> str:
         return self.policy
+
+    @property
+    def imitated_by(self) -> str | None:
+        return self.networks_sha256
 
 
 class Pgd(ByGradient):
@@ -116,6 +137,30 @@ class Apgd(ByGradient):
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
+class Lbfgs(ByGradient):
+    """The smallest perturbation that wins, by L-BFGS on frozen draws."""
+
+    kind: Literal["lbfgs"]
+    steps: int = Field(100, ge=1)
+    searches: int = Field(5, ge=1, description="rounds of the search for the weight of the perturbation's size")
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Lbfgs(self.ball, self.steps, self.searches, eot=self.eot(draws))
+
+
+class Square(Attack):
+    """Random squares, kept where they help on the same draws."""
+
+    kind: Literal["square"]
+    steps: int = Field(1000, ge=1, description="proposals")
+    p: float | None = Field(
+        None, gt=0, le=1, description="share of the image that the first squares cover; the article's unless told"
+    )
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Square(self.ball, self.steps, draws, **({"p": self.p} if self.p else {}))
+
+
 class Spsa(Attack):
     """Gradients estimated from values alone."""
 
@@ -140,7 +185,16 @@ class Noise(Attack):
         return bart.Noise(self.ball, self.steps, draws)
 
 
-KINDS: dict[str, type[Attack]] = {"pgd": Pgd, "fgsm": Fgsm, "aggmo": AggMo, "apgd": Apgd, "spsa": Spsa, "noise": Noise}
+KINDS: dict[str, type[Attack]] = {
+    "pgd": Pgd,
+    "fgsm": Fgsm,
+    "aggmo": AggMo,
+    "apgd": Apgd,
+    "lbfgs": Lbfgs,
+    "square": Square,
+    "spsa": Spsa,
+    "noise": Noise,
+}
 """Kinds by name."""
 
 
@@ -154,6 +208,8 @@ AnyAttack = Annotated[
     | Annotated[Fgsm, Tag("fgsm")]
     | Annotated[AggMo, Tag("aggmo")]
     | Annotated[Apgd, Tag("apgd")]
+    | Annotated[Lbfgs, Tag("lbfgs")]
+    | Annotated[Square, Tag("square")]
     | Annotated[Spsa, Tag("spsa")]
     | Annotated[Noise, Tag("noise")],
     Discriminator(_kind),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from pipeline.attacks import KINDS, AnyAttack
-from pipeline.schema import Name, Strict
+from pipeline.schema import Name, Share, Strict
 
 
 class BadInput(ValueError):
@@ -120,15 +120,14 @@ class Cell(Strict):
         content = self.model_dump(mode="json")
         if content["model"]["sha256"]:
             del content["model"]["weights"]
+        if content["attack"].pop("networks", None) is None:
+            content["attack"].pop("networks_sha256", None)  # an attack without networks is what it was before there were any
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Workers(Strict):
+class Workers(Share):
     """How the work is spread; decides no number."""
 
-    count: int | None = Field(None, ge=1, description="actors; one a GPU, or else one a core, unless told")
-    cpus: float = Field(1, gt=0, description="cores of each actor")
-    gpus: float | None = Field(None, ge=0, description="GPUs of each actor; 1 where there are any, unless told")
     stack: int | None = Field(None, ge=1, description="draws that go through the model at once; 8 on a CPU, 128 on a GPU")
     checkpoint_seconds: float = Field(120, gt=0)
 
@@ -186,14 +185,18 @@ class Campaign(Strict):
 
 def load(path: str | Path) -> Campaign:
     """The campaign of a YAML file. Raises BadInput."""
+    return parse(content(path, "campaign", "campaigns/demo.yaml"), str(path))
+
+
+def content(path: str | Path, what: str, example: str) -> Any:
+    """What a YAML file holds; `what` it should be and an `example` are for the message. Raises BadInput."""
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise BadInput(f"campaign {path} does not exist: give the path of a YAML file, such as campaigns/demo.yaml") from None
+        return yaml.safe_load(path.read_text())
+    except (FileNotFoundError, IsADirectoryError):
+        raise BadInput(f"{what} {path} does not exist: give the path of a YAML file, such as {example}") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"campaign {path} is no valid YAML: {' '.join(str(error).split())}") from None
-    return parse(content, str(path))
+        raise BadInput(f"{what} {path} is no valid YAML: {' '.join(str(error).split())}") from None
 
 
 def parse(content: Any, source: str) -> Campaign:
@@ -206,13 +209,13 @@ def parse(content: Any, source: str) -> Campaign:
         first = error.errors()[0]
         place = [part for i, part in enumerate(first["loc"]) if (first["loc"][0], i) != ("attacks", 2)]  # the kind is no key
         where = ".".join(str(part) for part in place) or "the file"
-        raise BadInput(f"campaign {source}, {where}: {_explain(first, content)}") from None
+        raise BadInput(f"campaign {source}, {where}: {explain(first, _known_keys)}") from None
 
 
-def _explain(error: Any, content: Any) -> str:
-    """One line: the value, what was expected, what to do."""
+def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> str:
+    """One line of pydantic's error: the value, what was expected, what to do; `known_keys` of the section at a location."""
     if error["type"] == "extra_forbidden":
-        return f"unknown key{_nearest(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
+        return f"unknown key{_nearest(str(error['loc'][-1]), known_keys(error['loc'][:-1]))}"
     if error["type"] == "union_tag_invalid":
         return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], KINDS)}"
     if error["type"] == "missing":

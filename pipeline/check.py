@@ -130,7 +130,8 @@ def checks(cell: Cell) -> Iterator[Check]:
                 {"draws-x2": same(eot_draws=2 * draws)})  # fmt: skip
     yield Check("another start", "if a second start helps, the first got stuck", _not_beaten_by("restarts-2"),
                 {"restarts-2": same(restarts=2 * attack.restarts)})  # fmt: skip
-    policies = {f"policy-{p}": same(policy=p) for p in ("combo", "identity") if p != attack.policy}
+    possible = ("combo", "identity", "network") if attack.networks else ("combo", "identity")
+    policies = {f"policy-{p}": same(policy=p) for p in possible if p != attack.policy}
     yield Check("gradient policies", "another way through the transforms must not beat the one in use",
                 _not_beaten_by(*policies), policies)  # fmt: skip
     losses = {f"loss-{name}": same(loss=name) for name in ("ce", "margin") if name != attack.loss}

@@ -1,23 +1,23 @@
 """Where units are worked on: in this process, or by Ray actors. The only file that knows Ray.
 
 An executor turns units into events: Progress and Finished from a worker, Failed when an attempt came to nothing. It keeps
-no record of what is done; files do that.
+no record of what is done; files do that. What a unit is, and what is done with it, is the job's: a campaign's units are
+attacked, a training's are transforms that get their networks.
 """
 
 import os
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
 from pipeline.campaign import BadInput
-from pipeline.job import Job
-from pipeline.plan import Unit
-from pipeline.worker import Drained, Finished, Progress, Worker
+from pipeline.schema import Share
+from pipeline.worker import Drained, Worker
 
 ATTEMPTS = 3
 """Attempts of a unit before it is given up for this run."""
@@ -27,12 +27,29 @@ ATTEMPTS = 3
 class Failed:
     """An attempt that came to nothing; `final` if there will be no other in this run."""
 
-    unit: Unit
+    unit: Any
     error: str
     final: bool
 
 
-Event = Progress | Finished | Failed
+class Spread(Protocol):
+    """What an executor knows of a job."""
+
+    @property
+    def workers(self) -> Share:
+        """The share of the cluster that each worker gets."""
+
+
+Work = Callable[[Any], Iterator[Any]]
+"""What a worker does with a unit: events, until it is done. Raises Drained."""
+
+Begin = Callable[[Any, torch.device, threading.Event], Work]
+"""A worker for (job, device, drain), with what it loads once for all its units."""
+
+
+def attacking(job: Any, device: torch.device, drain: threading.Event) -> Work:
+    """The work of a campaign."""
+    return Worker(job, device, drain).attack
 
 
 class Executor(Protocol):
@@ -40,7 +57,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
+    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
         """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed."""
         ...
 
@@ -52,19 +69,19 @@ class Executor(Protocol):
 class Queue:
     """Units still to do, and how often each was tried."""
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[Any]) -> None:
         self._waiting = deque(units)
-        self._tried: dict[Unit, int] = {}
+        self._tried: dict[Any, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self) -> Unit:
+    def take(self) -> Any:
         unit = self._waiting.popleft()
         self._tried[unit] = self._tried.get(unit, 0) + 1
         return unit
 
-    def failed(self, unit: Unit, error: str) -> Failed:
+    def failed(self, unit: Any, error: str) -> Failed:
         """Puts a unit back at the front, where its checkpoint is fresh, unless it was tried often enough."""
         final = self._tried[unit] >= ATTEMPTS
         if not final:
@@ -77,16 +94,19 @@ class Here:
 
     workers = 1
 
+    def __init__(self, begin: Begin = attacking) -> None:
+        self.begin = begin
+
     def close(self) -> None:
         """Nothing was started."""
 
-    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
-        worker = Worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), drain)
+    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
+        work = self.begin(job, _device(), drain)
         queue = Queue(units)
         while queue and not drain.is_set():
             unit = queue.take()
             try:
-                yield from worker.attack(unit)
+                yield from work(unit)
             except Drained:
                 return
             except Exception:
@@ -100,15 +120,16 @@ class OnRay:
     to the queue and on from its checkpoint. Neither pixels nor rows pass through Ray.
     """
 
-    def __init__(self, job: Job, address: str | None = None) -> None:
+    def __init__(self, job: Spread, address: str | None = None, begin: Begin = attacking) -> None:
         import ray
 
         self._ray: Any = ray
+        self._begin = begin
         self._own = not ray.is_initialized()
         if self._own:
             _start(self._ray, address)
         resources = ray.cluster_resources()
-        wanted = job.campaign.workers
+        wanted = job.workers
         self.gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
         self.cpus = wanted.cpus
         if self.gpus > resources.get("GPU", 0) or self.cpus > resources.get("CPU", 0):
@@ -125,13 +146,13 @@ class OnRay:
         if self._own:
             self._ray.shutdown()
 
-    def execute(self, job: Job, units: Sequence[Unit], drain: threading.Event) -> Iterator[Event]:
+    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
         queue, idle = Queue(units), list[Any]()
         running: dict[Any, _Lease] = {}
         while running or (queue and not drain.is_set()):
             while queue and not drain.is_set() and len(running) < self.workers:
                 lease = _Lease(idle.pop() if idle else self._actor(job), queue.take())
-                running[lease.actor.attack.remote(lease.unit)] = lease
+                running[lease.actor.work.remote(lease.unit)] = lease
             if drain.is_set():
                 for lease in running.values():
                     lease.leave()
@@ -147,8 +168,8 @@ class OnRay:
         for actor in idle:
             self._ray.kill(actor)
 
-    def _hear(self, stream: Any, lease: "_Lease", queue: Queue) -> tuple[Event | None, bool]:
-        """The next event of a unit, and whether there may be more."""
+    def _hear(self, stream: Any, lease: "_Lease", queue: Queue) -> tuple[Any, bool]:
+        """The next event of a unit or None, and whether there may be more."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(next(stream)), True
@@ -161,9 +182,9 @@ class OnRay:
             self._ray.kill(lease.actor)
             return queue.failed(lease.unit, f"the actor died: {' '.join(str(error).split())[:300]}"), False
 
-    def _actor(self, job: Job) -> Any:
+    def _actor(self, job: Any) -> Any:
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "max_task_retries": 0}
-        return self._ray.remote(**options, max_concurrency=2)(_Actor).remote(job)
+        return self._ray.remote(**options, max_concurrency=2)(_Actor).remote(job, self._begin)
 
 
 @dataclass
@@ -171,7 +192,7 @@ class _Lease:
     """Who works on what."""
 
     actor: Any
-    unit: Unit
+    unit: Any
     asked: bool = False
     dead: bool = False
 
@@ -184,20 +205,25 @@ class _Lease:
 
 @dataclass
 class _Actor:
-    """A worker as a Ray actor: `attack` streams its events, `drain` is heard in between."""
+    """A worker as a Ray actor: `work` streams its events, `drain` is heard in between."""
 
-    job: Job
-    worker: Worker = field(init=False)
+    job: Spread
+    begin: Begin
+    leave: threading.Event = field(init=False, default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        torch.set_num_threads(max(1, int(self.job.campaign.workers.cpus)))
-        self.worker = Worker(self.job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), threading.Event())
+        torch.set_num_threads(max(1, int(self.job.workers.cpus)))
+        self.does = self.begin(self.job, _device(), self.leave)
 
-    def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
-        yield from self.worker.attack(unit)
+    def work(self, unit: Any) -> Iterator[Any]:
+        yield from self.does(unit)
 
     def drain(self) -> None:
-        self.worker.drain.set()
+        self.leave.set()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _start(ray: Any, address: str | None) -> None:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import torch
 import yaml
 
-from pipeline import models, shards
-from pipeline.campaign import BadInput, Campaign, Cell, parse
+from pipeline import models, networks, shards
+from pipeline.campaign import BadInput, Campaign, Cell, Workers, parse
 from pipeline.plan import Unit, units
 from pipeline.shards import Shard
 from pipeline.store import Store
@@ -22,6 +22,10 @@ class Job:
     campaign: Campaign
     shards: dict[str, Shard]
     store: str
+
+    @property
+    def workers(self) -> Workers:
+        return self.campaign.workers
 
     @property
     def cells(self) -> dict[str, Cell]:
@@ -51,8 +55,10 @@ class Job:
 
 
 def resolve(campaign: Campaign) -> Campaign:
-    """The campaign with the hashes of its weights. Raises BadInput if weights are missing or others than expected."""
-    return campaign.model_copy(update={"models": {n: models.checked(m) for n, m in campaign.models.items()}})
+    """The campaign with the hashes of its weights and networks. Raises BadInput if any are missing or others than expected."""
+    found = {n: models.checked(m) for n, m in campaign.models.items()}
+    attacks = {n: networks.checked(a) for n, a in campaign.attacks.items()}
+    return campaign.model_copy(update={"models": found, "attacks": attacks})
 
 
 def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
@@ -78,6 +84,8 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     _labels_fit(campaign, seen.values())
     for model in campaign.models.values():
         models.classifier(model, campaign.data.crop, torch.device("cpu"))
+    for cell in campaign.grid():
+        networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
     return Job(campaign, seen, url)

@@ -1,4 +1,4 @@
-"""What a person sees while a campaign runs: a bar in a terminal, plain lines in a log."""
+"""What a person sees while a campaign or a training runs: a bar in a terminal, plain lines in a log."""
 
 import time
 from collections import Counter
@@ -12,6 +12,8 @@ from rich.progress import Progress as Bar
 from pipeline.executors import Failed
 from pipeline.job import Job
 from pipeline.plan import Unit
+from pipeline.trainer import Step, Trained
+from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
 
 LINE_SECONDS = 15.0
@@ -120,6 +122,54 @@ class Reporter:
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False)
+
+
+class TrainingReporter:
+    """Shows a training's events on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def watching(self, job: TrainingJob, transforms: Sequence[str]) -> Iterator[None]:
+        """While a training goes on."""
+        self._of, self._steps = len(job.training.transforms), job.training.steps
+        self._done = self._of - len(transforms)
+        self._began = self._said = time.monotonic()
+        self._at = {name: job.training.steps for name in job.training.transforms} | dict.fromkeys(transforms, 0)
+        self._fresh: Counter[str] = Counter()
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()
+        self._bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._task = self._bar.add_task("training", total=self._of * self._steps, text="")
+        with self._bar:
+            yield
+            self._show("", force=True)
+
+    def progress(self, event: Step) -> None:
+        self._at[event.transform], self._fresh[event.transform] = event.step, event.fresh
+        self._show(f", loss of {event.transform} {event.loss:.2g}")
+
+    def finished(self, event: Trained) -> None:
+        entry = event.entry
+        self._done += 1
+        self._at[entry.transform], self._fresh[entry.transform] = self._steps, event.fresh
+        self._show(f", error of {entry.transform} {entry.error:.2g}, of the identity {entry.identity_error:.2g}", force=True)
+
+    def failed(self, event: Failed) -> None:
+        last = event.error.strip().splitlines()[-1]
+        fate = "given up for this run" if event.final else "back to the queue"
+        text = f"{event.unit}: {last}; {fate}"
+        self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self, more: str, force: bool = False) -> None:
+        rate = self._fresh.total() / max(1e-9, time.monotonic() - self._began)
+        at = sum(self._at.values())
+        left = f", {clock((self._of * self._steps - at) / rate)} left" if rate else ""
+        text = f"{self._done}/{self._of} transforms, {rate:.1f} steps/s{left}{more}"
+        self._bar.update(self._task, completed=at, text=text)
+        if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
+            self._said = time.monotonic()
+            self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

@@ -28,6 +28,7 @@ def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
         "k": cell.defense.k,
         "attack": cell.attack_name,
         "policy": cell.attack.gradient,
+        "networks": cell.attack.imitated_by,
         "mode": cell.attack.mode,
         "frozen": cell.defense.frozen,
         "norm": cell.attack.norm,

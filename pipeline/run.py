@@ -1,4 +1,4 @@
-"""Run a campaign, which is also how to resume one: whatever is planned and not in the store is worked on."""
+"""Run a campaign or a training, which is also how to resume one: whatever is planned and not in the store is worked on."""
 
 import signal
 import threading
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pipeline import networks
 from pipeline.executors import Executor, Failed
 from pipeline.job import Job
-from pipeline.progress import Reporter
+from pipeline.progress import Reporter, TrainingReporter
 from pipeline.results import results
 from pipeline.store import Store
+from pipeline.trainer import Step, Trained
+from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
 
 
@@ -34,7 +37,7 @@ def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
     job.write_down()
     todo = job.todo()
     failed_units = 0
-    with _stopping() as stop, reporter.watching(job, todo, executor.workers):
+    with stopping() as stop, reporter.watching(job, todo, executor.workers):
         for event in executor.execute(job, todo, stop.drain):
             match event:
                 case Progress():
@@ -47,6 +50,25 @@ def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
     return Outcome(_failed_images(job), failed_units, stop.signal)
 
 
+def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> Outcome:
+    """Trains every network that the store lacks, and writes the manifest after each."""
+    job.write_down()
+    todo, failed = job.todo(), 0
+    with stopping() as stop, reporter.watching(job, todo):
+        for event in executor.execute(job, todo, stop.drain):
+            match event:
+                case Step():
+                    reporter.progress(event)
+                case Trained():
+                    networks.write_manifest(job.store)
+                    reporter.finished(event)
+                case Failed():
+                    failed += event.final
+                    reporter.failed(event)
+    networks.write_manifest(job.store)  # of files that an earlier run left without it
+    return Outcome(0, failed, stop.signal)
+
+
 def _failed_images(job: Job) -> int:
     """Images that could not be attacked, in this run or an earlier one."""
     if not Store(job.store).done():
@@ -55,15 +77,17 @@ def _failed_images(job: Job) -> int:
 
 
 @dataclass
-class _Stop:
+class Stop:
+    """That a run was told to stop, and by which signal."""
+
     drain: threading.Event
     signal: int = 0
 
 
 @contextmanager
-def _stopping() -> Iterator[_Stop]:
+def stopping() -> Iterator[Stop]:
     """The first SIGINT or SIGTERM asks the workers to checkpoint and leave; a second one ends at once."""
-    stop = _Stop(threading.Event())
+    stop = Stop(threading.Event())
 
     def ask(number: int, frame: object) -> None:
         if stop.drain.is_set():

@@ -27,3 +27,11 @@ class Strict(BaseModel):
     """A section: no key that is not known, and nothing changes once it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Share(Strict):
+    """How work is spread over a cluster; decides no number."""
+
+    count: int | None = Field(None, ge=1, description="actors; one a GPU, or else one a core, unless told")
+    cpus: float = Field(1, gt=0, description="cores of each actor")
+    gpus: float | None = Field(None, ge=0, description="GPUs of each actor; 1 where there are any, unless told")

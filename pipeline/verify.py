@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import models, records, shards
+from pipeline import models, networks, records, shards
 from pipeline.campaign import BadInput, Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
@@ -52,6 +52,11 @@ def _weights(job: Job) -> Iterator[str]:
             models.checked(model)
         except BadInput as error:
             yield f"model {name}: {error}"
+    for name, attack in job.campaign.attacks.items():
+        try:
+            networks.checked(attack)
+        except BadInput as error:
+            yield f"attack {name}: {error}"
 
 
 def _unit(

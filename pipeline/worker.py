@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Attack, Barrage, Classifier, Defended, Goal, Mirror, State, judge, key, lanes, rng
+from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, judge, key, lanes, rng
 from bart.planted import Planted
-from pipeline import checkpoint, models, records, rows, shards
+from pipeline import checkpoint, models, networks, records, rows, shards
+from pipeline.attacks import ByGradient
 from pipeline.campaign import Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
@@ -57,15 +58,25 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._classifiers: dict[str, Classifier] = {}
+        self._networks: dict[str, dict[str, BpdaNet]] = {}
         self.stack = self.job.campaign.workers.stack or (128 if self.device.type == "cuda" else 8)
 
     def defended(self, cell: Cell) -> Defended:
-        """The cell's classifier, loaded once, behind its barrage."""
+        """The cell's classifier behind its barrage, with the networks of its attack; what is loaded is loaded once."""
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = models.classifier(cell.model, cell.crop, self.device)
         barrage = Barrage(cell.defense.k, cell.defense.transforms)
         kind = Planted if cell.defense.planted else Defended
-        return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen)
+        return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
+
+    def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
+        """The networks of the cell's attack, by transform; none where it has none."""
+        attack = cell.attack
+        if not isinstance(attack, ByGradient) or attack.networks is None or attack.networks_sha256 is None:
+            return {}
+        if attack.networks_sha256 not in self._networks:
+            self._networks[attack.networks_sha256] = networks.load(attack.networks, attack.networks_sha256, self.device)
+        return self._networks[attack.networks_sha256]
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""

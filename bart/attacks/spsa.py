@@ -11,8 +11,7 @@ from bart.attacks.attack import Cost, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.classifier import Defended
-from bart.gradient import Goal, forward_draws
-from bart.losses import LOSSES
+from bart.gradient import Goal, mean_loss
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,7 @@ class Spsa:
 
     def _value(self, state: State, offset: Tensor, defended: Defended, keys: rng.Mirror, stack: int) -> Tensor:
         """The mean margin over the draws, (n,)."""
-        total = torch.zeros(len(state), device=state.x.device)
-        x = (state.x + offset).clamp(0, 1)
-        for some, of, logits in forward_draws(defended, x, keys, self.draws, stack):
-            values = LOSSES["margin"](logits.flatten(0, 1), *state.goal.of(some).each(of.stop - of.start))
-            total[some] += values.view(len(logits), -1).sum(1)
-        return total / self.draws
+        return mean_loss(defended, (state.x + offset).clamp(0, 1), state.goal, keys, "margin", self.draws, stack)
 
     def result(self, state: State) -> Tensor:
         """The last iterate."""

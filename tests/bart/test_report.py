@@ -16,7 +16,7 @@ def test_an_undefended_models_draws_agree_in_everything():
 
 
 def test_draws_that_know_nothing_of_each_other_have_no_cosine():
-    """Gradients of independent normal noise: cosines of about 0, a spread near 1, signs that agree with the mean's by chance."""
+    """Gradients of independent normal noise: cosines of about 0, a spread near 1, signs that agree with the mean by chance."""
 
     class Random(Defended):
         def logits(self, x, keys, policy=None, order_keys=None, fast=False):
@@ -30,7 +30,7 @@ def test_draws_that_know_nothing_of_each_other_have_no_cosine():
     report = gradient_report(Random(None, Barrage(1)), images(), goal, mirror(), 40, Eot(loss="margin"), 1000)
     assert report.cosine.abs().max() < 0.03 and report.spread.max() < 1.5
     assert (report.norm - (3 * SIDE * SIDE) ** 0.5).abs().max() < 2
-    assert 0.5 < report.agreement.min() and report.agreement.max() < 0.65
+    assert report.agreement.min() > 0.5 and report.agreement.max() < 0.65
 
 
 def test_zero_and_broken_gradients_are_counted():

@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0
 
 
-def command(campaign, store):
-    """The command as a user would start it, on one thread."""
+def command(campaign, store, *verb):
+    """The command as a user would start it, on one thread; `run` unless told."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    arguments = [sys.executable, "-m", "pipeline", "run", str(campaign), "--store", str(store)]
+    arguments = [sys.executable, "-m", "pipeline", *(verb or ("run",)), str(campaign), "--store", str(store)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

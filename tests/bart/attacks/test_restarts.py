@@ -59,7 +59,7 @@ def test_every_run_starts_elsewhere_and_draws_afresh():
     keys = defended.keys
 
     class Spy:
-        classifier, barrage, logits = defended.classifier, defended.barrage, defended.logits
+        classifier, barrage, logits, networks = defended.classifier, defended.barrage, defended.logits, defended.networks
 
         def keys(self, images, purpose, step=None):
             seen.append((purpose, *step.host.tolist()))

@@ -49,15 +49,14 @@ def _compare():
 
     photos = images(33, 64)  # odd rows, lanes that are all filled
     x = torch.stack([photos[0], (photos[1] > 0.5).float(), photos[5]])  # two levels and a constant: full of ties
-    _compare_seams(x, _params([True, True, False], [False, True, False], [[3, 2], [3, 2], [9, 2]]))
-    photos = images(67, 32)
-    x = torch.stack([(photos[1] * 3).round() / 3, (photos[0] > 0.4).float()])
+    _compare_seams(x, _params([True, True, False], [False, True, False], [[2, 1], [2, 2], [9, 2]]))
+    photos = images(67, 32)  # lanes that are empty
     ways = seams._ways
-    assert [ways(side) for side in (32, 224, 512, 1024)] == [4, 4, 3, 3]
+    assert [ways(side) for side in (32, 256, 512, 1024)] == [4, 4, 3, 3]
     for seams._ways in (lambda rows: 3, lambda rows: 1):
-        _compare_seams(x, _params([False, False], [True, False], [[1, 1], [1, 1]]))
+        _compare_seams((photos[:1] > 0.4).float(), _params([False], [True], [[2, 1]]))
     seams._ways = ways
-    assert_twin("seam_carving", (32, 35), largest=2e-5, gradient=5e-5, seeds=(0,))
+    assert_twin("seam_carving", (32, 33), largest=1e-5, gradient=1e-5, seeds=(0,))
 
 
 if __name__ == "__main__":

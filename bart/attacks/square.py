@@ -1,0 +1,196 @@
+"""Square attack: random search by squares, from values alone. Andriushchenko, Croce, Flammarion and Hein, ECCV 2020."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bart import rng
+from bart.attacks.attack import Cost, where
+from bart.attacks.state import State, begin
+from bart.ball import Ball
+from bart.classifier import Defended
+from bart.gradient import Goal, mean_loss
+from bart.types import Size
+
+HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Steps of 10,000 after which p has halved: those of the authors' program. (The article leaves out 500.)"""
+
+BUMPS = 5
+"""Bumps along a side of the L2 start."""
+
+LEAST_SIDE = {"linf": 1, "l2": 3}
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Square:
+    """`steps` proposals, each of which changes the perturbation within a random square and stays if that is better.
+
+    The example and the proposal are compared by their mean margin over the same `draws` draws, fresh at each step: a value kept
+    from an earlier step would be the luck of its draws, and could never be beaten again.
+
+    p           the share of the image that the first squares cover, in (0, 1]; it halves by the schedule of the article,
+                rescaled to `steps`. 0.8 is the choice for robust models; for others the article has 0.05 (L-inf) and 0.1 (L2)
+    Raises ValueError for a p outside its range.
+    """
+
+    ball: Ball
+    steps: int = 1000
+    draws: int = 10
+    p: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p <= 1:
+            raise ValueError(f"p = {self.p}: expected more than 0 and at most 1")
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(0, self.steps * 2 * self.draws)
+
+    @property
+    def classes(self) -> int:
+        return 2
+
+    def sides(self, size: Size) -> tuple[int, ...]:
+        """The side of the squares before p halves for the first time, and after each time, in pixels: that of p h w pixels,
+        for L2 odd and 3 at least, and no longer than the image's shorter side."""
+        found = []
+        for halvings in range(len(HALVED) + 1):
+            side = max(round(math.sqrt(self.p * math.prod(size) / 2**halvings)), LEAST_SIDE[self.ball.norm])
+            if self.ball.norm == "l2" and side % 2 == 0:
+                side += 1
+            found.append(min(side, *size))
+        return tuple(found)
+
+    def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Vertical stripes of +-eps, by column and channel, for L-inf; for L2 a grid of bumps of random signs, eps long."""
+        seeds = rng.fold(keys.device, "start")
+        x = _stripes(clean, seeds, self.ball.eps) if self.ball.norm == "linf" else _grid(clean, seeds, self.ball.eps)
+        return begin(clean, x, goal, keys)
+
+    def step(self, state: State, defended: Defended, stack: int) -> State:
+        proposal = self._proposal(state)
+        keys = defended.keys(state.keys, "step", state.step)
+        before, after = (
+            mean_loss(defended, x, state.goal, keys, "margin", self.draws, stack).nan_to_num(-torch.inf)
+            for x in (state.x, proposal)
+        )
+        return state.advanced(where(after > before, proposal, state.x), forwards=2 * self.draws)
+
+    def _proposal(self, state: State) -> Tensor:
+        """The example of each image with one square changed, (n, 3, h, w), by random numbers of this step."""
+        seeds = rng.fold(rng.fold(state.keys.device, "square"), state.step.device)
+        propose = _flat_square if self.ball.norm == "linf" else _moved_square
+        x = propose(state.x, state.clean, self._side(state), seeds, self.ball.eps)
+        return x.contiguous()  # sums depend on the layout, and a resume has this one
+
+    def _side(self, state: State) -> Tensor:
+        """The side of the square, (n,) int64."""
+        first, *others = self.sides((state.x.shape[-2], state.x.shape[-1]))
+        age = state.age * 10_000 // self.steps
+        side = torch.full_like(age, first)
+        for halved, smaller in zip(HALVED, others, strict=True):
+            side = torch.where(age > halved, smaller, side)
+        return side
+
+    def result(self, state: State) -> Tensor:
+        """The example so far."""
+        return state.x
+
+
+def _signs(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """+1 or -1, (n, *shape)."""
+    return torch.where(rng.coin(seeds, "signs", shape), 1.0, -1.0)
+
+
+def _norm(x: Tensor, first: int) -> Tensor:
+    """The Euclidean norm over the dimensions from `first` on, which stay with length 1, so that one may divide by it."""
+    return x.square().sum(tuple(range(first, x.dim())), keepdim=True).sqrt()
+
+
+def _unit(x: Tensor, first: int) -> Tensor:
+    """`x` over its norm; zeros stay zeros."""
+    return x / _norm(x, first).clamp_min(_TINY)
+
+
+def _corner(name: str, side: Tensor, seeds: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """A random place for a square of each image: its first row and its first column, (n,) each."""
+    room = torch.stack([length - side for length in size], dim=1)
+    row, column = rng.integers(seeds, name, 0, room, (2,)).unbind(1)
+    return row, column
+
+
+def _inside(corner: tuple[Tensor, Tensor], size: Size) -> tuple[Tensor, Tensor]:
+    """The row and the column of each pixel as counted from the corner, (n, h, 1) and (n, 1, w)."""
+    row, column = (torch.arange(length, device=at.device) - at[:, None] for length, at in zip(size, corner, strict=True))
+    return row[:, :, None], column[:, None, :]
+
+
+def _window(corner: tuple[Tensor, Tensor], side: Tensor, size: Size) -> Tensor:
+    """Which pixels are in the square, (n, 1, h, w) bool."""
+    row, column = _inside(corner, size)
+    side = side[:, None, None]
+    return ((row >= 0) & (row < side) & (column >= 0) & (column < side))[:, None]
+
+
+def _stripes(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
+    return (clean + eps * _signs(seeds, (3, 1, clean.shape[-1]))).clamp(0, 1)
+
+
+def _flat_square(x: Tensor, clean: Tensor, side: Tensor, seeds: Tensor, eps: float) -> Tensor:
+    """Algorithm 2 of the article: in the square, each channel of the perturbation becomes +eps or -eps."""
+    size = (x.shape[-2], x.shape[-1])
+    window = _window(_corner("corner", side, seeds, size), side, size)
+    return torch.where(window, (clean + eps * _signs(seeds, (3, 1, 1))).clamp(0, 1), x)
+
+
+def _bump(corner: tuple[Tensor, Tensor], side: Tensor, turned: Tensor, size: Size) -> Tensor:
+    """Two hills of opposite signs that fill the square, on top of each other or (`turned`, (n,) bool) side by side: (n, h, w),
+    of length 1, zero outside. Section 4.2 of the article: at a distance m from its middle, in the maximum norm, a hill has the
+    height 1 / (m + 1)^2 + ... + 1 / k^2, k = side // 2 + 1, until it is scaled to the other's length."""
+    window = _window(corner, side, size)[:, 0]
+    row, column = torch.broadcast_tensors(*_inside(corner, size))
+    turned, side = turned[:, None, None], side[:, None, None]
+    row, column = torch.where(turned, column, row), torch.where(turned, row, column)
+    half, last = side // 2, side // 2 + 1
+    upper = row < half
+    middle = torch.where(upper, half // 2, half + (side - half) // 2)
+    distance = torch.maximum((row - middle).abs(), (column - half).abs()).minimum(last)
+    terms = torch.arange(1, max(size) // 2 + 2, device=side.device).double() ** -2
+    sums = torch.cat([terms.new_zeros(1), terms.cumsum(0)])
+    height = (sums[last] - sums[distance]).float() * window
+    return _unit(_unit(height * upper, 1) - _unit(height * ~upper, 1), 1)
+
+
+def _grid(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
+    """5 x 5 bumps (as many as fit, in small images and oblong ones), each turned by a coin, with a random sign per channel."""
+    size = clean.shape[2:]
+    side = max(min(size) // BUMPS, 1)
+    across = [length // side for length in size]
+    corner = torch.zeros(2, dtype=torch.int64, device=clean.device)
+    turned = torch.arange(2, device=clean.device) > 0
+    one, other = _bump((corner, corner), corner + side, turned, (side, side)).repeat(1, *across)
+
+    def spread(values: Tensor) -> Tensor:
+        return values.repeat_interleave(side, -2).repeat_interleave(side, -1)
+
+    bumps = torch.where(spread(rng.coin(seeds, "turned", (1, *across))), one, other) * spread(_signs(seeds, (3, *across)))
+    delta = torch.zeros_like(clean)
+    top, left = ((length - side * count) // 2 for length, count in zip(size, across, strict=True))
+    delta[:, :, top : top + bumps.shape[2], left : left + bumps.shape[3]] = bumps
+    return (clean + eps * _unit(delta, 1)).clamp(0, 1)
+
+
+def _moved_square(x: Tensor, clean: Tensor, side: Tensor, seeds: Tensor, eps: float) -> Tensor:
+    """Algorithm 3 of the article: the first square gets a bump on top of what it has, and the share of eps of a second one."""
+    size, delta = (x.shape[-2], x.shape[-1]), x - clean
+    corner = _corner("corner", side, seeds, size)
+    first, second = _window(corner, side, size), _window(_corner("other_corner", side, seeds, size), side, size)
+    bump = _bump(corner, side, rng.coin(seeds, "turned"), size)[:, None] * _signs(seeds, (3, 1, 1))
+    unused = (eps**2 - _norm(delta, 1).square()).clamp_min(0)
+    available = (_norm(delta * (first | second), 2).square() + unused / 3).sqrt()
+    fresh = available * _unit(bump + _unit(delta * first, 2), 2)
+    delta = torch.where(first, fresh, delta * ~second)
+    return (clean + eps * _unit(delta, 1)).clamp(0, 1)

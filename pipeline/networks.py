@@ -1,0 +1,183 @@
+"""BPDA networks as files: one of weights for each transform, and a manifest that says what they are. Checked before use.
+
+FOLDER/<transform>.safetensors      weights; what is known of them is inside too
+FOLDER/manifest.json                of every weights file, what is inside and its SHA-256
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from bart import TRANSFORMS, BpdaNet
+from bart.bpda import complete
+from pipeline.attacks import Attack, ByGradient
+from pipeline.campaign import BadInput, Cell
+from pipeline.store import Store
+
+MANIFEST = "manifest.json"
+_KEY = "network"
+_REMEDY = "restore the folder, or train again with `barrage train bpda`"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained network. Errors are mean squared ones over pixels of images in [0, 1]; cosines are means over images."""
+
+    transform: str
+    maxima: dict[str, float]
+    """P(t): the parameters that the network is told, in their order, and the upper ends of their ranges."""
+    size: int
+    """Side of the images in pixels: `data.crop`."""
+    steps: int
+    seed: int
+    data: str
+    """Hash of the shards."""
+    training: str
+    """Identity of the training: what decides the weights."""
+    train_error: float
+    """Mean over the last batches."""
+    held_out: int
+    """Images that were kept out of training and could be read."""
+    error: float
+    """On images kept out of training."""
+    identity_error: float
+    """Of the image itself as a guess of its transform, on the same."""
+    cosine: float | None
+    """Between the network's input gradient and the exact one, for random cotangents; None where there is no exact one."""
+    identity_cosine: float | None
+    device: str
+    commit: str
+    versions: str
+
+
+def file_name(transform: str) -> str:
+    return f"{transform}.safetensors"
+
+
+def encode(entry: Entry, weights: dict[str, Tensor]) -> bytes:
+    """A weights file; the same entry and weights give the same bytes."""
+    return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(asdict(entry))})
+
+
+def entry_of(data: bytes) -> Entry | None:
+    """What a weights file says of itself, or None if it is none of ours."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        return Entry(**json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
+    """The networks whose files are in a folder, with the SHA-256 of each, by the name of the transform."""
+    found = {}
+    for path in Store(folder).list("*.safetensors"):
+        data = path.read_bytes()
+        entry = entry_of(data)
+        if entry:
+            found[entry.transform] = entry, hashlib.sha256(data).hexdigest()
+    return {name: found[name] for name in TRANSFORMS if name in found}
+
+
+def write_manifest(folder: str | Path) -> None:
+    """The manifest of what is there."""
+    networks = [asdict(entry) | {"sha256": sha256} for entry, sha256 in entries(folder).values()]
+    Store(folder).replace(MANIFEST, (json.dumps({"networks": networks}, indent=1) + "\n").encode())
+
+
+def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
+    """What a folder's manifest says of its networks. Raises BadInput."""
+    data = Store(folder).read(MANIFEST)
+    if data is None:
+        raise BadInput(f"networks {folder} hold no {MANIFEST}: give the folder that `barrage train bpda` wrote")
+    try:
+        found = {}
+        for values in json.loads(data)["networks"]:
+            sha256 = values.pop("sha256")
+            found[str(values["transform"])] = Entry(**values), str(sha256)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{MANIFEST} of networks {folder} is damaged ({error!r}): {_REMEDY}") from None
+    if not found:
+        raise BadInput(f"networks {folder}: the manifest names none: wait for `barrage train bpda` to finish one")
+    return found
+
+
+def _files(folder: str | Path) -> dict[str, bytes]:
+    """The weights files of a folder as its manifest knows them, by transform. Raises BadInput for any other."""
+    files = {}
+    for name, (_, sha256) in manifest(folder).items():
+        if name not in TRANSFORMS:
+            raise BadInput(f"networks {folder} are of an unknown transform {name!r}: {_REMEDY}")
+        data = Store(folder).read(file_name(name))
+        if data is None:
+            raise BadInput(f"networks {folder} lack {file_name(name)}, which their manifest names: {_REMEDY}")
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise BadInput(f"{folder}/{file_name(name)} has SHA-256 {found}, the manifest says {sha256}: {_REMEDY}")
+        files[name] = data
+    return files
+
+
+def _hash(folder: str | Path, files: dict[str, bytes]) -> str:
+    lines = sorted(f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in files.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def checked(attack: Attack) -> Any:
+    """The attack with one hash of all its networks filled in, or checked where it has one. Raises BadInput."""
+    if not isinstance(attack, ByGradient) or attack.networks is None:
+        return attack
+    found = _hash(attack.networks, _files(attack.networks))
+    if attack.networks_sha256 not in (None, found):
+        raise BadInput(
+            f"networks {attack.networks} have the hash {found}, expected {attack.networks_sha256}: "
+            "use the right folder or mend networks_sha256"
+        )
+    return attack.model_copy(update={"networks_sha256": found})
+
+
+def fit(cell: Cell) -> None:
+    """Raises BadInput unless the networks of a cell's attack are for its images and transforms, and are all that it needs."""
+    attack = cell.attack
+    if not isinstance(attack, ByGradient) or attack.networks is None:
+        return
+    found = manifest(attack.networks)
+    for name, (entry, _) in found.items():
+        if entry.size != cell.crop:
+            raise BadInput(
+                f"networks {attack.networks}: {name} is for {entry.size} px, the campaign's data.crop is {cell.crop}: "
+                "train networks for that size"
+            )
+        maxima = dict(TRANSFORMS[name].maxima)
+        if list(entry.maxima.items()) != list(maxima.items()):
+            raise BadInput(f"networks {attack.networks}: {name} was told {entry.maxima}, expected {maxima}: train again")
+    if cell.defense.k and not attack.transfer:
+        try:
+            complete(attack.policy, found, cell.defense.transforms)
+        except ValueError as error:
+            raise BadInput(f"cell {cell.name}, networks {attack.networks}: {error}") from None
+
+
+def load(folder: str, sha256: str, device: torch.device) -> dict[str, BpdaNet]:
+    """The networks of a folder on a device, frozen and in eval mode. Raises BadInput if they are not those of the hash."""
+    files = _files(folder)
+    if _hash(folder, files) != sha256:
+        raise BadInput(f"networks {folder} have changed, they no longer have the hash {sha256}: restore them")
+    return {name: _network(folder, name, data).to(device) for name, data in files.items()}
+
+
+def _network(folder: str, name: str, data: bytes) -> BpdaNet:
+    net = BpdaNet(name)
+    try:
+        net.load_state_dict(load_tensors(data))
+    except Exception as error:  # safetensors raises many kinds, load_state_dict RuntimeError
+        detail = " ".join(str(error).split())[:200]
+        raise BadInput(f"{folder}/{file_name(name)} holds no network of {name} ({detail}): {_REMEDY}") from None
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,138 @@
+"""The training of BPDA networks as a file, and what it finds in its store: everything checked before work starts."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from bart import TRANSFORMS, Barrage
+from pipeline import networks, shards
+from pipeline.batches import counts
+from pipeline.campaign import BadInput, Data, content, explain
+from pipeline.schema import Name, Share, Strict
+from pipeline.shards import Shard
+from pipeline.store import Store
+
+FILE = "training.yaml"
+
+
+class Training(Strict):
+    """The whole file."""
+
+    name: Name
+    seed: int = 0
+    data: Data
+    transforms: tuple[str, ...] = Field(
+        tuple(TRANSFORMS), min_length=1, description="those that get a network; all unless told"
+    )
+    steps: int = Field(ge=1, description="of Adam, for each network")
+    batch: int = Field(32, ge=2, description="images of a step")
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    held_out: int = Field(256, ge=1, description="images kept out of training, on which the error is measured")
+    checkpoint_seconds: float = Field(120, gt=0)
+    store: str | None = None
+    workers: Share = Share()
+
+    @field_validator("transforms")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        Barrage(0, names)
+        return names
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a worker needs to know, sent once. The store is the folder of the networks."""
+
+    training: Training
+    shards: tuple[Shard, ...]
+    store: str
+
+    @property
+    def workers(self) -> Share:
+        return self.training.workers
+
+    @property
+    def data(self) -> str:
+        """Hash of the images: of the shards, and of which of them take part."""
+        found = [shard.sha256 for shard in self.shards]
+        return _hash([found, self.training.data.limit])
+
+    @property
+    def identity(self) -> str:
+        """Hash of what decides the weights of every network."""
+        deciding = ("seed", "steps", "batch", "learning_rate", "held_out")
+        size = (self.training.data.resize, self.training.data.crop)
+        return _hash([{name: getattr(self.training, name) for name in deciding}, size, self.data])
+
+    def todo(self) -> list[str]:
+        """The transforms whose networks are not there."""
+        done = networks.entries(self.store)
+        return [name for name in self.training.transforms if name not in done]
+
+    def write_down(self) -> None:
+        """Puts the training as it was resolved into the store."""
+        found = {
+            "training": self.training.model_dump(mode="json", exclude={"store", "workers"}),
+            "identity": self.identity,
+            "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in self.shards],
+        }
+        Store(self.store).replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
+
+
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(path: str | Path) -> Training:
+    """The training of a YAML file. Raises BadInput with the first thing that is wrong."""
+    values = content(path, "training", "campaigns/bpda-small.yaml")
+    if not isinstance(values, dict):
+        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(Training.model_fields)}")
+    try:
+        return Training.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"training {path}, {where}: {explain(first, _known_keys)}") from None
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    sections: dict[Any, type[BaseModel]] = {"data": Data, "workers": Share}
+    return list((sections[location[0]] if location else Training).model_fields)
+
+
+def prepare(training: Training, url: str, report: Callable[[str], None] = lambda line: None) -> TrainingJob:
+    """The job of a training on a store, new or half done. Touches nothing. Raises BadInput."""
+    known, found = _seen(url), []
+    for path in shards.paths(training.data):
+        shard = known.get(str(path.resolve()))
+        if shard is None or shard.bytes != path.stat().st_size:
+            report(f"reading {path} for the first time")
+            shard = shards.inspect(path)
+        found.append(Shard(**(asdict(shard) | {"url": str(path.resolve())})))
+    images, wanted = sum(counts(found, training.data.limit)), training.held_out + training.batch
+    if images < wanted:
+        raise BadInput(
+            f"data hold {images} images, expected at least {wanted}, held_out and one batch: add shards, or lower held_out"
+        )
+    job = TrainingJob(training, tuple(found), url)
+    for name, (entry, _) in networks.entries(url).items():
+        if entry.training != job.identity:
+            raise BadInput(
+                f"store {url} holds a network of {name} from another training ({entry.training}, this is {job.identity}): "
+                "use another --store"
+            )
+    return job
+
+
+def _seen(url: str) -> dict[str, Shard]:
+    """The shards that an earlier run on this store looked at, by path."""
+    data = Store(url).read(FILE)
+    found = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in yaml.safe_load(data)["shards"]] if data else []
+    return {shard.url: shard for shard in found}

@@ -1,0 +1,83 @@
+"""Every kind of attack of a campaign file runs through the engine, and its settings reach the attack."""
+
+import pytest
+
+import bart
+from pipeline.attacks import KINDS
+from pipeline.campaign import BadInput, parse
+from pipeline.results import results
+from pipeline.verify import verify
+from tests.pipeline import tiny
+from tests.pipeline.test_run import ran
+
+SMALL = {
+    "pgd": {"steps": 3, "momentum": 0.5, "restarts": 2, "restart_draws": 2},
+    "fgsm": {},
+    "aggmo": {"steps": 3},
+    "apgd": {"steps": 4, "loss": "dlr"},
+    "lbfgs": {"steps": 6, "searches": 2},
+    "square": {"steps": 4},
+    "spsa": {"steps": 2, "pairs": 2},
+    "noise": {"steps": 2},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_campaign_of_each_kind_runs_and_counts_what_it_spends(kind, tmp_path, pattern):
+    attack = {"kind": kind, "eps": "8/255", "eot_draws": 2, **SMALL[kind]}
+    content = tiny.campaign(pattern) | {"attacks": {"pgd": attack}, "evaluation_draws": 2}
+    content["data"] = content["data"] | {"limit": 3}
+    job, outcome = ran(content, tmp_path / "store")
+    assert outcome.exit_code == 0 and list(verify(job)) == []
+    rows = results(job.store).to_pylist()
+    assert len(rows) == 6
+    for row in rows:
+        cell = job.cells[row["cell"]]
+        assert row["grad_evals"] == cell.cost.gradients and row["steps"] == cell.built.steps
+        assert row["forward_evals"] == cell.cost.forwards + 2 * cell.judged_by
+        assert row["policy"] == ("none" if kind in ("square", "spsa", "noise") else "combo")
+        assert 0 < row["linf"] <= 8 / 255 + 1e-6 or kind == "lbfgs"
+
+
+def test_settings_reach_the_attack(pattern):
+    def built(**attack):
+        campaign = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"eps": "8/255"} | attack}}, "c.yaml")
+        return [cell.built for cell in campaign.grid()]
+
+    none, defended = built(kind="apgd", eot_draws=7, loss="margin", policy="identity", steps=9)
+    assert (none.eot.draws, defended.eot.draws) == (1, 7)
+    assert (defended.steps, defended.eot.loss, defended.eot.policy) == (9, "margin", "identity")
+    _, transfer = built(transfer=True, restarts=3, eot_draws=5)
+    assert isinstance(transfer, bart.Transfer) and isinstance(transfer.attack, bart.Restarts)
+    assert transfer.attack.attack.eot.draws == 1 and transfer.steps == 120
+    _, aggmo = built(kind="aggmo")
+    assert (aggmo.eot.estimator, aggmo.eot.loss, aggmo.eot.fixed_order) == ("mean_logits", "margin", True)
+
+
+def test_first_break_leaves_earlier_and_says_when(tmp_path, pattern):
+    attack = {"eps": "32/255", "steps": 12, "step_size": "8/255", "eot_draws": 2, "mode": "first_break", "break_draws": 2}
+    content = tiny.campaign(pattern, workers={"stack": 4}) | {"attacks": {"pgd": attack}, "evaluation_draws": 2}
+    job, _ = ran(content, tmp_path / "store")
+    assert list(verify(job)) == []
+    rows = results(job.store).to_pylist()
+    left = [row for row in rows if row["first_break"] is not None]
+    assert left and {row["mode"] for row in rows} == {"first_break"}
+    for row in rows:
+        steps = row["first_break"] or 12
+        cell = job.cells[row["cell"]]
+        assert row["grad_evals"] == steps * cell.eot_draws
+        assert row["forward_evals"] == 2 * steps + 2 * cell.judged_by
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ({"kind": "pgdd", "eps": 0.1}, "pgd: unknown kind 'pgdd'; did you mean 'pgd'"),
+        ({"kind": "apgd", "eps": 0.1, "stepz": 3}, "stepz: unknown key; did you mean 'steps'"),
+        ({"kind": "noise", "eps": 0.1, "loss": "ce"}, "loss: unknown key"),
+        ({"eps": 0.1, "momentum": 2}, "momentum"),
+    ],
+)
+def test_bad_settings_are_one_line(attack, message, pattern):
+    with pytest.raises(BadInput, match=message):
+        parse(tiny.campaign(pattern) | {"attacks": {"pgd": attack}}, "c.yaml")

@@ -1,0 +1,483 @@
+"""Networks trained, stored, interrupted, refused, and used by a campaign."""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bart import TRANSFORMS, BpdaNet, Gradient, rng
+from pipeline import batches, networks, shards
+from pipeline.batches import Images
+from pipeline.campaign import BadInput, Data, parse
+from pipeline.executors import Here
+from pipeline.job import opened, prepare
+from pipeline.pack import pack
+from pipeline.results import results
+from pipeline.store import Store
+from pipeline.trainer import Trained, Trainer, training
+from pipeline.training import Training, load
+from pipeline.training import prepare as prepare_training
+from pipeline.verify import verify
+from pipeline.worker import Drained
+from tests.pipeline import tiny
+from tests.pipeline.test_faults import PATIENCE, actors, command, until
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A pattern of three shards, with 10, 10 and 4 images of 40 px."""
+    folder = tmp_path_factory.mktemp("photos")
+    files = []
+    for i in range(24):
+        path = folder / f"image{i}.png"
+        path.write_bytes(tiny.picture(i))
+        files.append((path, i % tiny.CLASSES))
+    pack(files, folder / "shards", "train", per_shard=10)
+    return str(folder / "shards" / "train-{000000..000002}.tar")
+
+
+def content(photos, **changes):
+    told = {"name": "nets", "data": {"shards": photos, "resize": None, "crop": 32}, "transforms": ["grey_mix", "clahe"]}
+    return told | {"steps": 6, "batch": 3, "held_out": 5, "learning_rate": 0.005} | changes
+
+
+def job(photos, store, **changes):
+    return prepare_training(Training.model_validate(content(photos, **changes)), str(store))
+
+
+def trained(found, name="grey_mix", drain=None):
+    """Events of one training in this process."""
+    return list(Trainer(found, CPU, drain or threading.Event())(name))
+
+
+@pytest.fixture(scope="module")
+def nets(photos, tmp_path_factory):
+    """A folder with the networks of the two transforms of the tiny campaign's `two` defense."""
+    folder = tmp_path_factory.mktemp("nets")
+    found = job(photos, folder, transforms=["color_precision", "grey_mix"])
+    for name in found.todo():
+        trained(found, name)
+    networks.write_manifest(folder)
+    return folder
+
+
+def copied(folder, to):
+    to.mkdir()
+    for path in Path(folder).glob("*.*"):
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+# --- the images
+
+
+def images(photos, held_out=5, limit=None, **changes):
+    data = Data(shards=[photos], resize=None, crop=32, limit=limit)
+    return Images([shards.inspect(path) for path in shards.paths(data)], data, changes.get("seed", 0), held_out)
+
+
+def test_every_pass_brings_every_image_that_is_not_kept_out_once(photos):
+    found = images(photos)
+    held = found.held_out.tolist()
+    assert len(set(held)) == 5
+    rest = sorted(set(range(24)) - set(held))
+    every = [place for step in range(19) for place in found.places(step, 3)]  # 57 images: three passes of 19
+    passes = [every[i : i + 19] for i in (0, 19, 38)]
+    assert all(sorted(one) == rest for one in passes)
+    assert passes[0] != passes[1] != passes[2] and passes[0] != rest
+    assert images(photos).places(7, 3) == found.places(7, 3)
+    assert images(photos, seed=1).places(7, 3) != found.places(7, 3)
+
+
+def test_a_limit_takes_the_first_images(photos):
+    found = images(photos, held_out=4, limit=13)
+    assert set(found.held_out.tolist()) | set(found.order(0).tolist()) == set(range(13)) and len(found.order(0)) == 9
+
+
+def test_images_are_those_of_the_shards_however_little_memory_there_is(photos, monkeypatch):
+    plain = images(photos)
+    samples = [sample for shard in plain._shards for sample in shards.read(shard, 0, shard.images)]
+    wanted = [plain.places(step, 3) for step in range(14)]
+    monkeypatch.setattr(batches, "WINDOW", 6)
+    monkeypatch.setattr(batches, "CACHE_BYTES", 2 * 3 * 32 * 32)
+    tight = images(photos)
+    for batch, places in zip((tight.read(places) for places in wanted), wanted, strict=True):
+        for (key, pixels), place in zip(batch, places, strict=True):
+            assert key == samples[place].key
+            assert np.array_equal(pixels, shards.decode(samples[place].image, None, 32))
+        assert len(tight._decoded) <= 2 and sum(map(len, tight._encoded.values())) <= 12
+
+
+def test_small_windows_shuffle_shards_and_images_within(photos, monkeypatch):
+    monkeypatch.setattr(batches, "WINDOW", 10)
+    found = images(photos, held_out=1)
+    shard_of = [place // 10 for place in found.order(0).tolist()]
+    assert sum(a != b for a, b in pairwise(shard_of)) == 2, "a shard is read once a pass"
+    orders = {tuple(dict.fromkeys(place // 10 for place in found.order(turn).tolist())) for turn in range(12)}
+    assert len(orders) > 1
+
+
+def test_images_that_can_not_be_read_are_left_out(tmp_path, photos):
+    files = [(tmp_path / f"{i}.png", 0) for i in range(4)]
+    for i, (path, _) in enumerate(files):
+        path.write_bytes(tiny.picture(i) if i != 2 else tiny.picture(i)[:200])
+    pack(files, tmp_path / "shards", "bad", per_shard=10)
+    found = images(str(tmp_path / "shards" / "bad-000000.tar"), held_out=1)
+    assert len(found.read([0, 1, 2, 3])) == 3 == len(found.read([2, 3, 0, 1]))
+    pattern = str(tmp_path / "shards" / "bad-000000.tar")
+    with pytest.raises(ValueError, match="none of the 1 images"):
+        trained(job(pattern, tmp_path / "one", held_out=1, batch=2))  # it is the damaged one
+    assert trained(job(pattern, tmp_path / "two", held_out=2, batch=2))[-1].entry.held_out == 1
+
+
+# --- the training
+
+
+def test_the_first_steps_are_those_of_a_plain_loop(photos, tmp_path):
+    """Adam on the squared error of the transform's output, with parameters of seed, transform, step and image."""
+    found = job(photos, tmp_path, steps=3, seed=4)
+    trained(found)
+    ours, source = load_file(tmp_path / "grey_mix.safetensors"), images(photos, seed=4)
+    net = BpdaNet("grey_mix", rng.key(4, "weights", "grey_mix")).train()
+    adam, transform = torch.optim.Adam(net.parameters(), 0.005), TRANSFORMS["grey_mix"]
+    for step in range(3):
+        batch = source.read(source.places(step, 3))
+        x = torch.stack([torch.from_numpy(image) for _, image in batch]).float() / 255
+        params = transform.draw(torch.tensor([rng.key(4, "grey_mix", "step", step, key) for key, _ in batch]), (32, 32))
+        loss = (net(x, transform.conditioning(params, (32, 32))) - transform.apply(x, params)).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    assert ours.keys() == net.state_dict().keys()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_the_loss_falls_far_below_the_identitys_where_a_transform_can_be_learnt(photos, tmp_path):
+    (*_, last) = trained(job(photos, tmp_path, steps=120, batch=2))
+    assert isinstance(last, Trained) and last.fresh == 120
+    entry = last.entry
+    assert entry.error < 0.4 * entry.identity_error and entry.train_error < 0.6 * entry.identity_error
+    assert 0.1 < entry.cosine < entry.identity_cosine, "a low error does not mean a good gradient"
+
+
+def test_an_entry_holds_what_was_measured(photos, tmp_path):
+    found = job(photos, tmp_path)
+    entries = {name: trained(found, name)[-1].entry for name in ("grey_mix", "clahe")}
+    entry, transform, source = entries["grey_mix"], TRANSFORMS["grey_mix"], images(photos)
+    batch = source.read(source.held_out.tolist())
+    x = torch.stack([torch.from_numpy(image) for _, image in batch]).float() / 255
+    keys = torch.tensor([rng.key(0, "grey_mix", "held out", key) for key, _ in batch])
+    params = transform.draw(keys, (32, 32))
+    y, net = transform.apply(x, params), BpdaNet("grey_mix").eval()
+    net.load_state_dict(load_file(tmp_path / "grey_mix.safetensors"))
+    told = transform.conditioning(params, (32, 32))
+    assert entry.error == pytest.approx((net(x, told) - y).square().mean().item(), rel=1e-4)
+    assert entry.identity_error == pytest.approx((x - y).square().mean().item(), rel=1e-5)
+    v = rng.normal_field(torch.tensor([rng.key(0, "grey_mix", "cotangent", key) for key, _ in batch]), (3, 32, 32))
+    leaf = x.clone().requires_grad_()
+    exact = torch.autograd.grad(transform.apply(leaf, params), leaf, v)[0].flatten(1)
+    ours = torch.autograd.grad(net(leaf, told), leaf, v)[0].flatten(1)
+
+    def cosine(a, b):
+        return ((a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1)).mean().item()
+
+    assert entry.cosine == pytest.approx(cosine(ours, exact), abs=1e-4)
+    assert entry.identity_cosine == pytest.approx(cosine(v.flatten(1), exact), abs=1e-5)
+    assert TRANSFORMS["clahe"].gradient is Gradient.NONE
+    assert entries["clahe"].cosine is None and entries["clahe"].identity_cosine is None
+    assert (entry.maxima, entry.size, entry.steps, entry.held_out) == ({"ratio": 1}, 32, 6, 5)
+
+
+def stopped_after(found, steps, name="grey_mix"):
+    """A training that is told to leave, and that is killed without a word afterwards: only its files remain."""
+    drain = threading.Event()
+    trainer = Trainer(found, CPU, drain)
+    trainer.images.batches = counted(trainer.images.batches, steps, drain)
+    with pytest.raises(Drained):
+        list(trainer(name))
+
+
+def counted(source, steps, drain):
+    def batches(*arguments):
+        for count, batch in enumerate(source(*arguments), 1):
+            if count == steps:
+                drain.set()
+            yield batch
+
+    return batches
+
+
+@pytest.mark.parametrize("stops", [(1,), (4,), (2, 2, 1)])
+def test_a_resumed_training_gives_the_same_file_bit_for_bit(photos, tmp_path, stops):
+    whole = job(photos, tmp_path / "whole", transforms=["median"], seed=2)
+    trained(whole, "median")
+    found = job(photos, tmp_path / "stopped", transforms=["median"], seed=2)
+    for steps in stops:
+        stopped_after(found, steps, "median")
+    last = trained(found, "median")[-1]
+    assert last.fresh == 6 - sum(stops), "it did not go on from the checkpoint"
+    a, b = (Path(j.store, "median.safetensors").read_bytes() for j in (whole, found))
+    assert a == b
+    assert not list(Path(found.store, "checkpoints").glob("*"))
+
+
+def test_a_damaged_or_a_foreign_checkpoint_costs_time_and_nothing_else(photos, tmp_path):
+    trained(job(photos, tmp_path / "whole"))
+    for name in ("damaged", "foreign"):
+        found = job(photos, tmp_path / name)
+        stopped_after(found if name == "damaged" else job(photos, tmp_path / name, seed=9), 3)
+        if name == "damaged":
+            path = tmp_path / name / "checkpoints" / "grey_mix.safetensors"
+            data = bytearray(path.read_bytes())
+            data[-5] ^= 1
+            path.write_bytes(bytes(data))
+        assert trained(found)[-1].fresh == 6
+        assert (tmp_path / name / "grey_mix.safetensors").read_bytes() == (tmp_path / "whole/grey_mix.safetensors").read_bytes()
+
+
+def test_a_transforms_network_does_not_depend_on_the_others(photos, tmp_path):
+    both, one = job(photos, tmp_path / "both"), job(photos, tmp_path / "one", transforms=["clahe"])
+    list(Here(training).execute(both, both.todo(), threading.Event()))
+    trained(one, "clahe")
+    assert (tmp_path / "both/clahe.safetensors").read_bytes() == (tmp_path / "one/clahe.safetensors").read_bytes()
+    assert job(photos, tmp_path / "one").todo() == ["grey_mix"]
+
+
+def test_the_command_trains_writes_the_manifest_and_does_nothing_twice(photos, tmp_path, barrage, write):
+    store = tmp_path / "store"
+    code, out, err = barrage("train", "bpda", write(content(photos)), "--here", "--store", store)
+    assert code == 0 and "grey_mix" in out and "clahe" in out and "2/2 transforms" in err
+    found = json.loads((store / "manifest.json").read_text())["networks"]
+    assert {entry["transform"] for entry in found} == {"grey_mix", "clahe"}
+    assert all(len(entry["sha256"]) == 64 for entry in found) and len({entry["data"] for entry in found}) == 1
+    files = {path: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
+    (store / "manifest.json").unlink()  # the driver died before it
+    assert barrage("train", "bpda", write(content(photos)), "--here", "--store", store)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in store.glob("*.safetensors")} == files
+    assert json.loads((store / "manifest.json").read_text())["networks"] == found
+    code, _, err = barrage("train", "bpda", write(content(photos, steps=7)), "--here", "--store", store)
+    assert code == 2 and "another training" in err and len(err.splitlines()) == 1
+
+
+def test_on_ray_a_killed_actor_is_replaced_and_the_networks_are_the_same(photos, tmp_path, write):
+    slow = content(photos, steps=80, checkpoint_seconds=0.1, workers={"count": 1}, transforms=["jpeg"])
+    path, store = write(slow), tmp_path / "store"
+    running = command(path, store, "train", "bpda")
+    until(lambda: list((store / "checkpoints").glob("[!.]*")), "a first checkpoint")
+    victim = until(lambda: actors(running.pid), "an actor")[0]
+    os.kill(victim, signal.SIGKILL)
+    output, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0 and "back to the queue" in output, output
+    quiet = job(photos, tmp_path / "quiet", **{key: slow[key] for key in ("transforms", "steps")})
+    trained(quiet, "jpeg")
+    a, b = (load_file(folder / "jpeg.safetensors") for folder in (store, tmp_path / "quiet"))
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+BAD = {
+    "unknown key": ({"stepps": 3}, "did you mean 'steps'"),
+    "unknown key of data": ({"data": {"shards": "x.tar", "corp": 3}}, "did you mean 'crop'"),
+    "unknown transform": ({"transforms": ["gray_mix"]}, "grey_mix"),
+    "no transform": ({"transforms": []}, "transforms"),
+    "a transform twice": ({"transforms": ["jpeg", "jpeg"]}, "twice"),
+    "no steps": ({"steps": 0}, "steps: 0"),
+    "a batch of one": ({"batch": 1}, "batch"),
+    "missing shard": ({"data": {"shards": "none/x.tar"}}, "none/x.tar"),
+    "too few images": ({"held_out": 22}, "24 images, expected at least 25"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2_before_work(photos, tmp_path, barrage, write, case):
+    changes, named = BAD[case]
+    code, _, err = barrage("train", "bpda", write(content(photos, **changes)), "--here", "--store", tmp_path / "store")
+    said = [line for line in err.splitlines() if "for the first" not in line and line != "time"]
+    assert code == 2 and named in err and said[-1].startswith("barrage: "), err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_that_is_no_training_is_refused(tmp_path, write):
+    with pytest.raises(BadInput, match="does not exist"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(BadInput, match="mapping"):
+        load(write(["a", "list"]))
+    with pytest.raises(BadInput, match="steps: is missing"):
+        load(write({"name": "x", "data": {"shards": "x.tar"}}))
+
+
+def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos, tmp_path):
+    usual = job(photos, tmp_path).identity
+    for same in ({"transforms": ["jpeg"]}, {"workers": {"cpus": 2}}, {"checkpoint_seconds": 1}, {"name": "other"}):
+        assert job(photos, tmp_path, **same).identity == usual, same
+    data = content(photos)["data"]
+    for other in ({"seed": 1}, {"steps": 7}, {"batch": 4}, {"learning_rate": 0.1}, {"held_out": 6},
+                  {"data": data | {"crop": 33}}, {"data": data | {"limit": 20}}):  # fmt: skip
+        assert job(photos, tmp_path, **other).identity != usual, other
+
+
+# --- the campaign
+
+
+def campaign(pattern, folder, **attack):
+    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}
+    attacks = {"net": settings | {"policy": "network", "networks": str(folder)} | attack, "plain": settings}
+    return tiny.campaign(
+        pattern,
+        defenses={"two": {"k": 2, "transforms": ["color_precision", "grey_mix"]}},
+        attacks=attacks,
+        cells=[{"model": "net", "defense": "two", "attack": list(attacks)}],
+        evaluation_draws=2,
+        unit_images=8,
+    )
+
+
+def test_a_campaign_attacks_by_its_networks_and_its_rows_name_them(pattern, nets, tmp_path, barrage, write):
+    store = tmp_path / "store"
+    assert barrage("run", write(campaign(pattern, nets)), "--here", "--store", store)[0] == 0
+    found = results(str(store)).to_pylist()
+    (sha256,) = {row["networks"] for row in found if row["attack"] == "net"}
+    assert len(sha256) == 64 and sha256 == networks.checked(parse(campaign(pattern, nets), "c").attacks["net"]).networks_sha256
+    assert {row["policy"] for row in found if row["attack"] == "net"} == {"network"}
+    assert {(row["policy"], row["networks"]) for row in found if row["attack"] == "plain"} == {("combo", None)}
+    assert Counter(row["status"] for row in found) == {"ok": 16}
+    assert list(verify(opened(str(store)))) == []
+    moved = copied(nets, tmp_path / "moved")
+    before = {path: path.stat().st_mtime_ns for path in store.glob("results/*/*")}
+    assert barrage("run", write(campaign(pattern, moved)), "--here", "--store", store)[0] == 0, "a path is only a place"
+    assert {path: path.stat().st_mtime_ns for path in store.glob("results/*/*")} == before
+
+
+def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp_path):
+    from bart import Barrage, Defended, Eot, Goal, Mirror, Pgd
+    from bart.ball import Ball
+    from pipeline import models, records
+    from pipeline.worker import Worker, image_keys
+
+    found = prepare(parse(campaign(pattern, nets), "c"), str(tmp_path / "store"))
+    unit = next(unit for unit in found.units() if unit.cell == "net-two-net")
+    list(Worker(found, CPU, threading.Event()).attack(unit))
+    samples = shards.read(found.shards[unit.shard], unit.start, unit.stop)
+    x = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples]).float() / 255
+    cell = found.cells[unit.cell]
+    loaded = {}
+    for name in ("color_precision", "grey_mix"):
+        loaded[name] = BpdaNet(name).eval()
+        loaded[name].load_state_dict(load_file(nets / f"{name}.safetensors"))
+    model = models.classifier(cell.model, 32, CPU)
+    label = torch.tensor([s.label for s in samples])
+    examples = []
+    for policy in ("network", "combo"):
+        behind = Defended(model, Barrage(2, ("color_precision", "grey_mix")), networks=loaded)
+        attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy))
+        keys: Mirror = image_keys(cell, [s.key for s in samples], CPU)
+        state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys)
+        for _ in range(2):
+            state = attack.step(state, behind, 8)
+        examples.append(attack.ball.store(attack.result(state), x))
+    stored = records.pictures(Store(found.store).read(Store(found.store).adversarial(unit)))
+    ours = torch.stack([torch.from_numpy(stored[s.key]) for s in samples])
+    assert torch.equal(ours, examples[0]) and not torch.equal(ours, examples[1])
+
+
+def refused(pattern, folder, tmp_path, **attack):
+    with pytest.raises(BadInput) as error:
+        prepare(parse(campaign(pattern, folder, **attack), "c"), str(tmp_path / "store"))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def edited(folder, to, **changes):
+    """A copy whose manifest says something else of grey_mix."""
+    to = copied(folder, to)
+    told = json.loads((to / "manifest.json").read_text())
+    for entry in told["networks"]:
+        if entry["transform"] == "grey_mix":
+            entry |= changes
+    (to / "manifest.json").write_text(json.dumps(told))
+    return to
+
+
+def test_networks_that_do_not_fit_are_refused_before_a_run(pattern, nets, tmp_path):
+    assert "needs `networks`" in refused(pattern, nets, tmp_path, networks=None)
+    assert "manifest.json" in refused(pattern, tmp_path, tmp_path)
+    assert "expected " + "0" * 64 in refused(pattern, nets, tmp_path, networks_sha256="0" * 64)
+    assert "for 64 px" in refused(pattern, edited(nets, tmp_path / "size", size=64), tmp_path)
+    assert "was told" in refused(pattern, edited(nets, tmp_path / "told", maxima={"ratio": 2}), tmp_path)
+    assert "was told" in refused(pattern, edited(nets, tmp_path / "named", maxima={"mix": 1}), tmp_path)
+    damaged = copied(nets, tmp_path / "damaged")
+    (damaged / "manifest.json").write_text("{}")
+    assert "damaged" in refused(pattern, damaged, tmp_path)
+    fewer = copied(nets, tmp_path / "fewer")
+    (fewer / "grey_mix.safetensors").unlink()
+    assert "lack grey_mix.safetensors" in refused(pattern, fewer, tmp_path)
+    networks.write_manifest(fewer)
+    assert "no network for grey_mix" in refused(pattern, fewer, tmp_path)
+    prepare(parse(campaign(pattern, fewer, policy="combo"), "c"), str(tmp_path / "store"))  # combo takes what there is
+    prepare(parse(campaign(pattern, fewer, transfer=True), "c"), str(tmp_path / "store"))
+
+
+def test_a_changed_weights_file_is_refused_before_and_during_a_run(pattern, nets, tmp_path):
+    from pipeline.worker import Worker
+
+    mine = copied(nets, tmp_path / "mine")
+    found = prepare(parse(campaign(pattern, mine), "c"), str(tmp_path / "store"))
+    path = mine / "grey_mix.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(bytes(data))
+    assert "SHA-256" in refused(pattern, mine, tmp_path)
+    with pytest.raises(BadInput, match="SHA-256"):
+        Worker(found, CPU, threading.Event()).defended(found.cells["net-two-net"])
+    found.write_down()
+    assert any("attack net" in fault and "SHA-256" in fault for fault in verify(opened(found.store)))
+    networks.write_manifest(mine)  # now the manifest agrees, but these are others
+    with pytest.raises(BadInput, match="have changed"):
+        Worker(found, CPU, threading.Event()).defended(found.cells["net-two-net"])
+    with pytest.raises(BadInput, match="another campaign"):
+        prepare(parse(campaign(pattern, mine), "c"), found.store)
+
+
+def test_the_identity_of_a_cell_names_networks_by_their_hash_alone(pattern, nets, tmp_path):
+    def identity(folder, **attack):
+        found = prepare(parse(campaign(pattern, folder, **attack), "c"), str(tmp_path / "store"))
+        return {name: cell.identity for name, cell in found.cells.items()}
+
+    usual = identity(nets)
+    assert identity(copied(nets, tmp_path / "moved")) == usual
+    fewer = copied(nets, tmp_path / "fewer")
+    (fewer / "color_precision.safetensors").unlink()
+    networks.write_manifest(fewer)
+    combo, less = identity(nets, policy="combo"), identity(fewer, policy="combo")
+    assert len({usual["net-two-net"], combo["net-two-net"], less["net-two-net"]}) == 3
+    assert usual["net-two-plain"] == combo["net-two-plain"] != combo["net-two-net"]
+
+
+def test_checks_compare_the_network_where_there_is_one(pattern, nets):
+    from pipeline import check
+
+    found = {c.attack_name: c for c in parse(campaign(pattern, nets, policy="combo"), "c").grid()}
+    policies = {name: next(c for c in check.checks(found[name]) if c.name == "gradient policies") for name in found}
+    assert list(policies["plain"].variants) == ["policy-identity"]
+    assert list(policies["net"].variants) == ["policy-identity", "policy-network"]
+    assert policies["net"].variants["policy-network"].attack.networks == str(nets)
+
+
+def test_files_say_what_they_are(nets):
+    found = networks.entries(nets)
+    assert list(found) == ["color_precision", "grey_mix"] and found == networks.manifest(nets)
+    entry, _ = found["grey_mix"]
+    data = networks.encode(entry, BpdaNet("grey_mix").state_dict())
+    assert networks.entry_of(data) == entry and networks.entry_of(b"nothing") is None
+    assert networks.encode(replace(entry, seed=1), BpdaNet("grey_mix").state_dict()) != data
