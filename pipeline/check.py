@@ -222,7 +222,7 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
     label = torch.tensor([s.label for s in samples], device=device)
     goal, keys = Goal(label, torch.full_like(label, -1)), image_keys(cell, [s.key for s in samples], device)
     assert isinstance(cell.attack, ByGradient)
-    report = gradient_report(worker.defended(cell), x, goal, keys, draws, cell.attack.eot(1), worker.stack)
+    report = gradient_report(worker.defended(cell), x, goal, keys, draws, cell.attack.eot(1), worker.stack(cell))
     norm, spread, cosine, agreement = (float(column.median()) for column in report[:4])
     figures = (
         f"norm {norm:.3g}, largest/median {spread:.1f}, cosine of two draws {cosine:.3f}, "

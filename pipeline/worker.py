@@ -2,23 +2,26 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, judge, key, lanes, rng
+from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.planted import Planted
 from pipeline import checkpoint, models, networks, records, rows, shards
+from pipeline import stack as stacks
 from pipeline.attacks import ByGradient
 from pipeline.campaign import Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
 from pipeline.shards import Sample
 from pipeline.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Worker:
     def __post_init__(self) -> None:
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
-        self.stack = self.job.campaign.workers.stack or (128 if self.device.type == "cuda" else 8)
+        self._stacks: dict[str, int] = {}
 
     def defended(self, cell: Cell) -> Defended:
         """The cell's classifier behind its barrage, with the networks of its attack; what is loaded is loaded once."""
@@ -77,6 +80,24 @@ class Worker:
         if attack.networks_sha256 not in self._networks:
             self._networks[attack.networks_sha256] = networks.load(attack.networks, attack.networks_sha256, self.device)
         return self._networks[attack.networks_sha256]
+
+    def stack(self, cell: Cell) -> int:
+        """How many draws of a cell go through the device at once: as the campaign says, or as found by trying."""
+        if cell.name not in self._stacks:
+            asked = self.job.campaign.workers.stack
+            self._stacks[cell.name] = asked or stacks.best(self.defended(cell), cell.crop, self.device)
+        return self._stacks[cell.name]
+
+    def fitting(self, cell: Cell, work: Callable[[int], T]) -> T:
+        """`work(stack)`, again with half the stack where memory does not suffice. It must be pure, the same for any."""
+        while True:
+            try:
+                return work(self.stack(cell))
+            except torch.cuda.OutOfMemoryError:
+                if self.stack(cell) == 1:
+                    raise
+                self._stacks[cell.name] = self.stack(cell) // 2
+                torch.cuda.empty_cache()
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
@@ -162,7 +183,7 @@ class _Attempt:
             return other + (other >= label)
         if goal == "least_likely":  # of the undefended model; the label itself is never a target
             with torch.no_grad():
-                logits = torch.cat([defended.classifier(x) for x in clean.split(self.worker.stack)])
+                logits = self._fitting(lambda stack: torch.cat([defended.classifier(x) for x in clean.split(stack)]))
             return logits.scatter(1, label[:, None], torch.inf).argmin(1)
         return torch.full_like(label, -1)
 
@@ -171,7 +192,7 @@ class _Attempt:
         before = int(state.grad_evals.sum())
         yield state, 0
         rule = self.cell.attack.first_break
-        width = -(-self.worker.stack // self.cell.eot_draws) if rule else len(state)
+        width = -(-self.worker.stack(self.cell) // self.cell.eot_draws) if rule else len(state)
         while not lanes.over(state, self.attack):
             state = self._step(state, defended, width)
             if self.worker.drain.is_set():
@@ -182,15 +203,12 @@ class _Attempt:
             yield state, int(state.grad_evals.sum()) - before
 
     def _step(self, state: State, defended: Defended, width: int) -> State:
-        """One step; a batch that does not fit is halved. A step is pure, so it can be tried again."""
-        while True:
-            try:
-                return lanes.step(self.attack, state, defended, self.worker.stack, width, self.cell.attack.first_break)
-            except torch.cuda.OutOfMemoryError:
-                if self.worker.stack == 1:
-                    raise
-                self.worker.stack = max(1, self.worker.stack // 2)
-                torch.cuda.empty_cache()
+        """One step of the images in the lanes."""
+        rule = self.cell.attack.first_break
+        return self._fitting(lambda stack: lanes.step(self.attack, state, defended, stack, width, rule))
+
+    def _fitting(self, work: Callable[[int], T]) -> T:
+        return self.worker.fitting(self.cell, work)
 
     def _save(self, state: State) -> None:
         tensors = state.tensors()
@@ -209,8 +227,11 @@ class _Attempt:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         original = torch.round(255 * state.clean).to(torch.uint8)
-        clean = judge(defended, original, state.keys, cell.judged_by, worker.stack)
-        adversarial = judge(defended, stored, state.keys, cell.judged_by, worker.stack)
+
+        def verdict(images: Tensor) -> Verdict:
+            return self._fitting(lambda stack: judge(defended, images, state.keys, cell.judged_by, stack))
+
+        clean, adversarial = verdict(original), verdict(stored)
         context = records.context(cell, self.unit, worker.device)
         share = self.seconds / len(good)
         return [context | row for row in records.attacked(good, state, stored, clean, adversarial, cell, share)]
