@@ -10,7 +10,8 @@ demo: $(INSTALLED)
 	$(BIN)/barrage run campaigns/demo.yaml
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/bart
+	$(BIN)/python -m pytest --ignore tests/bart
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

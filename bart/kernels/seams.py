@@ -169,10 +169,11 @@ def _cut(found, energy, after, last, ROW: tl.constexpr, SHARE: tl.constexpr):
 
 
 @triton.jit
-def _sweep(energy, seam, ways, totals, blocks, rows, left, SHARE: tl.constexpr, WAYS: tl.constexpr):
+def _sweep(energy, seam, ways, totals, blocks, rows, SHARE: tl.constexpr, WAYS: tl.constexpr):
     """Both sweeps: the ways by which each path has come through each block, and the energies of the paths in the middle.
 
-    Rows that are missing in the first block have no energy, so that they change none.
+    What the first block lacks in rows are rows of none, with two walls and no energy between: they change no path. What lies
+    beyond the last column has no energy either, but only its wall is in reach of it, and stays one.
     """
     lane = tl.arange(0, _LANES)[None, :]
     sweep = tl.arange(0, 2)[:, None]
@@ -181,8 +182,7 @@ def _sweep(energy, seam, ways, totals, blocks, rows, left, SHARE: tl.constexpr, 
     start = tl.where(sweep == 0, rows // 2, rows - rows // 2) - blocks * WAYS
     paths = _nothing()
     for k in tl.static_range(SHARE):
-        column = lane * SHARE + k + sweep * 0
-        paths += (tl.where((column == 0) | (column >= left - 1), _WALL, 0) + column,)
+        paths += (lane * SHARE + k + sweep * 0,)
     found = _fetch(energy, seam, start, rows, sweep, lane, SHARE, WAYS)
     for block in range(blocks):
         ahead = _fetch(energy, seam, start + (block + 1) * WAYS, rows, sweep, lane, SHARE, WAYS)
@@ -288,18 +288,15 @@ def _carve_kernel(
     totals = notes + image * (4 * _LANES * SHARE)
     steps = totals + 2 * _LANES * SHARE
     seams += image * area
-    none = energy + rows * (_LANES * SHARE)
     row = tl.arange(0, ACROSS)
     tl.store(seams + row, row * 0 + _LANES * SHARE, mask=row <= rows)
     tl.debug_barrier()
     for i in range(number):
-        _sweep(energy, seams + i * (rows + 1), ways, totals, blocks, rows, width_now - i, SHARE, WAYS)
+        _sweep(energy, seams + i * (rows + 1), ways, totals, blocks, rows, SHARE, WAYS)
         tl.debug_barrier()
         _trace(ways, totals, steps, blocks, width_now - i, SHARE, WAYS, ACROSS)
         tl.debug_barrier()
         _resolve(steps, seams + (i + 1) * (rows + 1), blocks, rows, SHARE, WAYS, ACROSS)
-        tl.store(none + _spot(width_now - i - 2, SHARE), _WALL)
-        tl.store(none + _spot(width_now - i - 1, SHARE), 0)
         tl.debug_barrier()
 
 

@@ -24,7 +24,7 @@ def test_the_stretch_has_its_exact_gradient_given_the_percentiles():
     params = CONTRAST_STRETCH.draw(keys(4), (32, 36))
     params["on"][:] = True
     low, high = percentiles(photographs(32, 36).double() * 0.6 + 0.2, params)
-    fixed = replace(CONTRAST_STRETCH, apply=lambda x, _: stretch(x, low, high))
+    fixed = replace(CONTRAST_STRETCH, eager=lambda x, _: stretch(x, low, high))
     assert_exact_gradient(fixed)
     x = (photographs(32, 36).double() * 0.6 + 0.2).requires_grad_()
     (ours,) = torch.autograd.grad(CONTRAST_STRETCH.apply(x, params).sum(), x)
