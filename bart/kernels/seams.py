@@ -136,44 +136,42 @@ def _nothing():
 
 
 @triton.jit
-def _fetch(energy, seam, step, rows, sweep, lane, SHARE: tl.constexpr, WAYS: tl.constexpr):
-    """Of each row of a block, a lane's energies, where they are, and the first that the seam before lets move.
+def _row(step, rows, sweep):
+    """Which row a sweep comes to; before the first one, the row of none."""
+    return tl.where(step < 0, rows, tl.where(sweep == 0, step, rows - 1 - step))
 
-    Instead of the rows before the first one, there is the row of none.
-    """
+
+@triton.jit
+def _fetch(energy, seam, cuts, step, rows, sweep, lane, SHARE: tl.constexpr, WAYS: tl.constexpr):
+    """Of each row of a block, a lane's energies, and the first of these that the seam before lets move, if there is one."""
     found = _nothing()
     for i in tl.static_range(WAYS):
-        row = tl.where(step + i < 0, rows, sweep * (rows - 1) + (1 - 2 * sweep) * (step + i))
-        place = row * (_LANES * SHARE) + lane
+        row = _row(step + i, rows, sweep)
+        here = energy + row * (_LANES * SHARE) + lane
         for k in tl.static_range(SHARE):
-            found += (tl.load(energy + place + k * _LANES),)
-        found += (place, tl.load(seam + row) - lane * SHARE)
+            found += (tl.load(here + k * _LANES),)
+        gone = tl.load(seam + row, mask=cuts & (step + i >= 0), other=_LANES * SHARE).to(tl.int32)
+        found += (gone - lane * SHARE,)
     return found
 
 
 @triton.jit
-def _cut(found, energy, after, last, ROW: tl.constexpr, SHARE: tl.constexpr):
-    """A row's energies when what is right of the seam has moved one column to the left, also in memory.
-
-    All are stored: to leave some out would take a predicate from choice to store, and a warp has few.
-    """
-    here = energy + found[ROW + SHARE]
-    following = tl.where(last, 0, tl.gather(found[ROW], after, 1))
+def _cut(values, first, here, after, last, SHARE: tl.constexpr):
+    """A row's energies when what is right of the seam has moved one column to the left, also in memory."""
+    following = tl.where(last, 0, tl.gather(values[0], after, 1))
     moved = _nothing()
     for k in tl.static_range(SHARE):
-        following_k = found[ROW + k + 1] if k < SHARE - 1 else following
-        moved += (tl.where(found[ROW + SHARE + 1] <= k, following_k, found[ROW + k]),)
-    for k in tl.static_range(SHARE):
-        tl.store(here + k * _LANES, moved[k])
+        value = tl.where(first <= k, values[k + 1] if k < SHARE - 1 else following, values[k])
+        tl.store(here + k * _LANES, value, mask=first <= k)
+        moved += (value,)
     return moved
 
 
 @triton.jit
-def _sweep(energy, seam, ways, totals, blocks, rows, SHARE: tl.constexpr, WAYS: tl.constexpr):
+def _sweep(energy, seam, ways, totals, blocks, rows, left, cuts, SHARE: tl.constexpr, WAYS: tl.constexpr):
     """Both sweeps: the ways by which each path has come through each block, and the energies of the paths in the middle.
 
-    What the first block lacks in rows are rows of none, with two walls and no energy between: they change no path. What lies
-    beyond the last column has no energy either, but only its wall is in reach of it, and stays one.
+    Rows that are missing in the first block have no energy, so that they change none.
     """
     lane = tl.arange(0, _LANES)[None, :]
     sweep = tl.arange(0, 2)[:, None]
@@ -182,12 +180,17 @@ def _sweep(energy, seam, ways, totals, blocks, rows, SHARE: tl.constexpr, WAYS: 
     start = tl.where(sweep == 0, rows // 2, rows - rows // 2) - blocks * WAYS
     paths = _nothing()
     for k in tl.static_range(SHARE):
-        paths += (lane * SHARE + k + sweep * 0,)
-    found = _fetch(energy, seam, start, rows, sweep, lane, SHARE, WAYS)
+        column = lane * SHARE + k + sweep * 0
+        paths += (tl.where((column == 0) | (column >= left - 1), _WALL, 0) + column,)
+    found = _fetch(energy, seam, cuts, start, rows, sweep, lane, SHARE, WAYS)
     for block in range(blocks):
-        ahead = _fetch(energy, seam, start + (block + 1) * WAYS, rows, sweep, lane, SHARE, WAYS)
+        ahead = _fetch(energy, seam, cuts, start + (block + 1) * WAYS, rows, sweep, lane, SHARE, WAYS)
         for i in tl.static_range(WAYS):
-            values = _cut(found, energy, after, lane == _LANES - 1, i * (SHARE + 2), SHARE)
+            values = _nothing()
+            for k in tl.static_range(SHARE):
+                values += (found[i * (SHARE + 1) + k],)
+            here = energy + _row(start + block * WAYS + i, rows, sweep) * (_LANES * SHARE) + lane
+            values = _cut(values, found[i * (SHARE + 1) + SHARE], here, after, lane == _LANES - 1, SHARE)
             from_left = tl.gather(paths[SHARE - 1], before, 1)
             from_right = tl.gather(paths[0], after, 1)
             reached = _nothing()
@@ -256,8 +259,8 @@ def _trace(ways, totals, steps, blocks, left, SHARE: tl.constexpr, WAYS: tl.cons
 
 
 @triton.jit
-def _resolve(steps, seam, blocks, rows, SHARE: tl.constexpr, WAYS: tl.constexpr, ACROSS: tl.constexpr):
-    """The seam's column in every row; none in the row of none, which follows."""
+def _resolve(steps, seam, blocks, rows, WAYS: tl.constexpr, ACROSS: tl.constexpr):
+    """The seam's column in every row."""
     row = tl.arange(0, ACROSS)
     upper = row < rows // 2
     step = blocks * WAYS + tl.where(upper, row - rows // 2, rows // 2 - 1 - row)
@@ -265,7 +268,7 @@ def _resolve(steps, seam, blocks, rows, SHARE: tl.constexpr, WAYS: tl.constexpr,
     column = noted & 0xFFFF
     for i in tl.static_range(1, WAYS):
         column += tl.where(step % WAYS < i, ((noted >> (16 + 2 * i)) & 3) - 1, 0)
-    tl.store(seam + row, tl.where(row < rows, column, _LANES * SHARE), mask=row <= rows)
+    tl.store(seam + row, column.to(tl.int16), mask=row < rows)
 
 
 @triton.jit(do_not_specialize=["turned"])
@@ -273,10 +276,7 @@ def _carve_kernel(
     both, vertical, count, energy, ways, notes, seams, height, width, area, turned,
     SHARE: tl.constexpr, WAYS: tl.constexpr, ACROSS: tl.constexpr,
 ):  # fmt: skip
-    """Program: image. Its seams in one direction, each in columns of what the ones before it have left.
-
-    They are `seams` (1 + number, rows + 1): first one beyond the last column, and at the end of each what cuts no row.
-    """
+    """Program: image. Its seams in one direction, (number, rows), each in columns of what the ones before it have left."""
     image = tl.program_id(0).to(tl.int64)
     columns_gone, rows_gone = _counts(both, vertical, count, image)
     number = tl.where(turned != 0, rows_gone, columns_gone)
@@ -287,28 +287,27 @@ def _carve_kernel(
     ways += image * area
     totals = notes + image * (4 * _LANES * SHARE)
     steps = totals + 2 * _LANES * SHARE
-    seams += image * area
-    row = tl.arange(0, ACROSS)
-    tl.store(seams + row, row * 0 + _LANES * SHARE, mask=row <= rows)
-    tl.debug_barrier()
+    seams += image * height * width
+    none = energy + rows * (_LANES * SHARE)
     for i in range(number):
-        _sweep(energy, seams + i * (rows + 1), ways, totals, blocks, rows, SHARE, WAYS)
+        _sweep(energy, seams + (i - 1) * rows, ways, totals, blocks, rows, width_now - i, i > 0, SHARE, WAYS)
         tl.debug_barrier()
         _trace(ways, totals, steps, blocks, width_now - i, SHARE, WAYS, ACROSS)
         tl.debug_barrier()
-        _resolve(steps, seams + (i + 1) * (rows + 1), blocks, rows, SHARE, WAYS, ACROSS)
+        _resolve(steps, seams + i * rows, blocks, rows, WAYS, ACROSS)
+        tl.store(none + _spot(width_now - i - 2, SHARE), _WALL)
+        tl.store(none + _spot(width_now - i - 1, SHARE), 0)
         tl.debug_barrier()
 
 
 @triton.jit
 def _put_back(column, seams, line, rows, count, inside):
     """In which column what is now in `column` of row `line` was before the seams were cut out; four are loaded at a time."""
-    for last in range(count, 0, -4):
-        here = seams + last * (rows + 1) + line
-        seam_0 = tl.load(here, mask=inside, other=0)
-        seam_1 = tl.load(here - (rows + 1), mask=inside & (last > 1), other=_WALL)
-        seam_2 = tl.load(here - 2 * (rows + 1), mask=inside & (last > 2), other=_WALL)
-        seam_3 = tl.load(here - 3 * (rows + 1), mask=inside & (last > 3), other=_WALL)
+    for last in range(count - 1, -1, -4):
+        seam_0 = tl.load(seams + last * rows + line, mask=inside, other=0)
+        seam_1 = tl.load(seams + (last - 1) * rows + line, mask=inside & (last >= 1), other=32767)
+        seam_2 = tl.load(seams + (last - 2) * rows + line, mask=inside & (last >= 2), other=32767)
+        seam_3 = tl.load(seams + (last - 3) * rows + line, mask=inside & (last >= 3), other=32767)
         column += (column >= seam_0).to(tl.int32)
         column += (column >= seam_1).to(tl.int32)
         column += (column >= seam_2).to(tl.int32)
@@ -318,19 +317,19 @@ def _put_back(column, seams, line, rows, count, inside):
 
 @triton.jit
 def _columns_kernel(
-    both, vertical, count, seams, columns, height, width, area, TILE_H: tl.constexpr, TILE_W: tl.constexpr
+    both, vertical, count, seams, columns, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
     """Which columns are left in each row when the vertical seams are gone."""
     image, row, column = _tile(height, width, TILE_H, TILE_W)
     columns_gone, _ = _counts(both, vertical, count, image)
-    source = _put_back(column + row * 0, seams + image * area, row, height, columns_gone, row < height)
+    source = _put_back(column + row * 0, seams + image * height * width, row, height, columns_gone, row < height)
     here = columns + image * height * width + row * width + column
     tl.store(here, source.to(tl.int16), mask=(row < height) & (column < width - columns_gone))
 
 
 @triton.jit
 def _kept_kernel(
-    both, vertical, count, seams, columns, kept, place, height, width, area, TILE_H: tl.constexpr, TILE_W: tl.constexpr
+    both, vertical, count, seams, columns, kept, place, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
     """Which pixels are left when the horizontal seams are gone, too, and where the pixels are then."""
     image, row, column = _tile(height, width, TILE_H, TILE_W)
@@ -338,7 +337,7 @@ def _kept_kernel(
     length = width - columns_gone
     size = height * width
     inside = (row < height - rows_gone) & (column < length)
-    source = _put_back(row + column * 0, seams + image * area, column, length, rows_gone, column < length)
+    source = _put_back(row + column * 0, seams + image * size, column, length, rows_gone, column < length)
     pixel = source * width
     pixel += tl.load(columns + image * size + pixel + column, mask=inside, other=0).to(tl.int32)
     tl.store(kept + image * size + row * width + column, pixel, mask=inside)
@@ -456,12 +455,12 @@ def kept_pixels(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     line = LANES * share
     area = (side + 1) * line  # a row more than the image has: the row of none
     new = x.new_empty
-    energy, seams = new((2, n, area), dtype=torch.int32)
-    ways, notes = new((n, area), dtype=torch.uint8), new((n, 4, line), dtype=torch.int32)
-    columns, (kept, place) = new((n, height, width), dtype=torch.int16), new((2, n, height, width), dtype=torch.int32)
+    energy, ways = new((n, area), dtype=torch.int32), new((n, area), dtype=torch.uint8)
+    notes, (seams, columns) = new((n, 4, line), dtype=torch.int32), new((2, n, height, width), dtype=torch.int16)
+    kept, place = new((2, n, height, width), dtype=torch.int32)
     numbers = (params["both"], params["vertical"], params["count"])
     shape = {"SHARE": share, "WAYS": _ways(side)}
-    across = triton.next_power_of_2(side + 1)
+    across = triton.next_power_of_2(side)
 
     def seek(turned: bool) -> None:
         tiles = (line, width + 1) if turned else (height + 1, line)
@@ -474,9 +473,9 @@ def kept_pixels(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
 
     programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
     seek(turned=False)
-    kernels.launch(_columns_kernel, programs, *numbers, seams, columns, height, width, area, **TILE)
+    kernels.launch(_columns_kernel, programs, *numbers, seams, columns, height, width, **TILE)
     seek(turned=True)
-    kernels.launch(_kept_kernel, programs, *numbers, seams, columns, kept, place, height, width, area, **TILE)
+    kernels.launch(_kept_kernel, programs, *numbers, seams, columns, kept, place, height, width, **TILE)
     return kept, place
 
 

@@ -1,7 +1,5 @@
 """Seam carving's kernels against its eager code in Triton's interpreter, and through its compiler for the GPUs' targets."""
 
-from unittest.mock import patch
-
 import pytest
 import torch
 
@@ -46,46 +44,19 @@ def _compare_seams(x, params):
         assert torch.equal(place[i].flatten(), truth), f"image {i}"
 
 
-def _compare_energies(x):
-    """Whole numbers, equal to the eager ones."""
-    from bart import kernels
-    from bart.kernels import seams
-
-    energies, launch = [], kernels.launch
-
-    def listen(kernel, programs, *arguments, **constants):
-        launch(kernel, programs, *arguments, **constants)
-        if kernel is seams._energy_kernel:
-            energies.append(arguments[6].clone())
-
-    with patch.object(kernels, "launch", listen):
-        seams.kept_pixels(x, _params([True] * len(x), [True] * len(x), [[0, 0], [1, 0], [0, 1]]))
-    _, _, height, width = x.shape
-    share = -(-max(height, width) // 32)
-    red, green, blue = x.double().unbind(1)
-    grey = red * eager._LUMINANCE[0] + green * eager._LUMINANCE[1] + blue * eager._LUMINANCE[2]
-    for energy, image, truth in ((energies[0], 1, grey), (energies[1], 2, grey.transpose(1, 2))):
-        rows, columns = truth.shape[1:]
-        ours = energy[image].view(-1, share, 32)[:rows].transpose(1, 2).reshape(rows, -1)
-        inner = slice(1, columns - 1)
-        assert torch.equal((ours[:, inner] >> 8).float(), eager._energy(truth)[image, :, inner]), "energies"
-        assert (ours[:, columns:] == 0).all() and (ours[:, [0, columns - 1]] == 1 << 30).all(), "walls"
-
-
 def _compare():
     from bart.kernels import seams
 
-    _compare_energies(images(40, 51)[:3])
     photos = images(33, 64)  # odd rows, lanes that are all filled
     x = torch.stack([photos[0], (photos[1] > 0.5).float(), photos[5]])  # two levels and a constant: full of ties
-    _compare_seams(x, _params([True, True, False], [False, True, False], [[2, 1], [2, 1], [9, 4]]))
+    _compare_seams(x, _params([True, True, False], [False, True, False], [[2, 1], [2, 2], [9, 2]]))
     photos = images(67, 32)  # lanes that are empty
     ways = seams._ways
     assert [ways(side) for side in (32, 256, 512, 1024)] == [4, 4, 3, 3]
     for seams._ways in (lambda rows: 3, lambda rows: 1):
-        _compare_seams((photos[:1] > 0.4).float(), _params([False], [False], [[1, 2]]))
+        _compare_seams((photos[:1] > 0.4).float(), _params([False], [True], [[2, 1]]))
     seams._ways = ways
-    assert_twin("seam_carving", (32, 33), largest=1e-5, gradient=1e-5, seeds=(29,))  # draws with few seams: each takes a while
+    assert_twin("seam_carving", (32, 33), largest=1e-5, gradient=1e-5, seeds=(0,))
 
 
 if __name__ == "__main__":
