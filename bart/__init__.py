@@ -18,7 +18,7 @@ from bart.attacks.square import Square
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 from bart.ball import Ball
-from bart.barrage import Barrage
+from bart.barrage import GREY, Barrage
 from bart.bpda_net import BpdaNet
 from bart.classifier import Classifier, Defended, native_half
 from bart.evaluate import Verdict, judge
@@ -28,6 +28,7 @@ from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform, checked
 
 __all__ = [
+    "GREY",
     "TRANSFORMS",
     "AggMo",
     "Apgd",

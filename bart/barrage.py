@@ -19,6 +19,9 @@ from bart.types import Params, Size, Transform
 Policy = Callable[[Transform, Tensor, Params], Tensor]
 """How a transform is applied and differentiated; see `bart.bpda`."""
 
+GREY = tuple(name for name, transform in TRANSFORMS.items() if transform.group not in ("color space", "grey"))
+"""The transforms that grey images have."""
+
 
 class Part(NamedTuple):
     """The images of one round that meet the same transform: `images` neighbours of the sorted stack."""
@@ -125,8 +128,14 @@ class Barrage:
         return parts
 
     def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
-        """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform."""
+        """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform.
+
+        Grey images (n, 1, h, w) come back as such: they meet what the first channel would. Raises ValueError where the barrage
+        has transforms of the colours (groups 7 and 9), which grey images do not have.
+        """
         assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
+        if x.shape[1] == 1:
+            return self._grey(x, draws, policy)
         for arrangement, parts in draws.rounds:
             pieces = arrange(x, arrangement).split([part.images for part in parts])
             with aside(x, {p.name for p in parts}) as on:
@@ -136,6 +145,19 @@ class Barrage:
                         done.append(policy(TRANSFORMS[part.name], piece, part.params))
             x = torch.cat(done)
         return arrange(x, draws.restore) if draws.rounds else x
+
+    def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
+        """Grey images as three equal channels, of which the first is kept after every transform."""
+        coloured = [name for name in self.transforms if name not in GREY]
+        if coloured:
+            raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
+
+        def first_channel(transform: Transform, x: Tensor, params: Params) -> Tensor:
+            alone = {"per_channel": True, "ycbcr": False}  # what looks across channels looks at one
+            params = params | {name: torch.full_like(params[name], flag) for name, flag in alone.items() if name in params}
+            return policy(transform, x, params)[:, :1].expand(-1, 3, -1, -1)
+
+        return self(x.expand(-1, 3, -1, -1), draws, first_channel)[:, :1]
 
 
 _LAYOUTS: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}

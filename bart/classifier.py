@@ -39,10 +39,10 @@ class Classifier(nn.Module):
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm) and module.running_mean is None:
                 raise ValueError(f"{name} has no running statistics: images of a batch would change each other's logits")
-        model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size)
+        model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size, len(mean))
         self.model = model.to(memory_format=torch.channels_last)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.autocast = autocast
         super().train(False)
 
@@ -63,13 +63,13 @@ class Classifier(nn.Module):
             return self.forward(x)
 
 
-def fold_batch_norm(model: nn.Module, size: Size = (224, 224), tolerance: float = 1e-9) -> nn.Module:
+def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3, tolerance: float = 1e-9) -> nn.Module:
     """Folds each BatchNorm into the convolution right before it: half the activation memory, the same logits.
 
     The pairs are found by watching one forward pass, so any model will do. A pair whose fold changes the logits by more than
     `tolerance` of their range in double precision (a convolution whose output is used elsewhere too) stays as it is.
     """
-    probe = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    probe = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = copy.deepcopy(model).cpu().double()
     pairs = _pairs(exact, probe)
     with torch.no_grad():

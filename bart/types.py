@@ -69,8 +69,8 @@ class Transform:
 
 def checked(x: Tensor) -> Tensor:
     """`x`, if it can be a batch of images. Looks at every pixel: it belongs at the door, in no loop. Raises ValueError."""
-    if x.dim() != 4 or x.shape[1] != 3:
-        raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width): unsqueeze one, repeat grey")
+    if x.dim() != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width), or 1 if grey: unsqueeze one image")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype}: expected floats in [0, 1]; use x.float() / 255 for 8-bit images")
     low, high = (float(end) for end in x.aminmax()) if x.numel() else (0.0, 0.0)

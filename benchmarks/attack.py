@@ -71,7 +71,7 @@ def compared(defended: Defended, x: Tensor, goal: Goal, names: list[str], args: 
     eot, device = Eot(args.draws), x.device
     attack = Pgd(Ball("linf", 8 / 255), 10, 2 / 255, True, eot)
     state = attack.start(x, goal, image_keys(names, device))
-    stack = max(batch, 8) if device.type == "cpu" else len(x) * args.draws
+    stack = batch if device.type == "cpu" else len(x) * args.draws
 
     def step() -> object:
         return attack.step(state, defended, stack)
@@ -125,7 +125,7 @@ def main() -> None:
     print(f"{name}; {args.model}, {SIDE} px, {args.images} images x {args.draws} draws; best batch of the bare model: {batch}")
     for k in (0, 5, 10):
         compared(Defended(model, Barrage(k)), x, goal, names, args, batch)
-    memory(model, x, goal, names, args, max(batch, 8))
+    memory(model, x, goal, names, args, batch)
     share = busy(Defended(model, Barrage(0)), *photographs(10, device, args.model), 8, 3)
     print(f"lanes      {100 * share:.1f} % at work until the queue is empty")
 

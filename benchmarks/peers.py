@@ -101,7 +101,7 @@ def main() -> None:
         Behind(network(args.model).to(device), Barrage(args.k)),
     )
     attack = Pgd(Ball("linf", EPS), args.steps, STEP, True, Eot(args.draws))
-    stack = 8 if device.type == "cpu" else 512
+    stack = 4 if device.type == "cpu" else 512
 
     def ours() -> None:
         state = attack.start(x, Goal(label, torch.full_like(label, -1)), image_keys(names, device))

@@ -16,7 +16,7 @@ from benchmarks.peers import EPS, PEERS
 from benchmarks.setting import Behind, classifier, image_keys, network, photographs, right
 
 JUDGES = 20
-STACK = 8
+STACK = 4
 
 
 def attacked(attack: Attack, defended: Defended, x: Tensor, goal: Goal, names: list[str]) -> Tensor:

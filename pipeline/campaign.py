@@ -129,7 +129,7 @@ class Workers(Share):
     """How the work is spread; decides no number."""
 
     stack: int | None = Field(
-        None, ge=1, description="draws that go through the model at once; 8 on a CPU, found by trying on a GPU"
+        None, ge=1, description="draws that go through the model at once; 4 on a CPU, found by trying on a GPU"
     )
     checkpoint_seconds: float = Field(120, gt=0)
 

@@ -8,13 +8,13 @@ import torch
 from bart import Defended, Eot, Goal, Mirror, key
 from bart.gradient import gradient
 
-LEAST, MOST, CPU = 16, 1024, 8
+LEAST, MOST, CPU = 16, 1024, 4
 GAIN = 1.03
 """A larger stack has to be faster by this; memory is worth something too."""
 
 
 def best(defended: Defended, side: int, device: torch.device) -> int:
-    """The stack for images of `side` px on a device: 8 on a CPU, whose caches hold no more, and tried out on a GPU."""
+    """The stack for images of `side` px on a device: 4 on a CPU, whose caches hold no more, and tried out on a GPU."""
     return probe(timed(defended, side, device)) if device.type == "cuda" else CPU
 
 

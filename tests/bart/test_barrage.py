@@ -6,7 +6,7 @@ from scipy import stats
 
 from bart import barrage as module
 from bart import rng
-from bart.barrage import Barrage, described
+from bart.barrage import GREY, Barrage, described
 from bart.bpda import combo
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
@@ -303,3 +303,33 @@ def test_k_is_held_against_the_groups_of_the_subset():
     Barrage(1, tuple(members(group)))
     with pytest.raises(ValueError, match="k = 2: expected 0 to 1"):
         Barrage(2, tuple(members(group)))
+
+
+def test_grey_images_have_eight_groups_and_stay_grey():
+    x = stack(6)[:, :1]
+    barrage = Barrage(8, GREY)
+    assert len(GREY) == 25 - 4 - 4
+    draws = barrage.draw(mirror(6), SIZE)
+    leaf = x.clone().requires_grad_()
+    y = barrage(leaf, draws)
+    assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1 and not torch.equal(y, x)
+    (gradient,) = torch.autograd.grad(y.sum(), leaf)
+    assert gradient.shape == x.shape and gradient.isfinite().all() and gradient.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"grey images and 'hsv'.*bart.GREY"):
+        Barrage(2)(x, Barrage(2).draw(mirror(6), SIZE))
+    with pytest.raises(ValueError, match="k = 9"):
+        Barrage(9, GREY)
+
+
+@pytest.mark.parametrize("name", GREY)
+def test_a_grey_image_meets_what_one_channel_would(name):
+    """The first channel's own parameters, nothing of the others: so the other channels' parameters change nothing."""
+    x = stack(4)[:, :1]
+    barrage = Barrage(1, (name,))
+    draws = barrage.draw(mirror(4), SIZE)
+    y = barrage(x, draws)
+    (part,) = draws.rounds[0].parts
+    other = {k: torch.cat([v[:, :1]] * 3, dim=1) if v.dim() == 2 and v.shape[1] == 3 else v for k, v in part.params.items()}
+    rounds = [draws.rounds[0]._replace(parts=[part._replace(params=other)])]
+    assert torch.equal(barrage(x, draws._replace(rounds=rounds)), y)
+    assert y.shape == x.shape

@@ -5,8 +5,8 @@ from bart import Ball, Goal, Mirror, Pgd, checked
 
 IMAGE = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
 WRONG = {
-    "one image": (IMAGE[0], r"\(3, 32, 40\).*expected \(n, 3, height, width\)"),
-    "grey": (IMAGE[:, :1], r"\(2, 1, 32, 40\).*repeat grey"),
+    "one image": (IMAGE[0], r"\(3, 32, 40\).*expected \(n, 3, height, width\).*unsqueeze"),
+    "grey and alpha": (IMAGE[:, :2], r"\(2, 2, 32, 40\).*or 1 if grey"),
     "channels last": (IMAGE.permute(0, 2, 3, 1), r"\(2, 32, 40, 3\)"),
     "8 bits": ((IMAGE * 255).byte(), r"uint8.*/ 255"),
     "0 to 255": (IMAGE * 255, r"expected values in \[0, 1\]: divide"),
@@ -27,5 +27,5 @@ def test_what_is_no_image_is_refused_at_the_door_of_the_attack(name):
 
 
 def test_images_pass_unchanged():
-    for x in (IMAGE, torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), IMAGE.double(), IMAGE[:0]):
+    for x in (IMAGE, torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32), IMAGE.double(), IMAGE[:0], IMAGE[:, :1]):
         assert checked(x) is x
