@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.attacks.attack import Cost, ascent, finite
+from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.classifier import Defended
 from bart.gradient import Eot, Goal
-from bart.losses import LOSSES
 
 
 @dataclass(frozen=True)
-class AggMo:
+class AggMo(GradientSteps):
     """`steps` steps of `step_size` along the mean of the buffers' steepest directions.
 
     buffers     B of them, damped by mu_j = 1 - 10^-j for j = 0..B-1: v_j <- mu_j v_j + gradient
@@ -33,16 +32,8 @@ class AggMo:
     buffers: int = 6
     clamp: float = 10.0
 
-    @property
-    def cost(self) -> Cost:
-        return Cost(self.steps * self.eot.draws)
-
-    @property
-    def classes(self) -> int:
-        return LOSSES[self.eot.loss].classes
-
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        x = self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
+        x = self.first(clean, keys)
         return begin(clean, x, goal, keys, velocity=clean.new_zeros(len(clean), self.buffers, *clean.shape[1:]))
 
     def step(self, state: State, defended: Defended, stack: int) -> State:

@@ -7,33 +7,24 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.attacks.attack import Cost, ascent, finite, where
+from bart.attacks.attack import GradientSteps, ascent, finite, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.classifier import Defended
 from bart.gradient import Eot, Goal
-from bart.losses import LOSSES
 
 MOMENTUM, SHARE = 0.75, 0.75
 """alpha and rho of the article."""
 
 
 @dataclass(frozen=True)
-class Apgd:
+class Apgd(GradientSteps):
     """`steps` gradients. The example is the iterate with the highest loss: with draws, the highest of noisy estimates."""
 
     ball: Ball
     steps: int = 100
     random_start: bool = True
     eot: Eot = field(default_factory=Eot)
-
-    @property
-    def cost(self) -> Cost:
-        return Cost(self.steps * self.eot.draws)
-
-    @property
-    def classes(self) -> int:
-        return LOSSES[self.eot.loss].classes
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -46,7 +37,7 @@ class Apgd:
         return tuple(dict.fromkeys(found))
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        x = self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
+        x = self.first(clean, keys)
         number = clean.new_zeros(len(clean))
         return begin(
             clean,

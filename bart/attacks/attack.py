@@ -9,6 +9,7 @@ from bart.attacks.state import State
 from bart.ball import Ball
 from bart.classifier import Defended
 from bart.gradient import Eot, Goal, gradient
+from bart.losses import LOSSES
 
 
 class Cost(NamedTuple):
@@ -45,6 +46,27 @@ class Attack(Protocol):
 
     def result(self, state: State) -> Tensor:
         """The example to be judged, (n, 3, h, w), at any step."""
+
+
+class GradientSteps:
+    """What attacks share that take one gradient a step."""
+
+    ball: Ball
+    steps: int
+    random_start: bool
+    eot: Eot
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.steps * self.eot.draws)
+
+    @property
+    def classes(self) -> int:
+        return LOSSES[self.eot.loss].classes
+
+    def first(self, clean: Tensor, keys: rng.Mirror) -> Tensor:
+        """A random point of the ball, or the image itself."""
+        return self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
 
 
 def ascent(state: State, defended: Defended, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:

@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.attacks.attack import Cost, ascent, finite
+from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.classifier import Defended
 from bart.gradient import Eot, Goal
-from bart.losses import LOSSES
 
 
 @dataclass(frozen=True)
-class Pgd:
+class Pgd(GradientSteps):
     """`steps` steps of `step_size` (in the unit of `ball.eps`) from a random start or from the image itself.
 
     momentum    mu of the sum g <- mu g + gradient / |gradient|_1 that the steps follow; 0 follows each gradient alone
@@ -28,16 +27,8 @@ class Pgd:
     eot: Eot = field(default_factory=Eot)
     momentum: float = 0.0
 
-    @property
-    def cost(self) -> Cost:
-        return Cost(self.steps * self.eot.draws)
-
-    @property
-    def classes(self) -> int:
-        return LOSSES[self.eot.loss].classes
-
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        x = self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
+        x = self.first(clean, keys)
         memory = {"momentum": torch.zeros_like(clean)} if self.momentum else {}
         return begin(clean, x, goal, keys, **memory)
 
