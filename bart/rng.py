@@ -141,8 +141,11 @@ class Mirror:
 
     @staticmethod
     def of(values: Tensor, device: torch.device | str) -> "Mirror":
-        host = values.cpu()
-        return Mirror(host, host if torch.device(device).type == "cpu" else host.to(device))
+        host, kind = values.cpu(), torch.device(device).type
+        if kind == "cpu":
+            return Mirror(host, host)
+        source = host.pin_memory() if kind == "cuda" else host  # from other memory, a copy waits for the device
+        return Mirror(host, source.to(device, non_blocking=True))
 
     def map(self, function: Callable[..., Tensor], *others: "Mirror | int | str") -> "Mirror":
         """`function(self, *others)` on both sides."""

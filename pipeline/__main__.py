@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -55,10 +56,8 @@ def run(
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
     executor = Here() if here or not job.todo() else OnRay(job)
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
-    try:
+    with closing(executor):
         outcome = execute(job, executor, Reporter(err))
-    finally:
-        executor.close()
     if outcome.stopped_by:
         err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False, soft_wrap=True)
     else:
@@ -157,10 +156,8 @@ def check(
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
     job = prepare(checks.campaign_of(plan, of, images), url, lambda line: err.print(line, highlight=False))
     executor = Here() if here or not job.todo() else OnRay(job)
-    try:
+    with closing(executor):
         outcome = execute(job, executor, Reporter(err))
-    finally:
-        executor.close()
     if outcome.stopped_by:
         err.print(f"stopped; go on with: barrage check {campaign}", highlight=False, soft_wrap=True)
         raise typer.Exit(outcome.exit_code)
@@ -197,10 +194,8 @@ def bpda(
     told = read(config)
     job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
     executor = Here(training) if here or not job.todo() else OnRay(job, begin=training)
-    try:
+    with closing(executor):
         outcome = execute(job, executor, TrainingReporter(err))
-    finally:
-        executor.close()
     if outcome.stopped_by:
         err.print(f"stopped; go on with: barrage train bpda {config} --store {job.store}", highlight=False, soft_wrap=True)
     else:

@@ -189,7 +189,7 @@ class _Attempt:
 
     def _steps(self, state: State, defended: Defended) -> Iterator[tuple[State, int]]:
         """The attack to its end, one state a step, with the draw-gradients spent so far."""
-        before = int(state.grad_evals.sum())
+        before, each = int(state.step.host.sum()), self.cell.cost.gradients // self.attack.steps
         yield state, 0
         rule = self.cell.attack.first_break
         width = -(-self.worker.stack(self.cell) // self.cell.eot_draws) if rule else len(state)
@@ -200,7 +200,7 @@ class _Attempt:
                 raise Drained(self.unit.name)
             if time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds:
                 self._save(state)
-            yield state, int(state.grad_evals.sum()) - before
+            yield state, (int(state.step.host.sum()) - before) * each  # counted on the host: the device is not waited for
 
     def _step(self, state: State, defended: Defended, width: int) -> State:
         """One step of the images in the lanes."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from bart import rng
 from bart.attacks.attack import Attack
 from bart.attacks.state import State
 from bart.classifier import Defended
@@ -37,10 +38,11 @@ def step(attack: Attack, state: State, defended: Defended, stack: int, width: in
     or `stack`. Pure.
     """
     now = _running(state, attack)[:width]
-    some = attack.step(state.rows(now), defended, stack)
+    whole = len(now) == len(state)  # then there is nothing to pick out, and nothing to copy
+    some = attack.step(state if whole else state.rows(now), defended, stack)
     if first_break:
         some = _left(attack, some, defended, stack, first_break)
-    return state.put(now, some)
+    return some if whole else state.put(now, some)
 
 
 def _left(attack: Attack, state: State, defended: Defended, stack: int, rule: Break) -> State:
@@ -52,6 +54,6 @@ def _left(attack: Attack, state: State, defended: Defended, stack: int, rule: Br
     stored = attack.ball.store(attack.result(some), some.clean)
     keys = defended.keys(some.keys, "break", some.step)
     won = broken(defended, stored, some.goal, keys, rule.draws, stack)
-    seen = type(some.step).of(won, some.x.device)
+    seen = rng.Mirror.of(won, some.x.device)
     left = some.left.map(lambda left, step, won: torch.where(won, step, left), some.step, seen)
     return state.put(due, replace(some, left=left, forward_evals=some.forward_evals + rule.draws))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, rng
+from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, lanes, rng
 from bart.attacks.state import State
 from bart.kernels import KERNELS
 from tests.bart.transforms.checks import keys, photographs
@@ -113,8 +113,11 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
     state = attack.start(x, Goal(label, target), Mirror.of(keys(4), "cuda"))
     for i in range(20):  # warms up every transform, in whichever number it comes
         attack.step(attack.start(x, Goal(label, target), Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
+    lanes.step(attack, state, model, 16, width=3)
     with no_sync:
         attack.step(state, model, stack=16)
+        lanes.step(attack, state, model, 16, width=4)
+        lanes.step(attack, state, model, 16, width=3)  # some of the images: their places are copied from pinned memory
 
 
 def test_a_state_comes_back_from_the_device_bit_for_bit():
