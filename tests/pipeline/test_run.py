@@ -91,8 +91,10 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
             list(worker.attack(unit))
         (running,) = status(job).running
         assert (running.unit, running.step, running.steps) == (unit.name, expected, 6)
-    steps = [e.step for e in Worker(job, torch.device("cpu"), threading.Event()).attack(unit) if isinstance(e, Progress)]
-    assert steps == [3, 4, 5, 6], "it did not go on from the checkpoint"
+    events = [e for e in Worker(job, torch.device("cpu"), threading.Event()).attack(unit) if isinstance(e, Progress)]
+    assert [e.step for e in events] == [3, 4, 5, 6], "it did not go on from the checkpoint"
+    a_step = unit.images * job.cells[unit.cell].eot_draws
+    assert [e.draw_gradients for e in events] == [i * a_step for i in range(4)], "an attempt counts its own work alone"
     ran(content, tmp_path / "drained")
     assert rows(job.store) == rows(undisturbed.store)
 
