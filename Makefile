@@ -1,17 +1,19 @@
-# make demo: 20 photographs attacked through the barrage. make test: all tests. make check: linters and types.
+# make demo: 20 photographs attacked through the barrage. make test: the tests, in minutes. make test-all: the slow ones too.
+# make check: linters and types.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all check clean
 
 demo: $(INSTALLED)
 	test -f demo/photos/images-000000.tar || $(BIN)/barrage pack demo demo/photos
 	$(BIN)/barrage run campaigns/demo.yaml
 
-test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/bart
-	$(BIN)/python -m pytest --ignore tests/bart
+test: SELECT := -m "not slow"
+test test-all: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 tests/bart
+	$(BIN)/python -m pytest $(SELECT) --ignore tests/bart
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
