@@ -1,101 +1,141 @@
 """What attacks leave of ImageNet photographs behind the barrage, judged by the same fresh draws: python -m benchmarks.strength
 
-Three tables: the undefended model and each transform alone; our default attack beside the peers' at equal draw-gradients; the
-follow-up's AggMo with the margin loss beside plain PGD over growing budgets. Accuracy is that of one draw, expected, in
-percent, of images that the undefended model gets right. Needs pip install 'barrage[peers]' for the second.
+alone    the undefended model, and each transform alone
+peers    our default attack beside torchattacks, AutoAttack `rand` and ART at equal draw-gradients
+budgets  growing budgets: plain PGD, our default (with momentum), the follow-up's AggMo with the margin loss
+
+Figures are the expected accuracy of one draw, in percent, over images of `../shared/data/imagenet-val` that the undefended
+EfficientNet-Lite0 gets right, with the 95 % interval over images. `peers` needs pip install 'barrage[peers]'.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from bart import TRANSFORMS, AggMo, Attack, Ball, Barrage, Defended, Eot, Goal, Pgd, judge, lanes
+from bart import TRANSFORMS, Attack, Ball, Barrage, Defended, Goal, judge, lanes
 from benchmarks.peers import EPS, PEERS
 from benchmarks.setting import Behind, classifier, image_keys, network, photographs, right
+from pipeline.attacks import AggMo, Pgd
+from pipeline.intervals import Z
 
-JUDGES = 20
-STACK = 4
-
-
-def attacked(attack: Attack, defended: Defended, x: Tensor, goal: Goal, names: list[str]) -> Tensor:
-    """The examples, as they are stored: (n, 3, h, w) uint8."""
-    state = attack.start(x, goal, image_keys(names, x.device))
-    while not lanes.over(state, attack):
-        state = lanes.step(attack, state, defended, STACK if x.device.type == "cpu" else 512, len(x))
-    return attack.ball.store(attack.result(state), x)
+Settings = Callable[[int, int], Attack]
+"""The attack of so many steps and draws."""
 
 
-def accuracy(defended: Defended, stored: Tensor, label: Tensor, names: list[str]) -> float:
-    """Of one draw, expected, in percent; the same fresh draws for whatever made the examples."""
-    keys = image_keys(names, label.device, seed=1)
-    verdict = judge(defended, stored, keys, JUDGES if defended.barrage.k else 1, STACK if label.device.type == "cpu" else 512)
-    return 100 * float((verdict.top5[:, :, 0] == label[:, None]).float().mean())
+def attack(settings: type[Pgd] | type[AggMo], steps: int, draws: int, **told: Any) -> Attack:
+    """An attack as a campaign file gets it that says no more than these."""
+    return settings(eps=EPS, steps=steps, eot_draws=draws, **told).build(random=True)
 
 
-def alone(args: argparse.Namespace, run: Callable[..., tuple[float, float]]) -> None:
-    print(f"alone: PGD, eps 8/255, {args.steps} steps, {args.draws} draws")
+def default(steps: int, draws: int) -> Attack:
+    return attack(Pgd, steps, draws)
+
+
+def rivals(steps: int) -> dict[str, Settings]:
+    """What is compared over growing budgets; AggMo's steps shrink as theirs, or few of them would not cross the ball."""
+    return {
+        "PGD, ce": partial(attack, Pgd, momentum=0.0),
+        "default: PGD, ce, momentum": default,
+        "AggMo, margin": partial(attack, AggMo, kind="aggmo", step_size=max(0.005, 2.5 * EPS / steps)),
+    }
+
+
+class Left(NamedTuple):
+    """Expected accuracy of one draw and half its 95 % interval over images, in percent."""
+
+    accuracy: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:5.1f} ±{self.half:4.1f}"
+
+
+class Bench:
+    """The images and the model; `judges` fresh draws, the same for whatever made an example."""
+
+    def __init__(self, images: int, judges: int) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.stack = 512 if self.device.type == "cuda" else 4
+        self.model, self.judges = classifier(self.device), judges
+        x, label, names = photographs(min(1000, 2 * images + 16), self.device)
+        index = right(Defended(self.model, Barrage(0)), x, label).nonzero()[:images, 0]
+        self.x, self.label, self.names = x[index], label[index], [names[i] for i in index.tolist()]
+
+    @property
+    def clean(self) -> Tensor:
+        return (255 * self.x).round().to(torch.uint8)
+
+    def left(self, barrage: Barrage, stored: Tensor) -> Left:
+        """What stored examples (n, 3, h, w) uint8 leave."""
+        keys = image_keys(self.names, self.device, seed=1)
+        verdict = judge(Defended(self.model, barrage), stored, keys, self.judges if barrage.k else 1, self.stack)
+        each = 100 * (verdict.top5[:, :, 0] == self.label[:, None]).double().mean(1)
+        return Left(float(each.mean()), Z * float(each.std()) / len(each) ** 0.5)
+
+    def ours(self, barrage: Barrage, attack: Attack) -> Left:
+        defended = Defended(self.model, barrage)
+        goal = Goal(self.label, torch.full_like(self.label, -1))
+        state = attack.start(self.x, goal, image_keys(self.names, self.device))
+        while not lanes.over(state, attack):
+            state = lanes.step(attack, state, defended, self.stack, len(self.x))
+        return self.left(barrage, attack.ball.store(attack.result(state), self.x))
+
+    def peer(self, barrage: Barrage, function: Callable[..., Tensor], steps: int, draws: int) -> tuple[Left, int]:
+        """What a peer leaves, and the draw-gradients that it took."""
+        module = Behind(network().to(self.device), barrage)
+        found = function(module, self.x, self.label, steps, draws)
+        return self.left(barrage, Ball("linf", EPS).store(found, self.x)), module.gradients
+
+
+def alone(bench: Bench, steps: int, draws: int) -> Iterator[str]:
+    yield f"undefended, and each transform alone: default attack, eps 8/255, {steps} steps x {draws} draws"
     for name in ("", *TRANSFORMS):
         barrage = Barrage(1, (name,)) if name else Barrage(0)
-        clean, left = run(barrage, default(args.steps, args.draws if name else 1))
-        print(f"  {name or 'undefended':<18} clean {clean:5.1f}  attacked {left:5.1f}", flush=True)
+        left = bench.ours(barrage, default(steps, draws if name else 1))
+        yield f"  {name or 'undefended':<18} clean {bench.left(barrage, bench.clean)}   attacked {left}"
 
 
-def default(steps: int, draws: int) -> Pgd:
-    """The attack of the demo and of campaign files that say nothing else: 40 steps of eps / 8."""
-    return Pgd(Ball("linf", EPS), steps, max(EPS / 8, 2.5 * EPS / steps), True, Eot(draws))
+def peers(bench: Bench, k: int, steps: int, draws: int) -> Iterator[str]:
+    barrage, work = Barrage(k), len(bench.x) * steps * draws
+    yield f"k = {k}, clean {bench.left(barrage, bench.clean)}: equal draw-gradients, {steps} steps x {draws} draws"
+    yield f"  {'our default':<22} {bench.ours(barrage, default(steps, draws))}   {work:,} draw-gradients"
+    for name, function in PEERS.items():
+        turns = steps // 2 if name.startswith("AutoAttack") else steps  # it attacks twice
+        left, spent = bench.peer(barrage, function, turns, draws)
+        yield f"  {name:<22} {left}   {spent:,} draw-gradients"
+
+
+def budgets(bench: Bench, k: int, steps: list[int], draws: int) -> Iterator[str]:
+    yield f"k = {k}: growing budgets, {draws} draws a step"
+    for count in steps:
+        found = (f"{name} {bench.ours(Barrage(k), settings(count, draws))}" for name, settings in rivals(count).items())
+        yield f"  {count:4} steps: " + "   ".join(found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["alone", "peers", "budgets", []], help="all unless told")
     parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--judges", type=int, default=40, help="fresh draws of a verdict")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--ks", type=int, nargs="*", default=[5, 10])
-    parser.add_argument("--only", choices=["alone", "peers", "budgets"])
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = classifier(device)
-    x, label, names = photographs(4 * args.images, device)
-    index = right(Defended(model, Barrage(0)), x, label).nonzero()[: args.images, 0]
-    x, label, names = x[index], label[index], [names[i] for i in index.tolist()]
-    goal, clean = Goal(label, torch.full_like(label, -1)), (255 * x).round().to(torch.uint8)
-
-    def run(barrage: Barrage, attack: Attack) -> tuple[float, float]:
-        defended = Defended(model, barrage)
-        examples = attacked(attack, defended, x, goal, names)
-        return accuracy(defended, clean, label, names), accuracy(defended, examples, label, names)
-
-    print(f"{len(x)} photographs, EfficientNet-Lite0, judged by {JUDGES} fresh draws")
-    if args.only in (None, "alone"):
-        alone(args, run)
+    bench, what = Bench(args.images, args.judges), args.what or ["alone", "peers", "budgets"]
+    name = torch.cuda.get_device_name() if bench.device.type == "cuda" else "CPU"
+    print(f"{name}; {len(bench.x)} photographs, EfficientNet-Lite0, 224 px, judged by {args.judges} fresh draws", flush=True)
+    tables = [alone(bench, args.steps, args.draws)] if "alone" in what else []
     for k in args.ks:
-        barrage = Barrage(k)
-        defended = Defended(model, barrage)
-        if args.only in (None, "peers"):
-            print(f"k = {k}: equal draw-gradients, {args.steps} steps x {args.draws} draws")
-            print(f"  {'ours':<22} {run(barrage, default(args.steps, args.draws))[1]:5.1f}", flush=True)
-            for peer, function in PEERS.items():
-                steps = args.steps // 2 if peer.startswith("AutoAttack") else args.steps  # it attacks twice
-                module = Behind(network().to(device), barrage)
-                found = function(module, x, label, steps, args.draws)
-                stored = Ball("linf", EPS).store(found, x)
-                print(
-                    f"  {peer:<22} {accuracy(defended, stored, label, names):5.1f}   {module.gradients:,} draw-gradients",
-                    flush=True,
-                )
-        if args.only in (None, "budgets"):
-            print(f"k = {k}: growing budgets")
-            for steps in (args.steps // 2, args.steps, 2 * args.steps):
-                aggmo = AggMo(
-                    Ball("linf", EPS),
-                    steps,
-                    max(EPS / 8, 2.5 * EPS / steps),
-                    eot=Eot(args.draws, "margin", "mean_logits", fixed_order=True),
-                )
-                plain, strong = run(barrage, default(steps, args.draws))[1], run(barrage, aggmo)[1]
-                print(f"  {steps:4} steps: PGD, cross-entropy {plain:5.1f}   AggMo, margin {strong:5.1f}", flush=True)
+        tables += [peers(bench, k, args.steps, args.draws)] if "peers" in what else []
+        growing = [args.steps // 2, args.steps, 2 * args.steps, 4 * args.steps]
+        tables += [budgets(bench, k, growing, args.draws)] if "budgets" in what else []
+    for table in tables:
+        for line in table:
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,7 @@ def checks(cell: Cell) -> Iterator[Check]:
 
     steps, draws = getattr(attack, "steps", 1), attack.eot_draws
     ball: dict[str, Any] = {"norm": attack.norm, "eps": attack.eps}
+    alike = ball | {"eot_draws": draws} | {name: getattr(attack, name) for name in ("policy", "networks", "networks_sha256")}
     yield Check("undefended", "without a defense nothing must be left: else the attack or the model is wrong",
                 _defeated("none"), {"none": other(Defense(k=0))})  # fmt: skip
     yield Check("randomness frozen", "one barrage that never changes is a plain model, and must fall",
@@ -120,7 +121,7 @@ def checks(cell: Cell) -> Iterator[Check]:
     if steps > 1:
         yield Check("twice the steps", "if more steps help, the attack had not converged", _not_beaten_by("steps-x2"),
                     {"steps-x2": same(steps=2 * steps)})  # fmt: skip
-        single = Fgsm(**ball, eot_draws=draws, loss=attack.loss, estimator=attack.estimator)
+        single = Fgsm(**alike, loss=attack.loss, estimator=attack.estimator)
         yield Check("single step", "one step must not beat many: else the gradients lead astray", _not_beaten_by("fgsm"),
                     {"fgsm": Variant(defense, single)})  # fmt: skip
         fewer = max(1, steps // 4)
@@ -136,9 +137,10 @@ def checks(cell: Cell) -> Iterator[Check]:
                 _not_beaten_by(*policies), policies)  # fmt: skip
     losses = {f"loss-{name}": same(loss=name) for name in ("ce", "margin") if name != attack.loss}
     yield Check("losses", "another loss must not beat the one in use", _not_beaten_by(*losses), losses)
-    momentum = {"momentum": Variant(defense, Pgd(**ball, steps=steps, eot_draws=draws, loss=attack.loss, momentum=0.9))}
-    momentum["aggmo"] = Variant(defense, AggMo(**ball, kind="aggmo", steps=steps, eot_draws=draws,
-                                           step_size=2.5 * attack.eps / steps))  # fmt: skip
+    aggmo = AggMo(**alike, kind="aggmo", steps=steps, step_size=2.5 * attack.eps / steps)
+    momentum = {"aggmo": Variant(defense, aggmo)}
+    if not getattr(attack, "momentum", 0):
+        momentum["momentum"] = Variant(defense, Pgd(**alike, steps=steps, loss=attack.loss))
     yield Check("momentum", "following a memory of the gradients must not beat the attack in use",
                 _not_beaten_by(*momentum), momentum)  # fmt: skip
     controls = {

@@ -1,6 +1,5 @@
 """SPSA: a gradient from values alone, by differences along random signs. Uesato et al., ICML 2018; Spall, IEEE TAC 1992."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,24 +51,42 @@ class Spsa:
         return state.advanced(x, slope, forwards=2 * self.pairs * self.draws, memory=memory)
 
     def _slope(self, state: State, defended: Defended, stack: int) -> Tensor:
-        """The mean over pairs of (f(x + delta s) - f(x - delta s)) / (2 delta) s."""
-        total = torch.zeros_like(state.x)
+        """The mean over pairs of (f(x + delta s) - f(x - delta s)) / (2 delta) s; as many pairs at once as the stack holds."""
+        total, n = torch.zeros_like(state.x), len(state)
         step_keys = defended.keys(state.keys, "step", state.step)
-        for pair, signs in self._signs(state):
-            keys = step_keys.map(rng.fold, pair)
-            above, below = (self._value(state, side * self.delta * signs, defended, keys, stack) for side in (1, -1))
-            total += ((above - below) / (2 * self.delta))[:, None, None, None] * signs
+        seeds = rng.fold(rng.fold(state.keys.device, "signs"), state.step.device)
+        together = max(1, stack // (2 * n * self.draws))
+        for first in range(0, self.pairs, together):
+            pairs = range(first, min(first + together, self.pairs))
+            signs = torch.stack([self._signs(state, seeds, pair) for pair in pairs])
+            above, below = self._values(state, signs, defended, _of_pairs(step_keys, pairs), stack)
+            for slope, sign in zip(
+                (above - below) / (2 * self.delta), signs, strict=True
+            ):  # one by one: the same sum for any stack
+                total += slope[:, None, None, None] * sign
         return total / self.pairs
 
-    def _signs(self, state: State) -> Iterator[tuple[int, Tensor]]:
-        seeds = rng.fold(rng.fold(state.keys.device, "signs"), state.step.device)
-        for pair in range(self.pairs):
-            yield pair, torch.where(rng.field(seeds, tuple(state.x.shape[1:]), pair) < 0.5, -1.0, 1.0)
+    def _signs(self, state: State, seeds: Tensor, pair: int) -> Tensor:
+        return torch.where(rng.field(seeds, tuple(state.x.shape[1:]), pair) < 0.5, -1.0, 1.0)
 
-    def _value(self, state: State, offset: Tensor, defended: Defended, keys: rng.Mirror, stack: int) -> Tensor:
-        """The mean margin over the draws, (n,)."""
-        return mean_loss(defended, (state.x + offset).clamp(0, 1), state.goal, keys, "margin", self.draws, stack)
+    def _values(self, state: State, signs: Tensor, defended: Defended, keys: rng.Mirror, stack: int) -> Tensor:
+        """The mean margin over the draws above and below, (2, pairs, n); signs (pairs, n, 3, h, w)."""
+        points = torch.stack([state.x + self.delta * signs, state.x - self.delta * signs]).clamp_(0, 1)
+        copies = 2 * len(signs)
+        goal = Goal(state.label.repeat(copies), state.target.repeat(copies))
+        values = mean_loss(defended, points.flatten(0, 2), goal, keys, "margin", self.draws, stack)
+        return values.view(2, len(signs), -1)
 
     def result(self, state: State) -> Tensor:
         """The last iterate."""
         return state.x
+
+
+def _of_pairs(keys: rng.Mirror, pairs: range) -> rng.Mirror:
+    """Keys of (side, pair, image), the same on both sides, from one an image."""
+
+    def spread(side: Tensor) -> Tensor:
+        places = torch.arange(pairs.start, pairs.stop, device=side.device)
+        return rng.fold(side[None], places[:, None]).flatten().repeat(2)
+
+    return keys.map(spread)

@@ -12,7 +12,7 @@ from tests.pipeline import tiny
 
 def campaign(pattern, **attack):
     content = tiny.campaign(pattern)
-    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2} | attack
+    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2, "momentum": 0} | attack
     return parse(content | {"attacks": {"pgd": settings}, "evaluation_draws": 2}, "c.yaml")
 
 
@@ -45,6 +45,15 @@ def test_what_must_fall_must_fall(pattern, name, variant):
     every = list(check.checks(cell(pattern)))
     assert said(every, name, base=0.5, **{variant: 0.0}) is True
     assert said(every, name, base=0.5, **{variant: 0.1}) is False
+
+
+def test_rivals_have_the_policy_of_the_attack_and_are_not_the_attack_itself(pattern):
+    told = cell(pattern)
+    told = told.model_copy(update={"attack": told.attack.model_copy(update={"momentum": 0.9, "policy": "identity"})})
+    every = {c.name: c for c in check.checks(told)}
+    assert list(every["momentum"].variants) == ["aggmo"]
+    assert every["momentum"].variants["aggmo"].attack.policy == "identity"
+    assert every["single step"].variants["fgsm"].attack.policy == "identity"
 
 
 @pytest.mark.parametrize(
