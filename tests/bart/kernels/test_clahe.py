@@ -14,6 +14,7 @@ from tests.bart.transforms.checks import photographs
 pytest.importorskip("triton")
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_equal_their_twin():
     assert_interpreted(__name__)
 

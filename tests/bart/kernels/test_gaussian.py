@@ -11,6 +11,7 @@ from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transf
 pytest.importorskip("triton")
 
 
+@pytest.mark.slow
 def test_the_interpreted_kernel_equals_its_twin():
     assert_interpreted(__name__)
 

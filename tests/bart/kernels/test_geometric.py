@@ -15,6 +15,7 @@ TOLERANCE = 1e-5
 """Most of it is the eager twin's: its coordinates are rounded in other places, and to single precision."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ("zoom", "swirl"))
 def test_interpreted_kernels_equal_their_twins(part):
     assert_interpreted(__name__, part)

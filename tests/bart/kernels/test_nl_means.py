@@ -7,6 +7,7 @@ from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transf
 pytest.importorskip("triton")
 
 
+@pytest.mark.slow
 def test_the_interpreted_kernels_equal_their_twin():
     assert_interpreted(__name__)
 

@@ -19,6 +19,7 @@ def test_a_cpu_has_no_kernels():
     assert not kernels.available(torch.zeros(1))
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_equal_their_twins():
     assert_interpreted(__name__)
 

@@ -9,6 +9,7 @@ from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transf
 pytest.importorskip("triton")
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_equal_their_twins():
     assert_interpreted(__name__)
 

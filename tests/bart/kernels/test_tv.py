@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 NAME = "tv_chambolle"
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_equal_their_twins():
     assert_interpreted(__name__)
 
