@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import tables
-from pipeline.campaign import BadInput, load
+from pipeline.errors import BadInput
+from pipeline.status import FILES, Reader
 
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
@@ -46,6 +47,7 @@ def run(
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
+    from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter
@@ -72,6 +74,7 @@ def run(
 def plan(campaign: CampaignFile) -> None:
     """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml"""
     from pipeline import shards
+    from pipeline.campaign import load
     from pipeline.plan import units
 
     found = load(campaign)
@@ -87,23 +90,24 @@ def plan(campaign: CampaignFile) -> None:
 
 
 @app.command()
-def status(store: StoreUrl) -> None:
-    """How far a campaign is, from its files alone: barrage status stores/demo"""
-    from pipeline.job import opened
-    from pipeline.progress import clock
-    from pipeline.status import status as read
+def status(
+    store: StoreUrl,
+    watch: Annotated[bool, typer.Option("--watch", help="look again and again, until all is done")] = False,
+    every: Annotated[float | None, typer.Option(min=0.1, help="seconds between looks; 5 in a terminal, 60 in a log")] = None,
+    json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    files: Annotated[int, typer.Option(min=1, help="result files that are read at most, for accuracy and cost")] = FILES,
+) -> None:
+    """How far a campaign is, from its files alone: barrage status stores/demo --watch"""
+    from pipeline import screen
 
-    found = read(opened(store))
-    table = Table("cell", "units", "images")
-    for cell, (done, planned, images, of) in found.cells.items():
-        table.add_row(cell, f"{done}/{planned}", f"{images}/{of}")
-    out.print(table)
-    for unit in found.running:
-        out.print(
-            f"{unit.unit}: step {unit.step:.4g} of {unit.steps}, checkpoint {clock(unit.age)} old",
-            highlight=False,
-            soft_wrap=True,
-        )
+    reader = Reader(store, files)
+    if json:
+        print(screen.to_json(reader.look()))
+    elif watch:
+        with suppress(KeyboardInterrupt):
+            screen.watch(reader.look, out, every or (5.0 if out.is_terminal else 60.0))
+    else:
+        screen.show(reader.look(), out)
 
 
 @app.command()
@@ -145,6 +149,7 @@ def check(
     import torch
 
     from pipeline import check as checks
+    from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter

@@ -14,11 +14,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from pipeline.attacks import KINDS, AnyAttack
+from pipeline.errors import BadInput
 from pipeline.schema import Name, Share, Strict
-
-
-class BadInput(ValueError):
-    """Something the user gave cannot work: one line with the value, what was expected and what to do. Exit code 2."""
 
 
 class Data(Strict):
@@ -113,6 +110,11 @@ class Cell(Strict):
     def cost(self) -> bart.Cost:
         """Of one image, without its verdict; the most that first_break may spend."""
         return self.built.cost
+
+    @property
+    def draws_judged(self) -> int:
+        """Draws of one image without a gradient: the attack's own, and those of both verdicts."""
+        return self.cost.forwards + 2 * self.judged_by
 
     @property
     def identity(self) -> str:

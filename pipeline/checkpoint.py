@@ -3,9 +3,10 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from safetensors.torch import load, save
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEADER_BYTES = 1 << 16
 """As much of a file as `header` needs."""
@@ -23,8 +24,10 @@ class Header:
     seconds: float
 
 
-def encode(header: Header, tensors: dict[str, Tensor]) -> bytes:
+def encode(header: Header, tensors: "dict[str, Tensor]") -> bytes:
     """A checkpoint file."""
+    from safetensors.torch import save  # torch takes seconds to import, and who reads a header needs none
+
     return save(tensors, {"header": json.dumps(asdict(header)), "sha256": _hash(tensors)})
 
 
@@ -37,8 +40,10 @@ def header(data: bytes) -> Header | None:
         return None
 
 
-def decode(data: bytes) -> dict[str, Tensor] | None:
+def decode(data: bytes) -> "dict[str, Tensor] | None":
     """The tensors, or None if a bit is not as it was written."""
+    from safetensors.torch import load
+
     try:
         size = int.from_bytes(data[:8], "little")
         expected = json.loads(data[8 : 8 + size])["__metadata__"]["sha256"]
@@ -48,7 +53,7 @@ def decode(data: bytes) -> dict[str, Tensor] | None:
     return tensors if _hash(tensors) == expected else None
 
 
-def _hash(tensors: dict[str, Tensor]) -> str:
+def _hash(tensors: "dict[str, Tensor]") -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -1,5 +1,6 @@
 """A campaign meets its store: everything checked before work starts, and resolved."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -9,10 +10,9 @@ import yaml
 from pipeline import models, networks, shards
 from pipeline.campaign import BadInput, Campaign, Cell, Workers, parse
 from pipeline.plan import Unit, units
+from pipeline.planned import FILE, Planned
 from pipeline.shards import Shard
 from pipeline.store import Store
-
-FILE = "campaign.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,24 @@ class Job:
         done = Store(self.store).done()
         return [unit for unit in self.units() if unit.name not in done]
 
+    def planned(self) -> dict[str, Planned]:
+        """What each cell comes to."""
+        units, images = Counter[str](), Counter[str]()
+        for unit in self.units():
+            units[unit.cell] += 1
+            images[unit.cell] += unit.images
+        return {
+            name: Planned(units[name], images[name], cell.cost.gradients, cell.draws_judged, cell.defense.k)
+            for name, cell in self.cells.items()
+        }
+
     def write_down(self) -> None:
         """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards."""
         content = {
             "campaign": self.campaign.model_dump(mode="json", exclude={"store", "workers"}),
             "shards": [asdict(shard) for shard in self.shards.values()],
             "identity": {name: cell.identity for name, cell in self.cells.items()},
+            "planned": {name: asdict(found) for name, found in self.planned().items()},
         }
         data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
         if not store.create(FILE, data) and data != store.read(FILE):

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.campaign import Cell
+if TYPE_CHECKING:
+    from pipeline.campaign import Cell
 
 
 class Counted(Protocol):
@@ -34,13 +35,24 @@ class Unit:
         return self.stop - self.start
 
 
-def _price(cell: Cell) -> float:
+def cell_of(name: str, cells: Iterable[str]) -> str | None:
+    """The cell, of these, that the unit of this name belongs to; the longest where names of cells hold hyphens of their own."""
+    return max((cell for cell in cells if name.startswith(f"{cell}--")), key=len, default=None)
+
+
+def images_of(name: str) -> int:
+    """How many images a unit of this name has. Raises ValueError if it is no unit's."""
+    start, stop = name.rpartition("--")[2].split("-")
+    return int(stop) - int(start)
+
+
+def _price(cell: "Cell") -> float:
     """Of one image, roughly: a forward pass is a third of a draw-gradient, and k transforms cost about k times the model."""
     cost = cell.cost
     return (cost.gradients + cost.forwards / 3) * (1 + cell.defense.k)
 
 
-def units(cells: Iterable[Cell], shards: Iterable[Counted], unit_images: int, limit: int | None = None) -> Iterator[Unit]:
+def units(cells: "Iterable[Cell]", shards: Iterable[Counted], unit_images: int, limit: int | None = None) -> Iterator[Unit]:
     """Every unit of a campaign, the costliest cells first so that the tail is short."""
     shards = list(shards)
     for cell in sorted(cells, key=lambda c: (-_price(c), c.name)):

@@ -4,13 +4,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from pipeline import pace
 from pipeline.executors import Failed
 from pipeline.job import Job
+from pipeline.pace import clock
 from pipeline.plan import Unit
 from pipeline.trainer import Step, Trained
 from pipeline.training import TrainingJob
@@ -20,65 +23,77 @@ LINE_SECONDS = 15.0
 """Between two lines of a log."""
 
 
+@dataclass
+class _Under:
+    """A unit under way: its share done, in [0, 1], when this attempt began and now, and what the attempt has spent."""
+
+    began: float
+    share: float
+    draw_gradients: int = 0
+
+
 class Pace:
-    """Draw-gradients done and to do, and the time that is left at the pace of each cell so far."""
+    """Images done and to do, and the time that is left at the pace of each cell so far."""
 
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
-        self._cells = job.cells
-        self._costs = {name: cell.cost for name, cell in self._cells.items()}
+        cells = job.cells
+        self._gradients = {name: cell.cost.gradients for name, cell in cells.items()}
+        self._weights = {n: pace.weight(c.cost.gradients, c.draws_judged, c.defense.k) for n, c in cells.items()}
         self._workers = max(1, min(workers, len(units)))
-        self._left: Counter[str] = Counter()
+        self._left: dict[str, float] = dict.fromkeys(cells, 0.0)  # images
         for unit in units:
-            self._left[unit.cell] += self._cost(unit)
-        self.total = self._left.total()
-        self._running: dict[Unit, tuple[int, int]] = {}  # left and spent, draw-gradients
-        self._spent = 0  # by units that are through
-        self._pace: dict[str, float] = {}  # seconds a draw-gradient, of one worker
+            self._left[unit.cell] += unit.images
+        self._whole = self._weight
+        self._under: dict[Unit, _Under] = {}
+        self._spent = 0  # draw-gradients, by attempts that are over
+        self._prices: dict[str, float] = {}  # device-seconds an image
         self._began = time.monotonic()
 
-    def _cost(self, unit: Unit) -> int:
-        return unit.images * self._costs[unit.cell].gradients
+    @property
+    def _weight(self) -> float:
+        return sum(images * self._weights[cell] for cell, images in self._left.items())
 
     def saw(self, event: Progress | Finished) -> None:
         """A unit went on, or is through."""
         unit = event.unit
         share = event.step / event.steps if isinstance(event, Progress) else 1.0
-        left, before = round(self._cost(unit) * (1 - share)), self._running.pop(unit, (self._cost(unit), 0))
-        self._left[unit.cell] += left - before[0]
+        under = self._under.pop(unit, None) or _Under(share if isinstance(event, Progress) else 0.0, 0.0)
+        self._left[unit.cell] -= unit.images * (share - under.share)
+        if share > under.began and event.seconds:
+            self._prices[unit.cell] = event.seconds / (unit.images * (share - under.began))
         if isinstance(event, Progress):
-            self._running[unit] = (left, event.draw_gradients)
+            self._under[unit] = _Under(under.began, share, event.draw_gradients)
         else:
             self._spent += event.draw_gradients
-        if event.draw_gradients:
-            self._pace[unit.cell] = event.seconds / event.draw_gradients
 
     def lost(self, failed: Failed) -> None:
         """An attempt came to nothing; what it did is still spent."""
         unit = failed.unit
-        left, spent = self._running.pop(unit, (self._cost(unit), 0))
-        self._left[unit.cell] += (0 if failed.final else self._cost(unit)) - left
-        self._spent += spent
+        under = self._under.pop(unit, None) or _Under(0.0, 0.0)
+        self._left[unit.cell] += unit.images * (under.share - failed.final)
+        self._spent += under.draw_gradients
+
+    @property
+    def share(self) -> float:
+        """Of the work of this run, in [0, 1]."""
+        return 1 - self._weight / self._whole if self._whole else 1.0
 
     @property
     def to_do(self) -> int:
         """Draw-gradients left."""
-        return self._left.total()
+        return round(sum(images * self._gradients[cell] for cell, images in self._left.items()))
 
     @property
     def rate(self) -> float:
         """Draw-gradients a second of all workers since the start."""
-        done = self._spent + sum(spent for _, spent in self._running.values())
+        done = self._spent + sum(under.draw_gradients for under in self._under.values())
         return done / max(1e-9, time.monotonic() - self._began)
 
     @property
     def seconds_left(self) -> float | None:
-        """None until something was measured; a cell not yet seen is taken to cost as its k suggests."""
-        if not self._pace:
-            return None
-        known = next(iter(self._pace))
-        a_fold = self._pace[known] / (1 + self._cells[known].defense.k / 5)
-        paces = {cell: self._pace.get(cell, a_fold * (1 + self._cells[cell].defense.k / 5)) for cell in self._left}
-        return sum(left * paces[cell] for cell, left in self._left.items()) / self._workers
+        """None until something was measured."""
+        prices = pace.prices(self._prices, self._weights)
+        return pace.seconds_left(self._left, prices, self._workers) if prices else None
 
 
 class Reporter:
@@ -94,7 +109,7 @@ class Reporter:
         self._images, self._of = 0, sum(unit.images for unit in units)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()
         self._bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._task = self._bar.add_task("attacking", total=self._pace.total, text="")
+        self._task = self._bar.add_task("attacking", total=1.0, text="")
         with self._bar:
             yield
             self._show(force=True)
@@ -118,7 +133,7 @@ class Reporter:
         seconds = self._pace.seconds_left
         left = "time left unknown" if seconds is None else f"{clock(seconds)} left"
         text = f"{self._images}/{self._of} images, {self._pace.rate:.1f} draw-gradients/s, {left}"
-        self._bar.update(self._task, completed=self._pace.total - self._pace.to_do, text=text)
+        self._bar.update(self._task, completed=self._pace.share, text=text)
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False)
@@ -170,10 +185,3 @@ class TrainingReporter:
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False, soft_wrap=True)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 under an hour."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,11 +1,13 @@
 """Rows out of a store, and nothing but rows: what tables, checks and notebooks read."""
 
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.campaign import BadInput
+from pipeline.errors import BadInput
 from pipeline.rows import SCHEMA
 from pipeline.store import Store
 
@@ -17,3 +19,11 @@ def results(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
     names = list(columns) if columns else SCHEMA.names
     return pa.concat_tables(pq.ParquetFile(file).read(columns=names) for file in files)
+
+
+def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Some columns of one committed file. Raises ValueError if it is none."""
+    try:
+        return pq.ParquetFile(io.BytesIO(data)).read(columns=list(columns)).to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"no Parquet file of rows: {error}") from None

@@ -1,53 +1,251 @@
-"""What a store says of its campaign: from the files alone, so that it works while a run goes on and after it died."""
+"""How far a campaign is, from the files of its store alone: while it runs, after it died, without a cluster and without torch.
+
+Counts come from the listing and are exact. Accuracy, costs and failed images come from rows, of at most so many files; where
+there are more, they are estimates from a sample: `files_read` of `files`.
+"""
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from pipeline import checkpoint
-from pipeline.job import Job
+import numpy as np
+
+from pipeline import observed, pace, planned
+from pipeline.intervals import Rate, rate
+from pipeline.observed import Commits, Parked, Rows, Running
+from pipeline.pace import Throughput
+from pipeline.planned import Planned
 from pipeline.store import Store
+
+FILES = 2000
+"""Result files that are read at most, over all cells."""
+
+QUIET = 600.0
+"""Seconds without a new file after which nothing seems to be at work, if no unit takes longer."""
 
 
 @dataclass(frozen=True)
-class Running:
-    """A unit with a checkpoint: how far it was, and how long ago."""
+class CellStatus:
+    """One cell. Units are done, running, parked or left. Device-seconds and draw-gradients left allow for what running units
+    have behind them; None where nothing was measured yet. Accuracy is top-1, what a single draw is expected to say."""
 
-    unit: str
-    step: float
-    steps: int
-    age: float
+    units: int
+    done: int
+    running: int
+    parked: int
+    images: int
+    images_done: int
+    clean: Rate | None
+    attacked: Rate | None
+    draw_gradients: int
+    draw_gradients_left: int
+    device_seconds: float
+    device_seconds_left: float | None
+    images_read: int
+
+    @property
+    def left(self) -> int:
+        """Units that nobody has begun, as far as files tell."""
+        return max(0, self.units - self.done - self.running - self.parked)
 
 
 @dataclass(frozen=True)
 class Status:
-    """Units and images by cell, and the units under way."""
+    """A store at one moment. `stopped` are units with a checkpoint that nobody seems to work on, `failed` images by reason, of
+    the files read; `written` is the age of the newest result or checkpoint, `seconds_left` of the clock."""
 
-    cells: dict[str, tuple[int, int, int, int]]
-    """Units done, units planned, images done, images planned."""
+    store: str
+    name: str
+    cells: dict[str, CellStatus]
     running: list[Running]
+    stopped: list[Running]
+    parked: list[Parked]
+    failed: dict[str, int]
+    warnings: list[str]
+    throughput: Throughput | None
+    seconds_left: float | None
+    written: float | None
+    devices: list[str]
+    files: int
+    files_read: int
+
+    @property
+    def sampled(self) -> bool:
+        return self.files_read < self.files
 
     @property
     def complete(self) -> bool:
-        return all(done == planned for done, planned, _, _ in self.cells.values())
+        return all(cell.done >= cell.units for cell in self.cells.values())
+
+    def total(self, name: str) -> Any:
+        """A field of CellStatus, summed over the cells; None where a cell's is unknown."""
+        values = [getattr(cell, name) for cell in self.cells.values()]
+        return None if None in values else sum(values)
 
 
-def status(job: Job) -> Status:
-    """The state of a store."""
-    store = Store(job.store)
-    done = store.done()
-    counts: dict[str, Counter[str]] = {cell: Counter() for cell in job.cells}
-    for unit in job.units():
-        counts[unit.cell].update(units=1, images=unit.images)
-        if unit.name in done:
-            counts[unit.cell].update(done=1, images_done=unit.images)
-    running = []
-    for path in store.list("checkpoints/*.safetensors"):
-        try:
-            with path.open("rb") as file:  # the tensors are not needed
-                found, age = checkpoint.header(file.read(checkpoint.HEADER_BYTES)), time.time() - path.stat().st_mtime
-        except FileNotFoundError:  # committed this moment
-            continue
-        if found and found.unit not in done:
-            running.append(Running(found.unit, found.step, found.steps, age))
-    return Status({c: (n["done"], n["units"], n["images_done"], n["images"]) for c, n in counts.items()}, running)
+@dataclass
+class Reader:
+    """A store that is looked at, perhaps again and again: rows once read are not read again. Raises BadInput."""
+
+    url: str
+    files: int = FILES
+    now: Callable[[], float] = time.time
+    _rows: dict[str, Rows] = field(default_factory=dict)
+
+    def look(self) -> Status:
+        """The store at this moment."""
+        store, now = Store(self.url), self.now()
+        name, cells = planned.read(store, self.url)
+        begun, odd = observed.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
+        parked, unclear = observed.parked(store, cells)
+        wanted = {unit.unit for unit in begun} | {unit.unit for unit in parked}
+        sample = -(-self.files // max(1, len(cells)))
+        commits, done, foreign = observed.commits(store, dict.fromkeys(cells, sample), wanted)
+        rows, unread = self._sample(store, commits)
+        seen = _Seen(
+            now=now,
+            cells=cells,
+            commits=commits,
+            rows=rows,
+            begun=[unit for unit in begun if unit.unit not in done],
+            parked=[unit for unit in parked if unit.unit not in done],
+        )
+        leftovers = [unit.unit for unit in begun if unit.unit in done and unit.age > seen.quiet]
+        return seen.status(name, self.url, [*_oddities(leftovers, [*odd, *unclear], foreign, unread)])
+
+    def _sample(self, store: Store, commits: Mapping[str, Commits]) -> tuple[dict[str, list[Rows]], int]:
+        """The rows of each cell's sample, and how many of its files could not be read."""
+        names = {cell: [unit for _, unit in found.sample] for cell, found in commits.items()}
+        for cell, units in names.items():
+            fresh = [unit for unit in units if unit not in self._rows]
+            self._rows |= {unit: rows for unit, rows in observed.read(store, cell, fresh) if rows}
+        found = {cell: [self._rows[unit] for unit in units if unit in self._rows] for cell, units in names.items()}
+        return found, sum(map(len, names.values())) - sum(map(len, found.values()))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a look found, and what follows from it."""
+
+    now: float
+    cells: dict[str, Planned]
+    commits: dict[str, Commits]
+    rows: dict[str, list[Rows]]
+    begun: list[Running]
+    parked: list[Parked]
+
+    @cached_property
+    def prices(self) -> dict[str, float]:
+        """Device-seconds an image, of every cell if of any: from rows, else from checkpoints, else by weight."""
+        measured = {cell: _mean(rows, "seconds") for cell, rows in self.rows.items() if any(r.seconds for r in rows)}
+        for unit in self.begun:
+            if unit.cell not in measured and unit.share and unit.seconds:
+                measured[unit.cell] = unit.seconds / (unit.share * unit.images)
+        return pace.prices(measured, {cell: found.weight for cell, found in self.cells.items()})
+
+    @cached_property
+    def quiet(self) -> float:
+        """Seconds without a new file after which nothing seems to be at work: the time of two of the longest units."""
+        longest = (self.prices.get(cell, 0.0) * max(found.images, default=0) for cell, found in self.commits.items())
+        return max([QUIET, *(2 * seconds for seconds in longest)])
+
+    @cached_property
+    def alive(self) -> list[Running]:
+        return [unit for unit in self.begun if unit.age <= self.quiet]
+
+    @cached_property
+    def written(self) -> float | None:
+        """The age of the newest result or checkpoint."""
+        times = [max(found.times) for found in self.commits.values() if found.times]
+        return min([*(max(0.0, self.now - time) for time in times), *(unit.age for unit in self.begun)], default=None)
+
+    def images_left(self, cell: str) -> float:
+        """Images to do, without parked ones; running units count as far as they are not through."""
+        behind = sum(unit.share * unit.images for unit in self.begun if unit.cell == cell)
+        parked = sum(unit.images for unit in self.parked if unit.cell == cell)
+        return max(0.0, self.cells[cell].images - sum(self.commits[cell].images) - parked - behind)
+
+    def cell(self, name: str) -> CellStatus:
+        of, commits, rows, price = self.cells[name], self.commits[name], self.rows[name], self.prices.get(name)
+        images, left = sum(commits.images), self.images_left(name)
+        of_begun = [unit for unit in self.begun if unit.cell == name]
+        return CellStatus(
+            units=of.units,
+            done=len(commits.times),
+            running=sum(unit in self.alive for unit in of_begun),
+            parked=sum(unit.cell == name for unit in self.parked),
+            images=of.images,
+            images_done=images,
+            clean=rate([share for some in rows for share in some.clean]),
+            attacked=rate([share for some in rows for share in some.attacked]),
+            draw_gradients=round(_mean(rows, "draw_gradients") * images),
+            draw_gradients_left=round(of.draw_gradients * left),
+            device_seconds=_mean(rows, "seconds") * images + sum(unit.seconds for unit in of_begun),
+            device_seconds_left=None if price is None and left else (price or 0.0) * left,
+            images_read=sum(some.images for some in rows),
+        )
+
+    @cached_property
+    def throughput(self) -> Throughput | None:
+        """What the commits of the last stretch show."""
+        times, images = (
+            [np.array(getattr(found, name), float) for found in self.commits.values()] for name in ("times", "images")
+        )
+        gradients = [_mean(self.rows[cell], "draw_gradients") * n for cell, n in zip(self.commits, images, strict=True)]
+        seconds = [self.prices.get(cell, 0.0) * n for cell, n in zip(self.commits, images, strict=True)]
+        if not times:
+            return None
+        return pace.throughput(*map(np.concatenate, (times, images, gradients, seconds)))
+
+    def seconds_left(self, units_left: int) -> float | None:
+        """Of the clock, with as many workers as the last stretch had, or as many as write checkpoints."""
+        workers = self.throughput.workers if self.throughput and self.throughput.workers else float(len(self.alive))
+        left = {cell: self.images_left(cell) for cell in self.cells}
+        if not any(left.values()):
+            return 0.0
+        return pace.seconds_left(left, self.prices, min(workers, max(1, units_left))) if workers else None
+
+    def status(self, name: str, url: str, warnings: list[str]) -> Status:
+        cells = {cell: self.cell(cell) for cell in self.cells}
+        to_do = sum(cell.units - cell.done - cell.parked for cell in cells.values())
+        if to_do > 0 and self.written is not None and self.written > self.quiet:
+            quiet = f"nothing was written for {pace.clock(self.written)}: no run seems to be at work"
+            warnings = [f"{quiet}; run the campaign again to go on", *warnings]
+        rows = [some for found in self.rows.values() for some in found]
+        return Status(
+            store=url,
+            name=name,
+            cells=cells,
+            running=self.alive,
+            stopped=[unit for unit in self.begun if unit not in self.alive],
+            parked=self.parked,
+            failed=dict(sum((some.failed for some in rows), Counter[str]())),
+            warnings=warnings,
+            throughput=self.throughput,
+            seconds_left=self.seconds_left(to_do),
+            written=self.written,
+            devices=sorted({device for some in rows for device in some.devices}),
+            files=sum(cell.done for cell in cells.values()),
+            files_read=len(rows),
+        )
+
+
+def _mean(rows: Iterable[Rows], name: str) -> float:
+    """Of one image."""
+    rows = list(rows)
+    return sum(getattr(some, name) for some in rows) / max(1, sum(some.images for some in rows))
+
+
+def _oddities(leftovers: list[str], odd: list[str], foreign: int, unread: int) -> Iterator[str]:
+    """What is odd about a store's files, in words."""
+    for unit in leftovers:
+        yield f"checkpoint of {unit} is left over: the unit is committed; the file does no harm and may be deleted"
+    for name in odd:
+        yield f"{name} is damaged or of another campaign: a run takes no notice of it"
+    if foreign:
+        yield f"{foreign:,} files under results/ are no unit's of this campaign: `barrage verify` names them"
+    if unread:
+        yield f"{unread:,} result files can not be read: `barrage verify` names them"

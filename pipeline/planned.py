@@ -1,0 +1,43 @@
+"""What a campaign comes to, cell by cell, as its store's campaign.yaml says: all that a look at a store needs of the campaign,
+so that it works without the packages that attack."""
+
+from dataclasses import dataclass
+
+import yaml
+
+from pipeline.errors import BadInput
+from pipeline.pace import weight
+from pipeline.store import Store
+
+FILE = "campaign.yaml"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell: its units and images, and what one image costs at most, in draws with a gradient and without."""
+
+    units: int
+    images: int
+    draw_gradients: int
+    forwards: int
+    k: int
+
+    @property
+    def weight(self) -> float:
+        return weight(self.draw_gradients, self.forwards, self.k)
+
+
+def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
+    """The campaign's name and its cells. Raises BadInput if there is no store, or one that this version can not read."""
+    data = store.read(FILE)
+    if data is None:
+        raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
+    try:
+        content = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # thousands of shards: the fast one
+        name, cells = content["campaign"]["name"], content.get("planned")
+        if cells is not None:
+            return name, {cell: Planned(**found) for cell, found in cells.items()}
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise BadInput(f"store {url}: its {FILE} is damaged or of another program ({detail}): restore it") from None
+    raise BadInput(f"store {url} was made by an earlier version: run its campaign again, which adds what is missing")

@@ -1,0 +1,206 @@
+"""A status as a person reads it: a table that fits the terminal, plain lines in a log, JSON for programs."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.intervals import Rate
+from pipeline.observed import Parked, Running
+from pipeline.pace import HOUR, clock
+from pipeline.status import CellStatus, Status
+
+LISTED = 10
+"""Units of a kind that are named one by one; JSON names all."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of cells; those with the least `rank` are kept where there is little room."""
+
+    head: str
+    rank: int
+    text: Callable[[CellStatus], str]
+    zero: str | None = None
+    """Left out if every cell says this."""
+
+
+def _rate(rate: Rate | None) -> str:
+    return "" if rate is None else str(rate)
+
+
+def _hours(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds / HOUR:,.{0 if seconds >= 100 * HOUR else 2}f}"
+
+
+def _unit(status: Status) -> str:
+    """What the hours are of."""
+    cpus = {device.startswith("cpu") for device in status.devices}
+    return {frozenset([True]): "CPU-hours", frozenset([False]): "GPU-hours"}.get(frozenset(cpus), "device-hours")
+
+
+def _columns(status: Status) -> list[Column]:
+    hours = _unit(status)
+    return [
+        Column("units", 0, lambda c: f"{c.done:,}/{c.units:,}"),
+        Column("running", 3, lambda c: f"{c.running:,}", "0"),
+        Column("parked", 2, lambda c: f"{c.parked:,}", "0"),
+        Column("left", 5, lambda c: f"{c.left:,}", "0"),
+        Column("images", 4, lambda c: f"{c.images_done:,}/{c.images:,}"),
+        Column("clean\ntop-1 in %", 6, lambda c: _rate(c.clean), ""),
+        Column("attacked\ntop-1 in %", 1, lambda c: _rate(c.attacked), ""),
+        Column("draw-gradients\ndone", 9, lambda c: f"{c.draw_gradients:,}"),
+        Column("\nleft", 9, lambda c: f"{c.draw_gradients_left:,}"),
+        Column(f"{hours}\nspent", 8, lambda c: _hours(c.device_seconds)),
+        Column("\nleft", 7, lambda c: _hours(c.device_seconds_left)),
+    ]
+
+
+def _fitting(status: Status, width: int) -> list[tuple[Column, list[str]]]:
+    """The columns that say something and have room beside the cells' names, with their texts."""
+    found = [(column, [column.text(cell) for cell in status.cells.values()]) for column in _columns(status)]
+    found = [(column, texts) for column, texts in found if column.zero is None or set(texts) != {column.zero}]
+    room = width - min(max(map(len, status.cells), default=4), width // 2)
+
+    def wide(entry: tuple[Column, list[str]]) -> int:
+        return 2 + max(len(line) for text in (entry[0].head, *entry[1]) for line in text.split("\n"))
+
+    while found and sum(map(wide, found)) > room:
+        found.remove(max(found, key=lambda entry: entry[0].rank))
+    return found
+
+
+def view(status: Status, width: int) -> RenderableType:
+    """The whole status for a terminal of so many columns."""
+    done, units = status.total("done"), status.total("units")
+    head = Table.grid(padding=(0, 1), expand=False)
+    bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
+    head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %", Text(status.store, style="dim"))
+    body = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    body.add_column("cell", overflow="fold")
+    fitting = _fitting(status, width)
+    for column, _ in fitting:
+        body.add_column(column.head, justify="right", no_wrap=True)
+    for place, cell in enumerate(status.cells):
+        body.add_row(cell, *(texts[place] for _, texts in fitting))
+    lines: list[RenderableType] = [Text(line) for line in _totals(status)]
+    lines += [Text(line, style="yellow") for line in (*_stopped(status), *_parked(status), *status.warnings)]
+    return Group(head, body, *lines, *(Text(line, style="dim") for line in _running(status)))
+
+
+def lines(status: Status) -> Iterator[str]:
+    """The whole status, a fact a line, nothing cut off."""
+    hours = _unit(status)
+    yield f"{status.name} in {status.store}"
+    for name, cell in status.cells.items():
+        rates = [f"{side} top-1 {rate} %" for side, rate in (("clean", cell.clean), ("attacked", cell.attacked)) if rate]
+        units = f"units {cell.done:,}/{cell.units:,} done, {cell.running:,} running, {cell.parked:,} parked, {cell.left:,} left"
+        cost = f"draw-gradients {cell.draw_gradients:,} done, {cell.draw_gradients_left:,} left"
+        spent = f"{hours} {_hours(cell.device_seconds)} spent, {_hours(cell.device_seconds_left)} left"
+        yield "; ".join([f"{name}: {units}", f"images {cell.images_done:,}/{cell.images:,}", *rates, cost, spent])
+    yield from (*_totals(status), *_running(status), *_stopped(status), *_parked(status))
+    yield from (f"warning: {warning}" for warning in status.warnings)
+
+
+def summary(status: Status) -> str:
+    """One line, for a log that is written to again and again."""
+    return f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
+
+
+def _totals(status: Status) -> list[str]:
+    total = status.total
+    units = f"{total('done'):,}/{total('units'):,} units, {total('images_done'):,}/{total('images'):,} images"
+    found = [f"{units}; {total('running'):,} running, {total('parked'):,} parked, {total('left'):,} left"]
+    found.append("complete" if status.complete else _time_left(status))
+    through, hours = status.throughput, _unit(status)
+    if through:
+        rate = f"{through.draw_gradients:,.1f} draw-gradients/s, {through.images:,.3g} images/s"
+        found.append(f"rate: {rate}, {through.workers:.1f} workers busy, in the last {clock(through.seconds)} of work")
+    left = f"{total('draw_gradients'):,} draw-gradients done, at most {total('draw_gradients_left'):,} left"
+    found.append(f"cost: {left}; {hours} {_hours(total('device_seconds'))} spent, {_hours(total('device_seconds_left'))} left")
+    if status.failed:
+        found.append("failed images: " + ", ".join(f"{reason} {count:,}" for reason, count in sorted(status.failed.items())))
+    if status.sampled:
+        found.append(f"accuracy, cost and failed images are of a sample, {status.files_read:,} of {status.files:,} files")
+    return found
+
+
+def _time_left(status: Status) -> str:
+    if status.seconds_left is None:
+        return "time left: unknown until a unit is committed"
+    ago = "" if status.written is None else f"; newest file {clock(status.written)} old"
+    return f"time left: {clock(status.seconds_left)} at the present rate{ago}"
+
+
+def _running(status: Status) -> Iterator[str]:
+    yield from _listed("running", status.running, _checkpoint)
+
+
+def _stopped(status: Status) -> Iterator[str]:
+    yield from _listed("stopped", status.stopped, _checkpoint)
+
+
+def _parked(status: Status) -> Iterator[str]:
+    def text(unit: Parked) -> str:
+        return f"{unit.unit}: {unit.attempts} attempts, last {unit.when} on {unit.host}: {unit.error}"
+
+    yield from _listed("parked", status.parked, text)
+    if status.parked:
+        yield "parked units are tried again by: barrage run CAMPAIGN --retry-parked"
+
+
+def _checkpoint(unit: Running) -> str:
+    return f"{unit.unit}: step {unit.step:.4g} of {unit.steps}, checkpoint {clock(unit.age)} old"
+
+
+def _listed(kind: str, units: Sequence[Any], text: Callable[[Any], str]) -> Iterator[str]:
+    yield from (f"{kind}: {text(unit)}" for unit in units[:LISTED])
+    if len(units) > LISTED:
+        yield f"{kind}: and {len(units) - LISTED:,} more"
+
+
+def to_json(status: Status) -> str:
+    """Everything, with units named in the fields of `pipeline.status`; rates in [0, 1], times in seconds."""
+    content = asdict(status) | {"complete": status.complete, "sampled": status.sampled}
+    for name, cell in status.cells.items():
+        content["cells"][name]["left"] = cell.left
+    return json.dumps(content, indent=1)
+
+
+def show(status: Status, console: Console) -> None:
+    """Once."""
+    if console.is_terminal:
+        console.print(view(status, console.width))
+    else:
+        for line in lines(status):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def watch(look: Callable[[], Status], console: Console, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Shows what `look` finds every so many seconds, until all is done; in a log, a line a time and the whole at the end.
+
+    A store that takes long to look at is looked at less often.
+    """
+    status = look()
+    if not console.is_terminal:
+        while not status.complete:
+            console.print(summary(status), highlight=False, markup=False, soft_wrap=True)
+            sleep(every)
+            status = look()
+        show(status, console)
+        return
+    with Live(view(status, console.width), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while not status.complete:
+            began = time.monotonic()
+            status = look()
+            live.update(view(status, console.width), refresh=True)
+            sleep(max(every, 5 * (time.monotonic() - began)))
