@@ -30,16 +30,21 @@ class Column:
     head: str
     rank: int
     text: Callable[[CellStatus], str]
-    zero: str | None = None
-    """Left out if every cell says this."""
 
 
 def _rate(rate: Rate | None) -> str:
     return "" if rate is None else str(rate)
 
 
+def _count(count: int) -> str:
+    """Nothing for none, so that what there is stands out."""
+    return f"{count:,}" if count else ""
+
+
 def _hours(seconds: float | None) -> str:
-    return "?" if seconds is None else f"{seconds / HOUR:,.{0 if seconds >= 100 * HOUR else 2}f}"
+    if seconds is None:
+        return "?"
+    return f"{seconds / HOUR:,.{0 if seconds >= 100 * HOUR else 2}f}" if seconds else "0"
 
 
 def _unit(status: Status) -> str:
@@ -52,24 +57,24 @@ def _columns(status: Status) -> list[Column]:
     hours = _unit(status)
     return [
         Column("units", 0, lambda c: f"{c.done:,}/{c.units:,}"),
-        Column("running", 3, lambda c: f"{c.running:,}", "0"),
-        Column("parked", 2, lambda c: f"{c.parked:,}", "0"),
-        Column("left", 5, lambda c: f"{c.left:,}", "0"),
+        Column("running", 3, lambda c: _count(c.running)),
+        Column("parked", 2, lambda c: _count(c.parked)),
+        Column("left", 5, lambda c: _count(c.left)),
         Column("images", 4, lambda c: f"{c.images_done:,}/{c.images:,}"),
-        Column("clean\ntop-1 in %", 6, lambda c: _rate(c.clean), ""),
-        Column("attacked\ntop-1 in %", 1, lambda c: _rate(c.attacked), ""),
-        Column("draw-gradients\ndone", 9, lambda c: f"{c.draw_gradients:,}"),
-        Column("\nleft", 9, lambda c: f"{c.draw_gradients_left:,}"),
+        Column("clean\ntop-1 in %", 6, lambda c: _rate(c.clean)),
+        Column("attacked\ntop-1 in %", 1, lambda c: _rate(c.attacked)),
+        Column("draw-gradients\ndone", 9, lambda c: _count(c.draw_gradients)),
+        Column("draw-gradients\nleft", 10, lambda c: _count(c.draw_gradients_left)),
         Column(f"{hours}\nspent", 8, lambda c: _hours(c.device_seconds)),
-        Column("\nleft", 7, lambda c: _hours(c.device_seconds_left)),
+        Column(f"{hours}\nleft", 7, lambda c: _hours(c.device_seconds_left)),
     ]
 
 
 def _fitting(status: Status, width: int) -> list[tuple[Column, list[str]]]:
     """The columns that say something and have room beside the cells' names, with their texts."""
     found = [(column, [column.text(cell) for cell in status.cells.values()]) for column in _columns(status)]
-    found = [(column, texts) for column, texts in found if column.zero is None or set(texts) != {column.zero}]
-    room = width - min(max(map(len, status.cells), default=4), width // 2)
+    found = [(column, texts) for column, texts in found if any(texts)]
+    room = width - 4 - min(max(map(len, status.cells), default=4), width // 2)
 
     def wide(entry: tuple[Column, list[str]]) -> int:
         return 2 + max(len(line) for text in (entry[0].head, *entry[1]) for line in text.split("\n"))
@@ -85,7 +90,7 @@ def view(status: Status, width: int) -> RenderableType:
     head = Table.grid(padding=(0, 1), expand=False)
     bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
     head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %", Text(status.store, style="dim"))
-    body = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    body = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     body.add_column("cell", overflow="fold")
     fitting = _fitting(status, width)
     for column, _ in fitting:
@@ -138,7 +143,8 @@ def _time_left(status: Status) -> str:
     if status.seconds_left is None:
         return "time left: unknown until a unit is committed"
     ago = "" if status.written is None else f"; newest file {clock(status.written)} old"
-    return f"time left: {clock(status.seconds_left)} at the present rate{ago}"
+    rate = "as fast as when it last ran" if status.stalled else "at the present rate"
+    return f"time left: {clock(status.seconds_left)} {rate}{ago}"
 
 
 def _running(status: Status) -> Iterator[str]:

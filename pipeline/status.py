@@ -55,7 +55,8 @@ class CellStatus:
 @dataclass(frozen=True)
 class Status:
     """A store at one moment. `stopped` are units with a checkpoint that nobody seems to work on, `failed` images by reason, of
-    the files read; `written` is the age of the newest result or checkpoint, `seconds_left` of the clock."""
+    the files read; `written` is the age of the newest result or checkpoint and `stalled` that it is too old,
+    `seconds_left` of the clock."""
 
     store: str
     name: str
@@ -68,6 +69,7 @@ class Status:
     throughput: Throughput | None
     seconds_left: float | None
     written: float | None
+    stalled: bool
     devices: list[str]
     files: int
     files_read: int
@@ -211,7 +213,8 @@ class _Seen:
     def status(self, name: str, url: str, warnings: list[str]) -> Status:
         cells = {cell: self.cell(cell) for cell in self.cells}
         to_do = sum(cell.units - cell.done - cell.parked for cell in cells.values())
-        if to_do > 0 and self.written is not None and self.written > self.quiet:
+        stalled = to_do > 0 and self.written is not None and self.written > self.quiet
+        if stalled and self.written:
             quiet = f"nothing was written for {pace.clock(self.written)}: no run seems to be at work"
             warnings = [f"{quiet}; run the campaign again to go on", *warnings]
         rows = [some for found in self.rows.values() for some in found]
@@ -227,6 +230,7 @@ class _Seen:
             throughput=self.throughput,
             seconds_left=self.seconds_left(to_do),
             written=self.written,
+            stalled=stalled,
             devices=sorted({device for some in rows for device in some.devices}),
             files=sum(cell.done for cell in cells.values()),
             files_read=len(rows),
