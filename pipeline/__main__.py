@@ -71,22 +71,20 @@ def run(
 
 
 @app.command()
-def plan(campaign: CampaignFile) -> None:
-    """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml"""
-    from pipeline import shards
+def plan(
+    campaign: CampaignFile,
+    gpu: Annotated[str | None, typer.Option(help="for this GPU, such as h100; the device at hand unless told")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="USD for an hour of one device")] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="devices at work")] = 1,
+    rate: Annotated[float | None, typer.Option(min=1e-9, help="draw-gradients/s to assume where none is known")] = None,
+    calibrate: Annotated[bool, typer.Option(help="measure on this machine, seconds for each kind of cell")] = True,
+) -> None:
+    """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.campaign import load
-    from pipeline.plan import units
+    from pipeline.quote import Asked, quote, show
 
-    found = load(campaign)
-    seen = [shards.inspect(path) for path in shards.paths(found.data)]
-    every = list(units(found.grid(), seen, found.unit_images, found.data.limit))
-    table = Table("cell", "units", "images", "draw-gradients", "forward draws")
-    for cell in found.grid():
-        mine = [unit for unit in every if unit.cell == cell.name]
-        images = sum(unit.images for unit in mine)
-        counts = (len(mine), images, images * cell.cost.gradients, images * (cell.cost.forwards + 2 * cell.judged_by))
-        table.add_row(cell.name, *(f"{count:,}" for count in counts))
-    out.print(table)
+    asked = Asked(gpu, gpus, price, rate, calibrate)
+    show(quote(load(campaign), asked, lambda line: err.print(line, highlight=False)), out)
 
 
 @app.command()

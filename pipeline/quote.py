@@ -1,0 +1,169 @@
+"""What `barrage plan` says: every cell with its cost, from rates as good as can be had, and where each rate comes from."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from pipeline import calibrate, estimate, provenance, shards
+from pipeline.calibrate import Speed
+from pipeline.campaign import Campaign, Cell
+from pipeline.estimate import Bill, Estimate, Rated
+from pipeline.job import Job, resolve
+from pipeline.pace import clock
+from pipeline.worker import Worker
+
+SAMPLE = 4
+"""Images that are measured on."""
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user said of the machines: a part of a GPU's name (None: the device at hand), how many, the price of an hour of
+    one, a rate to assume where none is known, and whether this device may be measured."""
+
+    gpu: str | None = None
+    count: int = 1
+    price: float | None = None
+    rate: float | None = None
+    measure: bool = True
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The cells of a campaign with their estimates, the device they are for, and the bill."""
+
+    device: str
+    asked: Asked
+    cells: dict[str, Estimate]
+    bill: Bill
+
+    @property
+    def unknown(self) -> list[str]:
+        return [name for name, cell in self.cells.items() if cell.seconds is None]
+
+
+def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lambda line: None) -> Quote:
+    """Plans a campaign and prices it. Touches no store. Raises BadInput."""
+    here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = provenance.device_name(here)
+    measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
+    found = {shard.name: shard for shard in map(shards.inspect, shards.paths(campaign.data))}
+    job = Job(resolve(campaign) if measured else campaign, found, "")
+    sample, cells = _sample(job), {}
+    rates = _measured(job, here, sample, report) if measured else {}
+    for (name, cell), planned in zip(job.cells.items(), job.planned().values(), strict=True):
+        rated = rates.get(name) or (estimate.known(asked.gpu, cell) if asked.gpu else None)
+        cells[name] = estimate.estimate(cell, planned, rated or _assumed(asked.rate), sample, campaign.save_adversarial)
+    bill = estimate.bill(list(cells.values()), asked.count, asked.price)
+    return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
+
+
+def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[str], None]) -> dict[str, Rated]:
+    """The rate of every cell on this device, measured once for those that are alike."""
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, int(job.workers.cpus)))  # as a worker has them
+    worker, images = Worker(job, device, threading.Event()), sample if len(sample) else None
+    found: dict[str, Rated] = {}
+    for name, cell in job.cells.items():
+        if calibrate.alike(cell) not in found:
+            report(f"measuring {name} on this machine, a few seconds")
+            found[calibrate.alike(cell)] = Rated(_speed_of(worker, cell, images), "measured on this machine")
+    return {name: found[calibrate.alike(cell)] for name, cell in job.cells.items()}
+
+
+def _speed_of(worker: Worker, cell: Cell, images: Tensor | None) -> Speed:
+    defended = worker.defended(cell)
+    return worker.fitting(cell, lambda stack: calibrate.speed(defended, cell, stack, worker.device, images))
+
+
+def _assumed(rate: float | None) -> Rated:
+    return Rated(Speed(rate, rate), "assumed by --rate") if rate else Rated(None, UNKNOWN)
+
+
+def _sample(job: Job) -> Tensor:
+    """The first images that can be read, (n, 3, crop, crop) in [0, 1]; maybe none."""
+    first, data = next(iter(job.shards.values())), job.campaign.data
+    found: list[Tensor] = []
+    for sample in shards.read(first, 0, 4 * SAMPLE):
+        try:
+            if sample.status == "ok" and len(found) < SAMPLE:
+                found.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop)))
+        except ValueError:
+            continue
+    return torch.stack(found).float() / 255 if found else torch.zeros(0, 3, data.crop, data.crop)
+
+
+def show(quote: Quote, console: Console) -> None:
+    """The cells as a table, and the bill under it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold")
+    for head in ("units", "images", "draw-\ngradients", "forward\ndraws", "draw-gradients\na second", "device-\nhours"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, cell in quote.cells.items():
+        planned = cell.planned
+        counts = (planned.units, planned.images, planned.images * planned.draw_gradients, planned.images * planned.forwards)
+        table.add_row(name, *(f"{count:,}" for count in counts), _speed(cell.rated), _hours(cell.device_hours))
+    console.print(table)
+    for line in lines(quote):
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _speed(rated: Rated) -> str:
+    if rated.speed is None:
+        return "?"
+    error = rated.speed.error * rated.speed.attack
+    return f"{rated.speed.attack:,.1f}" + (f" ± {error:.1f}" if error >= 0.05 else "")
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "?"
+    return (
+        "< 0.001"
+        if 0 < hours < 0.001
+        else f"{hours:,.3f}"
+        if hours < 10
+        else f"{hours:,.1f}"
+        if hours < 1000
+        else f"{hours:,.0f}"
+    )
+
+
+def lines(quote: Quote) -> Iterator[str]:
+    """The bill in words."""
+    cells, bill, asked = quote.cells.values(), quote.bill, quote.asked
+    images, units = (sum(getattr(cell.planned, name) for cell in cells) for name in ("images", "units"))
+    gradients, forwards = (sum(getattr(c.planned, n) * c.planned.images for c in cells) for n in ("draw_gradients", "forwards"))
+    yield f"work: {units:,} units, {images:,} rows, at most {gradients:,} draw-gradients and {forwards:,} forward draws"
+    yield f"store: about {size(bill.row_bytes)} of rows and {size(bill.example_bytes)} of adversarial examples"
+    if bill.hours is not None and bill.device_hours is not None:
+        money = "" if bill.price is None else f", {bill.price:,.2f} USD at {asked.price:g} USD an hour"
+        wall = f"{clock(3600 * bill.hours)} of the clock on {asked.count:,}"
+        yield f"cost: {_hours(bill.device_hours)} device-hours of {quote.device}{money}; {wall}"
+    else:
+        names = "all cells" if len(quote.unknown) == len(cells) else ", ".join(quote.unknown)
+        yield f"cost: unknown on {quote.device}, for {names}" if asked.gpu else "cost: not measured, as --no-calibrate asks"
+        yield (
+            f"rates are known of {', '.join(estimate.gpus())} for torchvision:resnet50; for others, plan on such a machine, or "
+            "assume draw-gradients a second with --rate"
+        )
+    for source in dict.fromkeys(cell.rated.source for cell in cells if cell.rated.speed):
+        of = [name for name, cell in quote.cells.items() if cell.rated.source == source]
+        yield f"rates {'of all cells' if len(of) == len(quote.cells) else 'of ' + ', '.join(of)}: {source}"
+
+
+def size(count: float) -> str:
+    """Bytes for a person: 1.2 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    raise AssertionError("TB is the last")
