@@ -90,7 +90,7 @@ def commits(store: Store, cells: Mapping[str, int], wanted: set[str]) -> tuple[d
     """The committed units of each cell, with samples of as many as `cells` says; which units of `wanted` are among them;
     and how many files under results/ are no unit's of these cells."""
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
-    for name, time in store.files("results/cell=*/*.parquet"):
+    for name, time in store.listing("results/cell=*/*.parquet"):
         folder, _, file = name.rpartition("/")
         cell, unit = folder.rpartition("=")[2], file.removesuffix(".parquet")
         try:
@@ -133,7 +133,7 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
     """The units with a checkpoint, the furthest of each, and the names of files that are no checkpoints of these cells."""
     found: dict[str, Running] = {}
     odd = []
-    for name, time in store.files("checkpoints/*.safetensors"):
+    for name, time in store.listing("checkpoints/*.safetensors"):
         data = store.head(name, checkpoint.HEADER_BYTES)
         if data is None:  # committed this moment
             continue
@@ -150,7 +150,7 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
 def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
     """The units that were given up, and the names of files that do not say which."""
     found, odd = [], []
-    for name, _ in store.files("parked/*.json"):
+    for name, _ in store.listing("parked/*.json"):
         try:
             content = json.loads(store.read(name) or b"")
             unit, last = content["unit"], content["attempts"][-1]

@@ -66,7 +66,7 @@ def throughput(times: Floats, images: Floats, draw_gradients: Floats, device_sec
     pauses = np.flatnonzero(np.diff(times) > longest + PAUSE)
     first = int(pauses[-1]) + 1 if len(pauses) else 0
     end = float(times[-1])
-    start, begin = end - max(HOUR, 4 * longest), float(times[first] - took[first])
+    start, begin = end - max(HOUR, 4 * longest), float((times - took)[first:].min())
     if begin >= start:
         start = begin
     else:

@@ -89,7 +89,7 @@ def view(status: Status, width: int) -> RenderableType:
     done, units = status.total("done"), status.total("units")
     head = Table.grid(padding=(0, 1), expand=False)
     bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
-    head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %", Text(status.store, style="dim"))
+    head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %")
     body = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     body.add_column("cell", overflow="fold")
     fitting = _fitting(status, width)
@@ -99,7 +99,7 @@ def view(status: Status, width: int) -> RenderableType:
         body.add_row(cell, *(texts[place] for _, texts in fitting))
     lines: list[RenderableType] = [Text(line) for line in _totals(status)]
     lines += [Text(line, style="yellow") for line in (*_stopped(status), *_parked(status), *status.warnings)]
-    return Group(head, body, *lines, *(Text(line, style="dim") for line in _running(status)))
+    return Group(head, Text(status.store, style="dim"), body, *lines, *(Text(line, style="dim") for line in _running(status)))
 
 
 def lines(status: Status) -> Iterator[str]:
@@ -157,7 +157,7 @@ def _stopped(status: Status) -> Iterator[str]:
 
 def _parked(status: Status) -> Iterator[str]:
     def text(unit: Parked) -> str:
-        return f"{unit.unit}: {unit.attempts} attempts, last {unit.when} on {unit.host}: {unit.error}"
+        return f"{unit.unit}: attempts {unit.attempts}, last {unit.when} on {unit.host}: {unit.error}"
 
     yield from _listed("parked", status.parked, text)
     if status.parked:
@@ -205,8 +205,10 @@ def watch(look: Callable[[], Status], console: Console, every: float, sleep: Cal
         show(status, console)
         return
     with Live(view(status, console.width), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        took = 0.0
         while not status.complete:
+            sleep(max(every, 5 * took))
             began = time.monotonic()
             status = look()
+            took = time.monotonic() - began
             live.update(view(status, console.width), refresh=True)
-            sleep(max(every, 5 * (time.monotonic() - began)))

@@ -41,7 +41,7 @@ class Store:
         """Whole files that match, in order."""
         return iter(sorted(path for path in self.root.glob(pattern) if not path.name.startswith(".")))
 
-    def files(self, pattern: str) -> Iterator[tuple[str, float]]:
+    def listing(self, pattern: str) -> Iterator[tuple[str, float]]:
         """Names and times of change (seconds since 1970) of whole files that match FOLDER/*ENDING, in no order; a * in the
         folder stands for any folder. Made for millions."""
         folders, _, file = pattern.rpartition("/")
