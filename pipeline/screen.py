@@ -41,6 +41,11 @@ def _count(count: int) -> str:
     return f"{count:,}" if count else ""
 
 
+def _figure(rate: float) -> str:
+    """Three digits at least, whatever the size."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def _hours(seconds: float | None) -> str:
     if seconds is None:
         return "?"
@@ -128,7 +133,7 @@ def _totals(status: Status) -> list[str]:
     found.append("complete" if status.complete else _time_left(status))
     through, hours = status.throughput, _unit(status)
     if through:
-        rate = f"{through.draw_gradients:,.1f} draw-gradients/s, {through.images:,.3g} images/s"
+        rate = f"{_figure(through.draw_gradients)} draw-gradients/s, {_figure(through.images)} images/s"
         found.append(f"rate: {rate}, {through.workers:.1f} workers busy, in the last {clock(through.seconds)} of work")
     left = f"{total('draw_gradients'):,} draw-gradients done, at most {total('draw_gradients_left'):,} left"
     found.append(f"cost: {left}; {hours} {_hours(total('device_seconds'))} spent, {_hours(total('device_seconds_left'))} left")

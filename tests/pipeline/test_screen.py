@@ -96,7 +96,7 @@ def test_a_log_has_plain_lines_of_any_length(status, job):
         f"attacked top-1 70.0 \\[{left}, {left}\\] %; draw-gradients 90 done, 18 left; GPU-hours 1.19 spent, 0.17 left",
         "2/6 units, 6/16 images; 1 running, 1 parked, 2 left",
         "time left: 10:46 at the present rate; newest file 1:00 old",
-        "rate: 0.0 draw-gradients/s, 0.00333 images/s, 2.0 workers busy, in the last 30:00 of work",
+        "rate: 0.05 draw-gradients/s, 0.00333 images/s, 2.0 workers busy, in the last 30:00 of work",
         "cost: 90 draw-gradients done, at most 48 left; GPU-hours 1.19 spent, 0.36 left",
         "failed images: bad_image 1",
         f"running: {units[BART][1]}: step 3 of 6, checkpoint 1:00 old",
