@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from pipeline import calibrate, estimate, provenance, shards
 from pipeline.calibrate import Speed
 from pipeline.campaign import Campaign, Cell
+from pipeline.columns import Column, table
 from pipeline.estimate import Bill, Estimate, Rated
 from pipeline.job import Job, resolve
 from pipeline.pace import clock
@@ -103,15 +102,17 @@ def _sample(job: Job) -> Tensor:
 
 def show(quote: Quote, console: Console) -> None:
     """The cells as a table, and the bill under it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold")
-    for head in ("units", "images", "draw-\ngradients", "forward\ndraws", "draw-gradients\na second", "device-\nhours"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for name, cell in quote.cells.items():
-        planned = cell.planned
-        counts = (planned.units, planned.images, planned.images * planned.draw_gradients, planned.images * planned.forwards)
-        table.add_row(name, *(f"{count:,}" for count in counts), _speed(cell.rated), _hours(cell.device_hours))
-    console.print(table)
+    cells = quote.cells.values()
+    planned = [cell.planned for cell in cells]
+    columns = [
+        Column("units", 3, [f"{of.units:,}" for of in planned]),
+        Column("images", 1, [f"{of.images:,}" for of in planned]),
+        Column("draw-\ngradients", 2, [f"{of.images * of.draw_gradients:,}" for of in planned]),
+        Column("forward\ndraws", 5, [f"{of.images * of.forwards:,}" for of in planned]),
+        Column("draw-gradients\na second", 4, [_speed(cell.rated) for cell in cells]),
+        Column("device-\nhours", 0, [_hours(cell.device_hours) for cell in cells]),
+    ]
+    console.print(table(list(quote.cells), columns, console.width))
     for line in lines(quote):
         console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 

@@ -3,17 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.columns import Column, table
 from pipeline.intervals import Rate
 from pipeline.observed import Parked, Running
 from pipeline.pace import HOUR, clock
@@ -21,15 +21,6 @@ from pipeline.status import CellStatus, Status
 
 LISTED = 10
 """Units of a kind that are named one by one; JSON names all."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table of cells; those with the least `rank` are kept where there is little room."""
-
-    head: str
-    rank: int
-    text: Callable[[CellStatus], str]
 
 
 def _rate(rate: Rate | None) -> str:
@@ -59,34 +50,24 @@ def _unit(status: Status) -> str:
 
 
 def _columns(status: Status) -> list[Column]:
-    hours = _unit(status)
+    hours, cells = _unit(status), status.cells.values()
+
+    def column(head: str, rank: int, text: Callable[[CellStatus], str]) -> Column:
+        return Column(head, rank, [text(cell) for cell in cells])
+
     return [
-        Column("units", 0, lambda c: f"{c.done:,}/{c.units:,}"),
-        Column("running", 3, lambda c: _count(c.running)),
-        Column("parked", 2, lambda c: _count(c.parked)),
-        Column("left", 5, lambda c: _count(c.left)),
-        Column("images", 4, lambda c: f"{c.images_done:,}/{c.images:,}"),
-        Column("clean\ntop-1 in %", 6, lambda c: _rate(c.clean)),
-        Column("attacked\ntop-1 in %", 1, lambda c: _rate(c.attacked)),
-        Column("draw-gradients\ndone", 9, lambda c: _count(c.draw_gradients)),
-        Column("draw-gradients\nleft", 10, lambda c: _count(c.draw_gradients_left)),
-        Column(f"{hours}\nspent", 8, lambda c: _hours(c.device_seconds)),
-        Column(f"{hours}\nleft", 7, lambda c: _hours(c.device_seconds_left)),
+        column("units", 0, lambda c: f"{c.done:,}/{c.units:,}"),
+        column("running", 3, lambda c: _count(c.running)),
+        column("parked", 2, lambda c: _count(c.parked)),
+        column("left", 5, lambda c: _count(c.left)),
+        column("images", 4, lambda c: f"{c.images_done:,}/{c.images:,}"),
+        column("clean\ntop-1 in %", 6, lambda c: _rate(c.clean)),
+        column("attacked\ntop-1 in %", 1, lambda c: _rate(c.attacked)),
+        column("draw-gradients\ndone", 9, lambda c: _count(c.draw_gradients)),
+        column("draw-gradients\nleft", 10, lambda c: _count(c.draw_gradients_left)),
+        column(f"{hours}\nspent", 8, lambda c: _hours(c.device_seconds)),
+        column(f"{hours}\nleft", 7, lambda c: _hours(c.device_seconds_left)),
     ]
-
-
-def _fitting(status: Status, width: int) -> list[tuple[Column, list[str]]]:
-    """The columns that say something and have room beside the cells' names, with their texts."""
-    found = [(column, [column.text(cell) for cell in status.cells.values()]) for column in _columns(status)]
-    found = [(column, texts) for column, texts in found if any(texts)]
-    room = width - 4 - min(max(map(len, status.cells), default=4), width // 2)
-
-    def wide(entry: tuple[Column, list[str]]) -> int:
-        return 2 + max(len(line) for text in (entry[0].head, *entry[1]) for line in text.split("\n"))
-
-    while found and sum(map(wide, found)) > room:
-        found.remove(max(found, key=lambda entry: entry[0].rank))
-    return found
 
 
 def view(status: Status, width: int) -> RenderableType:
@@ -95,13 +76,7 @@ def view(status: Status, width: int) -> RenderableType:
     head = Table.grid(padding=(0, 1), expand=False)
     bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
     head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %")
-    body = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    body.add_column("cell", overflow="fold")
-    fitting = _fitting(status, width)
-    for column, _ in fitting:
-        body.add_column(column.head, justify="right", no_wrap=True)
-    for place, cell in enumerate(status.cells):
-        body.add_row(cell, *(texts[place] for _, texts in fitting))
+    body = table(list(status.cells), _columns(status), width)
     lines: list[RenderableType] = [Text(line) for line in _totals(status)]
     lines += [Text(line, style="yellow") for line in (*_stopped(status), *_parked(status), *status.warnings)]
     return Group(head, Text(status.store, style="dim"), body, *lines, *(Text(line, style="dim") for line in _running(status)))

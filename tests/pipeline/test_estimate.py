@@ -1,6 +1,7 @@
 """What a plan says of cost: arithmetic by hand, sizes beside real files, speeds beside a model whose speed is known."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_known_rates_are_the_measured_ones_and_nothing_else():
 def test_the_table_of_rates_is_what_was_printed_when_they_were_measured():
     for entry in estimate._table():
         source = entry["source"].partition(",")[0]
-        printed = open(source).read()
+        printed = Path(source).read_text()
         for rate in entry["draw_gradients"].values():
             assert re.search(rf"\b{rate} draw-gradients/s", printed) and entry["gpu"] in printed
 
@@ -168,6 +169,7 @@ def test_the_plan_names_every_cell_and_no_line_is_lost(pattern, width, capsys):
     show(quote(parse(tiny.campaign(pattern), "c"), Asked(measure=False, rate=10.0, price=1.0)), console)
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width and "…" not in out
+    assert re.search(r"net-bart2-pgd .* 0\.006 *$", out, re.M) and re.search(r"net-none-pgd .* 0\.002 *$", out, re.M)
     out = " ".join(out.split())  # lines may break anywhere
     assert "work: 6 units, 16 rows, at most 192 draw-gradients and 80 forward draws" in out
     assert "0.008 device-hours" in out and "0.01 USD at 1 USD an hour" in out
