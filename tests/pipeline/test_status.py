@@ -14,6 +14,7 @@ from pipeline.errors import BadInput
 from pipeline.executors import Here
 from pipeline.intervals import rate
 from pipeline.job import prepare
+from pipeline.plan import cell_of
 from pipeline.progress import Reporter
 from pipeline.results import results
 from pipeline.run import run
@@ -160,14 +161,23 @@ def test_a_checkpoint_of_a_committed_unit_is_left_over_once_it_is_old(job):
     assert found.cells[BART].running == 0 and not found.stopped
 
 
-def test_of_several_checkpoints_of_a_unit_the_furthest_counts(job):
-    later = f"{job.store}/checkpoints/{unit(job, BART).name}.attempt1.safetensors"
-    stores.checkpointed(job, unit(job, BART), at=1000, step=5, seconds=3.0)
-    shutil.move(f"{job.store}/checkpoints/{unit(job, BART).name}.safetensors", later)
-    stores.checkpointed(job, unit(job, BART), at=1001, step=2, seconds=1.0)
+@pytest.mark.parametrize(("first", "second"), [(2, 5), (5, 2)])
+def test_of_several_checkpoints_of_a_unit_the_furthest_counts(job, first, second):
+    name = f"{job.store}/checkpoints/{unit(job, BART).name}"
+    stores.checkpointed(job, unit(job, BART), at=1000, step=second, seconds=second * 0.6)
+    shutil.move(f"{name}.safetensors", f"{name}.attempt1.safetensors")
+    stores.checkpointed(job, unit(job, BART), at=1000, step=first, seconds=first * 0.6)
     found = at(job, 1002)
     assert [running.step for running in found.running] == [5] and found.cells[BART].running == 1
     assert found.throughput is None and found.cells[BART].device_seconds_left == pytest.approx((8 - 3 * 5 / 6) * 3 / 2.5)
+
+
+def test_a_unit_belongs_to_the_cell_with_the_longest_name():
+    cells = ["a-b-c", "a-b-c--d", "a-b"]
+    for order in (cells, cells[::-1]):
+        assert cell_of("a-b-c--d--shard--000000-000001", order) == "a-b-c--d"
+        assert cell_of("a-b-c--shard--000000-000001", order) == "a-b-c"
+    assert cell_of("other--shard--000000-000001", cells) is None
 
 
 def test_a_parked_unit_that_somebody_managed_is_done(job):
