@@ -29,6 +29,14 @@ app.add_typer(train, name="train")
 out, err = Console(), Console(stderr=True)
 
 CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-module",
+        help="a module whose functions the campaign's models may call (architecture module:function); again for more; "
+        "or name them in BARRAGE_ALLOW_MODULES",
+    ),
+]
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results")]
 
 
@@ -44,13 +52,16 @@ def run(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="where results go; the campaign's own store unless told")] = None,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+    allow_module: Modules = None,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
+    from pipeline import models
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter
     from pipeline.run import run as execute
 
+    models.allow(allow_module or ())
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
@@ -140,17 +151,20 @@ def check(
     cell: Annotated[str | None, typer.Option(help="the cell to check; the one with the most transforms unless told")] = None,
     images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+    allow_module: Modules = None,
 ) -> None:
     """Is the attack strong enough? An honest evaluation's checks on a sample: barrage check campaigns/demo.yaml"""
     import torch
 
     from pipeline import check as checks
+    from pipeline import models
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter
     from pipeline.run import run as execute
     from pipeline.store import Store
 
+    models.allow(allow_module or ())
     plan = load(campaign)
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"

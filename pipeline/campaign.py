@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from pipeline.attacks import KINDS, AnyAttack
+from pipeline.documents import plain
 from pipeline.schema import Name, Share, Strict
 
 
@@ -194,10 +195,10 @@ def content(path: str | Path, what: str, example: str) -> Any:
     """What a YAML file holds; `what` it should be and an `example` are for the message. Raises BadInput."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text())
+        return plain(path.read_text())
     except (FileNotFoundError, IsADirectoryError):
         raise BadInput(f"{what} {path} does not exist: give the path of a YAML file, such as {example}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{what} {path} is no valid YAML: {' '.join(str(error).split())}") from None
 
 

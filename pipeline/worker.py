@@ -60,6 +60,7 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
+        models.allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}

@@ -26,7 +26,7 @@ HOMES = {
     "ray": {"executors"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
-    "tarfile": {"pack", "records", "verify"},
+    "tarfile": {"pack", "records", "shards"},
     "pyarrow": {"rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
