@@ -145,6 +145,33 @@ def verify(store: StoreUrl) -> None:
 
 
 @app.command()
+def compact(
+    store: StoreUrl,
+    cell: Annotated[str | None, typer.Option(help="only this cell; all unless told")] = None,
+) -> None:
+    """Merge a store's many small files of rows into few large ones, at any time: barrage compact stores/demo"""
+    from pipeline.compact import Compacted
+    from pipeline.compact import compact as merge
+    from pipeline.job import opened
+    from pipeline.store import Store
+
+    cells = list(opened(store).cells)
+    if cell is not None and cell not in cells:
+        raise BadInput(f"--cell {cell}: store {store} has the cells {', '.join(cells)}")
+    merged, left = 0, 0
+    for name in [cell] if cell else cells:
+        for found in merge(Store(store), name):
+            if isinstance(found, Compacted):
+                merged += found.units
+                text = f"{found.file}: {found.units:,} units, {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB"
+            else:
+                left, text = left + 1, found
+            out.print(text, highlight=False, soft_wrap=True)
+    out.print(f"{merged:,} units compacted, {left:,} left alone" if merged or left else "nothing to compact")
+    raise typer.Exit(1 if left else 0)
+
+
+@app.command()
 def check(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,

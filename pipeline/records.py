@@ -14,6 +14,7 @@ from pipeline import provenance
 from pipeline.campaign import Cell
 from pipeline.plan import Unit
 from pipeline.shards import Sample
+from pipeline.tables import RULES
 
 Row = dict[str, Any]
 
@@ -76,6 +77,15 @@ def attacked(
         }
         for i, sample in enumerate(samples)
     ]
+
+
+def misclassified(samples: list[Sample], clean: Verdict, cell: Cell) -> list[bool]:
+    """Which images the cell skips: those that its rule gets wrong without an attack; none where it has no such rule."""
+    if cell.skip_misclassified is None:
+        return [False] * len(samples)
+    known = ({"label": sample.label, "evaluation_draws": cell.judged_by} for sample in samples)
+    rows = [row | _side("clean", clean, i, row["label"]) for i, row in enumerate(known)]
+    return [RULES[cell.skip_misclassified](row, "clean", 1) == 0 for row in rows]
 
 
 def _named(sample: Sample) -> Row:

@@ -27,7 +27,7 @@ HOMES = {
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "shards"},
-    "pyarrow": {"rows", "results", "tables", "verify"},
+    "pyarrow": {"compact", "rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
 """The only modules of pipeline that may import each of these."""
