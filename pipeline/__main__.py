@@ -132,15 +132,25 @@ def table(
 
 
 @app.command()
-def verify(store: StoreUrl) -> None:
-    """Prove that a store holds every planned row once: barrage verify stores/demo"""
+def verify(
+    store: StoreUrl,
+    sample: Annotated[int, typer.Option(min=0, help="images that are judged again, from all cells alike")] = 8,
+    allow_module: Modules = None,
+) -> None:
+    """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
+    import torch
+
+    from pipeline import models
     from pipeline.job import opened
     from pipeline.verify import verify as check
 
-    faults = list(check(opened(store)))
-    for fault in faults:
-        out.print(fault, highlight=False)
-    out.print("[green]verified: every planned row once" if not faults else f"[red]{len(faults)} faults")
+    models.allow(allow_module or ())
+    faults = 0
+    for fault in check(opened(store), sample, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
+        faults += 1
+        out.print(fault, highlight=False, markup=False, soft_wrap=True)
+    judged = f", {sample} images judged again" if sample else ""
+    out.print(f"[green]verified: every planned row once{judged}" if not faults else f"[red]{faults} faults", highlight=False)
     raise typer.Exit(1 if faults else 0)
 
 

@@ -18,7 +18,7 @@ before its end, are there twice between steps 2 and 3, and never missing.
 import io
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,16 +80,46 @@ def late(store: Store, unit: Unit) -> bool:
     return any(unit.name in units and _there(store, file) for file, units in store.lists(unit.cell).items())
 
 
-def rows_of(store: Store, file: str, units: list[str]) -> dict[str, pa.Table]:
-    """The rows of some units of a compacted file, by unit."""
-    data = store.read(file)
-    assert data is not None, f"{file} is gone: compacted files are never removed"
-    found = pq.read_table(io.BytesIO(data), filters=[("unit", "in", units)], partitioning=None)
-    names = found["unit"].to_pylist()
+def twice(store: Store) -> dict[str, int]:
+    """Units whose own files are still there, by the compacted file that holds their rows: a compaction did not end."""
+    own, lists = store.own().keys(), store.lists()
+    counts = {file: len(own & set(lists.get(file, ()))) for file in store.compacted()}
+    return {file: count for file, count in counts.items() if count}
+
+
+def tables(store: Store, units: Iterable[Unit]) -> Iterator[tuple[Unit, pa.Table | str]]:
+    """The rows of each unit, in the order of the units, or why there are none."""
+    units = list(units)
+    lists = {cell: store.lists(cell) for cell in {unit.cell for unit in units}}
+    merged: dict[str, pa.Table | str] = {}
+    for file, listed in ((file, listed) for some in lists.values() for file, listed in some.items()):
+        names = {unit.name for unit in units}.intersection(listed)
+        if names and _there(store, file):
+            merged |= dict.fromkeys(names, f"its rows are missing from {file}") | _taken(store, file, sorted(names))
+    for unit in units:
+        yield unit, merged[unit.name] if unit.name in merged else _own(store, unit)
+
+
+def _taken(store: Store, file: str, units: list[str]) -> dict[str, pa.Table | str]:
+    """The rows of some units of a compacted file, by unit; of all of them, what is wrong with the file."""
+    try:
+        found = pq.read_table(io.BytesIO(store.read(file) or b""), filters=[("unit", "in", units)], partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        return dict.fromkeys(units, f"{file} is no Parquet file of rows: {' '.join(str(error).split())[:200]}")
     places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
+    for place, name in enumerate(found["unit"].to_pylist()):
         places.setdefault(name, []).append(place)
     return {name: found.take(some) for name, some in places.items()}
+
+
+def _own(store: Store, unit: Unit) -> pa.Table | str:
+    data = store.read(store.results(unit))
+    if data is None:
+        return "its rows are gone"
+    try:
+        return pq.read_table(io.BytesIO(data), partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        return f"no Parquet file: {error}"
 
 
 def _ended(store: Store, cell: str) -> tuple[int, list[str]]:

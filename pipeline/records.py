@@ -17,6 +17,8 @@ from pipeline.shards import Sample
 from pipeline.tables import RULES
 
 Row = dict[str, Any]
+Picture = np.ndarray[Any, Any]
+"""(3, h, w) uint8."""
 
 
 def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
@@ -120,7 +122,7 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def pictures(tar: bytes) -> dict[str, np.ndarray[Any, Any]]:
+def pictures(tar: bytes) -> dict[str, Picture]:
     """The images of `examples` by key, (3, h, w) uint8."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as file:
         found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}

@@ -26,7 +26,7 @@ HOMES = {
     "ray": {"executors"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
-    "tarfile": {"pack", "records", "shards"},
+    "tarfile": {"pack", "records", "shards", "verify"},
     "pyarrow": {"compact", "rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
