@@ -38,6 +38,12 @@ class Job:
         campaign = self.campaign
         return units(campaign.grid(), self.shards.values(), campaign.unit_images, campaign.data.limit)
 
+    @property
+    def images(self) -> int:
+        """Of each cell."""
+        found = sum(shard.images for shard in self.shards.values())
+        return min(found, self.campaign.data.limit or found)
+
     def todo(self) -> list[Unit]:
         """The plan minus the files that exist."""
         done = Store(self.store).done()
