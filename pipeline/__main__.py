@@ -307,11 +307,8 @@ def _print(found: list[tables.Line]) -> None:
     """The table in a terminal: columns that say nothing are left out, intervals stand under their rates."""
     body = [tables.cells(line, lambda rate: rate.brief) for line in found]
     shown = [i for i, name in enumerate(tables.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
-    said = [
-        "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time",
-        *tables.notes(found),
-    ]
-    caption = "\n".join([said, *tables.notes(found)])
+    about = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
+    caption = "\n".join([about, *tables.notes(found)])
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
     for i in shown:
         view.add_column(tables.HEAD[i].replace(" ", "\n"), overflow="fold")
