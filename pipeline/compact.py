@@ -62,7 +62,7 @@ def compact(store: Store, cell: str) -> Iterator[Compacted | str]:
             while waiting and merge.rows < ROWS:
                 name = waiting.popleft()
                 data = store.read(_unit_file(cell, name))
-                fault = data and merge.add(name, data)  # without data, another compaction was here
+                fault = merge.add(name, data) if data is not None else None  # without data, another compaction was here
                 if fault:
                     left.add(name)
                     yield f"{name}: {fault}, left alone"
@@ -138,7 +138,7 @@ def _end(store: Store, cell: str, file: str, units: list[str]) -> None:
     merge = _Merge()
     for name in units:
         data = store.read(_unit_file(cell, name))
-        fault = merge.add(name, data) if data else "its file is gone"
+        fault = merge.add(name, data) if data is not None else "its file is gone"
         if fault and _there(store, file):
             return  # another one was faster
         if fault:
