@@ -69,9 +69,10 @@ def compact(store: Store, cell: str) -> Iterator[Compacted | str]:
             if len(merge.units) > 1:
                 beaten = not store.create(f"compacted/cell={cell}/{number:06d}.txt", "\n".join(merge.units).encode())
                 if not beaten:
-                    yield _written(store, f"results/cell={cell}/compacted-{number:06d}.parquet", merge)
+                    written = _written(store, f"results/cell={cell}/compacted-{number:06d}.parquet", merge)
                     for name in merge.units:
                         store.remove(_unit_file(cell, name))
+                    yield written
                     number += 1
 
 

@@ -68,7 +68,8 @@ class Store:
         """The units of each compacted file, {file: names}; it may not be there yet, nor the units' own be gone."""
         found = {}
         for path in self.list(f"compacted/cell={cell}/*.txt"):
-            found[f"results/{path.parent.name}/compacted-{path.stem}.parquet"] = path.read_text().split()
+            names = (self.read(self._name(path)) or b"").decode().split()
+            found[f"results/{path.parent.name}/compacted-{path.stem}.parquet"] = names
         return found
 
     def _name(self, path: Path) -> str:
