@@ -30,6 +30,14 @@ app.add_typer(train, name="train")
 out, err = Console(), Console(stderr=True)
 
 CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-module",
+        help="a module whose functions the campaign's models may call (architecture module:function); again for more; "
+        "or name them in BARRAGE_ALLOW_MODULES",
+    ),
+]
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results")]
 
 
@@ -45,14 +53,17 @@ def run(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="where results go; the campaign's own store unless told")] = None,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+    allow_module: Modules = None,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
+    from pipeline import models
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter
     from pipeline.run import run as execute
 
+    models.allow(allow_module or ())
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
@@ -123,16 +134,53 @@ def table(
 
 
 @app.command()
-def verify(store: StoreUrl) -> None:
-    """Prove that a store holds every planned row once: barrage verify stores/demo"""
+def verify(
+    store: StoreUrl,
+    sample: Annotated[int, typer.Option(min=0, help="images that are judged again, from all cells alike")] = 8,
+    allow_module: Modules = None,
+) -> None:
+    """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
+    import torch
+
+    from pipeline import models
     from pipeline.job import opened
     from pipeline.verify import verify as check
 
-    faults = list(check(opened(store)))
-    for fault in faults:
-        out.print(fault, highlight=False)
-    out.print("[green]verified: every planned row once" if not faults else f"[red]{len(faults)} faults")
+    models.allow(allow_module or ())
+    faults = 0
+    for fault in check(opened(store), sample, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
+        faults += 1
+        out.print(fault, highlight=False, markup=False, soft_wrap=True)
+    judged = f", {sample} images judged again" if sample else ""
+    out.print(f"[green]verified: every planned row once{judged}" if not faults else f"[red]{faults} faults", highlight=False)
     raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def compact(
+    store: StoreUrl,
+    cell: Annotated[str | None, typer.Option(help="only this cell; all unless told")] = None,
+) -> None:
+    """Merge a store's many small files of rows into few large ones, at any time: barrage compact stores/demo"""
+    from pipeline.compact import Compacted
+    from pipeline.compact import compact as merge
+    from pipeline.job import opened
+    from pipeline.store import Store
+
+    cells = list(opened(store).cells)
+    if cell is not None and cell not in cells:
+        raise BadInput(f"--cell {cell}: store {store} has the cells {', '.join(cells)}")
+    merged, left = 0, 0
+    for name in [cell] if cell else cells:
+        for found in merge(Store(store), name):
+            if isinstance(found, Compacted):
+                merged += found.units
+                text = f"{found.file}: {found.units:,} units, {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB"
+            else:
+                left, text = left + 1, found
+            out.print(text, highlight=False, soft_wrap=True)
+    out.print(f"{merged:,} units compacted, {left:,} left alone" if merged or left else "nothing to compact")
+    raise typer.Exit(1 if left else 0)
 
 
 @app.command()
@@ -142,11 +190,13 @@ def check(
     cell: Annotated[str | None, typer.Option(help="the cell to check; the one with the most transforms unless told")] = None,
     images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+    allow_module: Modules = None,
 ) -> None:
     """Is the attack strong enough? An honest evaluation's checks on a sample: barrage check campaigns/demo.yaml"""
     import torch
 
     from pipeline import check as checks
+    from pipeline import models
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
@@ -154,6 +204,7 @@ def check(
     from pipeline.run import run as execute
     from pipeline.store import Store
 
+    models.allow(allow_module or ())
     plan = load(campaign)
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
@@ -238,9 +289,10 @@ def gallery(
 
 
 def _show(store: str, rules: list[str], format: Format) -> None:
+    from pipeline.job import opened
     from pipeline.results import results
 
-    found = tables.lines(results(store, tables.COLUMNS), rules)
+    found = tables.lines(results(store, tables.COLUMNS), rules, opened(store).images)
     if format is Format.MARKDOWN:
         print(tables.markdown(found))
     elif format is Format.JSON:
@@ -258,7 +310,8 @@ def _print(found: list[tables.Line]) -> None:
     """The table in a terminal: columns that say nothing are left out, intervals stand under their rates."""
     body = [tables.cells(line, lambda rate: rate.brief) for line in found]
     shown = [i for i, name in enumerate(tables.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
-    caption = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
+    about = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
+    caption = "\n".join([about, *tables.notes(found)])
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
     for i in shown:
         view.add_column(tables.HEAD[i].replace(" ", "\n"), overflow="fold")

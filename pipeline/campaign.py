@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -14,8 +14,12 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from pipeline.attacks import KINDS, AnyAttack
+from pipeline.documents import plain
 from pipeline.errors import BadInput
 from pipeline.schema import Name, Share, Strict
+
+Skip = Literal["single", "vote", "mean"]
+"""Decision rules by which an image counts as misclassified; `single`: no draw is right."""
 
 
 class Data(Strict):
@@ -90,6 +94,7 @@ class Cell(Strict):
     seed: int
     resize: int | None
     crop: int
+    skip_misclassified: Skip | None = None
 
     @property
     def built(self) -> bart.Attack:
@@ -124,6 +129,8 @@ class Cell(Strict):
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)  # an attack without networks is what it was before there were any
+        if content["skip_misclassified"] is None:
+            del content["skip_misclassified"]  # likewise
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -149,6 +156,11 @@ class Campaign(Strict):
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
     unit_images: int = Field(16, ge=1, description="images of one unit: leased, checkpointed and committed as one")
     save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
+    skip_misclassified: Skip | None = Field(
+        None,
+        description="spend no attack on images that this decision rule gets wrong without one: the image is its example. "
+        "Exact for that rule's attacked top-1. Targeted attacks are run on every image",
+    )
     store: str | None = None
     workers: Workers = Workers()
 
@@ -184,6 +196,7 @@ class Campaign(Strict):
                             seed=self.seed,
                             resize=self.data.resize,
                             crop=self.data.crop,
+                            skip_misclassified=self.skip_misclassified if self.attacks[a].goal == "untargeted" else None,
                         )
 
 
@@ -196,10 +209,10 @@ def content(path: str | Path, what: str, example: str) -> Any:
     """What a YAML file holds; `what` it should be and an `example` are for the message. Raises BadInput."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text())
+        return plain(path.read_text())
     except (FileNotFoundError, IsADirectoryError):
         raise BadInput(f"{what} {path} does not exist: give the path of a YAML file, such as {example}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{what} {path} is no valid YAML: {' '.join(str(error).split())}") from None
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline import models, networks, shards
 from pipeline.campaign import BadInput, Campaign, Cell, Workers, parse
+from pipeline.documents import plain
 from pipeline.plan import Unit, units
 from pipeline.planned import FILE, Planned
 from pipeline.shards import Shard
@@ -17,11 +18,12 @@ from pipeline.store import Store
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know, sent once: the resolved campaign, its shards and the store."""
+    """What a worker needs to know, sent once: the resolved campaign, its shards, the store, and whose code it may run."""
 
     campaign: Campaign
     shards: dict[str, Shard]
     store: str
+    modules: frozenset[str] = frozenset()
 
     @property
     def workers(self) -> Workers:
@@ -35,6 +37,12 @@ class Job:
         """Every unit of the campaign, done or not."""
         campaign = self.campaign
         return units(campaign.grid(), self.shards.values(), campaign.unit_images, campaign.data.limit)
+
+    @property
+    def images(self) -> int:
+        """Of each cell."""
+        found = sum(shard.images for shard in self.shards.values())
+        return min(found, self.campaign.data.limit or found)
 
     def todo(self) -> list[Unit]:
         """The plan minus the files that exist."""
@@ -100,7 +108,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
-    return Job(campaign, seen, url)
+    return Job(campaign, seen, url, models.allowed())
 
 
 def opened(url: str) -> Job:
@@ -108,7 +116,7 @@ def opened(url: str) -> Job:
     data = Store(url).read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
-    content = yaml.safe_load(data)
+    content = plain(data)
     found = {s["url"]: Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]}
     return Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
 

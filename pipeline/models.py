@@ -1,7 +1,10 @@
-"""Classifiers by name, with weights that are checked: never a random network by accident."""
+"""Classifiers by name, with weights that are checked: never a random network by accident, and no code but what is allowed."""
 
 import hashlib
 import importlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +13,21 @@ from torch import nn
 
 from bart import Classifier, native_half
 from pipeline.campaign import BadInput, Model
+
+ALLOW = "BARRAGE_ALLOW_MODULES"
+"""Environment variable: the modules whose functions campaigns may call for a network, with commas between."""
+
+_allowed: set[str] = set()
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Lets campaigns of this process call functions of these modules, and of those inside them. No campaign can say so."""
+    _allowed.update(modules)
+
+
+def allowed() -> frozenset[str]:
+    """The modules that were allowed, here or by the environment."""
+    return frozenset(_allowed) | {name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()}
 
 
 def _lite0() -> nn.Module:
@@ -40,6 +58,11 @@ def _timm(name: str, weights: str | None) -> nn.Module:
 
 def _factory(name: str) -> nn.Module:
     module, _, function = name.partition(":")
+    if not any(f"{module}.".startswith(f"{permitted}.") for permitted in allowed()):
+        raise BadInput(
+            f"architecture {name} runs code of {module}, which nobody allowed: if you trust it, give --allow-module {module} "
+            f"or set {ALLOW}={module}"
+        )
     try:
         return getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError) as error:
@@ -96,7 +119,8 @@ def build(model: Model) -> nn.Module:
     if model.architecture == "efficientnet_lite0":
         network = _lite0()
     elif kind in ("torchvision", "timm") and name:
-        network = (_torchvision if kind == "torchvision" else _timm)(name, model.weights)
+        with _no_pickles():
+            network = (_torchvision if kind == "torchvision" else _timm)(name, model.weights)
     elif name:
         network = _factory(model.architecture)
     else:
@@ -107,6 +131,20 @@ def build(model: Model) -> nn.Module:
     if path is not None:
         _load_weights(network, path)
     return network
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """While a library loads weights of its own: it would unpickle them, unless PyTorch is told to refuse."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        else:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:

@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import nan
+from typing import Any
 
 from pipeline import checkpoint
 from pipeline.plan import cell_of, images_of
 from pipeline.results import parsed
-from pipeline.store import Store
+from pipeline.store import COMPACTED, Store
 
 COLUMNS = ("status", "clean_correct", "adv_correct", "evaluation_draws", "grad_evals", "seconds", "device")
 READERS = 8
@@ -25,16 +27,16 @@ READERS = 8
 
 @dataclass
 class Commits:
-    """The committed units of one cell: when (seconds since 1970), how many images each, and which of them are the sample."""
+    """The committed units of one cell: when (seconds since 1970, or nan), how many images each, and which are the sample."""
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     images: "array[int]" = field(default_factory=lambda: array("l"))
     sample: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, unit: str, time: float, most: int) -> None:
-        """Raises ValueError for a name that is no unit's."""
+    def add(self, unit: str, time: float | None, most: int) -> None:
+        """`time` None where it is lost: of units whose rows are compacted. Raises ValueError for a name that is no unit's."""
         self.images.append(images_of(unit))
-        self.times.append(time)
+        self.times.append(nan if time is None else time)
         place = -int.from_bytes(blake2b(unit.encode(), digest_size=7).digest(), "big")  # a heap's top is its least
         if len(self.sample) < most:
             heapq.heappush(self.sample, (place, unit))
@@ -86,47 +88,95 @@ class Parked:
     error: str
 
 
-def commits(store: Store, cells: Mapping[str, int], wanted: set[str]) -> tuple[dict[str, Commits], set[str], int]:
-    """The committed units of each cell, with samples of as many as `cells` says; which units of `wanted` are among them;
-    and how many files under results/ are no unit's of these cells."""
+@dataclass(frozen=True)
+class Listing:
+    """What is committed, by cell; which units of those asked for are `seen`; the compacted file of each unit in one; and how
+    many files under results/ are no unit's of these cells."""
+
+    commits: dict[str, Commits]
+    seen: set[str]
+    compacted: dict[str, str]
+    foreign: int
+
+
+def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
+    """The committed units of each cell, with samples of as many as `cells` says."""
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
+    own = set()
+    compacted = _compacted(store)  # first: a unit is listed there before its own file goes
     for name, time in store.listing("results/cell=*/*.parquet"):
         folder, _, file = name.rpartition("/")
         cell, unit = folder.rpartition("=")[2], file.removesuffix(".parquet")
         try:
-            found[cell].add(unit, time, cells[cell])
+            if not COMPACTED.fullmatch(unit) or cell not in found:
+                found[cell].add(unit, time, cells[cell])
         except (KeyError, ValueError):
             foreign += 1
             continue
+        if unit in compacted:
+            own.add(unit)
         if unit in wanted:
             seen.add(unit)
-    return found, seen, foreign
+    for unit in compacted.keys() - own:
+        of = cell_of(unit, cells)
+        if of is None:
+            foreign += 1
+        else:
+            found[of].add(unit, None, cells[of])
+    return Listing(found, seen | (wanted & compacted.keys()), compacted, foreign)
 
 
-def read(store: Store, cell: str, units: list[str]) -> Iterator[tuple[str, Rows | None]]:
+def _compacted(store: Store) -> dict[str, str]:
+    """The units whose rows are in a compacted file, and in which."""
+    there = set(store.compacted())
+    return {unit: file for file, units in store.lists().items() if file in there for unit in units} if there else {}
+
+
+def read(store: Store, cell: str, units: list[str], compacted: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:
     """The rows of some units of a cell; None for one that is gone or damaged."""
+    own = [unit for unit in units if unit not in compacted]
     with ThreadPoolExecutor(READERS) as pool:
-        yield from zip(
-            units, pool.map(lambda unit: _rows(store.read(f"results/cell={cell}/{unit}.parquet")), units), strict=True
-        )
+        yield from zip(own, pool.map(lambda unit: _own(store.read(f"results/cell={cell}/{unit}.parquet")), own), strict=True)
+    for file in sorted({compacted[unit] for unit in units if unit in compacted}):
+        wanted = {unit for unit in units if compacted.get(unit) == file}
+        yield from _inside(store.read(file), wanted)
 
 
-def _rows(data: bytes | None) -> Rows | None:
+def _own(data: bytes | None) -> Rows | None:
     try:
-        found = parsed(data or b"", COLUMNS)
-        good = [i for i, status in enumerate(found["status"]) if status == "ok"]
-        draws = found["evaluation_draws"]
-        return Rows(
-            images=len(draws),
-            clean=[found["clean_correct"][i] / draws[i] for i in good],
-            attacked=[found["adv_correct"][i] / draws[i] for i in good],
-            failed=Counter(status for status in found["status"] if status != "ok"),
-            draw_gradients=sum(found["grad_evals"]),
-            seconds=sum(found["seconds"]),
-            devices=frozenset(found["device"]),
-        )
+        return _rows(parsed(data or b"", COLUMNS))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _inside(data: bytes | None, units: set[str]) -> Iterator[tuple[str, Rows | None]]:
+    """The rows of some units of a compacted file."""
+    try:
+        found = parsed(data or b"", (*COLUMNS, "unit"))
+    except ValueError:
+        yield from ((unit, None) for unit in units)
+        return
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(found["unit"]):
+        if unit in units:
+            places.setdefault(unit, []).append(place)
+    for unit in units:
+        mine = places.get(unit)
+        yield unit, _rows({name: [found[name][i] for i in mine] for name in COLUMNS}) if mine else None
+
+
+def _rows(found: Mapping[str, list[Any]]) -> Rows:
+    good = [i for i, status in enumerate(found["status"]) if status == "ok"]
+    draws = found["evaluation_draws"]
+    return Rows(
+        images=len(draws),
+        clean=[found["clean_correct"][i] / draws[i] for i in good],
+        attacked=[found["adv_correct"][i] / draws[i] for i in good],
+        failed=Counter(status for status in found["status"] if status != "ok"),
+        draw_gradients=sum(found["grad_evals"]),
+        seconds=sum(found["seconds"]),
+        devices=frozenset(found["device"]),
+    )
 
 
 def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:

@@ -53,14 +53,16 @@ class Throughput:
 
 
 def throughput(times: Floats, images: Floats, draw_gradients: Floats, device_seconds: Floats) -> Throughput | None:
-    """The throughput that commits show, from the time of each (seconds, in any order) and what each took; None of none.
+    """The throughput that commits show, from the time of each (seconds, in any order; nan where it is lost) and what each took;
+    None of none.
 
     A stretch ends with the last commit and begins an hour or four units before, or else where the first unit after a pause
     began: a unit was worked on before it was committed. A pause is longer than any unit by PAUSE.
     """
-    if not len(times):
-        return None
     order = np.argsort(times, kind="stable")
+    order = order[~np.isnan(times[order])]
+    if not len(order):
+        return None
     times, took = times[order], device_seconds[order]
     longest = float(took.max())
     pauses = np.flatnonzero(np.diff(times) > longest + PAUSE)

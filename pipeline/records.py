@@ -14,8 +14,11 @@ from pipeline import provenance
 from pipeline.campaign import Cell
 from pipeline.plan import Unit
 from pipeline.shards import Sample
+from pipeline.tables import RULES
 
 Row = dict[str, Any]
+Picture = np.ndarray[Any, Any]
+"""(3, h, w) uint8."""
 
 
 def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
@@ -78,6 +81,15 @@ def attacked(
     ]
 
 
+def misclassified(samples: list[Sample], clean: Verdict, cell: Cell) -> list[bool]:
+    """Which images the cell skips: those that its rule gets wrong without an attack; none where it has no such rule."""
+    if cell.skip_misclassified is None:
+        return [False] * len(samples)
+    known = ({"label": sample.label, "evaluation_draws": cell.judged_by} for sample in samples)
+    rows = [row | _side("clean", clean, i, row["label"]) for i, row in enumerate(known)]
+    return [RULES[cell.skip_misclassified](row, "clean", 1) == 0 for row in rows]
+
+
 def _named(sample: Sample) -> Row:
     return {"image_key": sample.key, "label": sample.label if sample.label >= 0 else None}
 
@@ -110,7 +122,7 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def pictures(tar: bytes) -> dict[str, np.ndarray[Any, Any]]:
+def pictures(tar: bytes) -> dict[str, Picture]:
     """The images of `examples` by key, (3, h, w) uint8."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as file:
         found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}

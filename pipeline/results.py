@@ -14,11 +14,14 @@ from pipeline.store import Store
 
 def results(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     """All committed rows of a store, or some of their columns. Raises BadInput if there are none."""
-    files = list(Store(url).list("results/cell=*/*.parquet"))
-    if not files:
-        raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
+    store = Store(url)
     names = list(columns) if columns else SCHEMA.names
-    return pa.concat_tables(pq.ParquetFile(file).read(columns=names) for file in files)
+    while files := store.files():
+        try:
+            return pa.concat_tables(pq.ParquetFile(store.root / file).read(columns=names) for file in files)
+        except FileNotFoundError:  # compacted this moment: list again
+            continue
+    raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
 
 
 def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:

@@ -46,7 +46,12 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("target_hits", pa.int32(), "draws whose first class is the target, stored example; null where untargeted"),
     ("linf", pa.float64(), "L-inf distance of the stored 8-bit example"),
     ("l2", pa.float64(), "L2 distance of the stored 8-bit example"),
-    ("first_break", pa.int32(), "step after which the image left because it was won; null: it ran to the end"),
+    (
+        "first_break",
+        pa.int32(),
+        "step after which the image left because it was won; null: it ran to the end; 0: it was "
+        "misclassified without an attack, none was spent (skip_misclassified), and its example is the image itself",
+    ),
     ("nonfinite_gradients", pa.int32(), "steps whose gradient held NaN or Inf"),
     ("zero_gradients", pa.int32(), "steps whose gradient was zero everywhere"),
     ("grad_evals", pa.int64(), "draw-gradients spent on this image"),
@@ -67,11 +72,15 @@ MEASURED = ("seconds", "device", "commit", "versions")
 """Columns that tell how a run went; all others are decided by the campaign."""
 
 
+KEY = b"barrage"
+"""Of the provenance in the metadata of a file."""
+
+
 def encode(rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> bytes:
     """Rows as one Parquet file, zstd; missing columns are null, unknown ones an error. Provenance goes to the metadata."""
     unknown = {name for row in rows for name in row} - set(SCHEMA.names)
     assert not unknown, f"rows hold columns that the schema lacks: {unknown}"
-    schema = SCHEMA.with_metadata({"barrage": json.dumps(provenance, sort_keys=True)})
+    schema = SCHEMA.with_metadata({KEY: json.dumps(provenance, sort_keys=True)})
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
     return buffer.getvalue()

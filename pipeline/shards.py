@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import re
+import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +14,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from braceexpand import braceexpand
 from PIL import Image
-from webdataset.tariterators import group_by_keys, tar_file_expander
+from webdataset.tariterators import group_by_keys
 
 from pipeline.campaign import BadInput, Data
 
 MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded."""
+"""Larger images are refused before they are decoded, or resized to that."""
+
+MAX_BYTES = 64 << 20
+"""Larger files of a shard are refused before they are read."""
 
 INDEX = "index.json"
 """Beside the shards: {file name: {sha256, bytes, images}}, written by `barrage pack`."""
@@ -95,6 +100,16 @@ def paths(data: Data) -> list[Path]:
     return found
 
 
+def _members(stream: Any, url: str) -> Iterator[dict[str, Any]]:
+    """The files of a plain tar as `group_by_keys` wants them; one that is too large is not read, its `data` is its size."""
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
+                file = tar.extractfile(member) if member.size <= MAX_BYTES else None
+                yield {"fname": member.name, "data": file.read() if file else member.size, "__url__": url}
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
+
+
 def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
     """The samples of a tar, then one with only a fault where the tar breaks off."""
 
@@ -102,8 +117,7 @@ def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
         raise error
 
     try:
-        files = tar_file_expander([{"url": url, "stream": stream}], handler=reraise)
-        yield from group_by_keys(files, handler=reraise)
+        yield from group_by_keys(_members(stream, url), handler=reraise)
         while stream.read(1 << 20):
             pass
         if stream.tail != _END:
@@ -122,8 +136,10 @@ def _sample(raw: dict[str, Any]) -> Sample:
     image = next((raw[kind] for kind in ("jpg", "jpeg", "png") if kind in raw), None)
     if image is None:
         return Sample(key, status="bad_image", error="no image: expected a .jpg or .png member")
-    if "cls" not in raw:
-        return Sample(key, status="bad_label", error="no label: expected a .cls member")
+    if isinstance(image, int):
+        return Sample(key, status="bad_image", error=f"{image} bytes, more than {MAX_BYTES}")
+    if not isinstance(raw.get("cls"), bytes):
+        return Sample(key, status="bad_label", error="no label: expected a small .cls member")
     try:
         label = int(raw["cls"].decode())
         if label < 0:
@@ -201,6 +217,8 @@ def decode(image: bytes, resize: int | None, crop: int) -> np.ndarray[Any, Any]:
     if resize is not None:
         scale = resize / min(picture.size)
         size = (max(resize, round(picture.width * scale)), max(resize, round(picture.height * scale)))
+        if size[0] * size[1] > MAX_PIXELS:
+            raise ValueError(f"{size[0]} x {size[1]} pixels after resizing, more than {MAX_PIXELS}: too long for its width")
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     left, top = (picture.width - crop) // 2, (picture.height - crop) // 2
     if left < 0 or top < 0:

@@ -13,6 +13,16 @@ GAIN = 1.03
 """A larger stack has to be faster by this; memory is worth something too."""
 
 
+_SAID = ("DefaultCPUAllocator", "STATUS_ALLOC_FAILED", "out of memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no room: PyTorch, its libraries, NumPy and Python each say so in their own way."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID)
+
+
 def best(defended: Defended, side: int, device: torch.device) -> int:
     """The stack for images of `side` px on a device: 4 on a CPU, whose caches hold no more, and tried out on a GPU."""
     return probe(timed(defended, side, device)) if device.type == "cuda" else CPU
@@ -21,18 +31,20 @@ def best(defended: Defended, side: int, device: torch.device) -> int:
 def probe(seconds: Callable[[int], float]) -> int:
     """The stack with the most draws a second, doubled from LEAST until that stops helping or memory ends; at least 1.
 
-    `seconds(stack)` tries one out; it may raise torch.cuda.OutOfMemoryError.
+    `seconds(stack)` tries one out; it may run out of memory.
     """
     best, rate, stack = 0, 0.0, LEAST
     while stack <= MOST:
         try:
             found = stack / seconds(stack)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
             break
         if found < GAIN * rate:
             break
         best, rate, stack = stack, found, 2 * stack
+    torch.cuda.empty_cache()  # what was tried last may fill it
     return best or max(1, LEAST // 2)
 
 

@@ -6,7 +6,7 @@ there are more, they are estimates from a sample: `files_read` of `files`.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline import observed, pace, planned
 from pipeline.intervals import Rate, rate
-from pipeline.observed import Commits, Parked, Rows, Running
+from pipeline.observed import Commits, Listing, Parked, Rows, Running
 from pipeline.pace import Throughput
 from pipeline.planned import Planned
 from pipeline.store import Store
@@ -105,8 +105,9 @@ class Reader:
         parked, unclear = observed.parked(store, cells)
         wanted = {unit.unit for unit in begun} | {unit.unit for unit in parked}
         sample = -(-self.files // max(1, len(cells)))
-        commits, done, foreign = observed.commits(store, dict.fromkeys(cells, sample), wanted)
-        rows, unread = self._sample(store, commits)
+        listing = observed.committed(store, dict.fromkeys(cells, sample), wanted)
+        commits, done, foreign = listing.commits, listing.seen, listing.foreign
+        rows, unread = self._sample(store, listing)
         seen = _Seen(
             now=now,
             cells=cells,
@@ -118,12 +119,12 @@ class Reader:
         leftovers = [unit.unit for unit in begun if unit.unit in done and unit.age > seen.quiet]
         return seen.status(name, self.url, [*_oddities(leftovers, [*odd, *unclear], foreign, unread)])
 
-    def _sample(self, store: Store, commits: Mapping[str, Commits]) -> tuple[dict[str, list[Rows]], int]:
+    def _sample(self, store: Store, listing: Listing) -> tuple[dict[str, list[Rows]], int]:
         """The rows of each cell's sample, and how many of its files could not be read."""
-        names = {cell: [unit for _, unit in found.sample] for cell, found in commits.items()}
+        names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
         for cell, units in names.items():
             fresh = [unit for unit in units if unit not in self._rows]
-            self._rows |= {unit: rows for unit, rows in observed.read(store, cell, fresh) if rows}
+            self._rows |= {unit: rows for unit, rows in observed.read(store, cell, fresh, listing.compacted) if rows}
         found = {cell: [self._rows[unit] for unit in units if unit in self._rows] for cell, units in names.items()}
         return found, sum(map(len, names.values())) - sum(map(len, found.values()))
 
@@ -161,7 +162,7 @@ class _Seen:
     @cached_property
     def written(self) -> float | None:
         """The age of the newest result or checkpoint."""
-        times = [max(found.times) for found in self.commits.values() if found.times]
+        times = [float(np.nanmax(found.times)) for found in self.commits.values() if not np.isnan(found.times).all()]
         return min([*(max(0.0, self.now - time) for time in times), *(unit.age for unit in self.begun)], default=None)
 
     def images_left(self, cell: str) -> float:

@@ -2,11 +2,14 @@
 
 campaign.yaml                           the resolved campaign, its shards and the identity of each cell
 results/cell=<cell>/<unit>.parquet      committed once; its presence is "done"
+results/cell=<cell>/compacted-<number>.parquet   the rows of many units, which are done too (`pipeline.compact`)
+compacted/cell=<cell>/<number>.txt      the names of these units, one a line; written before
 checkpoints/<unit>.safetensors          the running attack; gone once committed
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
 """
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +17,9 @@ from pathlib import Path
 
 from pipeline.errors import BadInput
 from pipeline.plan import Unit
+
+COMPACTED = re.compile(r"compacted-\d{6}")
+"""Names of compacted files. No unit is called like that: all their names hold two hyphens in a row."""
 
 
 class Store:
@@ -34,8 +40,41 @@ class Store:
         return f"checkpoints/{unit.name}.safetensors"
 
     def done(self) -> set[str]:
-        """The names of the committed units."""
-        return {path.stem for path in self.root.glob("results/cell=*/*.parquet")}
+        """The names of the committed units. Raises BadInput if it can not be known of which units compacted rows are."""
+        own = self.own()  # before the lists: a unit's own file goes only after its name is in one
+        compacted, lists = self.compacted(), self.lists()
+        for file in compacted:
+            if file not in lists:
+                raise BadInput(f"store {self.root} holds {file} without the list of its units: restore {_list_of(file)}")
+        return set(own).union(*lists.values())
+
+    def files(self, cell: str = "*") -> list[str]:
+        """The files that together hold each committed row once, in order: no unit's own where a compacted file has it."""
+        own, compacted = self.own(cell), self.compacted(cell)  # in this order: else one could miss both
+        lists = self.lists(cell) if compacted else {}
+        merged = {unit for file in compacted for unit in lists.get(file, ())}
+        return sorted([*compacted, *(file for unit, file in own.items() if unit not in merged)])
+
+    def own(self, cell: str = "*") -> dict[str, str]:
+        """The units that have a file of their own, {name: file}."""
+        found = self.list(f"results/cell={cell}/*.parquet")
+        return {path.stem: self._name(path) for path in found if not COMPACTED.fullmatch(path.stem)}
+
+    def compacted(self, cell: str = "*") -> list[str]:
+        """The compacted files."""
+        found = self.list(f"results/cell={cell}/compacted-*.parquet")
+        return [self._name(path) for path in found if COMPACTED.fullmatch(path.stem)]
+
+    def lists(self, cell: str = "*") -> dict[str, list[str]]:
+        """The units of each compacted file, {file: names}; it may not be there yet, nor the units' own be gone."""
+        found = {}
+        for path in self.list(f"compacted/cell={cell}/*.txt"):
+            names = (self.read(self._name(path)) or b"").decode().split()
+            found[f"results/{path.parent.name}/compacted-{path.stem}.parquet"] = names
+        return found
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def list(self, pattern: str) -> Iterator[Path]:
         """Whole files that match, in order."""
@@ -102,6 +141,11 @@ class Store:
             aside.unlink(missing_ok=True)
             raise
         return aside
+
+
+def _list_of(file: str) -> str:
+    """The list of a compacted file's units."""
+    return file.replace("results/", "compacted/", 1).replace("compacted-", "").removesuffix(".parquet") + ".txt"
 
 
 def _sync_folder(folder: Path) -> None:

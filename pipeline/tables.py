@@ -52,19 +52,22 @@ RULES: dict[str, Callable[[Row, str, int], float]] = {
 COLUMNS = (
     "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
     "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
-    "clean_top5_correct", "adv_top5_correct", "target_hits", "grad_evals", "forward_evals", "seconds",
+    "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
 )  # fmt: skip
 """The columns that tables need."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One cell under one decision rule."""
+    """One cell under one decision rule. `images` are in every denominator, `skipped` ones too; `failed` ones in none.
+    `planned` is how many the campaign asks for, where that is known."""
 
     cell: str
     rule: str
     images: int
     failed: int
+    skipped: int
+    planned: int | None
     clean_top1: Rate | None
     adv_top1: Rate | None
     clean_top5: Rate | None
@@ -74,12 +77,12 @@ class Line:
     seconds: float
 
 
-def lines(table: pa.Table, rules: Iterable[str] = ("single",)) -> list[Line]:
-    """One line per cell and rule, cells in order of their name."""
+def lines(table: pa.Table, rules: Iterable[str] = ("single",), planned: int | None = None) -> list[Line]:
+    """One line per cell and rule, cells in order of their name; `planned` images of each."""
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in table.select(list(COLUMNS)).to_pylist():
         cells[row["cell"]].append(row)
-    return [_line(name, rule, cells[name]) for name in sorted(cells, key=_natural(cells)) for rule in rules]
+    return [_line(name, rule, cells[name], planned) for name in sorted(cells, key=_natural(cells)) for rule in rules]
 
 
 def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]:
@@ -87,7 +90,7 @@ def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]
     return lambda name: (cells[name][0]["model"], cells[name][0]["k"], cells[name][0]["attack"], name)
 
 
-def _line(cell: str, rule: str, found: list[Row]) -> Line:
+def _line(cell: str, rule: str, found: list[Row], planned: int | None) -> Line:
     good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
 
     def accuracy(side: str, top: int) -> Rate | None:
@@ -98,6 +101,8 @@ def _line(cell: str, rule: str, found: list[Row]) -> Line:
         rule=rule,
         images=len(good),
         failed=len(found) - len(good),
+        skipped=sum(row["first_break"] == 0 for row in good),
+        planned=planned,
         clean_top1=accuracy("clean", 1),
         adv_top1=accuracy("adv", 1),
         clean_top5=accuracy("clean", 5),
@@ -124,14 +129,35 @@ HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5"
 def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
     """A line as text, in the order of HEAD; `text` writes a rate."""
     rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
-    images = f"{line.images} + {line.failed} failed" if line.failed else str(line.images)
+    seen = line.images + line.failed
+    images = str(line.images) if line.planned in (None, seen) else f"{line.images} of {line.planned}"
+    images += f" + {line.failed} failed" if line.failed else ""
+    images += f", {line.skipped} skipped" if line.skipped else ""
     cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"
     return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
 
 
+def notes(found: Iterable[Line]) -> list[str]:
+    """What a reader of these lines has to know, one sentence each."""
+    found = list(found)
+    said = []
+    if any(line.planned not in (None, line.images + line.failed) for line in found):
+        said.append("n of N: not all images are done yet")
+    if any(line.failed for line in found):
+        said.append("failed: images that could not be read, in no rate")
+    if any(line.skipped for line in found):
+        said.append(
+            "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "
+            "itself as the example: exact for the attacked top-1 of that rule, an upper bound for other rules and for top-5"
+        )
+    return said
+
+
 def markdown(found: Iterable[Line]) -> str:
+    found = list(found)
     body = [cells(line) for line in found]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
+    table = "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
+    return "\n\n".join([table, *notes(found)])
 
 
 def as_dict(line: Line) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bart import TRANSFORMS, Barrage
 from pipeline import networks, shards
 from pipeline.batches import counts
 from pipeline.campaign import BadInput, Data, content, explain
+from pipeline.documents import plain
 from pipeline.schema import Name, Share, Strict
 from pipeline.shards import Shard
 from pipeline.store import Store
@@ -134,5 +135,5 @@ def prepare(training: Training, url: str, report: Callable[[str], None] = lambda
 def _seen(url: str) -> dict[str, Shard]:
     """The shards that an earlier run on this store looked at, by path."""
     data = Store(url).read(FILE)
-    found = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in yaml.safe_load(data)["shards"]] if data else []
+    found = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in plain(data)["shards"]] if data else []
     return {shard.url: shard for shard in found}

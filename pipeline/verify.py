@@ -1,30 +1,54 @@
 """Proof that a store is what its campaign says: every planned row once, from these shards and weights, in the ball."""
 
-import io
+import tarfile
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 
 from pipeline import models, networks, records, shards
 from pipeline.campaign import BadInput, Cell
+from pipeline.compact import tables, twice
 from pipeline.job import Job
 from pipeline.plan import Unit
+from pipeline.records import Picture
+from pipeline.rejudge import chosen, disagreements
 from pipeline.rows import SCHEMA
 from pipeline.shards import Sample
 from pipeline.store import Store
+from pipeline.tables import RULES
+from pipeline.worker import Worker
+
+Row = dict[str, Any]
+Attacked = list[tuple[Row, Picture]]
+"""Rows of attacked images, and the images of the shard."""
 
 
-def verify(job: Job) -> Iterator[str]:
-    """What is wrong with a store, one line each; nothing if all is well."""
+def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Iterator[str]:
+    """What is wrong with a store, one line each; nothing if all is well. So many images of a `sample` are judged again.
+
+    Raises BadInput where that can not be, as a model needs a module that is not allowed.
+    """
     store, planned = Store(job.store), list(job.units())
     names, done = {unit.name for unit in planned}, store.done()
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
-    yield from _weights(job)
+    yield from (
+        f"{file}: holds the rows of {count} files that are still there, a glob reads them twice: run `barrage compact`"
+        for file, count in twice(store).items()
+    )
+    changed = _changed(job)
+    yield from changed.values()
+    judges = Worker(replace(job, modules=frozenset()), torch.device(device), threading.Event())
+    sound = [unit for unit in planned if unit.name in done and unit.cell not in changed]
+    again = chosen(sound, sample, job.campaign.seed)
+    for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
+        judges.defended(cell)
     keys: Counter[tuple[str, str]] = Counter()
     for shard, some in _by_shard(planned).items():
         try:
@@ -32,10 +56,8 @@ def verify(job: Job) -> Iterator[str]:
         except shards.Changed as error:
             yield str(error)
             continue
-        for unit in some:
-            data = store.read(store.results(unit))
-            if data is not None:
-                yield from _unit(job, store, unit, data, samples[unit.start : unit.stop], keys)
+        for unit, rows in tables(store, [unit for unit in some if unit.name in done]):
+            yield from _unit(judges, store, unit, rows, samples[unit.start : unit.stop], keys, again.get(unit.name, ()))
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
 
 
@@ -46,28 +68,36 @@ def _by_shard(planned: list[Unit]) -> dict[str, list[Unit]]:
     return found
 
 
-def _weights(job: Job) -> Iterator[str]:
+def _changed(job: Job) -> dict[str, str]:
+    """The cells whose weights or networks are not those of the campaign, and how."""
+    faults: dict[tuple[str, str], str] = {}
     for name, model in job.campaign.models.items():
         try:
             models.checked(model)
         except BadInput as error:
-            yield f"model {name}: {error}"
+            faults["model", name] = f"model {name}: {error}"
     for name, attack in job.campaign.attacks.items():
         try:
             networks.checked(attack)
         except BadInput as error:
-            yield f"attack {name}: {error}"
+            faults["attack", name] = f"attack {name}: {error}"
+    of = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
+    return {name: faults[part] for name, parts in of.items() for part in parts if part in faults}
 
 
 def _unit(
-    job: Job, store: Store, unit: Unit, data: bytes, samples: list[Sample], keys: Counter[tuple[str, str]]
+    judges: Worker,
+    store: Store,
+    unit: Unit,
+    table: pa.Table | str,
+    samples: list[Sample],
+    keys: Counter[tuple[str, str]],
+    again: Collection[int],
 ) -> Iterator[str]:
-    """What is wrong with one unit's file."""
-    cell = job.cells[unit.cell]
-    try:
-        table = pq.read_table(io.BytesIO(data), partitioning=None)
-    except pa.ArrowInvalid as error:
-        yield f"{unit.name}: no Parquet file: {error}"
+    """What is wrong with one unit's rows and examples; those at the places `again` are judged again."""
+    cell = judges.job.cells[unit.cell]
+    if isinstance(table, str):
+        yield f"{unit.name}: {table}"
         return
     if not table.schema.equals(SCHEMA):
         yield f"{unit.name}: other columns than this version writes"
@@ -77,47 +107,94 @@ def _unit(
     if [row["image_key"] for row in rows] != [sample.key for sample in samples]:
         yield f"{unit.name}: its images are not those of the shard, one row each"
         return
+    attacked = []
     for row, sample in zip(rows, samples, strict=True):
-        yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, cell, unit))
-    if job.campaign.save_adversarial:
-        yield from _examples(store, unit, cell, rows, samples)
+        picture = _decoded(sample, cell)
+        yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, picture, cell, unit))
+        if row["status"] == "ok" and picture is not None:
+            attacked.append((row, picture))
+    chosen = {rows[place]["image_key"] for place in again}
+    for key, fault in _pictures(judges, store, unit, attacked, chosen):
+        yield f"{unit.name}, {key}: {fault}"
 
 
-def _row(row: dict[str, Any], sample: Sample, cell: Cell, unit: Unit) -> Iterator[str]:
+def _decoded(sample: Sample, cell: Cell) -> Picture | None:
+    """The image of the shard, or None where there is none to attack."""
+    try:
+        return shards.decode(sample.image, cell.resize, cell.crop) if sample.status == "ok" else None
+    except ValueError:
+        return None
+
+
+def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell, unit: Unit) -> Iterator[str]:
     if (row["cell"], row["campaign"], row["unit"]) != (cell.name, cell.identity, unit.name):
         yield "the row is of another campaign or unit"
+    if (row["status"] == "ok") != (picture is not None):
+        yield f"status {row['status']}, but the image can {'not ' if picture is None else ''}be attacked"
     if row["status"] != "ok":
         return
     if row["label"] != sample.label:
         yield f"label {row['label']}, the shard says {sample.label}"
     if row[cell.attack.norm] > cell.attack.eps + 1e-5:
         yield f"{cell.attack.norm} distance {row[cell.attack.norm]:.5f}, outside eps {cell.attack.eps:.5f}"
+    yield from _counts(row, cell)
+
+
+def _counts(row: Row, cell: Cell) -> Iterator[str]:
+    """Whether all that is counted follows from the lists of classes."""
     for side in ("clean", "adv"):
         top5 = np.array(row[f"{side}_top5"])
         if top5.shape != (cell.judged_by, 5):
             yield f"{side}_top5 has the shape {top5.shape}, expected ({cell.judged_by}, 5)"
-            continue
+            return
         hits = top5 == row["label"]
         for name, count in ((f"{side}_correct", hits[:, 0].sum()), (f"{side}_top5_correct", hits.any(1).sum())):
             if row[name] != count:
                 yield f"{name} is {row[name]}, {count} follows from {side}_top5"
+    if row["target"] is not None and row["target_hits"] != (hits := int((top5[:, 0] == row["target"]).sum())):
+        yield f"target_hits is {row['target_hits']}, {hits} follows from adv_top5"
+    yield from _skipped(row, cell)
 
 
-def _examples(store: Store, unit: Unit, cell: Cell, rows: list[dict[str, Any]], samples: list[Sample]) -> Iterator[str]:
-    """Whether every stored example is there and in the ball around the image of the shard."""
-    good = [(row, sample) for row, sample in zip(rows, samples, strict=True) if row["status"] == "ok"]
-    if not good:
+def _skipped(row: Row, cell: Cell) -> Iterator[str]:
+    """Whether an image was spared the attack as, and only as, the cell's rule says."""
+    rule, skipped = cell.skip_misclassified, row["first_break"] == 0
+    if skipped != (rule is not None and RULES[rule](row, "clean", 1) == 0):
+        yield f"{'no' if skipped else 'an'} attack was spent on it, against skip_misclassified: {rule or 'off'}"
+    if skipped and (row["grad_evals"] or row["linf"] or row["adv_top5"] != row["clean_top5"]):
+        yield "it was skipped, but its example is not the image itself"
+
+
+def _pictures(
+    judges: Worker, store: Store, unit: Unit, attacked: Attacked, chosen: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """(image key, what is wrong) with the stored examples: each in its ball, as far away as its row says, and judged so."""
+    cell, stored = judges.job.cells[unit.cell], None
+    if judges.job.campaign.save_adversarial and attacked:
+        try:
+            stored = records.pictures(store.read(store.adversarial(unit)) or b"")
+        except (OSError, SyntaxError, tarfile.TarError) as error:
+            stored = {}
+            yield "all", f"the adversarial examples are missing or damaged ({error})"
+        yield from (
+            (row["image_key"], fault)
+            for row, picture in attacked
+            for fault in _example(stored.get(row["image_key"]), row, picture, cell)
+        )
+    again = [(row, picture) for row, picture in attacked if row["image_key"] in chosen]
+    if stored is not None:
+        again = [(row, picture) for row, picture in again if stored.get(row["image_key"], np.empty(0)).shape == picture.shape]
+    if again:
+        examples = None if stored is None else [stored[row["image_key"]] for row, _ in again]
+        yield from disagreements(judges, cell, [row for row, _ in again], [picture for _, picture in again], examples)
+
+
+def _example(stored: Picture | None, row: Row, picture: Picture, cell: Cell) -> Iterator[str]:
+    if stored is None or stored.shape != picture.shape:
+        yield "its adversarial example is missing"
         return
-    data = store.read(store.adversarial(unit))
-    if data is None:
-        yield f"{unit.name}: its adversarial examples are missing"
-        return
-    pictures = records.pictures(data)
-    for row, sample in good:
-        if sample.key not in pictures:
-            yield f"{unit.name}, {sample.key}: its adversarial example is missing"
-            continue
-        delta = (pictures[sample.key].astype(float) - shards.decode(sample.image, cell.resize, cell.crop)) / 255
-        distance = np.abs(delta).max() if cell.attack.norm == "linf" else np.sqrt((delta**2).sum())
-        if distance > cell.attack.eps + 1e-5 or abs(distance - row[cell.attack.norm]) > 1e-4:
-            yield f"{unit.name}, {sample.key}: the stored example is {distance:.5f} away, eps {cell.attack.eps:.5f}"
+    delta = (stored.astype(float) - picture) / 255
+    found = {"linf": float(np.abs(delta).max()), "l2": float(np.sqrt((delta**2).sum()))}
+    away, eps = found[cell.attack.norm], cell.attack.eps
+    if away > eps + 1e-5 or any(abs(found[norm] - row[norm]) > 1e-4 * max(1, found[norm]) for norm in found):
+        yield f"the stored example is {away:.5f} away, eps {eps:.5f}, and the row says {row[cell.attack.norm]:.5f}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.planted import Planted
-from pipeline import checkpoint, models, networks, records, rows, shards
+from pipeline import checkpoint, compact, models, networks, records, rows, shards
 from pipeline import stack as stacks
 from pipeline.attacks import ByGradient
 from pipeline.campaign import Cell
@@ -60,6 +60,7 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
+        models.allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}
@@ -91,13 +92,14 @@ class Worker:
     def fitting(self, cell: Cell, work: Callable[[int], T]) -> T:
         """`work(stack)`, again with half the stack where memory does not suffice. It must be pure, the same for any."""
         while True:
+            stack = self.stack(cell)
             try:
-                return work(self.stack(cell))
-            except torch.cuda.OutOfMemoryError:
-                if self.stack(cell) == 1:
+                return work(stack)
+            except Exception as error:
+                if stack == 1 or not stacks.out_of_memory(error):
                     raise
-                self._stacks[cell.name] = self.stack(cell) // 2
-                torch.cuda.empty_cache()
+            self._stacks[cell.name] = stack // 2
+            torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
@@ -135,9 +137,13 @@ class _Attempt:
         found = [context | records.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
-            for state, work in self._steps(self._start(good, defended), defended):
+            kept = [sample for sample, _ in good]
+            original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
+            keys = image_keys(self.cell, [sample.key for sample in kept], self.worker.device)
+            clean = self._verdict(original, keys, defended)
+            for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
                 yield Progress(self.unit, _behind(state, self.attack), self.attack.steps, work, self.own_seconds)
-            found += self._judged([s for s, _ in good], state, defended)
+            found += self._judged(kept, original, clean, state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
         yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
@@ -160,10 +166,10 @@ class _Attempt:
         except ValueError as error:
             return replace(sample, status="bad_image", error=str(error)), None
 
-    def _start(self, good: list[tuple[Sample, np.ndarray[Any, Any]]], defended: Defended) -> State:
-        """The state of the checkpoint if there is a sound one, else of step 0."""
+    def _start(self, good: list[Sample], original: Tensor, keys: Mirror, verdict: Verdict, defended: Defended) -> State:
+        """The state of the checkpoint if there is a sound one, else of step 0; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
-        clean = torch.from_numpy(np.stack([image for _, image in good])).to(device).float() / 255
+        clean = original.float() / 255
         data = self.store.read(self.store.checkpoint(self.unit))
         header = checkpoint.header(data) if data else None
         if data and header and (header.unit, header.identity) == (self.unit.name, self.cell.identity):
@@ -171,9 +177,10 @@ class _Attempt:
             if tensors is not None and len(tensors["x"]) == len(clean):
                 self.before = header.seconds
                 return State.of(tensors | {"clean": clean.cpu()}, device)
-        keys = image_keys(self.cell, [s.key for s, _ in good], device)
-        label = torch.tensor([s.label for s, _ in good], device=device)
-        return self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
+        label = torch.tensor([s.label for s in good], device=device)
+        state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
+        skipped = torch.tensor(records.misclassified(good, verdict, self.cell))
+        return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
     def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
         """The classes that the attack wants, (n,); -1 where it wants any wrong one."""
@@ -218,23 +225,25 @@ class _Attempt:
         self.store.replace(self.store.checkpoint(self.unit), checkpoint.encode(header, tensors))
         self.saved = time.monotonic()
 
-    def _judged(self, good: list[Sample], state: State, defended: Defended) -> list[records.Row]:
+    def _judged(
+        self, good: list[Sample], original: Tensor, clean: Verdict, state: State, defended: Defended
+    ) -> list[records.Row]:
         """The rows of the attacked images, judged as they are stored."""
         cell, worker = self.cell, self.worker
         ball = self.attack.ball
         stored = ball.store(self.attack.result(state), state.clean)
+        stored = torch.where((state.left.device == 0).view(-1, 1, 1, 1), original, stored)  # skipped
         if worker.job.campaign.save_adversarial:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
-        original = torch.round(255 * state.clean).to(torch.uint8)
-
-        def verdict(images: Tensor) -> Verdict:
-            return self._fitting(lambda stack: judge(defended, images, state.keys, cell.judged_by, stack))
-
-        clean, adversarial = verdict(original), verdict(stored)
+        adversarial = self._verdict(stored, state.keys, defended)
         context = records.context(cell, self.unit, worker.device)
         share = self.seconds / len(good)
         return [context | row for row in records.attacked(good, state, stored, clean, adversarial, cell, share)]
+
+    def _verdict(self, images: Tensor, keys: Mirror, defended: Defended) -> Verdict:
+        """Of 8-bit images (n, 3, h, w) uint8."""
+        return self._fitting(lambda stack: judge(defended, images, keys, self.cell.judged_by, stack))
 
     def _saved_examples(self, good: list[Sample], stored: Tensor) -> Tensor:
         """The examples that the store holds: these, or those of an earlier or a rival attempt, which then are judged."""
@@ -247,5 +256,8 @@ class _Attempt:
     def _commit(self, found: list[records.Row]) -> bool:
         data = rows.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
+        if won and compact.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
+            self.store.remove(self.store.results(self.unit))
+            won = False
         self.store.remove(self.store.checkpoint(self.unit))
         return won

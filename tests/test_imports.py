@@ -26,8 +26,8 @@ HOMES = {
     "ray": {"executors"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
-    "tarfile": {"pack", "records", "verify"},
-    "pyarrow": {"rows", "results", "tables", "verify"},
+    "tarfile": {"pack", "records", "shards", "verify"},
+    "pyarrow": {"compact", "rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
 """The only modules of pipeline that may import each of these."""

@@ -4,22 +4,13 @@ import pytest
 import yaml
 
 from pipeline.__main__ import main
-from pipeline.pack import pack
 from tests.pipeline import tiny
 
 
 @pytest.fixture
 def shards(tmp_path):
     """A folder of two shards with 5 and 3 images."""
-    images = tmp_path / "images"
-    images.mkdir()
-    files = []
-    for i in range(8):
-        path = images / f"image{i}.png"
-        path.write_bytes(tiny.picture(i))
-        files.append((path, i % tiny.CLASSES))
-    pack(files, tmp_path / "shards", "photos", per_shard=5)
-    return tmp_path / "shards"
+    return tiny.packed(tmp_path)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pipeline.progress import Reporter
 from pipeline.results import results
 from pipeline.rows import MEASURED
 from pipeline.run import run
-from pipeline.status import status
+from pipeline.status import Reader
 from pipeline.store import Store
 from pipeline.verify import verify
 from pipeline.worker import Drained, Progress, Worker, image_keys
@@ -42,7 +42,7 @@ def test_a_run_writes_every_planned_row_once_and_verifies(tmp_path, pattern):
     found = results(job.store)
     assert len(found) == 16 == len(rows(job.store))
     assert list(verify(job)) == []
-    assert status(job).complete and status(job).running == []
+    assert Reader(job.store).look().complete and Reader(job.store).look().running == []
     assert list(Store(job.store).list("checkpoints/*")) == []
 
 
@@ -58,7 +58,7 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
         clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in some]).float() / 255
         keys = image_keys(cell, [s.key for s in some], device)
         label = torch.tensor([s.label for s in some])
-        attack = Pgd(ball, 6, 2 / 255, True, Eot(3))
+        attack = Pgd(ball, 6, 2 / 255, True, Eot(3), 0.9)
         state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(6):
             state = attack.step(state, defended, stack=8)
@@ -83,13 +83,14 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
     content = tiny.campaign(pattern, workers={"checkpoint_seconds": 1e9})
     undisturbed, _ = ran(content, tmp_path / "undisturbed")
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained"))
+    job.write_down()
     unit = next(job.units())
     for expected in (1, 2, 3):  # three visits of one step each
         worker = Worker(job, torch.device("cpu"), threading.Event())
         worker.drain.set()
         with pytest.raises(Drained):
             list(worker.attack(unit))
-        (running,) = status(job).running
+        (running,) = Reader(job.store).look().running
         assert (running.unit, running.step, running.steps) == (unit.name, expected, 6)
     events = [e for e in Worker(job, torch.device("cpu"), threading.Event()).attack(unit) if isinstance(e, Progress)]
     assert [e.step for e in events] == [3, 4, 5, 6], "it did not go on from the checkpoint"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import observed, pace, tables
+from pipeline import compact, observed, pace, tables
 from pipeline.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.executors import Here
@@ -19,6 +19,7 @@ from pipeline.progress import Reporter
 from pipeline.results import results
 from pipeline.run import run
 from pipeline.status import QUIET, Reader
+from pipeline.store import Store
 from tests.pipeline import stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
@@ -133,6 +134,19 @@ def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     assert asdict(reader.look()) == asdict(first) and len(read) == 1
     stores.commit(job, unit(job, BART, 1), at=1000)
     assert reader.look().cells[BART].done == 2 and len(read) == 2
+
+
+def test_compacted_units_are_done_and_their_rows_are_read(job):
+    for place in range(2):
+        stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
+    before = at(job, 1010).cells[BART]
+    list(compact.compact(Store(job.store), BART))
+    stores.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
+    found = at(job, 1030)
+    after = found.cells[BART]
+    assert (before.done, after.done, before.device_seconds, after.device_seconds) == (2, 3, 5, 8) and not found.warnings
+    assert before.attacked.value == pytest.approx(2 / 20) and after.attacked.value == pytest.approx((2 + 12) / 32)
+    assert (after.images_done, found.written) == (8, 10) and found.throughput.images > 0
 
 
 def test_a_store_where_nothing_moves_says_so(job):

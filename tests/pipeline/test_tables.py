@@ -69,6 +69,25 @@ def test_failed_images_leave_every_denominator_and_are_counted():
     assert line([bad]).clean_top1 is None
 
 
+def test_what_a_line_is_about_is_said_where_it_occurs():
+    bad = FOUND[0] | {"image_key": "z", "status": "bad_image"}
+    skipped = [row(f"s{i}", [2, 2], [2, 2], first_break=0) for i in range(3)]
+
+    def text(found, planned=None):
+        (only,) = tables.lines(table(found), ["single"], planned)
+        return tables.cells(only)[2], [note.partition(":")[0] for note in tables.notes([only])]
+
+    assert text(FOUND) == text(FOUND, 2) == ("2", [])
+    assert text(FOUND, 9) == ("2 of 9", ["n of N"])
+    assert text([*FOUND, bad], 3) == ("2 + 1 failed", ["failed"])
+    assert text([*FOUND, bad, *skipped], 7) == ("5 of 7 + 1 failed, 3 skipped", ["n of N", "failed", "skipped"])
+    broken = row("b", [1, 1], [2, 2], first_break=1)
+    assert text([*FOUND, broken], 3) == ("3", []), "an attack that won at its first step was one"
+    assert line([*FOUND, *skipped]).adv_top1.value == pytest.approx(1 / 5)
+    markdown = tables.markdown(tables.lines(table([*FOUND, *skipped]), ["single"], 7))
+    assert "| 5 of 7, 3 skipped |" in markdown and "an upper bound for other rules" in markdown
+
+
 def test_targets_costs_and_order():
     found = [row("x", [1], [7], target=7), row("y", [1], [1], target=7)]
     assert line(found).target_hits.value == 0.5 and line(FOUND).target_hits is None

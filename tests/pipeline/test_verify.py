@@ -1,32 +1,50 @@
 """Each way of spoiling a store must be named by `verify`."""
 
-import io
 import shutil
-import tarfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
-from pipeline import rows
+from pipeline import provenance, records, rows
+from pipeline import shards as shard_images
 from pipeline.campaign import parse
+from pipeline.compact import compact
 from pipeline.executors import Here
-from pipeline.job import prepare
+from pipeline.job import opened, prepare
 from pipeline.progress import Reporter
+from pipeline.rejudge import chosen
 from pipeline.run import run
 from pipeline.store import Store
 from pipeline.verify import verify
 from tests.pipeline import tiny
 
 
-@pytest.fixture
-def job(tmp_path, pattern):
-    found = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A finished store and its shards, to be copied."""
+    folder = tmp_path_factory.mktemp("sound")
+    tiny.packed(folder)
+    found = prepare(parse(tiny.campaign(str(folder / "shards/photos-{000000..000001}.tar")), "c.yaml"), str(folder / "store"))
     run(found, Here(), Reporter(Console(quiet=True)))
     assert list(verify(found)) == []
     return found
+
+
+@pytest.fixture
+def job(sound, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(Path(sound.store).parent, folder)
+    moved = {name: replace(shard, url=str(folder / "shards" / f"{name}.tar")) for name, shard in sound.shards.items()}
+    return replace(sound, store=str(folder / "store"), shards=moved)
 
 
 def first(job):
@@ -85,19 +103,177 @@ def test_a_shard_that_changed(job):
     assert any("SHA-256" in fault for fault in verify(job))
 
 
-def test_an_example_outside_the_ball_or_lost(job):
-    path = next(Store(job.store).list("adversarial/cell=*/*.tar"))
-    with tarfile.open(path) as tar:
-        members = [(m, tar.extractfile(m).read()) for m in tar]
-    name, data = members[0]
-    image = np.asarray(Image.open(io.BytesIO(data))).copy()
-    image[0, 0] ^= 128
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    with tarfile.open(path, "w") as tar:
-        for member, content in [(name, buffer.getvalue()), *members[2:]]:
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+def spoil_examples(job, change):
+    """Changes the stored examples of one unit behind the barrage, by change(image, clean), both (h, w, 3); gives its name."""
+    store, unit = Store(job.store), next(unit for unit in job.units() if unit.cell == "net-bart2-pgd")
+    samples = shard_images.read(job.shards[unit.shard], unit.start, unit.stop)
+    pictures = records.pictures(store.read(store.adversarial(unit)))
+    changed = [
+        change(pictures[s.key].transpose(1, 2, 0), shard_images.decode(s.image, None, 32).transpose(1, 2, 0)) for s in samples
+    ]
+    stacked = torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2)
+    store.replace(store.adversarial(unit), records.examples(samples, stacked))
+    return unit.name
+
+
+def test_an_example_outside_the_ball(job):
+    def far(image, clean):
+        image = image.copy()
+        image[0, 0] ^= 128
+        return image
+
+    spoil_examples(job, far)
     assert any("away, eps" in fault for fault in verify(job))
-    path.unlink()
-    assert any("examples are missing" in fault for fault in verify(job))
+
+
+def test_examples_that_are_lost(job):
+    next(Store(job.store).list("adversarial/cell=*/*.tar")).unlink()
+    assert any("examples are missing or damaged" in fault for fault in verify(job))
+
+
+def test_a_row_that_moved_to_another_unit(job):
+    files = list(Store(job.store).list("results/cell=net-bart2-pgd/*.parquet"))
+    source, target = (pq.ParquetFile(path).read().to_pylist() for path in files[:2])
+    files[0].write_bytes(rows.encode(source[1:], {}))
+    files[1].write_bytes(rows.encode([*target, source[0]], {}))
+    found = list(verify(job))
+    assert sum("its images are not those of the shard" in fault for fault in found) == 2
+
+
+def test_an_image_that_is_hushed_up(job):
+    rewrite(job, lambda found: found[0].update(status="bad_image", error="made up"))
+    assert any("status bad_image, but the image can be attacked" in fault for fault in verify(job))
+
+
+def other_network(like=tiny.network):
+    """Of the same shape as the tests' own, with other weights."""
+    network = like()
+    torch.nn.init.normal_(network[0].weight, generator=torch.Generator().manual_seed(9))
+    return network
+
+
+def test_other_weights_behind_the_same_name_are_judged_otherwise(job, monkeypatch):
+    assert list(verify(job, sample=16)) == []
+    monkeypatch.setattr(tiny, "network", other_network)
+    assert list(verify(job)) == [], "nothing but a verdict can tell"
+    assert any("judged again" in fault for fault in verify(job, sample=16))
+
+
+def test_another_weights_file(tmp_path, pattern):
+    weights = tmp_path / "net.safetensors"
+    save_file(tiny.network().state_dict(), weights)
+    content = tiny.campaign(pattern)
+    content["models"]["net"]["weights"] = str(weights)
+    job = prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
+    run(job, Here(), Reporter(Console(quiet=True)))
+    job = opened(job.store)
+    assert list(verify(job, sample=4)) == []
+    save_file(other_network().state_dict(), weights)
+    faults = list(verify(job, sample=4))
+    assert faults and all("SHA-256" in fault for fault in faults)
+
+
+def test_an_example_of_the_same_size_in_its_place(job):
+    """In the ball, as far away in both norms: only its verdict tells."""
+    spoilt = spoil_examples(job, lambda image, clean: (2 * clean.astype(int) - image).clip(0, 255).astype(np.uint8))
+    faults = list(verify(job, sample=1000))
+    assert any("judged again" in fault and "adv_top5" in fault for fault in faults), faults
+    assert all(name in spoilt for name in {fault.partition(":")[0].partition(", ")[0] for fault in faults})
+
+
+def test_two_examples_that_changed_places(job):
+    seen = []
+
+    def swap(image, clean):
+        seen.append(image)
+        return seen[-2] if len(seen) == 2 else image
+
+    spoil_examples(job, swap)
+    assert any("away, eps" in fault for fault in verify(job))
+
+
+def test_classes_that_were_made_up_with_all_that_follows_from_them(job):
+    def lie(found):
+        row = found[0]
+        row["adv_top5"] = [[(c + 1) % tiny.CLASSES for c in five] for five in row["adv_top5"]]
+        row["adv_correct"] = sum(five[0] == row["label"] for five in row["adv_top5"])
+        row["adv_top5_correct"] = sum(row["label"] in five for five in row["adv_top5"])
+
+    rewrite(job, lie)
+    assert list(verify(job)) == [] and any("judged again" in fault for fault in verify(job, sample=16))
+
+
+@pytest.mark.parametrize(("changed", "caught"), [(0, False), (1, False), (2, True)])
+def test_other_machines_may_differ_in_a_few_first_classes_and_no_more(tmp_path, pattern, changed, caught):
+    """5 of 6 evaluation draws, and any of the other ranks."""
+    job = prepare(parse(tiny.campaign(pattern, evaluation_draws=6), "c.yaml"), str(tmp_path / "store"))
+    run(job, Here(), Reporter(Console(quiet=True)))
+
+    def elsewhere(found):
+        for row in found:
+            row["device"] = "another"
+            row["clean_top5"] = [[five[0], *five[:0:-1]] for five in row["clean_top5"]]
+            for five in row["clean_top5"][:changed]:
+                five[0], five[1] = five[1], five[0]
+            row["clean_correct"] = sum(five[0] == row["label"] for five in row["clean_top5"])
+
+    path = next(Store(job.store).list("results/cell=net-bart2-pgd/*.parquet"))
+    found = pq.ParquetFile(path).read().to_pylist()
+    elsewhere(found)
+    path.write_bytes(rows.encode(found, {}))
+    assert any("2 of 6 draws of clean_top5 give another first class" in f for f in verify(job, sample=1000)) is caught
+    for row in found:
+        row["device"] = provenance.device_name(torch.device("cpu"))
+    path.write_bytes(rows.encode(found, {}))
+    assert any("6 of 6 draws of clean_top5 give another list" in fault for fault in verify(job, sample=1000))
+
+
+def test_the_sample_is_of_all_cells_alike_and_never_more_than_there_is(job):
+    units = list(job.units())
+    for images in (1, 2, 5, 8, 16):
+        found = chosen(units, images, seed=0)
+        cells = Counter(name.partition("--")[0] for name, places in found.items() for _ in places)
+        assert cells.total() == images and max(cells.values()) - min(cells.values(), default=0) <= images
+        assert images == 1 or abs(cells["net-none-pgd"] - cells["net-bart2-pgd"]) <= 1
+        assert found == chosen(units, images, seed=0)
+    every = chosen(units, 10**6, seed=0)
+    assert {name: len(set(places)) for name, places in every.items()} == {unit.name: unit.images for unit in units}
+    assert all(0 <= place < 3 for places in every.values() for place in places)
+
+
+def test_a_sample_without_stored_examples_judges_the_clean_images(tmp_path, pattern):
+    job = prepare(parse(tiny.campaign(pattern, save_adversarial=False), "c.yaml"), str(tmp_path / "store"))
+    run(job, Here(), Reporter(Console(quiet=True)))
+    assert list(verify(job, sample=16)) == []
+    rewrite(job, lambda found: found[0].update(clean_top5=[[0, 1, 2, 3, 4]], clean_correct=1, clean_top5_correct=1))
+    assert any("judged again" in fault for fault in verify(job, sample=16))
+
+
+def test_images_of_damaged_shards_are_no_fault(tmp_path, shards):
+    path = shards / "photos-000000.tar"
+    path.write_bytes(path.read_bytes()[:9000])
+    job = prepare(parse(tiny.campaign(str(shards / "photos-{000000..000001}.tar")), "c.yaml"), str(tmp_path / "store"))
+    run(job, Here(), Reporter(Console(quiet=True)))
+    assert list(verify(job, sample=100)) == []
+
+
+def test_every_fault_is_found_in_compacted_rows_too(job):
+    rewrite(job, lambda found: found[0].update(adv_correct=77))
+    for cell in job.cells:
+        assert [f.units for f in compact(Store(job.store), cell)] == [3]
+    assert any("follows from adv_top5" in fault for fault in verify(job, sample=4))
+    path = Store(job.store).root / Store(job.store).compacted()[0]
+    table = pq.ParquetFile(path).read()
+    name = table["unit"][0].as_py()
+    pq.write_table(table.filter(pc.not_equal(table["unit"], name)), path)
+    assert any(f"{name}: its rows are missing from" in fault for fault in verify(job))
+    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
+    assert any("its images are not those" in f for f in verify(job)) and any("2 rows" in f for f in verify(job))
+    path.write_bytes(b"nonsense")
+    assert any("is no Parquet file of rows" in fault for fault in verify(job))
+
+
+def test_damaged_examples_are_a_fault_and_no_crash(job):
+    path = next(Store(job.store).list("adversarial/cell=*/*.tar"))
+    path.write_bytes(b"nonsense" * 200)
+    assert any("missing or damaged" in fault for fault in verify(job, sample=16))

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from pipeline.pack import pack
+
 CLASSES = 10
 
 
@@ -41,6 +43,19 @@ def picture(seed, side=40):
     buffer = io.BytesIO()
     Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def packed(folder):
+    """Eight such images below a folder, and the folder of their two shards, of 5 and 3."""
+    images = folder / "images"
+    images.mkdir()
+    files = []
+    for i in range(8):
+        path = images / f"image{i}.png"
+        path.write_bytes(picture(i))
+        files.append((path, i % CLASSES))
+    pack(files, folder / "shards", "photos", per_shard=5)
+    return folder / "shards"
 
 
 def campaign(shards, **changes):
