@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from pipeline.executors import Failed
 from pipeline.job import Job
 from pipeline.plan import Unit
+from pipeline.queue import Failed
 from pipeline.trainer import Step, Trained
 from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
@@ -99,6 +99,10 @@ class Reporter:
             yield
             self._show(force=True)
 
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(text, markup=False, highlight=False)
+
     def progress(self, event: Progress) -> None:
         self._pace.saw(event)
         self._show()
@@ -110,9 +114,10 @@ class Reporter:
 
     def failed(self, event: Failed) -> None:
         self._pace.lost(event)
-        last = event.error.strip().splitlines()[-1]
-        fate = "given up for this run" if event.final else "back to the queue"
-        self.console.print(f"{event.unit.name}: {last}; {fate}", style="yellow", markup=False, highlight=False)
+        fate = "parked" if event.final else "back to the queue"
+        self.console.print(
+            f"{event.unit.name}: {last_line(event.error)}; {fate}", style="yellow", markup=False, highlight=False
+        )
 
     def _show(self, force: bool = False) -> None:
         seconds = self._pace.seconds_left
@@ -156,9 +161,8 @@ class TrainingReporter:
         self._show(f", error of {entry.transform} {entry.error:.2g}, of the identity {entry.identity_error:.2g}", force=True)
 
     def failed(self, event: Failed) -> None:
-        last = event.error.strip().splitlines()[-1]
         fate = "given up for this run" if event.final else "back to the queue"
-        text = f"{event.unit}: {last}; {fate}"
+        text = f"{event.unit}: {last_line(event.error)}; {fate}"
         self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, more: str, force: bool = False) -> None:
@@ -170,6 +174,11 @@ class TrainingReporter:
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def last_line(error: str) -> str:
+    """Of a traceback: what was wrong."""
+    return error.strip().splitlines()[-1]
 
 
 def clock(seconds: float) -> str:

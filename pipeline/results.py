@@ -10,10 +10,11 @@ from pipeline.rows import SCHEMA
 from pipeline.store import Store
 
 
-def results(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """All committed rows of a store, or some of their columns. Raises BadInput if there are none."""
-    files = list(Store(url).list("results/cell=*/*.parquet"))
-    if not files:
+def results(url: str, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:
+    """All committed rows of a store or of one cell, or some of their columns. Raises BadInput if the store has none."""
+    files = list(Store(url).list(f"results/cell={cell or '*'}/*.parquet"))
+    if not files and cell is None:
         raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
     names = list(columns) if columns else SCHEMA.names
-    return pa.concat_tables(pq.ParquetFile(file).read(columns=names) for file in files)
+    tables = [pq.ParquetFile(file).read(columns=names) for file in files]
+    return pa.concat_tables(tables) if tables else pa.schema([SCHEMA.field(name) for name in names]).empty_table()

@@ -37,7 +37,7 @@ def status(job: Job) -> Status:
     store = Store(job.store)
     done = store.done()
     counts: dict[str, Counter[str]] = {cell: Counter() for cell in job.cells}
-    for unit in job.units():
+    for unit in job.expected():
         counts[unit.cell].update(units=1, images=unit.images)
         if unit.name in done:
             counts[unit.cell].update(done=1, images_done=unit.images)

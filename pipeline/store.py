@@ -15,6 +15,10 @@ from pipeline.campaign import BadInput
 from pipeline.plan import Unit
 
 
+class Refused(OSError):
+    """The store did not take a file: a full disk, a missing right. No unit's fault, and no other unit will fare better."""
+
+
 class Store:
     """A folder on a local disk or NFS."""
 
@@ -70,16 +74,16 @@ class Store:
         (self.root / name).unlink(missing_ok=True)
 
     def _aside(self, target: Path, data: bytes) -> Path:
-        target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             aside.unlink(missing_ok=True)
-            raise
+            raise Refused(error.errno, f"{error.strerror}: {target}") from None
         return aside
 
 

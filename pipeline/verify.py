@@ -20,7 +20,7 @@ from pipeline.store import Store
 
 def verify(job: Job) -> Iterator[str]:
     """What is wrong with a store, one line each; nothing if all is well."""
-    store, planned = Store(job.store), list(job.units())
+    store, planned = Store(job.store), list(job.expected())
     names, done = {unit.name for unit in planned}, store.done()
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
@@ -28,14 +28,14 @@ def verify(job: Job) -> Iterator[str]:
     keys: Counter[tuple[str, str]] = Counter()
     for shard, some in _by_shard(planned).items():
         try:
-            samples = shards.read(job.shards[shard], 0, job.shards[shard].images)
+            samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except shards.Changed as error:
             yield str(error)
             continue
         for unit in some:
             data = store.read(store.results(unit))
             if data is not None:
-                yield from _unit(job, store, unit, data, samples[unit.start : unit.stop], keys)
+                yield from _unit(job, store, unit, data, [samples[place] for place in job.places(unit)], keys)
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
 
 

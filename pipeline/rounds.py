@@ -1,0 +1,48 @@
+"""Which units may be handed out: all of a cell without a stop rule; else those up to its next look, and no more if it ends."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from pipeline import looks
+from pipeline.job import Job
+from pipeline.plan import Unit
+from pipeline.store import Store
+
+
+class Rounds:
+    """The units to do of a campaign that is under way, released as looks allow."""
+
+    def __init__(self, job: Job, todo: Iterable[Unit]) -> None:
+        self._job = job
+        self._free: list[Unit] = []
+        self._held: dict[str, list[Unit]] = defaultdict(list)  # in the order of the plan
+        self._open: dict[str, set[Unit]] = {}  # handed out and not through, of cells that are looked at
+        for unit in todo:
+            (self._held[unit.cell] if job.due(unit.cell) else self._free).append(unit)
+
+    def first(self) -> list[Unit]:
+        """What may be begun now, in the order of the plan."""
+        return self._free + [unit for cell in self._held for unit in self._next(cell)]
+
+    def through(self, unit: Unit) -> list[Unit]:
+        """A unit is committed or given up: what may be begun because of it."""
+        waiting = self._open.get(unit.cell)
+        if waiting is None:
+            return []
+        waiting.discard(unit)
+        return [] if waiting else self._next(unit.cell)
+
+    def _next(self, cell: str) -> list[Unit]:
+        """The units up to the next look at a cell; looks that nothing is missing for are taken first."""
+        held, job = self._held.get(cell, []), self._job
+        while held:
+            if job.ended(cell):
+                held.clear()
+                break
+            ahead = next(iter(job.due(cell)[len(job.looks(cell)) :]), job.cuts[cell].rounds - 1)
+            if first := [unit for unit in held if job.round_of(unit) <= ahead]:
+                self._held[cell] = held[len(first) :]
+                self._open[cell] = set(first)
+                return first
+            looks.write_down(Store(job.store), job.seen(cell, ahead))
+        return []
