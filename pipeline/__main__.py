@@ -255,9 +255,10 @@ def _parked(units: Sequence[str]) -> str:
 
 
 def _show(store: str, rules: list[str], format: Format) -> None:
+    from pipeline.job import opened
     from pipeline.results import results
 
-    found = tables.lines(results(store, tables.COLUMNS), rules)
+    found = tables.lines(results(store, tables.COLUMNS), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
         print(tables.markdown(found))
     elif format is Format.JSON:

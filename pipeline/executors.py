@@ -126,12 +126,11 @@ class OnRay:
             while queue and not drain.is_set() and len(running) < self.workers:
                 idle = idle or [self._actor(job)]
                 if (unit := queue.take(_name(idle[-1]))) is None:
-                    break
+                    break  # it is for others to try
                 lease = _Lease(idle.pop(), unit)
                 running[lease.actor.work.remote(lease.unit)] = lease
-            if drain.is_set():
-                for lease in running.values():
-                    lease.leave()
+            for lease in running.values() if drain.is_set() else ():
+                lease.leave()
             for stream in self._ray.wait(list(running), timeout=0.5)[0]:
                 lease = running[stream]
                 event, more = self._hear(stream, lease, queue)

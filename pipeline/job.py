@@ -15,6 +15,7 @@ from pipeline.parking import parked
 from pipeline.plan import Cut, Unit, planned_images, units
 from pipeline.shards import Shard
 from pipeline.store import Store
+from pipeline.tables import Scope
 
 FILE = "campaign.yaml"
 
@@ -74,14 +75,15 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether nothing is left to do, though a look at the last of it may be."""
         return not self.uncut and not self.todo()
 
     def parked(self) -> list[str]:
         """The names of the units that were given up and that nobody managed since."""
         store = Store(self.store)
         names = parked(store)
-        return sorted(names - store.done()) if names else []
+        names -= store.done() if names else set()
+        return [unit.name for unit in self.expected() if unit.name in names] if names else []
 
     def round_of(self, unit: Unit) -> int:
         return self.cuts[unit.cell].round_of(unit, self.images[unit.shard])
@@ -106,6 +108,10 @@ class Job:
         names = [unit.name for unit in self.units() if unit.cell == cell and self.round_of(unit) <= number]
         rule = self.campaign.stop.rule
         return looks.seen(self.store, cell, number, self.cuts[cell], rule, set(names).difference(without))
+
+    def scopes(self) -> dict[str, Scope]:
+        """What each cell was to hold, for the table."""
+        return {cell: Scope(sum(self.images.values()), self.ended(cell) is not None) for cell in self.cells}
 
     def write_down(self) -> "Job":
         """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards, and the cuts of

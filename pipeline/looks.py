@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.campaign import Stop
-from pipeline.intervals import rate
+from pipeline.intervals import Rate, rate
 from pipeline.plan import Cut
 from pipeline.results import results
 from pipeline.store import Store
@@ -30,24 +30,20 @@ _COLUMNS = ("unit", "status", "label", "evaluation_draws")
 
 
 class Look(BaseModel):
-    """The attacked accuracy in [0, 1] after a round, of so many images, with its 95 % interval; None of no images."""
+    """The attacked accuracy after a round, over the images so far with their 95 % interval; None of no images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cell: str
     round: int
     rounds: int
-    images: int
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
+    rate: Rate | None
     without: tuple[str, ...] = ()
 
     def ends(self, stop: Stop) -> bool:
         """Whether the cell has been seen often enough."""
-        if self.low is None or self.high is None or self.images < stop.minimum_images:
-            return False
-        return (self.high - self.low) / 2 <= stop.interval
+        found = self.rate
+        return found is not None and found.images >= stop.minimum_images and (found.high - found.low) / 2 <= stop.interval
 
 
 def due(stop: Stop, cut: Cut, images: Mapping[str, int]) -> list[int]:
@@ -73,9 +69,8 @@ def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[
     wanted = set(units)
     rows = [row for row in results(url, [*_COLUMNS, needed], cell).to_pylist() if row["unit"] in wanted]
     found = rate([RULES[rule](row, "adv", 1) for row in rows if row["status"] == "ok"])
-    shown = {"images": found.images, "value": found.value, "low": found.low, "high": found.high} if found else {"images": 0}
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
-    return Look(cell=cell, round=number, rounds=cut.rounds, without=without, **shown)
+    return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without)
 
 
 def write_down(store: Store, look: Look) -> None:

@@ -1,7 +1,7 @@
 """Which units may be handed out: all of a cell without a stop rule; else those up to its next look, and no more if it ends."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pipeline import looks
 from pipeline.job import Job
@@ -12,8 +12,8 @@ from pipeline.store import Store
 class Rounds:
     """The units to do of a campaign that is under way, released as looks allow."""
 
-    def __init__(self, job: Job, todo: Iterable[Unit]) -> None:
-        self._job = job
+    def __init__(self, job: Job, todo: Iterable[Unit], say: Callable[[str], None] = lambda line: None) -> None:
+        self._job, self._say = job, say
         self._free: list[Unit] = []
         self._held: dict[str, list[Unit]] = defaultdict(list)  # in the order of the plan
         self._open: dict[str, set[Unit]] = {}  # handed out and not through, of cells that are looked at
@@ -36,13 +36,15 @@ class Rounds:
         """The units up to the next look at a cell; looks that nothing is missing for are taken first."""
         held, job = self._held.get(cell, []), self._job
         while held:
-            if job.ended(cell):
-                held.clear()
-                break
-            ahead = next(iter(job.due(cell)[len(job.looks(cell)) :]), job.cuts[cell].rounds - 1)
-            if first := [unit for unit in held if job.round_of(unit) <= ahead]:
-                self._held[cell] = held[len(first) :]
-                self._open[cell] = set(first)
+            look = job.ended(cell)
+            last = look.round if look else next(iter(job.due(cell)[len(job.looks(cell)) :]), job.cuts[cell].rounds - 1)
+            first = [unit for unit in held if job.round_of(unit) <= last]
+            if first or look:
+                held = [] if look else held[len(first) :]
+                self._held[cell], self._open[cell] = held, set(first)
+                if look and not first and look.rate:
+                    count, of = look.rate.images, sum(job.images.values())
+                    self._say(f"{cell}: stopped after {count} of {of} images, {look.rate} % attacked")
                 return first
-            looks.write_down(Store(job.store), job.seen(cell, ahead))
+            looks.write_down(Store(job.store), job.seen(cell, last))
         return []

@@ -68,7 +68,7 @@ def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) ->
 
 def _work(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> None:
     todo = job.todo()
-    rounds, store = Rounds(job, todo), Store(job.store)
+    rounds, store = Rounds(job, todo, reporter.say), Store(job.store)
     queue = Queue(rounds.first())
     with reporter.watching(job, todo, executor.workers):
         for event in executor.execute(job, queue, stop.drain):

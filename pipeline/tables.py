@@ -58,12 +58,22 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a cell was to hold: all its images, and whether a stop rule ended it before."""
+
+    images: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
 class Line:
-    """One cell under one decision rule."""
+    """One cell under one decision rule. `planned` is None where nobody said how many images there are in all."""
 
     cell: str
     rule: str
     images: int
+    planned: int | None
+    stopped: bool
     failed: int
     clean_top1: Rate | None
     adv_top1: Rate | None
@@ -74,12 +84,13 @@ class Line:
     seconds: float
 
 
-def lines(table: pa.Table, rules: Iterable[str] = ("single",)) -> list[Line]:
-    """One line per cell and rule, cells in order of their name."""
+def lines(table: pa.Table, rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None) -> list[Line]:
+    """One line per cell and rule, cells in order of their name; `scopes` by cell say what is missing and why."""
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in table.select(list(COLUMNS)).to_pylist():
         cells[row["cell"]].append(row)
-    return [_line(name, rule, cells[name]) for name in sorted(cells, key=_natural(cells)) for rule in rules]
+    named = sorted(cells, key=_natural(cells))
+    return [_line(name, rule, cells[name], (scopes or {}).get(name)) for name in named for rule in rules]
 
 
 def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]:
@@ -87,7 +98,7 @@ def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]
     return lambda name: (cells[name][0]["model"], cells[name][0]["k"], cells[name][0]["attack"], name)
 
 
-def _line(cell: str, rule: str, found: list[Row]) -> Line:
+def _line(cell: str, rule: str, found: list[Row], scope: Scope | None) -> Line:
     good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
 
     def accuracy(side: str, top: int) -> Rate | None:
@@ -97,6 +108,8 @@ def _line(cell: str, rule: str, found: list[Row]) -> Line:
         cell=cell,
         rule=rule,
         images=len(good),
+        planned=scope.images if scope else None,
+        stopped=scope is not None and scope.stopped,
         failed=len(found) - len(good),
         clean_top1=accuracy("clean", 1),
         adv_top1=accuracy("adv", 1),
@@ -124,7 +137,10 @@ HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5"
 def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
     """A line as text, in the order of HEAD; `text` writes a rate."""
     rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
-    images = f"{line.images} + {line.failed} failed" if line.failed else str(line.images)
+    images = str(line.images)
+    if line.planned is not None and line.planned > line.images + line.failed:
+        images += f" of {line.planned}, {'stopped' if line.stopped else 'so far'}"
+    images += f" + {line.failed} failed" if line.failed else ""
     cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"
     return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
 

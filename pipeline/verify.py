@@ -25,6 +25,7 @@ def verify(job: Job) -> Iterator[str]:
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
     yield from _weights(job)
+    yield from _looks(job)
     keys: Counter[tuple[str, str]] = Counter()
     for shard, some in _by_shard(planned).items():
         try:
@@ -57,6 +58,15 @@ def _weights(job: Job) -> Iterator[str]:
             networks.checked(attack)
         except BadInput as error:
             yield f"attack {name}: {error}"
+
+
+def _looks(job: Job) -> Iterator[str]:
+    """Whether each look of a stop rule is what the rows say; units that came later than it are left out, as they were then."""
+    for cell in job.cells:
+        for look in job.looks(cell):
+            seen = job.seen(cell, look.round, look.without)
+            if seen != look.model_copy(update={"without": ()}):
+                yield f"cell {cell}: the look after round {look.round} says {look.rate}, the rows say {seen.rate}"
 
 
 def _unit(

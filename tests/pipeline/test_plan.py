@@ -72,7 +72,7 @@ def test_the_order_of_a_shard_holds_every_image_once_and_follows_from_seed_and_n
     assert sorted(order(0, "a", 100)) == list(range(100))
     assert order(0, "a", 100) == order(0, "a", 100) != order(1, "a", 100) != order(0, "b", 100)
     parts = [places(0, "a", 100, start, start + 30) for start in range(0, 100, 30)]
-    assert sorted(sum(parts, [])) == list(range(100)) and all(part == sorted(part) for part in parts)
+    assert sorted(place for part in parts for place in part) == list(range(100)) and all(part == sorted(part) for part in parts)
 
 
 def test_the_first_images_of_the_order_are_a_fair_sample_of_a_sorted_shard():

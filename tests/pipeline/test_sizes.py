@@ -44,7 +44,7 @@ def test_seconds_an_image_by_hand():
 
 
 def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
-    cells, cuts, seconds, every = cut(IMAGENET, H100)
+    _, cuts, seconds, every = cut(IMAGENET, H100)
     assert sum(unit.images for unit in every) == 3 * 50_000
     total = sum(seconds)
     assert total > 15 * 3600
