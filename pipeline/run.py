@@ -45,7 +45,7 @@ def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
         try:
             if job.uncut:
                 job = job.with_cuts(_measured(job, executor, stop, reporter))
-            if not stop.signal:
+            if not stop.drain.is_set():
                 job = job.write_down()
                 _work(job, executor, stop, reporter)
         except Refused as error:
