@@ -9,8 +9,8 @@ beforehand, any run of the campaign stops after the same round, however fast and
 looks/<cell>/<round>.json       what was seen: whoever writes it first has decided
 
 What stopping costs in honesty: a cell that is looked at again and again stops rather when its interval happens to be narrow.
-By simulation the 95 % interval at the stop covers the truth in 93.5 to 96 of 100 cells (tests/pipeline/test_looks.py). As in
-every table images are the clusters; that each shard gives its share makes the interval, if anything, too wide.
+docs/units.md says how often the 95 % interval at the stop covers the truth. As in every table images are the clusters; that
+each shard gives its share makes the interval, if anything, too wide.
 
 A unit that was given up does not hold up its cell: the look is taken without it and names it.
 """

@@ -55,6 +55,11 @@ def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
     assert cuts["net-k0-pgd"].images <= sizes.MOST_BYTES / (12 * 224**2), "a checkpoint would be too large"
 
 
+def test_units_get_smaller_within_a_cell():
+    _, cuts, seconds, _ = cut(IMAGENET, {10: 2000.0}, (10,))
+    assert cuts["net-k10-pgd"].smaller and seconds[0] > 100 and max(seconds[-20:]) < 75
+
+
 def test_a_year_of_a_gpu_is_cut_into_quarters_of_an_hour():
     images = {f"s{i:04d}": 1000 for i in range(1280)}
     _, cuts, seconds, _ = cut(images, {10: 70.0}, (10,))
