@@ -59,6 +59,12 @@ class Pace:
         self._left[unit.cell] += (0 if failed.final else self._cost(unit)) - left
         self._spent += spent
 
+    def forget(self, units: Sequence[Unit]) -> None:
+        """Units that will not be begun."""
+        for unit in units:
+            self._left[unit.cell] -= self._cost(unit)
+            self.total -= self._cost(unit)
+
     @property
     def to_do(self) -> int:
         """Draw-gradients left."""
@@ -103,6 +109,12 @@ class Reporter:
         """A line of its own."""
         self.console.print(text, markup=False, highlight=False)
 
+    def ended(self, units: Sequence[Unit], said: str) -> None:
+        """Units that nobody needs any more, and why."""
+        self.say(said)
+        self._pace.forget(units)
+        self._of -= sum(unit.images for unit in units)
+
     def progress(self, event: Progress) -> None:
         self._pace.saw(event)
         self._show()
@@ -123,7 +135,8 @@ class Reporter:
         seconds = self._pace.seconds_left
         left = "time left unknown" if seconds is None else f"{clock(seconds)} left"
         text = f"{self._images}/{self._of} images, {self._pace.rate:.1f} draw-gradients/s, {left}"
-        self._bar.update(self._task, completed=self._pace.total - self._pace.to_do, text=text)
+        total = self._pace.total
+        self._bar.update(self._task, completed=total - self._pace.to_do, total=total, text=text)
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False)

@@ -1,19 +1,22 @@
 """Which units may be handed out: all of a cell without a stop rule; else those up to its next look, and no more if it ends."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pipeline import looks
 from pipeline.job import Job
 from pipeline.plan import Unit
 from pipeline.store import Store
 
+Ended = Callable[[Sequence[Unit], str], None]
+"""Hears of the units that nobody needs any more, and why."""
+
 
 class Rounds:
     """The units to do of a campaign that is under way, released as looks allow."""
 
-    def __init__(self, job: Job, todo: Iterable[Unit], say: Callable[[str], None] = lambda line: None) -> None:
-        self._job, self._say = job, say
+    def __init__(self, job: Job, todo: Iterable[Unit], ended: Ended = lambda units, said: None) -> None:
+        self._job, self._ended = job, ended
         self._free: list[Unit] = []
         self._held: dict[str, list[Unit]] = defaultdict(list)  # in the order of the plan
         self._open: dict[str, set[Unit]] = {}  # handed out and not through, of cells that are looked at
@@ -40,11 +43,11 @@ class Rounds:
             last = look.round if look else next(iter(job.due(cell)[len(job.looks(cell)) :]), job.cuts[cell].rounds - 1)
             first = [unit for unit in held if job.round_of(unit) <= last]
             if first or look:
-                held = [] if look else held[len(first) :]
-                self._held[cell], self._open[cell] = held, set(first)
-                if look and not first and look.rate:
+                rest = held[len(first) :]
+                self._held[cell], self._open[cell] = [] if look else rest, set(first)
+                if look and look.rate and rest:
                     count, of = look.rate.images, sum(job.images.values())
-                    self._say(f"{cell}: stopped after {count} of {of} images, {look.rate} % attacked")
+                    self._ended(rest, f"{cell}: stopped after {count} of {of} images, {look.rate} % attacked")
                 return first
             looks.write_down(Store(job.store), job.seen(cell, last))
         return []

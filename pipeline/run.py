@@ -68,9 +68,9 @@ def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) ->
 
 def _work(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> None:
     todo = job.todo()
-    rounds, store = Rounds(job, todo, reporter.say), Store(job.store)
-    queue = Queue(rounds.first())
+    rounds, store = Rounds(job, todo, reporter.ended), Store(job.store)
     with reporter.watching(job, todo, executor.workers):
+        queue = Queue(rounds.first())
         for event in executor.execute(job, queue, stop.drain):
             match event:
                 case Progress():

@@ -1,5 +1,6 @@
 """The stop rule: where a cell ends is decided by rows and seed, never by speed, order, kills or a second driver."""
 
+import io
 import itertools
 import random
 import threading
@@ -107,6 +108,16 @@ def test_a_cell_ends_at_the_first_look_with_a_narrow_interval_on_a_fair_sample(w
         there[row["cell"]].add(row["image_key"])
     assert there == ends
     assert 8 < len(ends[CELL]) < 30, "the rule decided, not the minimum or the end"
+
+
+def test_the_run_says_which_cell_ended_and_counts_it_no_more(pattern, tmp_path):
+    said = io.StringIO()
+    job = made(pattern, tmp_path / "store")
+    run(job, Here(), Reporter(Console(file=said, width=200)))
+    count = len(results(job.store))
+    last = said.getvalue().splitlines()[-1]
+    assert f"{CELL}: stopped after {count // 2} of 30 images" in said.getvalue()
+    assert last.startswith(f"{count}/{count} images") and last.endswith("0:00 left")
 
 
 def test_a_stopped_cell_is_complete_and_says_so(stopped):
