@@ -20,8 +20,9 @@ class Rounds:
         self._free: list[Unit] = []
         self._held: dict[str, list[Unit]] = defaultdict(list)  # in the order of the plan
         self._open: dict[str, set[Unit]] = {}  # handed out and not through, of cells that are looked at
+        looked_at = {cell for cell in job.cells if job.due(cell)}
         for unit in todo:
-            (self._held[unit.cell] if job.due(unit.cell) else self._free).append(unit)
+            (self._held[unit.cell] if unit.cell in looked_at else self._free).append(unit)
 
     def first(self) -> list[Unit]:
         """What may be begun now, in the order of the plan."""
