@@ -45,7 +45,7 @@ def plain(job: Job) -> float:
     defended = Worker(job, device, threading.Event()).defended(cell)
     began = time.perf_counter()
     for unit in job.units():
-        some = shards.read(shard, unit.start, unit.stop)
+        some = shards.read(shard, job.places(unit))
         clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in some]).float() / 255
         label, keys = torch.tensor([s.label for s in some]), image_keys(cell, [s.key for s in some], device)
         attack = cell.built

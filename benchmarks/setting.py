@@ -32,7 +32,7 @@ def photographs(count: int, device: torch.device | str = "cpu", model: str = "li
     found: list[Any] = []
     for path in sorted(DATA.glob("*.tar")):
         shard = shards.inspect(path)
-        found += shards.read(shard, 0, min(shard.images, count - len(found)))
+        found += shards.read(shard, range(min(shard.images, count - len(found))))
         if len(found) == count:
             break
     pixels = torch.stack([torch.from_numpy(shards.decode(sample.image, 256, SIDE)) for sample in found])

@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
@@ -54,30 +55,41 @@ def run(
     store: Annotated[str | None, typer.Option(help="where results go; the campaign's own store unless told")] = None,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
     allow_module: Modules = None,
+    retry_parked: Annotated[
+        bool, typer.Option("--retry-parked", help="try again what failed three times and was parked")
+    ] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
     from pipeline import models
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
+    from pipeline.parking import retry
     from pipeline.progress import Reporter
     from pipeline.run import run as execute
+    from pipeline.store import Store
 
     models.allow(allow_module or ())
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
-    executor = Here() if here or not job.todo() else OnRay(job)
+    if retry_parked:
+        err.print(f"{retry(Store(job.store))} parked units are to do again", highlight=False)
+    executor = Here() if here or job.over else OnRay(job)
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
         err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False, soft_wrap=True)
+    elif outcome.refused:
+        again = f"barrage run {campaign} --store {job.store}"
+        err.print(f"[red]the store takes no more:[/] {outcome.refused}; mend that and go on with: {again}", soft_wrap=True)
     else:
         _show(job.store, ["single"], Format.TERMINAL)
         _where(job.store)
     if outcome.failed_units:
-        err.print(f"[red]{outcome.failed_units} units failed; run the command again to retry them", highlight=False)
+        again = f"barrage run {campaign} --store {job.store} --retry-parked"
+        err.print(f"[red]{_parked(outcome.failed_units)}[/]; retry with: {again}", highlight=False, soft_wrap=True)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -209,7 +221,7 @@ def check(
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
     job = prepare(checks.campaign_of(plan, of, images), url, lambda line: err.print(line, highlight=False))
-    executor = Here() if here or not job.todo() else OnRay(job)
+    executor = Here() if here or job.over else OnRay(job)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
@@ -255,7 +267,7 @@ def bpda(
     else:
         _show_networks(job.store)
     if outcome.failed_units:
-        err.print(f"[red]{outcome.failed_units} networks failed; run the command again to retry them", highlight=False)
+        err.print(f"[red]{len(outcome.failed_units)} networks failed; run the command again to retry them", highlight=False)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -288,11 +300,17 @@ def gallery(
         out.print(str(path), highlight=False)
 
 
+def _parked(units: Sequence[str]) -> str:
+    """Which units were given up: a few of them by name."""
+    more = f" and {len(units) - 3} more" if len(units) > 3 else ""
+    return f"{len(units)} parked after three failures, see parked/ in the store: {', '.join(units[:3])}{more}"
+
+
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.job import opened
     from pipeline.results import results
 
-    found = tables.lines(results(store, tables.COLUMNS), rules, opened(store).images)
+    found = tables.lines(results(store, tables.COLUMNS), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
         print(tables.markdown(found))
     elif format is Format.JSON:

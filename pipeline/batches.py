@@ -113,7 +113,7 @@ class Images:
         if i not in self._encoded:
             while self._encoded and sum(map(len, self._encoded.values())) + self._counts[i] > 2 * WINDOW:
                 self._encoded.popitem(last=False)
-            self._encoded[i] = shards.read(self._shards[i], 0, self._counts[i])
+            self._encoded[i] = shards.read(self._shards[i], range(self._counts[i]))
         return self._encoded[i][place - self._starts[i]]
 
     def _decode(self, sample: Sample) -> Image | None:

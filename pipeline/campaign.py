@@ -80,6 +80,14 @@ class Grid(Strict):
         return {k: [v] if isinstance(v, str) else v for k, v in values.items()} if isinstance(values, dict) else values
 
 
+class Stop(Strict):
+    """When a cell has been seen often enough."""
+
+    interval: float = Field(gt=0, lt=0.5, description="half the width of the 95 % interval of the attacked accuracy, in [0, 1]")
+    rule: Literal["single", "vote", "mean", "persistent"] = Field("single", description="the decision rule of that accuracy")
+    minimum_images: int = Field(500, ge=2, description="no look at fewer images")
+
+
 class Cell(Strict):
     """One (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
 
@@ -154,7 +162,10 @@ class Campaign(Strict):
     attacks: dict[Name, AnyAttack] = Field(min_length=1)
     cells: list[Grid] = Field(min_length=1)
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
-    unit_images: int = Field(16, ge=1, description="images of one unit: leased, checkpointed and committed as one")
+    unit_images: int | None = Field(
+        None, ge=1, description="images of one unit; a quarter of an hour of a worker unless told, see pipeline/sizes.py"
+    )
+    stop: Stop | None = Field(None, description="a cell ends once its interval is narrow enough; see pipeline/looks.py")
     save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
     skip_misclassified: Skip | None = Field(
         None,
@@ -246,7 +257,8 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
     if location and location[0] == "attacks":
         return list(KINDS[location[2]].model_fields)
     sections: dict[str, type[BaseModel]] = {
-        "data": Data, "models": Model, "defenses": Defense, "cells": Grid, "workers": Workers
+        "data": Data, "models": Model, "defenses": Defense, "cells": Grid, "workers": Workers,
+        "stop": Stop,
     }  # fmt: skip
     return list((sections[location[0]] if location else Campaign).model_fields)
 

@@ -191,6 +191,8 @@ def campaign_of(campaign: Campaign, cell: Cell, images: int) -> Campaign:
             "defenses": {name: v.defense for name, v in variants.items()},
             "attacks": {name: v.attack for name, v in variants.items()},
             "cells": [Grid(model=[cell.model_name], defense=[name], attack=[name]) for name in variants],
+            "unit_images": campaign.unit_images or images,
+            "stop": None,
             "store": None,
         }
     )
@@ -216,7 +218,7 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
     """The gradient report of the cell on the images of a job: how far single draws agree, and whether any is broken."""
     worker = Worker(job, device, threading.Event())
     unit = next(iter(job.units()))
-    samples = [s for s in shards.read(job.shards[unit.shard], unit.start, unit.stop) if s.status == "ok"]
+    samples = [s for s in shards.read(job.shards[unit.shard], job.places(unit)) if s.status == "ok"]
     x = (
         torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]).to(device).float()
         / 255

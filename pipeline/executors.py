@@ -6,30 +6,22 @@ attacked, a training's are transforms that get their networks.
 """
 
 import os
+import socket
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
 from pipeline.campaign import BadInput
+from pipeline.queue import Queue
 from pipeline.schema import Share
+from pipeline.store import Refused
 from pipeline.worker import Drained, Worker
 
-ATTEMPTS = 3
-"""Attempts of a unit before it is given up for this run."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """An attempt that came to nothing; `final` if there will be no other in this run."""
-
-    unit: Any
-    error: str
-    final: bool
+Units = Iterable[Any] | Queue
 
 
 class Spread(Protocol):
@@ -49,7 +41,7 @@ Begin = Callable[[Any, torch.device, threading.Event], Work]
 
 def attacking(job: Any, device: torch.device, drain: threading.Event) -> Work:
     """The work of a campaign."""
-    return Worker(job, device, drain).attack
+    return Worker(job, device, drain).work
 
 
 class Executor(Protocol):
@@ -57,36 +49,14 @@ class Executor(Protocol):
 
     workers: int
 
-    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
-        """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed."""
+    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
+        """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed. Whoever
+        hears an event may add units to the queue. Raises store.Refused, which is nobody's unit's fault."""
         ...
 
     def close(self) -> None:
         """Ends what the executor started."""
         ...
-
-
-class Queue:
-    """Units still to do, and how often each was tried."""
-
-    def __init__(self, units: Sequence[Any]) -> None:
-        self._waiting = deque(units)
-        self._tried: dict[Any, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def take(self) -> Any:
-        unit = self._waiting.popleft()
-        self._tried[unit] = self._tried.get(unit, 0) + 1
-        return unit
-
-    def failed(self, unit: Any, error: str) -> Failed:
-        """Puts a unit back at the front, where its checkpoint is fresh, unless it was tried often enough."""
-        final = self._tried[unit] >= ATTEMPTS
-        if not final:
-            self._waiting.appendleft(unit)
-        return Failed(unit, error, final)
 
 
 class Here:
@@ -100,17 +70,20 @@ class Here:
     def close(self) -> None:
         """Nothing was started."""
 
-    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
-        work = self.begin(job, _device(), drain)
-        queue = Queue(units)
+    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
+        work, worker = self.begin(job, _device(), drain), f"{os.getpid()}@{socket.gethostname()}"
+        queue = Queue.of(units)
         while queue and not drain.is_set():
-            unit = queue.take()
+            unit = queue.take(worker)
             try:
                 yield from work(unit)
+                queue.finished(unit)
             except Drained:
                 return
+            except Refused:
+                raise
             except Exception:
-                yield queue.failed(unit, traceback.format_exc())
+                yield queue.failed(unit, traceback.format_exc(), worker)
 
 
 class OnRay:
@@ -146,16 +119,18 @@ class OnRay:
         if self._own:
             self._ray.shutdown()
 
-    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
-        queue, idle = Queue(units), list[Any]()
+    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
+        queue, idle = Queue.of(units), list[Any]()
         running: dict[Any, _Lease] = {}
         while running or (queue and not drain.is_set()):
             while queue and not drain.is_set() and len(running) < self.workers:
-                lease = _Lease(idle.pop() if idle else self._actor(job), queue.take())
+                idle = idle or [self._actor(job)]
+                if (unit := queue.take(_name(idle[-1]))) is None:
+                    break  # it is for others to try
+                lease = _Lease(idle.pop(), unit)
                 running[lease.actor.work.remote(lease.unit)] = lease
-            if drain.is_set():
-                for lease in running.values():
-                    lease.leave()
+            for lease in running.values() if drain.is_set() else ():
+                lease.leave()
             for stream in self._ray.wait(list(running), timeout=0.5)[0]:
                 lease = running[stream]
                 event, more = self._hear(stream, lease, queue)
@@ -174,13 +149,20 @@ class OnRay:
         try:
             return self._ray.get(next(stream)), True
         except StopIteration:
+            queue.finished(lease.unit)
             return None, False
         except errors.RayTaskError as error:  # the worker raised; the actor lives on
-            return None if isinstance(error.cause, Drained) else queue.failed(lease.unit, str(error)), False
+            if isinstance(error.cause, Refused):
+                raise error.cause from None
+            if isinstance(error.cause, Drained):
+                queue.back(lease.unit)
+                return None, False
+            return queue.failed(lease.unit, str(error), _name(lease.actor)), False
         except errors.RayError as error:  # the actor, its node or the way to it is gone
             lease.dead = True
             self._ray.kill(lease.actor)
-            return queue.failed(lease.unit, f"the actor died: {' '.join(str(error).split())[:300]}"), False
+            said = f"the actor died: {' '.join(str(error).split())[:300]}"
+            return queue.failed(lease.unit, said, _name(lease.actor)), False
 
     def _actor(self, job: Any) -> Any:
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "max_task_retries": 0}
@@ -220,6 +202,10 @@ class _Actor:
 
     def drain(self) -> None:
         self.leave.set()
+
+
+def _name(actor: Any) -> str:
+    return f"{actor._actor_id.hex()[:8]}@"
 
 
 def _device() -> torch.device:

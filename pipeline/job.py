@@ -1,58 +1,125 @@
 """A campaign meets its store: everything checked before work starts, and resolved."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 import torch
 import yaml
 
-from pipeline import models, networks, shards
-from pipeline.campaign import BadInput, Campaign, Cell, Workers, parse
+from pipeline import looks, models, networks, shards, sizes
+from pipeline.campaign import BadInput, Campaign, Cell, Stop, Workers, parse
 from pipeline.documents import plain
-from pipeline.plan import Unit, units
+from pipeline.looks import Look
+from pipeline.order import places
+from pipeline.parking import parked
+from pipeline.plan import Cut, Unit, planned_images, units
 from pipeline.planned import FILE, Planned
 from pipeline.shards import Shard
 from pipeline.store import Store
+from pipeline.tables import Scope
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know, sent once: the resolved campaign, its shards, the store, and whose code it may run."""
+    """What a worker needs to know, sent once: the resolved campaign, its shards, the store, how its cells are cut, and whose
+    code it may run."""
 
     campaign: Campaign
     shards: dict[str, Shard]
     store: str
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    """Of the cells that are in the store; the others get theirs by `with_cuts`."""
     modules: frozenset[str] = frozenset()
 
     @property
     def workers(self) -> Workers:
         return self.campaign.workers
 
-    @property
+    @cached_property
     def cells(self) -> dict[str, Cell]:
         return {cell.name: cell for cell in self.campaign.grid()}
 
-    def units(self) -> Iterator[Unit]:
-        """Every unit of the campaign, done or not."""
-        campaign = self.campaign
-        return units(campaign.grid(), self.shards.values(), campaign.unit_images, campaign.data.limit)
+    @cached_property
+    def images(self) -> dict[str, int]:
+        """How many images of each shard are attacked."""
+        return planned_images(self.shards.values(), self.campaign.data.limit)
 
     @property
-    def images(self) -> int:
-        """Of each cell."""
-        found = sum(shard.images for shard in self.shards.values())
-        return min(found, self.campaign.data.limit or found)
+    def uncut(self) -> list[Cell]:
+        """The cells whose units are not decided yet."""
+        return [cell for name, cell in self.cells.items() if name not in self.cuts]
+
+    def with_cuts(self, rates: Mapping[str, float]) -> "Job":
+        """The job with all cells cut into units; `rates` in draw-gradients a second of a worker, as far as measured."""
+        return replace(self, cuts=self.cuts | sizes.cuts(self.campaign, self.uncut, self.images, rates))
+
+    def units(self) -> Iterator[Unit]:
+        """Every unit of the campaign, done or not, in the order of the work."""
+        for cell in self.uncut:
+            raise BadInput(f"store {self.store} has no units of cell {cell.name} yet: run the campaign again, it goes on there")
+        return units(self.cells.values(), self.images, self.cuts)
+
+    def places(self, unit: Unit) -> list[int]:
+        """Where the images of a unit lie in their shard, ascending."""
+        return places(self.campaign.seed, unit.shard, self.images[unit.shard], unit.start, unit.stop)
+
+    def expected(self) -> Iterator[Unit]:
+        """The units that the store holds once all is done: every one but those that a stop rule made needless."""
+        ends = {cell: look.round for cell in self.cells if (look := self.ended(cell))}
+        return (unit for unit in self.units() if unit.cell not in ends or self.round_of(unit) <= ends[unit.cell])
 
     def todo(self) -> list[Unit]:
-        """The plan minus the files that exist."""
-        done = Store(self.store).done()
-        return [unit for unit in self.units() if unit.name not in done]
+        """The plan minus the files that exist: neither done, nor made needless, nor given up."""
+        store = Store(self.store)
+        through = store.done() | parked(store)
+        return [unit for unit in self.expected() if unit.name not in through]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do, though a look at the last of it may be."""
+        return not self.uncut and not self.todo()
+
+    def parked(self) -> list[str]:
+        """The names of the units that were given up and that nobody managed since."""
+        store = Store(self.store)
+        names = parked(store)
+        names -= store.done() if names else set()
+        return [unit.name for unit in self.expected() if unit.name in names] if names else []
+
+    def round_of(self, unit: Unit) -> int:
+        return self.cuts[unit.cell].round_of(unit, self.images[unit.shard])
+
+    def due(self, cell: str) -> list[int]:
+        """The rounds after which there is a look at a cell; none without a stop rule."""
+        stop = self.campaign.stop
+        return looks.due(stop, self.cuts[cell], self.images) if stop else []
+
+    def looks(self, cell: str) -> list[Look]:
+        """The looks that were taken at a cell."""
+        return looks.taken(Store(self.store), cell, self.due(cell))
+
+    def ended(self, cell: str) -> Look | None:
+        """The look that ended a cell."""
+        stop = self.campaign.stop
+        return next((look for look in self.looks(cell) if look.ends(stop)), None) if stop else None
+
+    def seen(self, cell: str, number: int, without: Collection[str] = ()) -> Look:
+        """What the rows up to a round say of a cell with a stop rule; `without` some units."""
+        assert self.campaign.stop, "only a stop rule looks"
+        names = [unit.name for unit in self.units() if unit.cell == cell and self.round_of(unit) <= number]
+        rule = self.campaign.stop.rule
+        return looks.seen(self.store, cell, number, self.cuts[cell], rule, set(names).difference(without))
+
+    def scopes(self) -> dict[str, Scope]:
+        """What each cell was to hold, for the table."""
+        return {cell: Scope(sum(self.images.values()), self.ended(cell) is not None) for cell in self.cells}
 
     def planned(self) -> dict[str, Planned]:
         """What each cell comes to."""
         units, images = Counter[str](), Counter[str]()
-        for unit in self.units():
+        for unit in self.expected():
             units[unit.cell] += 1
             images[unit.cell] += unit.images
         return {
@@ -60,8 +127,9 @@ class Job:
             for name, cell in self.cells.items()
         }
 
-    def write_down(self) -> None:
-        """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards."""
+    def write_down(self) -> "Job":
+        """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards, and the cuts of
+        its cells; gives the job with the cuts that hold, which are those of whoever was first."""
         content = {
             "campaign": self.campaign.model_dump(mode="json", exclude={"store", "workers"}),
             "shards": [asdict(shard) for shard in self.shards.values()],
@@ -70,8 +138,20 @@ class Job:
         }
         data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
         if not store.create(FILE, data) and data != store.read(FILE):
-            _same(opened(self.store), self.campaign, self.store)
+            _same(opened(self.store), self, self.store)
             store.replace(FILE, data)
+        for name, cut in self.cuts.items():
+            store.create(_cut_file(name), sizes.encode(cut))
+        return replace(self, cuts=_cuts(store, self.cells))
+
+
+def _cut_file(cell: str) -> str:
+    return f"units/{cell}.json"
+
+
+def _cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
+    found = ((cell, store.read(_cut_file(cell))) for cell in cells)
+    return {cell: sizes.decode(data) for cell, data in found if data is not None}
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -87,9 +167,6 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     found = shards.paths(campaign.data)
     store = Store(url)
     earlier = opened(url) if store.read(FILE) is not None else None
-    if earlier:
-        _same(earlier, campaign, url)
-        campaign = campaign.model_copy(update={"unit_images": earlier.campaign.unit_images})
     known = earlier.shards if earlier else {}
     new = [path for path in found if path.name.removesuffix(".tar") not in known]
     if new:
@@ -108,7 +185,10 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
-    return Job(campaign, seen, url, models.allowed())
+    job = Job(campaign, seen, url, earlier.cuts if earlier else {}, models.allowed())
+    if earlier:
+        _same(earlier, job, url)
+    return job if campaign.unit_images is None else job.with_cuts({})
 
 
 def opened(url: str) -> Job:
@@ -118,12 +198,13 @@ def opened(url: str) -> Job:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     content = plain(data)
     found = {s["url"]: Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]}
-    return Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
+    job = Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
+    return replace(job, cuts=_cuts(Store(url), job.cells))
 
 
-def _same(earlier: Job, campaign: Campaign, url: str) -> None:
+def _same(earlier: Job, job: Job, url: str) -> None:
     """Adding cells or shards to a store is allowed, changing what is there is not."""
-    now = {cell.name: cell for cell in campaign.grid()}
+    now = job.cells
     for name, cell in earlier.cells.items():
         if name not in now:
             raise BadInput(f"store {url} holds the cell {name}, which the campaign lacks: add it, or use another --store")
@@ -131,9 +212,33 @@ def _same(earlier: Job, campaign: Campaign, url: str) -> None:
             was, what = cell.model_dump(), now[name].model_dump()
             changed = ", ".join(k for k in was if was[k] != what[k])
             raise BadInput(f"store {url} is of another campaign: {changed} of cell {name} differ; use another --store")
-    if earlier.campaign.data.limit != campaign.data.limit:
-        before, limit = earlier.campaign.data.limit, campaign.data.limit
+    if earlier.campaign.data.limit != job.campaign.data.limit:
+        before, limit = earlier.campaign.data.limit, job.campaign.data.limit
         raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: use another --store")
+    for shard, count in earlier.images.items():
+        if job.images.get(shard, count) != count:
+            raise BadInput(
+                f"store {url} attacks {count} images of shard {shard}, now data.limit leaves {job.images[shard]}: list new "
+                f"shards after the old ones"
+            )
+    _stops_no_sooner(earlier.campaign.stop, job.campaign.stop, url)
+
+
+def _stops_no_sooner(before: Stop | None, now: Stop | None, url: str) -> None:
+    """A stop rule may be taken out or made stricter: the same images first, then more. Else rows would be left over."""
+    if now is None or now == before:
+        return
+    if before is None:
+        raise BadInput(f"store {url} was made without a stop rule: take `stop` out of the campaign, or use another --store")
+    for name in ("rule", "minimum_images"):
+        if getattr(now, name) != getattr(before, name):
+            said = f"{getattr(before, name)}, not {getattr(now, name)}"
+            raise BadInput(f"store {url} was made with stop.{name} {said}: put it back, or use another --store")
+    if now.interval > before.interval:
+        raise BadInput(
+            f"store {url} was made with stop.interval {before.interval:g}, not the wider {now.interval:g}: give at most "
+            f"{before.interval:g}, or use another --store"
+        )
 
 
 def _labels_fit(campaign: Campaign, found: Iterable[Shard]) -> None:

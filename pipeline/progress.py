@@ -11,10 +11,10 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from pipeline import pace
-from pipeline.executors import Failed
 from pipeline.job import Job
 from pipeline.pace import clock
 from pipeline.plan import Unit
+from pipeline.queue import Failed
 from pipeline.trainer import Step, Trained
 from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
@@ -78,6 +78,12 @@ class Pace:
         """Of the work of this run, in [0, 1]."""
         return 1 - self._weight / self._whole if self._whole else 1.0
 
+    def forget(self, units: Sequence[Unit]) -> None:
+        """Units that will not be begun."""
+        for unit in units:
+            self._left[unit.cell] -= unit.images
+            self._whole -= unit.images * self._weights[unit.cell]
+
     @property
     def to_do(self) -> int:
         """Draw-gradients left."""
@@ -114,6 +120,16 @@ class Reporter:
             yield
             self._show(force=True)
 
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(text, markup=False, highlight=False)
+
+    def ended(self, units: Sequence[Unit], said: str) -> None:
+        """Units that nobody needs any more, and why."""
+        self.say(said)
+        self._pace.forget(units)
+        self._of -= sum(unit.images for unit in units)
+
     def progress(self, event: Progress) -> None:
         self._pace.saw(event)
         self._show()
@@ -125,9 +141,10 @@ class Reporter:
 
     def failed(self, event: Failed) -> None:
         self._pace.lost(event)
-        last = event.error.strip().splitlines()[-1]
-        fate = "given up for this run" if event.final else "back to the queue"
-        self.console.print(f"{event.unit.name}: {last}; {fate}", style="yellow", markup=False, highlight=False)
+        fate = "parked" if event.final else "back to the queue"
+        self.console.print(
+            f"{event.unit.name}: {last_line(event.error)}; {fate}", style="yellow", markup=False, highlight=False
+        )
 
     def _show(self, force: bool = False) -> None:
         seconds = self._pace.seconds_left
@@ -171,9 +188,8 @@ class TrainingReporter:
         self._show(f", error of {entry.transform} {entry.error:.2g}, of the identity {entry.identity_error:.2g}", force=True)
 
     def failed(self, event: Failed) -> None:
-        last = event.error.strip().splitlines()[-1]
         fate = "given up for this run" if event.final else "back to the queue"
-        text = f"{event.unit}: {last}; {fate}"
+        text = f"{event.unit}: {last_line(event.error)}; {fate}"
         self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, more: str, force: bool = False) -> None:
@@ -185,3 +201,8 @@ class TrainingReporter:
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def last_line(error: str) -> str:
+    """Of a traceback: what was wrong."""
+    return error.strip().splitlines()[-1]

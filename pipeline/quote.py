@@ -56,11 +56,16 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
     found = {shard.name: shard for shard in map(shards.inspect, shards.paths(campaign.data))}
     job = Job(resolve(campaign) if measured else campaign, found, "")
-    sample, cells = _sample(job), {}
-    rates = _measured(job, here, sample, report) if measured else {}
-    for (name, cell), planned in zip(job.cells.items(), job.planned().values(), strict=True):
-        rated = rates.get(name) or (estimate.known(asked.gpu, cell) if asked.gpu else None)
-        cells[name] = estimate.estimate(cell, planned, rated or _assumed(asked.rate), sample, campaign.save_adversarial)
+    sample, rates = _sample(job), dict[str, Rated]()
+    if measured:
+        rates = _measured(job, here, sample, report)
+    for name, cell in job.cells.items():
+        rates[name] = rates.get(name) or (estimate.known(asked.gpu, cell) if asked.gpu else None) or _assumed(asked.rate)
+    planned = job.with_cuts({name: rated.speed.attack for name, rated in rates.items() if rated.speed}).planned()
+    cells = {
+        name: estimate.estimate(cell, planned[name], rates[name], sample, campaign.save_adversarial)
+        for name, cell in job.cells.items()
+    }
     bill = estimate.bill(list(cells.values()), asked.count, asked.price)
     return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
 
@@ -91,7 +96,7 @@ def _sample(job: Job) -> Tensor:
     """The first images that can be read, (n, 3, crop, crop) in [0, 1]; maybe none."""
     first, data = next(iter(job.shards.values())), job.campaign.data
     found: list[Tensor] = []
-    for sample in shards.read(first, 0, 4 * SAMPLE):
+    for sample in shards.read(first, range(min(first.images, 4 * SAMPLE))):
         try:
             if sample.status == "ok" and len(found) < SAMPLE:
                 found.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop)))

@@ -12,15 +12,17 @@ from pipeline.rows import SCHEMA
 from pipeline.store import Store
 
 
-def results(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """All committed rows of a store, or some of their columns. Raises BadInput if there are none."""
+def results(url: str, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:
+    """All committed rows of a store or of one cell, or some of their columns. Raises BadInput if the store has none."""
     store = Store(url)
     names = list(columns) if columns else SCHEMA.names
-    while files := store.files():
+    while files := store.files(cell or "*"):
         try:
             return pa.concat_tables(pq.ParquetFile(store.root / file).read(columns=names) for file in files)
         except FileNotFoundError:  # compacted this moment: list again
             continue
+    if cell is not None:
+        return pa.schema([SCHEMA.field(name) for name in names]).empty_table()
     raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
 
 

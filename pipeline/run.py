@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline import networks
-from pipeline.executors import Executor, Failed
+from pipeline import networks, sizes
+from pipeline.executors import Executor
 from pipeline.job import Job
-from pipeline.progress import Reporter, TrainingReporter
+from pipeline.parking import park
+from pipeline.progress import Reporter, TrainingReporter, last_line
+from pipeline.queue import Failed, Queue
 from pipeline.results import results
-from pipeline.store import Store
+from pipeline.rounds import Rounds
+from pipeline.sizes import Measured
+from pipeline.store import Refused, Store
 from pipeline.trainer import Step, Trained
 from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
@@ -19,41 +23,73 @@ from pipeline.worker import Finished, Progress
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `stopped_by` is the signal that ended it early, or 0."""
+    """How a run ended. `failed_units` names those that were given up, in this run or an earlier one; `stopped_by` is the
+    signal that ended it early, or 0; `refused` says why the store took no more."""
 
     failed_images: int
-    failed_units: int
+    failed_units: tuple[str, ...]
     stopped_by: int
+    refused: str = ""
 
     @property
     def exit_code(self) -> int:
         if self.stopped_by:
             return 128 + self.stopped_by
-        return 1 if self.failed_images or self.failed_units else 0
+        return 1 if self.failed_images or self.failed_units or self.refused else 0
 
 
 def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
-    """Works on every unit that the store lacks."""
-    job.write_down()
+    """Works on every unit that the store lacks; one that fails three times is parked, and the rest goes on."""
+    refused = ""
+    with stopping() as stop:
+        try:
+            if job.uncut:
+                job = job.with_cuts(_measured(job, executor, stop, reporter))
+            if not stop.drain.is_set():
+                job = job.write_down()
+                _work(job, executor, stop, reporter)
+                job.write_down()  # cells that a stop rule ended hold fewer units than were planned
+        except Refused as error:
+            refused = str(error)
+    return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
+
+
+def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> dict[str, float]:
+    """Draw-gradients a second of the cells that are new, by the workers that will do them."""
+    trials, found = sizes.trials(job.uncut), []
+    reporter.say(f"measuring {len(trials)} kinds of cells, to make units of {sizes.UNIT_SECONDS / 60:.0f} minutes or less")
+    for event in executor.execute(job, trials, stop.drain):
+        match event:
+            case Measured():
+                found.append(event)
+            case Failed(final=True):
+                reporter.say(f"{event.unit.name} failed, so its units have {sizes.UNMEASURED} images: {last_line(event.error)}")
+    return sizes.rates(job.uncut, found)
+
+
+def _work(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> None:
     todo = job.todo()
-    failed_units = 0
-    with stopping() as stop, reporter.watching(job, todo, executor.workers):
-        for event in executor.execute(job, todo, stop.drain):
+    rounds, store = Rounds(job, todo, reporter.ended), Store(job.store)
+    with reporter.watching(job, todo, executor.workers):
+        queue = Queue(rounds.first())
+        for event in executor.execute(job, queue, stop.drain):
             match event:
                 case Progress():
                     reporter.progress(event)
                 case Finished():
+                    queue.add(rounds.through(event.unit))
                     reporter.finished(event)
                 case Failed():
-                    failed_units += event.final
+                    if event.final:
+                        park(store, event)
+                        queue.add(rounds.through(event.unit))
                     reporter.failed(event)
-    return Outcome(_failed_images(job), failed_units, stop.signal)
 
 
 def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> Outcome:
     """Trains every network that the store lacks, and writes the manifest after each."""
     job.write_down()
-    todo, failed = job.todo(), 0
+    todo, failed = job.todo(), list[str]()
     with stopping() as stop, reporter.watching(job, todo):
         for event in executor.execute(job, todo, stop.drain):
             match event:
@@ -63,10 +99,10 @@ def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> O
                     networks.write_manifest(job.store)
                     reporter.finished(event)
                 case Failed():
-                    failed += event.final
+                    failed += [event.unit] if event.final else []
                     reporter.failed(event)
     networks.write_manifest(job.store)  # of files that an earlier run left without it
-    return Outcome(0, failed, stop.signal)
+    return Outcome(0, tuple(failed), stop.signal)
 
 
 def _failed_images(job: Job) -> int:

@@ -6,7 +6,7 @@ import json
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -189,12 +189,12 @@ def inspect(path: Path) -> Shard:
     return Shard(str(path), stream.digest.hexdigest(), size, count, (min(labels, default=0), max(labels, default=0)))
 
 
-def read(shard: Shard, start: int, stop: int) -> list[Sample]:
-    """Samples `start` to `stop` of a shard. Raises Changed if the file is not the one that was planned."""
+def read(shard: Shard, places: Collection[int]) -> list[Sample]:
+    """The samples at some places of a shard, in its order. Raises Changed if the file is not the one that was planned."""
     try:
         with Path(shard.url).open("rb") as file:
             stream = _Hashing(file)
-            wanted = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if start <= i < stop]
+            wanted = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if i in places]
     except OSError as error:
         raise Changed(f"shard {shard.url} can not be read: {error}") from None
     if stream.digest.hexdigest() != shard.sha256:

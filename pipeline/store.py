@@ -22,6 +22,10 @@ COMPACTED = re.compile(r"compacted-\d{6}")
 """Names of compacted files. No unit is called like that: all their names hold two hyphens in a row."""
 
 
+class Refused(OSError):
+    """The store did not take a file: a full disk, a missing right. No unit's fault, and no other unit will fare better."""
+
+
 class Store:
     """A folder on a local disk or NFS."""
 
@@ -130,16 +134,16 @@ class Store:
         (self.root / name).unlink(missing_ok=True)
 
     def _aside(self, target: Path, data: bytes) -> Path:
-        target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             aside.unlink(missing_ok=True)
-            raise
+            raise Refused(error.errno, f"{error.strerror}: {target}") from None
         return aside
 
 

@@ -58,16 +58,25 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a cell was to hold: all its images, and whether a stop rule ended it before."""
+
+    images: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
 class Line:
     """One cell under one decision rule. `images` are in every denominator, `skipped` ones too; `failed` ones in none.
-    `planned` is how many the campaign asks for, where that is known."""
+    `planned` is how many the campaign asks for, None where nobody said; `stopped` that a stop rule ended the cell before."""
 
     cell: str
     rule: str
     images: int
+    planned: int | None
+    stopped: bool
     failed: int
     skipped: int
-    planned: int | None
     clean_top1: Rate | None
     adv_top1: Rate | None
     clean_top5: Rate | None
@@ -77,12 +86,13 @@ class Line:
     seconds: float
 
 
-def lines(table: pa.Table, rules: Iterable[str] = ("single",), planned: int | None = None) -> list[Line]:
-    """One line per cell and rule, cells in order of their name; `planned` images of each."""
+def lines(table: pa.Table, rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None) -> list[Line]:
+    """One line per cell and rule, cells in order of their name; `scopes` by cell say what is missing and why."""
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in table.select(list(COLUMNS)).to_pylist():
         cells[row["cell"]].append(row)
-    return [_line(name, rule, cells[name], planned) for name in sorted(cells, key=_natural(cells)) for rule in rules]
+    named = sorted(cells, key=_natural(cells))
+    return [_line(name, rule, cells[name], (scopes or {}).get(name)) for name in named for rule in rules]
 
 
 def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]:
@@ -90,7 +100,7 @@ def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]
     return lambda name: (cells[name][0]["model"], cells[name][0]["k"], cells[name][0]["attack"], name)
 
 
-def _line(cell: str, rule: str, found: list[Row], planned: int | None) -> Line:
+def _line(cell: str, rule: str, found: list[Row], scope: Scope | None) -> Line:
     good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
 
     def accuracy(side: str, top: int) -> Rate | None:
@@ -100,9 +110,10 @@ def _line(cell: str, rule: str, found: list[Row], planned: int | None) -> Line:
         cell=cell,
         rule=rule,
         images=len(good),
+        planned=scope.images if scope else None,
+        stopped=scope is not None and scope.stopped,
         failed=len(found) - len(good),
         skipped=sum(row["first_break"] == 0 for row in good),
-        planned=planned,
         clean_top1=accuracy("clean", 1),
         adv_top1=accuracy("adv", 1),
         clean_top5=accuracy("clean", 5),
@@ -129,8 +140,9 @@ HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5"
 def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
     """A line as text, in the order of HEAD; `text` writes a rate."""
     rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
-    seen = line.images + line.failed
-    images = str(line.images) if line.planned in (None, seen) else f"{line.images} of {line.planned}"
+    images = str(line.images)
+    if line.planned is not None and line.planned > line.images + line.failed:
+        images += f" of {line.planned}, {'stopped' if line.stopped else 'so far'}"
     images += f" + {line.failed} failed" if line.failed else ""
     images += f", {line.skipped} skipped" if line.skipped else ""
     cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"

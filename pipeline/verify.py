@@ -34,7 +34,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
 
     Raises BadInput where that can not be, as a model needs a module that is not allowed.
     """
-    store, planned = Store(job.store), list(job.units())
+    store, planned = Store(job.store), list(job.expected())
     names, done = {unit.name for unit in planned}, store.done()
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
@@ -44,6 +44,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     )
     changed = _changed(job)
     yield from changed.values()
+    yield from _looks(job)
     judges = Worker(replace(job, modules=frozenset()), torch.device(device), threading.Event())
     sound = [unit for unit in planned if unit.name in done and unit.cell not in changed]
     again = chosen(sound, sample, job.campaign.seed)
@@ -52,12 +53,13 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     keys: Counter[tuple[str, str]] = Counter()
     for shard, some in _by_shard(planned).items():
         try:
-            samples = shards.read(job.shards[shard], 0, job.shards[shard].images)
+            samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except shards.Changed as error:
             yield str(error)
             continue
         for unit, rows in tables(store, [unit for unit in some if unit.name in done]):
-            yield from _unit(judges, store, unit, rows, samples[unit.start : unit.stop], keys, again.get(unit.name, ()))
+            mine = [samples[place] for place in job.places(unit)]
+            yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
 
 
@@ -83,6 +85,15 @@ def _changed(job: Job) -> dict[str, str]:
             faults["attack", name] = f"attack {name}: {error}"
     of = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
     return {name: faults[part] for name, parts in of.items() for part in parts if part in faults}
+
+
+def _looks(job: Job) -> Iterator[str]:
+    """Whether each look of a stop rule is what the rows say; units that came later than it are left out, as they were then."""
+    for cell in job.cells:
+        for look in job.looks(cell):
+            seen = job.seen(cell, look.round, look.without)
+            if seen != look.model_copy(update={"without": ()}):
+                yield f"cell {cell}: the look after round {look.round} says {look.rate}, the rows say {seen.rate}"
 
 
 def _unit(

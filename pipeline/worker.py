@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.planted import Planted
-from pipeline import checkpoint, compact, models, networks, records, rows, shards
+from pipeline import calibrate, checkpoint, compact, models, networks, records, rows, shards
 from pipeline import stack as stacks
 from pipeline.attacks import ByGradient
 from pipeline.campaign import Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
 from pipeline.shards import Sample
+from pipeline.sizes import Measured, Trial
 from pipeline.store import Store
 
 T = TypeVar("T")
@@ -101,6 +102,14 @@ class Worker:
             self._stacks[cell.name] = stack // 2
             torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
 
+    def work(self, unit: Unit | Trial) -> Iterator[Progress | Finished | Measured]:
+        """Attacks a unit, or measures a cell to find out how large its units should be."""
+        if isinstance(unit, Trial):
+            cell = self.job.cells[unit.cell]
+            yield Measured(unit, self.fitting(cell, lambda n: calibrate.rate(self.defended(cell), cell, n, self.device)))
+        else:
+            yield from self.attack(unit)
+
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
         return _Attempt(self, unit).run()
@@ -130,7 +139,7 @@ class _Attempt:
 
     def run(self) -> Iterator[Progress | Finished]:
         shard = self.worker.job.shards[self.unit.shard]
-        samples = shards.read(shard, self.unit.start, self.unit.stop)
+        samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
         context, work = records.context(self.cell, self.unit, self.worker.device), 0

@@ -1,9 +1,11 @@
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 
 from pipeline.campaign import parse
-from pipeline.plan import units
+from pipeline.order import order, places
+from pipeline.plan import Cut, planned_images, units
 from tests.pipeline import tiny
 
 
@@ -13,23 +15,68 @@ class Shard:
     images: int
 
 
-def planned(unit_images, limit=None, sizes=(5, 3)):
+def planned(cut, limit=None, sizes=(5, 3)):
     cells = list(parse(tiny.campaign("x.tar"), "c").grid())
-    return cells, list(units(cells, [Shard(f"s{i}", n) for i, n in enumerate(sizes)], unit_images, limit))
+    images = planned_images([Shard(f"s{i}", n) for i, n in enumerate(sizes)], limit)
+    return cells, list(units(cells, images, {cell.name: cut for cell in cells}))
 
 
-@pytest.mark.parametrize("unit_images", [1, 2, 3, 5, 100])
+CUTS = [*map(Cut, (1, 2, 3, 5, 100)), Cut(2, 3), Cut(1, 20), Cut(100, 4)]
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
 @pytest.mark.parametrize("limit", [None, 1, 5, 6, 8, 99])
-def test_every_image_of_every_cell_is_in_exactly_one_unit(unit_images, limit):
-    cells, found = planned(unit_images, limit)
+def test_every_image_of_every_cell_is_in_exactly_one_unit(cut, limit):
+    cells, found = planned(cut, limit)
     images = [("s0", i) for i in range(5)] + [("s1", i) for i in range(3)]
     for cell in cells:
         mine = [(u.shard, i) for u in found if u.cell == cell.name for i in range(u.start, u.stop)]
         assert sorted(mine) == images[:limit]
     assert len({unit.name for unit in found}) == len(found)
-    assert all(0 < unit.images <= unit_images for unit in found)
+    assert all(0 < unit.images <= cut.images for unit in found)
 
 
 def test_costly_cells_come_first():
-    _, found = planned(2)
+    _, found = planned(Cut(2))
     assert [unit.cell for unit in found] == ["net-bart2-pgd"] * 5 + ["net-none-pgd"] * 5
+
+
+def test_runs_of_smaller_units_are_cut_as_they_say_and_other_shards_as_usual():
+    _, found = planned(Cut(4, smaller={"s0": ((2, 2), (1, 1))}))
+    mine = [(u.shard, u.start, u.stop) for u in found if u.cell == "net-none-pgd"]
+    assert sorted(mine) == [("s0", 0, 2), ("s0", 2, 4), ("s0", 4, 5), ("s1", 0, 3)]
+
+
+def test_after_every_round_each_shard_has_given_the_same_share():
+    sizes, rounds = (50, 20, 83), 10
+    _, found = planned(Cut(4, rounds), sizes=sizes)
+    cut, seen, before = Cut(4, rounds), Counter(), 0
+    for unit in (u for u in found if u.cell == "net-none-pgd"):
+        number = cut.round_of(unit, sizes[int(unit.shard[1:])])
+        assert number in (before, before + 1), "rounds come one after the other"
+        if number > before:
+            assert all(abs(seen[f"s{i}"] - n * number / rounds) < 1 for i, n in enumerate(sizes)), (number, seen)
+        seen[unit.shard], before = unit.stop, number
+    assert before == rounds - 1
+
+
+def test_without_rounds_too_the_shards_advance_together():
+    _, found = planned(Cut(2), sizes=(40, 20))
+    seen = Counter()
+    for unit in (u for u in found if u.cell == "net-none-pgd"):
+        assert abs(seen["s0"] / 40 - seen["s1"] / 20) <= 2 / 20 + 1e-9
+        seen[unit.shard] = unit.stop
+
+
+def test_the_order_of_a_shard_holds_every_image_once_and_follows_from_seed_and_name():
+    assert sorted(order(0, "a", 100)) == list(range(100))
+    assert order(0, "a", 100) == order(0, "a", 100) != order(1, "a", 100) != order(0, "b", 100)
+    parts = [places(0, "a", 100, start, start + 30) for start in range(0, 100, 30)]
+    assert sorted(place for part in parts for place in part) == list(range(100)) and all(part == sorted(part) for part in parts)
+
+
+def test_the_first_images_of_the_order_are_a_fair_sample_of_a_sorted_shard():
+    """Ten classes in a row: the first tenth of the order holds them as chance would (chi-squared of 9, p > 0.001), over
+    shards too."""
+    seen = Counter(place // 100 for shard in range(50) for place in places(7, f"s{shard}", 1000, 0, 100))
+    assert sum((seen[label] - 500) ** 2 / 500 for label in range(10)) < 27.9

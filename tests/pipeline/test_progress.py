@@ -2,8 +2,8 @@ import pytest
 
 from pipeline import progress
 from pipeline.campaign import parse
-from pipeline.executors import Failed
 from pipeline.job import prepare
+from pipeline.queue import Failed
 from pipeline.worker import Finished, Progress
 from tests.pipeline import tiny
 

@@ -36,7 +36,7 @@ def cut(path, size):
 def test_a_whole_shard_gives_its_samples_in_order(three):
     shard = shards.inspect(three)
     assert (shard.images, shard.labels, shard.name) == (3, (0, 2), "three")
-    found = shards.read(shard, 1, 3)
+    found = shards.read(shard, range(1, 3))
     assert [(s.key, s.label, s.status) for s in found] == [("a1", 1, "ok"), ("a2", 2, "ok")]
     assert found[0].image == tiny.picture(1)
 
@@ -59,7 +59,7 @@ def test_a_truncated_shard_ends_in_a_fault_and_never_in_silence(three, where):
     whole = {"end marker": 3, "sample boundary": 2}.get(where, 1)
     cut(three, size)
     shard = shards.inspect(three)
-    found = shards.read(shard, 0, shard.images)
+    found = shards.read(shard, range(shard.images))
     statuses = [s.status for s in found]
     assert statuses[:whole] == ["ok"] * whole and statuses[-1] != "ok"
     assert "truncated" in found[-1].error and found[-1].status == "bad_shard"
@@ -73,7 +73,7 @@ def test_the_index_knows_how_many_a_truncated_shard_lost(pattern, shards):
     cut(path, boundaries(path)[4][0])
     shard = module.inspect(path)
     assert shard.images == 5
-    assert [s.status for s in module.read(shard, 0, 5)] == ["ok", "ok", "bad_shard", "bad_shard", "bad_shard"]
+    assert [s.status for s in module.read(shard, range(5))] == ["ok", "ok", "bad_shard", "bad_shard", "bad_shard"]
 
 
 def test_damaged_samples_keep_their_place(tmp_path):
@@ -84,7 +84,7 @@ def test_damaged_samples_keep_their_place(tmp_path):
          ("e.png", good), ("e.cls", b"7"), ("f.png", good), ("f.cls", b"-1")],
     )  # fmt: skip
     shard = shards.inspect(path)
-    found = shards.read(shard, 0, shard.images)
+    found = shards.read(shard, range(shard.images))
     assert [s.status for s in found] == ["bad_label", "bad_label", "bad_image", "ok", "ok", "bad_label"]
     assert shard.labels == (1, 7)
     with pytest.raises(ValueError, match="truncated|unexpected|cannot"):
@@ -104,7 +104,7 @@ def test_a_shard_that_changed_is_noticed(three):
     data[boundaries(three)[1][1] + 5] ^= 1
     three.write_bytes(data)
     with pytest.raises(shards.Changed, match="SHA-256"):
-        shards.read(shard, 0, 3)
+        shards.read(shard, range(3))
 
 
 def test_a_repacked_shard_is_not_the_one_of_the_index(shards):

@@ -107,7 +107,7 @@ def test_a_limit_takes_the_first_images(photos):
 
 def test_images_are_those_of_the_shards_however_little_memory_there_is(photos, monkeypatch):
     plain = images(photos)
-    samples = [sample for shard in plain._shards for sample in shards.read(shard, 0, shard.images)]
+    samples = [sample for shard in plain._shards for sample in shards.read(shard, range(shard.images))]
     wanted = [plain.places(step, 3) for step in range(14)]
     monkeypatch.setattr(batches, "WINDOW", 6)
     monkeypatch.setattr(batches, "CACHE_BYTES", 2 * 3 * 32 * 32)
@@ -368,7 +368,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
     found = prepare(parse(campaign(pattern, nets), "c"), str(tmp_path / "store"))
     unit = next(unit for unit in found.units() if unit.cell == "net-two-net")
     list(Worker(found, CPU, threading.Event()).attack(unit))
-    samples = shards.read(found.shards[unit.shard], unit.start, unit.stop)
+    samples = shards.read(found.shards[unit.shard], found.places(unit))
     x = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples]).float() / 255
     cell = found.cells[unit.cell]
     loaded = {}

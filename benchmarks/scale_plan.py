@@ -1,0 +1,121 @@
+"""What a driver spends before work starts, on a campaign of a million units: python -m benchmarks.scale plan
+
+Planning is the cut of every cell by a measured rate, what is written into the store, and the list of all units. Resuming is the
+way from the store's address to the queue, when all units but one in a thousand are done. Each is a process of its own, with all
+that it imports; a tenth of the units comes first, so that growth shows. And what the cut is for: how long workers wait at the
+end of a campaign, against units of a quarter of an hour throughout.
+"""
+
+import argparse
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline import sizes
+from pipeline.campaign import parse
+from pipeline.job import Job, opened
+from pipeline.plan import units as units_of
+from pipeline.queue import Queue
+from pipeline.rounds import Rounds
+from pipeline.shards import Shard
+from pipeline.store import Store
+
+CELLS, IMAGES = 20, 16
+
+
+def campaign(units: int, store: str) -> tuple[Job, dict[str, float]]:
+    """A campaign of about so many units in 20 cells, on shards of 1,000 images, with rates of 16 images in a quarter of an
+    hour; nothing of it is loaded."""
+    content: dict[str, Any] = {
+        "name": "scale",
+        "data": {"shards": "none.tar"},
+        "models": {"resnet50": {"architecture": "torchvision:resnet50", "weights": "DEFAULT"}},
+        "defenses": {f"bart{k}": {"k": k} for k in range(1, 11)},
+        "attacks": {"pgd40": {"eps": "8/255"}, "pgd40-l2": {"eps": 2, "norm": "l2"}},
+        "cells": [{"model": "resnet50", "defense": [f"bart{k}" for k in range(1, 11)], "attack": ["pgd40", "pgd40-l2"]}],
+    }
+    images, most = units // CELLS * IMAGES, 1000 // IMAGES * IMAGES
+    names = [f"train-{place:06d}" for place in range(-(-images // most))]
+    shards = {n: Shard(f"{n}.tar", "0" * 64, 1, min(most, images - i * most), (0, 999)) for i, n in enumerate(names)}
+    job = Job(parse(content, "benchmark"), shards, store)
+    rates = {name: sizes.seconds_an_image(cell, 1.0) * IMAGES / sizes.UNIT_SECONDS for name, cell in job.cells.items()}
+    return job, rates
+
+
+def plan(units: int, store: str) -> str:
+    job, rates = campaign(units, store)
+    job = job.with_cuts(rates).write_down()
+    return f"{len(list(job.units())):,} units planned"
+
+
+def resume(store: str) -> str:
+    job = opened(store)
+    rounds = Rounds(job, job.todo())
+    return f"{len(Queue(rounds.first())):,} units to do"
+
+
+def fill(store: str) -> None:
+    """Commits all units but one in a thousand; nobody opens their files, so they are empty."""
+    job = opened(store)
+    folders = {cell: Path(store) / f"results/cell={cell}" for cell in job.cells}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    for place, unit in enumerate(job.units()):
+        if place % 1000:
+            os.close(os.open(folders[unit.cell] / f"{unit.name}.parquet", os.O_CREAT | os.O_WRONLY))
+    done = Store(store).done()
+    print(f"{len(done):>9,} units done")
+
+
+def measured(call: str) -> tuple[float, str]:
+    """Seconds of a call of this module in a process of its own; and in words, with its peak memory and what it says."""
+    code = f"from benchmarks import scale_plan as s; print({call}); print(open('/proc/self/status').read())"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - began
+    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", done.stdout, re.M)
+    return seconds, f"{seconds:.1f} s, {int(peak) / 1e6:.2f} GB: {done.stdout.splitlines()[0]}"
+
+
+def tails() -> None:
+    """Three cells over 50,000 images at 1,600 draw-gradients an image and 2,000 of them a second."""
+    content = {"name": "tails", "data": {"shards": "none.tar"}, "models": {"m": {"architecture": "torchvision:resnet50"}},
+               "defenses": {f"k{k}": {"k": k} for k in (1, 5, 10)}, "attacks": {"pgd": {"eps": "8/255", "eot_draws": 40}},
+               "cells": [{"model": "m", "defense": ["k1", "k5", "k10"], "attack": "pgd"}]}  # fmt: skip
+    cells, images = list(parse(content, "benchmark").grid()), {f"val-{i:06d}": 1000 for i in range(50)}
+    cuts = sizes.cuts(parse(content, "benchmark"), cells, images, {cell.name: 2000.0 for cell in cells})
+    each = sizes.seconds_an_image(cells[0], 2000.0)
+    seconds = [each * unit.images for unit in units_of(cells, images, cuts)]
+    equal = [sizes.UNIT_SECONDS] * math.ceil(sum(seconds) / sizes.UNIT_SECONDS)
+    print(f"{sum(seconds) / 3600:.0f} GPU-hours in {len(seconds)} units; time that workers wait at the end:")
+    for workers in (1, 8, 64, 200, 512):
+        idle, other = sizes.idle(seconds, workers), sizes.idle(equal, workers)
+        print(f"{workers:>9,} workers: {100 * idle:.1f} %, with units of {sizes.UNIT_SECONDS:.0f} s {100 * other:.1f} %")
+
+
+def run(args: argparse.Namespace) -> None:
+    tails()
+    took = []
+    for units in (args.units // 10, args.units):
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            planning, said = measured(f"s.plan({units}, {folder!r})")
+            print(f"{units:>9,} units: planning {said}", flush=True)
+            fill(folder)
+            resuming, said = measured(f"s.resume({folder!r})")
+            print(f"{units:>9,} units: resuming {said}", flush=True)
+            took.append((planning, resuming))
+    (plan, resume), (plan_all, resume_all) = took
+    print(f"ten times as many take {plan_all / plan:.1f} times as long to plan and {resume_all / resume:.1f} to resume")
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=1_000_000)
+    parser.add_argument("--folder", help="where the store is made; a million files need a file system that has room for names")
+    parser.set_defaults(run=run)

@@ -1,0 +1,328 @@
+"""The stop rule: where a cell ends is decided by rows and seed, never by speed, order, kills or a second driver."""
+
+import io
+import itertools
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from pipeline.campaign import BadInput, parse
+from pipeline.executors import Here
+from pipeline.intervals import wilson
+from pipeline.job import opened, prepare
+from pipeline.order import order
+from pipeline.pack import pack
+from pipeline.plan import Cut, Unit
+from pipeline.progress import Reporter
+from pipeline.queue import Queue
+from pipeline.results import results
+from pipeline.rounds import Rounds
+from pipeline.rows import MEASURED
+from pipeline.run import run
+from pipeline.store import Refused, Store
+from pipeline.verify import verify
+from pipeline.worker import Worker
+from tests.pipeline import tiny
+
+STOP = {"interval": 0.19, "minimum_images": 8}
+CELL = "net-bart2-pgd"
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory):
+    """Two shards of 18 and 12 images, sorted by class."""
+    folder = tmp_path_factory.mktemp("many")
+    files = []
+    for i in range(30):
+        path = folder / f"image{i:02d}.png"
+        path.write_bytes(tiny.picture(i))
+        files.append((path, i % 18 * tiny.CLASSES // 18))
+    pack(files, folder / "shards", "photos", per_shard=18)
+    return str(folder / "shards" / "photos-{000000..000001}.tar")
+
+
+def content(pattern, **changes):
+    return tiny.campaign(
+        pattern, attacks={"pgd": {"eps": "8/255", "steps": 1, "eot_draws": 1}}, unit_images=2, stop=STOP,
+        save_adversarial=False, workers={"checkpoint_seconds": 1e9, "stack": 8}, **changes,
+    )  # fmt: skip
+
+
+def made(pattern, store, **changes):
+    return prepare(parse(content(pattern) | changes, "c.yaml"), str(store))
+
+
+def go(job, executor=None):
+    return run(job, executor or Here(), Reporter(Console(quiet=True)))
+
+
+def rows(store):
+    return sorted(
+        tuple(sorted((k, str(v)) for k, v in row.items() if k not in MEASURED)) for row in results(str(store)).to_pylist()
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(pattern, tmp_path_factory):
+    """The rows of all images, by cell and image."""
+    job = made(pattern, tmp_path_factory.mktemp("whole") / "store", stop=None)
+    go(job)
+    return job, {(row["cell"], row["image_key"]): row for row in results(job.store).to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def stopped(pattern, tmp_path_factory):
+    """A store that its stop rule ended."""
+    job = made(pattern, tmp_path_factory.mktemp("stopped") / "store")
+    assert go(job).exit_code == 0
+    return job
+
+
+def test_a_cell_ends_at_the_first_look_with_a_narrow_interval_on_a_fair_sample(whole, stopped):
+    """By hand: the keyed order of each shard, its first shares, the mean over images, Wilson at the effective size."""
+    _, found = whole
+    keys = [[f"image{i:02d}" for i in range(18)], [f"image{i:02d}" for i in range(18, 30)]]
+    ends = {}
+    for cell in stopped.cells:
+        for number in range(15):
+            sample = [
+                keys[shard][place]
+                for shard, count in enumerate((18, 12))
+                for place in order(0, f"photos-{shard:06d}", count)[: count * (number + 1) // 15]
+            ]
+            if len(sample) < 8:
+                continue
+            shares = [found[cell, key]["adv_correct"] / found[cell, key]["evaluation_draws"] for key in sample]
+            mean = sum(shares) / len(shares)
+            variance = sum((s - mean) ** 2 for s in shares) / (len(shares) - 1) / len(shares)
+            low, high = wilson(mean, max(len(shares), mean * (1 - mean) / variance if variance else 0))
+            if (high - low) / 2 <= STOP["interval"]:
+                break
+        ends[cell] = {key for key in sample}
+    there = {cell: set() for cell in ends}
+    for row in results(stopped.store).to_pylist():
+        there[row["cell"]].add(row["image_key"])
+    assert there == ends
+    assert 8 < len(ends[CELL]) < 30, "the rule decided, not the minimum or the end"
+
+
+def test_the_run_says_which_cell_ended_and_counts_it_no_more(pattern, tmp_path):
+    said = io.StringIO()
+    job = made(pattern, tmp_path / "store")
+    run(job, Here(), Reporter(Console(file=said, width=200)))
+    count = len(results(job.store))
+    last = said.getvalue().splitlines()[-1]
+    assert f"{CELL}: stopped after {count // 2} of 30 images" in said.getvalue()
+    assert last.startswith(f"{count}/{count} images") and last.endswith("0:00 left")
+
+
+def test_a_stopped_cell_is_complete_and_says_so(stopped):
+    assert stopped.todo() == [] and stopped.over and opened(stopped.store).over
+    assert list(verify(opened(stopped.store))) == []
+    scope = stopped.scopes()[CELL]
+    assert scope.images == 30 and scope.stopped
+    done = Store(stopped.store).done()
+    assert {u.name for u in stopped.expected()} == done and len(done) < len(list(stopped.units()))
+
+
+class Shuffled(Here):
+    """A worker that takes any unit that may be begun, and is killed or told to leave after some events."""
+
+    def __init__(self, seed, events=10**9):
+        super().__init__()
+        self.chance, self.events = random.Random(seed), events
+
+    def execute(self, job, queue, drain):
+        work, waiting = self.begin(job, torch.device("cpu"), drain), []
+        while True:
+            while (unit := queue.take("w")) is not None:
+                waiting.append(unit)
+            if not waiting:
+                return
+            for event in work(waiting.pop(self.chance.randrange(len(waiting)))):
+                yield event
+                self.events -= 1
+                if self.events == 0:
+                    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_order_ends_with_the_same_rows(pattern, stopped, tmp_path, seed):
+    job = made(pattern, tmp_path / "store")
+    go(job, Shuffled(seed))
+    assert rows(job.store) == rows(stopped.store)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_it_ends_with_the_same_rows(pattern, stopped, tmp_path, seed):
+    chance, job = random.Random(seed), made(pattern, tmp_path / "store")
+    for attempt in itertools.count():
+        try:
+            go(job, Shuffled(attempt, chance.randrange(1, 60)))
+            break
+        except KeyboardInterrupt:
+            job = made(pattern, tmp_path / "store")
+    assert attempt > 0
+    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+
+
+def test_killed_between_the_last_row_of_a_round_and_its_look(pattern, stopped, tmp_path, monkeypatch):
+    job, create, failures = made(pattern, tmp_path / "store"), Store.create, itertools.count()
+
+    def torn(store, name, data):
+        if name.startswith("looks/") and next(failures) % 2 == 0:
+            raise KeyboardInterrupt
+        return create(store, name, data)
+
+    monkeypatch.setattr(Store, "create", torn)
+    torn_runs = 0
+    while True:
+        try:
+            go(job)
+            break
+        except KeyboardInterrupt:
+            torn_runs += 1
+            job = made(pattern, tmp_path / "store")
+    assert torn_runs >= 3, "every look was torn once"
+    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_drivers_at_once_end_with_the_same_rows(pattern, stopped, tmp_path, seed):
+    """Each believes to be alone; they take turns at random, event by event."""
+    chance, drivers = random.Random(seed), []
+    job = made(pattern, tmp_path / "store").write_down()
+    for _ in range(2):
+        todo = job.todo()
+        rounds = Rounds(job, todo)
+        queue = Queue(rounds.first())
+        drivers.append((rounds, queue, Shuffled(chance.random()).execute(job, queue, threading.Event())))
+    while drivers:
+        rounds, queue, events = chosen = chance.choice(drivers)
+        event = next(events, None)
+        if event is None:
+            drivers.remove(chosen)
+        elif hasattr(event, "lost"):
+            queue.add(rounds.through(event.unit))
+    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+
+
+def test_a_unit_that_was_parked_holds_up_nobody_and_may_come_later(pattern, tmp_path, monkeypatch):
+    job = made(pattern, tmp_path / "store")
+    victim, attack = next(u for u in job.units() if u.cell == CELL), Worker.attack
+
+    def broken(worker, unit):
+        if unit == victim:
+            raise RuntimeError("poison")
+        return attack(worker, unit)
+
+    monkeypatch.setattr(Worker, "attack", broken)
+    outcome = go(job)
+    assert outcome.failed_units == (victim.name,) and outcome.exit_code == 1
+    looks = job.looks(CELL)
+    assert all(look.without == (victim.name,) for look in looks) and job.ended(CELL)
+    monkeypatch.undo()
+    Store(job.store).remove(f"parked/{victim.name}.json")
+    assert job.todo() == [victim]
+    assert go(job).exit_code == 0
+    assert job.looks(CELL) == looks, "what was decided is decided"
+    assert list(verify(job)) == []
+
+
+def test_verify_names_a_look_that_the_rows_contradict(pattern, tmp_path):
+    job = made(pattern, tmp_path / "store")
+    go(job)
+    path = Store(job.store).root / f"looks/{CELL}/{job.looks(CELL)[1].round:02d}.json"
+    path.write_text(path.read_text().replace('"images":', '"images":1'))
+    assert [fault for fault in verify(job) if "the look after round" in fault]
+
+
+def test_a_stop_rule_may_become_stricter_or_go_and_nothing_else(pattern, stopped, whole, tmp_path):
+    import shutil
+
+    shutil.copytree(stopped.store, tmp_path / "store")
+    for stop, named in (
+        ({**STOP, "interval": 0.25}, "interval"), ({**STOP, "rule": "vote"}, "rule"), ({**STOP, "minimum_images": 2}, "minimum")
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=named):
+            made(pattern, tmp_path / "store", stop=stop)
+    with pytest.raises(BadInput, match="without a stop rule"):
+        made(pattern, whole[0].store)
+    stricter = made(pattern, tmp_path / "store", stop={**STOP, "interval": 0.15})
+    before = len(results(stricter.store))
+    go(stricter)
+    assert len(results(stricter.store)) > before and list(verify(stricter)) == []
+    every = made(pattern, tmp_path / "store", stop=None)
+    go(every)
+    assert len(results(every.store)) == 60 and list(verify(opened(every.store))) == []
+    assert {k: r["adv_top5"] for k, r in whole[1].items()} == {
+        (r["cell"], r["image_key"]): r["adv_top5"] for r in results(every.store).to_pylist()
+    }
+
+
+@pytest.mark.parametrize("rule", ["vote", "mean", "persistent"])
+def test_other_rules_may_decide(pattern, tmp_path, rule):
+    job = made(pattern, tmp_path / "store", stop={"interval": 0.3, "minimum_images": 5, "rule": rule})
+    assert go(job).exit_code == 0 and list(verify(job)) == [] and job.ended(CELL)
+
+
+def test_a_look_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_path):
+    from pipeline import looks
+    from pipeline.rows import encode
+
+    def row(unit, right, **more):
+        return {"cell": "c", "unit": unit, "status": "ok", "label": 1, "evaluation_draws": 4, "adv_correct": right} | more
+
+    bad = row("u2", None, status="bad_image", label=None)
+    for unit, found in (("u1", [row("u1", 1)]), ("u2", [row("u2", 3), bad]), ("u3", [row("u3", 4)])):
+        Store(tmp_path).create(f"results/cell=c/{unit}.parquet", encode(found, {}))
+    look = looks.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
+    assert (look.rate.images, look.rate.value, look.without) == (2, 0.5, ("u9",))
+    assert looks.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
+    assert looks.seen(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
+
+
+def test_looks_are_due_after_whole_rounds_with_enough_images_but_the_last():
+    from pipeline.campaign import Stop
+    from pipeline.looks import due
+
+    stop = Stop(interval=0.02, minimum_images=500)
+    assert due(stop, Cut(10, 20), {"a": 1000, "b": 1000}) == list(range(4, 19))
+    assert due(stop, Cut(10, 1), {"a": 1000}) == [] == due(stop, Cut(10, 20), {"a": 400})
+    assert Cut(10, 20).round_of(Unit("c", "a", 50, 60), 1000) == 1
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.3, 0.5])
+def test_the_interval_of_a_stopped_cell_covers_the_truth_nearly_as_often_as_it_says(mean):
+    """1,000 cells of images of differing difficulty, looked at after each twentieth."""
+    from pipeline.campaign import Stop
+    from pipeline.intervals import rate
+    from pipeline.looks import Look
+
+    draws, stop, hits = np.random.default_rng(3), Stop(interval=0.04, minimum_images=100), 0
+    for _ in range(1000):
+        shares = []
+        for number in range(20):
+            shares += (draws.binomial(5, draws.beta(mean, 1 - mean, 50)) / 5).tolist()
+            look = Look(cell="c", round=number, rounds=20, rate=rate(shares))
+            if look.ends(stop):
+                break
+        hits += look.rate.low <= mean <= look.rate.high
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_a_store_that_refuses_a_look_stops_the_run_with_the_reason(pattern, tmp_path, monkeypatch):
+    job, create = made(pattern, tmp_path / "store"), Store.create
+
+    def full(store, name, data):
+        if name.startswith("looks/"):
+            raise Refused(28, "No space left on device")
+        return create(store, name, data)
+
+    monkeypatch.setattr(Store, "create", full)
+    outcome = go(job)
+    assert "No space left" in outcome.refused and outcome.exit_code == 1 and not outcome.failed_units

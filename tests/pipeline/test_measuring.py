@@ -1,0 +1,149 @@
+"""A campaign that does not say how large its units are: measured by its workers, decided once, kept by the store."""
+
+import json
+import threading
+
+import pytest
+import torch
+from rich.console import Console
+
+from pipeline import calibrate, sizes
+from pipeline.campaign import BadInput, parse
+from pipeline.executors import Here
+from pipeline.job import opened, prepare
+from pipeline.plan import Cut
+from pipeline.progress import Reporter
+from pipeline.results import results
+from pipeline.run import run
+from pipeline.sizes import Trial
+from pipeline.store import Store
+from pipeline.verify import verify
+from pipeline.worker import Worker
+from tests.pipeline import tiny
+
+CELLS = {"net-none-pgd", "net-bart2-pgd"}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Rates as given, by k, and the cells that were asked for."""
+    asked = []
+
+    def rate(defended, cell, stack, device):
+        asked.append(cell.name)
+        found = rate.by_k[cell.defense.k]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    rate.by_k = {0: 0.5, 2: 0.1}
+    monkeypatch.setattr(calibrate, "rate", rate)
+    return asked, rate.by_k
+
+
+@pytest.fixture
+def prepared(tmp_path, pattern):
+    content = tiny.campaign(pattern, unit_images=None)
+    return lambda **changes: prepare(parse(content | changes, "c.yaml"), str(tmp_path / "store"))
+
+
+def go(job):
+    return run(job, Here(), Reporter(Console(quiet=True)))
+
+
+def cut(job):
+    return {name: job.cuts[name].images for name in job.cells}
+
+
+def test_units_follow_from_the_measured_rates(prepared, measured):
+    """60 s a unit where little is to do: 6 and 18 draw-gradients an image, and 2 and 8 verdicts at a third."""
+    asked, _ = measured
+    assert go(prepared()).exit_code == 0
+    assert set(asked) == CELLS and len(asked) == 2
+    job = opened(prepared().store)
+    assert cut(job) == {"net-none-pgd": round(60 / ((6 + 2 / 3) / 0.5)), "net-bart2-pgd": 1}
+    assert len(results(job.store)) == 16 and list(verify(job)) == []
+
+
+def test_a_store_is_measured_once_and_new_cells_when_they_come(prepared, measured):
+    asked, by_k = measured
+    go(prepared(cells=[{"model": "net", "defense": "none", "attack": "pgd"}]))
+    assert asked == ["net-none-pgd"]
+    before = prepared().cuts
+    by_k |= {0: 100.0, 2: 100.0}
+    assert [cell.name for cell in prepared().uncut] == ["net-bart2-pgd"]
+    go(prepared())
+    assert asked == ["net-none-pgd", "net-bart2-pgd"]
+    assert opened(prepared().store).cuts["net-none-pgd"] == before["net-none-pgd"]
+    go(prepared(unit_images=1))
+    assert len(asked) == 2 and len(results(prepared().store)) == 16 and list(verify(prepared())) == []
+
+
+def test_of_two_drivers_that_measure_the_first_to_write_decides_for_both(prepared):
+    one, two = prepared().with_cuts({c: 0.1 for c in CELLS}), prepared().with_cuts({c: 9.9 for c in CELLS})
+    assert one.cuts != two.cuts
+    assert one.write_down().cuts == two.write_down().cuts == one.cuts
+
+
+def test_killed_between_campaign_and_cuts_it_measures_again(prepared, measured, monkeypatch):
+    create = Store.create
+
+    def torn(store, name, data):
+        if name.startswith("units/net-bart2"):
+            raise KeyboardInterrupt
+        return create(store, name, data)
+
+    monkeypatch.setattr(Store, "create", torn)
+    with pytest.raises(KeyboardInterrupt):
+        go(prepared())
+    monkeypatch.setattr(Store, "create", create)
+    with pytest.raises(BadInput, match="no units of cell .* yet"):
+        list(opened(prepared().store).units())
+    assert go(prepared()).exit_code == 0 and len(results(prepared().store)) == 16
+
+
+def test_a_cell_that_can_not_be_measured_gets_the_default(prepared, measured):
+    asked, by_k = measured
+    by_k[2] = RuntimeError("no")
+    assert go(prepared()).exit_code == 0
+    assert asked.count("net-bart2-pgd") == 3 and opened(prepared().store).cuts["net-bart2-pgd"] == Cut(sizes.UNMEASURED)
+
+
+def test_told_to_stop_while_measuring_it_leaves_nothing(prepared, measured):
+    class Stopped(Here):
+        def execute(self, job, units, drain):
+            drain.set()
+            return super().execute(job, units, drain)
+
+    job = prepared()
+    run(job, Stopped(), Reporter(Console(quiet=True)))
+    assert Store(job.store).read("campaign.yaml") is None and not list(Store(job.store).list("units/*"))
+
+
+def test_a_worker_takes_a_trial_like_a_unit(prepared, monkeypatch):
+    monkeypatch.setattr(calibrate, "SECONDS", 0.1)
+    (event,) = Worker(prepared(), torch.device("cpu"), threading.Event()).work(Trial("net-bart2-pgd"))
+    assert event.unit == Trial("net-bart2-pgd") and event.rate > 0
+
+
+def test_the_rate_is_work_by_time(prepared, monkeypatch):
+    """A clock that advances by a second a look: a step of one image and its 3 draws takes a second."""
+    job, now = prepared(), iter(range(10**6))
+    monkeypatch.setattr(calibrate.time, "perf_counter", lambda: float(next(now)))
+    cell = job.cells["net-bart2-pgd"]
+    worker = Worker(job, torch.device("cpu"), threading.Event())
+    done = calibrate.rate(worker.defended(cell), cell, 4, torch.device("cpu"))
+    assert done == pytest.approx(3.0)
+
+
+def test_the_cut_in_the_store_is_plain_json(prepared, measured):
+    go(prepared())
+    found = json.loads(Store(prepared().store).read("units/net-none-pgd.json"))
+    assert found == {"images": 4, "rounds": 1, "smaller": {}}
+
+
+def test_shards_in_front_under_a_limit_are_refused(prepared, pattern, measured):
+    first = pattern.replace("{000000..000001}", "000001")
+    go(prepared(data={"shards": [first], "resize": None, "crop": 32, "limit": 3}))
+    with pytest.raises(BadInput, match="list new shards after the old ones"):
+        prepared(data={"shards": [pattern], "resize": None, "crop": 32, "limit": 3})
