@@ -22,8 +22,8 @@ def made(content, folder):
 
 
 def unit_of(job, cell, place):
-    """A unit of a cell, by its place in the plan."""
-    return [unit for unit in job.units() if unit.cell == cell][place]
+    """A unit of a cell, by its place in the order of shards."""
+    return sorted((unit for unit in job.units() if unit.cell == cell), key=lambda unit: (unit.shard, unit.start))[place]
 
 
 def commit(job, unit, at, seconds=1.0, right=(), failed=(), device="cpu x86_64", gradients=None):

@@ -143,7 +143,7 @@ def test_members_that_webdataset_would_decode_by_unpickling_are_bytes_that_nobod
     ]
     path = tar(tmp_path / "x.tar", members)
     shard = shards.inspect(path)
-    (sample,) = shards.read(shard, 0, 1)
+    (sample,) = shards.read(shard, range(1))
     assert sample.status == "ok" and sample.label == 1
     assert not (tmp_path / "pwned").exists()
 
@@ -234,8 +234,8 @@ def test_a_member_that_is_too_large_is_a_row_and_is_not_read(tmp_path, monkeypat
         tarfile.ExFileObject, "read", lambda f, *a: (len(d := read(f, *a)) <= len(good) or pytest.fail("read")) and d
     )
     shard = shards.inspect(path)
-    assert [(s.key, s.status) for s in shards.read(shard, 0, 3)] == [("a", "bad_image"), ("b", "ok"), ("c", "bad_label")]
-    assert f"{len(good) + 1} bytes, more than {len(good)}" in shards.read(shard, 0, 1)[0].error
+    assert [(s.key, s.status) for s in shards.read(shard, range(3))] == [("a", "bad_image"), ("b", "ok"), ("c", "bad_label")]
+    assert f"{len(good) + 1} bytes, more than {len(good)}" in shards.read(shard, range(1))[0].error
 
 
 def test_a_sparse_member_is_as_large_as_it_unfolds(tmp_path):
@@ -251,7 +251,7 @@ def test_a_sparse_member_is_as_large_as_it_unfolds(tmp_path):
     block[148:156] = b"%06o\0 " % sum(block)
     (tmp_path / "x.tar").write_bytes(bytes(block) + bytes(512 + 1024))
     shard = shards.inspect(tmp_path / "x.tar")
-    (sample,) = shards.read(shard, 0, 1)
+    (sample,) = shards.read(shard, range(1))
     assert sample.status == "bad_image" and f"{1 << 40} bytes" in sample.error
 
 
@@ -261,7 +261,7 @@ def test_a_shard_is_a_plain_tar_and_nothing_that_unfolds(tmp_path):
         member = tarfile.TarInfo("a.png")
         file.addfile(member, io.BytesIO())
     shard = shards.inspect(path)
-    assert shards.read(shard, 0, 1)[0].status == "bad_shard"
+    assert shards.read(shard, range(1))[0].status == "bad_shard"
 
 
 # YAML

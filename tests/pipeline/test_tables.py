@@ -74,18 +74,18 @@ def test_what_a_line_is_about_is_said_where_it_occurs():
     skipped = [row(f"s{i}", [2, 2], [2, 2], first_break=0) for i in range(3)]
 
     def text(found, planned=None):
-        (only,) = tables.lines(table(found), ["single"], planned)
+        (only,) = tables.lines(table(found), ["single"], planned and {"c": tables.Scope(planned)})
         return tables.cells(only)[2], [note.partition(":")[0] for note in tables.notes([only])]
 
     assert text(FOUND) == text(FOUND, 2) == ("2", [])
-    assert text(FOUND, 9) == ("2 of 9", ["n of N"])
+    assert text(FOUND, 9) == ("2 of 9, so far", ["n of N"])
     assert text([*FOUND, bad], 3) == ("2 + 1 failed", ["failed"])
-    assert text([*FOUND, bad, *skipped], 7) == ("5 of 7 + 1 failed, 3 skipped", ["n of N", "failed", "skipped"])
+    assert text([*FOUND, bad, *skipped], 7) == ("5 of 7, so far + 1 failed, 3 skipped", ["n of N", "failed", "skipped"])
     broken = row("b", [1, 1], [2, 2], first_break=1)
     assert text([*FOUND, broken], 3) == ("3", []), "an attack that won at its first step was one"
     assert line([*FOUND, *skipped]).adv_top1.value == pytest.approx(1 / 5)
-    markdown = tables.markdown(tables.lines(table([*FOUND, *skipped]), ["single"], 7))
-    assert "| 5 of 7, 3 skipped |" in markdown and "an upper bound for other rules" in markdown
+    markdown = tables.markdown(tables.lines(table([*FOUND, *skipped]), ["single"], {"c": tables.Scope(7)}))
+    assert "| 5 of 7, so far, 3 skipped |" in markdown and "an upper bound for other rules" in markdown
 
 
 def test_targets_costs_and_order():

@@ -106,7 +106,7 @@ def test_a_shard_that_changed(job):
 def spoil_examples(job, change):
     """Changes the stored examples of one unit behind the barrage, by change(image, clean), both (h, w, 3); gives its name."""
     store, unit = Store(job.store), next(unit for unit in job.units() if unit.cell == "net-bart2-pgd")
-    samples = shard_images.read(job.shards[unit.shard], unit.start, unit.stop)
+    samples = shard_images.read(job.shards[unit.shard], job.places(unit))
     pictures = records.pictures(store.read(store.adversarial(unit)))
     changed = [
         change(pictures[s.key].transpose(1, 2, 0), shard_images.decode(s.image, None, 32).transpose(1, 2, 0)) for s in samples
