@@ -6,7 +6,7 @@ import time
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -23,10 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-train = typer.Typer(
-    help="Train what attacks need. Start with: barrage train bpda campaigns/bpda-small.yaml", no_args_is_help=True
-)
-app.add_typer(train, name="train")
 out, err = Console(), Console(stderr=True)
 
 CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
@@ -175,18 +171,26 @@ def check(
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in found)))
 
 
-@train.callback()
-def _train() -> None:
-    """Typer runs a lone command without its name; this keeps the name, for siblings to come."""
-
-
-@train.command()
-def bpda(
-    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/bpda-small.yaml")],
-    store: Annotated[str | None, typer.Option(help="the folder of the networks; the file's own store unless told")] = None,
-    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, one after the other")] = False,
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/train/cifar10-bart.yaml")],
+    store: Annotated[str | None, typer.Option(help="the folder of what is trained; the file's own store unless told")] = None,
+    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray")] = False,
 ) -> None:
-    """Train networks that imitate the transforms, or go on with it: barrage train bpda campaigns/bpda-small.yaml"""
+    """Train a classifier for a defense, or BPDA networks, or go on with it: barrage train campaigns/train/cifar10-bart.yaml"""
+    from pipeline.training import kind
+
+    trained = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
+    outcome, at = trained(config, store, here)
+    if outcome.stopped_by:
+        err.print(f"stopped; go on with: barrage train {config} --store {at}", highlight=False, soft_wrap=True)
+    if outcome.failed_units:
+        err.print(f"[red]{outcome.failed_units} failed; run the command again to retry", highlight=False)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
+    """Networks that imitate the transforms."""
     from pipeline.executors import Here, OnRay
     from pipeline.progress import TrainingReporter
     from pipeline.run import train as execute
@@ -199,13 +203,29 @@ def bpda(
     executor = Here(training) if here or not job.todo() else OnRay(job, begin=training)
     with closing(executor):
         outcome = execute(job, executor, TrainingReporter(err))
-    if outcome.stopped_by:
-        err.print(f"stopped; go on with: barrage train bpda {config} --store {job.store}", highlight=False, soft_wrap=True)
-    else:
+    if not outcome.stopped_by:
         _show_networks(job.store)
-    if outcome.failed_units:
-        err.print(f"[red]{outcome.failed_units} networks failed; run the command again to retry them", highlight=False)
-    raise typer.Exit(outcome.exit_code)
+    return outcome, job.store
+
+
+def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
+    """A classifier."""
+    from pipeline.executors import Here, OnRay
+    from pipeline.learner import learning
+    from pipeline.progress import LearningReporter
+    from pipeline.recipe import load as read
+    from pipeline.recipe import prepare
+    from pipeline.run import learn as execute
+
+    told = read(config)
+    job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
+    executor = Here(learning) if here or not job.todo() else OnRay(job, begin=learning)
+    with closing(executor):
+        outcome = execute(job, executor, LearningReporter(err))
+    if not outcome.stopped_by and not outcome.failed_units:
+        at = f"{job.store}/model.safetensors; what they are: {job.store}/manifest.json; curves: {job.store}/curves.parquet"
+        out.print(f"weights: {at}", highlight=False, soft_wrap=True)
+    return outcome, job.store
 
 
 @app.command()

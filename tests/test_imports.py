@@ -27,7 +27,7 @@ HOMES = {
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "verify"},
-    "pyarrow": {"rows", "results", "tables", "verify"},
+    "pyarrow": {"curves", "rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
 """The only modules of pipeline that may import each of these."""
