@@ -67,8 +67,9 @@ class Job:
 
 
 def resolve(campaign: Campaign) -> Campaign:
-    """The campaign with the hashes of its weights and networks. Raises BadInput if any are missing or others than expected."""
-    found = {n: models.checked(m) for n, m in campaign.models.items()}
+    """The campaign with the hashes of its weights and networks, and its models' preprocessing. Raises BadInput if any are
+    missing or others than expected."""
+    found = {n: models.described(models.checked(m), campaign.data) for n, m in campaign.models.items()}
     attacks = {n: networks.checked(a) for n, a in campaign.attacks.items()}
     return campaign.model_copy(update={"models": found, "attacks": attacks})
 
@@ -95,7 +96,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         seen[name] = Shard(**(asdict(shard) | {"url": str(path.resolve())}))
     _labels_fit(campaign, seen.values())
     for model in campaign.models.values():
-        models.classifier(model, campaign.data.crop, torch.device("cpu"))
+        models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
     for cell in campaign.grid():
         networks.fit(cell)
     for name in known.keys() - seen.keys():

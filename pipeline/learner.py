@@ -99,7 +99,7 @@ class _Attempt:
         self.half = native_half(self.device) if self.told.precision == "auto" else PRECISIONS[self.told.precision]
         told = self.told.model
         network = models.build(told, self.told.seed)
-        self.network = Normalised(network, told.mean, told.std, self.half).to(self.device).train()
+        self.network = Normalised(network, *told.normalisation, self.half).to(self.device).train()
         if self.told.batch_norm == "frozen":
             for norm in norms(network):
                 norm.eval()
@@ -131,7 +131,7 @@ class _Attempt:
         if told is None or told.teacher is None:
             return None
         network = models.build(told.teacher)
-        return Classifier(network, told.teacher.mean, told.teacher.std, (crop, crop), self.half).to(self.device)
+        return Classifier(network, *told.teacher.normalisation, (crop, crop), self.half).to(self.device)
 
     def run(self) -> Iterator[Learning | Looked | Learned]:
         first = self.step = self.saved.resume()
@@ -260,9 +260,8 @@ class _Attempt:
         told = self.told.model_dump(mode="json", exclude={"store", "workers", "checkpoint_seconds"})
         return {
             "model": model,
-            "crop": self.told.data.crop,
+            "images": {"resize": self.told.data.resize, "crop": self.told.data.crop, "count": self.job.images},
             "training": {"file": told, "identity": self.job.identity, "data": self.job.data, "steps": self.steps},
-            "images": self.job.images,
             "accuracy": {str(k): share for k, share in zip(self.told.evaluation.k, accuracy, strict=True)},
             "loss": float(self.curve["loss"][-100:].nanmean()),
             "precision": str(self.half or torch.float32).removeprefix("torch."),

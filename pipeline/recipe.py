@@ -230,15 +230,23 @@ def load(path: str | Path) -> Recipe:
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The recipe with the hashes of its weights. Raises BadInput if any are missing or others than expected."""
+    """The recipe with the hashes of its weights and the preprocessing of its model. Raises BadInput if any weights are missing,
+    or others than expected."""
+    model = models.described(models.checked(recipe.model), recipe.data)
+    sides = {"resize": model.resize or recipe.data.resize, "crop": model.crop or recipe.data.crop}
     distill = recipe.distill
-    if distill and distill.teacher is None:
-        if recipe.model.weights == models.RANDOM:
-            raise BadInput("distill: a model that begins with random weights is no teacher: name another as distill.teacher")
-        distill = distill.model_copy(update={"teacher": recipe.model})
-    if distill and distill.teacher:
-        distill = distill.model_copy(update={"teacher": models.checked(distill.teacher)})
-    return recipe.model_copy(update={"model": models.checked(recipe.model), "distill": distill})
+    if distill:
+        distill = distill.model_copy(update={"teacher": _teacher(distill.teacher or recipe.model, recipe, model)})
+    update = {"model": model.model_copy(update={"resize": None, "crop": None}), "distill": distill}
+    return recipe.model_copy(update=update | {"data": recipe.data.model_copy(update=sides)})
+
+
+def _teacher(teacher: Model, recipe: Recipe, model: Model) -> Model:
+    if teacher.weights == models.RANDOM:
+        raise BadInput("distill: a model that begins with random weights is no teacher: name another as distill.teacher")
+    if teacher.classes != model.classes:
+        raise BadInput(f"distill: the teacher has {teacher.classes} classes, the model {model.classes}: name another teacher")
+    return models.described(models.checked(teacher), recipe.data).model_copy(update={"resize": None, "crop": None})
 
 
 def prepare(recipe: Recipe, url: str, report: Callable[[str], None] = lambda line: None) -> RecipeJob:

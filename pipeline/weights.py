@@ -21,8 +21,8 @@ MANIFEST = "manifest.json"
 _KEY = "model"
 
 Manifest = dict[str, Any]
-"""`model`: architecture, classes, mean, std; `crop`; `training`: the file that was trained by, its identity, steps, hash of the
-images; `accuracy`: on images kept out, by k; `device`, `commit`, `versions`."""
+"""`model`: architecture, classes, mean, std; `images`: resize, crop, how many; `training`: the file that it was trained by, its
+identity, steps, hash of the images; `accuracy`: on images kept out, by k; `loss`, `precision`, `device`, `commit`, `versions`."""
 
 
 def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:
@@ -61,7 +61,7 @@ def agree(path: Path, model: Model) -> None:
     for name, was in (found or {}).get("model", {}).items():
         wanted = getattr(model, name, was)
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-        if wanted != was:
+        if wanted not in (None, was):
             raise BadInput(
                 f"weights {path} are of a model with {name} {was}, asked for is {wanted}: mend `{name}`, or use others"
             )
