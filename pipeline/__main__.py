@@ -210,16 +210,17 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
 
 def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
     """A classifier."""
-    from pipeline.executors import Here, OnRay
+    from pipeline.executors import Here
     from pipeline.learner import learning
     from pipeline.progress import LearningReporter
+    from pipeline.ray_train import OnRayTrain
     from pipeline.recipe import load as read
     from pipeline.recipe import prepare
     from pipeline.run import learn as execute
 
     told = read(config)
     job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
-    executor = Here(learning) if here or not job.todo() else OnRay(job, begin=learning)
+    executor = Here(learning) if here or not job.todo() else OnRayTrain(job)
     with closing(executor):
         outcome = execute(job, executor, LearningReporter(err))
     if not outcome.stopped_by and not outcome.failed_units:

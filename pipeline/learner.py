@@ -18,6 +18,7 @@ from bart.training import Average, decayed, evaluating, norms
 from pipeline import curves, models, provenance, saved, weights
 from pipeline.batches import Images
 from pipeline.feed import Batch, Feed
+from pipeline.group import Group
 from pipeline.recipe import Optimizer, RecipeJob
 from pipeline.store import Store
 from pipeline.trainer import REPORT_SECONDS
@@ -70,10 +71,10 @@ def learning(job: RecipeJob, device: torch.device, drain: threading.Event) -> "L
 
 
 class Learner:
-    """A device with the images of a job at hand; called, it trains the model."""
+    """A device with the images of a job at hand, alone or one of a group; called, it trains the model."""
 
-    def __init__(self, job: RecipeJob, device: torch.device, drain: threading.Event) -> None:
-        self.job, self.device, self.drain = job, device, drain
+    def __init__(self, job: RecipeJob, device: torch.device, drain: threading.Event, group: Group | None = None) -> None:
+        self.job, self.device, self.drain, self.group = job, device, drain, group or Group()
         told, threads = job.recipe, max(1, int(job.workers.cpus))
         images = Images(job.shards, told.pictures, told.seed, told.held_out, threads, told.shuffle, cache=0)
         self.feed = Feed(images, device, told.seed)
@@ -86,7 +87,10 @@ class Learner:
             self.places = images.held_out.tolist()
 
     def __call__(self, unit: str) -> Iterator[Learning | Looked | Learned]:
-        """Trains the model and puts it into the store; reports now and then. Raises Drained, shards.Changed."""
+        """Trains the model and puts it into the store; reports now and then. Raises Drained, shards.Changed.
+
+        In a group every worker gives events, of which the first worker's are those to show.
+        """
         return _Attempt(self, unit).run()
 
 
@@ -98,11 +102,13 @@ class _Attempt:
         self.store, self.unit, self.steps = Store(self.job.store), unit, self.job.steps
         self.half = native_half(self.device) if self.told.precision == "auto" else PRECISIONS[self.told.precision]
         told = self.told.model
-        network = models.build(told, self.told.seed)
+        self.group = learner.group
+        network = self.group.joined(models.build(told, self.told.seed), self.device)
         self.network = Normalised(network, *told.normalisation, self.half).to(self.device).train()
         if self.told.batch_norm == "frozen":
             for norm in norms(network):
                 norm.eval()
+        self.shared = Normalised(self.group.parallel(network, self.device), *told.normalisation, self.half).to(self.device)
         self.teacher = self._teacher()
         self.optimizer = optimizer(network, self.told.optimizer, fused=self.device.type == "cuda")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.half is torch.float16)
@@ -136,7 +142,7 @@ class _Attempt:
     def run(self) -> Iterator[Learning | Looked | Learned]:
         first = self.step = self.saved.resume()
         with saved.reproducible(), torch.random.fork_rng():
-            for batch in self.learner.feed.batches(first, self.steps, self.told.batch):
+            for batch in self.learner.feed.batches(first, self.steps, self.told.batch, self.group.rank, self.group.size):
                 self._learn(batch)
                 if self.step in self.looks:
                     yield self._report()
@@ -147,36 +153,42 @@ class _Attempt:
                     raise Drained(self.unit)
             if first == self.steps:  # it had come to the end, but not to its file
                 yield self._look()
-        yield Learned(self._finish(), self.step - first, time.monotonic() - self.began)
+        if self.group.first:
+            yield Learned(self._finish(), self.step - first, time.monotonic() - self.began)
 
     def _due_to_leave(self) -> bool:
         """Writes the checkpoint where it is time to; whether the training has been told to leave."""
-        leave = self.learner.drain.is_set() and self.step < self.steps
-        if leave or time.monotonic() - self.saved.at > self.told.checkpoint_seconds:
+        leave = self.step < self.steps and self.group.agreed(self.learner.drain.is_set(), self.step, self.device)
+        if self.group.first and (leave or time.monotonic() - self.saved.at > self.told.checkpoint_seconds):
             self.saved.save(self.step)
         return leave
 
     def _learn(self, batch: Batch | None) -> None:
         """One step. A batch without a readable image changes nothing but the count."""
+        if batch is None and self.group.size > 1:
+            raise ValueError(f"a part of step {self.step} has no readable image: mend the shards, or use fewer workers")
         if batch is not None:
-            torch.manual_seed(rng.key(self.told.seed, "step", self.step))  # for dropout inside the network
+            torch.manual_seed(rng.key(self.told.seed, "step", self.step, self.group.rank))  # for dropout inside the network
             self._set_rate()
-            count = len(batch.label)
-            loss, right = (torch.zeros((), device=self.device) for _ in range(2))
-            for part in batch.split(-(-count // self.told.accumulate)):
-                each, hits = self._backward(part, count)
-                loss, right = loss + each, right + hits
+            count = self.group.total(torch.full((), float(len(batch.label)), device=self.device))
+            found = torch.zeros(2, device=self.device)
+            parts = batch.split(-(-len(batch.label) // self.told.accumulate))
+            for number, part in enumerate(parts):
+                with self.group.apart(self.shared.model, last=number == len(parts) - 1):
+                    found += self._backward(part, count)
+            loss, right = self.group.total(found) / count
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.zero_grad()
             if self.average:
                 self.average.update()
-            self.curve["loss"][self.step], self.curve["right"][self.step] = loss / count, right / count
-            self.clock.mark("bare", count)
+            self.curve["loss"][self.step], self.curve["right"][self.step] = loss, right
+            self.clock.mark("bare", self.group.size * len(batch.label))
         self.step += 1
 
-    def _backward(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-        """Adds the gradient of a part of a batch of `count` images; gives the sum of the losses, and how many were right."""
+    def _backward(self, batch: Batch, count: Tensor) -> Tensor:
+        """Adds the gradient of a part of a batch of `count` images, over all workers; gives the sum of the losses, and how many
+        were right, (2,)."""
         self.clock.mark("bare")
         keys = batch.keys.map(rng.fold, "step").map(rng.fold, self.step)
         x = self._pictures(batch.pixels, keys)
@@ -184,10 +196,10 @@ class _Attempt:
             teacher = self.teacher.fast(x) if self.teacher else None
         shown = self.told.lesson(self.step)(self.network, x, batch.label, keys, len(x) * self.told.draws)
         self.clock.mark("lesson")
-        logits = self.network.fast(shown)
+        logits = self.shared.fast(shown)
         loss = self.told.objective(logits, batch.label, teacher).sum()
-        self.scaler.scale(loss / count).backward()
-        return loss.detach(), (logits.detach().argmax(1) == batch.label).sum()
+        self.scaler.scale(loss * (self.group.size / count)).backward()  # of which the workers' mean is taken
+        return torch.stack([loss.detach(), (logits.detach().argmax(1) == batch.label).sum()])
 
     def _pictures(self, pixels: Tensor, keys: rng.Mirror) -> Tensor:
         augment = self.told.augmentation
@@ -212,6 +224,7 @@ class _Attempt:
         self._wait()
         self.clock.pause()
         began, place = time.monotonic(), self.looks.index(self.step)
+        self.group.agree(self.network)
         with self.average.used() if self.average else nullcontext():
             found = [self._accuracy(k) for k in self.told.evaluation.k]
         self.curve["accuracy"][place] = torch.tensor(found, dtype=torch.float64)
@@ -220,20 +233,20 @@ class _Attempt:
     @torch.no_grad()
     def _accuracy(self, k: int) -> float:
         """The share of draws of images kept out that are right behind k transforms, in the network's own precision."""
-        barrage, right, count = Barrage(k, self.told.barrage.transforms if self.told.barrage else Barrage(0).transforms), 0, 0
-        places, draws = self.learner.places, self.told.evaluation.draws if k else 1
-        hits = torch.zeros((), dtype=torch.int64, device=self.device)
+        barrage = Barrage(k, self.told.barrage.transforms if self.told.barrage else Barrage(0).transforms)
+        places, draws = self.learner.places[self.group.rank :: self.group.size], self.told.evaluation.draws if k else 1
+        found = torch.zeros(2, dtype=torch.float64, device=self.device)
         with evaluating(self.network):
             for start in range(0, len(places), self.told.batch):
                 batch = self.learner.kept_out.at(places[start : start + self.told.batch])
                 if batch is not None:
                     x = self._middle(batch.pixels).float() / 255
-                    count += draws * len(x)
+                    found[1] += draws * len(x)
                     for draw in range(draws):
                         keys = batch.keys.map(rng.fold, "evaluation").map(rng.fold, draw)
                         shown = barrage(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])))
-                        hits += (self.network(shown).argmax(1) == batch.label).sum()
-        right = int(hits)
+                        found[0] += (self.network(shown).argmax(1) == batch.label).sum()
+        right, count = self.group.total(found).tolist()
         return right / count if count else float("nan")
 
     def _middle(self, pixels: Tensor) -> Tensor:
@@ -263,7 +276,6 @@ class _Attempt:
             "images": {"resize": self.told.data.resize, "crop": self.told.data.crop, "count": self.job.images},
             "training": {"file": told, "identity": self.job.identity, "data": self.job.data, "steps": self.steps},
             "accuracy": {str(k): share for k, share in zip(self.told.evaluation.k, accuracy, strict=True)},
-            "loss": float(self.curve["loss"][-100:].nanmean()),
             "precision": str(self.half or torch.float32).removeprefix("torch."),
             "device": provenance.device_name(self.device),
             "commit": provenance.commit(),

@@ -22,7 +22,7 @@ _KEY = "model"
 
 Manifest = dict[str, Any]
 """`model`: architecture, classes, mean, std; `images`: resize, crop, how many; `training`: the file that it was trained by, its
-identity, steps, hash of the images; `accuracy`: on images kept out, by k; `loss`, `precision`, `device`, `commit`, `versions`."""
+identity, steps, hash of the images; `accuracy`: on images kept out, by k; `precision`, `device`, `commit`, `versions`."""
 
 
 def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:

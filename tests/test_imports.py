@@ -23,7 +23,7 @@ ENGINE = (
     "braceexpand",
 )
 HOMES = {
-    "ray": {"executors"},
+    "ray": {"executors", "ray_train"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "verify"},
