@@ -210,6 +210,7 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
 
 def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
     """A classifier."""
+    from pipeline import curves
     from pipeline.executors import Here
     from pipeline.learner import learning
     from pipeline.progress import LearningReporter
@@ -224,8 +225,9 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any,
     with closing(executor):
         outcome = execute(job, executor, LearningReporter(err))
     if not outcome.stopped_by and not outcome.failed_units:
-        at = f"{job.store}/model.safetensors; what they are: {job.store}/manifest.json; curves: {job.store}/curves.parquet"
-        out.print(f"weights: {at}", highlight=False, soft_wrap=True)
+        drawn = "curves.png" if curves.draw(job.store) else "curves.parquet (a picture too with: pip install 'barrage[plots]')"
+        at = f"weights: {job.store}/model.safetensors; what they are: {job.store}/manifest.json; curves: {job.store}/{drawn}"
+        out.print(at, highlight=False, soft_wrap=True)
     return outcome, job.store
 
 

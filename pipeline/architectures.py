@@ -76,7 +76,7 @@ def _lite0(classes: int) -> nn.Module:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise BadInput("efficientnet_lite0 needs the demo extra: pip install 'barrage[demo]'") from None
-    return EfficientNet.from_name("efficientnet-lite0", {"num_classes": classes})
+    return EfficientNet.from_name("efficientnet-lite0", num_classes=classes)
 
 
 def _resnet18_cifar(classes: int) -> nn.Module:
