@@ -58,8 +58,8 @@ class Steps:
         }
 
     def take(self, batch: Batch, step: int) -> Tensor:
-        """Takes a step with this worker's part of its batch; gives the loss and the share of images that were right as shown, (2,),
-        over all workers. Waits for no device."""
+        """Takes a step with this worker's part of its batch; gives the loss, and the share of images that were right as shown,
+        (2,), over all workers. Waits for no device."""
         torch.manual_seed(rng.key(self.told.seed, "step", step, self.group.rank))  # for dropout inside the network
         for settings in self._optimizer.param_groups:
             settings["lr"] = rate(self.told.optimizer, step, self.steps)
@@ -106,7 +106,7 @@ class Steps:
 
     @torch.no_grad()
     def accuracy(self, feed: Feed, places: list[int], k: int, draws: int) -> float:
-        """The share of draws of images kept out of training that are right behind k transforms, in the model's own precision."""
+        """The share of draws of images kept out of training that are right behind k transforms, in the model's precision."""
         barrage = Barrage(k, self.told.barrage.transforms) if self.told.barrage else Barrage(k)
         found = torch.zeros(2, dtype=torch.float64, device=self.device)
         mine = places[self.group.rank :: self.group.size]
