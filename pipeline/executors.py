@@ -255,4 +255,4 @@ def _start(ray: Any, address: str | None) -> None:
     if address:
         ray.init(address=address, **quiet)
     else:
-        ray.init(include_dashboard=False, object_store_memory=100_000_000, **quiet)
+        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **quiet)
