@@ -49,11 +49,26 @@ class Barrages(Strict):
         return Barrage(min(high, self.k[1]), self.transforms, low)
 
 
+class InnerPgd(Pgd):
+    """PGD as adversarial training has it: few steps, without momentum, through one draw of a barrage."""
+
+    steps: int = Field(10, ge=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    eot_draws: int = Field(1, ge=1)
+
+
+class InnerFgsm(Fgsm):
+    """FGSM as adversarial training has it: from a random start (Wong, Rice, Kolter, ICLR 2020)."""
+
+    random_start: bool = True
+    eot_draws: int = Field(1, ge=1)
+
+
 def _kind(value: Any) -> str:
     return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
 
 
-Inner = Annotated[Annotated[Pgd, Tag("pgd")] | Annotated[Fgsm, Tag("fgsm")], Discriminator(_kind)]
+Inner = Annotated[Annotated[InnerPgd, Tag("pgd")] | Annotated[InnerFgsm, Tag("fgsm")], Discriminator(_kind)]
 """The attack inside a training; PGD unless told."""
 
 

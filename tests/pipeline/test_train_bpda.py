@@ -336,7 +336,7 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
 
 
 def campaign(pattern, folder, **attack):
-    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}
+    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2, "momentum": 0.0}
     attacks = {"net": settings | {"policy": "network", "networks": str(folder)} | attack, "plain": settings}
     return tiny.campaign(
         pattern,

@@ -85,6 +85,14 @@ def stopped_after(found, steps):
         list(learner(UNIT))
 
 
+def finished(running, patience=PATIENCE):
+    """What a command says until its end; it is ended if that takes too long."""
+    try:
+        return running.communicate(timeout=patience)[0]
+    finally:
+        running.kill()
+
+
 def files(found):
     return {name: Path(found.store, name).read_bytes() for name in ("model.safetensors", "curves.parquet")}
 
@@ -139,7 +147,7 @@ def test_killed_between_any_two_steps_the_same_command_gives_the_same_files(phot
     running.communicate(timeout=PATIENCE)
     assert not (store / "model.safetensors").exists()
     running = command(path, store, "train", "--here")
-    output, _ = running.communicate(timeout=PATIENCE)
+    output = finished(running)
     assert running.returncode == 0 and "trained: " in output and "trained: 100 steps" not in output, output
     told["model"]["architecture"] = "tests.pipeline.tiny:network"
     quiet = job(photos, tmp_path / "quiet", **{key: told[key] for key in ("epochs", "barrage", "evaluation", "model")})
@@ -290,6 +298,15 @@ def test_the_rate_and_the_number_of_transforms_follow_their_schedules():
     assert Barrages(k=3).at(0).k == Barrages(k=3).at(0).fewest == 3
 
 
+def test_the_attack_inside_is_the_one_of_adversarial_training(photos):
+    def inside(**attack):
+        return Recipe.model_validate(content(photos, barrage={"k": [0, 2]}, attack={"eps": "8/255"} | attack)).lesson(0).attack
+
+    pgd, fgsm = inside(eot_draws=3), inside(kind="fgsm")
+    assert (pgd.steps, pgd.momentum, pgd.random_start, pgd.eot.draws, pgd.step_size) == (10, 0, True, 3, pytest.approx(2 / 255))
+    assert (fgsm.steps, fgsm.random_start, fgsm.eot.draws, fgsm.step_size) == (1, True, 1, pytest.approx(8 / 255))
+
+
 def test_optimisers_are_torchs_and_decay_no_bias():
     net = tiny.network()
     for kind, made in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
@@ -417,7 +434,7 @@ def test_two_workers_on_ray_train_take_the_steps_of_one(photos, tmp_path, write)
     told = content(photos, epochs=12, batch_norm="frozen", model=model, workers={"count": 2, "cpus": 0.5}, accumulate=2)
     told |= copy.deepcopy(MODES["bart"])
     running = command(write(told), tmp_path / "two", "train")
-    output, _ = running.communicate(timeout=PATIENCE)
+    output = finished(running, 3 * PATIENCE)
     assert running.returncode == 0 and "trained: 40 steps" in output, output
     trained(job(photos, tmp_path / "one", **{k: v for k, v in told.items() if k not in ("kind", "name", "data", "held_out")}))
     one, two = (pandas.read_parquet(tmp_path / name / "curves.parquet") for name in ("one", "two"))
