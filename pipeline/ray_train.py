@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline.campaign import BadInput
 from pipeline.executors import ATTEMPTS, Failed, cluster
 from pipeline.group import Group
 from pipeline.learner import Learner
@@ -51,7 +52,12 @@ class OnRayTrain:
         found = self._cluster
         self.gpus = found.gpus
         self.cpus = job.workers.cpus
-        self.workers = job.workers.count or (max(1, int(found.room)) if self.gpus else 1)
+        self.workers = job.workers.count or (int(found.room) if self.gpus else 1)
+        if self.workers > found.room:
+            self.close()
+            raise BadInput(
+                f"workers.count is {self.workers}, there is room for {int(found.room)}: ask for fewer or smaller ones"
+            )
 
     def close(self) -> None:
         """Ends the Ray that was started here."""

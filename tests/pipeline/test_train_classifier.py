@@ -17,10 +17,12 @@ from bart import Barrage, Mirror, rng
 from pipeline import shards
 from pipeline.batches import Images
 from pipeline.campaign import BadInput, Data
+from pipeline.executors import Cluster
 from pipeline.feed import Feed
 from pipeline.job import opened
 from pipeline.learner import Learned, Learner, Learning, Looked
 from pipeline.pack import pack
+from pipeline.ray_train import OnRayTrain
 from pipeline.recipe import UNIT, Barrages, Optimizer, Recipe, prepare
 from pipeline.results import results
 from pipeline.steps import optimizer, rate
@@ -426,6 +428,19 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
               {"optimizer": {"learning_rate": 0.02}}, {"average": 0.5}, {"precision": "bfloat16"}, {"store_as": "float16"},
               {"data": data | {"crop": 33}}, {"data": data | {"limit": 20}}]  # fmt: skip
     assert len({usual, *(job(photos, tmp_path, **other).identity for other in others)}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("room", "gpus", "count", "workers"), [(8, 0.0, None, 1), (8, 1.0, None, 8), (8, 0.0, 3, 3), (2, 0.0, 3, 0)]
+)
+def test_there_is_a_worker_a_gpu_unless_told(photos, tmp_path, monkeypatch, room, gpus, count, workers):
+    monkeypatch.setattr("pipeline.ray_train.cluster", lambda wanted, address: Cluster(gpus, room, own=False))
+    found = job(photos, tmp_path, workers={"count": count})
+    if workers:
+        assert OnRayTrain(found).workers == workers
+    else:
+        with pytest.raises(BadInput, match="count is 3, there is room for 2"):
+            OnRayTrain(found)
 
 
 @pytest.mark.slow
