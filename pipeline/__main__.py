@@ -213,7 +213,7 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any,
     from pipeline import curves
     from pipeline.executors import Here
     from pipeline.learner import learning
-    from pipeline.progress import LearningReporter
+    from pipeline.learning_progress import LearningReporter
     from pipeline.ray_train import OnRayTrain
     from pipeline.recipe import load as read
     from pipeline.recipe import prepare

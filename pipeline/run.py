@@ -10,7 +10,8 @@ from pipeline import networks, weights
 from pipeline.executors import Executor, Failed
 from pipeline.job import Job
 from pipeline.learner import Learned, Learning, Looked
-from pipeline.progress import LearningReporter, Reporter, TrainingReporter
+from pipeline.learning_progress import LearningReporter
+from pipeline.progress import Reporter, TrainingReporter
 from pipeline.recipe import RecipeJob
 from pipeline.results import results
 from pipeline.store import Store
