@@ -18,6 +18,7 @@ from pipeline.feed import Batch
 from pipeline.group import Group
 from pipeline.provenance import device_name
 from pipeline.recipe import Recipe
+from pipeline.recipe_job import resolved
 from pipeline.steps import Steps
 
 WARM = 5
@@ -34,7 +35,7 @@ def pictures(recipe: Recipe, device: torch.device) -> Batch:
 
 def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> None:
     """Prints the line of a recipe."""
-    told = recipes.resolved(recipes.load(path))
+    told = resolved(recipes.load(path))
     told = told.model_copy(update={"batch": batch} if batch else {})
     plain = {"barrage": None, "attack": None, "distill": None, "augment": None, "average": 0.0}
     runs = {name: Steps(each, WARM + steps, device, Group())

@@ -216,7 +216,7 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any,
     from pipeline.learning_progress import LearningReporter
     from pipeline.ray_train import OnRayTrain
     from pipeline.recipe import load as read
-    from pipeline.recipe import prepare
+    from pipeline.recipe_job import prepare
     from pipeline.run import learn as execute
 
     told = read(config)

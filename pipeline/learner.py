@@ -12,7 +12,7 @@ from pipeline.batches import Images
 from pipeline.clock import Pace
 from pipeline.feed import Batch, Feed
 from pipeline.group import Group
-from pipeline.recipe import RecipeJob
+from pipeline.recipe_job import RecipeJob
 from pipeline.steps import Steps
 from pipeline.store import Store
 from pipeline.trainer import REPORT_SECONDS

@@ -12,7 +12,7 @@ from pipeline.executors import Failed
 from pipeline.learner import Learned, Learning, Looked
 from pipeline.pace import clock
 from pipeline.progress import LINE_SECONDS
-from pipeline.recipe import RecipeJob
+from pipeline.recipe_job import RecipeJob
 
 
 class LearningReporter:

@@ -12,7 +12,7 @@ from pipeline.job import Job
 from pipeline.learner import Learned, Learning, Looked
 from pipeline.learning_progress import LearningReporter
 from pipeline.progress import Reporter, TrainingReporter
-from pipeline.recipe import RecipeJob
+from pipeline.recipe_job import RecipeJob
 from pipeline.results import results
 from pipeline.store import Store
 from pipeline.trainer import Step, Trained

@@ -19,13 +19,15 @@ from pipeline.batches import Images
 from pipeline.campaign import BadInput, Data
 from pipeline.executors import Cluster
 from pipeline.feed import Feed
+from pipeline.group import Group
 from pipeline.job import opened
 from pipeline.learner import Learned, Learner, Learning, Looked
 from pipeline.pack import pack
 from pipeline.ray_train import OnRayTrain
-from pipeline.recipe import UNIT, Barrages, Optimizer, Recipe, prepare
+from pipeline.recipe import Barrages, Optimizer, Recipe
+from pipeline.recipe_job import UNIT, prepare
 from pipeline.results import results
-from pipeline.steps import optimizer, rate
+from pipeline.steps import Steps, optimizer, rate
 from pipeline.worker import Drained
 from tests.pipeline import tiny
 from tests.pipeline.test_faults import PATIENCE, command, until
@@ -470,3 +472,20 @@ def test_two_workers_on_ray_train_take_the_steps_of_one(photos, tmp_path, write)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_through_the_barrage_never_waits_for_the_device(photos, tmp_path):
+    found = job(photos, tmp_path, barrage={"k": [0, 5]}, augment={"pad": 2}, precision="auto", average=0.9, accumulate=2)
+    learner = Learner(found, torch.device("cuda"), threading.Event())
+    steps = Steps(found.recipe, 40, torch.device("cuda"), Group())
+    batches = learner.feed.batches(0, 40, 6)
+    for step in range(30):  # every transform is compiled
+        steps.take(next(batches), step)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(30, 36):
+            steps.take(next(batches), step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
