@@ -32,7 +32,8 @@ class Part(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One place in the order: `arrangement` sorts the stack, as the round before left it, by transform."""
+    """One place in the order: `arrangement` sorts the stack, as the round before left it, by transform. Images that are through
+    already come last, and are in no part."""
 
     arrangement: Arrangement
     parts: list[Part]
@@ -51,11 +52,14 @@ class Barrage:
 
     k           transforms of one barrage, 0 to the number of groups that have one of `transforms`
     transforms  names that may be drawn; all of the table unless told
-    Raises ValueError for an unknown name or a k that cannot be met.
+    fewest      each image meets a number of transforms drawn uniformly from `fewest` to k; k itself unless told. It meets what
+                a barrage of that number would send it through
+    Raises ValueError for an unknown name, a k that cannot be met, or a `fewest` outside 0 to k.
     """
 
     k: int
     transforms: tuple[str, ...] = tuple(TRANSFORMS)
+    fewest: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.transforms:
@@ -69,6 +73,8 @@ class Barrage:
                 f"k = {self.k}: expected 0 to {len(self._groups)}, the number of groups among the transforms; "
                 "each group is drawn at most once"
             )
+        if self.fewest is not None and not 0 <= self.fewest <= self.k:
+            raise ValueError(f"fewest = {self.fewest}: expected 0 to {self.k}, the most transforms of an image")
 
     @cached_property
     def _groups(self) -> list[list[str]]:
@@ -85,10 +91,14 @@ class Barrage:
 
     def select(self, keys: Tensor) -> Tensor:
         """The transforms of each image, (n, k) int64, as places in the selected names: groups without replacement in a
-        uniformly random order, then one transform of each group uniformly."""
+        uniformly random order, then one transform of each group uniformly. Past an image's number stands the count of names."""
         groups = rng.order(keys, "groups", len(self._groups))[:, : self.k]
         sizes, starts = _layout(tuple(len(group) for group in self._groups), keys.device)
-        return starts[groups] + rng.integers(keys, "members", 0, sizes[groups] - 1, (self.k,))
+        chosen = starts[groups] + rng.integers(keys, "members", 0, sizes[groups] - 1, (self.k,))
+        if self.fewest is None:
+            return chosen
+        number = rng.integers(keys, "number", self.fewest, self.k)
+        return chosen.where(torch.arange(self.k, device=keys.device) < number[:, None], len(self._names))
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Draws:
         """Barrages for a stack of n draws, one key each; no image is seen and the device is not waited for.
@@ -110,7 +120,7 @@ class Barrage:
     def _parts(self, chosen: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
         """The parts of each round. A transform's parameters are drawn at once for all rounds, as no image meets it twice."""
         n, names = len(keys), self._names
-        counts = [torch.bincount(column, minlength=len(names)).tolist() for column in chosen.host.T]
+        counts = [torch.bincount(column, minlength=len(names) + 1).tolist() for column in chosen.host.T]
         by_transform = chosen.device.T.flatten().argsort(stable=True)  # transform by transform, then round by round
         sorted_keys = keys[by_transform % n]
         parts: list[list[Part]] = [[] for _ in range(self.k)]
@@ -137,13 +147,14 @@ class Barrage:
         if x.shape[1] == 1:
             return self._grey(x, draws, policy)
         for arrangement, parts in draws.rounds:
-            pieces = arrange(x, arrangement).split([part.images for part in parts])
+            busy = [part.images for part in parts]
+            *pieces, through = arrange(x, arrangement).split([*busy, len(x) - sum(busy)])
             with aside(x, {p.name for p in parts}) as on:
                 done = []
                 for part, piece in zip(parts, pieces, strict=True):
                     with on(part.name, (piece, *part.params.values())):
                         done.append(policy(TRANSFORMS[part.name], piece, part.params))
-            x = torch.cat(done)
+            x = torch.cat([*done, through])
         return arrange(x, draws.restore) if draws.rounds else x
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
@@ -178,6 +189,6 @@ def described(draws: Draws) -> list[list[str]]:
     for arrangement, parts in draws.rounds:
         at = [at[i] for i in arrangement.gather.tolist()]
         labels = [part.name for part in parts for _ in range(part.images)]
-        for i, name in zip(at, labels, strict=True):
+        for i, name in zip(at, labels, strict=False):  # those that are through come last
             stacks[i].append(name)
     return stacks

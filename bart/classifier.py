@@ -15,17 +15,42 @@ from bart.bpda import Networks, checked, combo
 from bart.types import Size
 
 
-class Classifier(nn.Module):
-    """Logits of images in [0, 1].
+class Normalised(nn.Module):
+    """Logits of images in [0, 1] by a network as it is: what is trained.
 
-    model           a network that takes normalised RGB (n, 3, h, w) and gives logits (n, classes)
+    model           a network that takes normalised RGB (n, 3, h, w) and gives logits (n, classes); put into channels last
     mean, std       the normalisation, per channel
-    size            the images' height and width, for the check of the folded model
-    autocast        the lower precision in which attack gradients may run, or None; a verdict never uses it
+    autocast        the lower precision in which gradients may run, or None
     """
 
     mean: Tensor
     std: Tensor
+
+    def __init__(
+        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], autocast: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.autocast = autocast
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits in the model's own precision, (n, classes) float32. `x` (n, 3, h, w) float in [0, 1]."""
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.model(x).float()
+
+    def fast(self, x: Tensor) -> Tensor:
+        """Logits in the precision of gradients."""
+        with torch.autocast(x.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            return self.forward(x)
+
+
+class Classifier(Normalised):
+    """The same, frozen and folded: what is attacked and judged. A verdict never uses `autocast`.
+
+    size            the images' height and width, for the check of the folded model
+    """
 
     def __init__(
         self,
@@ -35,15 +60,11 @@ class Classifier(nn.Module):
         size: Size = (224, 224),
         autocast: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm) and module.running_mean is None:
                 raise ValueError(f"{name} has no running statistics: images of a batch would change each other's logits")
         model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size, len(mean))
-        self.model = model.to(memory_format=torch.channels_last)
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-        self.autocast = autocast
+        super().__init__(model, mean, std, autocast)
         super().train(False)
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -51,16 +72,6 @@ class Classifier(nn.Module):
         if mode:
             raise ValueError("a Classifier is only evaluated: train the model before it is wrapped")
         return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits in the model's own precision, (n, classes) float32. `x` (n, 3, h, w) float in [0, 1]."""
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.model(x).float()
-
-    def fast(self, x: Tensor) -> Tensor:
-        """Logits in the precision of attack gradients."""
-        with torch.autocast(x.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            return self.forward(x)
 
 
 def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3, tolerance: float = 1e-9) -> nn.Module:
@@ -129,7 +140,7 @@ class Defended:
     Raises ValueError for networks that can not be used.
     """
 
-    classifier: Classifier
+    classifier: Normalised
     barrage: Barrage
     frozen: bool = False
     networks: Networks = field(default_factory=dict, hash=False)

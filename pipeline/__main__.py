@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -24,10 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-train = typer.Typer(
-    help="Train what attacks need. Start with: barrage train bpda campaigns/bpda-small.yaml", no_args_is_help=True
-)
-app.add_typer(train, name="train")
 out, err = Console(), Console(stderr=True)
 
 CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
@@ -60,7 +56,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
-    from pipeline import models
+    from pipeline import architectures
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
@@ -69,7 +65,7 @@ def run(
     from pipeline.run import run as execute
     from pipeline.store import Store
 
-    models.allow(allow_module or ())
+    architectures.allow(allow_module or ())
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
@@ -154,11 +150,11 @@ def verify(
     """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
     import torch
 
-    from pipeline import models
+    from pipeline import architectures
     from pipeline.job import opened
     from pipeline.verify import verify as check
 
-    models.allow(allow_module or ())
+    architectures.allow(allow_module or ())
     faults = 0
     for fault in check(opened(store), sample, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
         faults += 1
@@ -207,8 +203,8 @@ def check(
     """Is the attack strong enough? An honest evaluation's checks on a sample: barrage check campaigns/demo.yaml"""
     import torch
 
+    from pipeline import architectures
     from pipeline import check as checks
-    from pipeline import models
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
@@ -216,7 +212,7 @@ def check(
     from pipeline.run import run as execute
     from pipeline.store import Store
 
-    models.allow(allow_module or ())
+    architectures.allow(allow_module or ())
     plan = load(campaign)
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
@@ -238,18 +234,29 @@ def check(
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in found)))
 
 
-@train.callback()
-def _train() -> None:
-    """Typer runs a lone command without its name; this keeps the name, for siblings to come."""
-
-
-@train.command()
-def bpda(
-    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/bpda-small.yaml")],
-    store: Annotated[str | None, typer.Option(help="the folder of the networks; the file's own store unless told")] = None,
-    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, one after the other")] = False,
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/train/cifar10-bart.yaml")],
+    store: Annotated[str | None, typer.Option(help="the folder of what is trained; the file's own store unless told")] = None,
+    here: Annotated[bool, typer.Option("--here", help="in this process, without Ray")] = False,
+    allow_module: Modules = None,
 ) -> None:
-    """Train networks that imitate the transforms, or go on with it: barrage train bpda campaigns/bpda-small.yaml"""
+    """Train a classifier for a defense, or BPDA networks, or go on with it: barrage train campaigns/train/cifar10-bart.yaml"""
+    from pipeline import architectures
+    from pipeline.training import kind
+
+    architectures.allow(allow_module or ())
+    trained = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
+    outcome, at = trained(config, store, here)
+    if outcome.stopped_by:
+        err.print(f"stopped; go on with: barrage train {config} --store {at}", highlight=False, soft_wrap=True)
+    if outcome.failed_units:
+        err.print(f"[red]{outcome.failed_units} failed; run the command again to retry", highlight=False)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
+    """Networks that imitate the transforms."""
     from pipeline.executors import Here, OnRay
     from pipeline.progress import TrainingReporter
     from pipeline.run import train as execute
@@ -262,13 +269,32 @@ def bpda(
     executor = Here(training) if here or not job.todo() else OnRay(job, begin=training)
     with closing(executor):
         outcome = execute(job, executor, TrainingReporter(err))
-    if outcome.stopped_by:
-        err.print(f"stopped; go on with: barrage train bpda {config} --store {job.store}", highlight=False, soft_wrap=True)
-    else:
+    if not outcome.stopped_by:
         _show_networks(job.store)
-    if outcome.failed_units:
-        err.print(f"[red]{len(outcome.failed_units)} networks failed; run the command again to retry them", highlight=False)
-    raise typer.Exit(outcome.exit_code)
+    return outcome, job.store
+
+
+def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
+    """A classifier."""
+    from pipeline import curves
+    from pipeline.executors import Here
+    from pipeline.learner import learning
+    from pipeline.learning_progress import LearningReporter
+    from pipeline.ray_train import OnRayTrain
+    from pipeline.recipe import load as read
+    from pipeline.recipe_job import prepare
+    from pipeline.run import learn as execute
+
+    told = read(config)
+    job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
+    executor = Here(learning) if here or not job.todo() else OnRayTrain(job)
+    with closing(executor):
+        outcome = execute(job, executor, LearningReporter(err))
+    if not outcome.stopped_by and not outcome.failed_units:
+        drawn = "curves.png" if curves.draw(job.store) else "curves.parquet (a picture too with: pip install 'barrage[plots]')"
+        at = f"weights: {job.store}/model.safetensors; what they are: {job.store}/manifest.json; curves: {job.store}/{drawn}"
+        out.print(at, highlight=False, soft_wrap=True)
+    return outcome, job.store
 
 
 @app.command()

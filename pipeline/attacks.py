@@ -64,7 +64,7 @@ class ByGradient(Attack):
     policy: Literal["combo", "identity", "network"] = Field(
         "combo", description="derivative of a transform: its own, else its network's, else the identity; or one for all"
     )
-    networks: str | None = Field(None, description="folder of BPDA networks, see `barrage train bpda`")
+    networks: str | None = Field(None, description="folder of BPDA networks, see `barrage train`")
     networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the networks, together")
     fixed_order: bool = False
     random_start: bool = True
@@ -72,7 +72,7 @@ class ByGradient(Attack):
     @model_validator(mode="after")
     def _networks_named(self) -> "ByGradient":
         if self.policy == "network" and self.networks is None:
-            raise ValueError("policy network needs `networks`: name the folder that `barrage train bpda` wrote")
+            raise ValueError("policy network needs `networks`: name the folder that `barrage train` wrote")
         if self.networks_sha256 and self.networks is None:
             raise ValueError("networks_sha256 is given without `networks`: name the folder of the networks")
         return self

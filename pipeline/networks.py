@@ -23,7 +23,7 @@ from pipeline.store import Store
 
 MANIFEST = "manifest.json"
 _KEY = "network"
-_REMEDY = "restore the folder, or train again with `barrage train bpda`"
+_REMEDY = "restore the folder, or train again with `barrage train`"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     """What a folder's manifest says of its networks. Raises BadInput."""
     data = Store(folder).read(MANIFEST)
     if data is None:
-        raise BadInput(f"networks {folder} hold no {MANIFEST}: give the folder that `barrage train bpda` wrote")
+        raise BadInput(f"networks {folder} hold no {MANIFEST}: give the folder that `barrage train` wrote")
     try:
         found = {}
         for values in json.loads(data)["networks"]:
@@ -105,7 +105,7 @@ def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{MANIFEST} of networks {folder} is damaged ({error!r}): {_REMEDY}") from None
     if not found:
-        raise BadInput(f"networks {folder}: the manifest names none: wait for `barrage train bpda` to finish one")
+        raise BadInput(f"networks {folder}: the manifest names none: wait for `barrage train` to finish one")
     return found
 
 

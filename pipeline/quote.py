@@ -85,6 +85,7 @@ def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[
 
 def _speed_of(worker: Worker, cell: Cell, images: Tensor | None) -> Speed:
     defended = worker.defended(cell)
+    images = images if images is not None and images.shape[-1] == cell.crop else None  # a model may want images of its own size
     return worker.fitting(cell, lambda stack: calibrate.speed(defended, cell, stack, worker.device, images))
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline import networks, sizes
+from pipeline import networks, sizes, weights
 from pipeline.executors import Executor
 from pipeline.job import Job
+from pipeline.learner import Learned, Learning, Looked
+from pipeline.learning_progress import LearningReporter
 from pipeline.parking import park
 from pipeline.progress import Reporter, TrainingReporter, last_line
 from pipeline.queue import Failed, Queue
+from pipeline.recipe_job import RecipeJob
 from pipeline.results import results
 from pipeline.rounds import Rounds
 from pipeline.sizes import Measured
@@ -102,6 +105,26 @@ def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> O
                     failed += [event.unit] if event.final else []
                     reporter.failed(event)
     networks.write_manifest(job.store)  # of files that an earlier run left without it
+    return Outcome(0, tuple(failed), stop.signal)
+
+
+def learn(job: RecipeJob, executor: Executor, reporter: LearningReporter) -> Outcome:
+    """Trains the classifier that the store lacks."""
+    job.write_down()
+    failed = list[str]()
+    with stopping() as stop, reporter.watching(job):
+        for event in executor.execute(job, job.todo(), stop.drain):
+            match event:
+                case Learning():
+                    reporter.progress(event)
+                case Looked():
+                    reporter.looked(event)
+                case Learned():
+                    reporter.finished(event)
+                case Failed():
+                    failed += [event.unit] if event.final else []
+                    reporter.failed(event)
+    weights.write_manifest(job.store)  # of a file that an earlier run left without it
     return Outcome(0, tuple(failed), stop.signal)
 
 

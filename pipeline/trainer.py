@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity, mse_loss
 from bart import TRANSFORMS, BpdaNet, Gradient, Transform, rng
 from bart.bpda import network
 from bart.types import Params
-from pipeline import checkpoint, networks, provenance
+from pipeline import networks, provenance, saved
 from pipeline.batches import Image, Images
 from pipeline.networks import Entry
 from pipeline.store import Store
@@ -84,33 +84,39 @@ class _Attempt:
         self.net = BpdaNet(transform.name, rng.key(self.told.seed, "weights", transform.name)).to(self.device).train()
         self.adam = torch.optim.Adam(self.net.parameters(), self.told.learning_rate)
         self.recent = torch.zeros(RECENT, dtype=torch.float64, device=self.device)
+        parts: dict[str, saved.Part] = {
+            "net": saved.Network(self.net),
+            "adam": saved.Optimizer(self.adam),
+            "recent": saved.Plain({"loss": self.recent}),
+        }
+        self.saved = saved.Saved(self.store, transform.name, trainer.job.identity, self.told.steps, self.told.batch, parts)
         self.step = 0
-        self.began = self.saved = self.said = time.monotonic()
+        self.began = self.said = time.monotonic()
 
     def run(self) -> Iterator[Step | Trained]:
-        first = self._resume()
+        first = self.step = self.saved.resume()
         for batch in self.trainer.images.batches(self.step, self.told.steps, self.told.batch):
             self._learn(batch)
             now = time.monotonic()
             if self.trainer.drain.is_set() and self.step < self.told.steps:
-                self._save()
+                self.saved.save(self.step)
                 raise Drained(self.transform.name)
-            if now - self.saved > self.told.checkpoint_seconds:
-                self._save()
+            if now - self.saved.at > self.told.checkpoint_seconds:
+                self.saved.save(self.step)
             if now - self.said > REPORT_SECONDS:
                 self.said = now
                 loss = float(self.recent[(self.step - 1) % RECENT])
                 yield Step(self.transform.name, self.step, self.step - first, loss, now - self.began)
         entry = self._examined()
         self.store.create(networks.file_name(self.transform.name), networks.encode(entry, self.net.state_dict()))
-        self.store.remove(self._checkpoint)
+        self.saved.remove()
         yield Trained(entry, self.step - first, time.monotonic() - self.began)
 
     def _learn(self, batch: list[Image]) -> None:
         """One step of Adam. A batch without a readable image changes nothing but the count."""
         if batch:
             example = self._example(batch, "step", self.step)
-            with _reproducible():
+            with saved.reproducible():
                 loss = mse_loss(self.net(example.x, example.told), example.y)
                 self.adam.zero_grad()
                 loss.backward()
@@ -120,7 +126,7 @@ class _Attempt:
 
     def _example(self, batch: list[Image], *purpose: int | str) -> _Example:
         """What is to be learnt of a batch; the parameters follow from the seed, the transform, the purpose and the image."""
-        x = torch.from_numpy(np.stack([image for _, image in batch])).to(self.device).float() / 255
+        x = torch.from_numpy(np.stack([image.pixels for image in batch])).to(self.device).float() / 255
         size = (x.shape[-2], x.shape[-1])
         params = self.transform.draw(self._keys(batch, *purpose), size)
         with torch.no_grad():
@@ -128,48 +134,7 @@ class _Attempt:
 
     def _keys(self, batch: list[Image], *purpose: int | str) -> Tensor:
         of = (self.told.seed, self.transform.name, *purpose)
-        return torch.tensor([rng.key(*of, key) for key, _ in batch]).to(self.device)
-
-    @property
-    def _checkpoint(self) -> str:
-        return f"checkpoints/{self.transform.name}.safetensors"
-
-    def _save(self) -> None:
-        """Writes the checkpoint: weights, running statistics, Adam's moments, the last losses."""
-        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()} | {"recent": self.recent}
-        for place, moments in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{place}.{name}": value for name, value in moments.items()}
-        header = checkpoint.Header(
-            self.transform.name, self.trainer.job.identity, self.step, self.told.steps, self.told.batch, 0.0
-        )
-        data = checkpoint.encode(header, {name: value.cpu().contiguous() for name, value in tensors.items()})
-        self.store.replace(self._checkpoint, data)
-        self.saved = time.monotonic()
-
-    def _resume(self) -> int:
-        """Goes to the checkpoint if there is a sound one of this training; gives the step."""
-        data = self.store.read(self._checkpoint)
-        header = checkpoint.header(data) if data else None
-        if data and header and (header.unit, header.identity) == (self.transform.name, self.trainer.job.identity):
-            tensors = checkpoint.decode(data)
-            if tensors is not None:
-                self._restore(tensors)
-                self.step = int(header.step)
-        return self.step
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        self.recent = tensors.pop("recent").to(self.device)
-        state: dict[int, dict[str, Tensor]] = {}
-        weights = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "net":
-                weights[rest] = value
-            else:
-                place, _, moment = rest.partition(".")
-                state.setdefault(int(place), {})[moment] = value
-        self.net.load_state_dict(weights)
-        self.adam.load_state_dict(self.adam.state_dict() | {"state": state})
+        return torch.tensor([rng.key(*of, image.key) for image in batch]).to(self.device)
 
     def _examined(self) -> Entry:
         """The network measured on the images kept out."""
@@ -222,8 +187,3 @@ class _Attempt:
         )
         cosines = [cosine_similarity(guess, exact, dim=1) for guess in (imitated, cotangent.flatten(1))]
         return torch.stack([*errors, *cosines]).double().sum(1).cpu()
-
-
-def _reproducible() -> Any:
-    """cuDNN by algorithms that give the same sums each time, so that a resumed training gives the same weights."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -21,10 +21,14 @@ from pipeline.store import Store
 
 FILE = "training.yaml"
 
+KINDS = ("classifier", "bpda")
+"""Kinds of training by the name that a file uses."""
+
 
 class Training(Strict):
     """The whole file."""
 
+    kind: Literal["bpda"]
     name: Name
     seed: int = 0
     data: Data
@@ -62,14 +66,14 @@ class TrainingJob:
     def data(self) -> str:
         """Hash of the images: of the shards, and of which of them take part."""
         found = [shard.sha256 for shard in self.shards]
-        return _hash([found, self.training.data.limit])
+        return hashed([found, self.training.data.limit])
 
     @property
     def identity(self) -> str:
         """Hash of what decides the weights of every network."""
         deciding = ("seed", "steps", "batch", "learning_rate", "held_out")
         size = (self.training.data.resize, self.training.data.crop)
-        return _hash([{name: getattr(self.training, name) for name in deciding}, size, self.data])
+        return hashed([{name: getattr(self.training, name) for name in deciding}, size, self.data])
 
     def todo(self) -> list[str]:
         """The transforms whose networks are not there."""
@@ -86,37 +90,53 @@ class TrainingJob:
         Store(self.store).replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
 
 
-def _hash(values: Any) -> str:
+def hashed(values: Any) -> str:
+    """A short hash of plain values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(path: str | Path) -> Training:
     """The training of a YAML file. Raises BadInput with the first thing that is wrong."""
+    return validated(Training, content(path, "training", "campaigns/bpda-small.yaml"), path)
+
+
+def kind(path: str | Path) -> str:
+    """The kind of training that a YAML file asks for. Raises BadInput."""
     values = content(path, "training", "campaigns/bpda-small.yaml")
+    if not isinstance(values, dict) or values.get("kind") not in KINDS:
+        found = f"has the kind {values['kind']!r}" if isinstance(values, dict) and "kind" in values else "has no kind"
+        raise BadInput(f"training {path} {found}: expected a mapping with `kind: {'` or `kind: '.join(KINDS)}`")
+    return str(values["kind"])
+
+
+File = TypeVar("File", bound=BaseModel)
+
+
+def validated(kind: type[File], values: Any, path: str | Path) -> File:
+    """Parsed YAML as a training of some kind. Raises BadInput with the first thing that is wrong."""
     if not isinstance(values, dict):
-        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(Training.model_fields)}")
+        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(kind.model_fields)}")
     try:
-        return Training.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"training {path}, {where}: {explain(first, _known_keys)}") from None
+        raise BadInput(f"training {path}, {where}: {explain(first, lambda place: _known_keys(kind, place))}") from None
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    sections: dict[Any, type[BaseModel]] = {"data": Data, "workers": Share}
-    return list((sections[location[0]] if location else Training).model_fields)
+def _known_keys(section: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys of the section at `location` of a file."""
+    for part in location:
+        if part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            kinds = [k for k in (annotation, *get_args(annotation)) if isinstance(k, type) and issubclass(k, BaseModel)]
+            section = kinds[0] if kinds else section
+    return list(section.model_fields)
 
 
 def prepare(training: Training, url: str, report: Callable[[str], None] = lambda line: None) -> TrainingJob:
     """The job of a training on a store, new or half done. Touches nothing. Raises BadInput."""
-    known, found = _seen(url), []
-    for path in shards.paths(training.data):
-        shard = known.get(str(path.resolve()))
-        if shard is None or shard.bytes != path.stat().st_size:
-            report(f"reading {path} for the first time")
-            shard = shards.inspect(path)
-        found.append(Shard(**(asdict(shard) | {"url": str(path.resolve())})))
+    found = inspected(training.data, url, report)
     images, wanted = sum(counts(found, training.data.limit)), training.held_out + training.batch
     if images < wanted:
         raise BadInput(
@@ -130,6 +150,18 @@ def prepare(training: Training, url: str, report: Callable[[str], None] = lambda
                 "use another --store"
             )
     return job
+
+
+def inspected(data: Data, url: str, report: Callable[[str], None]) -> list[Shard]:
+    """The shards of a training; those that an earlier run on its store looked at are not read again. Raises BadInput."""
+    known, found = _seen(url), []
+    for path in shards.paths(data):
+        shard = known.get(str(path.resolve()))
+        if shard is None or shard.bytes != path.stat().st_size:
+            report(f"reading {path} for the first time")
+            shard = shards.inspect(path)
+        found.append(Shard(**(asdict(shard) | {"url": str(path.resolve())})))
+    return found
 
 
 def _seen(url: str) -> dict[str, Shard]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.planted import Planted
-from pipeline import calibrate, checkpoint, compact, models, networks, records, rows, shards
+from pipeline import architectures, calibrate, checkpoint, compact, models, networks, records, rows, shards
 from pipeline import stack as stacks
 from pipeline.attacks import ByGradient
 from pipeline.campaign import Cell
@@ -61,7 +61,7 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
-        models.allow(self.job.modules)
+        architectures.allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}

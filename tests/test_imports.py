@@ -23,11 +23,11 @@ ENGINE = (
     "braceexpand",
 )
 HOMES = {
-    "ray": {"executors"},
+    "ray": {"executors", "ray_train"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "shards", "verify"},
-    "pyarrow": {"compact", "rows", "results", "tables", "verify"},
+    "pyarrow": {"compact", "curves", "rows", "results", "tables", "verify"},
     "typer": {"__main__"},
 }
 """The only modules of pipeline that may import each of these."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline import training
+from pipeline import recipe, training
 from pipeline.campaign import load
 from tests.bart.transforms.checks import photographs
 
@@ -37,6 +37,8 @@ def test_every_campaign_that_ships_is_valid():
     trainings = {file for file in files if file.name.startswith("bpda")}
     assert files - trainings and all(load(file).cells for file in files - trainings)
     assert trainings and all(len(training.load(file).transforms) == 25 for file in trainings)
+    classifiers = sorted((ROOT / "campaigns" / "train").glob("*.yaml"))
+    assert len(classifiers) >= 4 and all(recipe.load(file).store == f"stores/{file.stem}" for file in classifiers)
 
 
 def test_the_commands_named_are_the_makefiles():

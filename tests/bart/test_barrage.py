@@ -333,3 +333,16 @@ def test_a_grey_image_meets_what_one_channel_would(name):
     rounds = [draws.rounds[0]._replace(parts=[part._replace(params=other)])]
     assert torch.equal(barrage(x, draws._replace(rounds=rounds)), y)
     assert y.shape == x.shape
+
+
+def test_the_number_of_transforms_is_uniform_between_the_fewest_and_k():
+    keys = Mirror.of(torch.arange(6000), "cpu")
+    draws = Barrage(5, fewest=1).draw(keys, (32, 32))
+    lengths = torch.tensor([len(names) for names in described(draws)])
+    counts = lengths.bincount(minlength=6)
+    assert counts[0] == 0 and ((counts[1:] - 1200).abs() < 5 * (6000 * 0.2 * 0.8) ** 0.5).all(), counts
+    for fewest in (-1, 6):
+        with pytest.raises(ValueError, match="fewest"):
+            Barrage(5, fewest=fewest)
+    same = Barrage(5, fewest=5).draw(keys, (32, 32))
+    assert described(same) == described(Barrage(5).draw(keys, (32, 32)))

@@ -17,7 +17,7 @@ import torch
 import yaml
 from PIL import Image
 
-from pipeline import checkpoint, models, networks, shards
+from pipeline import architectures, checkpoint, models, networks, shards
 from pipeline.campaign import BadInput, Model, content, load, parse
 from pipeline.documents import plain
 from pipeline.job import opened, prepare
@@ -309,7 +309,7 @@ def test_what_people_write_is_read_as_ever():
 @pytest.fixture
 def nobody_allowed(monkeypatch):
     """As on a machine where nothing was said."""
-    monkeypatch.delenv(models.ALLOW)
+    monkeypatch.delenv(architectures.ALLOW)
     monkeypatch.setattr(models, "_allowed", set())
 
 
@@ -331,14 +331,14 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
 
 def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
     store = tmp_path / "store"
-    monkeypatch.setenv(models.ALLOW, "tests")
+    monkeypatch.setenv(architectures.ALLOW, "tests")
     assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", store)[0] == 0
     monkeypatch.setattr(models, "_allowed", set())
-    monkeypatch.setenv(models.ALLOW, "")
+    monkeypatch.setenv(architectures.ALLOW, "")
     assert barrage("verify", store)[0] == 2 and barrage("verify", store, "--sample", "0")[0] == 0
     assert barrage("verify", store, "--allow-module", "tests")[0] == 0
     monkeypatch.setattr(models, "_allowed", set())
-    monkeypatch.setenv(models.ALLOW, "numpy, tests.pipeline")
+    monkeypatch.setenv(architectures.ALLOW, "numpy, tests.pipeline")
     assert barrage("verify", store)[0] == 0
 
 
@@ -354,7 +354,7 @@ def test_a_campaign_can_not_allow_itself_anything(pattern, key):
 
 def test_a_worker_elsewhere_is_told_what_is_allowed(pattern, tmp_path, monkeypatch, nobody_allowed):
     """An actor on another machine knows the job and not the command line; what a store says of itself allows nothing."""
-    models.allow(["tests"])
+    architectures.allow(["tests"])
     job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
     job.write_down()
     monkeypatch.setattr(models, "_allowed", set())

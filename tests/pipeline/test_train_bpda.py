@@ -48,7 +48,12 @@ def photos(tmp_path_factory):
 
 
 def content(photos, **changes):
-    told = {"name": "nets", "data": {"shards": photos, "resize": None, "crop": 32}, "transforms": ["grey_mix", "clahe"]}
+    told = {
+        "kind": "bpda",
+        "name": "nets",
+        "data": {"shards": photos, "resize": None, "crop": 32},
+        "transforms": ["grey_mix", "clahe"],
+    }
     return told | {"steps": 6, "batch": 3, "held_out": 5, "learning_rate": 0.005} | changes
 
 
@@ -113,9 +118,9 @@ def test_images_are_those_of_the_shards_however_little_memory_there_is(photos, m
     monkeypatch.setattr(batches, "CACHE_BYTES", 2 * 3 * 32 * 32)
     tight = images(photos)
     for batch, places in zip((tight.read(places) for places in wanted), wanted, strict=True):
-        for (key, pixels), place in zip(batch, places, strict=True):
-            assert key == samples[place].key
-            assert np.array_equal(pixels, shards.decode(samples[place].image, None, 32))
+        for image, place in zip(batch, places, strict=True):
+            assert (image.key, image.label) == (samples[place].key, samples[place].label)
+            assert np.array_equal(image.pixels, shards.decode(samples[place].image, None, 32))
         assert len(tight._decoded) <= 2 and sum(map(len, tight._encoded.values())) <= 12
 
 
@@ -153,8 +158,8 @@ def test_the_first_steps_are_those_of_a_plain_loop(photos, tmp_path):
     adam, transform = torch.optim.Adam(net.parameters(), 0.005), TRANSFORMS["grey_mix"]
     for step in range(3):
         batch = source.read(source.places(step, 3))
-        x = torch.stack([torch.from_numpy(image) for _, image in batch]).float() / 255
-        params = transform.draw(torch.tensor([rng.key(4, "grey_mix", "step", step, key) for key, _ in batch]), (32, 32))
+        x = torch.stack([torch.from_numpy(image.pixels) for image in batch]).float() / 255
+        params = transform.draw(torch.tensor([rng.key(4, "grey_mix", "step", step, image.key) for image in batch]), (32, 32))
         loss = (net(x, transform.conditioning(params, (32, 32))) - transform.apply(x, params)).square().mean()
         adam.zero_grad()
         loss.backward()
@@ -177,15 +182,15 @@ def test_an_entry_holds_what_was_measured(photos, tmp_path):
     entries = {name: trained(found, name)[-1].entry for name in ("grey_mix", "clahe")}
     entry, transform, source = entries["grey_mix"], TRANSFORMS["grey_mix"], images(photos)
     batch = source.read(source.held_out.tolist())
-    x = torch.stack([torch.from_numpy(image) for _, image in batch]).float() / 255
-    keys = torch.tensor([rng.key(0, "grey_mix", "held out", key) for key, _ in batch])
+    x = torch.stack([torch.from_numpy(image.pixels) for image in batch]).float() / 255
+    keys = torch.tensor([rng.key(0, "grey_mix", "held out", image.key) for image in batch])
     params = transform.draw(keys, (32, 32))
     y, net = transform.apply(x, params), BpdaNet("grey_mix").eval()
     net.load_state_dict(load_file(tmp_path / "grey_mix.safetensors"))
     told = transform.conditioning(params, (32, 32))
     assert entry.error == pytest.approx((net(x, told) - y).square().mean().item(), rel=1e-4)
     assert entry.identity_error == pytest.approx((x - y).square().mean().item(), rel=1e-5)
-    v = rng.normal_field(torch.tensor([rng.key(0, "grey_mix", "cotangent", key) for key, _ in batch]), (3, 32, 32))
+    v = rng.normal_field(torch.tensor([rng.key(0, "grey_mix", "cotangent", image.key) for image in batch]), (3, 32, 32))
     leaf = x.clone().requires_grad_()
     exact = torch.autograd.grad(transform.apply(leaf, params), leaf, v)[0].flatten(1)
     ours = torch.autograd.grad(net(leaf, told), leaf, v)[0].flatten(1)
@@ -257,24 +262,24 @@ def test_a_transforms_network_does_not_depend_on_the_others(photos, tmp_path):
 
 def test_the_command_trains_writes_the_manifest_and_does_nothing_twice(photos, tmp_path, barrage, write):
     store = tmp_path / "store"
-    code, out, err = barrage("train", "bpda", write(content(photos)), "--here", "--store", store)
+    code, out, err = barrage("train", write(content(photos)), "--here", "--store", store)
     assert code == 0 and "grey_mix" in out and "clahe" in out and "2/2 transforms" in err
     found = json.loads((store / "manifest.json").read_text())["networks"]
     assert {entry["transform"] for entry in found} == {"grey_mix", "clahe"}
     assert all(len(entry["sha256"]) == 64 for entry in found) and len({entry["data"] for entry in found}) == 1
     files = {path: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
     (store / "manifest.json").unlink()  # the driver died before it
-    assert barrage("train", "bpda", write(content(photos)), "--here", "--store", store)[0] == 0
+    assert barrage("train", write(content(photos)), "--here", "--store", store)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in store.glob("*.safetensors")} == files
     assert json.loads((store / "manifest.json").read_text())["networks"] == found
-    code, _, err = barrage("train", "bpda", write(content(photos, steps=7)), "--here", "--store", store)
+    code, _, err = barrage("train", write(content(photos, steps=7)), "--here", "--store", store)
     assert code == 2 and "another training" in err and len(err.splitlines()) == 1
 
 
 def test_on_ray_a_killed_actor_is_replaced_and_the_networks_are_the_same(photos, tmp_path, write):
     slow = content(photos, steps=80, checkpoint_seconds=0.1, workers={"count": 1}, transforms=["jpeg"])
     path, store = write(slow), tmp_path / "store"
-    running = command(path, store, "train", "bpda")
+    running = command(path, store, "train")
     until(lambda: list((store / "checkpoints").glob("[!.]*")), "a first checkpoint")
     victim = until(lambda: actors(running.pid), "an actor")[0]
     os.kill(victim, signal.SIGKILL)
@@ -302,7 +307,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_exit_code_2_before_work(photos, tmp_path, barrage, write, case):
     changes, named = BAD[case]
-    code, _, err = barrage("train", "bpda", write(content(photos, **changes)), "--here", "--store", tmp_path / "store")
+    code, _, err = barrage("train", write(content(photos, **changes)), "--here", "--store", tmp_path / "store")
     said = [line for line in err.splitlines() if "for the first" not in line and line != "time"]
     assert code == 2 and named in err and said[-1].startswith("barrage: "), err
     assert not (tmp_path / "store").exists()
@@ -314,7 +319,7 @@ def test_a_file_that_is_no_training_is_refused(tmp_path, write):
     with pytest.raises(BadInput, match="mapping"):
         load(write(["a", "list"]))
     with pytest.raises(BadInput, match="steps: is missing"):
-        load(write({"name": "x", "data": {"shards": "x.tar"}}))
+        load(write({"kind": "bpda", "name": "x", "data": {"shards": "x.tar"}}))
 
 
 def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos, tmp_path):
@@ -331,7 +336,7 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
 
 
 def campaign(pattern, folder, **attack):
-    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}
+    settings = {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2, "momentum": 0.0}
     attacks = {"net": settings | {"policy": "network", "networks": str(folder)} | attack, "plain": settings}
     return tiny.campaign(
         pattern,

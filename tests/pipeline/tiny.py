@@ -72,3 +72,8 @@ def campaign(shards, **changes):
         "workers": {"checkpoint_seconds": 0.01},
     }
     return content | changes
+
+
+def campaign_of_nothing():
+    """A factory that gives no network."""
+    return {}

@@ -1,0 +1,75 @@
+"""What training costs beside bare training: python -m benchmarks.train [RECIPE ...] [--steps 20] [--batch 64]
+
+Each recipe's steps are taken on random pictures of its size, with its own network, optimiser and precision, in turns bare (a
+batch through the network and back, and the update) and as the recipe says. For each: images a second, the
+recipe's pace as a share of the bare one's, and where the device's time goes: the bare step, the lesson (transforms, or attack),
+the rest (augmentation, teacher). BaRT fine-tuning should spend no more on the lesson than on the model.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from bart import Mirror, key
+from pipeline import recipe as recipes
+from pipeline import saved
+from pipeline.feed import Batch
+from pipeline.group import Group
+from pipeline.provenance import device_name
+from pipeline.recipe import Recipe
+from pipeline.recipe_job import resolved
+from pipeline.steps import Steps
+
+WARM = 5
+"""Steps of each kind before any is timed: compilation, the choice of algorithms."""
+
+
+def pictures(recipe: Recipe, device: torch.device) -> Batch:
+    """A batch of random pictures."""
+    side, count = recipe.pictures.crop, recipe.batch
+    pixels = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    keys = Mirror.of(torch.tensor([key("train benchmark", i) for i in range(count)]), device)
+    return Batch(pixels.to(device), (torch.arange(count) % recipe.model.classes).to(device), keys)
+
+
+def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> None:
+    """Prints the line of a recipe."""
+    told = resolved(recipes.load(path))
+    told = told.model_copy(update={"batch": batch} if batch else {})
+    plain = {"barrage": None, "attack": None, "distill": None, "augment": None, "average": 0.0}
+    runs = {name: Steps(each, WARM + steps, device, Group())
+            for name, each in (("bare", told.model_copy(update=plain)), ("recipe", told))}  # fmt: skip
+    batches = {name: pictures(run.told, device) for name, run in runs.items()}
+    with saved.reproducible():
+        for step in range(WARM + steps):
+            for name, run in runs.items():
+                run.take(batches[name], step)
+                run.clock.pause()  # the other kind's step does not count
+                if step == WARM - 1:
+                    run.clock.reset()
+    bare, found = runs["bare"].clock.pace(), runs["recipe"].clock.pace()
+    spent = runs["recipe"].clock.seconds
+    shares = ", ".join(f"{name} {spent[name] / spent.total():.0%}" for name in ("bare", "lesson", "rest"))
+    print(
+        f"{told.name}, {told.model.architecture}, batch {told.batch}: bare {bare.images:,.0f} images/s, recipe "
+        f"{found.images:,.0f} images/s, {found.images / bare.images:.0%} of it; of its time {shares}; "
+        f"lesson / model {spent['lesson'] / spent['bare']:.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", type=Path, default=sorted(Path("campaigns/train").glob("*.yaml")))
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, help="the recipe's own unless told")
+    args = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"{device_name(device)}, torch {torch.__version__}, {args.steps} steps of each kind")
+    for path in args.recipes:
+        measure(path, args.steps, args.batch, device)
+
+
+if __name__ == "__main__":
+    main()

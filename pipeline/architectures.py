@@ -1,0 +1,185 @@
+"""Networks by name: this project's, torchvision's, timm's, or a user's function; and the preprocessing each was made for.
+
+efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME, package.module:function
+
+A function is a stranger's code if the file that names it is: it runs if its module was allowed, and no campaign can say so.
+"""
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from math import floor
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from pipeline.campaign import BadInput
+
+
+class Preprocessing(NamedTuple):
+    """The normalisation per channel, and the sides in pixels to which photographs are resized and cropped."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: int | None = None
+    crop: int | None = None
+
+
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What most networks were trained with."""
+
+ALLOW = "BARRAGE_ALLOW_MODULES"
+"""Environment variable: the modules whose functions campaigns may call for a network, with commas between."""
+
+_allowed: set[str] = set()
+
+AUXILIARY = ("inception_v3", "googlenet")
+"""Networks of torchvision with further outputs for their own training, and an input transform that their weights expect."""
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Lets campaigns of this process call functions of these modules, and of those inside them."""
+    _allowed.update(modules)
+
+
+def allowed() -> frozenset[str]:
+    """The modules that were allowed, here or by the environment."""
+    return frozenset(_allowed) | {name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()}
+
+
+def network(architecture: str, classes: int, pretrained: str | None = None) -> nn.Module:
+    """The network of an architecture, with the library's `pretrained` weights, or with random ones. Raises BadInput."""
+    kind, _, name = architecture.partition(":")
+    if architecture == "efficientnet_lite0":
+        return _lite0(classes)
+    if architecture == "resnet18_cifar":
+        return _resnet18_cifar(classes)
+    if kind == "torchvision" and name:
+        return _torchvision(name, classes, pretrained)
+    if kind == "timm" and name:
+        return _timm(name, classes, pretrained)
+    if name:
+        return _factory(architecture)
+    raise BadInput(
+        f"architecture {architecture!r}: expected efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or "
+        "module:function"
+    )
+
+
+def preprocessing(architecture: str, pretrained: str | None = None) -> Preprocessing:
+    """What the library says of an architecture's images; ImageNet's normalisation where none says anything. Raises BadInput."""
+    kind, _, name = architecture.partition(":")
+    if architecture == "efficientnet_lite0":
+        return Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, 256, 224)
+    if kind == "torchvision" and name:
+        library = _library("torchvision", name)
+        known = list(library.models.get_model_weights(_known(name, library.models.list_models(), "torchvision")))
+        told = [weights for weights in known if weights.name == pretrained] or known
+        made = told[0].transforms() if told else None
+        if made is not None and hasattr(made, "crop_size"):
+            return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0])
+    if kind == "timm" and name:
+        _known(name, _library("timm", name).list_models() + _library("timm", name).list_pretrained(), "timm")
+        made = _library("timm", name).get_pretrained_cfg(name)
+        if made is not None:
+            side = made.input_size[-1]
+            return Preprocessing(tuple(made.mean), tuple(made.std), floor(side / made.crop_pct), side)
+    return IMAGENET
+
+
+def _lite0(classes: int) -> nn.Module:
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise BadInput("efficientnet_lite0 needs the demo extra: pip install 'barrage[demo]'") from None
+    return EfficientNet.from_name("efficientnet-lite0", num_classes=classes)
+
+
+def _resnet18_cifar(classes: int) -> nn.Module:
+    """ResNet18 for images of 32 px: a stem of one 3x3 convolution, no pooling before the blocks (He et al., CVPR 2016)."""
+    made = _library("torchvision", "resnet18").models.resnet18(num_classes=classes)
+    made.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(made.conv1.weight, mode="fan_out", nonlinearity="relu")
+    made.maxpool = nn.Identity()
+    return made
+
+
+def _torchvision(name: str, classes: int, pretrained: str | None) -> nn.Module:
+    models = _library("torchvision", name).models
+    _known(name, models.list_models(), "torchvision")
+    more: dict[str, Any] = {"aux_logits": False, "transform_input": True} if name in AUXILIARY else {}
+    if pretrained is None:
+        return models.get_model(name, weights=None, num_classes=classes, **more)
+    known = [weights.name for weights in models.get_model_weights(name)]
+    if pretrained not in (*known, "DEFAULT"):
+        raise BadInput(
+            f"weights {pretrained!r} of torchvision:{name}: expected a file, or one of {', '.join(['DEFAULT', *known])}"
+        )
+    with _fetched("torchvision", name):
+        return models.get_model(name, weights=pretrained, **more)
+
+
+def _timm(name: str, classes: int, pretrained: str | None) -> nn.Module:
+    timm = _library("timm", name)
+    _known(name, timm.list_models() + timm.list_pretrained(), "timm")
+    if pretrained is None:
+        return timm.create_model(name, pretrained=False, num_classes=classes)
+    with _fetched("timm", name):
+        return timm.create_model(name, pretrained=True)
+
+
+def _factory(architecture: str) -> nn.Module:
+    module, _, function = architecture.partition(":")
+    if not any(f"{module}.".startswith(f"{permitted}.") for permitted in allowed()):
+        raise BadInput(
+            f"architecture {architecture} runs code of {module}, which nobody allowed: if you trust it, give --allow-module "
+            f"{module} or set {ALLOW}={module}"
+        )
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise BadInput(
+            f"architecture {architecture}: {error}; expected package.module:function that returns a torch module"
+        ) from None
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"architecture {architecture} returned {type(made).__name__}, expected a torch module")
+    return made
+
+
+def _library(library: str, name: str) -> Any:
+    try:
+        found = importlib.import_module(library)
+        if library == "torchvision":
+            importlib.import_module("torchvision.models")
+        return found
+    except ImportError:
+        raise BadInput(f"{name} needs {library}: pip install 'barrage[{library}]'") from None
+
+
+def _known(name: str, known: list[str], library: str) -> str:
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"{library} lists its own with list_models()"
+        raise BadInput(f"{library}:{name}: no such model; {hint}")
+    return name
+
+
+@contextmanager
+def _fetched(library: str, name: str) -> Iterator[None]:
+    """Weights come over the network, where anything may fail; PyTorch is told to refuse those that would be unpickled."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200]
+        raise BadInput(
+            f"weights of {library}:{name} could not be fetched ({type(error).__name__}: {detail}): go online, or name a file"
+        ) from None
+    finally:
+        if before is None:
+            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        else:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before

@@ -1,0 +1,148 @@
+"""A training's checkpoint in its store: whatever has tensors to keep, by name, and the step. Bit for bit what it was."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import checkpoint
+from pipeline.store import Store
+
+Tensors = dict[str, Tensor]
+
+
+class Part(Protocol):
+    """Something whose state is tensors."""
+
+    def tensors(self) -> Tensors:
+        """The state by name."""
+
+    def restore(self, tensors: Tensors) -> None:
+        """Goes back to a state."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Weights and running statistics."""
+
+    module: nn.Module
+
+    def tensors(self) -> Tensors:
+        return dict(self.module.state_dict())
+
+    def restore(self, tensors: Tensors) -> None:
+        self.module.load_state_dict(tensors)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The moments of each parameter; the settings come from the training's file."""
+
+    optimizer: torch.optim.Optimizer
+
+    def tensors(self) -> Tensors:
+        state = self.optimizer.state_dict()["state"]
+        return {
+            f"{place}.{name}": value for place, moments in state.items() for name, value in moments.items() if value is not None
+        }
+
+    def restore(self, tensors: Tensors) -> None:
+        state: dict[int, Tensors] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for name, value in tensors.items():
+            place, _, moment = name.partition(".")
+            like = parameters[int(place)]
+            if value.shape == like.shape:
+                value = torch.empty_like(like).copy_(value)  # in the parameter's own memory format, as fused optimizers want it
+            state.setdefault(int(place), {})[moment] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """The factor of a loss in fp16, and the steps since it last changed."""
+
+    scaler: torch.amp.GradScaler
+
+    def tensors(self) -> Tensors:
+        state = self.scaler.state_dict()
+        return {name: torch.tensor(state[name], dtype=torch.float64) for name in ("scale", "_growth_tracker") if name in state}
+
+    def restore(self, tensors: Tensors) -> None:
+        if tensors:
+            found = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
+            self.scaler.load_state_dict(self.scaler.state_dict() | found)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Tensors that are changed in place."""
+
+    values: Tensors
+
+    def tensors(self) -> Tensors:
+        return self.values
+
+    def restore(self, tensors: Tensors) -> None:
+        for name, value in tensors.items():
+            self.values[name].copy_(value)
+
+
+class Saved:
+    """The checkpoint of one training.
+
+    unit, identity  whose it is; a checkpoint of another is left alone
+    parts           by name, without a dot
+    """
+
+    def __init__(self, store: Store, unit: str, identity: str, steps: int, images: int, parts: Mapping[str, Part]) -> None:
+        self.store, self.parts = store, parts
+        self.name = f"checkpoints/{unit}.safetensors"
+        self._about: dict[str, Any] = {"unit": unit, "identity": identity, "steps": steps, "images": images}
+        self.at = time.monotonic()
+
+    def save(self, step: int) -> None:
+        """Puts the state into the store, in the place of an earlier one."""
+        tensors = {f"{part}.{name}": v for part, holder in self.parts.items() for name, v in holder.tensors().items()}
+        header = checkpoint.Header(step=step, seconds=0.0, **self._about)
+        host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        self.store.replace(self.name, checkpoint.encode(header, host))
+        self.at = time.monotonic()
+
+    def resume(self) -> int:
+        """Goes back to the checkpoint if there is a sound one of this training; gives the step, 0 without one."""
+        data = self.store.read(self.name)
+        header = checkpoint.header(data) if data else None
+        if not data or not header or (header.unit, header.identity) != (self._about["unit"], self._about["identity"]):
+            return 0
+        tensors = checkpoint.decode(data)
+        if tensors is None:
+            return 0
+        for part, holder in self.parts.items():
+            start = f"{part}."
+            holder.restore({name.removeprefix(start): v for name, v in tensors.items() if name.startswith(start)})
+        return int(header.step)
+
+    def remove(self) -> None:
+        self.store.remove(self.name)
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Algorithms that give the same sums each time, so that a resumed training gives the same weights."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        memory.fill_uninitialized_memory = fill

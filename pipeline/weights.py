@@ -1,0 +1,67 @@
+"""Trained classifiers as files: weights, and a manifest that says what they are. Checked before use.
+
+FOLDER/model.safetensors    the weights; the manifest is inside too
+FOLDER/manifest.json        the manifest, with the SHA-256 of the weights file
+FOLDER/curves.parquet       loss and accuracy along the training
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from pipeline.campaign import BadInput, Model
+from pipeline.store import Store
+
+FILE = "model.safetensors"
+MANIFEST = "manifest.json"
+_KEY = "model"
+
+Manifest = dict[str, Any]
+"""`model`: architecture, classes, mean, std; `images`: resize, crop, how many; `training`: the file that it was trained by, its
+identity, steps, hash of the images; `accuracy`: on images kept out, by k; `precision`, `device`, `commit`, `versions`."""
+
+
+def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:
+    """A weights file; the same manifest and weights give the same bytes."""
+    return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(manifest, sort_keys=True)})
+
+
+def manifest_of(data: bytes) -> Manifest | None:
+    """What a weights file says of itself, or None if it is none of ours. Reads only the start of `data`."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        found = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
+        return found if isinstance(found, dict) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def manifest(folder: str | Path) -> Manifest | None:
+    """The manifest of the model in a folder, or None if there is none."""
+    data = Store(folder).read(FILE)
+    return manifest_of(data) if data else None
+
+
+def write_manifest(folder: str | Path) -> None:
+    """The manifest beside the weights, for people and scripts."""
+    data = Store(folder).read(FILE)
+    found = manifest_of(data) if data else None
+    if data and found:
+        told = found | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        Store(folder).replace(MANIFEST, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def agree(path: Path, model: Model) -> None:
+    """Raises BadInput where a weights file says that it is of another model; one that is not ours says nothing."""
+    found = manifest_of(path.read_bytes()) if path.suffix == ".safetensors" else None
+    for name, was in (found or {}).get("model", {}).items():
+        wanted = getattr(model, name, was)
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted
+        if wanted not in (None, was):
+            raise BadInput(
+                f"weights {path} are of a model with {name} {was}, asked for is {wanted}: mend `{name}`, or use others"
+            )

@@ -1,0 +1,164 @@
+"""Models by name: their preprocessing, their weights, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline import architectures, models
+from pipeline.campaign import BadInput, Data, Model, parse
+from pipeline.job import prepare
+from tests.pipeline import tiny
+
+torchvision = pytest.importorskip("torchvision")
+TINY = "tests.pipeline.tiny:network"
+
+
+def section(**changes):
+    return Model(**({"architecture": TINY, "classes": tiny.CLASSES} | changes))
+
+
+def said(model, crop=32):
+    """The one line that refuses a model."""
+    with pytest.raises(BadInput) as error:
+        network = models.build(models.described(models.checked(model), Data(shards=["x.tar"])))
+        models.tried(network, model, crop)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A file of weights of torchvision's ResNet18."""
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    torch.manual_seed(1)
+    save_file(torchvision.models.resnet18().state_dict(), path)
+    return path
+
+
+def test_the_preprocessing_is_the_librarys_where_the_file_says_nothing(resnet):
+    data = Data(shards=["x.tar"])
+    found = models.described(section(architecture="torchvision:resnet18", classes=1000, weights=str(resnet)), data)
+    assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (found.resize, found.crop) == (256, 224)
+    own = section(architecture="torchvision:resnet18", classes=1000, weights=str(resnet), mean=(0.1, 0.1, 0.1), crop=160)
+    found = models.described(own, data)
+    assert found.mean == (0.1, 0.1, 0.1) and found.std == (0.229, 0.224, 0.225) and (found.resize, found.crop) == (None, 160)
+    found = models.described(own.model_copy(update={"crop": None}), Data(shards=["x.tar"], crop=128))
+    assert (found.resize, found.crop) == (None, None), "the data's own sides stand"
+
+
+def test_inception_wants_larger_images_and_the_article_s_other_means():
+    assert architectures.preprocessing("torchvision:inception_v3") == (*architectures.IMAGENET[:2], 342, 299)
+    pytest.importorskip("timm")
+    half = (0.5, 0.5, 0.5)
+    assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299)
+    assert architectures.preprocessing(TINY) == architectures.IMAGENET
+
+
+def test_torchvisions_newer_weights_have_their_own_sides():
+    assert architectures.preprocessing("torchvision:resnet50")[2:] == (256, 224)
+    assert architectures.preprocessing("torchvision:resnet50", "IMAGENET1K_V2")[2:] == (232, 224)
+
+
+def test_cells_of_one_campaign_may_have_images_of_different_sides(pattern, tmp_path):
+    nets = {"net": {"architecture": TINY, "classes": tiny.CLASSES}}
+    nets["large"] = nets["net"] | {"crop": 36}
+    cells = [{"model": ["net", "large"], "defense": "none", "attack": "pgd"}]
+    found = prepare(parse(tiny.campaign(pattern, models=nets, cells=cells), "c"), str(tmp_path / "store")).cells
+    assert {cell.model_name: (cell.resize, cell.crop) for cell in found.values()} == {"net": (None, 32), "large": (None, 36)}
+    assert len({cell.identity for cell in found.values()}) == 2
+    campaign = prepare(parse(tiny.campaign(pattern, models={"net": nets["net"]}), "c"), str(tmp_path / "store")).campaign
+    explicit = nets["net"] | {"crop": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    again = prepare(parse(tiny.campaign(pattern, models={"net": explicit}), "c"), str(tmp_path / "store")).campaign
+    same = [cell.identity for cell in campaign.grid()] == [cell.identity for cell in again.grid()]
+    assert same, "what is said and what is filled in are one"
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_checkpoints_of_other_programs_are_unwrapped(tmp_path, wrap, prefix):
+    state = {name: value + 1 for name, value in tiny.network().state_dict().items()}
+    torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
+    found = models.build(section(weights=str(tmp_path / "w.pt"))).state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.slow
+def test_auxiliary_outputs_of_inception_are_left_out(tmp_path):
+    """Its weights from torchvision have them, with the input transform that they were trained with."""
+    whole = torchvision.models.inception_v3(aux_logits=True, transform_input=True, init_weights=False).eval()
+    torch.save(whole.state_dict(), tmp_path / "w.pt")
+    model = section(architecture="torchvision:inception_v3", classes=1000, weights=str(tmp_path / "w.pt"))
+    network = models.build(model).eval()
+    x = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(network(x), whole(x), atol=1e-5)
+        assert isinstance(network.train()(x.repeat(2, 1, 1, 1)), torch.Tensor)
+
+
+def test_random_weights_are_for_trainings_and_follow_their_seed():
+    model = section(architecture="resnet18_cifar", weights="random")
+    assert "random weights" in said(model)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    a, b, c = (models.build(model, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state), "the global generator is untouched"
+    assert all(torch.equal(a[name], b[name]) for name in a) and not torch.equal(a["conv1.weight"], c["conv1.weight"])
+    with torch.no_grad():
+        network = models.build(model, 1).eval()
+        assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+        assert network.layer1(network.maxpool(network.conv1(torch.zeros(1, 3, 32, 32)))).shape[2:] == (32, 32)
+
+
+def page(tmp_path, text=b"<!DOCTYPE html><html>sign in</html>", name="w.pt"):
+    (tmp_path / name).write_bytes(text)
+    return str(tmp_path / name)
+
+
+def test_what_is_not_the_models_weights_is_refused_in_one_line(tmp_path, resnet):
+    assert "an HTML page" in said(section(weights=page(tmp_path)))
+    assert "an HTML page" in said(section(weights=page(tmp_path, name="w.safetensors")))
+    assert "no weights file" in said(section(weights=page(tmp_path, resnet.read_bytes()[:5000], "cut.safetensors")))
+    assert "do not fit the architecture" in said(section(weights=str(resnet)))
+    torch.save([1, 2], tmp_path / "list.pt")
+    assert "do not fit the architecture" in said(section(weights=str(tmp_path / "list.pt")))
+    other = {"architecture": "torchvision:resnet18", "weights": str(resnet)}
+    assert "size mismatch for fc.weight" in said(section(**other, classes=10))
+    assert "do not exist" in said(section(weights=str(tmp_path / "none.pt")))
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    assert "did you mean 'resnet18'" in said(section(architecture="torchvision:resnet81", weights="DEFAULT"))
+    assert "one of DEFAULT, IMAGENET1K_V1" in said(section(architecture="torchvision:resnet18", weights="IMAGENET_V1"))
+    assert "has no weights" in said(section(architecture="torchvision:resnet18"))
+    assert "expected efficientnet_lite0" in said(section(architecture="resnet"))
+    assert "returned dict, expected a torch module" in said(section(architecture="tests.pipeline.tiny:campaign_of_nothing"))
+    assert "expected a .pt" in said(section(weights="DEFAULT"))
+    pytest.importorskip("timm")
+    assert "did you mean 'inception_v3.tf_adv_in1k'" in said(
+        section(architecture="timm:inception_v3.tf_adv_in1", weights="yes")
+    )
+
+
+def test_weights_that_can_not_be_fetched_are_one_line(monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(torchvision.models, "get_model", offline)
+    line = said(section(architecture="torchvision:resnet18", classes=1000, weights="DEFAULT"))
+    assert "could not be fetched (OSError: no route to host)" in line and "name a file" in line
+
+
+def test_images_that_a_network_can_not_take_are_refused(resnet):
+    class Fixed(torch.nn.Module):
+        def forward(self, x):
+            return torch.zeros(1, 10) if x.shape[-1] == 64 else (_ for _ in ()).throw(RuntimeError("wrong\nsize"))
+
+    with pytest.raises(BadInput, match="can not take images of 32 px"):
+        models.tried(Fixed(), section(), 32)
+    models.tried(Fixed(), section(), 64)
+    with pytest.raises(BadInput, match="gives no logits"):
+        models.tried(torch.nn.Identity(), section(), 32)
+    assert Path(resnet).is_file()
