@@ -24,6 +24,10 @@ class Job:
     store: str
 
     @property
+    def name(self) -> str:
+        return self.campaign.name
+
+    @property
     def workers(self) -> Workers:
         return self.campaign.workers
 

@@ -23,7 +23,7 @@ ENGINE = (
     "braceexpand",
 )
 HOMES = {
-    "ray": {"executors"},
+    "ray": {"executors.actor", "executors.metrics", "executors.onray"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "verify"},

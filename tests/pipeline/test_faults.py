@@ -72,7 +72,7 @@ def checkpoints(store, but=()):
 
 
 def actors(pid):
-    return [p for p, line in family(pid).items() if line.startswith("ray::_Actor")]
+    return [p for p, line in family(pid).items() if line.startswith("ray::Actor")]
 
 
 def gone(pids):
