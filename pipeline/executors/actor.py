@@ -45,7 +45,7 @@ class Report:
     """The newest of each kind for each unit, in order."""
     ended: list[Ended]
     back: list[Any]
-    """Units that were not begun and will not be."""
+    """Units that were not begun in this turn, and will not be: they are not to wait for a long one."""
     leaving: str
     """Why the actor takes no more units; empty while it does."""
     busy: bool
@@ -108,10 +108,10 @@ class Actor:
         return idle or self._busy or bool(self._units)
 
     def _report(self) -> Report:
-        events, ended, back = list(self._events.values()), self._ended, list(self._units) if self.leaving else []
+        events, ended, back = list(self._events.values()), self._ended, list(self._units)
         self._events, self._ended = {}, []
+        self._units.clear()
         if self.leaving:
-            self._units.clear()
             self._told = not self._busy
             self._changed.notify_all()
         return Report(events, ended, back, self.leaving, self._busy)

@@ -40,8 +40,10 @@ class Member:
     """Its units, the one in hand first."""
     moved: float = 0.0
     """When the unit in hand last went on."""
+    began: float = 0.0
+    """When it was handed the units that it has."""
     pace: float = 0.0
-    """Units a second of the last turn."""
+    """Units a second, of those that it had last."""
     leaving: float = 0.0
     """When it was heard or told to leave; 0 while it stays."""
 
@@ -64,6 +66,8 @@ class Crew:
     """Failures in a row, by node."""
     shunned: dict[str, float] = field(default_factory=dict)
     """Until when a node gets no new actors."""
+    unready: int = 0
+    """Actors that did not become ready, one after the other: each gets twice the time of the one before."""
 
     @property
     def share(self) -> Share:
@@ -86,8 +90,8 @@ class Crew:
     def turn(self, member: Member, units: Sequence[Any], drain: bool) -> None:
         """Hands over units and asks for a report, which `heard` gives."""
         now = time.monotonic()
-        if units and not member.leased:
-            member.moved = now
+        if units:
+            member.moved = member.began = now
         if drain and not member.leaving:
             member.leaving = now
         member.leased.extend(units)
@@ -110,6 +114,7 @@ class Crew:
                 yield member, error
                 continue
             if isinstance(said, Where):
+                self.unready = 0
                 member.name, member.node, member.moved = called(said.host, said.pid), said.node, time.monotonic()
             yield member, said
 
@@ -118,7 +123,7 @@ class Crew:
         now, share, found = time.monotonic(), self.share, []
         for member in self.members:
             if not member.ready:
-                if now - member.asked > share.ready_seconds:
+                if now - member.asked > share.ready_seconds * 2 ** min(self.unready, 6):
                     found.append((member, ""))
             elif now - member.asked > share.silent_seconds:
                 found.append((member, f"no answer for {share.silent_seconds:g} s"))
@@ -138,6 +143,7 @@ class Crew:
     def drop(self, member: Member) -> None:
         """Lets an actor go. Ray kills its process, also one that is stopped."""
         self.members.remove(member)
+        self.unready += not member.ready
         self.ray.kill(member.actor)
 
     def left(self, member: Member) -> bool:

@@ -158,12 +158,15 @@ class Dispatch:
         if report.leaving and not member.leaving:
             self.say(f"worker {member.name} leaves: {report.leaving}")
             member.leaving = now
-        member.pace = len(report.ended) / max(1e-3, now - member.asked)
+        if report.ended:
+            member.pace = len(report.ended) / max(1e-3, now - member.began)
 
     def _units(self, member: Member) -> list[Any]:
-        """What a member gets now: one unit, or several if it is through with them at once; less of them near the end."""
+        """What a member without a unit gets: one, or several if it is through with them at once; fewer of them near the end."""
+        if member.leased:
+            return []
         fair = len(self.queue) // max(1, len(self.crew.members))
-        wanted = max(1, min(AHEAD, fair, int(member.pace * AHEAD_SECONDS))) - len(member.leased)
+        wanted = max(1, min(AHEAD, fair, int(member.pace * AHEAD_SECONDS)))
         found: list[Any] = []
         while len(found) < wanted and (unit := self.queue.take(member.name)) is not None:
             found.append(unit)

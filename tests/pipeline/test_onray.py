@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_small_units_are_each_done_once(cluster, start, tmp_path):
     run = start(job, tasks).rest()
     assert len(run.of(Through)) == 1500 == len(job.done()) and not run.of(Failed)
     assert [event.unit for event in run.events] == tasks, "one worker does them in their order"
+
+
+def test_nobody_waits_behind_a_long_unit(cluster, extra, start, tmp_path):
+    """Many small units, then long ones: those were handed out with the small ones, and come back to be shared."""
+    extra()
+    job = pretend.job(tmp_path)
+    tasks = [Task(f"s{i}") for i in range(400)] + [Task(f"l{i}", "goes", 3) for i in range(8)]
+    run = start(job, tasks).rest()
+    counts = Counter(event.pid for event in run.of(Through) if event.unit.seconds)
+    assert len(job.done()) == 408 and sorted(counts.values()) == [4, 4]
 
 
 def test_a_unit_that_raises_what_can_not_be_sent_fails_with_its_traceback(cluster, start, tmp_path):
@@ -272,9 +283,9 @@ def test_an_actor_for_which_there_is_no_room_is_asked_for_again(cluster, start, 
     """Somebody else holds the only core for a while."""
     holder = ray.remote(num_cpus=1)(type("Holder", (), {"ready": lambda self: True})).remote()
     ray.get(holder.ready.remote())
-    job = pretend.job(tmp_path, ready_seconds=1)
+    job = pretend.job(tmp_path, ready_seconds=2)
     run = start(job, [Task("t0")])
-    timer = threading.Timer(4, ray.kill, [holder])
+    timer = threading.Timer(6, ray.kill, [holder])
     timer.start()
     assert len(run.rest().of(Through)) == 1 and not run.of(Failed)
     timer.join()
