@@ -44,12 +44,10 @@ class Report:
     events: list[Any]
     """The newest of each kind for each unit, in order."""
     ended: list[Ended]
-    back: list[Any]
-    """Units that were not begun in this turn, and will not be: they are not to wait for a long one."""
     leaving: str
     """Why the actor takes no more units; empty while it does."""
-    busy: bool
-    """Whether a unit is in hand."""
+    now: Any
+    """The unit in hand, or None."""
 
 
 def broken(error: BaseException) -> bool:
@@ -76,7 +74,8 @@ class Actor:
         self._drain = threading.Event()
         self._changed = threading.Condition()
         self._units: deque[Any] = deque()
-        self._busy = self._told = False
+        self._now: Any = None
+        self._told = False
         self._events: dict[Any, Any] = {}
         self._ended: list[Ended] = []
         self._work: Work | None = None
@@ -96,7 +95,7 @@ class Actor:
                 self._leave("told to stop")
             self._units.extend(units)
             self._changed.notify_all()
-            idle, known, end = not (self._units or self._busy), self.leaving, time.monotonic() + seconds
+            idle, known, end = not self._units and self._now is None, self.leaving, time.monotonic() + seconds
             while self._waiting(idle, known) and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
             return self._report()
@@ -104,17 +103,17 @@ class Actor:
     def _waiting(self, idle: bool, known: str) -> bool:
         """Whether there is nothing to say before the time is over."""
         if self.leaving:
-            return self._busy and self.leaving == known
-        return idle or self._busy or bool(self._units)
+            return self._now is not None and self.leaving == known
+        return idle or self._now is not None or bool(self._units)
 
     def _report(self) -> Report:
-        events, ended, back = list(self._events.values()), self._ended, list(self._units)
+        events, ended = list(self._events.values()), self._ended
         self._events, self._ended = {}, []
-        self._units.clear()
+        self._units.clear()  # they are not to wait for a long one: the driver shares them out anew
         if self.leaving:
-            self._told = not self._busy
+            self._told = self._now is None
             self._changed.notify_all()
-        return Report(events, ended, back, self.leaving, self._busy)
+        return Report(events, ended, self.leaving, self._now)
 
     def _serve(self) -> None:
         torch.set_num_threads(max(1, int(self.job.workers.cpus)))
@@ -123,11 +122,11 @@ class Actor:
                 self._changed.wait_for(lambda: self._units or self.leaving)
                 if self.leaving:
                     return
-                unit, self._busy = self._units.popleft(), True
+                unit = self._now = self._units.popleft()
             ended = self._attempt(unit)
             with self._changed:
                 self._ended.append(ended)
-                self._busy = False
+                self._now = None
                 self._changed.notify_all()
 
     def _attempt(self, unit: Any) -> Ended:

@@ -31,8 +31,9 @@ class Member:
 
     actor: Any
     answer: Any
-    """What Ray owes us: `where` until the actor is ready, then a `turn`."""
+    """What Ray owes us: `where` until the actor is ready, then a `turn`; None after one that was lost on the way."""
     asked: float
+    """When the answer was asked for that is still owed."""
     name: str = ""
     """What it is called, once it is ready."""
     node: str = ""
@@ -100,16 +101,23 @@ class Crew:
 
     def heard(self, seconds: float) -> Iterator[tuple[Member, Report | Where | Exception]]:
         """What came in, as soon as something has, or nothing after some seconds."""
+        for member in self.members:
+            if member.answer is None:  # only the network, or the process, or its node: the next call will tell
+                member.answer = member.actor.turn.remote([], bool(member.leaving), BEAT_SECONDS)
         waiting = {member.answer: member for member in self.members}
         if not waiting:
             time.sleep(seconds)
             return
         some, rest = self.ray.wait(list(waiting), timeout=seconds)
         more = self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if some and rest else []
+        lost = False
         for answer in [*some, *more]:
             member = waiting[answer]
             try:
                 said = self.ray.get(answer)
+            except self.ray.exceptions.ActorUnavailableError:
+                member.answer, lost = None, True
+                continue
             except self.ray.exceptions.RayError as error:
                 yield member, error
                 continue
@@ -117,6 +125,8 @@ class Crew:
                 self.unready = 0
                 member.name, member.node, member.moved = called(said.host, said.pid), said.node, time.monotonic()
             yield member, said
+        if lost:
+            time.sleep(seconds)  # or the call would fail again at once
 
     def overdue(self) -> list[tuple[Member, str]]:
         """Members that are given up, and why; one that was told to leave or has no unit, for no stated reason."""

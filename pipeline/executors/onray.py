@@ -130,7 +130,7 @@ class Dispatch:
             return
         if isinstance(said, Report):
             yield from self._reported(member, said)
-            if said.leaving and not said.busy:
+            if said.leaving and said.now is None:
                 yield from self._lost(member, "", forgiven=True)
                 return
         leave = self.drain.is_set() or bool(member.leaving) or self.crew.left(member)
@@ -141,6 +141,8 @@ class Dispatch:
         now = time.monotonic()
         yield from report.events
         for ended in report.ended:
+            if ended.unit not in member.leased:  # it was given up
+                continue
             member.leased.remove(ended.unit)
             if ended.error:
                 yield self.queue.failed(ended.unit, ended.error, member.name)
@@ -150,7 +152,7 @@ class Dispatch:
             else:
                 self.queue.finished(ended.unit)
                 self.crew.faults.pop(member.node, None)
-        for unit in reversed(report.back):
+        for unit in [unit for unit in reversed(member.leased) if unit != report.now]:  # not begun, or lost on the way
             member.leased.remove(unit)
             self.queue.back(unit)
         if report.events or report.ended:
