@@ -1,12 +1,13 @@
 """The `barrage` command."""
 
 import csv
+import os
 import sys
 import time
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -14,8 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import tables
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, ClusterLost
 from pipeline.status import FILES, Reader
+
+if TYPE_CHECKING:
+    from pipeline.detach import Detached
 
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
@@ -45,9 +49,12 @@ def run(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="where results go; the campaign's own store unless told")] = None,
     here: Annotated[bool, typer.Option("--here", help="in this process, without Ray, for a debugger")] = False,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster; else RAY_ADDRESS, or one started here")] = None,
+    detached: Annotated[bool, typer.Option("--detach", help="in a process of its own, that outlives the terminal")] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
     from pipeline.campaign import load
+    from pipeline.detach import detach
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.progress import Reporter
@@ -56,7 +63,11 @@ def run(
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
-    executor = Here() if here or not job.todo() else OnRay(job)
+    if detached:
+        again = ["run", str(campaign), "--store", job.store, *(["--here"] if here else [])]
+        _followed(detach([*again, *(["--address", address] if address else [])], job.store), job.store)
+        return
+    executor = Here() if here or not job.todo() else OnRay(job, address, say=lambda line: err.print(line, highlight=False))
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
@@ -237,6 +248,15 @@ def gallery(
         out.print(str(path), highlight=False)
 
 
+def _followed(found: "Detached", store: str) -> None:
+    err.print(
+        f"detached as process {found.pid}; follow it: tail -f {found.log}\nwhat is done: barrage status {store}\n"
+        f"stop it: kill {found.pid} (it leaves checkpoints; the same command goes on)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.results import results
 
@@ -295,6 +315,9 @@ def main() -> None:
     except BadInput as error:
         err.print(f"[bold red]barrage:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
+    except ClusterLost as error:
+        err.print(f"[bold red]barrage:[/] {error}; run the same command again, it goes on from the checkpoints", soft_wrap=True)
+        os._exit(1)  # what is left of Ray in this process would wait for an answer
 
 
 if __name__ == "__main__":

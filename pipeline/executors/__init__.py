@@ -7,8 +7,7 @@ attacked, a training's are transforms that get their networks.
 
 from pipeline.executors.base import Executor, attacking
 from pipeline.executors.here import Here
-from pipeline.executors.nodes import RayGone
 from pipeline.executors.onray import OnRay
 from pipeline.queue import Failed
 
-__all__ = ["Executor", "Failed", "Here", "OnRay", "RayGone", "attacking"]
+__all__ = ["Executor", "Failed", "Here", "OnRay", "attacking"]

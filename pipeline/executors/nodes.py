@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.campaign import BadInput
+from pipeline.errors import BadInput, ClusterLost
 from pipeline.schema import Share
 
 LOOK_SECONDS = 2.0
@@ -18,10 +18,6 @@ GONE_SECONDS = 40.0
 """Without an answer from the cluster, until it is given up. Ray ends the process after 60 s, with a message of its own."""
 
 Resources = Mapping[str, float]
-
-
-class RayGone(RuntimeError):
-    """Ray itself is gone, not only a worker or a node."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +104,11 @@ class Cluster:
         self._left.set()
 
     def check(self) -> None:
-        """Raises RayGone if the cluster answers no more or has lost its last node."""
+        """Raises ClusterLost if the cluster answers no more or has lost its last node."""
         if time.monotonic() - self.view.at > GONE_SECONDS:
-            raise RayGone(f"Ray has not answered for {GONE_SECONDS:.0f} s")
+            raise ClusterLost(f"Ray has not answered for {GONE_SECONDS:.0f} s")
         if not self.view.nodes:
-            raise RayGone("the last node of the Ray cluster is gone")
+            raise ClusterLost("the last node of the Ray cluster is gone")
 
     def need(self, share: Share) -> Need:
         """What each worker needs here. Raises BadInput if no node has it and none may come that has."""
@@ -153,8 +149,8 @@ def start(ray: Any, address: str | None) -> None:
     """Joins the cluster at `address` or of RAY_ADDRESS, or starts one here that ends with this process. Raises BadInput."""
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    if not address:
-        ray.init(include_dashboard=False, object_store_memory=100_000_000, **quiet)
+    if not address:  # "local", or Ray would join what somebody else started on this machine
+        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **quiet)
         return
     try:
         ray.init(address=address, **quiet)

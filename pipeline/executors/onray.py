@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from pipeline.errors import ClusterLost
 from pipeline.executors import nodes
 from pipeline.executors.actor import LEAVE_SECONDS, Report, Where
 from pipeline.executors.base import Begin, Spread, Units, attacking
 from pipeline.executors.crew import Crew, Member
 from pipeline.executors.metrics import Metrics
-from pipeline.executors.nodes import Cluster, RayGone
+from pipeline.executors.nodes import Cluster
 from pipeline.queue import Queue
 
 AHEAD_SECONDS = 0.5
@@ -35,7 +36,7 @@ class OnRay:
 
     One actor a GPU where there is one, else one a share of the cores, as many as there is room for at any time: nodes may
     join and leave. An actor that dies, hangs or is told to leave is replaced; its unit goes back to the queue and on from
-    its checkpoint. Raises BadInput where no node has what workers ask for, RayGone once the whole cluster is lost.
+    its checkpoint. Raises BadInput where no node has what workers ask for, ClusterLost once the whole cluster is lost.
     """
 
     def __init__(self, job: Spread, address: str | None = None, begin: Begin = attacking, say: Say = lambda line: None) -> None:
@@ -79,7 +80,7 @@ class OnRay:
             for event in Dispatch(crew, Queue.of(units), drain, self._say).run():
                 self._metrics.saw(event, len(crew.ready))
                 yield event
-        except RayGone:
+        except ClusterLost:
             self._gone = True
             raise
         finally:
