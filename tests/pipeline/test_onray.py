@@ -1,9 +1,11 @@
 """A Ray cluster of several nodes on this machine: who gets to work, and what becomes of a unit whose worker is lost."""
 
 import os
+import re
 import signal
 import threading
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        quick = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
+        quick = {"metrics_report_interval_ms": 500, "health_check_period_ms": 1000, "health_check_failure_threshold": 8}
         head = {"num_cpus": 0, "object_store_memory": 80_000_000, "include_dashboard": False, "_system_config": quick}
         made = Cluster(initialize_head=True, head_node_args=head)
         ray.init(address=made.address, log_to_driver=False, logging_level="error")
@@ -116,6 +118,7 @@ def test_small_units_are_each_done_once(cluster, start, tmp_path):
     assert [event.unit for event in run.events] == tasks, "one worker does them in their order"
 
 
+@pytest.mark.slow
 def test_nobody_waits_behind_a_long_unit(cluster, extra, start, tmp_path):
     """Many small units, then long ones: those were handed out with the small ones, and come back to be shared."""
     extra()
@@ -133,6 +136,30 @@ def test_a_unit_that_raises_what_can_not_be_sent_fails_with_its_traceback(cluste
     assert [f.final for f in failures] == [False, False, True] and job.done() == ["good"]
     assert all("Unpicklable: no good" in f.error and "pretend.py" in f.error for f in failures)
     assert all(f.worker.partition("@")[0].isdigit() for f in failures)
+
+
+def test_what_a_run_counts_can_be_scraped(cluster, start, tmp_path):
+    job = pretend.job(tmp_path)
+    object.__setattr__(job, "name", "scraped")
+    start(job, [Task("t0", "goes", 0.3), Task("t1", "goes", 0.3), Task("bad", "fails", cell="other")]).rest()
+    ports = {node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]}
+    found, end = {}, time.monotonic() + PATIENCE
+    while len(found) < 6 and time.monotonic() < end:
+        time.sleep(0.5)
+        for port in ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+                for name, labels, value in re.findall(r"ray_barrage_(\w+)\{(.*)\} (\S+)", page.read().decode()):
+                    if 'campaign="scraped"' in labels:
+                        cell = re.search(r'cell="(\w+)"', labels)
+                        found[name, cell and cell[1]] = float(value)
+    assert found.pop(("worker_seconds_total", "cell")) == pytest.approx(0.6)
+    assert found == {
+        ("workers", None): 0,
+        ("draw_gradients_total", "cell"): 20,
+        ("units_done_total", "cell"): 2,
+        ("units_failed_total", "other"): 3,
+        ("units_parked_total", "other"): 1,
+    }
 
 
 def test_work_that_can_not_begin_is_a_failure_of_its_unit(cluster, start, tmp_path):
@@ -162,6 +189,7 @@ def test_cores_of_two_nodes_do_not_add_up(cluster, extra, tmp_path):
         OnRay(pretend.job(tmp_path, cpus=2), begin=pretend.begin)
 
 
+@pytest.mark.slow
 def test_workers_go_where_their_accelerator_and_labels_are(cluster, extra, start, tmp_path):
     v100 = extra(2, num_gpus=2, resources={"accelerator_type:V100": 1}, labels={"room": "large"})
     extra(2, num_gpus=2, resources={"accelerator_type:H100": 1})
@@ -172,6 +200,7 @@ def test_workers_go_where_their_accelerator_and_labels_are(cluster, extra, start
         assert {event.node for event in run.rest().of(Through)} == {v100.node_id}
 
 
+@pytest.mark.slow
 def test_a_count_is_an_upper_bound_and_workers_spread(cluster, extra, start, tmp_path):
     extra(3), extra(3)
     job = pretend.job(tmp_path, count=2)
@@ -180,6 +209,7 @@ def test_a_count_is_an_upper_bound_and_workers_spread(cluster, extra, start, tmp
     assert len({e.node for e in run.of(Through)}) == 2, "both on one node"
 
 
+@pytest.mark.slow
 def test_nodes_that_join_are_used_and_those_that_are_lost_cost_no_attempt(cluster, extra, start, tmp_path):
     job = pretend.job(tmp_path)
     run = start(job, [Task(f"t{i}", "goes", 1) for i in range(40)])
@@ -216,6 +246,7 @@ def test_a_stopped_actor_loses_its_unit_and_its_process(cluster, extra, start, t
     assert gone(victim), "it would wake again"
 
 
+@pytest.mark.slow
 def test_a_unit_that_makes_no_progress_goes_to_another_actor(cluster, start, tmp_path):
     job = pretend.job(tmp_path, stuck_seconds=2)
     run = start(job, [Task("long", "goes", 4), Task("stuck", "first_sleeps")]).rest()
@@ -257,6 +288,7 @@ def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, t
     assert not run.of(Failed) and job.done() == ["t0"] and gone(first)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_drained_gives_its_units_back(cluster, extra, start, tmp_path):
     node = extra()
     job = pretend.job(tmp_path)
@@ -279,6 +311,7 @@ def test_a_run_told_to_stop_ends_with_its_units_drained(cluster, start, tmp_path
     assert not run.of(Failed) and job.done() == [] and gone(job.begun("t0")[0])
 
 
+@pytest.mark.slow
 def test_an_actor_for_which_there_is_no_room_is_asked_for_again(cluster, start, tmp_path):
     """Somebody else holds the only core for a while."""
     holder = ray.remote(num_cpus=1)(type("Holder", (), {"ready": lambda self: True})).remote()
