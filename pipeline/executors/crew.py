@@ -15,6 +15,9 @@ from pipeline.schema import Share
 BEAT_SECONDS = 1.0
 """Between two signs of life of an actor whose unit goes on; more where there are more than a hundred."""
 
+BURST = 50
+"""Actors that are asked for in one go, between two looks at those that work."""
+
 IDLE_SECONDS = 30.0
 """Without a unit, until an actor is let go; its machine may be paid for."""
 
@@ -70,6 +73,10 @@ class Crew:
     unready: int = 0
     """Actors that did not become ready, one after the other: each gets twice the time of the one before."""
 
+    def __post_init__(self) -> None:
+        self._actor = self.ray.remote(max_restarts=0, max_task_retries=0)(Actor)
+        self._told = self.ray.put(self.job)  # once for all: it names every shard
+
     @property
     def share(self) -> Share:
         return self.job.workers
@@ -83,9 +90,9 @@ class Crew:
         autoscaler has made it."""
         now = time.monotonic()
         self.shunned = {node: until for node, until in self.shunned.items() if until > now}
-        for _ in range(min(wanted, self.cluster.limit(self.share, self.need)) - len(self.members)):
-            options = self.need.options(self.shunned)
-            actor = self.ray.remote(**options, max_restarts=0, max_task_retries=0)(Actor).remote(self.job, self.begin)
+        lacking = min(wanted, self.cluster.limit(self.share, self.need)) - len(self.members)
+        for _ in range(min(lacking, BURST)):
+            actor = self._actor.options(**self.need.options(self.shunned)).remote(self._told, self.begin)
             self.members.append(Member(actor, actor.where.remote(), now))
 
     def turn(self, member: Member, units: Sequence[Any], drain: bool) -> None:
