@@ -23,17 +23,16 @@ class Attempts:
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._stem = store, name.removesuffix(_END)
         self._mine = ""
-        self._seen: dict[int, float] = {}  # steps of the files that were there, by number
+        self._seen: list[int] = []  # what was there before this attempt
 
     def furthest(self, unit: str, identity: str) -> tuple[Header, dict[str, Tensor]] | None:
         """The sound checkpoint of this unit and cell with the most steps, or None."""
-        self._seen = dict.fromkeys(self._numbers(), -1.0)
+        self._seen = self._numbers()
         found: list[tuple[float, int, Header, bytes]] = []
         for number in self._seen:
             data = self._store.read(self._name(number))
             header = checkpoint.header(data) if data else None
             if data and header and (header.unit, header.identity) == (unit, identity):
-                self._seen[number] = header.step
                 found.append((header.step, number, header, data))
         for _, _, header, data in sorted(found, key=lambda f: f[:2], reverse=True):
             tensors = checkpoint.decode(data)
@@ -42,7 +41,7 @@ class Attempts:
         return None
 
     def save(self, header: Header, tensors: dict[str, Tensor]) -> None:
-        """Writes this attempt's checkpoint, and removes those that it has overtaken."""
+        """Writes this attempt's checkpoint, and removes those that it went on from."""
         data = checkpoint.encode(header, tensors)
         if self._mine:
             self._store.replace(self._mine, data)
@@ -51,9 +50,8 @@ class Attempts:
         while not self._store.create(self._name(number), data):
             number += 1
         self._mine = self._name(number)
-        for number, step in self._seen.items():
-            if step <= header.step:
-                self._store.remove(self._name(number))
+        for number in self._seen:
+            self._store.remove(self._name(number))
 
     def clear(self) -> None:
         """Removes all: the unit is committed."""

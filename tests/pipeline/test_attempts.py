@@ -142,6 +142,7 @@ def test_a_unit_that_is_committed_already_costs_nothing(tmp_path, pattern):
     job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
     unit = next(job.units())
     worker = Worker(job, torch.device("cpu"), threading.Event())
-    assert isinstance(next(iter(worker.attack(unit))), Progress)
+    first, *_ = worker.attack(unit)
+    assert isinstance(first, Progress)
     (only,) = worker.attack(unit)
     assert isinstance(only, Finished) and only.lost and only.draw_gradients == 0
