@@ -183,10 +183,12 @@ def test_what_no_node_has_is_refused_at_once(cluster, tmp_path, asked, named):
     assert named in str(found.value) and "room: small" in str(found.value) and "\n" not in str(found.value)
 
 
-def test_cores_of_two_nodes_do_not_add_up(cluster, extra, tmp_path):
-    extra()
+def test_cores_of_two_nodes_do_not_add_up_and_another_gpu_is_no_v100(cluster, extra, tmp_path):
+    extra(num_gpus=1, resources={"accelerator_type:H100": 1})
+    with pytest.raises(BadInput, match=r"of type V100 .*1 GPUs H100"):
+        OnRay(pretend.job(tmp_path, accelerator="V100"), begin=pretend.begin)
     with pytest.raises(BadInput, match="2 cores each, the cluster has"):
-        OnRay(pretend.job(tmp_path, cpus=2), begin=pretend.begin)
+        OnRay(pretend.job(tmp_path, cpus=2, gpus=0), begin=pretend.begin)
 
 
 @pytest.mark.slow
