@@ -238,13 +238,15 @@ def test_a_killed_actor_is_replaced_and_its_unit_tried_again(cluster, start, tmp
 def test_a_stopped_actor_loses_its_unit_and_its_process(cluster, extra, start, tmp_path):
     extra()
     job = pretend.job(tmp_path, silent_seconds=5)
-    run = start(job, [Task(f"t{i}", "goes", 2) for i in range(8)])
+    run = start(job, [Task(f"t{i}", "goes", 2) for i in range(12)])
     run.until(lambda: run.of(Went))
     victim = job.begun("t0")[0]
     os.kill(victim, signal.SIGSTOP)
     (failed,) = run.rest().of(Failed)
     assert failed.unit.name == "t0" and "no answer for 5 s" in failed.error and failed.worker.startswith(f"{victim}@")
-    assert len(job.done()) == 8 and len(run.of(Through)) == 8 and len(job.begun("t0")) == 2
+    assert len(job.done()) == 12 and len(run.of(Through)) == 12 and len(job.begun("t0")) == 2
+    order = [event.unit.name for event in run.of(Through)]
+    assert order.index("t0") < order.index("t11"), "it was found only when all others were done"
     assert gone(victim), "it would wake again"
 
 
