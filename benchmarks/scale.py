@@ -1,14 +1,14 @@
-"""The engine at the scale of a GPU-year, without the machines: python -m benchmarks.scale plan (or status)"""
+"""The engine at the scale of a GPU-year, without the machines: python -m benchmarks.scale plan (or status, or actors)"""
 
 import argparse
 
-from benchmarks import scale_plan, scale_status
+from benchmarks import scale_actors, scale_plan, scale_status
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for part in (scale_plan, scale_status):
+    for part in (scale_plan, scale_status, scale_actors):
         part.add(commands)
     args = parser.parse_args()
     args.run(args)

@@ -1,13 +1,14 @@
 """The `barrage` command."""
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -15,8 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import tables
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, ClusterLost
 from pipeline.status import FILES, Reader
+
+if TYPE_CHECKING:
+    from pipeline.detach import Detached
 
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
@@ -54,10 +58,13 @@ def run(
     retry_parked: Annotated[
         bool, typer.Option("--retry-parked", help="try again what failed three times and was parked")
     ] = False,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster; else RAY_ADDRESS, or one started here")] = None,
+    detached: Annotated[bool, typer.Option("--detach", help="in a process of its own, that outlives the terminal")] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
     from pipeline import architectures
     from pipeline.campaign import load
+    from pipeline.detach import detach
     from pipeline.executors import Here, OnRay
     from pipeline.job import prepare
     from pipeline.parking import retry
@@ -69,23 +76,29 @@ def run(
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
+    if detached:
+        again = ["run", str(campaign), "--store", job.store, *(["--here"] if here else [])]
+        again += [*(["--address", address] if address else []), *(["--retry-parked"] if retry_parked else [])]
+        again += [option for module in allow_module or () for option in ("--allow-module", module)]
+        _followed(detach(again, job.store), job.store)
+        return
     if retry_parked:
         err.print(f"{retry(Store(job.store))} parked units are to do again", highlight=False)
-    executor = Here() if here or job.over else OnRay(job)
+    executor = Here() if here or job.over else OnRay(job, address, say=lambda line: err.print(line, highlight=False))
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
         err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False, soft_wrap=True)
     elif outcome.refused:
-        again = f"barrage run {campaign} --store {job.store}"
-        err.print(f"[red]the store takes no more:[/] {outcome.refused}; mend that and go on with: {again}", soft_wrap=True)
+        mend = f"mend that and go on with: barrage run {campaign} --store {job.store}"
+        err.print(f"[red]the store takes no more:[/] {outcome.refused}; {mend}", highlight=False, soft_wrap=True)
     else:
         _show(job.store, ["single"], Format.TERMINAL)
         _where(job.store)
     if outcome.failed_units:
-        again = f"barrage run {campaign} --store {job.store} --retry-parked"
-        err.print(f"[red]{_parked(outcome.failed_units)}[/]; retry with: {again}", highlight=False, soft_wrap=True)
+        retried = f"retry with: barrage run {campaign} --store {job.store} --retry-parked"
+        err.print(f"[red]{_parked(outcome.failed_units)}[/]; {retried}", highlight=False, soft_wrap=True)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -332,6 +345,15 @@ def _parked(units: Sequence[str]) -> str:
     return f"{len(units)} parked after three failures, see parked/ in the store: {', '.join(units[:3])}{more}"
 
 
+def _followed(found: "Detached", store: str) -> None:
+    err.print(
+        f"detached as process {found.pid}; follow it: tail -f {found.log}\nwhat is done: barrage status {store}\n"
+        f"stop it: kill {found.pid} (it leaves checkpoints; the same command goes on)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.job import opened
     from pipeline.results import results
@@ -392,6 +414,9 @@ def main() -> None:
     except BadInput as error:
         err.print(f"[bold red]barrage:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
+    except ClusterLost as error:
+        err.print(f"[bold red]barrage:[/] {error}; run the same command again, it goes on from the checkpoints", soft_wrap=True)
+        os._exit(1)  # what is left of Ray in this process would wait for an answer
 
 
 if __name__ == "__main__":

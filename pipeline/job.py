@@ -34,6 +34,10 @@ class Job:
     modules: frozenset[str] = frozenset()
 
     @property
+    def name(self) -> str:
+        return self.campaign.name
+
+    @property
     def workers(self) -> Workers:
         return self.campaign.workers
 

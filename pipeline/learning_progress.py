@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from pipeline.executors import Failed
 from pipeline.learner import Learned, Learning, Looked
 from pipeline.pace import clock
 from pipeline.progress import LINE_SECONDS
+from pipeline.queue import Failed
 from pipeline.recipe_job import RecipeJob
 
 

@@ -7,13 +7,15 @@ the store's, so that a training goes on the same whether Train restarts its work
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from pipeline.campaign import BadInput
-from pipeline.executors import ATTEMPTS, Failed, cluster
+from pipeline.errors import BadInput
+from pipeline.executors import nodes
+from pipeline.executors.base import Units
 from pipeline.group import Group
 from pipeline.learner import Learner
+from pipeline.queue import ATTEMPTS, Failed, Queue
 from pipeline.worker import Drained
 
 POLL_SECONDS = 0.5
@@ -48,23 +50,30 @@ class OnRayTrain:
         import ray
 
         self._ray: Any = ray
-        self._cluster = cluster(job.workers, address)
-        found = self._cluster
-        self.gpus = found.gpus
-        self.cpus = job.workers.cpus
-        self.workers = job.workers.count or (int(found.room) if self.gpus else 1)
-        if self.workers > found.room:
+        self._own = not ray.is_initialized()
+        if self._own:
+            nodes.start(ray, address)
+        self._cluster = nodes.Cluster(ray)
+        try:
+            self._need = self._cluster.need(job.workers)
+            room = self._cluster.view.room(self._need)
+            self.workers = job.workers.count or (room if self._need.gpus else 1)
+            if self.workers > room:
+                raise BadInput(f"workers.count is {self.workers}, there is room for {room}: ask for fewer or smaller ones")
+        except BaseException:
             self.close()
-            raise BadInput(
-                f"workers.count is {self.workers}, there is room for {int(found.room)}: ask for fewer or smaller ones"
-            )
+            raise
 
     def close(self) -> None:
         """Ends the Ray that was started here."""
         self._cluster.close()
+        if self._own:
+            self._ray.shutdown()
 
-    def execute(self, job: Any, units: Sequence[Any], drain: threading.Event) -> Iterator[Any]:
-        for unit in units:
+    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
+        """Events of all units, in turn."""
+        queue = Queue.of(units)
+        while not drain.is_set() and (unit := queue.take("the group")) is not None:
             mailbox = self._ray.remote(num_cpus=0)(Mailbox).remote()
             failure: list[Exception] = []
             fit = threading.Thread(target=self._fit, args=(job, unit, mailbox, failure), daemon=True)
@@ -86,12 +95,18 @@ class OnRayTrain:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        share = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        need = self._need
+        share = {"CPU": need.cpus} | ({"GPU": need.gpus} if need.gpus else {})
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as notes:  # Train's own, of no use afterwards
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"job": job, "unit": unit, "mailbox": mailbox},
-                scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=bool(self.gpus), resources_per_worker=share),
+                scaling_config=ScalingConfig(
+                    num_workers=self.workers,
+                    use_gpu=bool(need.gpus),
+                    resources_per_worker=share,
+                    accelerator_type=need.accelerator,
+                ),
                 run_config=RunConfig(storage_path=notes, failure_config=FailureConfig(max_failures=ATTEMPTS - 1)),
             )
             try:

@@ -59,6 +59,10 @@ class TrainingJob:
     store: str
 
     @property
+    def name(self) -> str:
+        return self.training.name
+
+    @property
     def workers(self) -> Share:
         return self.training.workers
 

@@ -15,6 +15,7 @@ from bart.planted import Planted
 from pipeline import architectures, calibrate, checkpoint, compact, models, networks, records, rows, shards
 from pipeline import stack as stacks
 from pipeline.attacks import ByGradient
+from pipeline.attempts import Attempts
 from pipeline.campaign import Cell
 from pipeline.job import Job
 from pipeline.plan import Unit
@@ -134,10 +135,15 @@ class _Attempt:
         self.cell = worker.job.cells[unit.cell]
         self.attack = self.cell.built
         self.store = Store(worker.job.store)
+        self.attempts = Attempts(self.store, self.store.checkpoint(unit))
         self.began = self.saved = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
 
     def run(self) -> Iterator[Progress | Finished]:
+        if self.store.read(self.store.results(self.unit)) is not None:  # by a rival, or just before its worker was lost
+            self.attempts.clear()
+            yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
+            return
         shard = self.worker.job.shards[self.unit.shard]
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
         decoded = [self._decode(sample) for sample in samples]
@@ -179,13 +185,10 @@ class _Attempt:
         """The state of the checkpoint if there is a sound one, else of step 0; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
-        data = self.store.read(self.store.checkpoint(self.unit))
-        header = checkpoint.header(data) if data else None
-        if data and header and (header.unit, header.identity) == (self.unit.name, self.cell.identity):
-            tensors = checkpoint.decode(data)
-            if tensors is not None and len(tensors["x"]) == len(clean):
-                self.before = header.seconds
-                return State.of(tensors | {"clean": clean.cpu()}, device)
+        found = self.attempts.furthest(self.unit.name, self.cell.identity)
+        if found and len(found[1]["x"]) == len(clean):
+            self.before = found[0].seconds
+            return State.of(found[1] | {"clean": clean.cpu()}, device)
         label = torch.tensor([s.label for s in good], device=device)
         state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
         skipped = torch.tensor(records.misclassified(good, verdict, self.cell))
@@ -231,7 +234,7 @@ class _Attempt:
         del tensors["clean"]  # comes from the shard
         step, steps = _behind(state, self.attack), self.attack.steps
         header = checkpoint.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
-        self.store.replace(self.store.checkpoint(self.unit), checkpoint.encode(header, tensors))
+        self.attempts.save(header, tensors)
         self.saved = time.monotonic()
 
     def _judged(
@@ -268,5 +271,5 @@ class _Attempt:
         if won and compact.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
             self.store.remove(self.store.results(self.unit))
             won = False
-        self.store.remove(self.store.checkpoint(self.unit))
+        self.attempts.clear()
         return won

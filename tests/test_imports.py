@@ -23,7 +23,7 @@ ENGINE = (
     "braceexpand",
 )
 HOMES = {
-    "ray": {"executors", "ray_train"},
+    "ray": {"executors.actor", "executors.metrics", "executors.onray", "ray_train"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "shards", "verify"},

@@ -72,7 +72,7 @@ def checkpoints(store, but=()):
 
 
 def actors(pid):
-    return [p for p, line in family(pid).items() if line.startswith("ray::_Actor")]
+    return [p for p, line in family(pid).items() if line.startswith("ray::Actor")]
 
 
 def gone(pids):
@@ -142,3 +142,26 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
     quiet = prepare(parse(content, "c"), str(tmp_path / "quiet"))
     assert run(quiet, Here(), Reporter(Console(quiet=True))).exit_code == 0
     assert decided(store) == decided(quiet.store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_run_that_loses_ray_itself_ends_with_a_clear_line_and_can_go_on(tmp_path, campaign, part):
+    store = tmp_path / "store"
+    first = command(campaign[1], store)
+    until(lambda: checkpoints(store), "a first checkpoint")
+    everyone = family(first.pid)
+    (victim,) = [pid for pid, line in everyone.items() if line.partition(" ")[0].endswith(f"/{part}")]
+    os.kill(victim, signal.SIGKILL)
+    output, _ = first.communicate(timeout=PATIENCE)
+    last = output.strip().splitlines()[-1]
+    assert first.returncode == 1, output
+    assert last.startswith("barrage: ") and "run the same command again" in last, output
+    until(lambda: gone(everyone), "Ray to end with its driver")
+
+    before = checkpoints(store)
+    second = command(campaign[1], store)
+    until(lambda: checkpoints(store, before), "progress of the second run")
+    second.send_signal(signal.SIGTERM)
+    output, _ = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 143, output

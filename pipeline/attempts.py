@@ -1,0 +1,71 @@
+"""The checkpoints of one unit. Every attempt writes a file of its own, and whoever takes the unit up goes on from the furthest.
+
+checkpoints/<unit>.safetensors, checkpoints/<unit>.attempt1.safetensors, ...
+
+So a worker that was given up and wakes again, perhaps in the middle of a write, can not put its older state in the place of
+its successor's newer one. Numbers are claimed by creating the file, and grow: two attempts never share one.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from pipeline import checkpoint
+from pipeline.checkpoint import Header
+from pipeline.store import Store
+
+_END = ".safetensors"
+
+
+class Attempts:
+    """The checkpoints of a unit as one of its attempts sees them; `name` is that of the first."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._stem = store, name.removesuffix(_END)
+        self._mine = ""
+        self._seen: list[int] = []  # what was there before this attempt
+
+    def furthest(self, unit: str, identity: str) -> tuple[Header, dict[str, Tensor]] | None:
+        """The sound checkpoint of this unit and cell with the most steps, or None."""
+        self._seen = self._numbers()
+        found: list[tuple[float, int, Header, bytes]] = []
+        for number in self._seen:
+            data = self._store.read(self._name(number))
+            header = checkpoint.header(data) if data else None
+            if data and header and (header.unit, header.identity) == (unit, identity):
+                found.append((header.step, number, header, data))
+        for _, _, header, data in sorted(found, key=lambda f: f[:2], reverse=True):
+            tensors = checkpoint.decode(data)
+            if tensors is not None:
+                return header, tensors
+        return None
+
+    def save(self, header: Header, tensors: dict[str, Tensor]) -> None:
+        """Writes this attempt's checkpoint, and removes those that it went on from."""
+        data = checkpoint.encode(header, tensors)
+        if self._mine:
+            self._store.replace(self._mine, data)
+            return
+        number = 1 + max([*self._seen, *self._numbers()], default=-1)
+        while not self._store.create(self._name(number), data):
+            number += 1
+        self._mine = self._name(number)
+        for number in self._seen:
+            self._store.remove(self._name(number))
+
+    def clear(self) -> None:
+        """Removes all: the unit is committed."""
+        for number in self._numbers():
+            self._store.remove(self._name(number))
+
+    def _name(self, number: int) -> str:
+        return f"{self._stem}.attempt{number}{_END}" if number else f"{self._stem}{_END}"
+
+    def _numbers(self) -> list[int]:
+        """The attempts that left a file."""
+        return [int(n) for n in map(self._number, self._store.list(f"{self._stem}*{_END}")) if n.isdigit()]
+
+    def _number(self, listed: Any) -> str:
+        """Of a listed file; empty if it is another unit's, whose name begins alike."""
+        middle = listed.name.rpartition("/")[2].removeprefix(self._stem.rpartition("/")[2]).removesuffix(_END)
+        return middle.removeprefix(".attempt") if middle else "0"
