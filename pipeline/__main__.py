@@ -220,13 +220,13 @@ def check(
     from pipeline import check as checks
     from pipeline.campaign import load
     from pipeline.executors import Here, OnRay
-    from pipeline.job import prepare
+    from pipeline.job import prepare, resolve
     from pipeline.progress import Reporter
     from pipeline.run import run as execute
     from pipeline.store import Store
 
     architectures.allow(allow_module or ())
-    plan = load(campaign)
+    plan = resolve(load(campaign))
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
     job = prepare(checks.campaign_of(plan, of, images), url, lambda line: err.print(line, highlight=False))

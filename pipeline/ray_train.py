@@ -16,6 +16,7 @@ from pipeline.executors.base import Units
 from pipeline.group import Group
 from pipeline.learner import Learner
 from pipeline.queue import ATTEMPTS, Failed, Queue
+from pipeline.schema import Share
 from pipeline.worker import Drained
 
 POLL_SECONDS = 0.5
@@ -43,6 +44,14 @@ class Mailbox:
         return self.leaving
 
 
+def members(share: Share, gpus: bool, room: int) -> int:
+    """The workers of a group: as many as are asked for, or one a GPU, or else one. Raises BadInput without room for them."""
+    count = share.count or (room if gpus else 1)
+    if count > room:
+        raise BadInput(f"workers.count is {count}, there is room for {room}: ask for fewer or smaller ones")
+    return count
+
+
 class OnRayTrain:
     """As many workers as the job asks for, or one a GPU, or else one; a group that loses one is started again."""
 
@@ -56,10 +65,7 @@ class OnRayTrain:
         self._cluster = nodes.Cluster(ray)
         try:
             self._need = self._cluster.need(job.workers)
-            room = self._cluster.view.room(self._need)
-            self.workers = job.workers.count or (room if self._need.gpus else 1)
-            if self.workers > room:
-                raise BadInput(f"workers.count is {self.workers}, there is room for {room}: ask for fewer or smaller ones")
+            self.workers = members(job.workers, bool(self._need.gpus), self._cluster.view.room(self._need))
         except BaseException:
             self.close()
             raise

@@ -178,8 +178,12 @@ def test_a_store_compacted_half_way_is_resumed_and_nothing_is_done_again(store, 
 def test_a_worker_that_comes_late_takes_its_rows_back(store, before):
     job = opened(str(store.root))
     unit = next(unit for unit in job.units() if unit.cell == CELL)
+    file = store.own(CELL)[unit.name]
+    rival = store.read(file)
+    store.remove(file)
     attempt = Worker(job, torch.device("cpu"), threading.Event()).attack(unit)
     next(attempt)
+    store.create(file, rival)
     all_of(store)
     assert list(attempt)[-1].lost
     assert store.own(CELL) == {}

@@ -112,7 +112,7 @@ def test_targeted_attacks_skip_nothing(tmp_path, pattern):
 
 def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, pattern):
     off, on = (next(parse(tiny.campaign("x", **more), "c").grid()) for more in ({}, {"skip_misclassified": "vote"}))
-    assert off.identity == "cff768d72a021f91" and on.identity != off.identity
+    assert off.identity == "a3004d1267baee5a" and on.identity != off.identity
     prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store")).write_down()
     with pytest.raises(BadInput, match="skip_misclassified of cell"):
         prepare(parse(tiny.campaign(pattern, skip_misclassified="vote"), "c"), str(tmp_path / "store"))

@@ -17,16 +17,16 @@ from bart import Barrage, Mirror, rng
 from pipeline import shards
 from pipeline.batches import Images
 from pipeline.campaign import BadInput, Data
-from pipeline.executors import Cluster
 from pipeline.feed import Feed
 from pipeline.group import Group
 from pipeline.job import opened
 from pipeline.learner import Learned, Learner, Learning, Looked
 from pipeline.pack import pack
-from pipeline.ray_train import OnRayTrain
+from pipeline.ray_train import members
 from pipeline.recipe import Barrages, Optimizer, Recipe
 from pipeline.recipe_job import UNIT, prepare
 from pipeline.results import results
+from pipeline.schema import Share
 from pipeline.steps import Steps, optimizer, rate
 from pipeline.worker import Drained
 from tests.pipeline import tiny
@@ -445,16 +445,15 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
 
 
 @pytest.mark.parametrize(
-    ("room", "gpus", "count", "workers"), [(8, 0.0, None, 1), (8, 1.0, None, 8), (8, 0.0, 3, 3), (2, 0.0, 3, 0)]
+    ("room", "gpus", "count", "workers"), [(8, False, None, 1), (8, True, None, 8), (8, False, 3, 3), (2, False, 3, 0)]
 )
-def test_there_is_a_worker_a_gpu_unless_told(photos, tmp_path, monkeypatch, room, gpus, count, workers):
-    monkeypatch.setattr("pipeline.ray_train.cluster", lambda wanted, address: Cluster(gpus, room, own=False))
-    found = job(photos, tmp_path, workers={"count": count})
+def test_there_is_a_worker_a_gpu_unless_told(room, gpus, count, workers):
+    share = Share(count=count)
     if workers:
-        assert OnRayTrain(found).workers == workers
+        assert members(share, gpus, room) == workers
     else:
         with pytest.raises(BadInput, match="count is 3, there is room for 2"):
-            OnRayTrain(found)
+            members(share, gpus, room)
 
 
 @pytest.mark.slow
