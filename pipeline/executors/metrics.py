@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.plan import Unit
 from pipeline.queue import Failed
 
 COUNTERS = {
@@ -37,7 +38,7 @@ class Metrics:
             return
         self._workers.set(workers, self._tags)
         unit: Any = getattr(event, "unit", None)
-        if not hasattr(unit, "cell"):  # a training has no cells
+        if not isinstance(unit, Unit):  # a network of a training, or a cell that is measured
             return
         for name, value in self._counted(event, unit).items():
             if value > 0:

@@ -10,6 +10,7 @@ from rich.console import Console
 from pipeline import calibrate, sizes
 from pipeline.campaign import BadInput, parse
 from pipeline.executors import Here
+from pipeline.executors.metrics import Metrics
 from pipeline.job import opened, prepare
 from pipeline.plan import Cut
 from pipeline.progress import Reporter
@@ -147,3 +148,8 @@ def test_shards_in_front_under_a_limit_are_refused(prepared, pattern, measured):
     go(prepared(data={"shards": [first], "resize": None, "crop": 32, "limit": 3}))
     with pytest.raises(BadInput, match="list new shards after the old ones"):
         prepared(data={"shards": [pattern], "resize": None, "crop": 32, "limit": 3})
+
+
+def test_what_is_measured_counts_as_no_work():
+    """Prometheus counts units; a trial is none."""
+    Metrics("campaign").saw(Measured(Trial("net-bart2-pgd"), 2.0), 1)
