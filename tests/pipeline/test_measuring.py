@@ -16,7 +16,7 @@ from pipeline.plan import Cut
 from pipeline.progress import Reporter
 from pipeline.results import results
 from pipeline.run import run
-from pipeline.sizes import Trial
+from pipeline.sizes import Measured, Trial
 from pipeline.store import Store
 from pipeline.verify import verify
 from pipeline.worker import Worker
