@@ -53,7 +53,7 @@ def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
     """Some images of a unit. Raises BadInput if its shard can not be read, or is not the one that was attacked."""
     cell = job.cells[of.cell]
     try:
-        samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], of.start, of.stop)}
+        samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
     except Changed as error:
         raise BadInput(f"{error}; without it there are no clean images") from None
     tar = Store(job.store).read(Store(job.store).adversarial(of))

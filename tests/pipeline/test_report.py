@@ -240,7 +240,7 @@ def test_examples_are_the_images_of_the_shards_and_of_the_store(done):
         of = unit(job, row["unit"])
         assert of in list(job.units())
         (example,) = examples(job, of, [row["image_key"]])
-        (sample,) = (s for s in shards.read(job.shards[of.shard], of.start, of.stop) if s.key == row["image_key"])
+        (sample,) = (s for s in shards.read(job.shards[of.shard], job.places(of)) if s.key == row["image_key"])
         assert np.array_equal(example.clean, shards.decode(sample.image, None, 32))
         change = (example.adversarial.astype(float) - example.clean) / 255
         assert np.abs(change).max() == pytest.approx(row["linf"]) and np.sqrt((change**2).sum()) == pytest.approx(row["l2"])
