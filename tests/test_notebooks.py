@@ -26,7 +26,7 @@ def store(tmp_path_factory):
         path.write_bytes(tiny.picture(seed))
     pack(files, folder / "shards", "photos")
     asked = tiny.campaign(str(folder / "shards" / "photos-000000.tar"))
-    job = prepare(parse(asked, "c.yaml"), str(folder / "store"))
+    job = prepare(parse(asked, "c.yaml"), str(folder / "store")).with_cuts({})
     job.write_down()
     assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
     return job.store

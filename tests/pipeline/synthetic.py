@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipeline import provenance, rows
 from pipeline.campaign import parse
 from pipeline.job import Job
-from pipeline.plan import Unit
+from pipeline.plan import Cut, Unit
 from pipeline.shards import Shard
 from pipeline.store import Store
 
@@ -97,7 +97,7 @@ def store(folder, content=None, images=200, unit_images=100, failed=0, units=Non
     Returns its job."""
     planned = parse((content or campaign()) | {"unit_images": unit_images}, "synthetic")
     shard = Shard("none/val-000000.tar", "0" * 64, 1, images, (0, CLASSES - 1))
-    job = Job(planned, {shard.name: shard}, str(folder))
+    job = Job(planned, {shard.name: shard}, str(folder), {cell.name: Cut(unit_images) for cell in planned.grid()})
     job.write_down()
     for cell in planned.grid():
         starts = range(0, images, unit_images)[:units]

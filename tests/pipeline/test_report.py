@@ -64,7 +64,7 @@ def done(tmp_path_factory):
     attack = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}}
     defenses = {"none": {"k": 0}, "bart2": {"k": 2, "transforms": STRONG}}
     asked = tiny.campaign(str(folder / "shards" / "photos-{000000..000001}.tar"), attacks=attack, defenses=defenses)
-    job = prepare(parse(asked, "c.yaml"), str(folder / "store"))
+    job = prepare(parse(asked, "c.yaml"), str(folder / "store")).with_cuts({})
     job.write_down()
     assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
     Store(job.store).replace("check/net-bart2-pgd/check.json", json.dumps(CHECK).encode())
