@@ -86,7 +86,8 @@ class Barrage:
         return list(groups.values())
 
     @cached_property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The selected transforms, group by group: what `select` counts in."""
         return [name for group in self._groups for name in group]
 
     def select(self, keys: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class Barrage:
         if self.fewest is None:
             return chosen
         number = rng.integers(keys, "number", self.fewest, self.k)
-        return chosen.where(torch.arange(self.k, device=keys.device) < number[:, None], len(self._names))
+        return chosen.where(torch.arange(self.k, device=keys.device) < number[:, None], len(self.names))
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Draws:
         """Barrages for a stack of n draws, one key each; no image is seen and the device is not waited for.
@@ -119,7 +120,7 @@ class Barrage:
 
     def _parts(self, chosen: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
         """The parts of each round. A transform's parameters are drawn at once for all rounds, as no image meets it twice."""
-        n, names = len(keys), self._names
+        n, names = len(keys), self.names
         counts = [torch.bincount(column, minlength=len(names) + 1).tolist() for column in chosen.host.T]
         by_transform = chosen.device.T.flatten().argsort(stable=True)  # transform by transform, then round by round
         sorted_keys = keys[by_transform % n]

@@ -4,8 +4,8 @@ import csv
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline import tables
 from pipeline.errors import BadInput, ClusterLost
+from pipeline.scores import RULES
 from pipeline.status import FILES, Reader
 
 if TYPE_CHECKING:
@@ -144,13 +146,13 @@ def status(
 def table(
     store: StoreUrl,
     format: Annotated[Format, typer.Option(help="how to print it")] = Format.TERMINAL,
-    rule: Annotated[list[str] | None, typer.Option(help=f"decision rules: {', '.join(tables.RULES)}; all unless told")] = None,
+    rule: Annotated[list[str] | None, typer.Option(help=f"decision rules: {', '.join(RULES)}; all unless told")] = None,
 ) -> None:
     """Clean and attacked accuracy under every decision rule: barrage table stores/demo"""
-    rules = rule or list(tables.RULES)
+    rules = rule or list(RULES)
     for name in rules:
-        if name not in tables.RULES:
-            raise BadInput(f"--rule {name}: expected one of {', '.join(tables.RULES)}")
+        if name not in RULES:
+            raise BadInput(f"--rule {name}: expected one of {', '.join(RULES)}")
     _show(store, rules, format)
 
 
@@ -339,6 +341,64 @@ def gallery(
         out.print(str(path), highlight=False)
 
 
+@app.command()
+def report(
+    store: StoreUrl,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the page; report.html unless told")] = None,
+    figures: Annotated[Path | None, typer.Option(help="a folder for Table 1 (CSV, LaTeX) and curves (PDF, PNG)")] = None,
+) -> None:
+    """A page that opens offline, and figures for papers: barrage report stores/demo -o report.html --figures figures/"""
+    if output is None and figures is None:
+        output = Path("report.html")
+    _file(output, "-o", "report.html")
+    with _extra():
+        if output:
+            from pipeline.report import write as page
+
+            content = page(store, output)
+            half = "" if content.status.complete else ", of a store that is half finished"
+            out.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB{half}", highlight=False, soft_wrap=True)
+        if figures:
+            from pipeline.figures import write
+
+            for path in write(store, figures):
+                out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    store: StoreUrl,
+    image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture; IMAGE.png unless told")] = None,
+    cell: Annotated[list[str] | None, typer.Option(help="only this cell; again for more; all unless told")] = None,
+) -> None:
+    """One image's story as a picture, under each attack: barrage show stores/demo imagenet_01_559 -o story.png"""
+    path = output or Path(f"{Path(image).name}.png")
+    _file(path, "-o", "story.png")
+    with _extra():
+        from pipeline.story import story
+
+        cells = story(store, image, path, cell)
+    out.print(f"{path}: {image} in {', '.join(cells)}", highlight=False, soft_wrap=True)
+
+
+def _file(path: Path | None, option: str, example: str) -> None:
+    """Raises BadInput if a file can not be written there because it is a folder."""
+    if path is not None and path.is_dir():
+        raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Packages that only reports need are an extra of ours. Raises BadInput where they are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "matplotlib", "pandas", "scipy"):
+            raise
+        raise BadInput(f"reports need {error.name}, which is not installed: pip install 'barrage[report]'") from None
+
+
 def _parked(units: Sequence[str]) -> str:
     """Which units were given up: a few of them by name."""
     more = f" and {len(units) - 3} more" if len(units) > 3 else ""
@@ -356,9 +416,9 @@ def _followed(found: "Detached", store: str) -> None:
 
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.job import opened
-    from pipeline.results import results
+    from pipeline.results import batches
 
-    found = tables.lines(results(store, tables.COLUMNS), rules, opened(store).scopes())
+    found = tables.lines(batches(store, tables.columns(rules)), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
         print(tables.markdown(found))
     elif format is Format.JSON:
@@ -412,7 +472,7 @@ def main() -> None:
     try:
         app()
     except BadInput as error:
-        err.print(f"[bold red]barrage:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]barrage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except ClusterLost as error:
         err.print(f"[bold red]barrage:[/] {error}; run the same command again, it goes on from the checkpoints", soft_wrap=True)

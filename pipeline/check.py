@@ -22,7 +22,7 @@ from pipeline.campaign import BadInput, Campaign, Cell, Defense, Grid
 from pipeline.intervals import Z
 from pipeline.job import Job
 from pipeline.results import results
-from pipeline.tables import RULES
+from pipeline.scores import attacked, single
 from pipeline.worker import Worker, image_keys
 
 DEFEATED = 0.02
@@ -202,9 +202,11 @@ def findings(cell: Cell, store: str) -> list[Finding]:
     """What the checks say of the rows that `campaign_of` left in a store."""
     columns = ["image_key", "attack", "status", "evaluation_draws", "adv_correct"]
     found: dict[str, dict[str, float]] = {}
-    for row in results(store, columns).to_pylist():
-        if row["status"] == "ok":
-            found.setdefault(row["attack"], {})[row["image_key"]] = RULES["single"](row, "adv", 1)
+    rows = attacked(results(store, columns))
+    for attack, key, share in zip(
+        rows["attack"].to_pylist(), rows["image_key"].to_pylist(), single(rows, "adv", 1), strict=True
+    ):
+        found.setdefault(attack, {})[key] = float(share)
     said = []
     for check in checks(cell):
         if any(name not in found for name in ("base", *check.variants)):

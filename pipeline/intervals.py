@@ -1,10 +1,15 @@
 """95 % intervals of a rate over images."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 Z = 1.959963984540054
+
+_NOISE = 1e-14
+"""A variance up to which shares are alike: less is rounding, as one image of ten million that differs makes more."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,41 @@ def wilson(value: float, trials: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def rate(shares: Sequence[float]) -> Rate | None:
-    """The mean of one share per image, each in [0, 1]: images are the clusters, an image's draws are not independent.
+@dataclass(frozen=True)
+class Moments:
+    """What a rate needs of one share per image, each in [0, 1]: how many, their sum, the sum of their squares. Moments of
+    different images add up, so that ten million rows are one pass over them."""
 
-    Wilson's interval at the effective sample size p (1 - p) / var(mean) (Korn and Graubard, 1998), which is the number of
-    images where every draw of an image agrees and more where draws differ; never less than the images. None of no images.
-    """
-    n = len(shares)
-    if n == 0:
-        return None
-    mean = sum(shares) / n
-    variance = sum((share - mean) ** 2 for share in shares) / max(1, n - 1) / n
-    trials = max(float(n), mean * (1 - mean) / variance) if variance > 0 else float(n)
-    return Rate(mean, *wilson(mean, trials), n)
+    images: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, shares: ArrayLike) -> "Moments":
+        values = np.asarray(shares, dtype=np.float64)
+        return cls(len(values), float(values.sum()), float((values**2).sum()))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.images + other.images, self.total + other.total, self.squares + other.squares)
+
+    @property
+    def rate(self) -> Rate | None:
+        """The mean share: images are the clusters, an image's draws are not independent.
+
+        Wilson's interval at the effective sample size p (1 - p) / var(mean) (Korn and Graubard, 1998), which is the number of
+        images where every draw of an image agrees and more where draws differ; never less than the images. None of no images.
+        """
+        n = self.images
+        if n == 0:
+            return None
+        mean = min(1.0, self.total / n)
+        spread = self.squares / n - mean * mean
+        if spread < _NOISE:
+            return Rate(mean, *wilson(mean, n), n)
+        variance = spread / max(1, n - 1)
+        return Rate(mean, *wilson(mean, max(float(n), mean * (1 - mean) / variance)), n)
+
+
+def rate(shares: ArrayLike) -> Rate | None:
+    """The mean of one share per image, each in [0, 1], with its interval. None of no images."""
+    return Moments.of(shares).rate

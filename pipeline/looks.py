@@ -23,8 +23,8 @@ from pipeline.campaign import Stop
 from pipeline.intervals import Rate, rate
 from pipeline.plan import Cut
 from pipeline.results import results
+from pipeline.scores import RULES, of_row
 from pipeline.store import Store
-from pipeline.tables import RULES
 
 _COLUMNS = ("unit", "status", "label", "evaluation_draws")
 
@@ -65,10 +65,10 @@ def taken(store: Store, cell: str, rounds: Iterable[int]) -> list[Look]:
 
 def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[str]) -> Look:
     """What the rows of these units, those up to a round, say of a cell."""
-    needed = {"single": "adv_correct", "vote": "adv_top5", "mean": "adv_mean_top5", "persistent": "adv_correct"}[rule]
+    needed = [name.format("adv") for name in RULES[rule].columns]
     wanted = set(units)
-    rows = [row for row in results(url, [*_COLUMNS, needed], cell).to_pylist() if row["unit"] in wanted]
-    found = rate([RULES[rule](row, "adv", 1) for row in rows if row["status"] == "ok"])
+    rows = [row for row in results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if row["unit"] in wanted]
+    found = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
     return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without)
 

@@ -13,8 +13,8 @@ from bart import Ball, State, Verdict
 from pipeline import provenance
 from pipeline.campaign import Cell
 from pipeline.plan import Unit
+from pipeline.scores import of_row
 from pipeline.shards import Sample
-from pipeline.tables import RULES
 
 Row = dict[str, Any]
 Picture = np.ndarray[Any, Any]
@@ -87,7 +87,7 @@ def misclassified(samples: list[Sample], clean: Verdict, cell: Cell) -> list[boo
         return [False] * len(samples)
     known = ({"label": sample.label, "evaluation_draws": cell.judged_by} for sample in samples)
     rows = [row | _side("clean", clean, i, row["label"]) for i, row in enumerate(known)]
-    return [RULES[cell.skip_misclassified](row, "clean", 1) == 0 for row in rows]
+    return [of_row(row, cell.skip_misclassified, "clean", 1) == 0 for row in rows]
 
 
 def _named(sample: Sample) -> Row:

@@ -1,7 +1,7 @@
-"""Rows out of a store, and nothing but rows: what tables, checks and notebooks read."""
+"""Rows out of a store, and nothing but rows: what tables, checks, reports and notebooks read."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,19 +11,54 @@ from pipeline.errors import BadInput
 from pipeline.rows import SCHEMA
 from pipeline.store import Store
 
+BATCH = 1 << 16
+"""Rows that are held at once."""
 
-def results(url: str, columns: Sequence[str] | None = None, cell: str | None = None) -> pa.Table:
-    """All committed rows of a store or of one cell, or some of their columns. Raises BadInput if the store has none."""
+_STRINGS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
+
+
+def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """All committed rows of a store, or some columns and cells of them, some thousand at a time; strings are dictionaries.
+
+    Raises BadInput if there are none, for a cell that the store lacks, and for a file that is damaged or of another version.
+    """
     store = Store(url)
-    names = list(columns) if columns else SCHEMA.names
-    while files := store.files(cell or "*"):
+    files = {name: name.split("/")[1].removeprefix("cell=") for name in store.files()}
+    if not files:
+        raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
+    for cell in cells or ():
+        if cell not in files.values():
+            raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(sorted(set(files.values())))}")
+    for path, cell in files.items():
+        if cells is None or cell in cells:
+            yield from _rows(store.root / path, list(columns) if columns else SCHEMA.names)
+
+
+def results(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pa.Table:
+    """All of `batches` as one table. Raises BadInput as it does."""
+    while True:
         try:
-            return pa.concat_tables(pq.ParquetFile(store.root / file).read(columns=names) for file in files)
+            return pa.concat_tables(batches(url, columns, cells))
         except FileNotFoundError:  # compacted this moment: list again
             continue
-    if cell is not None:
-        return pa.schema([SCHEMA.field(name) for name in names]).empty_table()
-    raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
+
+
+def _rows(path: object, columns: list[str]) -> Iterator[pa.Table]:
+    try:
+        metadata = pq.read_metadata(path)
+        missing = [name for name in columns if name not in metadata.schema.to_arrow_schema().names]
+        strings = [name for name in columns if name in _STRINGS and name not in missing]
+        file = pq.ParquetFile(path, metadata=metadata, read_dictionary=strings)
+    except pa.ArrowInvalid as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{path} is no whole Parquet file ({reason}): remove it, and run the campaign again") from None
+    with file:
+        if missing:
+            raise BadInput(
+                f"{path} lacks the column {missing[0]}: another version wrote it; read it with that, or run in a new store"
+            )
+        for batch in file.iter_batches(BATCH, columns=columns):
+            yield pa.Table.from_batches([batch])
 
 
 def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:

@@ -1,60 +1,36 @@
 """Tables: a function of rows. Every decision rule, clean and attacked, with intervals over images."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.intervals import Rate, rate
+from pipeline import scores
+from pipeline.intervals import Moments, Rate, rate
+from pipeline.scores import RULES
 
-Row = Mapping[str, Any]
+_BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "target_hits", "first_break", "grad_evals", "seconds")
+"""The columns that tables need under any rule."""
 
-
-def _single(row: Row, side: str, top: int) -> float:
-    """The share of draws that are right: what one draw is expected to say."""
-    right = row[f"{side}_correct"] if top == 1 else row[f"{side}_top5_correct"]
-    return right / row["evaluation_draws"]
-
-
-def _vote(row: Row, side: str, top: int) -> float:
-    """Whether the label is among the `top` classes with the most votes, each draw voting for its own first `top`.
-
-    Ties go to the class that draws rank higher, then to the one met first.
-    """
-    votes: Counter[int] = Counter()
-    for draw in row[f"{side}_top5"]:
-        for rank, label in enumerate(draw[:top]):
-            votes[label] += 1000 - rank  # one vote outweighs every rank
-    return float(row["label"] in [label for label, _ in votes.most_common(top)])
+RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("clean", 5), "adv_top5": ("adv", 5)}
+"""The accuracies of a line, and what a rule is asked for them."""
 
 
-def _mean(row: Row, side: str, top: int) -> float:
-    """Whether the label is among the `top` classes of the mean probability over draws."""
-    return float(row["label"] in row[f"{side}_mean_top5"][:top])
+def columns(rules: Iterable[str]) -> list[str]:
+    """The columns that tables need under some rules."""
+    return list(dict.fromkeys([*_BASE, *scores.columns(rules)]))
 
-
-def _persistent(row: Row, side: str, top: int) -> float:
-    """Whether every draw is right: an attacker who may ask again needs only one that is not."""
-    return float(_single(row, side, top) == 1)
-
-
-RULES: dict[str, Callable[[Row, str, int], float]] = {
-    "single": _single,
-    "vote": _vote,
-    "mean": _mean,
-    "persistent": _persistent,
-}
-"""Decision rules by name: (row, "clean" or "adv", 1 or 5) -> how right the image is, in [0, 1]."""
 
 COLUMNS = (
     "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
     "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
     "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
 )  # fmt: skip
-"""The columns that tables need."""
+"""The columns that tables need under all rules."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +44,8 @@ class Scope:
 @dataclass(frozen=True)
 class Line:
     """One cell under one decision rule. `images` are in every denominator, `skipped` ones too; `failed` ones in none.
-    `planned` is how many the campaign asks for, None where nobody said; `stopped` that a stop rule ended the cell before."""
+    `planned` is how many the campaign asks for, None where nobody said; `stopped` that a stop rule ended the cell before.
+    `draw_gradients` and `seconds` (of a device) are sums over its images."""
 
     cell: str
     rule: str
@@ -86,51 +63,71 @@ class Line:
     seconds: float
 
 
-def lines(table: pa.Table, rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None) -> list[Line]:
-    """One line per cell and rule, cells in order of their name; `scopes` by cell say what is missing and why."""
-    cells: dict[str, list[Row]] = defaultdict(list)
-    for row in table.select(list(COLUMNS)).to_pylist():
-        cells[row["cell"]].append(row)
-    named = sorted(cells, key=_natural(cells))
-    return [_line(name, rule, cells[name], (scopes or {}).get(name)) for name in named for rule in rules]
+@dataclass
+class _Tally:
+    """What has been seen of a cell."""
 
-
-def _natural(cells: Mapping[str, list[Row]]) -> Callable[[str], tuple[Any, ...]]:
+    place: tuple[Any, ...]
     """By model, k, attack: k = 10 after k = 5."""
-    return lambda name: (cells[name][0]["model"], cells[name][0]["k"], cells[name][0]["attack"], name)
+    failed: int = 0
+    skipped: int = 0
+    draw_gradients: int = 0
+    seconds: float = 0.0
+    targets: Moments = field(default_factory=Moments)
+    shares: dict[tuple[str, str], Moments] = field(default_factory=lambda: defaultdict(Moments))
+    """By rule and accuracy."""
+
+    def add(self, rows: pa.Table, rules: Iterable[str]) -> None:
+        good = scores.attacked(rows)
+        self.failed += len(rows) - len(good)
+        self.skipped += pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0
+        self.draw_gradients += pc.sum(rows["grad_evals"]).as_py() or 0
+        self.seconds += pc.sum(rows["seconds"]).as_py() or 0.0
+        aimed = good.filter(pc.is_valid(good["target_hits"]))
+        self.targets += Moments.of(scores.column(aimed, "target_hits") / scores.column(aimed, "evaluation_draws"))
+        for rule in rules:
+            for name, (side, top) in RATES.items():
+                self.shares[rule, name] += Moments.of(RULES[rule].score(good, side, top))
+
+    def line(self, cell: str, rule: str, scope: Scope | None) -> Line:
+        return Line(
+            cell=cell,
+            rule=rule,
+            images=self.shares[rule, "clean_top1"].images,
+            planned=scope.images if scope else None,
+            stopped=scope is not None and scope.stopped,
+            failed=self.failed,
+            skipped=self.skipped,
+            **{name: self.shares[rule, name].rate for name in RATES},
+            target_hits=self.targets.rate,
+            draw_gradients=self.draw_gradients,
+            seconds=self.seconds,
+        )
 
 
-def _line(cell: str, rule: str, found: list[Row], scope: Scope | None) -> Line:
-    good, judge = [row for row in found if row["status"] == "ok"], RULES[rule]
-
-    def accuracy(side: str, top: int) -> Rate | None:
-        return rate([judge(row, side, top) for row in good])
-
-    return Line(
-        cell=cell,
-        rule=rule,
-        images=len(good),
-        planned=scope.images if scope else None,
-        stopped=scope is not None and scope.stopped,
-        failed=len(found) - len(good),
-        skipped=sum(row["first_break"] == 0 for row in good),
-        clean_top1=accuracy("clean", 1),
-        adv_top1=accuracy("adv", 1),
-        clean_top5=accuracy("clean", 5),
-        adv_top5=accuracy("adv", 5),
-        target_hits=rate([r["target_hits"] / r["evaluation_draws"] for r in good if r["target_hits"] is not None]),
-        draw_gradients=sum(row["grad_evals"] for row in found),
-        seconds=sum(row["seconds"] for row in found),
-    )
+def lines(
+    found: pa.Table | Iterable[pa.Table], rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None
+) -> list[Line]:
+    """One line per cell and rule, cells by model, k and attack; one pass over rows, or over batches of them that need not fit
+    memory at once; `scopes` by cell say what is missing and why."""
+    rules, cells = list(rules), dict[str, _Tally]()
+    for rows in [found] if isinstance(found, pa.Table) else found:
+        for cell in rows["cell"].unique().to_pylist():
+            some = rows.filter(pc.equal(rows["cell"], cell))
+            if cell not in cells:
+                cells[cell] = _Tally((*(some[name][0].as_py() for name in ("model", "k", "attack")), cell))
+            cells[cell].add(some, rules)
+    named = sorted(cells, key=lambda name: cells[name].place)
+    return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
 
 
 def worst_case(table: pa.Table, rule: str = "single") -> dict[tuple[str, str], Rate | None]:
     """Top-1 of each (model, defense) under the attack that is worst for each image: the mean over images of the minimum."""
+    rows = scores.attacked(table)
     least: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
-    for row in table.select(list(COLUMNS)).to_pylist():
-        if row["status"] == "ok":
-            of = least[row["model"], row["defense"]]
-            of[row["image_key"]] = min(of.get(row["image_key"], 1.0), RULES[rule](row, "adv", 1))
+    named = (rows[name].to_pylist() for name in ("model", "defense", "image_key"))
+    for model, defense, key, share in zip(*named, RULES[rule].score(rows, "adv", 1), strict=True):
+        least[model, defense][key] = min(least[model, defense].get(key, 1.0), float(share))
     return {pair: rate(list(values.values())) for pair, values in least.items()}
 
 

@@ -19,9 +19,9 @@ from pipeline.plan import Unit
 from pipeline.records import Picture
 from pipeline.rejudge import chosen, disagreements
 from pipeline.rows import SCHEMA
+from pipeline.scores import of_row
 from pipeline.shards import Sample
 from pipeline.store import Store
-from pipeline.tables import RULES
 from pipeline.worker import Worker
 
 Row = dict[str, Any]
@@ -170,7 +170,7 @@ def _counts(row: Row, cell: Cell) -> Iterator[str]:
 def _skipped(row: Row, cell: Cell) -> Iterator[str]:
     """Whether an image was spared the attack as, and only as, the cell's rule says."""
     rule, skipped = cell.skip_misclassified, row["first_break"] == 0
-    if skipped != (rule is not None and RULES[rule](row, "clean", 1) == 0):
+    if skipped != (rule is not None and of_row(row, rule, "clean", 1) == 0):
         yield f"{'no' if skipped else 'an'} attack was spent on it, against skip_misclassified: {rule or 'off'}"
     if skipped and (row["grad_evals"] or row["linf"] or row["adv_top5"] != row["clean_top5"]):
         yield "it was skipped, but its example is not the image itself"

@@ -27,7 +27,11 @@ HOMES = {
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
     "tarfile": {"pack", "records", "shards", "verify"},
-    "pyarrow": {"compact", "curves", "rows", "results", "tables", "verify"},
+    "pyarrow": {"compact", "curves", "rows", "results", "scores", "tables", "verify", "analysis.frames"},
+    "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "present", "runs")}
+    | {"figures", "report.content"},
+    "matplotlib": {"figures", "story"},
+    "jinja2": {"report"},
     "typer": {"__main__"},
 }
 """The only modules of pipeline that may import each of these."""

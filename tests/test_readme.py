@@ -9,13 +9,14 @@ from torch import nn
 from pipeline import recipe, training
 from pipeline.campaign import load
 from tests.bart.transforms.checks import photographs
+from tests.pipeline import synthetic
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_python_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    _, code = re.findall(r"```python\n(.*?)```", README, re.S)
     code = code.replace("steps=40", "steps=2").replace("draws=10", "draws=2")
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -24,6 +25,18 @@ def test_the_python_example_runs():
     names = {"my_network": network, "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
     exec(code, names)
     assert names["verdict"].top5.shape == (2, 20, 5) and names["state"].step.host.tolist() == [2, 2]
+
+
+def test_the_analysis_example_runs(tmp_path, monkeypatch):
+    model = {"lite0": {"architecture": "efficientnet_lite0"}}
+    cells = [{"model": "lite0", "defense": ["none", "bart5", "bart10"], "attack": "pgd"}]
+    asked = synthetic.campaign([0, 5, 10], {"pgd": {"eps": "8/255"}}, models=model, cells=cells)
+    synthetic.store(tmp_path / "demo" / "store", asked, images=20, unit_images=10)
+    monkeypatch.chdir(tmp_path)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.S)
+    names = {}
+    exec(code, names)
+    assert len(names["scores"]) == 3 * 20
 
 
 def test_every_file_that_the_pages_name_is_there():

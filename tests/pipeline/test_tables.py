@@ -1,10 +1,11 @@
 import json
 import random
+from collections import Counter
 
 import pyarrow as pa
 import pytest
 
-from pipeline import rows, tables
+from pipeline import rows, scores, tables
 from pipeline.intervals import rate, wilson
 
 
@@ -32,7 +33,7 @@ def table(found):
 
 
 def line(found, rule="single"):
-    (only,) = tables.lines(table(found), [rule])
+    (only,) = tables.lines([table(found)], [rule])
     return only
 
 
@@ -93,15 +94,34 @@ def test_targets_costs_and_order():
     assert line(found).target_hits.value == 0.5 and line(FOUND).target_hits is None
     assert (line(found).draw_gradients, line(found).seconds) == (20, 3.0)
     both = table([row("x", [1], [1], cell="k10", k=10), row("x", [1], [1], cell="k5", k=5)])
-    assert [found.cell for found in tables.lines(both)] == ["k5", "k10"]
+    assert [found.cell for found in tables.lines([both])] == ["k5", "k10"]
 
 
-def test_worst_case_is_the_mean_of_the_least():
-    found = table([
-        row("x", [1, 1], [1, 1], attack="a"), row("x", [1, 1], [1, 2], attack="b"),
-        row("y", [1, 1], [2, 2], attack="a"), row("y", [1, 1], [1, 1], attack="b"),
-    ])  # fmt: skip
-    assert tables.worst_case(found)["m", "d"].value == 0.25
+def test_rows_that_come_in_pieces_make_the_same_table():
+    whole = table([row(f"{i}", [1, i % 3, 2], [1, i % 2, i % 5], cell=f"c{i % 2}") for i in range(20)])
+    pieces = [whole.slice(start, 3) for start in range(0, 20, 3)]
+    for some, all_ in zip(tables.lines(pieces, scores.RULES), tables.lines([whole], scores.RULES), strict=True):
+        assert tables.as_dict(some) == pytest.approx(tables.as_dict(all_), abs=1e-12)
+
+
+def told(row, top):
+    """The vote as it is defined, ballot by ballot."""
+    votes = Counter()
+    for draw in row["adv_top5"]:
+        for rank, label in enumerate(draw[:top]):
+            votes[label] += 1000 - rank
+    return float(row["label"] in [label for label, _ in votes.most_common(top)])
+
+
+@pytest.mark.parametrize("top", [1, 5])
+def test_the_vote_is_the_one_defined_also_where_it_is_close(top):
+    draws, found = random.Random(top), []
+    for i in range(600):
+        fives = [draws.sample(range(8), 5) for _ in range(draws.choice([1, 2, 4, 7]))]
+        more = {"adv_top5": fives, "adv_correct": sum(five[0] == 3 for five in fives)}
+        more |= {"adv_top5_correct": sum(3 in five for five in fives)}
+        found.append(row(str(i), [1] * len(fives), [1] * len(fives), label=3) | more)
+    assert scores.vote(table(found), "adv", top).tolist() == [told(row, top) for row in found]
 
 
 def test_wilson_against_published_values():
@@ -127,9 +147,9 @@ def test_interval_covers_the_truth_19_times_in_20():
 
 
 def test_formats_say_the_same():
-    (only,) = json.loads(tables.to_json(tables.lines(table(FOUND))))
+    (only,) = json.loads(tables.to_json(tables.lines([table(FOUND)])))
     assert (only["adv_top1"], only["images"], only["target_hits"]) == (0.5, 2, None)
-    assert "| c | single | 2 | 87.5 [" in tables.markdown(tables.lines(table(FOUND)))
+    assert "| c | single | 2 | 87.5 [" in tables.markdown(tables.lines([table(FOUND)]))
 
 
 def test_every_column_is_documented_and_unknown_ones_are_refused():

@@ -1,0 +1,40 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Cost, and what a stronger attack buys
+#
+# The unit of cost is the draw-gradient: one forward and backward pass of transforms and model for one draw of one image.
+
+# %%
+import os
+from pathlib import Path
+
+from pipeline import analysis, figures
+
+ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists())
+STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
+
+scores = analysis.scores(STORE)
+spent = analysis.accuracy(scores, ["model", "k", "defense", "attack"])
+spent[["defense", "attack", "images", "draw_gradients", "hours", "adv", "adv_low", "adv_high"]]
+
+# %% [markdown]
+# Hours are of a device, and these are the devices that rows were made on:
+
+# %%
+analysis.machines(STORE)
+
+# %% [markdown]
+# Attacked accuracy against what one image's attack cost. A curve that still falls at its right end says that the attack was
+# not at its strongest: its accuracy is an upper bound of the defense's.
+
+# %%
+figures.cost(spent)

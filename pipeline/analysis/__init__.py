@@ -1,0 +1,36 @@
+"""From rows to answers: what a notebook, a figure and the report ask of one store or of several.
+
+    from pipeline import analysis
+    found = analysis.scores("demo/store")                     # one line per image and cell, how right it is in [0, 1]
+    analysis.accuracy(found)                                  # clean and attacked, with 95 % intervals over images
+    analysis.compare(found[found.cell == "a"], found[found.cell == "b"])
+
+Everything takes and gives pandas frames. Rates, and the `_low` and `_high` ends of their 95 % intervals, are in [0, 1]; eps and
+distances are of images in [0, 1]; times are seconds or hours of a device; costs are draw-gradients.
+"""
+
+from pipeline.analysis.accuracy import accuracy, curve, per_class, per_image, persistence, series, worst_case
+from pipeline.analysis.compare import Comparison, compare
+from pipeline.analysis.frames import results, scores, table
+from pipeline.analysis.present import by_transform
+from pipeline.analysis.runs import checks, failures, machines, settings
+
+__all__ = [
+    "Comparison",
+    "accuracy",
+    "by_transform",
+    "checks",
+    "compare",
+    "curve",
+    "failures",
+    "machines",
+    "per_class",
+    "per_image",
+    "persistence",
+    "results",
+    "scores",
+    "series",
+    "settings",
+    "table",
+    "worst_case",
+]

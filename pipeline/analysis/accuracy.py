@@ -1,0 +1,142 @@
+"""Accuracy of groups of images, with intervals over images; and the views that are made of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.frames import SETTINGS
+from pipeline.errors import BadInput
+from pipeline.intervals import Moments
+
+VALUES = ("clean", "adv", "target_hit")
+CELL = ("store", "cell")
+
+
+def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """One line per group: its accuracy, what it cost and what failed.
+
+    scores   of `analysis.scores`
+    by       columns of it; groups of several cells count an image once, by its mean over them
+    Columns: `by`; `images`, `failed` (counts); `clean`, `adv`, `target_hit`, each with `_low` and `_high` (in [0, 1]; NaN where
+    there is none); `draw_gradients` (of one attacked image, mean); `hours` (of a device, sum over images and cells).
+    """
+    by, cells = list(by), [name for name in CELL if name in scores]
+    grouped = scores.groupby(by, observed=True, sort=True, dropna=False)
+    cost = grouped.agg(failed=("clean", "size"), grad_evals=("grad_evals", "sum"), seconds=("seconds", "sum"))
+    attacked = grouped["clean"].count()
+    cost["failed"] -= attacked
+    if not set(cells) <= set(by) and _pooled(scores, by, cells):
+        scores = scores.groupby([*by, "image_key"], observed=True, dropna=False)[list(VALUES)].mean().reset_index()
+    squares = scores[by].assign(**{name: scores[name] ** 2 for name in VALUES})
+    counts, totals = (scores.groupby(by, observed=True, dropna=False)[list(VALUES)].agg(how) for how in ("count", "sum"))
+    squared = squares.groupby(by, observed=True, dropna=False)[list(VALUES)].sum()
+    out = pd.DataFrame({"images": counts["clean"], "failed": cost["failed"]})
+    for name in VALUES:
+        moments = zip(counts[name], totals[name], squared[name], strict=True)
+        rates = [Moments(int(n), total, squares).rate for n, total, squares in moments]
+        for column, part in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
+            out[column] = [getattr(rate, part) if rate else np.nan for rate in rates]
+    out["draw_gradients"] = cost["grad_evals"] / attacked.where(attacked > 0)
+    out["hours"] = cost["seconds"] / 3600
+    return out.reset_index()
+
+
+def _pooled(scores: pd.DataFrame, by: list[str], cells: list[str]) -> bool:
+    """Whether a group holds more than one cell."""
+    pairs = scores[[*by, *cells]].drop_duplicates()
+    return bool(pairs.duplicated(by).any())
+
+
+def curve(scores: pd.DataFrame, x: str, by: Sequence[str] | None = None) -> pd.DataFrame:
+    """Accuracy against a setting: one line per series and value, sorted by both.
+
+    x        `k`, `eps`, `steps`, `eot_draws`, `evaluation_draws`, or `draw_gradients` (of one image: the cost)
+    by       what makes a series; the fewest settings that hold all cells apart unless told
+    Columns as of `accuracy`.
+    """
+    if x == "draw_gradients":
+        found = accuracy(scores, [*CELL, *SETTINGS[1:]])
+        return found.sort_values(x).reset_index(drop=True)
+    if x not in SETTINGS:
+        raise BadInput(f"x {x!r}: expected a setting, {', '.join(SETTINGS)}, or draw_gradients")
+    names = list(by) if by is not None else series(scores, x)
+    return accuracy(scores, [*names, x]).sort_values([*names, x]).reset_index(drop=True)
+
+
+def series(scores: pd.DataFrame, x: str) -> list[str]:
+    """What makes series when accuracy is drawn against `x`: the fewest settings, in this order, that hold all cells apart.
+
+    scores   anything with the columns `store` and the settings of cells
+    """
+    cells = scores[[*CELL, *SETTINGS[1:]]].drop_duplicates()
+    settings = ("norm", "eps", "policy", "mode", "steps", "eot_draws")
+    order = ("store", "attack", *settings, "defense") if x == "k" else ("store", "defense", *settings, "attack")
+    names = ["model"]
+    for name in (name for name in order if name != x):
+        apart, more = (cells.groupby([*some, x], observed=True).ngroups for some in (names, [*names, name]))
+        if more > apart:
+            names.append(name)
+    return names
+
+
+def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """`accuracy` of each class (`label`) in each group, hardest first."""
+    return accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
+
+
+def per_image(scores: pd.DataFrame) -> pd.DataFrame:
+    """How right each attacked image is, in [0, 1]: an image a line (`image_key`, `label`), a cell a column, and their `mean`;
+    the hardest image, for the defense, first. NaN where an image failed or was not reached."""
+    several = "store" in scores and scores["store"].nunique() > 1
+    frame = scores.assign(cell=scores["store"].astype(str) + ":" + scores["cell"].astype(str)) if several else scores
+    wide = frame.pivot_table(index=["image_key", "label"], columns="cell", values="adv", observed=True, dropna=False)
+    wide.columns = [str(name) for name in wide.columns]
+    wide = wide.dropna(how="all")
+    return wide.assign(mean=wide.mean(axis=1)).sort_values("mean", kind="stable").reset_index()
+
+
+def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "norm", "eps")) -> pd.DataFrame:
+    """Accuracy under the attack that is worst for each image: the mean over images of the least `adv` over attacks.
+
+    Only images that every attack of the group has reached count. Columns: `by`, `attacks`, `images`, `adv` with its interval.
+    """
+    by = list(by)
+    good = scores[scores["adv"].notna()]
+    attacks = good.groupby(by, observed=True)["attack"].nunique()
+    image = good.groupby([*by, "image_key"], observed=True)
+    least, reached = image["adv"].min(), image["attack"].nunique()
+    frame = pd.DataFrame({"adv": least, "reached": reached}).reset_index().merge(attacks.rename("attacks").reset_index(), on=by)
+    out = []
+    for values, some in frame[frame["reached"] == frame["attacks"]].groupby(by, observed=True):
+        rate = Moments.of(some["adv"]).rate
+        assert rate is not None
+        row = dict(zip(by, values, strict=True)) | {"attacks": int(some["attacks"].iloc[0]), "images": rate.images}
+        out.append(row | {"adv": rate.value, "adv_low": rate.low, "adv_high": rate.high})
+    return pd.DataFrame(out)
+
+
+def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """What is left of an attacker who may ask again: the chance that all of m fresh draws are right, m = 1 to all of them.
+
+    scores   of the rule `single`. Of n draws of which c are right, m draws are all right in C(c, m) of C(n, m) choices: exact,
+             and unbiased. Columns: `by`, `draws` (m), `images`, `clean` and `adv` with their intervals.
+    """
+    out, by = [], list(by)
+    good = scores[scores["clean"].notna()]
+    for values, some in good.groupby(by, observed=True):
+        n = some["evaluation_draws"].to_numpy()
+        for m in range(1, int(n.min()) + 1):
+            row = dict(zip(by, values, strict=True)) | {"draws": m, "images": len(some)}
+            for side in ("clean", "adv"):
+                rate = Moments.of(_all_right(np.rint(some[side].to_numpy() * n), n, m)).rate
+                assert rate is not None
+                row |= {side: rate.value, f"{side}_low": rate.low, f"{side}_high": rate.high}
+            out.append(row)
+    return pd.DataFrame(out)
+
+
+def _all_right(right: np.ndarray, draws: np.ndarray, m: int) -> np.ndarray:
+    """C(right, m) / C(draws, m), as a product of shares."""
+    steps = np.arange(m)
+    return (np.maximum(right[:, None] - steps, 0) / (draws[:, None] - steps)).prod(1)

@@ -1,0 +1,73 @@
+"""Two attacks or two defenses on the same images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from pipeline.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two cells say of the images that both have.
+
+    images              that both have
+    first, second       their accuracies, in [0, 1]
+    difference          first - second, with the ends of its 95 % interval, by a bootstrap over images (percentiles)
+    first_only          images on which the first is more right, and `second_only`: the discordant ones
+    p_value             that so uneven a split is chance: exact, two-sided. McNemar's test where images are right or wrong
+                        (vote, mean, persistent); of shares (single) the sign test, its extension
+    """
+
+    images: int
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    first_only: int
+    second_only: int
+    p_value: float
+
+    def __str__(self) -> str:
+        points = f"{100 * self.difference:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        split = f"{self.first_only} images for the first, {self.second_only} for the second"
+        return f"{points} on {self.images} images; {split}; p = {self.p_value:.2g}"
+
+
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, value: str = "adv", resamples: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Compares two cells, image by image.
+
+    first, second   lines of `analysis.scores`, of one cell each and of the same rule
+    value           `adv`, `clean` or `target_hit`
+    resamples       of the bootstrap; the same `seed` gives the same interval
+    Raises BadInput if a frame holds an image twice, or if they share none.
+    """
+    sides = []
+    for name, frame in (("first", first), ("second", second)):
+        shares = frame.dropna(subset=[value]).set_index("image_key")[value]
+        if shares.index.has_duplicates:
+            raise BadInput(f"compare: the {name} holds an image twice: give the lines of one cell, scores[scores.cell == NAME]")
+        sides.append(pd.Series(shares.to_numpy(), index=shares.index.astype(str)))
+    both = pd.concat(sides, axis=1, join="inner").to_numpy()
+    if not len(both):
+        raise BadInput("compare: the two have no image in common: both must have attacked the same shards")
+    both = both[np.lexsort(both.T)]  # the order of rows decides nothing
+    differences = both[:, 0] - both[:, 1]
+    low, high = np.quantile(_means(differences, resamples, np.random.default_rng(seed)), [0.025, 0.975])
+    ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
+    p_value = float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
+    first_mean, second_mean = both.mean(0)
+    mean = float(differences.mean())
+    return Comparison(len(both), float(first_mean), float(second_mean), mean, float(low), float(high), ahead, behind, p_value)
+
+
+def _means(values: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
+    """Means of samples with replacement: as counts of the distinct values, which are few, so a million images are quick."""
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = random.multinomial(len(values), counts / len(values), size=resamples)
+    return drawn @ distinct / len(values)

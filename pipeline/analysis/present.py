@@ -1,0 +1,71 @@
+"""Which transforms matter: what became of the evaluation draws that met each of them."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bart import Barrage, rng
+from bart.gradient import draw_keys
+from pipeline.analysis.frames import results
+from pipeline.campaign import Cell
+from pipeline.intervals import Moments
+from pipeline.job import opened
+from pipeline.worker import image_keys
+
+
+def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
+    """Accuracy of the draws that met a transform, beside those that did not.
+
+    A verdict's draws follow from the seed, the cell and the image's key, so what each met is drawn again, not stored.
+    store  whose random defenses are looked at
+    cells  only these; all unless told
+    Columns: `cell`, `transform`, `draws` (that met it), and for `clean` and `adv`: `_with` and `_without` (accuracies in
+    [0, 1]) and their `_difference` with `_low` and `_high`, its 95 % interval over images that have draws of both kinds.
+    """
+    campaign, out = opened(store).cells, []
+    columns = ["image_key", "cell", "label", "status", "clean_top5", "adv_top5"]
+    for name, rows in results(store, columns, cells).groupby("cell", observed=True):
+        cell, good = campaign[str(name)], rows[rows["status"] == "ok"]
+        if not cell.defense.random or good.empty:
+            continue
+        met = _met(cell, good["image_key"].astype(str).tolist())
+        right = {side: _right(good, side) for side in ("clean", "adv")}
+        for place, transform in enumerate(cell.defense.transforms):
+            here = met[:, :, place]
+            row = {"cell": name, "transform": transform, "draws": int(here.sum())}
+            out.append(row | {key: v for side, hits in right.items() for key, v in _contrast(side, hits, here).items()})
+    return pd.DataFrame(out)
+
+
+def _met(cell: Cell, keys: list[str]) -> np.ndarray:
+    """Which of the cell's transforms each evaluation draw of each image meets: (images, draws, transforms) of bool."""
+    barrage, n, draws = Barrage(cell.defense.k, cell.defense.transforms), len(keys), cell.judged_by
+    mirror = image_keys(cell, keys, torch.device("cpu")).map(rng.fold, "evaluation")
+    chosen = barrage.select(draw_keys(mirror, draws).host)
+    met = torch.zeros(n * draws, len(barrage.names), dtype=torch.bool)
+    met.scatter_(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
+    order = [barrage.names.index(name) for name in cell.defense.transforms]
+    return met.view(n, draws, -1)[:, :, order].numpy()
+
+
+def _right(rows: pd.DataFrame, side: str) -> np.ndarray:
+    """Whether each draw's first class is the label: (images, draws) of bool."""
+    first = np.array([[draw[0] for draw in draws] for draws in rows[f"{side}_top5"]])
+    return first == rows["label"].to_numpy()[:, None]
+
+
+def _contrast(side: str, right: np.ndarray, met: np.ndarray) -> dict[str, float]:
+    """Accuracy with and without a transform, and the mean difference within images."""
+    shares = []
+    for kind in (met, ~met):
+        with np.errstate(invalid="ignore"):
+            shares.append((right & kind).sum(1) / kind.sum(1))
+    out = {f"{side}_with": right[met].mean() if met.any() else np.nan}
+    out[f"{side}_without"] = right[~met].mean() if not met.all() else np.nan
+    differences = shares[0] - shares[1]
+    differences = differences[~np.isnan(differences)]
+    rate = Moments.of((differences + 1) / 2).rate  # a difference in [-1, 1] as a share
+    parts = (rate.value, rate.low, rate.high) if rate else (np.nan,) * 3
+    return out | {f"{side}_{name}": 2 * part - 1 for name, part in zip(("difference", "low", "high"), parts, strict=True)}

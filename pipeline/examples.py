@@ -1,0 +1,61 @@
+"""Images of a store as pictures: as they lay in their shards, as an attack left them, and what lies between."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline import records, shards
+from pipeline.errors import BadInput
+from pipeline.job import Job
+from pipeline.plan import Unit, cell_of
+from pipeline.shards import Changed
+from pipeline.store import Store
+
+Picture = np.ndarray[Any, Any]
+"""(3, h, w) uint8."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of a cell. `difference` shows `clean` as mid-grey and the largest change of a channel as black or white;
+    `magnified` says by how much. `adversarial` is None where the campaign keeps no examples."""
+
+    key: str
+    clean: Picture
+    adversarial: Picture | None
+
+    @cached_property
+    def magnified(self) -> float:
+        """What one grey level of change became."""
+        assert self.adversarial is not None, "no example, no difference"
+        return 127 / max(1, int(np.abs(self.adversarial.astype(int) - self.clean).max()))
+
+    @cached_property
+    def difference(self) -> Picture:
+        assert self.adversarial is not None, "no example, no difference"
+        change = (self.adversarial.astype(float) - self.clean) * self.magnified
+        return (128 + change).round().clip(0, 255).astype(np.uint8)
+
+
+def unit(job: Job, name: str) -> Unit:
+    """The unit of this name, which a row holds. Raises BadInput if the campaign has none such."""
+    cell = cell_of(name, job.cells)
+    for shard in job.shards.values():
+        if cell and name.startswith(f"{cell}--{shard.name}--"):
+            start, stop = name.rpartition("--")[2].split("-")
+            return Unit(cell, shard.name, int(start), int(stop))
+    raise BadInput(f"unit {name} is none of store {job.store}: give a store whose campaign.yaml is that of its rows")
+
+
+def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
+    """Some images of a unit. Raises BadInput if its shard can not be read, or is not the one that was attacked."""
+    cell = job.cells[of.cell]
+    try:
+        samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
+    except Changed as error:
+        raise BadInput(f"{error}; without it there are no clean images") from None
+    tar = Store(job.store).read(Store(job.store).adversarial(of))
+    stored = records.pictures(tar) if tar else {}
+    return [Example(key, shards.decode(samples[key].image, cell.resize, cell.crop), stored.get(key)) for key in keys]

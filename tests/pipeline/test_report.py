@@ -1,0 +1,334 @@
+"""The page in a real browser, the figures' files, and one image's story against the rows."""
+
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from bart import Barrage, Defended
+from bart.barrage import described
+from bart.gradient import draw_keys
+from pipeline import analysis, figures, models, shards, story
+from pipeline.campaign import parse
+from pipeline.errors import BadInput
+from pipeline.examples import Example, examples, unit
+from pipeline.executors import Here
+from pipeline.job import opened, prepare
+from pipeline.pack import pack
+from pipeline.progress import Reporter
+from pipeline.report import content, gather, page, write
+from pipeline.results import results
+from pipeline.run import run
+from pipeline.store import Store
+from pipeline.worker import image_keys
+from tests.pipeline import synthetic, tiny
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
+CONTRAST = """selector => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= 10.31475 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+  const light = (text) => { const [r, g, b] = numbers(text).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  let at = document.querySelector(selector);
+  const ink = getComputedStyle(at).color;
+  while (at && numbers(getComputedStyle(at).backgroundColor)[3] === 0) at = at.parentElement;
+  const two = [light(ink), light(getComputedStyle(at || document.body).backgroundColor)].sort((a, b) => b - a);
+  return (two[0] + 0.05) / (two[1] + 0.05); }"""
+"""The contrast of an element's text with what is behind it, by WCAG 2."""
+STRONG = ["hist_eq", "contrast_stretch", "hsv", "lab", "grey_mix", "zoom"]
+"""Transforms that change what the tiny network says."""
+CHECK = {"cell": "net-bart2-pgd", "identity": "0", "checks": [
+    {"name": "undefended", "passed": True, "figures": "base 10.0, none 0.0", "why": "nothing must be left"},
+    {"name": "losses", "passed": False, "figures": "base 10.0", "why": "no other loss <b>beats</b> it"},
+    {"name": "goals", "passed": None, "figures": "", "why": "reported"}]}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A store of a whole run: eight images, undefended and behind two transforms."""
+    folder = tmp_path_factory.mktemp("run")
+    files = []
+    for i in range(8):
+        files.append((folder / f"image{i}.png", i))
+        files[-1][0].write_bytes(tiny.picture(i))
+    pack(files, folder / "shards", "photos", per_shard=5)
+    attack = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}}
+    defenses = {"none": {"k": 0}, "bart2": {"k": 2, "transforms": STRONG}}
+    asked = tiny.campaign(str(folder / "shards" / "photos-{000000..000001}.tar"), attacks=attack, defenses=defenses)
+    job = prepare(parse(asked, "c.yaml"), str(folder / "store")).with_cuts({})
+    job.write_down()
+    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    Store(job.store).replace("check/net-bart2-pgd/check.json", json.dumps(CHECK).encode())
+    return job.store
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """A store of which half is done, without shards: 66 images a cell, of which one failed."""
+    folder = tmp_path_factory.mktemp("half")
+    synthetic.store(folder, synthetic.campaign([0, 2, 10], SMALL), 99, 33, failed=34, units=2)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Opens the page of a store; whatever it asks of the network or says to the console fails the test."""
+    said, contexts = [], []
+
+    def opened(store, width=1280, scheme="light"):
+        path = tmp_path / "report.html"
+        write(store, path)
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        view = contexts[-1].new_page()
+        view.on("console", lambda message: said.append(message.text))
+        view.on("pageerror", lambda error: said.append(str(error)))
+        view.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url))
+        view.goto(path.as_uri())
+        return view
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not said
+
+
+def shown(view, selector):
+    return [node for node in view.query_selector_all(selector) if node.is_visible()]
+
+
+def test_charts_tables_and_filters_work_in_a_browser(visit, half):
+    view = visit(half)
+    assert "Half finished: 396 of 594 image attacks are committed (12 of 18 units)" in view.inner_text("header")
+    assert len(shown(view, "#table tbody tr")) == 6 and len(shown(view, "#curve .mark")) == 12
+    assert [t.inner_text() for t in shown(view, "#curve .legend [aria-pressed]")] == ["pgd", "weak"]
+    view.fill("#filter", "BART2")
+    assert [row.inner_text().split()[0] for row in shown(view, "#table tbody tr")] == [
+        "resnet50-bart2-pgd",
+        "resnet50-bart2-weak",
+    ]
+    assert len(shown(view, "#curve .mark")) == 4 and view.inner_text("#count") == "2 of 6 cells"
+    assert [t.inner_text() for t in shown(view, "#persistent .legend [aria-pressed]")] == [
+        "resnet50-bart2-pgd",
+        "resnet50-bart2-weak",
+    ]
+    view.fill("#filter", "nothing like it")
+    assert not shown(view, "#curve .mark") and "nothing is left" in view.inner_text("#curve")
+    view.fill("#filter", "")
+    view.uncheck("#clean")
+    assert len(shown(view, "#curve .mark")) == 6
+    view.click("#curve .legend >> text=weak")
+    assert len(shown(view, "#curve .mark")) == 3
+    view.select_option("#x", "draw_gradients")
+    assert "draw-gradients per image" in view.inner_html("#curve")
+
+
+def test_the_charts_figures_are_those_of_the_table(visit, half):
+    view = visit(half)
+    table = analysis.table(half).set_index(["cell", "rule"])
+    for rule, top in (("single", "1"), ("vote", "5")):
+        view.select_option("#rule", rule)
+        view.select_option("#top", top)
+        labels = [mark.get_attribute("aria-label") for mark in shown(view, "#curve .mark")]
+        for cell in table.index.levels[0]:
+            line = table.loc[(cell, rule)]
+            for side, name in (("attacked", f"adv_top{top}"), ("clean", f"clean_top{top}")):
+                value = f"{100 * line[name]:.1f} % [{100 * line[f'{name}_low']:.1f}, {100 * line[f'{name}_high']:.1f}]"
+                wanted = (
+                    f"{cell}, {side} top-{top}: {value}, {line['images']} images, {line['draw_gradients']:,} draw-gradients"
+                )
+                assert wanted in labels
+        (row,) = (row for row in shown(view, "#table tbody tr") if row.inner_text().startswith("resnet50-bart10-pgd"))
+        assert f"{100 * table.loc[('resnet50-bart10-pgd', rule), 'adv_top1']:.1f}" in row.inner_text()
+
+
+def test_marks_are_reached_by_keyboard_and_charts_zoom(visit, half):
+    view = visit(half)
+    view.focus("#clean")
+    view.keyboard.press("Tab")
+    assert view.evaluate("document.activeElement.getAttribute('aria-label')") in view.inner_text("#curve .tip")
+    before = len(shown(view, "#curve .mark[tabindex='0']"))
+    box = view.query_selector("#curve svg").bounding_box()
+    view.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.05 * box["height"])
+    view.mouse.down()
+    view.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 0.85 * box["height"])
+    view.mouse.up()
+    assert 0 < len(shown(view, "#curve .mark[tabindex='0']")) < before
+    view.click("#curve >> text=whole chart")
+    assert len(shown(view, "#curve .mark[tabindex='0']")) == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_is_legible(visit, done, scheme):
+    view = visit(done, width=390, scheme=scheme)
+    assert view.evaluate("document.documentElement.scrollWidth") == 390
+    assert all(image.evaluate("i => i.complete && i.naturalWidth == 32") for image in view.query_selector_all("img"))
+    assert all(image.get_attribute("alt") for image in view.query_selector_all("img"))
+    for selector in ("h1", ".dim", ".state", "td.key", "nav a", ".pass", ".fail", "figcaption", "pre"):
+        assert view.evaluate(CONTRAST, selector) >= 4.5, selector
+    assert view.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+
+
+def test_the_page_holds_everything_itself_and_says_what_was_run(done, tmp_path):
+    write(done, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert len(text) < 10e6
+    assert (
+        not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", text)
+        and "@import" not in text
+        and "url(" not in text.split("<script")[0]
+    )
+    job = opened(done)
+    for wanted in (*(cell.identity for cell in job.cells.values()), *(shard.sha256 for shard in job.shards.values())):
+        assert wanted in text
+    assert "Complete: every planned unit is committed." in text and "torch " + torch.__version__.partition("+")[0] in text
+    assert "✓ pass" in text and "✗ FAIL" in text and "&lt;b&gt;beats&lt;/b&gt;" in text and "<b>beats" not in text
+    assert text.count('alt="Difference of the two') == 2 * 3  # a unit of three images in each cell
+
+
+def test_a_half_finished_store_without_shards_says_what_is_missing(half):
+    text = page(gather(half))
+    assert "Half finished" in text and "Not checked yet" in text
+    assert "No examples: shard none/val-000000.tar can not be read" in text
+    assert "1 images <code>bad_image</code> in 6 cells, such as" in text
+
+
+def test_names_of_cells_are_spread_over_the_gallery():
+    names = [str(i) for i in range(20)]
+    assert content._spread(names, 6) == ["0", "4", "8", "11", "15", "19"] and content._spread(names[:6], 6) == names[:6]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
+    """Beside the verdict's own way: all draws of an image in one stack, behind the defended classifier's keys."""
+    cell = opened(done).cells["net-bart2-pgd"]
+    cell = cell.model_copy(update={"defense": cell.defense.model_copy(update={"frozen": frozen})})
+    defended = Defended(models.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
+    picture = np.asarray(Image.open(io.BytesIO(tiny.picture(3, 32)))).transpose(2, 0, 1)
+    keys = draw_keys(defended.keys(image_keys(cell, ["image3"], torch.device("cpu")), "evaluation"), 4)
+    drawn = defended.barrage.draw(keys, (32, 32))
+    judged = defended.barrage(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
+    for draw, (names, last) in enumerate(zip(described(drawn), judged, strict=True)):
+        through = story.steps(cell, "image3", picture.copy(), draw)
+        assert [name for name, _ in through] == names
+        assert np.abs(through[-1][1] - 255 * last.numpy()).max() <= 0.5 + 1e-3
+        assert not np.array_equal(through[0][1], picture) or not np.array_equal(through[1][1], picture)
+
+
+def test_examples_are_the_images_of_the_shards_and_of_the_store(done):
+    job = opened(done)
+    for row in results(done, ["image_key", "unit", "linf", "l2"]).to_pylist():
+        of = unit(job, row["unit"])
+        assert of in list(job.units())
+        (example,) = examples(job, of, [row["image_key"]])
+        (sample,) = (s for s in shards.read(job.shards[of.shard], job.places(of)) if s.key == row["image_key"])
+        assert np.array_equal(example.clean, shards.decode(sample.image, None, 32))
+        change = (example.adversarial.astype(float) - example.clean) / 255
+        assert np.abs(change).max() == pytest.approx(row["linf"]) and np.sqrt((change**2).sum()) == pytest.approx(row["l2"])
+    with pytest.raises(BadInput, match="unit net-none-pgd--other--000000-000003 is none of store"):
+        unit(job, "net-none-pgd--other--000000-000003")
+
+
+def test_a_difference_is_magnified_to_the_whole_range():
+    clean = np.full((3, 2, 2), 100, np.uint8)
+    attacked = clean.copy()
+    attacked[0, 0, 0], attacked[1, 0, 0] = 104, 96
+    example = Example("x", clean, attacked)
+    assert example.magnified == 127 / 4 and example.difference[:, 0, 0].tolist() == [255, 1, 128]
+
+
+def test_figures_are_vectors_and_tables_hold_the_rates(half, tmp_path):
+    names = [path.name for path in figures.write(half, tmp_path)]
+    assert {"table1.csv", "table1.tex", "figure4.pdf", "figure4.png", "steps.pdf", "cost.png", "persistent-pgd.pdf"} <= set(
+        names
+    )
+    assert len(names) == len(set(names)) == len(list(tmp_path.iterdir()))
+    pdf = (tmp_path / "figure4.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf
+    with Image.open(tmp_path / "figure4.png") as picture:
+        assert picture.width > 800
+    table = analysis.table(half)
+    assert np.allclose(pd.read_csv(tmp_path / "table1.csv")["adv_top1"], table["adv_top1"])
+    latex = (tmp_path / "table1.tex").read_text()
+    line = table[(table["cell"] == "resnet50-bart10-pgd") & (table["rule"] == "single")].iloc[0]
+    value = f"{100 * line['adv_top1']:.1f} [{100 * line['adv_top1_low']:.1f}, {100 * line['adv_top1_high']:.1f}]"
+    (row,) = (text for text in latex.splitlines() if text.startswith("resnet50-bart10-pgd &"))
+    assert value in row and row.endswith(r"\\") and row.count("&") == latex.splitlines()[6].count("&")
+    assert r"Accuracy in \% of 65" in latex and figures._escaped("a_b%\\") == r"a\_b\%\textbackslash{}"
+
+
+def test_a_figure_draws_the_frame_with_its_intervals(half):
+    frame = analysis.curve(analysis.scores(half), "k")
+    (axes,) = figures.curve(frame, "k").axes
+    drawn = {bars.get_label(): bars for bars in axes.containers}
+    assert set(drawn) == {"pgd, attacked", "pgd, clean", "weak, attacked", "weak, clean"}
+    some = frame[frame["attack"] == "weak"]
+    line, _, (intervals,) = drawn["weak, attacked"]
+    assert np.allclose(line.get_xydata(), some[["k", "adv"]].to_numpy(float) * [1, 100])
+    ends = np.array([segment[:, 1] for segment in intervals.get_segments()])
+    assert np.allclose(ends, 100 * some[["adv_low", "adv_high"]].to_numpy())
+
+
+def test_the_commands_write_what_they_name(barrage, done, half, tmp_path):
+    code, said, _ = barrage("report", half, "-o", tmp_path / "page.html", "--figures", tmp_path / "figures")
+    assert code == 0 and "page.html: 0." in said and "half finished" in said and "figure4.pdf" in said
+    assert (tmp_path / "page.html").exists() and (tmp_path / "figures" / "figure4.pdf").exists()
+    key = results(done, ["image_key"])["image_key"][0].as_py()
+    code, said, _ = barrage("show", done, key, "-o", tmp_path / "story.png")
+    assert code == 0 and said.split(": ")[1].strip() == f"{key} in net-none-pgd, net-bart2-pgd"
+    with Image.open(tmp_path / "story.png") as whole:
+        height = whole.height
+    assert barrage("show", done, key, "-o", tmp_path / "story.png", "--cell", "net-bart2-pgd")[0] == 0
+    with Image.open(tmp_path / "story.png") as part:
+        assert 0.4 * height < part.height < 0.8 * height
+
+
+def test_bad_input_is_one_line(barrage, done, half, tmp_path):
+    def said(*arguments):
+        code, _, text = barrage(*arguments)
+        assert code == 2 and len(text.strip().splitlines()) == 1
+        return text
+
+    assert "holds no campaign.yaml" in said("report", tmp_path, "-o", tmp_path / "a.html")
+    (tmp_path / "campaign.yaml").write_bytes(Store(half).read("campaign.yaml"))
+    assert "holds no rows yet" in said("report", tmp_path, "-o", tmp_path / "a.html")
+    assert "holds no rows yet" in said("report", tmp_path, "--figures", tmp_path / "figures")
+    assert f"-o {tmp_path} is a folder" in said("report", half, "-o", tmp_path)
+    assert "holds no image nobody: expected a key of its rows, such as" in said("show", done, "nobody")
+    assert "was not attacked: bad_image, truncated" in said("show", half, "image-00000065")
+    assert "can not be read" in said("show", half, "image-00000000", "-o", tmp_path / "b.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml"], "nothing was touched"
+
+
+def test_a_missing_package_is_named(barrage, half, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pipeline.figures", None)
+    real = __import__("builtins").__import__
+
+    def without(name, *rest, **more):
+        if name == "pipeline.figures":
+            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr("builtins.__import__", without)
+    code, _, text = barrage("report", half, "--figures", tmp_path / "figures")
+    assert code == 2 and "reports need matplotlib, which is not installed: pip install 'barrage[report]'" in text
+    assert not list(Path(tmp_path).iterdir())
