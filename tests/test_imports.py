@@ -30,7 +30,7 @@ HOMES = {
     "pyarrow": {"compact", "curves", "rows", "results", "scores", "tables", "verify", "analysis.frames"},
     "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "present", "runs")}
     | {"figures", "report.content"},
-    "matplotlib": {"figures", "story"},
+    "matplotlib": {"curves", "figures", "story"},
     "jinja2": {"report"},
     "typer": {"__main__"},
 }
