@@ -67,7 +67,8 @@ def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[
     """What the rows of these units, those up to a round, say of a cell."""
     needed = [name.format("adv") for name in RULES[rule].columns]
     wanted = set(units)
-    rows = [row for row in results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if row["unit"] in wanted]
+    table = results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if Store(url).files(cell) else []
+    rows = [row for row in table if row["unit"] in wanted]
     found = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
     return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without)
