@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from enum import Enum
+from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -467,8 +469,16 @@ def _where(store: str) -> None:
     )
 
 
+@lru_cache
+def _more_commands() -> None:
+    """Adds the commands of packages above this one, such as `cluster`: they name themselves as entry points."""
+    for point in entry_points(group="barrage.commands"):
+        point.load()(app)
+
+
 def main() -> None:
     """Runs the command; bad input is one line and exit code 2."""
+    _more_commands()
     try:
         app()
     except BadInput as error:

@@ -1,0 +1,1 @@
+"""Campaigns on Kubernetes, by the KubeRay operator."""

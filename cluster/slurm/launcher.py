@@ -1,0 +1,90 @@
+"""Slurm: one batch job that starts Ray on its nodes, runs the campaign and puts itself back into the queue."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from cluster.recipe import Launch, Order, ask, fill, one_line, tool
+from cluster.site import Duration, Group, GroupName, Site, clock, fits, local, places
+from pipeline.campaign import BadInput
+
+
+class SlurmGroup(Group):
+    """Nodes of one kind: a component of the job where there are several."""
+
+    gpu_type: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$", description="the site's name, as `sinfo -o %G` shows it")
+    partition: str | None = Field(None, pattern="^[A-Za-z0-9_,.-]+$", description="the site's default unless told")
+    constraint: str | None = Field(None, pattern=r"^[A-Za-z0-9_|&.,()\[\]*-]+$", description="features, as sbatch takes them")
+
+    @property
+    def gres(self) -> str:
+        return ":".join(["gpu", *([self.gpu_type] if self.gpu_type else []), str(self.gpus)])
+
+
+class SlurmSite(Site):
+    """A cluster file for Slurm."""
+
+    groups: dict[GroupName, SlurmGroup] = Field(min_length=1, description="nodes by kind; the first holds the head")
+    time_limit: Duration = Field(description="of one job; the campaign goes on in the next")
+    account: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$")
+    qos: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$")
+    setup: list[str] = Field([], description="shell lines before anything else: modules, the virtual environment")
+    image: str | None = Field(None, description="an Apptainer image that holds barrage; the environment of `setup` unless told")
+    shared: bool = Field(False, description="true: local paths are on a file system that every node sees")
+
+    @model_validator(mode="after")
+    def _time_to_leave(self) -> "SlurmSite":
+        if self.time_limit < self.grace_seconds + 30:
+            raise ValueError(f"time_limit {self.time_limit} s leaves nothing beside grace_seconds {self.grace_seconds}")
+        return self
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """A campaign on a Slurm cluster."""
+
+    order: Order
+    site: SlurmSite
+
+    def launch(self) -> Launch:
+        order, site = self.order, self.site
+        fits(order.campaign, site.groups)
+        for what, path in places(order.campaign, order.store).items():
+            if local(path) and not site.shared:
+                raise BadInput(
+                    f"{what} is the path {path}, which the nodes may not see: move it to a shared file system and set "
+                    "`shared: true` in the cluster file, or use a URL"
+                )
+        script = fill(
+            "slurm/campaign.sbatch",
+            site.recipe,
+            order=order,
+            site=site,
+            groups=list(site.groups.values()),
+            time_limit=clock(site.time_limit),
+            folder=Path.cwd(),
+        )
+        path = order.folder / "campaign.sbatch"
+        return Launch(
+            {path.name: script},
+            [["sbatch", str(path)]],
+            [f"squeue --name={order.name}", f"tail -F {order.folder}/slurm-*.log", f"barrage status {order.store}"],
+            [f"scancel --name={order.name} --batch --signal=TERM    # writes checkpoints; launch again to go on"],
+        )
+
+    def check(self, launch: Launch) -> None:
+        tool("sbatch", "run this on a login node of the Slurm cluster")
+        found = ask(["sinfo", "--noheader", "--format=%R"])
+        if found.returncode:
+            raise BadInput(f"sinfo: {one_line(found)}: is the Slurm controller up?")
+        known = sorted(set(found.stdout.split()))
+        for name, group in self.site.groups.items():
+            for partition in (group.partition or "").split(",") if group.partition else []:
+                if partition not in known:
+                    raise BadInput(f"partition {partition} of group {name}: Slurm here has {', '.join(known)}; name one of them")
+        if jobs := ask(["squeue", "--me", "--noheader", "--format=%i", f"--name={self.order.name}"]).stdout.split():
+            raise BadInput(f"{self.order.name} is in the queue already, job {jobs[0]}: `scancel {jobs[0]}` first, or wait")
+        tried = ask(["sbatch", "--test-only"], next(iter(launch.files.values())))
+        if tried.returncode:
+            raise BadInput(f"Slurm would refuse the job: {one_line(tried)}")

@@ -1,0 +1,51 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.commands import launch, register
+from pipeline.__main__ import app
+from tests.pipeline.conftest import barrage, pattern, shards, write  # noqa: F401  fixtures
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands():
+    """The commands of `cluster`, also where the package is not installed."""
+    if launch not in [command.callback for command in app.registered_commands]:
+        register(app)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Environment variables under which processes find this checkout as if it were installed, `barrage` included."""
+    site = tmp_path_factory.mktemp("site")
+    about = site / "barrage-0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: barrage\nVersion: 0\n")
+    (entries,) = re.findall(r'\[project\.entry-points\."(.*?)"\]\n(.*?)\n\n', (ROOT / "pyproject.toml").read_text(), re.S)
+    (about / "entry_points.txt").write_text("[{}]\n{}\n".format(entries[0], entries[1].replace('"', "")))
+    command = site / "barrage"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
+    command.chmod(0o755)
+    return {
+        "PATH": f"{site}:{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+        "PYTHONPATH": f"{site}:{ROOT}",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
+
+
+@pytest.fixture
+def command(installed):
+    """Runs `barrage` as a process of its own: what it gave, with its exit code and output."""
+
+    def call(*arguments, **environment):
+        line = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+        return subprocess.run(line, env=os.environ | installed | environment, capture_output=True, text=True)
+
+    return call
