@@ -65,10 +65,10 @@ class Slurm:
             time_limit=clock(site.time_limit),
             folder=Path.cwd(),
         )
-        path = order.folder / "campaign.sbatch"
+        file = order.folder / "campaign.sbatch"
         return Launch(
-            {path.name: script},
-            [["sbatch", str(path)]],
+            {file.name: script},
+            [["sbatch", str(file)]],
             [f"squeue --name={order.name}", f"tail -F {order.folder}/slurm-*.log", f"barrage status {order.store}"],
             [f"scancel --name={order.name} --batch --signal=TERM    # writes checkpoints; launch again to go on"],
         )
@@ -80,9 +80,9 @@ class Slurm:
             raise BadInput(f"sinfo: {one_line(found)}: is the Slurm controller up?")
         known = sorted(set(found.stdout.split()))
         for name, group in self.site.groups.items():
-            for partition in (group.partition or "").split(",") if group.partition else []:
+            for partition in group.partition.split(",") if group.partition else []:
                 if partition not in known:
-                    raise BadInput(f"partition {partition} of group {name}: Slurm here has {', '.join(known)}; name one of them")
+                    raise BadInput(f"partition {partition} of group {name}: Slurm has {', '.join(known)}: name one of them")
         if jobs := ask(["squeue", "--me", "--noheader", "--format=%i", f"--name={self.order.name}"]).stdout.split():
             raise BadInput(f"{self.order.name} is in the queue already, job {jobs[0]}: `scancel {jobs[0]}` first, or wait")
         tried = ask(["sbatch", "--test-only"], next(iter(launch.files.values())))

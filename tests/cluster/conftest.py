@@ -44,8 +44,8 @@ def installed(tmp_path_factory):
 def command(installed):
     """Runs `barrage` as a process of its own: what it gave, with its exit code and output."""
 
-    def call(*arguments, **environment):
+    def call(*arguments, cwd=None, **environment):
         line = [sys.executable, "-m", "pipeline", *map(str, arguments)]
-        return subprocess.run(line, env=os.environ | installed | environment, capture_output=True, text=True)
+        return subprocess.run(line, env=os.environ | installed | environment, cwd=cwd, capture_output=True, text=True)
 
     return call
