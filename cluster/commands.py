@@ -55,7 +55,9 @@ def launch(
 
 
 def doctor(
-    campaign: Annotated[Path | None, typer.Argument(help="a campaign file: its shards are opened and its workers fitted")] = None,
+    campaign: Annotated[
+        Path | None, typer.Argument(help="a campaign file: its shards are opened and its workers fitted")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="write there too; the campaign's own store unless told")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="nodes that must be there; it waits five minutes for them")] = 1,
     rate: Annotated[bool, typer.Option(help="measure what a worker does, seconds for each kind of cell")] = True,

@@ -94,7 +94,9 @@ class OnRay:
             return self._ray.get(task.remote(campaign), timeout=ANSWER_SECONDS)
         except self._ray.exceptions.RayError as error:
             said = " ".join(str(error).split())[-300:]
-            return Finding("speed", False, f"no worker could be tried: {said}", "see whether a node has what `workers` asks for")
+            return Finding(
+                "speed", False, f"no worker could be tried: {said}", "see whether a node has what `workers` asks for"
+            )
 
 
 @contextmanager

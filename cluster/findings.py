@@ -64,7 +64,9 @@ def _versions(facts: Sequence[Facts]) -> Finding:
             remedy = "rows would depend on who made them: use one environment or image on all nodes"
             return Finding("versions", False, f"{name} is {shown}", remedy)
     versions = facts[0].versions if facts else {}
-    return Finding("versions", True, ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "ray") if name in versions))
+    return Finding(
+        "versions", True, ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "ray") if name in versions)
+    )
 
 
 def _clocks(facts: Sequence[Facts], began: float, ended: float) -> Finding:
@@ -78,7 +80,9 @@ def _clocks(facts: Sequence[Facts], began: float, ended: float) -> Finding:
 def _gpus(facts: Sequence[Facts], share: Share) -> Finding:
     names = sorted({gpu.name for fact in facts for gpu in fact.gpus})
     if not names:
-        return Finding("GPUs", None if not share.gpus else False, "none", "" if not share.gpus else "ask for GPUs, or workers.gpus: 0")
+        return Finding(
+            "GPUs", None if not share.gpus else False, "none", "" if not share.gpus else "ask for GPUs, or workers.gpus: 0"
+        )
     for fact in facts:
         for gpu in fact.gpus:
             if fault := unusable(gpu, fact.cuda, fact.architectures):

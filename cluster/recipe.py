@@ -1,17 +1,20 @@
 """Recipes: plain files with {{ placeholders }}, filled from a campaign and a cluster file, submitted by the site's own tool."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from pipeline.campaign import BadInput, Campaign
+from pipeline.models import ALLOW
 
 HERE = Path(__file__).parent
 
@@ -39,7 +42,6 @@ class Launch:
     commands: list[list[str]]
     follow: list[str]
     stop: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 class Launcher(Protocol):
@@ -74,6 +76,12 @@ def fill(name: str, own: str | None, **values: Any) -> str:
         return recipes.get_template(name).render(values)
     except TemplateError as error:
         raise BadInput(f"recipe {own or f'cluster/{name}'}: {error}: keep to the placeholders of cluster/{name}") from None
+
+
+def variables(own: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables of the campaign's processes: those of the cluster file, and whose code models may call."""
+    allowed = os.environ.get(ALLOW)
+    return ({ALLOW: allowed} if allowed else {}) | dict(own)
 
 
 def tool(name: str, why: str) -> None:

@@ -30,6 +30,10 @@ GroupName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
 """A name that Kubernetes takes too."""
 
 
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Of the environment."""
+
+
 class Group(Strict):
     """Nodes of one kind."""
 
@@ -44,6 +48,7 @@ class Site(Strict):
 
     store: str | None = Field(None, description="where results go; the campaign's own store unless told")
     grace_seconds: int = Field(180, ge=60, description="from the warning to the end: checkpoints are written within it")
+    environment: dict[Variable, str] = Field({}, description="environment variables of the campaign's processes")
     preflight: bool = Field(True, description="let `barrage doctor` look at every node before the campaign runs there")
     recipe: str | None = Field(None, description="a recipe of the site's own, in the place of the one that ships")
 
@@ -98,6 +103,23 @@ def places(campaign: Campaign, store: str) -> dict[str, str]:
 def local(path: str) -> bool:
     """Whether a place is a path of a file system rather than a URL."""
     return "://" not in path
+
+
+def seen(campaign: Campaign, store: str, shared: bool) -> None:
+    """Raises BadInput for a path that the nodes may not see; a relative one is of this machine alone."""
+    for what, path in places(campaign, store).items():
+        if local(path) and not shared:
+            raise BadInput(
+                f"{what} is the path {path}, which the nodes may not see: move it to a shared file system and set "
+                "`shared` in the cluster file, or use a URL"
+            )
+
+
+def absolute(campaign: Campaign, store: str) -> None:
+    """Raises BadInput for a relative path: the job runs in a folder of its own."""
+    for what, path in places(campaign, store).items():
+        if local(path) and not path.startswith("/"):
+            raise BadInput(f"{what} is the relative path {path}, the job runs in another folder: write it from the root on")
 
 
 def fits(campaign: Campaign, groups: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from cluster.recipe import Launch, Order, ask, fill, one_line, tool
-from cluster.site import Duration, Group, GroupName, Site, clock, fits, local, places
+from cluster.site import Duration, Group, GroupName, Site, clock, fits, seen
 from pipeline.campaign import BadInput
 
 
@@ -50,12 +50,7 @@ class Slurm:
     def launch(self) -> Launch:
         order, site = self.order, self.site
         fits(order.campaign, site.groups)
-        for what, path in places(order.campaign, order.store).items():
-            if local(path) and not site.shared:
-                raise BadInput(
-                    f"{what} is the path {path}, which the nodes may not see: move it to a shared file system and set "
-                    "`shared: true` in the cluster file, or use a URL"
-                )
+        seen(order.campaign, order.store, site.shared)
         script = fill(
             "slurm/campaign.sbatch",
             site.recipe,

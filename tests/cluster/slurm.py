@@ -111,7 +111,9 @@ class Slurm:
             except OSError:
                 continue
             ours = f"SLURM_CONF={self.file}".encode() in environment
-            here = f"SLURMD_NODENAME={name}".encode() in environment or (line.startswith(b"slurmstepd") and self._spool(entry, name))
+            here = f"SLURMD_NODENAME={name}".encode() in environment or (
+                line.startswith(b"slurmstepd") and self._spool(entry, name)
+            )
             if ours and here:
                 found.append(int(entry.name))
         return found

@@ -62,7 +62,7 @@ def ended(slurm, number, log):
 
 
 def test_a_job_at_its_time_limit_is_queued_again_and_finishes(slurm, launched, command):
-    number, store, log, expected = launched(steps=300, time_limit="00:02:00")
+    number, store, log, expected = launched(steps=400, time_limit="00:03:00")
     until(lambda: int(slurm.job(number).get("Restarts", 0)) >= 1, f"the job to be queued again: {log}")
     assert list((store / "checkpoints").glob("*.safetensors")), log.read_text()
     slurm.ask("scontrol", "update", f"JobId={number}", "TimeLimit=10")

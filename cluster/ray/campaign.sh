@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# {{ order.campaign.name }} as a job of a Ray cluster, filled by `barrage launch`. Ray sets RAY_ADDRESS. Submitting it again
+# is resuming it.
+set -euo pipefail
+{% if site.preflight %}
+barrage doctor campaign.yaml --store {{ order.store | sh }} --no-rate --nodes {{ site.nodes }}
+{% endif %}
+exec barrage run campaign.yaml --store {{ order.store | sh }}

@@ -1,0 +1,123 @@
+"""Ray: a job of a cluster that runs, or of one that a cloud lends for the campaign."""
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from cluster.recipe import Launch, Order, ask, fill, one_line, tool, variables
+from cluster.site import Group, GroupName, Site, absolute, fits, seen
+from pipeline.campaign import BadInput
+from pipeline.schema import Strict
+
+TOKEN = "~/.ray/auth_token"
+
+
+class AwsGroup(Group):
+    """Instances of one type, as many as there is work for."""
+
+    instance: str = Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", description="p3.8xlarge has four V100")
+    spot: bool = Field(True, description="cheaper, and taken away at any time")
+
+
+class Aws(Strict):
+    """A cluster that `ray up` makes on AWS, and that takes its nodes down when they are idle."""
+
+    region: str = Field(pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$")
+    image: str = Field(description="a container image made from cluster/Dockerfile, where the nodes can pull it")
+    machine_image: str = Field(
+        pattern="^ami-[0-9a-f]+$", description="with NVIDIA's driver and Docker: a Deep Learning Base AMI"
+    )
+    head: str = Field("m5.2xlarge", description="the instance of the head, which holds the driver and is never a spot one")
+    head_disk_gb: int = Field(200, ge=50)
+    groups: dict[GroupName, AwsGroup] = Field(min_length=1)
+    instance_profile: str | None = Field(
+        None, pattern="^arn:aws[a-z-]*:iam::", description="the role by which nodes reach the store"
+    )
+
+
+class RaySite(Site):
+    """A cluster file for Ray: either `address` or `aws`."""
+
+    address: str | None = Field(None, pattern="^https?://", description="of the cluster's dashboard, such as http://head:8265")
+    aws: Aws | None = None
+    nodes: int = Field(1, ge=1, description="nodes that must have joined before the campaign begins")
+    shared: bool = Field(False, description="true: local paths are on a file system that every node sees")
+
+    @model_validator(mode="after")
+    def _one(self) -> "RaySite":
+        if (self.address is None) == (self.aws is None):
+            raise ValueError("expected either `address`, of a cluster that runs, or `aws`, for one to be made")
+        return self
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A campaign on a Ray cluster."""
+
+    order: Order
+    site: RaySite
+
+    def launch(self) -> Launch:
+        order, site = self.order, self.site
+        seen(order.campaign, order.store, site.shared)
+        absolute(order.campaign, order.store)
+        folder = order.folder
+        script = fill("ray/campaign.sh", site.recipe, order=order, site=site)
+        files = {"job/campaign.yaml": order.file.read_text(), "job/campaign.sh": script}
+        status = f"barrage status {order.store}"
+        if site.aws is None:
+            submit = ["ray", "job", "submit", "--address", str(site.address), *self._job(str(folder / "job"))]
+            address = f"--address {site.address}"
+            return Launch(
+                files, [submit], [f"ray job list {address}", status], [f"ray job stop {address} ID    # as printed above"]
+            )
+        fits(order.campaign, site.aws.groups)
+        config = folder / "aws.yaml"
+        files[config.name] = fill("ray/aws.yaml", None, order=order, site=site, aws=site.aws, folder=folder, token=TOKEN)
+        inside = shlex.join(["ray", "job", "submit", *self._job("/home/barrage/job")])
+        commands = [["ray", "up", "--yes", str(config)], ["ray", "exec", str(config), inside]]
+        follow = [f"ray exec {config} 'ray job list'", status]
+        return Launch(files, commands, follow, [f"ray down {config}    # the machines too: this ends the costs"])
+
+    def _job(self, folder: str) -> list[str]:
+        """The arguments of `ray job submit`: who submits need not stay."""
+        environment = json.dumps({"env_vars": variables(self.site.environment)})
+        named = ["--metadata-json", json.dumps({"campaign": self.order.name})]
+        return ["--no-wait", "--working-dir", folder, "--runtime-env-json", environment, *named, "--", "bash", "campaign.sh"]
+
+    def check(self, launch: Launch) -> None:
+        tool("ray", "install barrage with its dependencies, and put its environment on the PATH")
+        if self.site.aws:
+            self._check_aws()
+        else:
+            self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            jobs = JobSubmissionClient(str(self.site.address)).list_jobs()
+        except Exception as error:  # of the connection, the token or the versions
+            said = " ".join(str(error).split())[:300]
+            raise BadInput(f"no Ray cluster answers at address {self.site.address}: {said}") from None
+        for job in jobs:
+            if (job.metadata or {}).get("campaign") == self.order.name and not job.status.is_terminal():
+                raise BadInput(
+                    f"{self.order.name} runs there already: `ray job stop --address {self.site.address} {job.submission_id}` "
+                    "first, or wait"
+                )
+
+    def _check_aws(self) -> None:
+        if find_spec("boto3") is None:
+            raise BadInput("boto3 is not installed here, without which `ray up` cannot ask AWS: pip install boto3")
+        if not Path(os.path.expanduser(TOKEN)).is_file():
+            raise BadInput(f"{TOKEN} does not exist, which keeps others out of the cluster: ray get-auth-token --generate")
+        import boto3
+
+        if boto3.Session().get_credentials() is None:
+            raise BadInput("AWS credentials were not found: run `aws configure`, or set AWS_PROFILE")
