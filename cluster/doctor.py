@@ -1,5 +1,6 @@
 """Looks at every node that a campaign would run on, before money is spent."""
 
+import logging
 import os
 import time
 import uuid
@@ -107,7 +108,7 @@ def _nodes(address: str | None) -> Iterator["Alone | OnRay"]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise BadInput(f"no Ray cluster answers at RAY_ADDRESS={address}: {said}: start it, or unset RAY_ADDRESS") from None

@@ -35,7 +35,7 @@ class Finding:
 def findings(facts: Sequence[Facts], share: Share, nodes: int, began: float, ended: float, stored: bool) -> list[Finding]:
     """All checks of nodes that were asked between two moments of this machine's clock, `nodes` of them expected; `stored`
     says whether they were asked to write to a store."""
-    found = [_joined(facts, nodes), _versions(facts), _clocks(facts, began, ended), _gpus(facts, share), _memory(facts, share)]
+    found = [_joined(facts, nodes), _versions(facts), _clocks(facts, began, ended), _gpus(facts), _memory(facts, share)]
     found += [_one("shards", facts, lambda fact: list(fact.unreadable), "readable", "mount the folder of the shards there")]
     if stored:
         found.append(_store(facts))
@@ -77,12 +77,10 @@ def _clocks(facts: Sequence[Facts], began: float, ended: float) -> Finding:
     return Finding("clocks", fine, text, "" if fine else "let the nodes take their time from one server (chrony, ntp)")
 
 
-def _gpus(facts: Sequence[Facts], share: Share) -> Finding:
+def _gpus(facts: Sequence[Facts]) -> Finding:
     names = sorted({gpu.name for fact in facts for gpu in fact.gpus})
     if not names:
-        return Finding(
-            "GPUs", None if not share.gpus else False, "none", "" if not share.gpus else "ask for GPUs, or workers.gpus: 0"
-        )
+        return Finding("GPUs", None, "none here; `run` refuses what no node can hold")
     for fact in facts:
         for gpu in fact.gpus:
             if fault := unusable(gpu, fact.cuda, fact.architectures):

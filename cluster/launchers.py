@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from cluster.kuberay.launcher import KubeRay, KubeSite
+from cluster.ray.launcher import Ray, RaySite
 from cluster.recipe import Launcher, Order
 from cluster.site import Site, read
 from cluster.slurm.launcher import Slurm, SlurmSite
 from pipeline.campaign import load
 
-KINDS: dict[str, tuple[type[Site], Any]] = {"slurm": (SlurmSite, Slurm)}
+KINDS: dict[str, tuple[type[Site], Any]] = {
+    "slurm": (SlurmSite, Slurm),
+    "kuberay": (KubeSite, KubeRay),
+    "ray": (RaySite, Ray),
+}
 """A cluster file's schema, and the launcher for (order, cluster file)."""
 
 

@@ -6,15 +6,17 @@ import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
 from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from pipeline.architectures import ALLOW
 from pipeline.campaign import BadInput, Campaign
-from pipeline.models import ALLOW
 
 HERE = Path(__file__).parent
 
@@ -71,11 +73,16 @@ def fill(name: str, own: str | None, **values: Any) -> str:
     recipes = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    recipes.filters |= {"sh": lambda value: shlex.quote(str(value)), "yaml": json.dumps}
+    recipes.filters |= {"sh": lambda value: shlex.quote(str(value)), "yaml": json.dumps, "block": _block}
     try:
         return recipes.get_template(name).render(values)
     except TemplateError as error:
         raise BadInput(f"recipe {own or f'cluster/{name}'}: {error}: keep to the placeholders of cluster/{name}") from None
+
+
+def _block(value: Any, indent: int) -> str:
+    """A value as lines of YAML."""
+    return textwrap.indent(yaml.safe_dump(value, sort_keys=False).rstrip(), " " * indent)
 
 
 def variables(own: Mapping[str, str]) -> dict[str, str]:

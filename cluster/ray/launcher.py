@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from cluster.recipe import Launch, Order, ask, fill, one_line, tool, variables
+from cluster.recipe import Launch, Order, fill, tool, variables
 from cluster.site import Group, GroupName, Site, absolute, fits, seen
 from pipeline.campaign import BadInput
 from pipeline.schema import Strict

@@ -1,0 +1,51 @@
+"""What KubeRay 1.6 takes of a RayJob, as far as the recipe uses it: nothing else may be there, so that a typo fails."""
+
+
+def strict(required, **properties):
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+
+
+WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string", "minLength": 1}
+POD = strict(["spec"], spec={"type": "object"})
+"""The template of a pod: `kubernetes-validate` knows its inside."""
+
+PARAMETERS = {"type": "object", "additionalProperties": {"type": "string"}}
+WORKERS = strict(
+    ["groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"],
+    groupName=TEXT,
+    replicas=WHOLE,
+    minReplicas=WHOLE,
+    maxReplicas=WHOLE,
+    rayStartParams=PARAMETERS,
+    template=POD,
+)
+SECURITY = strict(
+    ["allowPrivilegeEscalation", "capabilities"],
+    allowPrivilegeEscalation={"const": False},
+    capabilities=strict(["drop"], drop={"const": ["ALL"]}),
+)
+CLUSTER = strict(
+    ["rayVersion", "headGroupSpec", "workerGroupSpecs", "authOptions", "enableInTreeAutoscaling"],
+    rayVersion=TEXT,
+    authOptions=strict(["mode"], mode={"enum": ["token"]}),
+    enableInTreeAutoscaling={"const": True},
+    autoscalerOptions=strict(["version"], version={"enum": ["v2"]}, idleTimeoutSeconds=WHOLE, securityContext=SECURITY),
+    headGroupSpec=strict(["rayStartParams", "template"], rayStartParams=PARAMETERS, template=POD),
+    workerGroupSpecs={"type": "array", "minItems": 1, "items": WORKERS},
+)
+RAY_JOB = strict(
+    ["apiVersion", "kind", "metadata", "spec"],
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata=strict(["name", "namespace"], name={"type": "string", "maxLength": 47}, namespace=TEXT),
+    spec=strict(
+        ["submissionMode", "entrypoint", "rayClusterSpec", "backoffLimit", "shutdownAfterJobFinishes"],
+        submissionMode={"const": "K8sJobMode"},
+        entrypoint=TEXT,
+        backoffLimit=WHOLE,
+        shutdownAfterJobFinishes={"const": True},
+        ttlSecondsAfterFinished=WHOLE,
+        activeDeadlineSeconds=WHOLE,
+        rayClusterSpec=CLUSTER,
+    ),
+)

@@ -1,0 +1,211 @@
+"""The RayJob, checked without a cluster: KubeRay's fields by hand, pods by Kubernetes' schema, a pretended kubectl."""
+
+import json
+import os
+import re
+import sys
+
+import pytest
+import yaml
+
+from tests.cluster.kubernetes import RAY_JOB
+from tests.pipeline import tiny
+
+jsonschema = pytest.importorskip("jsonschema")
+kubernetes_validate = pytest.importorskip("kubernetes_validate")
+
+SITE = {
+    "image": "registry.example.com/barrage:0.1.0",
+    "namespace": "ml",
+    "store": "s3://bucket/tiny",
+    "secret": "object-store",
+    "shared": {"claim": "datasets", "path": "/tmp"},
+    "environment": {"AWS_REGION": "us-east-1"},
+    "groups": {
+        "v100": {
+            "nodes": 8,
+            "gpus": 4,
+            "cpus": 16,
+            "memory_gb": 120,
+            "node_selector": {"nvidia.com/gpu.product": "Tesla-V100-SXM2-16GB"},
+            "tolerations": [{"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
+        },
+        "cpu": {"nodes": 2, "least": 1, "cpus": 8, "memory_gb": 32},
+    },
+}
+
+
+@pytest.fixture
+def launch(barrage, pattern, write, tmp_path, monkeypatch):
+    """Launches a tiny campaign: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, **changes):
+        site = {key: value for key, value in (SITE | changes).items() if value is not None}
+        cluster = write(site, "cluster.yaml")
+        campaign = write(tiny.campaign(pattern))
+        return barrage("launch", campaign, "--on", "kuberay", "--cluster", cluster, *arguments)
+
+    return call
+
+
+@pytest.fixture
+def filled(launch):
+    code, out, err = launch("--dry-run")
+    assert code == 0, err
+    return list(yaml.safe_load_all(out.partition("\n$ ")[0]))
+
+
+def pods(job):
+    cluster = job["spec"]["rayClusterSpec"]
+    return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
+
+
+def check(campaign, job):
+    kubernetes_validate.validate(campaign, "1.30", strict=True)
+    jsonschema.validate(job, RAY_JOB)
+    for pod in pods(job):
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, **pod}
+        kubernetes_validate.validate(whole, "1.30", strict=True)
+
+
+def test_the_recipe_holds_what_the_operator_and_kubernetes_take(filled):
+    check(*filled)
+
+
+def places(tree, path=()):
+    """Every key of a tree of mappings and lists."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        if isinstance(tree, dict):
+            yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+FREE = {"matchLabels", "nodeSelector", "limits", "requests", "rayStartParams", "data"}
+"""Mappings with keys that a schema cannot know."""
+
+
+def test_a_typo_in_any_key_of_the_job_fails(filled):
+    campaign, job = filled
+    tried = 0
+    for path in places(job):
+        if FREE & set(map(str, path[:-1])):
+            continue
+        broken = json.loads(json.dumps(job))
+        inside = broken
+        for part in path[:-1]:
+            inside = inside[part]
+        inside[path[-1] + "x"] = inside.pop(path[-1])
+        with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError, KeyError)):
+            check(campaign, broken)
+        tried += 1
+    assert tried > 100
+
+
+def test_what_the_campaign_and_the_cluster_file_say_is_in_it(filled, pattern, monkeypatch):
+    campaign, job = filled
+    assert yaml.safe_load(campaign["data"]["campaign.yaml"]) == tiny.campaign(pattern)
+    assert "--store s3://bucket/tiny" in job["spec"]["entrypoint"]
+    head, v100, cpu = (pod["spec"] for pod in pods(job))
+    assert "nodeSelector" not in head and "tolerations" not in head
+    assert job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert v100["nodeSelector"] == {"nvidia.com/gpu.product": "Tesla-V100-SXM2-16GB"}
+    assert v100["tolerations"][0]["key"] == "cloud.google.com/gke-spot"
+    assert v100["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 4
+    assert "nvidia.com/gpu" not in cpu["containers"][0]["resources"]["limits"]
+    for pod in (head, v100, cpu):
+        (container,) = pod["containers"]
+        variables = {entry["name"]: entry["value"] for entry in container["env"]}
+        drain = int(variables["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert pod["terminationGracePeriodSeconds"] > drain >= 180
+        assert pod["securityContext"]["runAsNonRoot"] and not container["securityContext"]["allowPrivilegeEscalation"]
+        assert container["envFrom"] == [{"secretRef": {"name": "object-store"}}]
+        assert variables["AWS_REGION"] == "us-east-1" and variables["BARRAGE_ALLOW_MODULES"] == "tests"
+        assert pod["volumes"][-1]["persistentVolumeClaim"]["claimName"] == "datasets"
+    groups = {group["groupName"]: group for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]}
+    assert [groups["v100"][key] for key in ("minReplicas", "maxReplicas")] == [0, 8]
+    assert groups["cpu"]["minReplicas"] == 1
+
+
+def test_the_same_input_gives_the_same_text(launch):
+    assert launch("--dry-run")[1] == launch("--dry-run")[1]
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch):
+    """A kubectl that writes down what it is asked and answers as told: {word of the command: (exit code, text)}."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    log, answers = tmp_path / "asked", tmp_path / "answers.json"
+    answers.write_text("{}")
+    tool = folder / "kubectl"
+    tool.write_text(
+        f"#!{sys.executable}\nimport json, sys\nopen({str(log)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+        f"for word, (code, text) in json.load(open({str(answers)!r})).items():\n"
+        "    if word in sys.argv:\n        print(text, file=sys.stderr if code else sys.stdout)\n        sys.exit(code)\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def answer(**words):
+        answers.write_text(json.dumps({word.replace("_", "-"): told for word, told in words.items()}))
+        return lambda: log.read_text().splitlines()
+
+    return answer
+
+
+def test_it_is_submitted_by_kubectl(launch, kubectl, tmp_path):
+    asked = kubectl()
+    code, out, err = launch()
+    assert code == 0, err
+    file = "launched/tiny/rayjob.yaml"
+    delete = "--namespace ml delete rayjob barrage-tiny --ignore-not-found"
+    assert asked()[-2:] == [delete, f"--namespace ml apply -f {file}"]
+    assert yaml.safe_load_all((tmp_path / file).read_text())
+    assert f"stop: kubectl {delete}" in out and "follow: barrage status s3://bucket/tiny" in out
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"rayjob": (1, "error: You must be logged in to the server")}, "You must be logged in"),
+        ({"rayjob": (0, '{"status": {"jobDeploymentStatus": "Running"}}')}, "barrage-tiny runs there already (Running)"),
+        ({"rayjob": (0, '{"kind": "RayJob"}')}, "barrage-tiny runs there already (new)"),
+        ({"secret": (1, 'secrets "object-store" not found')}, "secret object-store of the cluster file"),
+        ({"persistentvolumeclaim": (1, "not found")}, "persistentvolumeclaim datasets"),
+        ({"apply": (1, "denied by policy")}, "Kubernetes would refuse the job: denied by policy"),
+    ],
+)
+def test_what_kubernetes_refuses_is_one_line_and_nothing_is_submitted(launch, kubectl, tmp_path, answers, said):
+    asked = kubectl(**answers)
+    code, _, err = launch()
+    assert code == 2 and said in err and err.count("\n") == 1
+    assert not (tmp_path / "launched").exists()
+    assert not any("delete" in line or re.search("apply -f l", line) for line in asked())
+
+
+def test_a_finished_job_may_be_launched_again(launch, kubectl):
+    kubectl(rayjob=(0, '{"status": {"jobDeploymentStatus": "Complete"}}'))
+    assert launch()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shared": None}, "which the nodes may not see"),
+        ({"store": "stores/tiny"}, "store is the relative path stores/tiny"),
+        ({"image": "barrage"}, "image: 'barrage'"),
+        ({"grace_second": 3}, "did you mean 'grace_seconds'"),
+        ({"groups": {"v100": {"nodes": 1, "cpus": 0.5, "memory_gb": 4}}}, "groups.v100.cpus"),
+        ({"groups": {"v100": {"nods": 1, "cpus": 1, "memory_gb": 4}}}, "did you mean 'nodes'"),
+    ],
+)
+def test_bad_cluster_files_are_one_line(launch, changes, said):
+    code, _, err = launch("--dry-run", **changes)
+    assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_without_kubectl_it_says_so(launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = launch()
+    assert code == 2 and "kubectl is not installed here" in err
