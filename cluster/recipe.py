@@ -112,8 +112,8 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def submit(launch: Launch, folder: Path) -> str:
     """Writes the filled recipes and hands them to the site's tool; gives what it says. Raises BadInput if it refuses."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in launch.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     said = []
     for command in launch.commands:

@@ -1,0 +1,190 @@
+"""Jobs of a Ray cluster: a real one of two nodes, and the autoscaler's file by Ray's own validator."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+import yaml
+
+from tests.cluster.slurm import free_port, until
+from tests.pipeline import tiny
+
+AWS = {
+    "region": "us-east-1",
+    "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/barrage:0.1.0",
+    "machine_image": "ami-0123456789abcdef0",
+    "instance_profile": "arn:aws:iam::123456789012:instance-profile/barrage",
+    "groups": {"v100": {"nodes": 8, "instance": "p3.8xlarge", "cpus": 32, "memory_gb": 244, "gpus": 4}},
+}
+MEASURED = {"seconds", "device", "commit", "versions", "campaign"}
+
+
+def rows(store):
+    table = parquet.read_table(store / "results", partitioning=None)
+    kept = [name for name in table.column_names if name not in MEASURED]
+    return sorted(map(str, table.select(kept).to_pylist()))
+
+
+@pytest.fixture
+def launch(barrage, pattern, write, tmp_path, monkeypatch):
+    """Launches a tiny campaign: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, **site):
+        cluster = write({"store": str(tmp_path / "store"), "shared": True} | site, "cluster.yaml")
+        return barrage("launch", write(tiny.campaign(pattern)), "--on", "ray", "--cluster", cluster, *arguments)
+
+    return call
+
+
+def autoscaler(out):
+    """The filled aws.yaml of a dry run."""
+    return yaml.safe_load(out.partition("aws.yaml\n")[2].partition("\n$ ")[0])
+
+
+def validated(config):
+    """The file as `ray up` checks it, without asking AWS."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(config))
+
+
+def test_the_autoscalers_file_is_valid_for_ray(launch):
+    code, out, err = launch("--dry-run", aws=AWS)
+    assert code == 0, err
+    config = autoscaler(out)
+    validated(config)
+    assert config["head_node_type"] in config["available_node_types"]
+    head, v100 = (config["available_node_types"][name] for name in ("head", "v100"))
+    assert v100["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"} and v100["max_workers"] == 8
+    assert "InstanceMarketOptions" not in head["node_config"] and head["resources"] == {"CPU": 0, "GPU": 0}
+    assert config["max_workers"] == 8
+    assert all("RAY_AUTH_MODE=token" in config[f"{who}_start_ray_commands"][-1] for who in ("head", "worker"))
+    assert "ray up --yes launched/tiny/aws.yaml" in out
+
+
+@pytest.mark.parametrize("key", ["cluster_name", "provider", "available_node_types", "head_node_type", "idle_timeout_minutes"])
+def test_a_typo_in_it_is_found_by_ray(launch, key):
+    config = autoscaler(launch("--dry-run", aws=AWS)[1])
+    config[key + "x"] = config.pop(key)
+    with pytest.raises(Exception, match=f"{key}|not valid|unexpected|required"):
+        validated(config)
+
+
+def test_the_examples_are_cluster_files():
+    from cluster.launchers import KINDS
+    from cluster.site import read
+
+    folder = Path(__file__).parents[2] / "cluster"
+    files = {kind: sorted((folder / kind).glob("*example.yaml")) for kind in KINDS}
+    assert {kind: len(found) for kind, found in files.items()} == {"slurm": 1, "kuberay": 1, "ray": 2}
+    for kind, found in files.items():
+        for file in found:
+            read(file, KINDS[kind][0])
+
+
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        ({}, "either `address`, of a cluster that runs, or `aws`"),
+        ({"address": "http://x:1", "aws": AWS}, "either `address`"),
+        ({"address": "head:8265"}, "address: 'head:8265'"),
+        ({"address": "http://x:1", "shared": False}, "which the nodes may not see"),
+        ({"address": "http://x:1", "store": "stores/tiny"}, "relative path stores/tiny"),
+        ({"aws": AWS | {"regoin": "us-east-1"}}, "aws.regoin: unknown key; did you mean 'region'"),
+    ],
+)
+def test_bad_cluster_files_are_one_line(launch, site, said):
+    code, _, err = launch("--dry-run", **site)
+    assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_and_nothing_is_written(launch, tmp_path):
+    code, _, err = launch(address=f"http://127.0.0.1:{free_port()}")
+    assert code == 2 and "no Ray cluster answers at address" in err and err.count("\n") == 1
+    assert not (tmp_path / "launched").exists()
+
+
+def test_aws_without_a_token_is_one_line(launch, monkeypatch, tmp_path):
+    pytest.importorskip("boto3")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = launch(aws=AWS)
+    assert code == 2 and "ray get-auth-token --generate" in err and err.count("\n") == 1
+
+
+@pytest.fixture
+def cluster(installed, tmp_path_factory):
+    """The dashboard's address of a cluster of a head without cores and two workers, which are ended by process id."""
+    folder = tmp_path_factory.mktemp("r")
+    port, dashboard = free_port(), free_port()
+    environment = os.environ | installed | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
+    environment.pop("RAY_ADDRESS", None)
+    here = ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
+    temp = f"--temp-dir=/tmp/{folder.name}-{os.getpid()}"
+    head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=0", temp, "--include-dashboard=true"]
+    agents = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port")
+    processes = []
+
+    def start(*arguments):
+        ports = [f"--{name}={free_port()}" for name in agents]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments, *here, *ports]
+        with (folder / f"{len(processes)}.log").open("w") as log:
+            processes.append(
+                subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            )
+
+    def answers():
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{dashboard}/api/version", timeout=2).status == 200
+        except OSError:
+            return False
+
+    start(*head)
+    try:
+        until(answers, f"the dashboard: {folder}")
+        for _ in range(2):
+            start(f"--address=127.0.0.1:{port}", "--num-cpus=1")
+        yield f"http://127.0.0.1:{dashboard}"
+    finally:
+        for process in reversed(processes):
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.mark.slow
+def test_a_job_goes_on_when_its_submitter_has_gone(cluster, command, pattern, write, tmp_path):
+    campaign = write(tiny.campaign(pattern))
+    store = tmp_path / "store"
+    site = tmp_path / "cluster.yaml"
+    site.write_text(yaml.safe_dump({"address": cluster, "nodes": 3, "shared": True, "store": str(store)}))
+    given = ("launch", campaign, "--on", "ray", "--cluster", site)
+    quiet = {"RAY_AUTH_MODE": "disabled"}
+    done = command(*given, cwd=tmp_path, **quiet)  # this process ends here: nobody holds a connection
+    assert done.returncode == 0, done.stderr
+    assert "ray job stop" in done.stdout
+    again = command(*given, cwd=tmp_path, **quiet)
+    assert again.returncode == 2 and "runs there already" in again.stderr, again.stderr
+
+    from ray.job_submission import JobSubmissionClient
+
+    client = JobSubmissionClient(cluster)
+    (job,) = client.list_jobs()
+    until(lambda: client.get_job_info(job.submission_id).status.is_terminal(), "the job")
+    log = client.get_job_logs(job.submission_id)
+    assert client.get_job_info(job.submission_id).status == "SUCCEEDED", log
+    assert "3 of 3" in log, "the doctor saw every node"
+    alone = command("run", campaign, "--store", tmp_path / "alone", "--here")
+    assert alone.returncode == 0, alone.stderr
+    assert rows(store) == rows(tmp_path / "alone")
+    assert command("verify", store).returncode == 0
