@@ -2,6 +2,11 @@
 # {{ order.campaign.name }} as a job of a Ray cluster, filled by `barrage launch`. Ray sets RAY_ADDRESS. Submitting it again
 # is resuming it.
 set -euo pipefail
+folder=$(mktemp -d)
+cat > "$folder/campaign.yaml" << 'END_OF_THE_CAMPAIGN'
+{{ campaign }}
+END_OF_THE_CAMPAIGN
+cd "$folder"
 {% if site.preflight %}
 barrage doctor campaign.yaml --store {{ order.store | sh }} --no-rate --nodes {{ site.nodes }}
 {% endif %}

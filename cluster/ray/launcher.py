@@ -16,6 +16,12 @@ from pipeline.schema import Strict
 
 TOKEN = "~/.ray/auth_token"
 
+SCRIPT = "BARRAGE_JOB"
+"""The environment variable that holds what a job does."""
+
+START = f"import os; os.execlp('bash', 'bash', '-c', os.environ['{SCRIPT}'])"
+"""Runs it; quoted alike by every release of Ray."""
+
 
 class AwsGroup(Group):
     """Instances of one type, as many as there is work for."""
@@ -67,28 +73,29 @@ class Ray:
         seen(order.campaign, order.store, site.shared)
         absolute(order.campaign, order.store)
         folder = order.folder
-        script = fill("ray/campaign.sh", site.recipe, order=order, site=site)
-        files = {"job/campaign.yaml": order.file.read_text(), "job/campaign.sh": script}
+        script = fill("ray/campaign.sh", site.recipe, order=order, site=site, campaign=order.file.read_text().rstrip())
+        files = {"campaign.sh": script}
         status = f"barrage status {order.store}"
         if site.aws is None:
-            submit = ["ray", "job", "submit", "--address", str(site.address), *self._job(str(folder / "job"))]
+            submit = ["ray", "job", "submit", "--address", str(site.address), *self._job(script)]
             address = f"--address {site.address}"
             return Launch(
                 files, [submit], [f"ray job list {address}", status], [f"ray job stop {address} ID    # as printed above"]
             )
         fits(order.campaign, site.aws.groups)
         config = folder / "aws.yaml"
-        files[config.name] = fill("ray/aws.yaml", None, order=order, site=site, aws=site.aws, folder=folder, token=TOKEN)
-        inside = shlex.join(["ray", "job", "submit", *self._job("/home/barrage/job")])
+        files[config.name] = fill("ray/aws.yaml", None, order=order, site=site, aws=site.aws, token=TOKEN)
+        inside = shlex.join(["ray", "job", "submit", *self._job(script)])
         commands = [["ray", "up", "--yes", str(config)], ["ray", "exec", str(config), inside]]
         follow = [f"ray exec {config} 'ray job list'", status]
         return Launch(files, commands, follow, [f"ray down {config}    # the machines too: this ends the costs"])
 
-    def _job(self, folder: str) -> list[str]:
-        """The arguments of `ray job submit`: who submits need not stay."""
-        environment = json.dumps({"env_vars": variables(self.site.environment)})
+    def _job(self, script: str) -> list[str]:
+        """The arguments of `ray job submit`. Who submits need not stay, and there is no file to be looked for later: the script
+        travels in the environment, since Ray may remove a job's folder once any driver in it has ended."""
+        environment = json.dumps({"env_vars": variables(self.site.environment) | {SCRIPT: script}})
         named = ["--metadata-json", json.dumps({"campaign": self.order.name})]
-        return ["--no-wait", "--working-dir", folder, "--runtime-env-json", environment, *named, "--", "bash", "campaign.sh"]
+        return ["--no-wait", "--runtime-env-json", environment, *named, "--", "python3", "-c", START]
 
     def check(self, launch: Launch) -> None:
         tool("ray", "install barrage with its dependencies, and put its environment on the PATH")
