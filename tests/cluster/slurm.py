@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE = 240.0
@@ -95,11 +96,14 @@ class Slurm:
         self._start(name, "slurmd", "-D", "-N", name, "-f", self.file)
 
     def lose_node(self, name):
-        """Kills a node with everything that runs on it, as a power cut does."""
+        """Kills a node with everything that runs on it, as a power cut does; gives how many processes that were."""
         self.daemons[name].kill()
         self.daemons.pop(name).wait()
-        for pid in self.on(name):
-            os.kill(pid, signal.SIGKILL)
+        found = self.on(name)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(found)
 
     def on(self, name):
         """The processes of jobs on a node: its step daemons, and what carries the node's name in its environment."""

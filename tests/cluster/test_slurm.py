@@ -29,7 +29,8 @@ def slurm(tmp_path):
 
 @pytest.fixture
 def launched(slurm, command, pattern, tmp_path, write):
-    """Launches a campaign that takes two workers a minute and a half; gives its job's number, store and log."""
+    """Launches a campaign that takes two workers a minute and a half; gives its job's number, store and log, and who makes the
+    rows of one machine."""
 
     def launch(steps, **site):
         content = tiny.campaign(pattern, workers={"cpus": 4, "gpus": 0, "stack": 1, "checkpoint_seconds": 1})
@@ -48,10 +49,13 @@ def launched(slurm, command, pattern, tmp_path, write):
         number = int(next(line for line in done.stdout.splitlines() if "Submitted" in line).split()[-1])
         again = command(*given, cwd=tmp_path, **environment)
         assert again.returncode == 2 and f"scancel {number}" in again.stderr
-        reference = command("run", quick, "--store", tmp_path / "alone", "--here")
-        assert reference.returncode == 0, reference.stderr
-        log = tmp_path / "launched" / "tiny" / f"slurm-{number}.log"
-        return number, store, log, rows(tmp_path / "alone")
+
+        def expected():
+            reference = command("run", quick, "--store", tmp_path / "alone", "--here")
+            assert reference.returncode == 0, reference.stderr
+            return rows(tmp_path / "alone")
+
+        return number, store, tmp_path / "launched" / "tiny" / f"slurm-{number}.log", expected
 
     return launch
 
@@ -62,24 +66,24 @@ def ended(slurm, number, log):
 
 
 def test_a_job_at_its_time_limit_is_queued_again_and_finishes(slurm, launched, command):
-    number, store, log, expected = launched(steps=400, time_limit="00:03:00")
+    number, store, log, expected = launched(steps=250, time_limit="00:03:00")
     until(lambda: int(slurm.job(number).get("Restarts", 0)) >= 1, f"the job to be queued again: {log}")
     assert list((store / "checkpoints").glob("*.safetensors")), log.read_text()
     slurm.ask("scontrol", "update", f"JobId={number}", "TimeLimit=10")
     ended(slurm, number, log)
     assert "back into the queue" in log.read_text()
-    assert rows(store) == expected
+    assert rows(store) == expected()
     verified = command("verify", store)
     assert verified.returncode == 0, verified.stdout
 
 
 def test_a_node_that_dies_costs_its_share_only(slurm, launched, command):
-    number, store, log, expected = launched(steps=120)
+    number, store, log, expected = launched(steps=160)
     other = "n1" if slurm.job(number).get("BatchHost") == "n0" else "n0"
     until(lambda: len(list((store / "checkpoints").glob("*.safetensors"))) >= 2, f"both workers: {log}")
-    slurm.lose_node(other)
+    assert slurm.lose_node(other), "nothing of the job ran there"
     ended(slurm, number, log)
-    assert rows(store) == expected
+    assert rows(store) == expected()
     assert command("verify", store).returncode == 0
 
 

