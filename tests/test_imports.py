@@ -80,6 +80,11 @@ def test_each_engine_package_has_its_homes(package):
     assert users <= HOMES[package]
 
 
+@pytest.mark.parametrize("name", list(modules("cluster")))
+def test_the_cluster_imports_nothing_above_it(name):
+    assert not packages(imports(modules("cluster")[name])) & {"notebooks", "tests", "benchmarks"}
+
+
 def module_of(name, known):
     """The module of `known` that a dotted name is, or is in; None for one of another package."""
     while name and name not in known:
@@ -87,7 +92,7 @@ def module_of(name, known):
     return name or None
 
 
-@pytest.mark.parametrize("package", ["bart", "pipeline"])
+@pytest.mark.parametrize("package", ["bart", "pipeline", "cluster"])
 def test_no_module_imports_itself_by_a_detour(package):
     """Imports inside functions count too: they hide a cycle rather than avoid it."""
     known = modules(package)
