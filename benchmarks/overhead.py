@@ -22,10 +22,10 @@ from pipeline.pack import labelled, pack, photographs
 from pipeline.worker import Finished, Progress, Worker, image_keys
 
 
-def campaign(shard: Path, args: argparse.Namespace) -> Campaign:
+def campaign(shard: str, args: argparse.Namespace) -> Campaign:
     content = {
         "name": "overhead",
-        "data": {"shards": str(shard), "limit": args.images},
+        "data": {"shards": shard, "limit": args.images},
         "models": {"lite0": {"architecture": "efficientnet_lite0", "mean": [127 / 255] * 3, "std": [128 / 255] * 3}},
         "defenses": {"bart": {"k": args.k}},
         "attacks": {"pgd": {"eps": "8/255", "steps": args.steps, "eot_draws": 2}},

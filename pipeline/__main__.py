@@ -20,6 +20,7 @@ from rich.table import Table
 
 from pipeline import tables
 from pipeline.errors import BadInput, ClusterLost
+from pipeline.files import Refused
 from pipeline.scores import RULES
 from pipeline.status import FILES, Reader
 
@@ -43,7 +44,7 @@ Modules = Annotated[
         "or name them in BARRAGE_ALLOW_MODULES",
     ),
 ]
-StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results")]
+StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
 
 
 class Format(str, Enum):
@@ -317,7 +318,7 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any,
 @app.command()
 def pack(
     source: Annotated[str, typer.Argument(help="a folder of images, or `demo` for the 20 photographs of foolbox")],
-    folder: Annotated[Path, typer.Argument(help="where the shards go")],
+    folder: Annotated[str, typer.Argument(help="where the shards go: a folder, or a URL such as s3://bucket/photos")],
     labels: Annotated[str, typer.Option(help="`folder`, `name` (..._CLASS.jpg) or a CSV of file name, class")] = "folder",
     per_shard: Annotated[int, typer.Option(min=1, help="images of one shard")] = 1000,
     prefix: Annotated[str, typer.Option(help="shards are called PREFIX-000000.tar")] = "images",
@@ -328,7 +329,7 @@ def pack(
 
     images = labelled(photographs(), "name", "imagenet_*") if source == "demo" else labelled(Path(source), labels)
     for shard in write(images, folder, prefix, per_shard):
-        out.print(str(shard), highlight=False)
+        out.print(shard, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -463,7 +464,7 @@ def _show_networks(store: str) -> None:
 def _where(store: str) -> None:
     out.print(
         f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
-        f"open them: python -c \"import pandas; print(pandas.read_parquet('{store}/results'))\"",
+        f"open them: python -c \"from pipeline.results import results; print(results('{store}').to_pandas())\"",
         highlight=False,
         soft_wrap=True,
     )
@@ -481,7 +482,7 @@ def main() -> None:
     _more_commands()
     try:
         app()
-    except BadInput as error:
+    except (BadInput, Refused) as error:
         err.print(f"[bold red]barrage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except ClusterLost as error:

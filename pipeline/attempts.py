@@ -6,12 +6,11 @@ So a worker that was given up and wakes again, perhaps in the middle of a write,
 its successor's newer one. Numbers are claimed by creating the file, and grow: two attempts never share one.
 """
 
-from typing import Any
-
 from torch import Tensor
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Header
+from pipeline.files import Entry
 from pipeline.store import Store
 
 _END = ".safetensors"
@@ -65,7 +64,7 @@ class Attempts:
         """The attempts that left a file."""
         return [int(n) for n in map(self._number, self._store.list(f"{self._stem}*{_END}")) if n.isdigit()]
 
-    def _number(self, listed: Any) -> str:
+    def _number(self, listed: Entry) -> str:
         """Of a listed file; empty if it is another unit's, whose name begins alike."""
         middle = listed.name.rpartition("/")[2].removeprefix(self._stem.rpartition("/")[2]).removesuffix(_END)
         return middle.removeprefix(".attempt") if middle else "0"

@@ -25,7 +25,7 @@ Skip = Literal["single", "vote", "mean"]
 class Data(Strict):
     """Labelled images: WebDataset shards of `jpg` or `png` and `cls`."""
 
-    shards: list[str] = Field(min_length=1, description="paths or brace patterns, such as photos-{000000..000009}.tar")
+    shards: list[str] = Field(min_length=1, description="paths, URLs or patterns, such as photos-{000000..000009}.tar")
     limit: int | None = Field(None, ge=1, description="only the first so many images, in the order of the shards")
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")

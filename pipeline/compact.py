@@ -143,7 +143,7 @@ def _end(store: Store, cell: str, file: str, units: list[str]) -> None:
         if fault and _there(store, file):
             return  # another one was faster
         if fault:
-            raise BadInput(f"store {store.root}: {file} was begun and can not be ended, {name}: {fault}; restore that file")
+            raise BadInput(f"store {store.url}: {file} was begun and can not be ended, {name}: {fault}; restore that file")
     _written(store, file, merge)
 
 
@@ -154,7 +154,7 @@ def _written(store: Store, file: str, merge: "_Merge") -> Compacted:
 
 
 def _there(store: Store, file: str) -> bool:
-    return any(True for _ in store.list(file))
+    return store.entry(file) is not None
 
 
 def _unit_file(cell: str, name: str) -> str:

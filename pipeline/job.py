@@ -8,11 +8,10 @@ from functools import cached_property
 import torch
 import yaml
 
-from pipeline import architectures, looks, models, networks, shards, sizes
+from pipeline import architectures, looks, models, networks, order, places, shards, sizes
 from pipeline.campaign import BadInput, Campaign, Cell, Stop, Workers, parse
 from pipeline.documents import plain
 from pipeline.looks import Look
-from pipeline.order import places
 from pipeline.parking import parked
 from pipeline.plan import Cut, Unit, planned_images, units
 from pipeline.planned import FILE, Planned
@@ -67,7 +66,7 @@ class Job:
 
     def places(self, unit: Unit) -> list[int]:
         """Where the images of a unit lie in their shard, ascending."""
-        return places(self.campaign.seed, unit.shard, self.images[unit.shard], unit.start, unit.stop)
+        return order.places(self.campaign.seed, unit.shard, self.images[unit.shard], unit.start, unit.stop)
 
     def expected(self) -> Iterator[Unit]:
         """The units that the store holds once all is done: every one but those that a stop rule made needless."""
@@ -141,6 +140,7 @@ class Job:
             "planned": {name: asdict(found) for name, found in self.planned().items()},
         }
         data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
+        store.sweep()
         if not store.create(FILE, data) and data != store.read(FILE):
             _same(opened(self.store), self, self.store)
             store.replace(FILE, data)
@@ -167,22 +167,23 @@ def resolve(campaign: Campaign) -> Campaign:
 
 
 def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
-    """The job of a campaign on a store, new or half done. Touches nothing. Raises BadInput."""
+    """The job of a campaign on a store, new or half done. Leaves nothing behind. Raises BadInput, Refused."""
     campaign = resolve(campaign)
+    store = Store(url, places.DOOR)
+    store.ready()
     found = shards.paths(campaign.data)
-    store = Store(url)
     earlier = opened(url) if store.read(FILE) is not None else None
     known = earlier.shards if earlier else {}
-    new = [path for path in found if path.name.removesuffix(".tar") not in known]
+    new = [path for path in found if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")
+    known = known | dict(zip(map(shards.name, new), places.together(shards.inspect, new), strict=True))
     seen: dict[str, Shard] = {}
-    for path in found:
-        name = path.name.removesuffix(".tar")
-        shard = known.get(name) or shards.inspect(path)
-        if path.stat().st_size != shard.bytes:
-            raise BadInput(f"shard {path} has {path.stat().st_size} bytes, the store {url} saw {shard.bytes}: restore it")
-        seen[name] = Shard(**(asdict(shard) | {"url": str(path.resolve())}))
+    for path, size in found.items():
+        shard = known[shards.name(path)]
+        if size != shard.bytes:
+            raise BadInput(f"shard {path} has {size} bytes, the store {url} saw {shard.bytes}: restore it")
+        seen[shard.name] = replace(shard, url=path)
     _labels_fit(campaign, seen.values())
     for model in campaign.models.values():
         models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
@@ -198,13 +199,14 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 def opened(url: str) -> Job:
     """The job that a store was made by. Raises BadInput if there is no store."""
-    data = Store(url).read(FILE)
+    store = Store(url, places.DOOR)
+    data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     content = plain(data)
     found = {s["url"]: Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]}
     job = Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
-    return replace(job, cuts=_cuts(Store(url), job.cells))
+    return replace(job, cuts=_cuts(store, job.cells))
 
 
 def _same(earlier: Job, job: Job, url: str) -> None:

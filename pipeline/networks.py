@@ -78,10 +78,11 @@ def entry_of(data: bytes) -> Entry | None:
 def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     """The networks whose files are in a folder, with the SHA-256 of each, by the name of the transform."""
     found = {}
-    for path in Store(folder).list("*.safetensors"):
-        data = path.read_bytes()
-        entry = entry_of(data)
-        if entry:
+    store = Store(folder)
+    for file in store.list("*.safetensors"):
+        data = store.read(file.name)
+        entry = entry_of(data) if data else None
+        if data and entry:
             found[entry.transform] = entry, hashlib.sha256(data).hexdigest()
     return {name: found[name] for name in TRANSFORMS if name in found}
 

@@ -104,12 +104,12 @@ def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listi
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
     own = set()
     compacted = _compacted(store)  # first: a unit is listed there before its own file goes
-    for name, time in store.listing("results/cell=*/*.parquet"):
-        folder, _, file = name.rpartition("/")
+    for entry in store.scan("results/cell=*/*.parquet"):
+        folder, _, file = entry.name.rpartition("/")
         cell, unit = folder.rpartition("=")[2], file.removesuffix(".parquet")
         try:
             if not COMPACTED.fullmatch(unit) or cell not in found:
-                found[cell].add(unit, time, cells[cell])
+                found[cell].add(unit, entry.modified, cells[cell])
         except (KeyError, ValueError):
             foreign += 1
             continue
@@ -183,16 +183,16 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
     """The units with a checkpoint, the furthest of each, and the names of files that are no checkpoints of these cells."""
     found: dict[str, Running] = {}
     odd = []
-    for name, time in store.listing("checkpoints/*.safetensors"):
-        data = store.head(name, checkpoint.HEADER_BYTES)
+    for file in store.list("checkpoints/*.safetensors"):
+        data = store.read(file.name, checkpoint.HEADER_BYTES)
         if data is None:  # committed this moment
             continue
         head = checkpoint.header(data)
         cell = cell_of(head.unit, cells) if head else None
         if head is None or cell is None:
-            odd.append(name)
+            odd.append(file.name)
         elif head.unit not in found or head.step > found[head.unit].step:
-            age = max(0.0, now - time)
+            age = max(0.0, now - file.modified)
             found[head.unit] = Running(cell, head.unit, head.step, head.steps, head.images, head.seconds, age)
     return [found[unit] for unit in sorted(found)], sorted(odd)
 
@@ -200,16 +200,16 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
 def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
     """The units that were given up, and the names of files that do not say which."""
     found, odd = [], []
-    for name, _ in store.listing("parked/*.json"):
+    for file in store.list("parked/*.json"):
         try:
-            content = json.loads(store.read(name) or b"")
+            content = json.loads(store.read(file.name) or b"")
             unit, last = content["unit"], content["attempts"][-1]
             cell, said = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             cell = None
         if cell is None:
-            odd.append(name)
+            odd.append(file.name)
         else:
             found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], said[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

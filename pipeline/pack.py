@@ -4,13 +4,13 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import places
 from pipeline.campaign import BadInput
 from pipeline.shards import INDEX
 
@@ -67,30 +67,33 @@ def _csv(path: Path) -> dict[str, int]:
         return {row[0]: int(row[1]) for row in csv.reader(file) if len(row) >= 2 and row[1].strip().isdigit()}
 
 
-def pack(images: list[Labelled], folder: Path, prefix: str = "images", per_shard: int = 1000) -> list[Path]:
-    """Writes PREFIX-000000.tar, ... and the index; the same files give the same bytes. Returns the shards."""
+def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per_shard: int = 1000) -> list[str]:
+    """Writes PREFIX-000000.tar, ... and the index; the same files give the same bytes. Returns the paths or URLs of the shards.
+
+    Raises BadInput, and Refused if the folder or bucket can not be written to.
+    """
     stems = Counter(file.stem for file, _ in images)
     for file, _ in images:
         if "." in file.stem or stems[file.stem] > 1:
             raise BadInput(f"pack: the key {file.stem!r} of {file} is not unique or holds a dot: rename the file")
-    folder.mkdir(parents=True, exist_ok=True)
-    index_file = folder / INDEX
-    index = json.loads(index_file.read_text()) if index_file.is_file() else {}
-    written = []
+    target = places.at(folder)
+    target.ready()
+    index, written = json.loads(target.read(INDEX) or b"{}"), []
     for number, first in enumerate(range(0, len(images), per_shard)):
         some = images[first : first + per_shard]
-        target = folder / f"{prefix}-{number:06d}.tar"
+        name = f"{prefix}-{number:06d}.tar"
         data = _tar(some)
-        _write(target, data)
+        target.replace(name, data)
         classes = [label for _, label in some]
-        index[target.name] = {
+        index[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "images": len(some),
             "labels": [min(classes), max(classes)],
         }
-        written.append(target)
-    _write(index_file, json.dumps(index, indent=1).encode())
+        written.append(places.join(str(folder), name))
+    target.replace(INDEX, json.dumps(index, indent=1).encode())
+    target.sweep()
     return written
 
 
@@ -104,9 +107,3 @@ def _tar(images: list[Labelled]) -> bytes:
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
-
-
-def _write(target: Path, data: bytes) -> None:
-    aside = target.with_name(f".{target.name}.part")
-    aside.write_bytes(data)
-    os.replace(aside, target)

@@ -22,7 +22,7 @@ def park(store: Store, failed: Failed) -> None:
 
 def parked(store: Store) -> set[str]:
     """The names of the units that were given up."""
-    return {path.stem for path in store.list(f"{_FOLDER}/*.json")}
+    return {entry.name[len(_FOLDER) + 1 : -len(".json")] for entry in store.list(f"{_FOLDER}/*.json")}
 
 
 def retry(store: Store) -> int:

@@ -16,7 +16,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", 
 def commit() -> str:
     """The commit of a checkout, with `+` if files differ from it; else the version of the package."""
     here = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(here)]
+    git = ["git", "--no-optional-locks", "-C", str(here)]  # a worker that is killed here leaves no lock in the checkout
     try:
         if not (here / ".git").exists():
             return version("barrage")

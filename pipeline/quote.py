@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from pipeline import calibrate, estimate, provenance, shards
+from pipeline import calibrate, estimate, places, provenance, shards
 from pipeline.calibrate import Speed
 from pipeline.campaign import Campaign, Cell
 from pipeline.columns import Column, table
@@ -54,7 +54,7 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = provenance.device_name(here)
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
-    found = {shard.name: shard for shard in map(shards.inspect, shards.paths(campaign.data))}
+    found = {shard.name: shard for shard in places.together(shards.inspect, shards.paths(campaign.data))}
     job = Job(resolve(campaign) if measured else campaign, found, "")
     sample, rates = _sample(job), dict[str, Rated]()
     if measured:

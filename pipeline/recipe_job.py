@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import yaml
 
-from pipeline import models, weights
+from pipeline import models, places, weights
 from pipeline.batches import counts
 from pipeline.campaign import BadInput, Model
 from pipeline.recipe import Recipe
@@ -67,7 +67,9 @@ class RecipeJob:
             "identity": self.identity,
             "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in (*self.shards, *self.validation)],
         }
-        Store(self.store).replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
+        store = Store(self.store)
+        store.sweep()
+        store.replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
 
 
 def resolved(recipe: Recipe) -> Recipe:
@@ -91,8 +93,9 @@ def _teacher(teacher: Model, recipe: Recipe, model: Model) -> Model:
 
 
 def prepare(recipe: Recipe, url: str, report: Callable[[str], None] = lambda line: None) -> RecipeJob:
-    """The job of a training on a store, new or half done. Touches nothing. Raises BadInput."""
+    """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, Refused."""
     recipe = resolved(recipe)
+    Store(url, places.DOOR).ready()
     found = inspected(recipe.data, url, report)
     told = recipe.evaluation.data
     validation = inspected(told, url, report) if told else []

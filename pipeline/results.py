@@ -2,11 +2,12 @@
 
 import io
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import places
 from pipeline.errors import BadInput
 from pipeline.rows import SCHEMA
 from pipeline.store import Store
@@ -20,7 +21,8 @@ _STRINGS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> Iterator[pa.Table]:
     """All committed rows of a store, or some columns and cells of them, some thousand at a time; strings are dictionaries.
 
-    Raises BadInput if there are none, for a cell that the store lacks, and for a file that is damaged or of another version.
+    Raises BadInput if there are none, for a cell that the store lacks, and for a file that is damaged or of another version;
+    Refused.
     """
     store = Store(url)
     files = {name: name.split("/")[1].removeprefix("cell=") for name in store.files()}
@@ -29,9 +31,10 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
     for cell in cells or ():
         if cell not in files.values():
             raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(sorted(set(files.values())))}")
-    for path, cell in files.items():
-        if cells is None or cell in cells:
-            yield from _rows(store.root / path, list(columns) if columns else SCHEMA.names)
+    wanted = [name for name, cell in files.items() if cells is None or cell in cells]
+    for name, file in zip(wanted, places.together(store.open, wanted), strict=True):
+        with file:
+            yield from _rows(file, places.join(store.url, name), list(columns) if columns else SCHEMA.names)
 
 
 def results(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pa.Table:
@@ -43,12 +46,12 @@ def results(url: str, columns: Sequence[str] | None = None, cells: Collection[st
             continue
 
 
-def _rows(path: object, columns: list[str]) -> Iterator[pa.Table]:
+def _rows(opened: BinaryIO, path: str, columns: list[str]) -> Iterator[pa.Table]:
     try:
-        metadata = pq.read_metadata(path)
+        metadata = pq.ParquetFile(opened).metadata
         missing = [name for name in columns if name not in metadata.schema.to_arrow_schema().names]
         strings = [name for name in columns if name in _STRINGS and name not in missing]
-        file = pq.ParquetFile(path, metadata=metadata, read_dictionary=strings)
+        file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings)
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} is no whole Parquet file ({reason}): remove it, and run the campaign again") from None

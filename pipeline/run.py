@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline import networks, sizes, weights
 from pipeline.executors import Executor
+from pipeline.files import Refused
 from pipeline.job import Job
 from pipeline.learner import Learned, Learning, Looked
 from pipeline.learning_progress import LearningReporter
@@ -18,7 +19,7 @@ from pipeline.recipe_job import RecipeJob
 from pipeline.results import results
 from pipeline.rounds import Rounds
 from pipeline.sizes import Measured
-from pipeline.store import Refused, Store
+from pipeline.store import Store
 from pipeline.trainer import Step, Trained
 from pipeline.training import TrainingJob
 from pipeline.worker import Finished, Progress
@@ -54,7 +55,10 @@ def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
                 job.write_down()  # cells that a stop rule ended hold fewer units than were planned
         except Refused as error:
             refused = str(error)
-    return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
+    try:
+        return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
+    except Refused as error:  # a service that is gone tells nothing either
+        return Outcome(0, (), stop.signal, refused or str(error))
 
 
 def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> dict[str, float]:

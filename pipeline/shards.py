@@ -8,6 +8,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +17,9 @@ from braceexpand import braceexpand
 from PIL import Image
 from webdataset.tariterators import group_by_keys
 
+from pipeline import places
 from pipeline.campaign import BadInput, Data
+from pipeline.files import Entry, Refused
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded, or resized to that."""
@@ -25,7 +28,7 @@ MAX_BYTES = 64 << 20
 """Larger files of a shard are refused before they are read."""
 
 INDEX = "index.json"
-"""Beside the shards: {file name: {sha256, bytes, images}}, written by `barrage pack`."""
+"""Beside the shards: {file name: {sha256, bytes, images, labels}}, written by `barrage pack`."""
 
 _END = b"\0" * 1024
 """The end of every whole tar."""
@@ -44,7 +47,7 @@ class Shard:
     @property
     def name(self) -> str:
         """The file's name without its ending, as units use it."""
-        return Path(self.url).name.removesuffix(".tar")
+        return name(self.url)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Sample:
     error: str = ""
 
 
+def name(url: str) -> str:
+    """What a shard at a path or URL is called."""
+    return places.split(url)[1].removesuffix(".tar")
+
+
 class Changed(RuntimeError):
     """A shard is not the one that was planned."""
 
@@ -68,36 +76,46 @@ class Changed(RuntimeError):
 class _Hashing:
     """A stream that hashes what is read of it, and remembers its end."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.digest, self.bytes, self.tail = stream, hashlib.sha256(), 0, b""
+    def __init__(self, stream: BinaryIO, url: str) -> None:
+        self.url, self.stream, self.digest, self.bytes, self.tail = url, stream, hashlib.sha256(), 0, b""
 
     def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size)
+        try:
+            data = self.stream.read(size)
+        except FileNotFoundError:
+            raise Changed(f"shard {self.url} can not be read: it is not there") from None
+        except OSError as error:
+            raise Refused(f"shard {self.url} can not be read: {error.strerror}; mend the disk or its mount") from error
         self.digest.update(data)
         self.bytes += len(data)
         self.tail = (self.tail + data[-len(_END) :])[-len(_END) :]
         return data
 
 
-def paths(data: Data) -> list[Path]:
-    """The shard files of a campaign. Raises BadInput for a pattern that matches nothing and for a missing shard."""
-    found: list[Path] = []
+def paths(data: Data) -> dict[str, int]:
+    """The shard files of a campaign, as absolute paths or URLs, and their bytes, in order.
+
+    Raises BadInput for a pattern that matches nothing and for a missing shard, and Refused.
+    """
+    found: list[str] = []
     for pattern in data.shards:
-        if "://" in pattern or pattern.startswith("pipe:"):
-            raise BadInput(f"shards {pattern!r}: expected a local path; URLs and commands are not read")
         for name in braceexpand(pattern):
-            path = Path(name)
-            matches = sorted(path.parent.glob(path.name)) if any(c in name for c in "*?[") else [path]
+            matches = places.expand(name)
             if not matches:
-                raise BadInput(f"shards {pattern!r} match no file: check the path, or write shards with `barrage pack`")
-            found += matches
-    for path in found:
-        if not path.is_file():
-            raise BadInput(f"shard {path} does not exist: check the pattern, or write shards with `barrage pack`")
-    for name, count in Counter(path.name for path in found).items():
+                raise BadInput(f"shards {pattern!r} match no file: check the pattern, or write shards with `barrage pack`")
+            found += map(places.absolute, matches)
+    for name, count in Counter(places.split(url)[1] for url in found).items():
         if count > 1:
             raise BadInput(f"two shards are called {name}: give shards names of their own, rows refer to them")
-    return found
+    return dict(zip(found, places.together(_size, found), strict=True))
+
+
+def _size(url: str) -> int:
+    folder, name = places.split(url)
+    entry = places.at(folder, places.DOOR).entry(name)
+    if entry is None:
+        raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
+    return entry.bytes
 
 
 def _members(stream: Any, url: str) -> Iterator[dict[str, Any]]:
@@ -122,6 +140,8 @@ def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
             pass
         if stream.tail != _END:
             raise EOFError("no end-of-archive marker")
+    except (Refused, Changed) as error:  # the shard is out of reach, which says nothing of its images
+        raise type(error)(error.args[0]) from None  # the tar reader adds to the arguments
     except Exception as error:
         if isinstance(error, ValueError) and "duplicate" in str(error):
             raise BadInput(f"shard {url} holds a key twice: {error.args[0]}; give each sample a key of its own") from None
@@ -163,43 +183,56 @@ def _samples(stream: Any, url: str, expected: int) -> Iterator[Sample]:
         raise Changed(f"shard {url} holds {count} samples, expected {expected}")
 
 
-def inspect(path: Path) -> Shard:
-    """A shard at first sight: read once from end to end, or taken from the index beside it. Raises BadInput."""
-    index = path.parent / INDEX
-    known = json.loads(index.read_text()).get(path.name) if index.is_file() else None
-    size = path.stat().st_size
+@lru_cache(maxsize=8)
+def _index(folder: str, entry: Entry) -> dict[str, Any]:
+    """The index of a folder, parsed once for all its shards; `entry` says which version of it."""
+    try:
+        return dict(json.loads(places.at(folder).read(entry.name) or b"{}"))
+    except ValueError:
+        raise BadInput(f"{places.join(folder, INDEX)} is damaged: restore it, or remove it to have the shards read") from None
+
+
+def inspect(url: str | Path) -> Shard:
+    """A shard at first sight: read once from end to end, or taken from the index beside it. Raises BadInput, Refused."""
+    url = places.absolute(str(url))
+    folder, name = places.split(url)
+    index = places.at(folder).entry(INDEX)
+    known = _index(folder, index).get(name) if index else None
+    size = _size(url)
     if known and known["bytes"] == size:
-        return Shard(str(path), known["sha256"], size, known["images"], tuple(known["labels"]))
-    with path.open("rb") as file:
-        stream, seen, labels, count, broken = _Hashing(file), set(), [], 0, False
-        for raw in _raw(stream, str(path)):
+        return Shard(url, known["sha256"], size, known["images"], tuple(known["labels"]))
+    with places.at(folder).open(name) as file:
+        stream, seen, labels, count, broken = _Hashing(file, url), set(), [], 0, False
+        for raw in _raw(stream, url):
             broken = raw["__key__"] is None
             if broken:
                 count = max(count + 1, known["images"] if known else 0)
                 break
             sample = _sample(raw)
             if sample.key in seen:
-                raise BadInput(f"shard {path} holds the key {sample.key} twice: give each sample a key of its own")
+                raise BadInput(f"shard {url} holds the key {sample.key} twice: give each sample a key of its own")
             seen.add(sample.key)
             count += 1
             if sample.status == "ok":
                 labels.append(sample.label)
     if known and not broken:
-        raise BadInput(f"shard {path} is not the one in {index}: restore it, or remove the index to accept it as it is")
-    return Shard(str(path), stream.digest.hexdigest(), size, count, (min(labels, default=0), max(labels, default=0)))
+        raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
+    return Shard(url, stream.digest.hexdigest(), size, count, (min(labels, default=0), max(labels, default=0)))
 
 
-def read(shard: Shard, places: Collection[int]) -> list[Sample]:
-    """The samples at some places of a shard, in its order. Raises Changed if the file is not the one that was planned."""
+def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
+    """The samples at some places of a shard, in its order. Raises Changed if the file is not the one that was planned or not
+    there, Refused if it is out of reach."""
+    folder, name = places.split(shard.url)
     try:
-        with Path(shard.url).open("rb") as file:
-            stream = _Hashing(file)
-            wanted = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if i in places]
+        with places.at(folder).open(name, shard.bytes) as file:
+            stream = _Hashing(file, shard.url)
+            found = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if i in wanted]
     except OSError as error:
         raise Changed(f"shard {shard.url} can not be read: {error}") from None
     if stream.digest.hexdigest() != shard.sha256:
         raise Changed(f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it")
-    return wanted
+    return found
 
 
 def decode(image: bytes, resize: int | None, crop: int) -> np.ndarray[Any, Any]:

@@ -8,31 +8,33 @@ checkpoints/<unit>.safetensors          the running attack; gone once committed
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
 """
 
-import os
 import re
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from pipeline import places
+from pipeline.bucket import PATIENCE
 from pipeline.errors import BadInput
+from pipeline.files import Entry
 from pipeline.plan import Unit
 
 COMPACTED = re.compile(r"compacted-\d{6}")
 """Names of compacted files. No unit is called like that: all their names hold two hyphens in a row."""
 
 
-class Refused(OSError):
-    """The store did not take a file: a full disk, a missing right. No unit's fault, and no other unit will fare better."""
-
-
 class Store:
-    """A folder on a local disk or NFS."""
+    """A folder on a local disk or NFS, or a prefix of a bucket by its URL. Raises BadInput for a URL that can not be one.
 
-    def __init__(self, url: str | Path) -> None:
-        if "://" in str(url):
-            raise BadInput(f"store {url}: expected a local path or a mounted file system")
-        self.root = Path(url)
+    Any method may raise `pipeline.files.Refused`, once `patience` seconds of trying again have passed.
+    """
+
+    def __init__(self, url: str | Path, patience: float = PATIENCE) -> None:
+        self._files = places.at(url, patience)
+
+    @property
+    def url(self) -> str:
+        return self._files.url
 
     def results(self, unit: Unit) -> str:
         return f"results/cell={unit.cell}/{unit.name}.parquet"
@@ -49,7 +51,7 @@ class Store:
         compacted, lists = self.compacted(), self.lists()
         for file in compacted:
             if file not in lists:
-                raise BadInput(f"store {self.root} holds {file} without the list of its units: restore {_list_of(file)}")
+                raise BadInput(f"store {self.url} holds {file} without the list of its units: restore {_list_of(file)}")
         return set(own).union(*lists.values())
 
     def files(self, cell: str = "*") -> list[str]:
@@ -61,90 +63,69 @@ class Store:
 
     def own(self, cell: str = "*") -> dict[str, str]:
         """The units that have a file of their own, {name: file}."""
-        found = self.list(f"results/cell={cell}/*.parquet")
-        return {path.stem: self._name(path) for path in found if not COMPACTED.fullmatch(path.stem)}
+        return {stem: name for stem, name in self._results(cell) if not COMPACTED.fullmatch(stem)}
 
     def compacted(self, cell: str = "*") -> list[str]:
-        """The compacted files."""
-        found = self.list(f"results/cell={cell}/compacted-*.parquet")
-        return [self._name(path) for path in found if COMPACTED.fullmatch(path.stem)]
+        """The compacted files, in order."""
+        return sorted(name for stem, name in self._results(cell) if COMPACTED.fullmatch(stem))
 
     def lists(self, cell: str = "*") -> dict[str, list[str]]:
         """The units of each compacted file, {file: names}; it may not be there yet, nor the units' own be gone."""
-        found = {}
-        for path in self.list(f"compacted/cell={cell}/*.txt"):
-            names = (self.read(self._name(path)) or b"").decode().split()
-            found[f"results/{path.parent.name}/compacted-{path.stem}.parquet"] = names
-        return found
+        found = [entry.name for entry in self.list(f"compacted/cell={cell}/*.txt")]
+        texts = places.together(self.read, found)
+        return {_listed(name): (text or b"").decode().split() for name, text in zip(found, texts, strict=True)}
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+    def _results(self, cell: str) -> Iterator[tuple[str, str]]:
+        """The files of rows, their names without folder and ending first, in no order. Quick: a million takes seconds."""
+        ending = ".parquet"
 
-    def list(self, pattern: str) -> Iterator[Path]:
-        """Whole files that match, in order."""
-        return iter(sorted(path for path in self.root.glob(pattern) if not path.name.startswith(".")))
+        def names(folder: str) -> list[tuple[str, str]]:
+            found = (name for name in self._files.names(folder) if name.endswith(ending))
+            return [(name[len(folder) + 1 : -len(ending)], name) for name in found]
 
-    def listing(self, pattern: str) -> Iterator[tuple[str, float]]:
-        """Names and times of change (seconds since 1970) of whole files that match FOLDER/*ENDING, in no order; a * in the
-        folder stands for any folder. Made for millions."""
-        folders, _, file = pattern.rpartition("/")
-        for folder in self.root.glob(folders):
-            ending, name = file.removeprefix("*"), folder.relative_to(self.root).as_posix()
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.endswith(ending) and not entry.name.startswith("."):
-                        with suppress(FileNotFoundError):  # removed this moment
-                            yield f"{name}/{entry.name}", entry.stat().st_mtime
+        every = self._files.folders("results") if cell == "*" else [f"results/cell={cell}"]
+        for some in places.together(names, (folder for folder in every if folder.startswith("results/cell="))):
+            yield from some
 
-    def head(self, name: str, size: int) -> bytes | None:
-        """The first `size` bytes of a file, or None if it is not there."""
-        try:
-            with (self.root / name).open("rb") as file:
-                return file.read(size)
-        except FileNotFoundError:
-            return None
+    def ready(self) -> None:
+        """Raises BadInput unless files can be written, and created by one writer only. Leaves nothing behind."""
+        self._files.ready()
 
-    def read(self, name: str) -> bytes | None:
-        """A file's bytes, or None if it is not there."""
-        try:
-            return (self.root / name).read_bytes()
-        except FileNotFoundError:
-            return None
+    def sweep(self) -> None:
+        """Removes what writers that died left aside; nobody sees it otherwise."""
+        self._files.sweep()
+
+    def list(self, pattern: str) -> Iterator[Entry]:
+        """Whole files that match a pattern such as results/cell=*/*.parquet, in order."""
+        return places.matching(self._files, pattern)
+
+    def scan(self, pattern: str) -> Iterator[Entry]:
+        """The same in no order and one by one: made for millions."""
+        return places.scan(self._files, pattern)
+
+    def entry(self, name: str) -> Entry | None:
+        """Size and time of a file, or None if it is not there."""
+        return self._files.entry(name)
+
+    def read(self, name: str, stop: int | None = None) -> bytes | None:
+        """A file's bytes, or the first `stop` of them, or None if it is not there."""
+        return self._files.read(name, stop)
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read and seek in, never whole in memory. Raises FileNotFoundError."""
+        return self._files.open(name)
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a file unless it is there already; False if somebody was faster. Whole, durable, or absent."""
-        target = self.root / name
-        aside = self._aside(target, data)
-        try:
-            os.link(aside, target)
-        except FileExistsError:
-            return False
-        finally:
-            aside.unlink()
-        _sync_folder(target.parent)
-        return True
+        return self._files.create(name, data)
 
     def replace(self, name: str, data: bytes) -> None:
         """Writes a file in the place of what is there; a reader sees the old one or the new one, whole."""
-        target = self.root / name
-        os.replace(self._aside(target, data), target)
-        _sync_folder(target.parent)
+        self._files.replace(name, data)
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
-
-    def _aside(self, target: Path, data: bytes) -> Path:
-        aside = target.parent / f".{target.name}.{uuid.uuid4().hex}"
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise Refused(error.errno, f"{error.strerror}: {target}") from None
-        return aside
+        """Removes a file if it is there."""
+        self._files.remove(name)
 
 
 def _list_of(file: str) -> str:
@@ -152,9 +133,7 @@ def _list_of(file: str) -> str:
     return file.replace("results/", "compacted/", 1).replace("compacted-", "").removesuffix(".parquet") + ".txt"
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _listed(name: str) -> str:
+    """The compacted file of a list."""
+    folder, _, number = name.removesuffix(".txt").rpartition("/")
+    return f"{folder.replace('compacted/', 'results/', 1)}/compacted-{number}.parquet"

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from bart import TRANSFORMS, Barrage
-from pipeline import networks, shards
+from pipeline import networks, places, shards
 from pipeline.batches import counts
 from pipeline.campaign import BadInput, Data, content, explain
 from pipeline.documents import plain
@@ -91,7 +91,9 @@ class TrainingJob:
             "identity": self.identity,
             "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in self.shards],
         }
-        Store(self.store).replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
+        store = Store(self.store)
+        store.sweep()
+        store.replace(FILE, yaml.safe_dump(found, sort_keys=False).encode())
 
 
 def hashed(values: Any) -> str:
@@ -139,7 +141,8 @@ def _known_keys(section: type[BaseModel], location: tuple[Any, ...]) -> list[str
 
 
 def prepare(training: Training, url: str, report: Callable[[str], None] = lambda line: None) -> TrainingJob:
-    """The job of a training on a store, new or half done. Touches nothing. Raises BadInput."""
+    """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, Refused."""
+    Store(url, places.DOOR).ready()
     found = inspected(training.data, url, report)
     images, wanted = sum(counts(found, training.data.limit)), training.held_out + training.batch
     if images < wanted:
@@ -157,14 +160,15 @@ def prepare(training: Training, url: str, report: Callable[[str], None] = lambda
 
 
 def inspected(data: Data, url: str, report: Callable[[str], None]) -> list[Shard]:
-    """The shards of a training; those that an earlier run on its store looked at are not read again. Raises BadInput."""
+    """The shards of a training; those that an earlier run on its store looked at are not read again. Raises BadInput,
+    Refused."""
     known, found = _seen(url), []
-    for path in shards.paths(data):
-        shard = known.get(str(path.resolve()))
-        if shard is None or shard.bytes != path.stat().st_size:
+    for path, size in shards.paths(data).items():
+        shard = known.get(path)
+        if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
             shard = shards.inspect(path)
-        found.append(Shard(**(asdict(shard) | {"url": str(path.resolve())})))
+        found.append(shard)
     return found
 
 

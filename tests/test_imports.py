@@ -21,11 +21,13 @@ ENGINE = (
     "pydantic",
     "tarfile",
     "braceexpand",
+    "obstore",
 )
 HOMES = {
     "ray": {"executors.actor", "executors.metrics", "executors.onray", "ray_train"},
     "webdataset": {"shards"},
     "braceexpand": {"shards"},
+    "obstore": {"bucket"},
     "tarfile": {"pack", "records", "shards", "verify"},
     "pyarrow": {"compact", "curves", "rows", "results", "scores", "tables", "verify", "analysis.frames"},
     "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "present", "runs")}

@@ -56,7 +56,7 @@ def checks(stores: Stores) -> pd.DataFrame:
     out = []
     for url in listed(stores):
         store = Store(url)
-        files = sorted(name for name, _ in store.listing("check/*/*.json") if name.endswith("/check.json"))
+        files = [entry.name for entry in store.list("check/*/check.json")]
         for found in (json.loads(store.read(name) or b"{}") for name in files):
             out += [{"store": url, "cell": found["cell"], **check} for check in found["checks"]]
     return pd.DataFrame(out, columns=["store", "cell", "name", "passed", "figures", "why"], dtype=object)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.executors.base import Begin, Spread, Work, device
-from pipeline.store import Refused
+from pipeline.files import Refused
 from pipeline.worker import Drained
 
 LEAVE_SECONDS = 25.0

@@ -47,7 +47,7 @@ class Executor(Protocol):
 
     def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
         """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed. Whoever
-        hears an event may add units to the queue. Raises store.Refused, which is no unit's fault."""
+        hears an event may add units to the queue. Raises files.Refused, which is no unit's fault."""
         ...
 
     def close(self) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.executors.base import Begin, Units, attacking, device, name
+from pipeline.files import Refused
 from pipeline.queue import Queue
-from pipeline.store import Refused
 from pipeline.worker import Drained
 
 

@@ -14,8 +14,8 @@ from pipeline.executors.base import Begin, Spread, Units, attacking
 from pipeline.executors.crew import Crew, Member
 from pipeline.executors.metrics import Metrics
 from pipeline.executors.nodes import Cluster
+from pipeline.files import Refused
 from pipeline.queue import Queue
-from pipeline.store import Refused
 
 AHEAD_SECONDS = 0.5
 """Worth of units that an actor is handed at once; one that takes longer is handed alone."""

@@ -1,10 +1,17 @@
+import importlib.util
+import json
 import sys
+import uuid
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
+from pipeline import bucket
 from pipeline.__main__ import main
-from tests.pipeline import tiny
+from tests.pipeline import faulty, tiny
+
+SECRET = "s3cret-of-the-tests"
 
 
 @pytest.fixture
@@ -42,3 +49,37 @@ def barrage(monkeypatch, capsys):
         return done.value.code or 0, found.out, found.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def s3_port():
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("needs an S3 server: pip install 'moto[server]'")
+    with faulty.server() as port:
+        yield port
+
+
+@dataclass
+class S3:
+    """An empty bucket behind a proxy that can be told to fail."""
+
+    url: str
+    proxy: faulty.Proxy
+    port: int
+
+    def publish(self):
+        """Lets everybody read."""
+        policy = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:HeadObject"], "Resource": "*"}
+        faulty.put(self.port, f"{self.url.removeprefix('s3:/')}?policy", json.dumps({"Statement": [policy]}))
+
+
+@pytest.fixture
+def s3(s3_port, monkeypatch):
+    proxy, name = faulty.Proxy(s3_port), f"bucket-{uuid.uuid4().hex}"
+    faulty.put(s3_port, f"/{name}")
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    for variable, value in (environment | {"AWS_ENDPOINT_URL": proxy.url}).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(bucket, "PAUSES", (0.01, 0.05))
+    yield S3(f"s3://{name}", proxy, s3_port)
+    proxy.close()

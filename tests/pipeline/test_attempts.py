@@ -1,6 +1,7 @@
 """Checkpoints of attempts that know nothing of each other: none is lost to an older one, all are gone after the commit."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def step(store):
 
 
 def files(store):
-    return sorted(path.name for path in (store.root / "checkpoints").glob("*"))
+    return sorted(path.name for path in (Path(store.url) / "checkpoints").glob("*"))
 
 
 def test_what_wakes_again_takes_nothing_from_its_successor(store):
@@ -96,7 +97,7 @@ def test_one_file_is_left_of_attempts_that_follow_each_other(store):
 def test_a_damaged_file_falls_back_to_the_next(store):
     zombie, successor = attempt(store), attempt(store)
     save(zombie, 4), save(successor, 5)
-    both = [store.root / "checkpoints" / name for name in files(store)]
+    both = [Path(store.url) / "checkpoints" / name for name in files(store)]
     path = next(p for p in both if checkpoint.header(p.read_bytes()).step == 5)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import duckdb
 import pandas
@@ -50,7 +51,7 @@ def store(finished, tmp_path):
 
 def seen(store):
     """All rows, sorted."""
-    return sorted(results(str(store.root)).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
+    return sorted(results(store.url).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,11 @@ def before(finished):
 
 def right(store, before):
     """Whether rows, tables, todo, status and verify are those of the store before it was compacted."""
-    job = opened(str(store.root))
+    job = opened(store.url)
     assert seen(store) == before
     assert job.todo() == [] and len(store.done()) == 16
     assert Reader(job.store).look().complete
-    assert [line.images for line in lines(results(str(store.root)))] == [8, 8]
+    assert [line.images for line in lines(results(store.url))] == [8, 8]
     assert [fault for fault in verify(job) if "a glob reads them twice" not in fault] == []
 
 
@@ -77,22 +78,22 @@ def test_a_compacted_cell_is_few_files_with_every_row(store, before, monkeypatch
     monkeypatch.setattr(module, "GROUP", 2)
     found = all_of(store)
     assert [(f.units, f.rows) for f in found] == [(3, 3), (3, 3), (2, 2)]
-    assert sorted(p.name for p in (store.root / f"results/cell={CELL}").iterdir()) == [
+    assert sorted(p.name for p in (Path(store.url) / f"results/cell={CELL}").iterdir()) == [
         f"compacted-{i:06d}.parquet" for i in range(3)
     ]
     right(store, before)
-    assert list(verify(opened(str(store.root)))) == []
+    assert list(verify(opened(store.url))) == []
     assert all_of(store) == []
-    assert len(list((store.root / "results/cell=net-none-pgd").iterdir())) == 8, "the other cell is left alone"
+    assert len(list((Path(store.url) / "results/cell=net-none-pgd").iterdir())) == 8, "the other cell is left alone"
 
 
 def test_other_programs_read_each_row_once_from_the_folder(store, before):
     all_of(store)
     keys = sorted((row["cell"], row["image_key"]) for row in before)
-    glob = f"{store.root}/results/*/*.parquet"
+    glob = f"{store.url}/results/*/*.parquet"
     counted = duckdb.sql(f"select cell, image_key, adv_correct from read_parquet('{glob}', hive_partitioning=false)").fetchall()
     assert sorted(row[:2] for row in counted) == keys
-    frame = pandas.read_parquet(store.root / "results")
+    frame = pandas.read_parquet(Path(store.url) / "results")
     assert sorted(zip(frame.cell.astype(str), frame.image_key, strict=True)) == keys
     assert sorted(polars.read_parquet(glob, hive_partitioning=False).select("cell", "image_key").rows()) == keys
     assert sum(frame.adv_correct) == sum(row["adv_correct"] for row in before) == sum(row[2] for row in counted)
@@ -100,11 +101,11 @@ def test_other_programs_read_each_row_once_from_the_folder(store, before):
 
 def test_the_merged_file_is_zstd_sorted_and_knows_its_cell(store):
     (found,) = all_of(store)
-    file = pq.ParquetFile(store.root / found.file)
+    file = pq.ParquetFile(Path(store.url) / found.file)
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     assert b'"name": "net-bart2-pgd"' in file.schema_arrow.metadata[rows.KEY]
     units = file.read(["unit"])["unit"].to_pylist()
-    assert units == sorted(units) and found.bytes == (store.root / found.file).stat().st_size
+    assert units == sorted(units) and found.bytes == (Path(store.url) / found.file).stat().st_size
 
 
 class Killed(BaseException):
@@ -133,17 +134,17 @@ def test_killed_between_any_two_writes_each_row_is_there_once_and_the_next_one_e
     """A list, the rows, eight removals: after each of them the process is gone."""
     if after < 10:
         with pytest.raises(Killed):
-            all_of(dying(Store(store.root), after))
+            all_of(dying(Store(store.url), after))
     else:
-        all_of(dying(Store(store.root), after))
+        all_of(dying(Store(store.url), after))
     right(store, before)
     loose = len(store.own(CELL))
     assert loose == 8 - max(0, after - 2)
-    faults = list(verify(opened(str(store.root))))
+    faults = list(verify(opened(store.url)))
     assert (len(faults) == 1 and f"{loose} files" in faults[0] and "barrage compact" in faults[0]) == (2 <= after < 10)
     all_of(store)
     right(store, before)
-    assert list(verify(opened(str(store.root)))) == [] and store.own(CELL) == {}
+    assert list(verify(opened(store.url))) == [] and store.own(CELL) == {}
 
 
 @pytest.mark.parametrize("after", [1, 2, 5])
@@ -153,7 +154,7 @@ def test_units_committed_after_a_killed_compaction_go_into_the_next_file(store, 
     for name in late:
         store.remove(own[name])
     with pytest.raises(Killed):
-        all_of(dying(Store(store.root), after))
+        all_of(dying(Store(store.url), after))
     for name, data in late.items():
         store.create(own[name], data)
     assert [f.units for f in all_of(store) if isinstance(f, Compacted)] == [3]
@@ -166,7 +167,7 @@ def test_a_store_compacted_half_way_is_resumed_and_nothing_is_done_again(store, 
     for name in sorted(own)[5:]:
         store.remove(own[name])
     all_of(store)
-    job = opened(str(store.root))
+    job = opened(store.url)
     assert len(job.todo()) == 3
     events = [e for e in Here().execute(job, job.todo(), threading.Event()) if isinstance(e, Finished)]
     assert len(events) == 3 and not any(e.lost for e in events)
@@ -176,7 +177,7 @@ def test_a_store_compacted_half_way_is_resumed_and_nothing_is_done_again(store, 
 
 
 def test_a_worker_that_comes_late_takes_its_rows_back(store, before):
-    job = opened(str(store.root))
+    job = opened(store.url)
     unit = next(unit for unit in job.units() if unit.cell == CELL)
     file = store.own(CELL)[unit.name]
     rival = store.read(file)
@@ -193,8 +194,8 @@ def test_a_worker_that_comes_late_takes_its_rows_back(store, before):
 def test_a_commit_is_kept_while_the_list_that_names_it_has_no_rows(store, before):
     """A compaction listed a unit's rows at the very moment they came, and died: the worker must not take them for doubled."""
     with pytest.raises(Killed):
-        all_of(dying(Store(store.root), 1))
-    unit = next(unit for unit in opened(str(store.root)).units() if unit.cell == CELL)
+        all_of(dying(Store(store.url), 1))
+    unit = next(unit for unit in opened(store.url).units() if unit.cell == CELL)
     assert unit.name in next(iter(store.lists(CELL).values()))
     assert not module.late(store, unit)
     all_of(store)
@@ -208,7 +209,7 @@ def test_two_compactions_at_once_put_no_unit_into_two_files(store, before, monke
     def work():
         barrier.wait()
         try:
-            all_of(Store(store.root))
+            all_of(Store(store.url))
         except Exception as error:
             errors.append(error)
 
@@ -225,7 +226,7 @@ def test_two_compactions_at_once_put_no_unit_into_two_files(store, before, monke
 
 def test_rivals_in_lockstep(store, before):
     """Both saw the same units; the second writes its list later, and finds the number taken."""
-    first, second = Store(store.root), Store(store.root)
+    first, second = Store(store.url), Store(store.url)
     create = second.create
 
     def slower(name, data):
@@ -253,7 +254,7 @@ def test_readers_go_on_while_files_move(store, before):
     thread = threading.Thread(target=read)
     thread.start()
     for cell in (CELL, "net-none-pgd"):
-        all_of(Store(store.root), cell)
+        all_of(Store(store.url), cell)
     stop.set()
     thread.join()
     assert errors == []
@@ -261,9 +262,9 @@ def test_readers_go_on_while_files_move(store, before):
 
 def test_files_that_are_no_rows_of_their_unit_are_left_alone_and_named(store):
     own = sorted(store.own(CELL).items())
-    (store.root / own[0][1]).write_bytes(b"PAR1 nonsense")
-    shutil.copy(store.root / own[2][1], store.root / own[1][1])
-    (store.root / own[3][1]).write_bytes(rows.encode([], {}))
+    (Path(store.url) / own[0][1]).write_bytes(b"PAR1 nonsense")
+    shutil.copy(Path(store.url) / own[2][1], Path(store.url) / own[1][1])
+    (Path(store.url) / own[3][1]).write_bytes(rows.encode([], {}))
     found = all_of(store)
     said = [text for text in found if isinstance(text, str)]
     assert [text.partition(":")[0] for text in said] == [name for name, _ in own[:2]] + [own[3][0]]
@@ -273,25 +274,25 @@ def test_files_that_are_no_rows_of_their_unit_are_left_alone_and_named(store):
 
 def test_rows_whose_list_is_lost_stop_everything(store):
     all_of(store)
-    shutil.rmtree(store.root / "compacted")
+    shutil.rmtree(Path(store.url) / "compacted")
     with pytest.raises(BadInput, match="restore compacted/cell=net-bart2-pgd/000000.txt"):
         store.done()
 
 
 def test_a_begun_compaction_whose_units_are_gone_says_so(store):
     with pytest.raises(Killed):
-        all_of(dying(Store(store.root), 1))
+        all_of(dying(Store(store.url), 1))
     store.remove(next(iter(store.own(CELL).values())))
     with pytest.raises(BadInput, match="its file is gone; restore"):
         all_of(store)
 
 
 def test_the_command(store, barrage):
-    code, out, _ = barrage("compact", store.root, "--cell", CELL)
+    code, out, _ = barrage("compact", store.url, "--cell", CELL)
     assert code == 0 and "8 units, 8 rows" in out and "8 units compacted, 0 left alone" in out
-    assert barrage("verify", store.root)[0] == 0 and barrage("table", store.root)[0] == 0
-    assert barrage("compact", store.root)[0] == 0 and "nothing to compact" in barrage("compact", store.root)[1]
-    assert len(list(store.root.glob("results/*/*.parquet"))) == 2
-    code, _, err = barrage("compact", store.root, "--cell", "nothing")
+    assert barrage("verify", store.url)[0] == 0 and barrage("table", store.url)[0] == 0
+    assert barrage("compact", store.url)[0] == 0 and "nothing to compact" in barrage("compact", store.url)[1]
+    assert len(list(Path(store.url).glob("results/*/*.parquet"))) == 2
+    code, _, err = barrage("compact", store.url, "--cell", "nothing")
     assert code == 2 and "nothing" in err and CELL in err
-    assert barrage("compact", store.root / "none")[0] == 2
+    assert barrage("compact", Path(store.url) / "none")[0] == 2

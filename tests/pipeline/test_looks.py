@@ -4,6 +4,7 @@ import io
 import itertools
 import random
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from pipeline.campaign import BadInput, parse
 from pipeline.executors import Here
+from pipeline.files import Refused
 from pipeline.intervals import wilson
 from pipeline.job import opened, prepare
 from pipeline.order import order
@@ -23,7 +25,7 @@ from pipeline.results import results
 from pipeline.rounds import Rounds
 from pipeline.rows import MEASURED
 from pipeline.run import run
-from pipeline.store import Refused, Store
+from pipeline.store import Store
 from pipeline.verify import verify
 from pipeline.worker import Worker
 from tests.pipeline import tiny
@@ -236,7 +238,7 @@ def test_a_unit_that_was_parked_holds_up_nobody_and_may_come_later(pattern, tmp_
 def test_verify_names_a_look_that_the_rows_contradict(pattern, tmp_path):
     job = made(pattern, tmp_path / "store")
     go(job)
-    path = Store(job.store).root / f"looks/{CELL}/{job.looks(CELL)[1].round:02d}.json"
+    path = Path(job.store) / f"looks/{CELL}/{job.looks(CELL)[1].round:02d}.json"
     path.write_text(path.read_text().replace('"images":', '"images":1'))
     assert [fault for fault in verify(job) if "the look after round" in fault]
 
@@ -320,7 +322,7 @@ def test_a_store_that_refuses_a_look_stops_the_run_with_the_reason(pattern, tmp_
 
     def full(store, name, data):
         if name.startswith("looks/"):
-            raise Refused(28, "No space left on device")
+            raise Refused("No space left on device")
         return create(store, name, data)
 
     monkeypatch.setattr(Store, "create", full)

@@ -9,12 +9,13 @@ from rich.console import Console
 from pipeline import parking
 from pipeline.campaign import parse
 from pipeline.executors import Here
+from pipeline.files import Refused
 from pipeline.job import opened, prepare
 from pipeline.progress import Reporter
 from pipeline.queue import Queue
 from pipeline.results import results
 from pipeline.run import run
-from pipeline.store import Refused, Store
+from pipeline.store import Store
 from pipeline.verify import verify
 from pipeline.worker import Worker
 from tests.pipeline import tiny
@@ -106,7 +107,7 @@ def test_a_store_that_takes_no_more_stops_the_run_and_parks_nothing(job, monkeyp
     def full(write):
         def attempt(store, name, data):
             if name.startswith(place):
-                raise Refused(28, f"No space left on device: {name}")
+                raise Refused(f"No space left on device: {name}")
             return write(store, name, data)
 
         return attempt
@@ -123,7 +124,7 @@ def test_a_store_that_takes_no_more_stops_the_run_and_parks_nothing(job, monkeyp
 
 def test_the_command_says_why_the_store_took_no_more(barrage, write, pattern, tmp_path, monkeypatch):
     def full(store, name, data):
-        raise Refused(28, "No space left on device")
+        raise Refused("No space left on device")
 
     monkeypatch.setattr(Store, "create", full)
     code, _, err = barrage("run", write(tiny.campaign(pattern)), "--here", "--store", tmp_path / "store")

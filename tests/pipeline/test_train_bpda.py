@@ -79,7 +79,7 @@ def nets(photos, tmp_path_factory):
 
 def copied(folder, to):
     to.mkdir()
-    for path in Path(folder).glob("*.*"):
+    for path in Path(folder).glob("[!.]*.*"):
         (to / path.name).write_bytes(path.read_bytes())
     return to
 
@@ -385,7 +385,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
     examples = []
     for policy in ("network", "combo"):
         behind = Defended(model, Barrage(2, ("color_precision", "grey_mix")), networks=loaded)
-        attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy))
+        attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy), momentum=0.9)
         keys: Mirror = image_keys(cell, [s.key for s in samples], CPU)
         state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(2):

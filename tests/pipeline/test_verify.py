@@ -47,8 +47,12 @@ def job(sound, tmp_path):
     return replace(sound, store=str(folder / "store"), shards=moved)
 
 
+def listed(job, pattern):
+    return [Path(job.store) / entry.name for entry in Store(job.store).list(pattern)]
+
+
 def first(job):
-    return next(Store(job.store).list("results/cell=*/*.parquet"))
+    return listed(job, "results/cell=*/*.parquet")[0]
 
 
 def rewrite(job, change):
@@ -127,12 +131,12 @@ def test_an_example_outside_the_ball(job):
 
 
 def test_examples_that_are_lost(job):
-    next(Store(job.store).list("adversarial/cell=*/*.tar")).unlink()
+    listed(job, "adversarial/cell=*/*.tar")[0].unlink()
     assert any("examples are missing or damaged" in fault for fault in verify(job))
 
 
 def test_a_row_that_moved_to_another_unit(job):
-    files = list(Store(job.store).list("results/cell=net-bart2-pgd/*.parquet"))
+    files = listed(job, "results/cell=net-bart2-pgd/*.parquet")
     source, target = (pq.ParquetFile(path).read().to_pylist() for path in files[:2])
     files[0].write_bytes(rows.encode(source[1:], {}))
     files[1].write_bytes(rows.encode([*target, source[0]], {}))
@@ -217,7 +221,7 @@ def test_other_machines_may_differ_in_a_few_first_classes_and_no_more(tmp_path, 
                 five[0], five[1] = five[1], five[0]
             row["clean_correct"] = sum(five[0] == row["label"] for five in row["clean_top5"])
 
-    path = next(Store(job.store).list("results/cell=net-bart2-pgd/*.parquet"))
+    path = listed(job, "results/cell=net-bart2-pgd/*.parquet")[0]
     found = pq.ParquetFile(path).read().to_pylist()
     elsewhere(found)
     path.write_bytes(rows.encode(found, {}))
@@ -262,7 +266,7 @@ def test_every_fault_is_found_in_compacted_rows_too(job):
     for cell in job.cells:
         assert [f.units for f in compact(Store(job.store), cell)] == [3]
     assert any("follows from adv_top5" in fault for fault in verify(job, sample=4))
-    path = Store(job.store).root / Store(job.store).compacted()[0]
+    path = Path(job.store) / Store(job.store).compacted()[0]
     table = pq.ParquetFile(path).read()
     name = table["unit"][0].as_py()
     pq.write_table(table.filter(pc.not_equal(table["unit"], name)), path)
@@ -274,6 +278,6 @@ def test_every_fault_is_found_in_compacted_rows_too(job):
 
 
 def test_damaged_examples_are_a_fault_and_no_crash(job):
-    path = next(Store(job.store).list("adversarial/cell=*/*.tar"))
+    path = listed(job, "adversarial/cell=*/*.tar")[0]
     path.write_bytes(b"nonsense" * 200)
     assert any("missing or damaged" in fault for fault in verify(job, sample=16))

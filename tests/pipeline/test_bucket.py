@@ -1,0 +1,168 @@
+"""Files in a bucket of a real S3 server, asked through a proxy that fails as it is told to."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from pipeline import bucket
+from pipeline.errors import BadInput
+from pipeline.files import Refused
+from pipeline.store import Store
+
+PASSING = ("500", "503", "409", "507", "slow", "half", "lost", "unanswered")
+"""Faults after which the same request may succeed."""
+
+
+def first(times, fault, method=None):
+    """The fault for the first requests (of a method), then none."""
+    numbers = count()
+    return lambda request: fault if method in (None, request.method) and next(numbers) < times else None
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_file_is_created_once_whatever_happens_on_the_way(s3, fault):
+    store = Store(s3.url)
+    s3.proxy.fault = first(2, fault, "PUT")
+    assert store.create("results/cell=a/u.parquet", b"mine"), "our own write was taken for a rival's"
+    assert [said for _, said in s3.proxy.heard].count(fault) == (1 if fault == "slow" else 2)
+    s3.proxy.fault = first(2, fault, "PUT")
+    assert not store.create("results/cell=a/u.parquet", b"a rival's")
+    assert store.read("results/cell=a/u.parquet") == b"mine"
+    assert store.done() == {"u"}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_every_other_request_is_tried_again(s3, fault, monkeypatch):
+    monkeypatch.setattr(bucket, "SMALL", 10)
+    s3.proxy.delay = 0.05
+    store, data = Store(s3.url), random.Random(0).randbytes(3000)
+    s3.proxy.fault = first(2, fault)
+    store.replace("checkpoints/u", b"old")
+    store.replace("checkpoints/u", data)
+    s3.proxy.fault = first(2, fault)
+    assert store.read("checkpoints/u") == data
+    s3.proxy.fault = first(2, fault)
+    assert store.read("checkpoints/u", 100) == data[:100]
+    s3.proxy.fault = first(2, fault)
+    (entry,) = store.list("checkpoints/*")
+    assert (entry.name, entry.bytes) == ("checkpoints/u", 3000)
+    s3.proxy.fault = first(2, fault)
+    with store.open(entry.name) as file:
+        assert file.seek(-1000, 2) == 2000 and file.read(10) == data[2000:2010]
+        assert file.seek(5) == 5 and file.read() == data[5:]
+    s3.proxy.fault = first(2, fault)
+    store.remove("checkpoints/u")
+    assert store.read("checkpoints/u") is None
+    store.remove("checkpoints/u")
+
+
+@pytest.mark.parametrize("fault", ["500", "half", "lost", "unanswered"])
+def test_a_listing_that_breaks_off_is_whole_in_the_end(s3, fault):
+    store, names = Store(s3.url), [f"results/cell=a/{i:02d}.parquet" for i in range(23)]
+    for name in [*names, "results/cell=a/.hidden.parquet", "results/cell=a/deeper/00.parquet", "results/cellar/1.parquet"]:
+        store.replace(name, b"x")
+    for broken in range(7):  # every page once: folders, then five of files
+        numbers = count()
+        s3.proxy.fault = lambda request, broken=broken, numbers=numbers: fault if next(numbers) == broken else None
+        assert [entry.name for entry in store.list("results/cell=*/*.parquet")] == names
+    s3.proxy.fault = lambda request: None
+    assert store.done() == {f"{i:02d}" for i in range(23)}
+
+
+def test_of_rivals_one_wins_though_answers_are_lost(s3):
+    dice = random.Random(0)
+    s3.proxy.fault = lambda request: dice.choice(["unanswered", "500", "409", "half", None])
+    for place in range(5):
+        name, barrier, wins = f"results/cell=a/{place}.parquet", threading.Barrier(6), []
+
+        def attempt(i, name=name, barrier=barrier, wins=wins):
+            barrier.wait()
+            if Store(s3.url).create(name, b"%d" % i * 1000):
+                wins.append(i)
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(attempt, range(6)))
+        assert len(wins) == 1 and Store(s3.url).read(name) == b"%d" % wins[0] * 1000
+
+
+def test_a_service_without_conditional_writes_is_refused_at_the_door(s3):
+    s3.proxy.fault = lambda request: "deaf"
+    with pytest.raises(BadInput, match="If-None-Match.*conditional writes"):
+        Store(s3.url).ready()
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+    s3.proxy.fault = lambda request: None
+    Store(s3.url).ready()
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+
+
+def test_a_probe_that_a_dead_run_left_is_swept_when_it_is_old(s3, monkeypatch):
+    store = Store(s3.url)
+    store.replace(".probe-dead", b"")
+    store.replace("campaign.yaml", b"")
+    store.sweep()
+    assert store.read(".probe-dead") == b""
+    monkeypatch.setattr(bucket, "AGED", -60)
+    store.sweep()
+    assert store.read(".probe-dead") is None and store.read("campaign.yaml") == b""
+
+
+def test_what_is_forbidden_is_not_asked_for_twice(s3):
+    s3.proxy.fault = lambda request: "403"
+    store = Store(s3.url)
+    requests = [
+        lambda: store.create("a", b""), lambda: store.read("a"), lambda: store.replace("a", b""), lambda: store.remove("a"),
+        lambda: list(store.list("results/*")),
+    ]  # fmt: skip
+    for number, request in enumerate(requests, 1):
+        with pytest.raises(Refused, match=rf"{s3.url}/(a|results) can not be \w+: 403 .*AccessDenied.*credentials"):
+            request()
+        assert len(s3.proxy.heard) == number
+    with pytest.raises(BadInput, match="AccessDenied"):
+        store.ready()
+
+
+def test_a_service_that_stays_away_is_given_up_with_its_last_word(s3):
+    s3.proxy.fault = lambda request: "503"
+    with pytest.raises(Refused, match="u can not be written: 503 .*SlowDown.*run again"):
+        Store(s3.url, patience=0.3).create("u", b"data")
+    assert len(s3.proxy.heard) > 3
+    s3.proxy.close()
+    s3.proxy.fault = lambda request: "lost"
+    with pytest.raises(Refused, match="can not be read.*AWS_ENDPOINT_URL"):
+        Store(s3.url, patience=0.3).read("u")
+
+
+def test_a_bucket_that_is_not_there_is_named(s3):
+    store = Store("s3://no-such-bucket/store")
+    with pytest.raises(BadInput, match="NoSuchBucket.*check the URL"):
+        store.ready()
+    with pytest.raises(Refused, match="NoSuchBucket"):
+        store.done()
+
+
+def test_errors_show_no_secret_and_no_signature(s3):
+    said = 'Generic S3 error: 3 retries - GET https://x.blob.net/a?sig=SECRET&se=1 failed (message: "reset") Debug source: K'
+    assert "SECRET" not in bucket.explained(RuntimeError(said)) and "reset" in bucket.explained(RuntimeError(said))
+    s3.proxy.fault = lambda request: "403"
+    with pytest.raises(Refused) as caught:
+        Store(s3.url).read("a")
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__, "a traceback would tell more than we say"
+
+
+def test_a_web_server_can_only_be_read(s3):
+    with pytest.raises(BadInput, match="can only be read"):
+        Store(s3.proxy.url + "/store").ready()
+    assert s3.proxy.heard == []
+
+
+def test_without_credentials_the_environment_is_named(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    asked = RuntimeError(
+        "Error performing PUT http://169.254.169.254/latest/api/token in 5s - HTTP error: error sending request"
+    )
+    assert bucket.explained(asked) == "the environment holds no credentials"
+    assert "AWS_ACCESS_KEY_ID" in bucket._remedy(asked)

@@ -1,0 +1,211 @@
+"""Whole campaigns whose shards and store are in a bucket of a real S3 server, with a network that fails on the way."""
+
+import threading
+from itertools import count
+
+import pytest
+import torch
+from rich.console import Console
+
+from pipeline import bucket, shards
+from pipeline.campaign import BadInput, Data, parse
+from pipeline.compact import compact
+from pipeline.executors import Here
+from pipeline.files import Refused
+from pipeline.job import opened, prepare
+from pipeline.pack import pack
+from pipeline.parking import parked
+from pipeline.places import at
+from pipeline.progress import Reporter
+from pipeline.results import results
+from pipeline.rows import MEASURED
+from pipeline.run import run
+from pipeline.status import Reader
+from pipeline.store import Store
+from pipeline.verify import verify
+from pipeline.worker import Drained, Worker
+from tests.pipeline import tiny
+from tests.pipeline.conftest import SECRET
+
+CPU = torch.device("cpu")
+UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
+
+
+@pytest.fixture
+def remote(s3, tmp_path, shards):
+    """A pattern of two shards in the bucket, the same as the local ones of `pattern`."""
+    images = sorted((tmp_path / "images").glob("*.png"))
+    written = pack([(p, i % tiny.CLASSES) for i, p in enumerate(images)], f"{s3.url}/val", "photos", per_shard=5)
+    assert written == [f"{s3.url}/val/photos-{i:06d}.tar" for i in range(2)]
+    return f"{s3.url}/val/photos-{{000000..000001}}.tar"
+
+
+def ran(content, store):
+    job = prepare(parse(content, "c.yaml"), str(store))
+    return job, run(job, Here(), Reporter(Console(quiet=True)))
+
+
+def decided(store):
+    """What the campaign decides, by cell and image."""
+    found = results(str(store)).to_pylist()
+    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in MEASURED} for row in found}
+
+
+def every(n, faults):
+    """Every n-th request fails, in turn by each of these."""
+    numbers = count(1)
+
+    def fault(request):
+        number = next(numbers)
+        return None if number % n else faults[number // n % len(faults)]
+
+    return fault
+
+
+def test_a_campaign_in_a_bucket_gives_the_rows_of_one_on_disk_through_every_fault(s3, tmp_path, pattern, remote):
+    undisturbed, _ = ran(tiny.campaign(pattern), tmp_path / "store")
+    s3.proxy.delay, s3.proxy.fault = 0.05, every(3, ["500", "503", "409", "lost", "half", "unanswered", "slow"])
+    job, outcome = ran(tiny.campaign(remote), f"{s3.url}/store")
+    assert outcome.exit_code == 0 and len(results(job.store)) == 16
+    assert sum(fault is not None for _, fault in s3.proxy.heard) > 30
+    assert decided(job.store) == decided(undisturbed.store)
+    assert list(verify(opened(job.store))) == []
+    assert Reader(job.store).look().complete and Reader(job.store).look().running == []
+
+
+def test_a_store_holds_no_credentials(s3, remote):
+    job, _ = ran(tiny.campaign(remote, **UNDEFENDED), f"{s3.url}/store")
+    files = at(job.store)
+    folders = ["", *(inner for outer in ("results", "adversarial") for inner in files.folders(outer))]
+    names = [name for folder in folders for name in files.names(folder)]
+    assert len(names) == 1 + 2 * 3
+    assert not any(SECRET.encode() in files.read(name) or b"Signature" in files.read(name) for name in names)
+
+
+def test_a_drained_unit_goes_on_from_its_checkpoint_in_the_bucket(s3, tmp_path, pattern, remote):
+    content = tiny.campaign(remote, workers={"checkpoint_seconds": 1e9})
+    job = prepare(parse(content, "c.yaml"), f"{s3.url}/store")
+    job.write_down()
+    unit = next(job.units())
+    worker = Worker(job, CPU, threading.Event())
+    worker.drain.set()
+    with pytest.raises(Drained):
+        list(worker.attack(unit))
+    (running,) = Reader(job.store).look().running
+    assert (running.unit, running.step, running.steps) == (unit.name, 1, 6)
+    events = list(Worker(job, CPU, threading.Event()).attack(unit))
+    assert events[0].step == 1, "it did not go on from the checkpoint"
+    assert list(Store(job.store).list("checkpoints/*")) == []
+
+
+def test_the_slower_of_two_workers_on_a_bucket_throws_its_work_away(s3, remote):
+    job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
+    unit = next(job.units())
+    first, second = (Worker(job, CPU, threading.Event()).attack(unit) for _ in range(2))
+    next(first), next(second)
+    s3.proxy.fault = every(2, ["unanswered"])
+    assert [list(first)[-1].lost, list(second)[-1].lost] == [False, True]
+    assert len(results(job.store)) == unit.images
+
+
+def test_a_refused_write_ends_the_run_with_the_reason_and_parks_nothing(s3, remote):
+    job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
+    s3.proxy.fault = lambda request: "403" if request.method == "PUT" and "results" in request.path else None
+    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    assert "can not be written: 403 Forbidden (AccessDenied" in outcome.refused and outcome.exit_code == 1
+    assert outcome.failed_units == () and parked(Store(job.store)) == set() == Store(job.store).done()
+    s3.proxy.fault = lambda request: None
+    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert list(verify(job)) == []
+
+
+def test_a_store_that_is_gone_ends_the_run_with_the_reason(s3, remote):
+    job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
+    s3.proxy.fault = lambda request: "403" if "/store" in request.path else None
+    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    assert "AccessDenied" in outcome.refused and outcome.exit_code == 1 and outcome.failed_units == ()
+
+
+def test_a_cell_in_a_bucket_is_compacted_and_read_as_before(s3, remote):
+    job, _ = ran(tiny.campaign(remote), f"{s3.url}/store")
+    before, done, store = decided(job.store), Store(job.store).done(), Store(job.store)
+    (found,) = compact(store, "net-bart2-pgd")
+    assert found.units == 3 and store.own("net-bart2-pgd") == {} and store.compacted() == [found.file]
+    assert decided(job.store) == before and store.done() == done and list(verify(opened(job.store))) == []
+    assert Reader(job.store).look().complete
+
+
+def test_the_command_works_on_urls(s3, remote, write, barrage):
+    file = write(tiny.campaign(remote, **UNDEFENDED, store=f"{s3.url}/store"))
+    code, _, err = barrage("run", file, "--here")
+    assert code == 0, err
+    for command in ("status", "table", "verify"):
+        code, _, err = barrage(command, f"{s3.url}/store")
+        assert code == 0, err
+    code, _, err = barrage("status", f"{s3.url}/none")
+    assert code == 2 and "holds no campaign.yaml" in err
+    s3.proxy.fault = lambda request: "403"
+    code, _, err = barrage("status", f"{s3.url}/store")
+    assert code == 2 and "AccessDenied" in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_bucket_that_can_not_be_written_to_is_refused_before_work(s3, remote):
+    s3.proxy.fault = lambda request: "403" if request.method == "PUT" else None
+    with pytest.raises(BadInput, match="AccessDenied"):
+        prepare(parse(tiny.campaign(remote), "c.yaml"), f"{s3.url}/store")
+
+
+def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypatch):
+    monkeypatch.setattr(bucket, "SMALL", 100)
+    monkeypatch.setattr(bucket, "BUFFER", 2048)
+    url = f"{s3.url}/val/photos-000000.tar"
+    at(f"{s3.url}/val").remove(shards.INDEX)
+    s3.proxy.heard.clear()
+    s3.proxy.fault = every(4, ["half", "500"])
+    shard = shards.inspect(url)
+    assert (shard.images, shard.url) == (5, url)
+    assert [sample.key for sample in shards.read(shard, range(1, 3))] == ["image1", "image2"]
+    ranges = [r.headers["range"] for r, _ in s3.proxy.heard if r.method == "GET" and r.path.endswith("photos-000000.tar")]
+    spans = [range_.removeprefix("bytes=").split("-") for range_ in ranges]
+    assert len(spans) > 2 * shard.bytes / 16384 and all(int(b) - int(a) < 16384 for a, b in spans)
+    s3.proxy.fault = lambda request: None
+    data = at(f"{s3.url}/val").read("photos-000000.tar")
+    at(f"{s3.url}/val").replace("photos-000000.tar", data[:600] + b"x" + data[601:])
+    with pytest.raises(shards.Changed, match="SHA-256"):
+        shards.read(shard, range(5))
+    at(f"{s3.url}/val").remove("photos-000000.tar")
+    with pytest.raises(shards.Changed, match="can not be read"):
+        shards.read(shard, range(5))
+
+
+def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
+    """Its images are sound: rows that call them damaged would leave the denominators for ever."""
+    shard = shards.inspect(f"{s3.url}/val/photos-000000.tar")
+    monkeypatch.setattr(bucket, "SMALL", 100)
+    monkeypatch.setattr(bucket, "BUFFER", 2048)
+    numbers = count()
+    s3.proxy.fault = lambda request: "403" if next(numbers) == 1 else None  # once: what follows is readable
+    with pytest.raises(Refused, match="^s3://.*can not be read: 403") as caught:
+        shards.read(shard, range(5))
+    assert len(caught.value.args) == 1
+
+
+def test_patterns_and_wildcards_find_shards_in_the_bucket(s3, remote):
+    found = shards.paths(Data(shards=f"{s3.url}/val/*.tar"))
+    assert found == shards.paths(Data(shards=remote)) and all(size > 5000 for size in found.values())
+    with pytest.raises(BadInput, match="photos-000002.tar does not exist"):
+        shards.paths(Data(shards=f"{s3.url}/val/photos-{{000001..000002}}.tar"))
+    with pytest.raises(BadInput, match="match no file"):
+        shards.paths(Data(shards=f"{s3.url}/none/*.tar"))
+
+
+def test_shards_of_a_web_server_are_read_without_credentials(s3, remote):
+    s3.publish()
+    found = shards.paths(Data(shards=remote.replace("s3://", s3.proxy.url + "/")))
+    s3.proxy.heard.clear()
+    for web, own in zip(found, shards.paths(Data(shards=remote)), strict=True):
+        shard = shards.inspect(web)
+        assert (shard.sha256, shard.name, shard.url) == (shards.inspect(own).sha256, shards.name(own), web)
+        assert shards.read(shard, range(3)) == shards.read(shards.inspect(own), range(3))
+    signed = ["authorization" in request.headers for request, _ in s3.proxy.heard]
+    assert 0 < sum(signed) < len(signed)

@@ -1,0 +1,72 @@
+import pytest
+
+from pipeline import places
+from pipeline.disk import Disk
+from pipeline.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("url", "folder", "name"),
+    [
+        ("/data/x-000000.tar", "/data", "x-000000.tar"),
+        ("x.tar", ".", "x.tar"),
+        ("s3://bucket/val/x.tar", "s3://bucket/val", "x.tar"),
+        ("https://host:8080/x.tar", "https://host:8080", "x.tar"),
+    ],
+)
+def test_a_place_is_a_folder_and_a_name(url, folder, name):
+    assert places.split(url) == (folder, name)
+    if "://" in url:
+        assert places.join(folder, name) == places.join(folder + "/", name) == places.absolute(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://key:hush@bucket/store", "holds credentials.*environment"),
+        ("https://user@host/store", "holds credentials"),
+        ("https://host/x.tar?X-Amz-Signature=hush", "holds credentials"),
+        ("ftp://host/store", "expected a path or a URL such as s3://"),
+        ("s3:///store", "expected a path or a URL"),
+        ("pipe:cat /etc/passwd", "expected a path or a URL"),
+    ],
+)
+def test_what_is_no_place_is_refused_and_no_secret_repeated(url, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        places.at(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_url_is_a_path(tmp_path):
+    files = places.at(f"file://{tmp_path}/store")
+    assert isinstance(files, Disk) and files.root == tmp_path / "store"
+
+
+def test_patterns_stand_for_files_that_are_not_hidden_in_order(tmp_path):
+    files = Disk(tmp_path)
+    for name in ("b/2.tar", "b/1.tar", "a/3.tar", "a/.4.tar", ".c/5.tar", "a/6.txt", "a/d/7.tar", "8.tar"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    names = [entry.name for entry in places.matching(files, "*/*.tar")]
+    assert names == ["a/3.tar", "b/1.tar", "b/2.tar"]
+    assert [entry.name for entry in places.matching(files, "?.tar")] == ["8.tar"]
+    assert list(places.matching(files, "none/*.tar")) == []
+    assert places.expand(str(tmp_path / "b/*.tar")) == [str(tmp_path / "b/1.tar"), str(tmp_path / "b/2.tar")]
+    with pytest.raises(BadInput, match="write them out"):
+        places.expand("https://host/x-*.tar")
+
+
+def test_work_together_keeps_its_order_and_is_not_far_ahead():
+    asked = []
+
+    def items():
+        for i in range(1000):
+            asked.append(i)
+            yield i
+
+    found = places.together(lambda i: i * i, items())
+    assert next(found) == 0 and len(asked) <= 2 * places.REQUESTS + 1
+    assert list(found) == [i * i for i in range(1, 1000)]
+    with pytest.raises(ZeroDivisionError):
+        list(places.together(lambda i: 1 / i, [1, 0]))
