@@ -8,11 +8,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from pipeline import provenance
+from pipeline import places, provenance
+from pipeline.files import Refused
 from pipeline.store import Store
 
 SHARDS = 64
@@ -105,11 +105,14 @@ def _spread(paths: Sequence[str]) -> Sequence[str]:
 
 def _unreadable(path: str) -> str:
     """Why a shard can not be read, or nothing."""
+    folder, name = places.split(path)
     try:
-        with Path(path).open("rb") as file:
+        with places.at(folder, places.DOOR).open(name) as file:
             return "" if file.read(512) else f"{path}: it is empty"
     except OSError as error:
-        return f"{path}: {error.strerror}"
+        return f"{path}: {error.strerror or 'No such file or directory'}"
+    except Refused as error:
+        return str(error)
 
 
 def _create(wanted: Wanted) -> tuple[str, bool]:
