@@ -120,7 +120,7 @@ def test_this_machine_passes_and_nothing_is_left_behind(barrage, pattern, write,
     code, out, _ = barrage("doctor", campaign, "--store", store)
     assert code == 0, out
     assert "draw-gradients" in out and "written once" in out
-    assert not list(store.iterdir())
+    assert not [path for path in store.rglob("*") if path.is_file()]
 
 
 def test_a_store_that_is_no_folder_fails_with_exit_code_1(barrage, tmp_path, monkeypatch):
