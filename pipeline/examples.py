@@ -56,6 +56,9 @@ def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
         samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
     except Changed as error:
         raise BadInput(f"{error}; without it there are no clean images") from None
+    for key in keys:
+        if key not in samples:
+            raise BadInput(f"unit {of.name} holds the image {key}, which is not planned: another version wrote the store")
     tar = Store(job.store).read(Store(job.store).adversarial(of))
     stored = records.pictures(tar) if tar else {}
     return [Example(key, shards.decode(samples[key].image, cell.resize, cell.crop), stored.get(key)) for key in keys]

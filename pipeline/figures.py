@@ -25,6 +25,9 @@ AXES = {
 }
 """What stands under each x of `analysis.curve`."""
 
+VALUES = {"adv": "accuracy in %", "target_hit": "draws that say the target, in %"}
+"""What stands beside each rate."""
+
 SIZE = (4.8, 3.2)
 """Inches: a column of a paper and a half."""
 
@@ -32,21 +35,23 @@ LEGEND = 8
 """Lines up to which the legend stands within the axes."""
 
 
-def curve(frame: pd.DataFrame, x: str, clean: bool = True) -> Figure:
+def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -> Figure:
     """Accuracy against `x` as a figure: a line a series, with its 95 % intervals; accuracy without an attack dashed.
 
     frame  of `analysis.curve` or `analysis.persistence`; columns before `x` name the series
+    value  what is drawn, a name of VALUES
     """
+    frame = frame[frame[value].notna()]
     names = [name for name in frame.columns[: frame.columns.get_loc(x)] if frame[name].nunique() > 1]
     with plt.style.context(STYLE):
         series = list(_series(frame, names))
         many = len(series) * (1 + clean) > LEGEND
         figure, axes = plt.subplots(figsize=(SIZE[0] + 1.6, SIZE[1]) if many else SIZE)
         for (label, some), style in zip(series, _styles(len(series)), strict=True):
-            _line(axes, some, x, "adv", f"{label}attacked" if clean else label.removesuffix(", "), **style)
+            _line(axes, some, x, value, f"{label}attacked" if clean else label.removesuffix(", "), **style)
             if clean:
                 _line(axes, some, x, "clean", f"{label}clean", **style, linestyle="--", markerfacecolor="white")
-        axes.set(xlabel=AXES[x], ylabel="accuracy in %", ylim=(-2, 102))
+        axes.set(xlabel=AXES[x], ylabel=VALUES[value], ylim=(-2, 102))
         if x in ("k", "draws", "steps", "eot_draws"):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(axes.containers) > 1:
@@ -137,6 +142,8 @@ def _curves(found: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
         frame = analysis.curve(found, x)
         if any(some[x].nunique() > 1 for _, some in _series(frame, list(frame.columns[: frame.columns.get_loc(x)]))):
             yield name, curve(frame, x)
+            if frame["target_hit"].notna().any():
+                yield f"{name}-targets", curve(frame, x, clean=False, value="target_hit")
     priced = analysis.accuracy(found, ["model", "k", "defense", "attack"])
     if priced["draw_gradients"].gt(0).sum() > 1:
         yield "cost", cost(priced)

@@ -28,9 +28,9 @@ def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     cost["failed"] -= attacked
     if not set(cells) <= set(by) and _pooled(scores, by, cells):
         scores = scores.groupby([*by, "image_key"], observed=True, dropna=False)[list(VALUES)].mean().reset_index()
-    squares = scores[by].assign(**{name: scores[name] ** 2 for name in VALUES})
-    counts, totals = (scores.groupby(by, observed=True, dropna=False)[list(VALUES)].agg(how) for how in ("count", "sum"))
-    squared = squares.groupby(by, observed=True, dropna=False)[list(VALUES)].sum()
+    grouped, groups = scores.groupby(by, observed=True, dropna=False), [scores[name] for name in by]
+    counts, totals = grouped[list(VALUES)].count(), grouped[list(VALUES)].sum()
+    squared = {name: (scores[name] ** 2).groupby(groups, observed=True, dropna=False).sum() for name in VALUES}
     out = pd.DataFrame({"images": counts["clean"], "failed": cost["failed"]})
     for name in VALUES:
         moments = zip(counts[name], totals[name], squared[name], strict=True)

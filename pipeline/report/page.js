@@ -37,7 +37,7 @@ function logTicks(low, high) {
 }
 
 // A chart: series() gives [{name, dashed, twin, points: [{x, y, low, high, text}]}]; a twin shares its partner's look.
-function chart(host, label, series, logarithmic) {
+function chart(host, label, unit, series, logarithmic) {
   let view = null; // zoomed to [x0, x1, y0, y1]
   const hidden = new Set(), tip = document.createElement("div");
   tip.className = "tip";
@@ -58,7 +58,7 @@ function chart(host, label, series, logarithmic) {
     const left = MARGIN.left, right = width - MARGIN.right, bottom = HEIGHT - MARGIN.bottom;
     const toX = (x) => left + ((place(x) - x0) / (x1 - x0)) * (right - left), toY = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - MARGIN.top);
     host.textContent = "";
-    const root = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "group", "aria-label": `Chart: accuracy in % against ${label()}` }, host);
+    const root = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "group", "aria-label": `Chart: ${unit()} against ${label()}` }, host);
     const clip = svg("clipPath", { id: `${host.id}-clip` }, svg("defs", {}, root));
     svg("rect", { x: left - 6, y: MARGIN.top - 6, width: right - left + 12, height: bottom - MARGIN.top + 12 }, clip);
     for (const y of ticks(Math.max(0, y0), y1, 5)) {
@@ -71,7 +71,7 @@ function chart(host, label, series, logarithmic) {
       svg("text", { x: toX(x), y: bottom + 20, "text-anchor": "middle" }, root).textContent = log ? Math.round(x).toLocaleString("en") : x;
     }
     svg("text", { x: (left + right) / 2, y: HEIGHT - 10, "text-anchor": "middle" }, root).textContent = label();
-    svg("text", { transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, root).textContent = "accuracy in %";
+    svg("text", { transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, root).textContent = unit();
     const body = svg("g", { "clip-path": `url(#${host.id}-clip)` }, root);
     for (const s of shown) {
       const ink = colour(s.name), shape = SHAPES[looks.indexOf(s.name) % SHAPES.length];
@@ -179,10 +179,10 @@ function curves() {
   const x = byId("x").value, top = byId("top").value, rule = byId("rule").value, about = data.curves.xs[x], found = new Map();
   for (const p of data.curves.points) {
     if (p.rule !== rule || !wanted(p.cell) || !(x !== "draw_gradients" || p.x[x] > 0)) continue;
-    for (const side of byId("clean").checked ? ["adv", "clean"] : ["adv"]) {
-      const name = `${side}_top${top}`, key = about.series[p.cell];
+    for (const side of byId("clean").checked && top !== "targets" ? ["adv", "clean"] : ["adv"]) {
+      const name = top === "targets" ? "target_hits" : `${side}_top${top}`, key = about.series[p.cell];
       if (p[name] === null) continue;
-      const said = `${p.cell}, ${side === "adv" ? "attacked" : "clean"} top-${top}: ${percent(p[name])} % [${percent(p[`${name}_low`])}, ${percent(p[`${name}_high`])}], ${p.images.toLocaleString("en")} images`;
+      const said = `${p.cell}, ${top === "targets" ? "target hit" : `${side === "adv" ? "attacked" : "clean"} top-${top}`}: ${percent(p[name])} % [${percent(p[`${name}_low`])}, ${percent(p[`${name}_high`])}], ${p.images.toLocaleString("en")} images`;
       const text = `${said}, ${p.draw_gradients.toLocaleString("en")} draw-gradients`;
       const id = `${key}|${side}`;
       if (!found.has(id)) found.set(id, { name: key, dashed: side === "clean", points: [] });
@@ -203,9 +203,10 @@ function persistent() {
   return [...found.values()];
 }
 
-const curve = chart(byId("curve"), () => data.curves.xs[byId("x").value].label, curves, () => byId("x").value === "draw_gradients");
+const unitOfCurve = () => (byId("top").value === "targets" ? "draws that say the target, in %" : "accuracy in %");
+const curve = chart(byId("curve"), () => data.curves.xs[byId("x").value].label, unitOfCurve, curves, () => byId("x").value === "draw_gradients");
 const charts = [curve];
-if (byId("persistent")) charts.push(chart(byId("persistent"), () => "fresh draws that must all be right (m)", persistent, () => false));
+if (byId("persistent")) charts.push(chart(byId("persistent"), () => "fresh draws that must all be right (m)", () => "accuracy in %", persistent, () => false));
 
 function update() {
   const rule = byId("rule").value;

@@ -161,6 +161,25 @@ def test_the_charts_figures_are_those_of_the_table(visit, half):
         assert f"{100 * table.loc[('resnet50-bart10-pgd', rule), 'adv_top1']:.1f}" in row.inner_text()
 
 
+def test_targets_have_their_own_curve_and_figure(visit, tmp_path):
+    attacks = {"pgd": {"eps": "8/255", "steps": 4}, "least": {"eps": "8/255", "steps": 4, "goal": "least_likely"}}
+    synthetic.store(tmp_path / "store", synthetic.campaign([0, 5], attacks), 40, 40)
+    found = analysis.accuracy(analysis.scores(str(tmp_path / "store"))).set_index("cell")
+    wanted = [found.loc[f"resnet50-{defense}-least", "target_hit"] for defense in ("none", "bart5")]
+    view = visit(str(tmp_path / "store"))
+    view.select_option("#top", "targets")
+    marks = [mark.get_attribute("aria-label") for mark in shown(view, "#curve .mark")]
+    assert [re.search(r"target hit: ([\d.]+) %", mark)[1] for mark in marks] == [f"{100 * rate:.1f}" for rate in wanted]
+    assert "draws that say the target" in view.inner_html("#curve")
+    scores = analysis.scores(str(tmp_path / "store"))
+    drawn = dict(figures._curves(scores[scores["attack"] == "least"]))
+    assert {"figure4", "figure4-targets"} <= set(drawn)
+    frame = analysis.curve(scores, "k")
+    (axes,) = figures.curve(frame, "k", clean=False, value="target_hit").axes
+    (line, *_) = axes.containers[0]
+    assert np.allclose(line.get_ydata(), 100 * np.array(wanted)) and len(axes.containers) == 1
+
+
 def test_marks_are_reached_by_keyboard_and_charts_zoom(visit, half):
     view = visit(half)
     view.focus("#clean")
@@ -246,6 +265,8 @@ def test_examples_are_the_images_of_the_shards_and_of_the_store(done):
         assert np.abs(change).max() == pytest.approx(row["linf"]) and np.sqrt((change**2).sum()) == pytest.approx(row["l2"])
     with pytest.raises(BadInput, match="unit net-none-pgd--other--000000-000003 is none of store"):
         unit(job, "net-none-pgd--other--000000-000003")
+    with pytest.raises(BadInput, match="holds the image nobody, which is not planned: another version"):
+        examples(job, of, ["nobody"])
 
 
 def test_a_difference_is_magnified_to_the_whole_range():
@@ -261,7 +282,7 @@ def test_figures_are_vectors_and_tables_hold_the_rates(half, tmp_path):
     assert {"table1.csv", "table1.tex", "figure4.pdf", "figure4.png", "steps.pdf", "cost.png", "persistent-pgd.pdf"} <= set(
         names
     )
-    assert len(names) == len(set(names)) == len(list(tmp_path.iterdir()))
+    assert len(names) == len(set(names)) == len(list(tmp_path.iterdir())) and not [n for n in names if "targets" in n]
     pdf = (tmp_path / "figure4.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf
     with Image.open(tmp_path / "figure4.png") as picture:
