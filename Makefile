@@ -12,8 +12,8 @@ demo: $(INSTALLED)
 
 test: SELECT := -m "not slow"
 test test-all: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist worksteal tests/bart
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist loadfile --ignore tests/bart
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist worksteal tests/bart
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist loadfile --ignore tests/bart
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.plan import Unit
 from pipeline.queue import Failed
+from pipeline.sizes import Trial
 
 COUNTERS = {
     "draw_gradients": "forward and input-backward passes of one draw of one image",
@@ -38,7 +38,7 @@ class Metrics:
             return
         self._workers.set(workers, self._tags)
         unit: Any = getattr(event, "unit", None)
-        if not isinstance(unit, Unit):  # a network of a training, or a cell that is measured
+        if isinstance(unit, Trial) or not hasattr(unit, "cell"):  # a cell that is measured, a network of a training
             return
         for name, value in self._counted(event, unit).items():
             if value > 0:

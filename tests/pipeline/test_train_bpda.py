@@ -385,7 +385,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
     examples = []
     for policy in ("network", "combo"):
         behind = Defended(model, Barrage(2, ("color_precision", "grey_mix")), networks=loaded)
-        attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy), momentum=0.9)
+        attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy))
         keys: Mirror = image_keys(cell, [s.key for s in samples], CPU)
         state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(2):
