@@ -152,4 +152,6 @@ def test_shards_in_front_under_a_limit_are_refused(prepared, pattern, measured):
 
 def test_what_is_measured_counts_as_no_work():
     """Prometheus counts units; a trial is none."""
-    Metrics("campaign").saw(Measured(Trial("net-bart2-pgd"), 2.0), 1)
+    metrics = Metrics("campaign")
+    metrics.saw(Measured(Trial("net-bart2-pgd"), 2.0), 1)
+    assert not metrics._spent
