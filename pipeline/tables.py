@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import scores
-from pipeline.intervals import Moments, Rate, rate
+from pipeline.intervals import Moments, Rate
 from pipeline.scores import RULES
 
 _BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "target_hits", "first_break", "grad_evals", "seconds")
@@ -119,16 +119,6 @@ def lines(
             cells[cell].add(some, rules)
     named = sorted(cells, key=lambda name: cells[name].place)
     return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
-
-
-def worst_case(table: pa.Table, rule: str = "single") -> dict[tuple[str, str], Rate | None]:
-    """Top-1 of each (model, defense) under the attack that is worst for each image: the mean over images of the minimum."""
-    rows = scores.attacked(table)
-    least: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
-    named = (rows[name].to_pylist() for name in ("model", "defense", "image_key"))
-    for model, defense, key, share in zip(*named, RULES[rule].score(rows, "adv", 1), strict=True):
-        least[model, defense][key] = min(least[model, defense].get(key, 1.0), float(share))
-    return {pair: rate(list(values.values())) for pair, values in least.items()}
 
 
 HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5", "target hit", "cost")

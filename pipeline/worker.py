@@ -140,7 +140,7 @@ class _Attempt:
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
 
     def run(self) -> Iterator[Progress | Finished]:
-        if self.store.read(self.store.results(self.unit)) is not None:  # by a rival, or just before its worker was lost
+        if self.store.entry(self.store.results(self.unit)):  # by a rival, or just before its worker was lost
             self.attempts.clear()
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
             return

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline import bucket
 from pipeline.__main__ import main
+from pipeline.pack import pack
 from tests.pipeline import faulty, tiny
 
 SECRET = "s3cret-of-the-tests"
@@ -83,3 +84,16 @@ def s3(s3_port, monkeypatch):
     monkeypatch.setattr(bucket, "PAUSES", (0.01, 0.05))
     yield S3(f"s3://{name}", proxy, s3_port)
     proxy.close()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A pattern of three shards, with 10, 10 and 4 images of 40 px."""
+    folder = tmp_path_factory.mktemp("photos")
+    files = []
+    for i in range(24):
+        path = folder / f"image{i}.png"
+        path.write_bytes(tiny.picture(i))
+        files.append((path, i % tiny.CLASSES))
+    pack(files, folder / "shards", "train", per_shard=10)
+    return str(folder / "shards" / "train-{000000..000002}.tar")

@@ -34,19 +34,6 @@ from tests.pipeline.test_faults import PATIENCE, actors, command, until
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """A pattern of three shards, with 10, 10 and 4 images of 40 px."""
-    folder = tmp_path_factory.mktemp("photos")
-    files = []
-    for i in range(24):
-        path = folder / f"image{i}.png"
-        path.write_bytes(tiny.picture(i))
-        files.append((path, i % tiny.CLASSES))
-    pack(files, folder / "shards", "train", per_shard=10)
-    return str(folder / "shards" / "train-{000000..000002}.tar")
-
-
 def content(photos, **changes):
     told = {
         "kind": "bpda",
