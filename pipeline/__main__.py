@@ -115,12 +115,15 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="devices at work")] = 1,
     rate: Annotated[float | None, typer.Option(min=1e-9, help="draw-gradients/s to assume where none is known")] = None,
     calibrate: Annotated[bool, typer.Option(help="measure on this machine, seconds for each kind of cell")] = True,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="so many, as if the shards were there; as they hold unless told")
+    ] = None,
 ) -> None:
     """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.campaign import load
     from pipeline.quote import Asked, quote, show
 
-    asked = Asked(gpu, gpus, price, rate, calibrate)
+    asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, lambda line: err.print(line, highlight=False)), out)
 
 

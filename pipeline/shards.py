@@ -110,6 +110,13 @@ def paths(data: Data) -> dict[str, int]:
     return dict(zip(found, places.together(_size, found), strict=True))
 
 
+def imagined(data: Data, images: int) -> dict[str, Shard]:
+    """The shards of a campaign by name as if they were there, `images` spread evenly: for plans of data that are elsewhere."""
+    urls = [url for pattern in data.shards for url in braceexpand(pattern)]
+    counts = (images * (i + 1) // len(urls) - images * i // len(urls) for i in range(len(urls)))
+    return {name(url): Shard(url, "", 0, count, (0, 0)) for url, count in zip(urls, counts, strict=True)}
+
+
 def _size(url: str) -> int:
     folder, name = places.split(url)
     entry = places.at(folder, places.DOOR).entry(name)

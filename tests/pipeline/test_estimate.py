@@ -1,6 +1,7 @@
 """What a plan says of cost: arithmetic by hand, sizes beside real files, speeds beside a model whose speed is known."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,18 @@ def test_bytes_are_those_of_a_real_store(tmp_path, pattern, quick):
     for kind, said in (("results", found.bill.row_bytes), ("adversarial", found.bill.example_bytes)):
         real = sum(path.stat().st_size for path in (store / kind).rglob("*.*") if path.is_file())
         assert 0.75 * real < said < 1.35 * real, kind
+
+
+def test_data_that_are_elsewhere_are_planned_like_those_at_hand(pattern, quick):
+    content = tiny.campaign(pattern, save_adversarial=False)
+    there = quote(parse(content, "c"), Asked(measure=False, rate=100.0))
+    content["data"]["shards"] = "s3://nowhere/photos-{000000..000001}.tar"
+    content["models"]["net"] = {"architecture": "torchvision:resnet50", "weights": "none/here.pt", "classes": 10}
+    elsewhere = quote(parse(content, "c"), Asked(measure=False, rate=100.0, images=8))
+    assert elsewhere.bill.device_hours == there.bill.device_hours is not None
+    for name, cell in there.cells.items():  # the shards there are uneven, so their units are too
+        assert replace(elsewhere.cells[name].planned, units=0) == replace(cell.planned, units=0)
+    assert [shard.images for shard in shards.imagined(parse(content, "c").data, 7).values()] == [3, 4]
 
 
 class Paced(torch.nn.Module):
