@@ -50,6 +50,15 @@ class Quote:
     bill: Bill
 
     @property
+    def rows(self) -> int:
+        return sum(cell.planned.images for cell in self.cells.values())
+
+    @property
+    def draw_gradients(self) -> int:
+        """At most: images may leave earlier."""
+        return sum(cell.planned.images * cell.planned.draw_gradients for cell in self.cells.values())
+
+    @property
     def unknown(self) -> list[str]:
         return [name for name, cell in self.cells.items() if cell.seconds is None]
 
@@ -158,9 +167,9 @@ def _hours(hours: float | None) -> str:
 def lines(quote: Quote) -> Iterator[str]:
     """The bill in words."""
     cells, bill, asked = quote.cells.values(), quote.bill, quote.asked
-    images, units = (sum(getattr(cell.planned, name) for cell in cells) for name in ("images", "units"))
-    gradients, forwards = (sum(getattr(c.planned, n) * c.planned.images for c in cells) for n in ("draw_gradients", "forwards"))
-    yield f"work: {units:,} units, {images:,} rows, at most {gradients:,} draw-gradients and {forwards:,} forward draws"
+    units, forwards = sum(c.planned.units for c in cells), sum(c.planned.forwards * c.planned.images for c in cells)
+    work = f"at most {quote.draw_gradients:,} draw-gradients and {forwards:,} forward draws"
+    yield f"work: {units:,} units, {quote.rows:,} rows, {work}"
     yield f"store: about {size(bill.row_bytes)} of rows and {size(bill.example_bytes)} of adversarial examples"
     if bill.hours is not None and bill.device_hours is not None:
         money = "" if bill.price is None else f", {bill.price:,.2f} USD at {asked.price:g} USD an hour"

@@ -1,0 +1,117 @@
+"""docs/results.md from the rows of the campaigns that it tells of, every number of it: python -m docs.measured
+
+results/page.md.jinja is the text; what it asks for is read from results/CAMPAIGN/, stores without pictures, and from the
+manifests in campaigns/weights. The figures are drawn from the same rows.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from pipeline import analysis, weights
+from pipeline.campaign import load
+from pipeline.pace import clock
+from pipeline.quote import Asked, Quote, quote
+
+PAGES = Path(__file__).parent
+RESULTS = PAGES / "results"
+CAMPAIGNS = PAGES.parent / "campaigns"
+WEIGHTS = CAMPAIGNS / "weights"
+FIGURES = {"figure4-small": "k", "epsilon-small": "eps"}
+"""The campaigns that have a figure, and what their cells differ in."""
+
+
+@cache
+def table(campaign: str) -> pd.DataFrame:
+    """The lines of `barrage table` by cell and rule."""
+    return analysis.table(str(RESULTS / campaign)).set_index(["cell", "rule"])
+
+
+@cache
+def scores(campaign: str, rule: str = "single") -> pd.DataFrame:
+    """How right each image of each cell is."""
+    return analysis.scores(str(RESULTS / campaign), rule)
+
+
+def rate(campaign: str, cell: str, what: str = "adv_top1", rule: str = "single") -> str:
+    """A rate of a cell in %, with its 95 % interval: 12.3 [9.1, 16.0]."""
+    value, low, high = (100 * table(campaign).loc[(cell, rule), name] for name in (what, f"{what}_low", f"{what}_high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def percent(campaign: str, cell: str, what: str = "adv_top1", rule: str = "single") -> str:
+    """A rate of a cell in %, alone."""
+    return f"{100 * table(campaign).loc[(cell, rule), what]:.1f}"
+
+
+def count(campaign: str, column: str = "images", cell: str | None = None) -> int:
+    """Images of a cell, of each unless told, or the sum over all cells of `draw_gradients` or `seconds`."""
+    lines = table(campaign).xs("single", level="rule")
+    return int(lines.loc[cell or lines.index[0], column] if column == "images" or cell else lines[column].sum())
+
+
+def worst(campaigns: list[str], defense: str) -> str:
+    """Attacked top-1 in % with its interval where each image meets whichever attack of these campaigns is worst for it; of the
+    images that all of them have."""
+    found = pd.concat([scores(name) for name in campaigns])
+    found = found[(found["defense"] == defense) & (found["model"] == "bart")]
+    found = found.assign(attack=found["store"].astype(str) + found["attack"].astype(str))  # the same name may have other steps
+    shared = found.groupby("image_key", observed=True)["cell"].count()
+    found = found[found["image_key"].isin(shared[shared == shared.max()].index)]
+    (line,) = analysis.worst_case(found, ["defense"]).to_dict("records")
+    return f"{100 * line['adv']:.1f} [{100 * line['adv_low']:.1f}, {100 * line['adv_high']:.1f}]"
+
+
+def compared(campaign: str, cell: str, other: str) -> str:
+    """What the paired comparison of two cells on the same images says."""
+    found = scores(campaign)
+    return str(analysis.compare(found[found["cell"] == cell], found[found["cell"] == other]))
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """What the weights that ship say of themselves."""
+    found = weights.manifest_of((WEIGHTS / f"cifar10-{name}.safetensors").read_bytes())
+    assert found, f"the weights of {name} have no manifest"
+    return found
+
+
+def learned(name: str, k: int) -> str:
+    """Accuracy in % of a trained network on the images kept out of its training, behind k transforms."""
+    return f"{100 * manifest(name)['accuracy'][str(k)]:.1f}"
+
+
+@cache
+def planned(campaign: str) -> Quote:
+    """The plan of a campaign file at full scale: 50,000 images, 8 H100, 2,500 draw-gradients a second where none is known."""
+    asked = Asked("h100", 8, 2.5, 2500.0, measure=False, images=50_000)
+    return quote(load(CAMPAIGNS / f"{campaign}.yaml"), asked)
+
+
+def page() -> str:
+    """The text of docs/results.md."""
+    asked = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(RESULTS), undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    names = {f.__name__: f for f in (rate, percent, count, worst, compared, manifest, learned, table, planned, clock)}
+    return asked.get_template("page.md.jinja").render(names)
+
+
+def main() -> None:
+    from matplotlib import pyplot as plt
+
+    from pipeline import figures
+
+    (PAGES / "results.md").write_text(page())
+    for campaign, x in FIGURES.items():
+        frame = analysis.curve(scores(campaign), x)
+        targeted = frame["target_hit"].notna().any()
+        drawn = figures.curve(frame, x, clean=not targeted, value="target_hit" if targeted else "adv")
+        with plt.style.context(figures.STYLE):
+            drawn.savefig(PAGES / "img" / f"{campaign}.png", dpi=160, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The results that ship: of the campaign files and weights that ship, and every number of their page from their rows."""
+
+from pathlib import Path
+
+import pytest
+
+from docs import measured
+from pipeline.campaign import load
+from pipeline.job import opened, resolve
+
+ROOT = Path(__file__).parents[1]
+CAMPAIGNS = sorted(path.stem for path in (ROOT / "campaigns").glob("*-small.yaml") if not path.stem.startswith("bpda"))
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_page_says_what_the_rows_say():
+    assert (ROOT / "docs" / "results.md").read_text() == measured.page(), "rebuild it: python -m docs.measured"
+
+
+@pytest.mark.parametrize("campaign", CAMPAIGNS)
+def test_the_results_are_those_of_the_files_that_ship(campaign):
+    asked = {cell.name: cell.identity for cell in resolve(load(ROOT / "campaigns" / f"{campaign}.yaml")).grid()}
+    job = opened(str(ROOT / "docs" / "results" / campaign))
+    assert {name: cell.identity for name, cell in job.cells.items()} == asked
+    lines = measured.table(campaign).xs("single", level="rule")
+    assert set(lines.index) == set(asked)
+    assert (lines["images"] == sum(job.images.values())).all() and not lines["failed"].any(), "every planned image is there"
+
+
+def test_a_row_that_is_lost_changes_the_page(monkeypatch):
+    whole = measured.page()
+    lines = measured.table("table1-small").copy()
+    lines.loc[("bart-bart5-article", "single"), ["adv_top1", "adv_top1_low", "adv_top1_high"]] += 0.01
+    monkeypatch.setattr(measured, "table", lambda campaign: lines if campaign == "table1-small" else measured.table(campaign))
+    assert measured.page() != whole
