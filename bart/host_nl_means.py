@@ -5,6 +5,8 @@ vain, and falls on the margin. The image goes by in bands of rows, all shifts on
 cache; each loop is a plain one over a line, which the compiler turns into vectors.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -58,7 +60,7 @@ def _box(line: Image, stride: int, radius: int, out: Image) -> None:
 
 
 @compiled
-def _exponentials(away: Image, scale: float, bits: Image) -> None:
+def _exponentials(away: Image, scale: Any, bits: Image) -> None:
     """exp(-scale away) as the bits of float32, 0 beyond the cutoff; what is beyond the integers becomes the lowest of them."""
     for i in range(len(bits)):
         bit = np.int32(away[i] * scale * STEEPNESS)
@@ -89,7 +91,7 @@ def _move(weight: Image, values: Image, start: int, shift: int, total: Image, st
 
 @compiled
 def _accumulate(
-    values: Image, width: int, scale: float, radius: int, distance: int, total: Image, weights: Image,
+    values: Image, width: int, scale: Any, radius: int, distance: int, total: Image, weights: Image,
     lines: Image, bits: Image, weight: Image,
 ) -> None:  # fmt: skip
     """All pairs of pixels of which one is inside the image. `weight` is the memory of `bits`, seen as float32."""
