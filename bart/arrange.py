@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bart import kernels
+from bart import host_clip, kernels
 from bart.backward import clip
 
 
@@ -30,10 +30,26 @@ class _Permute(torch.autograd.Function):
         return gradient.index_select(0, scatter), None, None
 
 
+class _OnHost(torch.autograd.Function):
+    """Clip and permutation at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
+        y, inside = host_clip.clipped(x, 0.0, 1.0, gather)
+        ctx.save_for_backward(inside, scatter)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return host_clip.masked(gradient, *ctx.saved_tensors), None, None
+
+
 def arrange(x: Tensor, arrangement: Arrangement) -> Tensor:
     """clip(x)[gather], with the derivative of `bart.backward.clip`."""
     if kernels.available(x):
         from bart.kernels.arrange import arrange
 
         return arrange(x, *arrangement)
+    if host_clip.fits(x):
+        return _OnHost.apply(x, *arrangement)
     return _Permute.apply(clip(x), *arrangement)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bart import host_clip
+
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
@@ -24,14 +26,19 @@ def straight_through(x: Tensor, y: Tensor) -> Tensor:
 class _Clip(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
-        y = x.clamp(low, high)
-        ctx.save_for_backward(y == x)
+        ctx.on_host = host_clip.fits(x) and not isinstance(low, Tensor)
+        if ctx.on_host:
+            y, inside = host_clip.clipped(x, low, high)
+        else:
+            y = x.clamp(low, high)
+            inside = y == x
+        ctx.save_for_backward(inside)
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         inside: Tensor = ctx.saved_tensors[0]
-        return gradient * inside, None, None
+        return host_clip.masked(gradient, inside) if ctx.on_host else gradient * inside, None, None
 
 
 def clip(x: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0) -> Tensor:

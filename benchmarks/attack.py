@@ -1,8 +1,9 @@
 """Draw-gradients a second of the attack over those of the bare model: python -m benchmarks.attack
 
 The bare model is the same classifier in the same precision at its best batch: forward and input-backward, nothing else. Rounds
-alternate between both, and the ratio is the median over rounds. Also: what the attack's own arithmetic takes of a step, and the
-memory of a step beside that of an unfolded model with the draws in one graph.
+alternate between both, and the ratio is the median over rounds. On a CPU it is of one process with all threads, or, with
+OMP_NUM_THREADS=1, of a campaign's worker, which has one. Also: what the attack's own arithmetic takes of a step, and the memory
+of a step beside that of an unfolded model with the draws in one graph.
 """
 
 import argparse

@@ -3,12 +3,19 @@
 The peers attack EfficientNet-Lite0 behind our barrage as a plain module that draws afresh at every call, the way that they ship
 (AutoAttack is torchattacks' copy: APGD-CE and APGD-DLR with EOT, so twice the steps). Rates are draw-gradients a second,
 counted at the module; the ratio is ours over theirs, the median over alternating rounds. Needs pip install 'barrage[peers]'.
+
+On a CPU ours runs in two ways. As a campaign does: a worker of one thread for each of this process's threads, the images dealt
+out among them, so that the same images, steps and draws keep the same cores busy. And in one process with all threads, as the
+peers, which have nothing else. Nothing is counted before every worker has run the attack once.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -79,6 +86,88 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def our_attack(args: argparse.Namespace, device: torch.device, share: slice = slice(None)) -> Callable[[], None]:
+    """The whole attack on a share of the images, ready to run."""
+    x, label, names = photographs(args.images, device, args.model)
+    x, label, names = x[share], label[share], names[share]
+    model = classifier(device, args.model)
+    if args.model != "lite0":  # without weights nothing is right
+        with torch.no_grad():
+            label = model(x).argmax(1)
+    defended = Defended(model, Barrage(args.k))
+    attack = Pgd(Ball("linf", EPS), args.steps, STEP, True, Eot(args.draws))
+    stack = 4 if device.type == "cpu" else 512
+
+    def run() -> None:
+        state = attack.start(x, Goal(label, torch.full_like(label, -1)), image_keys(names, device))
+        while not lanes.over(state, attack):
+            state = lanes.step(attack, state, defended, stack, len(x))
+
+    run()
+    return run
+
+
+def work(orders: Connection, args: argparse.Namespace, share: slice) -> None:
+    """A worker: a thread, some images, and the attack whenever it is told."""
+    torch.set_num_threads(1)
+    run = our_attack(args, torch.device("cpu"), share)
+    orders.send("ready")
+    while orders.recv():
+        run()
+        orders.send("done")
+
+
+@contextmanager
+def workers(args: argparse.Namespace, count: int) -> Iterator[Callable[[], None]]:
+    """The attack by `count` processes at once, ready to run."""
+    context = get_context("spawn")
+    ends = [context.Pipe() for _ in range(count)]
+    processes = [context.Process(target=work, args=(theirs, args, slice(i, None, count))) for i, (_, theirs) in enumerate(ends)]
+    for process in processes:
+        process.start()
+
+    def tell(order: bool) -> None:
+        for mine, _ in ends:
+            mine.send(order)
+
+    def wait() -> None:
+        for mine, _ in ends:
+            mine.recv()
+
+    def run() -> None:
+        tell(True)
+        wait()
+
+    wait()
+    yield run
+    tell(False)
+    for process in processes:
+        process.join()
+
+
+def compared(ways: dict[str, Callable[[], None]], args: argparse.Namespace, device: torch.device) -> None:
+    """Prints a line for each peer and way to run ours: rates, and the ratio of each round."""
+    x, label, _ = photographs(args.images, device, args.model)
+    if args.model != "lite0":  # without weights nothing is right, and AutoAttack leaves what is wrong alone
+        with torch.no_grad():
+            label = classifier(device, args.model)(x).argmax(1)
+    model, total = Behind(network(args.model).to(device), Barrage(args.k)), args.images * args.steps * args.draws
+    for peer, run in PEERS.items():
+        run(model, x, label, 1, 1)
+        theirs, ours = [], {way: [] for way in ways}
+        for _ in range(args.rounds):
+            for way, attack in ways.items():
+                ours[way].append(total / timed(attack, device))
+            model.gradients = 0
+            seconds = timed(lambda run=run: run(model, x, label, args.steps, args.draws), device)
+            theirs.append(model.gradients / seconds)
+        print(f"{peer:<22} {statistics.median(theirs):7.1f} draw-gradients/s")
+        for way, rates in ours.items():
+            ratios = [mine / other for mine, other in zip(rates, theirs, strict=True)]
+            print(f"  {'ours, ' + way:<20} {statistics.median(rates):7.1f}: {statistics.median(ratios):.2f} times "
+                  f"({', '.join(f'{r:.2f}' for r in ratios)})", flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--k", type=int, default=5)
@@ -89,38 +178,18 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="lite0")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    x, label, names = photographs(args.images, device, args.model)
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads} threads"
     what = f"{args.model}, {SIDE} px, k = {args.k}; {args.images} images, {args.steps} steps, {args.draws} draws"
     print(f"{name}; {what}")
-    if args.model != "lite0":  # without weights nothing is right, and AutoAttack leaves what is wrong alone
-        with torch.no_grad():
-            label = classifier(device, args.model)(x).argmax(1)
-    defended, peer_model = (
-        Defended(classifier(device, args.model), Barrage(args.k)),
-        Behind(network(args.model).to(device), Barrage(args.k)),
-    )
-    attack = Pgd(Ball("linf", EPS), args.steps, STEP, True, Eot(args.draws))
-    stack = 4 if device.type == "cpu" else 512
-
-    def ours() -> None:
-        state = attack.start(x, Goal(label, torch.full_like(label, -1)), image_keys(names, device))
-        while not lanes.over(state, attack):
-            state = lanes.step(attack, state, defended, stack, len(x))
-
-    ours()
-    work = args.images * args.steps * args.draws
-    for peer, run in PEERS.items():
-        run(peer_model, x, label, 1, 1)
-        ratios = []
-        for _ in range(args.rounds):
-            mine = work / timed(ours, device)
-            peer_model.gradients = 0
-            seconds = timed(lambda run=run: run(peer_model, x, label, args.steps, args.draws), device)
-            theirs = peer_model.gradients / seconds
-            ratios.append(mine / theirs)
-        print(f"{peer:<22} {theirs:7.1f} draw-gradients/s, ours {mine:7.1f}: {statistics.median(ratios):.2f} times "
-              f"({', '.join(f'{r:.2f}' for r in ratios)})", flush=True)  # fmt: skip
+    alone = {"one process": our_attack(args, device)}
+    if device.type == "cuda" or threads == 1:
+        compared(alone, args, device)
+        return
+    if args.images % threads:
+        raise SystemExit(f"--images {args.images}: expected a multiple of the {threads} workers, so that none waits")
+    with workers(args, threads) as crew:
+        compared({f"{threads} workers": crew, **alone}, args, device)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ is one of 7; exp is Schraudolph's piecewise linear one, whose exp(0), the pixel'
 sigma is the noise of the image, the mean of the channels' as in `bart.transforms.wavelet` with db2, also where each channel is
 denoised alone. Of a constant image, whose sigma is zero, only equal pixels are averaged: it stays.
 
-w(p, q) = w(q, p), so half of the shifts t do, each a few passes over flat rows: on a CPU in NumPy, one image per thread, two
-to three times as fast as scikit-image at 224 px; elsewhere over the whole batch, each image masking the shifts beyond its own
+w(p, q) = w(q, p), so half of the shifts t do, each a few passes over flat rows: on a CPU compiled, one image per thread, band
+by band in its cache (`bart.host_nl_means`); elsewhere over the whole batch, each image masking the shifts beyond its own
 distance.
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """
@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from bart import rng
 from bart.host import Image, map_images
-from bart.schraudolph import CUTOFF, OFFSET, SLOPE, exponential
+from bart.schraudolph import CUTOFF, exponential
 from bart.transforms.wavelet import DB2, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
@@ -95,55 +95,14 @@ def _device(x: Tensor, params: Params) -> Tensor:
     return _eager(padded, *numbers).to(x.dtype)
 
 
-def _box_host(d: Image, stride: int, radius: int, two: Image, four: Image) -> Image:
-    """Sums of 2 radius entries `stride` apart, by the place of the first; in the memory of `four`."""
-    two = np.add(d[:-stride], d[stride:], out=two[: len(d) - stride])
-    four = np.add(two[: -2 * stride], two[2 * stride :], out=four[: len(two) - 2 * stride])
-    if radius == 2:
-        return four
-    return np.add(four[: -2 * stride], two[4 * stride :], out=four[: -2 * stride])
-
-
-def _weight_host(away: Image, bits: Image, kept: Image) -> Image:
-    """exp(-away), 0 beyond the cutoff, in the memory of `bits`; by signs of integers, as masks take three times as long."""
-    away *= -SLOPE
-    with np.errstate(invalid="ignore"):  # beyond the integers it becomes a negative one, as it should
-        np.copyto(bits, away, casting="unsafe")
-    bits += int(CUTOFF * SLOPE)
-    np.invert(bits, out=kept)
-    kept >>= 31
-    bits += OFFSET - int(CUTOFF * SLOPE)
-    bits <<= 3
-    bits &= kept
-    return bits.view(np.float32)
-
-
 def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Image:
-    """Planes (c, h, w) averaged with one set of weights; `spread` is channels (h sigma patch)^2. As `_eager`, in place."""
+    """Planes (c, h, w) averaged with one set of weights; `spread` is channels (h sigma patch)^2. As `_eager`."""
+    from bart.host_nl_means import sums
+
     margin = radius + distance
     padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    width, values = padded.shape[-1], padded.reshape(len(planes), -1)
-    scale, first = np.float32(1 / max(spread, 1 / STEEPEST)), (radius - 1) * (width + 1)
-    total, weights = np.zeros_like(values), np.full_like(values[0], OWN)
-    steps_memory, squares_memory, sums = np.empty_like(values), np.empty_like(values), np.empty((3, *weights.shape), np.float32)
-    integers = np.empty((2, *weights.shape), np.int32)
-    for y, x in shifts(distance):
-        shift = y * width + x
-        steps = np.subtract(values[:, shift:], values[:, :-shift], out=steps_memory[:, :-shift])
-        squares = np.square(steps, out=squares_memory[:, :-shift])
-        for plane in squares[1:]:
-            squares[0] += plane
-        rows = _box_host(squares[0], width, radius, sums[0], sums[1])
-        away = _box_host(rows, 1, radius, sums[0], sums[2])
-        away *= scale
-        weight = _weight_host(away, *integers[:, : len(away)])
-        here, there = (slice(start, start + len(away)) for start in (first, first + shift))
-        steps = steps[:, here]
-        steps *= weight
-        total[:, here] += steps
-        total[:, there] -= steps
-        weights[here] += weight
-        weights[there] += weight
+    values = padded.reshape(len(planes), -1)
+    total, weights = sums(values, padded.shape[-1], 1 / max(spread, 1 / STEEPEST), radius, distance, OWN)
     total /= weights
     total += values
     return total.reshape(padded.shape)[:, margin:-margin, margin:-margin]

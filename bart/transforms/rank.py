@@ -207,13 +207,11 @@ def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
 
 
 def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
-    """A running histogram, one image a thread: as fast as the passes over the disk, and it does not wait at each of them."""
-    from skimage.filters import rank
-    from skimage.morphology import disk
+    from bart.host_bilateral import mean_bilateral
 
     levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
     values = zip(levels, params["radius"], params["s0"], params["s1"], strict=True)
-    planes = [rank.mean_bilateral(plane, disk(int(radius)), s0=int(s0), s1=int(s1)) for plane, radius, s0, s1 in values]
+    planes = [mean_bilateral(plane, int(radius), int(s0), int(s1)) for plane, radius, s0, s1 in values]
     return np.stack(planes).astype(np.float32) / 255
 
 

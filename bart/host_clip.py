@@ -1,0 +1,62 @@
+"""Clipping and its derivative on a CPU, compiled: one pass each way, where PyTorch makes three and turns masks into numbers."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bart.host import each
+
+
+def fits(x: Tensor) -> bool:
+    """Whether `x` is what the loops below are for."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def clipped(x: Tensor, low: float, high: float, gather: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """clip(x)[gather] of a stack (n, ...) float32, and which of its elements clipping left as they were, bool."""
+    x = x.contiguous()
+    y, inside = torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
+    clip, (sources, targets, marks) = _compiled()[0], _rows(x, y, inside)
+    places = _places(gather, len(x))
+    each(lambda i: clip(sources[places[i]], targets[i], marks[i], low, high), len(x))
+    return y, inside
+
+
+def masked(gradient: Tensor, inside: Tensor, scatter: Tensor | None = None) -> Tensor:
+    """(gradient * inside)[scatter], all of the shape of the stack."""
+    gradient = gradient.contiguous()
+    out = torch.empty_like(gradient)
+    mask, (sources, marks, targets) = _compiled()[1], _rows(gradient, inside, out)
+    places = _places(scatter, len(out))
+    each(lambda i: mask(sources[places[i]], marks[places[i]], targets[i]), len(out))
+    return out
+
+
+def _rows(*stacks: Tensor) -> list[Any]:
+    return [stack.detach().reshape(len(stack), -1).numpy() for stack in stacks]
+
+
+def _places(order: Tensor | None, count: int) -> list[int]:
+    return list(range(count)) if order is None else order.tolist()
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> tuple[Any, Any]:
+    from numba import njit
+
+    return njit(nogil=True, cache=True)(_clip), njit(nogil=True, cache=True)(_mask)
+
+
+def _clip(x: Any, y: Any, inside: Any, low: float, high: float) -> None:
+    for i in range(len(x)):
+        value = x[i]
+        clipped = low if value < low else high if value > high else value  # NaN stays, as in clamp
+        y[i] = clipped
+        inside[i] = value == clipped
+
+
+def _mask(gradient: Any, inside: Any, out: Any) -> None:
+    for i in range(len(out)):
+        out[i] = gradient[i] * inside[i]  # a product, so that what is not finite shows
