@@ -17,7 +17,6 @@ from pipeline.parking import parked
 from pipeline.places import at
 from pipeline.progress import Reporter
 from pipeline.results import results
-from pipeline.rows import MEASURED
 from pipeline.run import run
 from pipeline.status import Reader
 from pipeline.store import Store
@@ -25,6 +24,7 @@ from pipeline.verify import verify
 from pipeline.worker import Drained, Worker
 from tests.pipeline import tiny
 from tests.pipeline.conftest import SECRET
+from tests.pipeline.seen import decided
 
 CPU = torch.device("cpu")
 UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
@@ -42,12 +42,6 @@ def remote(s3, tmp_path, shards):
 def ran(content, store):
     job = prepare(parse(content, "c.yaml"), str(store))
     return job, run(job, Here(), Reporter(Console(quiet=True)))
-
-
-def decided(store):
-    """What the campaign decides, by cell and image."""
-    found = results(str(store)).to_pylist()
-    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in MEASURED} for row in found}
 
 
 def every(n, faults):
