@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 from tests.pipeline.seen import checkpoints
 
 
-def _flipped(data, chance):
-    """Some bits of the later half are others."""
+def flipped(data, chance, start=0.5, stop=1.0):
+    """Some bits are others, in the later half unless told."""
     found = bytearray(data)
     for _ in range(16):
-        found[chance.randrange(len(found) // 2, len(found))] ^= 1 << chance.randrange(8)
+        found[chance.randrange(int(start * len(found)), int(stop * len(found)))] ^= 1 << chance.randrange(8)
     return bytes(found)
 
 
 DAMAGES = {
-    "flipped": _flipped,
+    "flipped": flipped,
     "cut": lambda data, chance: data[: chance.randrange(len(data))],
     "garbage": lambda data, chance: chance.randbytes(len(data)),
     "empty": lambda data, chance: b"",
@@ -52,8 +52,11 @@ def corrupt_parquet(scene):
     whole = (scene.ground.folder / "quiet" / name).read_bytes()
     foreign = io.BytesIO()
     pq.write_table(pa.table({"image_key": ["image0"], "right": [True]}), foreign)
-    kind = chance.choice([*(kind for kind in DAMAGES if kind != "flipped"), "foreign"])
-    data = foreign.getvalue() if kind == "foreign" else DAMAGES[kind](whole, chance)
+    kind = chance.choice([*DAMAGES, "foreign"])
+    if kind == "flipped":  # among the columns: what follows them says where they are
+        data = flipped(whole, chance, 4 / len(whole), 1 - (int.from_bytes(whole[-8:-4], "little") + 8) / len(whole))
+    else:
+        data = foreign.getvalue() if kind == "foreign" else DAMAGES[kind](whole, chance)
     scene.watch()
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = scene.store / f".{unit}"
@@ -86,7 +89,7 @@ def replace_shard(scene):
     else:
         other = next(other for at, other in scene.ground.shards.items() if at != path)
         aside = path.with_suffix(".aside")
-        aside.write_bytes(other if kind == "another" else _flipped(data, chance))
+        aside.write_bytes(other if kind == "another" else flipped(data, chance))
         aside.rename(path)
     open_units = {unit for unit, _ in scene.ground.units if f"--{path.stem}--" in unit} - set(scene.committed)
 

@@ -1,4 +1,4 @@
-"""What scenarios are played on: shards, a campaign, what an undisturbed run of it gives, and a Ray cluster that can be broken."""
+"""What scenarios are played on: shards, a campaign and the rows of an undisturbed run, and a Ray cluster that can be broken."""
 
 import multiprocessing
 import os

@@ -32,8 +32,8 @@ class Scenario:
         more = chance.choices(names, k=chance.choices([0, 1, 2], [4, 3, 3])[0])
         faults = [names[number % len(names)], *more]
         chance.shuffle(faults)
-        moments = sorted(chance.choice([0, 0, *range(units - 2)]) for _ in faults)
-        strikes = [Strike(f, n, round(chance.uniform(0, 0.4 if n else 2.5), 2)) for f, n in zip(faults, moments, strict=True)]
+        moments = sorted(chance.choice([0, 0, *range(units - 4)]) for _ in faults)
+        strikes = [Strike(f, n, round(chance.uniform(0, 0.3 if n else 2), 2)) for f, n in zip(faults, moments, strict=True)]
         return cls(seed, number, tuple(strikes))
 
     def __str__(self):

@@ -13,7 +13,7 @@ from tests import processes
 from tests.chaos.ground import Command
 from tests.pipeline.seen import checkpoints, decided
 
-PACE = 0.02
+PACE = 0.03
 """Seconds of a pass of the network while there are faults to come."""
 
 
