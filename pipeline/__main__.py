@@ -97,7 +97,7 @@ def run(
         err.print(f"stopped; go on with: barrage run {campaign} --store {job.store}", highlight=False, soft_wrap=True)
     elif outcome.refused:
         mend = f"mend that and go on with: barrage run {campaign} --store {job.store}"
-        err.print(f"[red]the store takes no more:[/] {outcome.refused}; {mend}", highlight=False, soft_wrap=True)
+        err.print(f"[red]the run can not go on:[/] {outcome.refused}; {mend}", highlight=False, soft_wrap=True)
     else:
         _show(job.store, ["single"], Format.TERMINAL)
         _where(job.store)

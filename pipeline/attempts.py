@@ -6,6 +6,8 @@ So a worker that was given up and wakes again, perhaps in the middle of a write,
 its successor's newer one. Numbers are claimed by creating the file, and grow: two attempts never share one.
 """
 
+import re
+
 from torch import Tensor
 
 from pipeline import checkpoint
@@ -14,6 +16,11 @@ from pipeline.files import Entry
 from pipeline.store import Store
 
 _END = ".safetensors"
+
+
+def unit_of(file: str) -> str:
+    """Whose checkpoint a file of any attempt is."""
+    return re.sub(r"\.attempt\d+$", "", file.rpartition("/")[2].removesuffix(_END))
 
 
 class Attempts:

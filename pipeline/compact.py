@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from pipeline.campaign import BadInput
 from pipeline.plan import Unit
-from pipeline.rows import KEY, SCHEMA
+from pipeline.rows import DAMAGED, KEY, SCHEMA
 from pipeline.store import Store
 
 ROWS = 100_000
@@ -35,6 +35,9 @@ ROWS = 100_000
 
 GROUP = 16_384
 """Rows of a row group: what a reader of few columns or one image skips by."""
+
+_WHOLE: dict[str, Any] = {"partitioning": None, "page_checksum_verification": True}
+"""How a file of rows is read: with no columns from its path, and not if a bit of it changed."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def tables(store: Store, units: Iterable[Unit]) -> Iterator[tuple[Unit, pa.Table
 def _taken(store: Store, file: str, units: list[str]) -> dict[str, pa.Table | str]:
     """The rows of some units of a compacted file, by unit; of all of them, what is wrong with the file."""
     try:
-        found = pq.read_table(io.BytesIO(store.read(file) or b""), filters=[("unit", "in", units)], partitioning=None)
-    except (pa.ArrowException, OSError) as error:
+        found = pq.read_table(io.BytesIO(store.read(file) or b""), filters=[("unit", "in", units)], **_WHOLE)
+    except DAMAGED as error:
         return dict.fromkeys(units, f"{file} is no Parquet file of rows: {' '.join(str(error).split())[:200]}")
     places: dict[str, list[int]] = {}
     for place, name in enumerate(found["unit"].to_pylist()):
@@ -118,8 +121,8 @@ def _own(store: Store, unit: Unit) -> pa.Table | str:
     if data is None:
         return "its rows are gone"
     try:
-        return pq.read_table(io.BytesIO(data), partitioning=None)
-    except (pa.ArrowException, OSError) as error:
+        return pq.read_table(io.BytesIO(data), **_WHOLE)
+    except DAMAGED as error:
         return f"no Parquet file: {error}"
 
 
@@ -175,9 +178,8 @@ class _Merge:
     def add(self, name: str, data: bytes) -> str | None:
         """Takes in the rows of a unit's file, or says why not."""
         try:
-            file = pq.ParquetFile(io.BytesIO(data))
-            rows = file.read()
-        except (pa.ArrowException, OSError) as error:
+            rows = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+        except DAMAGED as error:
             return f"no Parquet file ({' '.join(str(error).split())[:100]})"
         if not rows.schema.equals(SCHEMA):
             return "other columns than this version writes"
@@ -186,7 +188,10 @@ class _Merge:
         if self._writer is None:
             about = json.loads((rows.schema.metadata or {}).get(KEY, b"{}"))
             self._writer = pq.ParquetWriter(
-                self._buffer, SCHEMA.with_metadata({KEY: json.dumps(about, sort_keys=True)}), compression="zstd"
+                self._buffer,
+                SCHEMA.with_metadata({KEY: json.dumps(about, sort_keys=True)}),
+                compression="zstd",
+                write_page_checksum=True,
             )
         self.units.append(name)
         self.rows += rows.num_rows

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,9 +87,20 @@ class Disk:
 
     def sweep(self) -> None:
         with _refusing(self.root, "swept"), suppress(FileNotFoundError), os.scandir(self.root / ASIDE) as found:
+            now = self._now()
             for left in found:
-                if time.time() - left.stat().st_mtime > AGED:
-                    os.unlink(left)
+                with suppress(FileNotFoundError):  # it was given its name this moment
+                    if now - left.stat().st_mtime > AGED:
+                        os.unlink(left)
+
+    def _now(self) -> float:
+        """The time by the clock that dates files: a server's own, or this machine's before it was set."""
+        mark = self.root / ASIDE / uuid.uuid4().hex
+        mark.touch()
+        try:
+            return mark.stat().st_mtime
+        finally:
+            mark.unlink()
 
     def _scan(self, folder: str) -> "Iterator[os.DirEntry[str]]":
         path = self.root / folder

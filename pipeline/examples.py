@@ -10,7 +10,7 @@ from pipeline import records, shards
 from pipeline.errors import BadInput
 from pipeline.job import Job
 from pipeline.plan import Unit, cell_of
-from pipeline.shards import Changed
+from pipeline.shards import Unusable
 from pipeline.store import Store
 
 Picture = np.ndarray[Any, Any]
@@ -54,7 +54,7 @@ def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
     cell = job.cells[of.cell]
     try:
         samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
-    except Changed as error:
+    except Unusable as error:
         raise BadInput(f"{error}; without it there are no clean images") from None
     for key in keys:
         if key not in samples:

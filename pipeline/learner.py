@@ -71,7 +71,7 @@ class Learner:
             self.places = images.held_out.tolist()
 
     def __call__(self, unit: str) -> Iterator[Learning | Looked | Learned]:
-        """Trains the model and puts it into the store; reports now and then. Raises Drained, shards.Changed.
+        """Trains the model and puts it into the store; reports now and then. Raises Drained, shards.Unusable.
 
         In a group every worker gives events, of which the first worker's are those to show.
         """

@@ -141,7 +141,7 @@ class Reporter:
 
     def failed(self, event: Failed) -> None:
         self._pace.lost(event)
-        fate = "parked" if event.final else "back to the queue"
+        fate = ("given up" if event.shard else "parked") if event.final else "back to the queue"
         self.console.print(
             f"{event.unit.name}: {last_line(event.error)}; {fate}", style="yellow", markup=False, highlight=False
         )

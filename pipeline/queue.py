@@ -22,13 +22,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Failed:
-    """An attempt that came to nothing; `final` if there will be no other in this run. `attempts` holds all of them."""
+    """An attempt that came to nothing; `final` if there will be no other in this run. `attempts` holds all of them; `shard`
+    says why the unit's shard can not be used, if it was that."""
 
     unit: Any
     error: str
     final: bool
     worker: str = ""
     attempts: tuple[Attempt, ...] = ()
+    shard: str = ""
 
 
 class Queue:
@@ -80,8 +82,8 @@ class Queue:
         self._out.discard(unit)
         self._again.appendleft(unit)
 
-    def failed(self, unit: Any, error: str, worker: str = "") -> Failed:
-        """Puts a unit back unless it was tried often enough."""
+    def failed(self, unit: Any, error: str, worker: str = "", shard: str = "") -> Failed:
+        """Puts a unit back unless it was tried often enough. Arguments as of Failed."""
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
         attempt = Attempt(worker, worker.partition("@")[2], when, error)
         attempts = self._failed.setdefault(unit, [])
@@ -90,7 +92,7 @@ class Queue:
         final = len(attempts) >= ATTEMPTS
         if not final:
             self._again.append(unit)
-        return Failed(unit, error, final, worker, tuple(attempts))
+        return Failed(unit, error, final, worker, tuple(attempts), shard)
 
     def _workers(self, unit: Any) -> set[str]:
         return {attempt.worker for attempt in self._failed.get(unit, [])}

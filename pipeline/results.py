@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline import places
 from pipeline.errors import BadInput
-from pipeline.rows import SCHEMA
+from pipeline.rows import DAMAGED, SCHEMA
 from pipeline.store import Store
 
 BATCH = 1 << 16
@@ -49,24 +49,27 @@ def results(url: str, columns: Sequence[str] | None = None, cells: Collection[st
 def _rows(opened: BinaryIO, path: str, columns: list[str]) -> Iterator[pa.Table]:
     try:
         metadata = pq.ParquetFile(opened).metadata
-        missing = [name for name in columns if name not in metadata.schema.to_arrow_schema().names]
-        strings = [name for name in columns if name in _STRINGS and name not in missing]
-        file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings)
-    except pa.ArrowInvalid as error:
+        there = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
+        for name in columns:
+            if there.get(name) != SCHEMA.field(name).type:
+                what = f"has {there[name]} in" if name in there else "lacks"
+                raise BadInput(
+                    f"{path} {what} the column {name}: another version wrote it; read it with that, or run in a new store"
+                )
+        strings = [name for name in columns if name in _STRINGS]
+        with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(BATCH, columns=columns):
+                yield pa.Table.from_batches([batch])
+    except (BadInput, FileNotFoundError):
+        raise
+    except DAMAGED as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} is no whole Parquet file ({reason}): remove it, and run the campaign again") from None
-    with file:
-        if missing:
-            raise BadInput(
-                f"{path} lacks the column {missing[0]}: another version wrote it; read it with that, or run in a new store"
-            )
-        for batch in file.iter_batches(BATCH, columns=columns):
-            yield pa.Table.from_batches([batch])
 
 
 def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:
     """Some columns of one committed file. Raises ValueError if it is none."""
     try:
-        return pq.ParquetFile(io.BytesIO(data)).read(columns=list(columns)).to_pydict()
-    except (pa.ArrowException, OSError) as error:
+        return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read(columns=list(columns)).to_pydict()
+    except DAMAGED as error:
         raise ValueError(f"no Parquet file of rows: {error}") from None

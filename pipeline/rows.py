@@ -72,6 +72,9 @@ MEASURED = ("seconds", "device", "commit", "versions")
 """Columns that tell how a run went; all others are decided by the campaign."""
 
 
+DAMAGED = pa.ArrowException, OSError, ValueError
+"""What reading a Parquet file raises that is not as it was written; ValueError: its names are no text."""
+
 KEY = b"barrage"
 """Of the provenance in the metadata of a file."""
 
@@ -82,5 +85,5 @@ def encode(rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> bytes:
     assert not unknown, f"rows hold columns that the schema lacks: {unknown}"
     schema = SCHEMA.with_metadata({KEY: json.dumps(provenance, sort_keys=True)})
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()

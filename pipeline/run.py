@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline import networks, sizes, weights
+from pipeline.attempts import unit_of
 from pipeline.executors import Executor
 from pipeline.files import Refused
 from pipeline.job import Job
 from pipeline.learner import Learned, Learning, Looked
 from pipeline.learning_progress import LearningReporter
-from pipeline.parking import park
+from pipeline.parking import Lot
+from pipeline.plan import Unit
 from pipeline.progress import Reporter, TrainingReporter, last_line
 from pipeline.queue import Failed, Queue
 from pipeline.recipe_job import RecipeJob
@@ -28,7 +30,7 @@ from pipeline.worker import Finished, Progress
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended. `failed_units` names those that were given up, in this run or an earlier one; `stopped_by` is the
-    signal that ended it early, or 0; `refused` says why the store took no more."""
+    signal that ended it early, or 0; `refused` says why it could not go on."""
 
     failed_images: int
     failed_units: tuple[str, ...]
@@ -76,21 +78,38 @@ def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) ->
 
 def _work(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> None:
     todo = job.todo()
-    rounds, store = Rounds(job, todo, reporter.ended), Store(job.store)
+    _sweep(job, todo)
+    rounds, lot = Rounds(job, todo, reporter.ended), Lot(Store(job.store), len(job.shards))
     with reporter.watching(job, todo, executor.workers):
         queue = Queue(rounds.first())
         for event in executor.execute(job, queue, stop.drain):
             match event:
                 case Progress():
+                    lot.settle(event.seconds)
                     reporter.progress(event)
                 case Finished():
                     queue.add(rounds.through(event.unit))
                     reporter.finished(event)
                 case Failed():
-                    if event.final:
-                        park(store, event)
-                        queue.add(rounds.through(event.unit))
                     reporter.failed(event)
+                    if event.final:
+                        lot.add(event)
+                        queue.add(rounds.through(event.unit))
+        if not stop.drain.is_set():
+            lot.settle()
+
+
+def _sweep(job: Job, todo: list[Unit]) -> None:
+    """Removes the checkpoints of units that are done: whoever committed them was killed before it could."""
+    store = Store(job.store)
+    left: dict[str, list[str]] = {}
+    for entry in store.list("checkpoints/*"):
+        left.setdefault(unit_of(entry.name), []).append(entry.name)
+    for unit in todo if left else ():
+        left.pop(unit.name, None)
+    for done in left.keys() & (store.done() if left else set()):
+        for name in left[done]:
+            store.remove(name)
 
 
 def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> Outcome:

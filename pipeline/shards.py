@@ -69,8 +69,8 @@ def name(url: str) -> str:
     return places.split(url)[1].removesuffix(".tar")
 
 
-class Changed(RuntimeError):
-    """A shard is not the one that was planned."""
+class Unusable(RuntimeError):
+    """A shard is not there, out of reach, or not the one that was planned, which says nothing of its images."""
 
 
 class _Hashing:
@@ -83,7 +83,7 @@ class _Hashing:
         try:
             data = self.stream.read(size)
         except FileNotFoundError:
-            raise Changed(f"shard {self.url} can not be read: it is not there") from None
+            raise Unusable(f"shard {self.url} can not be read: it is not there") from None
         except OSError as error:
             raise Refused(f"shard {self.url} can not be read: {error.strerror}; mend the disk or its mount") from error
         self.digest.update(data)
@@ -147,7 +147,7 @@ def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
             pass
         if stream.tail != _END:
             raise EOFError("no end-of-archive marker")
-    except (Refused, Changed) as error:  # the shard is out of reach, which says nothing of its images
+    except (Refused, Unusable) as error:  # the shard is out of reach, which says nothing of its images
         raise type(error)(error.args[0]) from None  # the tar reader adds to the arguments
     except Exception as error:
         if isinstance(error, ValueError) and "duplicate" in str(error):
@@ -187,7 +187,7 @@ def _samples(stream: Any, url: str, expected: int) -> Iterator[Sample]:
         count += 1
         yield _sample(raw)
     if count != expected and expected >= 0:
-        raise Changed(f"shard {url} holds {count} samples, expected {expected}")
+        raise Unusable(f"shard {url} holds {count} samples, expected {expected}")
 
 
 @lru_cache(maxsize=8)
@@ -228,17 +228,20 @@ def inspect(url: str | Path) -> Shard:
 
 
 def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
-    """The samples at some places of a shard, in its order. Raises Changed if the file is not the one that was planned or not
-    there, Refused if it is out of reach."""
+    """The samples at some places of a shard, in its order. Raises Unusable."""
     folder, name = places.split(shard.url)
     try:
         with places.at(folder).open(name, shard.bytes) as file:
             stream = _Hashing(file, shard.url)
             found = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if i in wanted]
+    except FileNotFoundError:
+        raise Unusable(f"shard {shard.url} can not be read: it is not there; restore it") from None
     except OSError as error:
-        raise Changed(f"shard {shard.url} can not be read: {error}") from None
+        raise Unusable(f"shard {shard.url} can not be read: {error.strerror}; mend the disk or its mount") from None
+    except Refused as error:
+        raise Unusable(str(error)) from None
     if stream.digest.hexdigest() != shard.sha256:
-        raise Changed(f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it")
+        raise Unusable(f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it")
     return found
 
 

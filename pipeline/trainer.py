@@ -62,7 +62,7 @@ class Trainer:
         self.images = Images(job.shards, told.data, told.seed, told.held_out, threads)
 
     def __call__(self, name: str) -> Iterator[Step | Trained]:
-        """Trains a network and puts it into the store; reports now and then. Raises Drained, shards.Changed."""
+        """Trains a network and puts it into the store; reports now and then. Raises Drained, shards.Unusable."""
         return _Attempt(self, TRANSFORMS[name]).run()
 
 

@@ -54,7 +54,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     for shard, some in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
-        except shards.Changed as error:
+        except shards.Unusable as error:
             yield str(error)
             continue
         for unit, rows in tables(store, [unit for unit in some if unit.name in done]):

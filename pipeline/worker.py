@@ -112,7 +112,7 @@ class Worker:
             yield from self.attack(unit)
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
-        """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Changed."""
+        """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Unusable."""
         return _Attempt(self, unit).run()
 
 

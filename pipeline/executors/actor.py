@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pipeline.executors.base import Begin, Spread, Work, device
+from pipeline.executors.base import Begin, Spread, Work, device, shard_at_fault
 from pipeline.files import Refused
 from pipeline.worker import Drained
 
@@ -31,10 +31,12 @@ class Where:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of an attempt: finished, or drained, or with the traceback of an error, or with the store's reason to refuse."""
+    """The end of an attempt: finished, or drained, or with the traceback of an error (and, if the shard is at fault, the reason
+    in one line), or with the store's reason to refuse."""
 
     unit: Any
     error: str = ""
+    shard: str = ""
     drained: bool = False
     refused: str = ""
 
@@ -146,7 +148,7 @@ class Actor:
         except BaseException as error:  # whatever a unit raises is the driver's to count
             if broken(error):
                 self._retire("its GPU is broken")
-            return Ended(unit, traceback.format_exc())
+            return Ended(unit, traceback.format_exc(), shard_at_fault(error))
 
     def _noticed(self, number: int, frame: object) -> None:
         """Of SIGTERM. The main thread may be anywhere, with the lock in its hand: another one does what is to be done."""

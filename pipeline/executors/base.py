@@ -8,6 +8,7 @@ import torch
 
 from pipeline.queue import Queue
 from pipeline.schema import Share
+from pipeline.shards import Unusable
 from pipeline.worker import Worker
 
 
@@ -58,6 +59,11 @@ class Executor(Protocol):
 def name(host: str, pid: int) -> str:
     """What a worker is called."""
     return f"{pid}@{host}"
+
+
+def shard_at_fault(error: BaseException) -> str:
+    """Why a unit's shard can not be used, if that is what an attempt failed at."""
+    return str(error) if isinstance(error, Unusable) else ""
 
 
 def device() -> torch.device:

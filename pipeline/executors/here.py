@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.executors.base import Begin, Units, attacking, device, name
+from pipeline.executors.base import Begin, Units, attacking, device, name, shard_at_fault
 from pipeline.files import Refused
 from pipeline.queue import Queue
 from pipeline.worker import Drained
@@ -35,5 +35,5 @@ class Here:
                 return
             except Refused:
                 raise
-            except Exception:
-                yield queue.failed(unit, traceback.format_exc(), worker)
+            except Exception as error:
+                yield queue.failed(unit, traceback.format_exc(), worker, shard_at_fault(error))

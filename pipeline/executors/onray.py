@@ -149,7 +149,7 @@ class Dispatch:
             if ended.refused:
                 raise Refused(ended.refused)
             if ended.error:
-                yield self.queue.failed(ended.unit, ended.error, member.name)
+                yield self.queue.failed(ended.unit, ended.error, member.name, ended.shard)
                 self.crew.fault(member)
             elif ended.drained:
                 self.queue.back(ended.unit)

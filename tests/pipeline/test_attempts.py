@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from pipeline import checkpoint
 from pipeline.attempts import Attempts
 from pipeline.campaign import parse
 from pipeline.checkpoint import Header
+from pipeline.executors import Here
 from pipeline.job import prepare
+from pipeline.progress import Reporter
 from pipeline.results import results
+from pipeline.run import run
 from pipeline.store import Store
 from pipeline.worker import Drained, Finished, Progress, Worker
 from tests.pipeline import tiny
@@ -115,6 +119,29 @@ def test_checkpoints_of_others_are_left_alone(store):
     assert step(store) == (1, 1)
     mine.clear()
     assert files(store) == ["unit-2.safetensors", "unit.part1.safetensors", "unitattempt1.safetensors"]
+
+
+def test_a_run_removes_the_checkpoint_of_a_unit_whose_worker_was_killed_just_after_it_committed(tmp_path, pattern, monkeypatch):
+    job = prepare(parse(tiny.campaign(pattern, workers={"checkpoint_seconds": 1e-9}), "c.yaml"), str(tmp_path / "store"))
+    first, last = (list(job.units())[i] for i in (0, -1))
+    job.write_down()
+    list(Worker(job, torch.device("cpu"), threading.Event()).attack(first))
+    for unit in (first, last):  # of the last one the next run goes on
+        for name in (f"{unit.name}.safetensors", f"{unit.name}.attempt12.safetensors"):
+            Store(job.store).create(f"checkpoints/{name}", b"a checkpoint")
+    Store(job.store).create("checkpoints/unplanned.safetensors", b"nobody knows of it")
+
+    def drained(worker, unit):
+        worker.drain.set()
+        raise Drained(unit.name)
+
+    monkeypatch.setattr(Worker, "attack", drained)
+    run(job, Here(), Reporter(Console(quiet=True)))
+    kept = [f"{last.name}.attempt12.safetensors", f"{last.name}.safetensors", "unplanned.safetensors"]
+    assert files(Store(job.store)) == sorted(kept)
+    monkeypatch.undo()
+    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert files(Store(job.store)) == ["unplanned.safetensors"]
 
 
 def test_a_worker_that_sleeps_through_its_unit_changes_no_row_and_leaves_no_file(tmp_path, pattern):

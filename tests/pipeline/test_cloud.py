@@ -7,18 +7,16 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline import bucket, shards
+from pipeline import bucket, parking, shards
 from pipeline.campaign import BadInput, Data, parse
 from pipeline.compact import compact
 from pipeline.executors import Here
-from pipeline.files import Refused
 from pipeline.job import opened, prepare
 from pipeline.pack import pack
 from pipeline.parking import parked
 from pipeline.places import at
 from pipeline.progress import Reporter
 from pipeline.results import results
-from pipeline.rows import MEASURED
 from pipeline.run import run
 from pipeline.status import Reader
 from pipeline.store import Store
@@ -26,6 +24,7 @@ from pipeline.verify import verify
 from pipeline.worker import Drained, Worker
 from tests.pipeline import tiny
 from tests.pipeline.conftest import SECRET
+from tests.pipeline.seen import decided
 
 CPU = torch.device("cpu")
 UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
@@ -43,12 +42,6 @@ def remote(s3, tmp_path, shards):
 def ran(content, store):
     job = prepare(parse(content, "c.yaml"), str(store))
     return job, run(job, Here(), Reporter(Console(quiet=True)))
-
-
-def decided(store):
-    """What the campaign decides, by cell and image."""
-    found = results(str(store)).to_pylist()
-    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in MEASURED} for row in found}
 
 
 def every(n, faults):
@@ -171,10 +164,10 @@ def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypa
     s3.proxy.fault = lambda request: None
     data = at(f"{s3.url}/val").read("photos-000000.tar")
     at(f"{s3.url}/val").replace("photos-000000.tar", data[:600] + b"x" + data[601:])
-    with pytest.raises(shards.Changed, match="SHA-256"):
+    with pytest.raises(shards.Unusable, match="SHA-256"):
         shards.read(shard, range(5))
     at(f"{s3.url}/val").remove("photos-000000.tar")
-    with pytest.raises(shards.Changed, match="can not be read"):
+    with pytest.raises(shards.Unusable, match="can not be read"):
         shards.read(shard, range(5))
 
 
@@ -185,9 +178,45 @@ def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
     monkeypatch.setattr(bucket, "BUFFER", 2048)
     numbers = count()
     s3.proxy.fault = lambda request: "403" if next(numbers) == 1 else None  # once: what follows is readable
-    with pytest.raises(Refused, match="^s3://.*can not be read: 403") as caught:
+    with pytest.raises(shards.Unusable, match="^s3://.*can not be read: 403") as caught:
         shards.read(shard, range(5))
     assert len(caught.value.args) == 1
+
+
+def test_a_shard_that_is_forbidden_costs_its_own_units_and_no_others(s3, remote):
+    job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
+    s3.proxy.fault = lambda request: "403" if request.path.endswith("photos-000001.tar") else None
+    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    assert outcome.refused == "" and outcome.failed_units == ("net-none-pgd--photos-000001--000000-000003",)
+    assert len(results(job.store)) == 5
+    assert list(verify(job))[-1].startswith(f"{s3.url}/val/photos-000001.tar can not be read: 403 Forbidden (AccessDenied")
+    s3.proxy.fault = lambda request: None
+    parking.retry(Store(job.store))
+    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0 and list(verify(job)) == []
+
+
+def test_shards_that_are_all_forbidden_end_the_run_and_park_nothing(s3, remote):
+    job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
+    s3.proxy.fault = lambda request: "403" if "/val/" in request.path else None
+    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    assert "val/photos-00000" in outcome.refused and "AccessDenied" in outcome.refused and outcome.failed_units == ()
+    assert parked(Store(job.store)) == set()
+
+
+def test_all_pages_of_a_listing_count(s3, remote):
+    """The server gives five names a page: a unit that is listed on a later one is done, and its checkpoint is seen."""
+    job, outcome = ran(tiny.campaign(remote, unit_images=1), f"{s3.url}/store")
+    assert outcome.exit_code == 0
+    names = {unit.name for unit in job.units()}
+    store, pages = Store(job.store), [r.path for r, _ in s3.proxy.heard if "continuation-token" in r.path]
+    assert len(names) == 16 and pages
+    assert store.done() == names == {entry.name.split("/")[-1][:-8] for entry in store.list("results/cell=*/*")}
+    assert job.todo() == [] and len(results(job.store)) == 16 and Reader(job.store).look().complete
+    for name in sorted(names):
+        store.replace(f"checkpoints/{name}.safetensors", b"x")
+        store.replace(f"parked/{name}.json", b"{}")
+    assert parked(store) == names and len(list(store.list("checkpoints/*"))) == 16 == len(list(store.scan("checkpoints/*")))
+    assert len(list(store.list("adversarial/cell=*/*.tar"))) == 16
 
 
 def test_patterns_and_wildcards_find_shards_in_the_bucket(s3, remote):

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,9 @@ from pipeline.errors import BadInput
 from pipeline.job import opened
 from pipeline.verify import verify
 from tests.pipeline import tiny
+from tests.processes import alive, until
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited too long")
 
 
 @pytest.fixture
@@ -52,7 +43,7 @@ def command(monkeypatch, tmp_path):
 def test_it_has_a_session_of_its_own_and_writes_to_the_log(command, tmp_path):
     store = tmp_path / "store"
     found = command("import os; print('hello', os.getsid(0), sys.stdin.read(), flush=True)", store)
-    until(lambda: "hello" in found.log.read_text())
+    until(lambda: "hello" in found.log.read_text(), "its first words")
     assert found == Detached(found.pid, tmp_path / "store.log") and f"hello {found.pid}" in found.log.read_text()
     assert (tmp_path / "store.pid").read_text() == f"{found.pid}\n"
 
@@ -84,7 +75,7 @@ def test_a_detached_campaign_is_done_after_its_command_has_ended(tmp_path, patte
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     pid = int((tmp_path / "store.pid").read_text())
     assert f"kill {pid}" in done.stderr and f"tail -f {tmp_path / 'store.log'}" in done.stderr
-    until(lambda: not Path(f"/proc/{pid}").exists() or "rows:" in (tmp_path / "store.log").read_text())
+    until(lambda: not alive(pid) or "rows:" in (tmp_path / "store.log").read_text(), "the end of the run")
     assert list(verify(opened(str(store)))) == []
 
 

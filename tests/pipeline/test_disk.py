@@ -101,6 +101,20 @@ def test_what_dead_writers_left_is_swept_and_what_is_being_written_is_not(tmp_pa
     assert fresh.exists() and not old.exists() and files.read("u") == b"data"
 
 
+@pytest.mark.parametrize("jump", [-400 * 86_400, 86_400])
+def test_a_clock_that_jumped_sweeps_nothing_that_is_being_written(tmp_path, monkeypatch, jump):
+    """A rival's file in the making lies there while a machine whose clock is not set yet begins its run."""
+    files, link, clock = Disk(tmp_path), os.link, time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + jump)
+
+    def begun_elsewhere(aside, target):
+        Disk(tmp_path).sweep()
+        link(aside, target)
+
+    monkeypatch.setattr(os, "link", begun_elsewhere)
+    assert files.create("u", b"data") and files.read("u") == b"data"
+
+
 def test_a_folder_that_can_not_be_is_refused_at_the_door(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BadInput, match="is a file, expected a folder"):

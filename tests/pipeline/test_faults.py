@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,13 @@ from pipeline.campaign import parse
 from pipeline.executors import Here
 from pipeline.job import opened, prepare
 from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.rows import MEASURED
 from pipeline.run import run
 from pipeline.verify import verify
 from tests.pipeline import tiny
+from tests.pipeline.seen import checkpoints, decided
+from tests.processes import PATIENCE, actors, family, gone, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0
 
 
 def command(campaign, store, *verb):
@@ -31,70 +29,12 @@ def command(campaign, store, *verb):
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def family(pid):
-    """The process and all its descendants that are alive, as {pid: command line}."""
-    parents, lines = {}, {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] == "Z":
-                continue
-            parents[int(entry.name)] = int(fields[1])
-            lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-        except (OSError, IndexError):
-            continue
-    found, grown = {pid}, True
-    while grown:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        found, grown = found | more, bool(more)
-    return {p: lines[p] for p in found if p in lines}
-
-
-def until(condition, what):
-    """Waits for a condition and gives what it gives."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"waited {PATIENCE:.0f} s for {what}")
-
-
-def checkpoints(store, but=()):
-    """Checkpoints and when they were written; `but` those already known."""
-    found = {}
-    for path in (store / "checkpoints").glob("[!.]*"):
-        try:
-            found[path] = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            continue
-    return {p: t for p, t in found.items() if (p, t) not in dict(but).items()}
-
-
-def actors(pid):
-    return [p for p, line in family(pid).items() if line.startswith("ray::Actor")]
-
-
-def gone(pids):
-    return not any(
-        Path(f"/proc/{p}").exists() and "Z" not in Path(f"/proc/{p}/stat").read_text().rpartition(")")[2][:4] for p in pids
-    )
-
-
 @pytest.fixture
 def campaign(pattern, write):
     content = tiny.campaign(pattern, workers={"checkpoint_seconds": 0.05, "count": 2}, unit_images=2)
     content["models"]["net"]["architecture"] = "tests.pipeline.tiny:slow_network"
     content["attacks"]["pgd"]["steps"] = 80
     return content, write(content)
-
-
-def decided(store):
-    """What the campaign decides of every row; the fast network computes what the slow one does."""
-    drop = {*MEASURED, "campaign"}
-    return sorted(
-        tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in results(str(store)).to_pylist()
-    )
 
 
 def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path, campaign):
@@ -141,7 +81,9 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
     content["models"]["net"]["architecture"] = "tests.pipeline.tiny:network"
     quiet = prepare(parse(content, "c"), str(tmp_path / "quiet"))
     assert run(quiet, Here(), Reporter(Console(quiet=True))).exit_code == 0
-    assert decided(store) == decided(quiet.store)
+    assert decided(store, {"campaign"}) == decided(quiet.store, {"campaign"}), (
+        "the fast network computes what the slow one does"
+    )
 
 
 @pytest.mark.slow

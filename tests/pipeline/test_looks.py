@@ -23,12 +23,12 @@ from pipeline.progress import Reporter
 from pipeline.queue import Queue
 from pipeline.results import results
 from pipeline.rounds import Rounds
-from pipeline.rows import MEASURED
 from pipeline.run import run
 from pipeline.store import Store
 from pipeline.verify import verify
 from pipeline.worker import Worker
 from tests.pipeline import tiny
+from tests.pipeline.seen import decided
 
 STOP = {"interval": 0.19, "minimum_images": 8}
 CELL = "net-bart2-pgd"
@@ -60,12 +60,6 @@ def made(pattern, store, **changes):
 
 def go(job, executor=None):
     return run(job, executor or Here(), Reporter(Console(quiet=True)))
-
-
-def rows(store):
-    return sorted(
-        tuple(sorted((k, str(v)) for k, v in row.items() if k not in MEASURED)) for row in results(str(store)).to_pylist()
-    )
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +150,7 @@ class Shuffled(Here):
 def test_any_order_ends_with_the_same_rows(pattern, stopped, tmp_path, seed):
     job = made(pattern, tmp_path / "store")
     go(job, Shuffled(seed))
-    assert rows(job.store) == rows(stopped.store)
+    assert decided(job.store) == decided(stopped.store)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -169,7 +163,7 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(pattern, stopped, tmp
         except KeyboardInterrupt:
             job = made(pattern, tmp_path / "store")
     assert attempt > 0
-    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+    assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
 def test_killed_between_the_last_row_of_a_round_and_its_look(pattern, stopped, tmp_path, monkeypatch):
@@ -190,7 +184,7 @@ def test_killed_between_the_last_row_of_a_round_and_its_look(pattern, stopped, t
             torn_runs += 1
             job = made(pattern, tmp_path / "store")
     assert torn_runs >= 3, "every look was torn once"
-    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+    assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -210,7 +204,7 @@ def test_two_drivers_at_once_end_with_the_same_rows(pattern, stopped, tmp_path, 
             drivers.remove(chosen)
         elif hasattr(event, "lost"):
             queue.add(rounds.through(event.unit))
-    assert rows(job.store) == rows(stopped.store) and list(verify(job)) == []
+    assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
 def test_a_unit_that_was_parked_holds_up_nobody_and_may_come_later(pattern, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from pipeline.executors import OnRay, actor
 from pipeline.queue import Failed
 from tests.pipeline import pretend
 from tests.pipeline.pretend import Task, Through, Went
+from tests.processes import gone, until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -103,16 +104,9 @@ def start():
         run.executor.close()
 
 
-def gone(pid):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split())[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.1)
-    return False
+def ends(pid):
+    """Waits for the end of a process."""
+    return until(lambda: gone([pid]), f"the end of process {pid}")
 
 
 def test_small_units_are_each_done_once(cluster, start, tmp_path):
@@ -251,7 +245,7 @@ def test_a_stopped_actor_loses_its_unit_and_its_process(cluster, extra, start, t
     assert len(job.done()) == 12 and len(run.of(Through)) == 12 and len(job.begun("t0")) == 2
     order = [event.unit.name for event in run.of(Through)]
     assert order.index("t0") < order.index("t11"), "it was found only when all others were done"
-    assert gone(victim), "it would wake again"
+    assert ends(victim), "it would wake again"
 
 
 @pytest.mark.slow
@@ -269,7 +263,7 @@ def test_an_actor_with_a_broken_gpu_ends_its_process(cluster, start, tmp_path):
     (failed,) = run.of(Failed)
     assert "illegal memory access" in failed.error and not failed.final
     first, second = job.begun("t0")
-    assert first != second and job.begun("t1") == [second] and gone(first)
+    assert first != second and job.begun("t1") == [second] and ends(first)
 
 
 def test_an_actor_told_to_leave_gives_its_unit_back(cluster, start, tmp_path):
@@ -280,7 +274,7 @@ def test_an_actor_told_to_leave_gives_its_unit_back(cluster, start, tmp_path):
     os.kill(first, signal.SIGTERM)
     run.rest()
     assert not run.of(Failed) and job.done() == ["t0", "t1"] and len(job.begun("t0")) == 2
-    assert any("SIGTERM" in line for line in run.lines) and gone(first)
+    assert any("SIGTERM" in line for line in run.lines) and ends(first)
 
 
 @pytest.mark.slow
@@ -293,7 +287,7 @@ def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, t
     told = time.monotonic()
     run.rest()
     assert time.monotonic() - told < actor.LEAVE_SECONDS + 30
-    assert not run.of(Failed) and job.done() == ["t0"] and gone(first)
+    assert not run.of(Failed) and job.done() == ["t0"] and ends(first)
 
 
 @pytest.mark.slow
@@ -316,7 +310,7 @@ def test_a_run_told_to_stop_ends_with_its_units_drained(cluster, start, tmp_path
     run.until(lambda: run.of(Went))
     run.drain.set()
     run.rest()
-    assert not run.of(Failed) and job.done() == [] and gone(job.begun("t0")[0])
+    assert not run.of(Failed) and job.done() == [] and ends(job.begun("t0")[0])
 
 
 @pytest.mark.slow

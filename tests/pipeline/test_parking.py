@@ -1,7 +1,9 @@
 """A unit that fails three times is put aside with its tracebacks; the rest goes on, and it may be tried again."""
 
+import itertools
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,8 +13,10 @@ from pipeline.campaign import parse
 from pipeline.executors import Here
 from pipeline.files import Refused
 from pipeline.job import opened, prepare
+from pipeline.pack import pack
+from pipeline.plan import Unit
 from pipeline.progress import Reporter
-from pipeline.queue import Queue
+from pipeline.queue import Failed, Queue
 from pipeline.results import results
 from pipeline.run import run
 from pipeline.store import Store
@@ -129,3 +133,72 @@ def test_the_command_says_why_the_store_took_no_more(barrage, write, pattern, tm
     monkeypatch.setattr(Store, "create", full)
     code, _, err = barrage("run", write(tiny.campaign(pattern)), "--here", "--store", tmp_path / "store")
     assert code == 1 and "No space left on device" in err and "go on with: barrage run" in err
+
+
+@pytest.fixture
+def five(tmp_path):
+    """A job over five shards of two images, in units of one."""
+    (tmp_path / "five").mkdir()
+    files = [(tmp_path / "five" / f"image{i}.png", i) for i in range(10)]
+    for i, (path, _) in enumerate(files):
+        path.write_bytes(tiny.picture(i))
+    pack(files, tmp_path / "five" / "shards", "photos", per_shard=2)
+    content = tiny.campaign(str(tmp_path / "five/shards/photos-{000000..000004}.tar"), unit_images=1)
+    return prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
+
+
+def lose(job, *numbers):
+    """Moves shards away; gives what puts them back."""
+    paths = [Path(job.shards[f"photos-{n:06d}"].url) for n in numbers]
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    return lambda: [path.with_suffix(".away").rename(path) for path in paths]
+
+
+@pytest.mark.parametrize("lost", [(0,), (4,), (1, 3)])
+def test_units_of_shards_that_are_gone_are_parked_with_the_reason_and_the_rest_goes_on(five, lost):
+    restore = lose(five, *lost)
+    outcome = go(five)
+    units = 4 * len(lost)
+    assert outcome.refused == "" and len(outcome.failed_units) == units and len(results(five.store)) == 20 - units
+    for name in outcome.failed_units:
+        (url,) = [shard.url for shard in five.shards.values() if shard.name in name]
+        attempts = json.loads(Store(five.store).read(f"parked/{name}.json"))["attempts"]
+        assert len(attempts) == 3
+        assert all(f"shard {url} can not be read: it is not there; restore it" in attempt["error"] for attempt in attempts)
+    restore()
+    assert parking.retry(Store(five.store)) == units
+    assert go(five).exit_code == 0 and list(verify(five)) == []
+
+
+@pytest.mark.parametrize("done", [0, 7])
+def test_shards_that_are_all_gone_end_the_run_with_the_reason_and_park_nothing(five, done, monkeypatch):
+    """From the start, or in the middle of the run."""
+    create, restore, committed = Store.create, [], itertools.count(1)
+
+    def counting(store, name, data):
+        won = create(store, name, data)
+        if name.startswith("results/") and next(committed) == done:
+            restore.append(lose(five, *range(5)))
+        return won
+
+    if not done:
+        restore.append(lose(five, *range(5)))
+    monkeypatch.setattr(Store, "create", counting)
+    outcome = go(five)
+    assert outcome.exit_code == 1 and outcome.failed_units == () and parking.parked(Store(five.store)) == set()
+    assert outcome.refused.startswith(f"shard {Path(five.shards['photos-000000'].url).parent}/photos-")
+    assert outcome.refused.endswith(".tar can not be read: it is not there; restore it")
+    assert len(Store(five.store).done()) == done
+    restore[0]()
+    assert go(five).exit_code == 0 and list(verify(five)) == []
+
+
+def test_a_unit_begun_before_a_shard_was_lost_says_nothing_of_others(tmp_path):
+    """It read its own shard while the service still answered."""
+    store, lot = Store(tmp_path), parking.Lot(Store(tmp_path), 5)
+    lot.add(Failed(Unit("c", "s0", 0, 1), "Traceback", True, shard="shard s0 can not be read"))
+    lot.settle(seconds=100)
+    assert parking.parked(store) == set()
+    lot.settle(seconds=0)
+    assert parking.parked(store) == {"c--s0--000000-000001"}

@@ -104,7 +104,7 @@ def test_a_shard_that_changed_is_noticed(three):
     data = bytearray(three.read_bytes())
     data[boundaries(three)[1][1] + 5] ^= 1
     three.write_bytes(data)
-    with pytest.raises(shards.Changed, match="SHA-256"):
+    with pytest.raises(shards.Unusable, match="SHA-256"):
         shards.read(shard, range(3))
 
 

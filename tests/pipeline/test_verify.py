@@ -1,5 +1,6 @@
 """Each way of spoiling a store must be named by `verify`."""
 
+import random
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 
 from pipeline import provenance, records, rows
 from pipeline import shards as shard_images
-from pipeline.campaign import parse
+from pipeline.campaign import BadInput, parse
 from pipeline.compact import compact
 from pipeline.executors import Here
 from pipeline.job import opened, prepare
@@ -26,6 +27,7 @@ from pipeline.run import run
 from pipeline.store import Store
 from pipeline.verify import verify
 from tests.pipeline import tiny
+from tests.pipeline.seen import decided
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,27 @@ def test_a_changed_value(job, column, value, said):
 def test_a_parquet_file_of_another_program(job):
     first(job).write_bytes(b"PAR1 nonsense")
     assert any("no Parquet file" in fault for fault in verify(job))
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_bits_that_changed_on_a_disk_never_become_rows(job, compacted):
+    """Of all 8-bit errors tried, each is refused with the file's name, by readers and by `verify`, or changes no value."""
+    if compacted:
+        list(compact(Store(job.store), "net-bart2-pgd"))
+    path = first(job)
+    assert path.name.startswith("compacted-") == compacted
+    whole, sound, chance, refused = path.read_bytes(), decided(job.store), random.Random(0), 0
+    for _ in range(60):
+        place = chance.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ chance.randrange(1, 256)]) + whole[place + 1 :])
+        try:
+            assert decided(job.store) == sound, f"byte {place} changed, and so did rows"
+        except BadInput as error:
+            refused += 1
+            assert str(path) in str(error)
+            if refused % 10 == 1:
+                assert any("no Parquet file" in fault or "other columns" in fault for fault in verify(job))
+    assert refused >= 20
 
 
 def test_a_shard_that_changed(job):
