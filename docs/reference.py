@@ -102,9 +102,8 @@ def commands() -> str:
         hints, told = get_type_hints(function, include_extras=True), signature(function).parameters
         rows = [_parameter(name, hints[name], told[name].default) for name in told]
         table = _table(("", "takes", "unless told", "what it is"), rows)
-        parts.append(
-            f"## {function.__name__}\n\n{said.rstrip(':')}{'' if said.endswith('?') else '.'}\n\n```sh\nbarrage {example}\n```\n\n{table}"
-        )
+        said = said.removesuffix(":") + "." * (not said.endswith("?"))
+        parts.append(f"## {function.__name__}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{table}")
     return "\n\n".join(parts)
 
 
