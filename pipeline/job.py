@@ -241,7 +241,11 @@ def _changes(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> I
         if isinstance(was, dict) and isinstance(is_, dict):
             yield from _changes(was, is_, f"{inside}{key}.")
         elif was != is_:
-            yield f"{inside}{key} was {was}, is {is_}"
+            yield f"{inside}{key} was {_short(was)}, is {_short(is_)}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _stops_no_sooner(before: Stop | None, now: Stop | None, url: str) -> None:
