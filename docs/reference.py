@@ -65,7 +65,7 @@ def section(model: type[BaseModel], homes: dict[type[BaseModel], str], without: 
     rows = [(f"`{name}`", _takes(own[name], homes), _unless(own[name]), own[name].description) for name in names]
     for key, *_, text in rows:
         assert text, f"{model.__name__}.{key} says nothing of itself: give its Field a description"
-    return _table(("key", "takes", "unless told", "what it is"), rows) if rows else "Nothing else."
+    return _table(("key", "takes", "default", "what it is"), rows) if rows else "Nothing else."
 
 
 def sections(all_: list[Section]) -> str:
@@ -101,7 +101,7 @@ def commands() -> str:
         said, _, example = (function.__doc__ or "").rpartition(" barrage ")
         hints, told = get_type_hints(function, include_extras=True), signature(function).parameters
         rows = [_parameter(name, hints[name], told[name].default) for name in told]
-        table = _table(("", "takes", "unless told", "what it is"), rows)
+        table = _table(("", "takes", "default", "what it is"), rows)
         said = said.removesuffix(":") + "." * (not said.endswith("?"))
         parts.append(f"## {function.__name__}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{table}")
     return "\n\n".join(parts)
@@ -188,7 +188,7 @@ def _unless(field: FieldInfo) -> str:
     """A default, as YAML writes it; empty where the description says what happens."""
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
-        return "**must be told**"
+        return "**required**"
     if value is None or isinstance(value, BaseModel) or value == {}:
         return ""
     if value == tuple(TRANSFORMS):
@@ -217,7 +217,7 @@ def _parameter(name: str, hint: Any, default: Any) -> tuple[str, str, str, str]:
     least = f", at least {info.min:g}" if info.min is not None else ""
     unless = "" if default in (None, False) else f"`{getattr(default, 'value', default)}`"
     if default is Parameter.empty:
-        unless = "**must be told**"
+        unless = "**required**"
     return f"`{shown}`", _option(kind) + least, "" if kind is bool else unless, str(info.help)
 
 
