@@ -1,14 +1,15 @@
 # make demo: 20 photographs attacked through the barrage. make test: the tests, in minutes. make test-all: the slow ones too.
-# make check: linters and types.
+# make check: linters and types. make docs: the pages as a site, build/site/index.html.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check docs clean
 
 demo: $(INSTALLED)
 	test -f demo/photos/images-000000.tar || $(BIN)/barrage pack demo demo/photos
 	$(BIN)/barrage run campaigns/demo.yaml
+	$(BIN)/barrage report demo/store -o demo/report.html
 
 test: SELECT := -m "not slow"
 test test-all: $(INSTALLED)
@@ -19,6 +20,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/python -m docs.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -474,7 +474,7 @@ def _where(store: str) -> None:
 
 
 @lru_cache
-def _more_commands() -> None:
+def more_commands() -> None:
     """Adds the commands of packages above this one, such as `cluster`: they name themselves as entry points."""
     for point in entry_points(group="barrage.commands"):
         point.load()(app)
@@ -482,7 +482,7 @@ def _more_commands() -> None:
 
 def main() -> None:
     """Runs the command; bad input is one line and exit code 2."""
-    _more_commands()
+    more_commands()
     try:
         app()
     except (BadInput, Refused) as error:

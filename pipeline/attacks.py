@@ -1,20 +1,34 @@
 """The attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 import bart
 from bart import Ball, Break, Eot
+from bart.gradient import Estimator
 from pipeline.schema import Length, Strict
+
+Loss = Literal["ce", "margin", "dlr"]
+"""A name of `bart.losses.LOSSES`."""
+
+KIND = "which attack this is"
+STEPS = "the budget, in steps"
+LOSS = "what is ascended: cross-entropy, the margin, or the margin free of scale"
+ESTIMATOR = "the mean of each draw's loss, or the loss of the draws' mean"
+ORDER = "one choice and order of transforms for all draws of an image's step, their parameters apart"
+START = "begin at a random point of the ball, not at the image"
 
 
 class Attack(Strict):
     """What every kind has."""
 
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2"] = Field("linf", description="of the ball around each image")
     eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
-    goal: Literal["untargeted", "random_target", "least_likely"] = "untargeted"
+    goal: Literal["untargeted", "random_target", "least_likely"] = Field(
+        "untargeted",
+        description="any wrong class, one drawn at random, or the one that the undefended model finds least likely",
+    )
     eot_draws: int = Field(10, ge=1, description="draws per gradient, or per query of an attack without gradients")
     mode: Literal["strongest", "first_break"] = Field(
         "strongest", description="spend the whole budget on every image, or let an image go once it is won"
@@ -59,15 +73,15 @@ class Attack(Strict):
 class ByGradient(Attack):
     """Attacks that follow the gradient of a loss, expected over draws."""
 
-    loss: Literal["ce", "margin", "dlr"] = "ce"
-    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "per_draw"
+    loss: Loss = Field("ce", description=LOSS)
+    estimator: Estimator = Field("per_draw", description=ESTIMATOR)
     policy: Literal["combo", "identity", "network"] = Field(
         "combo", description="derivative of a transform: its own, else its network's, else the identity; or one for all"
     )
     networks: str | None = Field(None, description="folder of BPDA networks, see `barrage train`")
     networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the networks, together")
-    fixed_order: bool = False
-    random_start: bool = True
+    fixed_order: bool = Field(False, description=ORDER)
+    random_start: bool = Field(True, description=START)
 
     @model_validator(mode="after")
     def _networks_named(self) -> "ByGradient":
@@ -93,8 +107,8 @@ class Pgd(ByGradient):
     """Projected gradient descent, with momentum unless told: gradients of few draws are noisy, and their sum is not.
     What this default is worth beside others and beside the peers' attacks: benchmarks/strength.py."""
 
-    kind: Literal["pgd"] = "pgd"
-    steps: int = Field(40, ge=1)
+    kind: Literal["pgd"] = Field("pgd", description=KIND)
+    steps: int = Field(40, ge=1, description=STEPS)
     step_size: Length | None = Field(None, description="length of a step; eps / 4 unless told, 2.5 eps / steps if that is more")
     momentum: float = Field(0.9, ge=0, lt=1, description="of the gradients' sum; 0 follows each gradient alone")
 
@@ -106,8 +120,8 @@ class Pgd(ByGradient):
 class Fgsm(ByGradient):
     """The fast gradient sign method: one step."""
 
-    kind: Literal["fgsm"] = "fgsm"
-    random_start: bool = False
+    kind: Literal["fgsm"] = Field("fgsm", description=KIND)
+    random_start: bool = Field(False, description=START)
 
     def once(self, draws: int) -> bart.Attack:
         return bart.fgsm(self.ball, self.eot(draws), self.random_start)
@@ -116,13 +130,13 @@ class Fgsm(ByGradient):
 class AggMo(ByGradient):
     """Aggregated momentum with the margin loss of the mean logits, one order of transforms a step."""
 
-    kind: Literal["aggmo"]
-    steps: int = Field(200, ge=1)
-    step_size: Length = 0.005
-    buffers: int = Field(6, ge=1)
-    loss: Literal["ce", "margin", "dlr"] = "margin"
-    estimator: Literal["per_draw", "mean_logits", "mean_probabilities"] = "mean_logits"
-    fixed_order: bool = True
+    kind: Literal["aggmo"] = Field(description=KIND)
+    steps: int = Field(200, ge=1, description=STEPS)
+    step_size: Length = Field(0.005, description="length of a step")
+    buffers: int = Field(6, ge=1, description="of momentum; the j-th keeps 1 - 10^-j of itself, j from 0")
+    loss: Loss = Field("margin", description=LOSS)
+    estimator: Estimator = Field("mean_logits", description=ESTIMATOR)
+    fixed_order: bool = Field(True, description=ORDER)
 
     def once(self, draws: int) -> bart.Attack:
         return bart.AggMo(self.ball, self.steps, self.step_size, self.random_start, self.eot(draws), self.buffers)
@@ -131,8 +145,8 @@ class AggMo(ByGradient):
 class Apgd(ByGradient):
     """Auto-PGD."""
 
-    kind: Literal["apgd"]
-    steps: int = Field(100, ge=1)
+    kind: Literal["apgd"] = Field(description=KIND)
+    steps: int = Field(100, ge=1, description=STEPS)
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
@@ -141,8 +155,8 @@ class Apgd(ByGradient):
 class Lbfgs(ByGradient):
     """The smallest perturbation that wins, by L-BFGS on frozen draws."""
 
-    kind: Literal["lbfgs"]
-    steps: int = Field(100, ge=1)
+    kind: Literal["lbfgs"] = Field(description=KIND)
+    steps: int = Field(100, ge=1, description="gradients, over all rounds")
     searches: int = Field(5, ge=1, description="rounds of the search for the weight of the perturbation's size")
 
     def once(self, draws: int) -> bart.Attack:
@@ -152,7 +166,7 @@ class Lbfgs(ByGradient):
 class Square(Attack):
     """Random squares, kept where they help on the same draws."""
 
-    kind: Literal["square"]
+    kind: Literal["square"] = Field(description=KIND)
     steps: int = Field(1000, ge=1, description="proposals")
     p: float | None = Field(
         None, gt=0, le=1, description="share of the image that the first squares cover; the article's unless told"
@@ -165,12 +179,12 @@ class Square(Attack):
 class Spsa(Attack):
     """Gradients estimated from values alone."""
 
-    kind: Literal["spsa"]
-    steps: int = Field(50, ge=1)
-    step_size: Length = 0.01
+    kind: Literal["spsa"] = Field(description=KIND)
+    steps: int = Field(50, ge=1, description=STEPS)
+    step_size: Length = Field(0.01, description="length of a step")
     pairs: int = Field(64, ge=1, description="of points on either side of the iterate, for one estimate")
     delta: Length = Field(0.01, description="how far these are")
-    eot_draws: int = Field(1, ge=1)
+    eot_draws: int = Field(1, ge=1, description="draws of each query")
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Spsa(self.ball, self.steps, self.step_size, self.pairs, draws, self.delta)
@@ -179,7 +193,7 @@ class Spsa(Attack):
 class Noise(Attack):
     """The best of random points."""
 
-    kind: Literal["noise"]
+    kind: Literal["noise"] = Field(description=KIND)
     steps: int = Field(20, ge=1, description="points")
 
     def once(self, draws: int) -> bart.Attack:
@@ -204,15 +218,8 @@ def _kind(value: Any) -> str:
     return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
 
 
-AnyAttack = Annotated[
-    Annotated[Pgd, Tag("pgd")]
-    | Annotated[Fgsm, Tag("fgsm")]
-    | Annotated[AggMo, Tag("aggmo")]
-    | Annotated[Apgd, Tag("apgd")]
-    | Annotated[Lbfgs, Tag("lbfgs")]
-    | Annotated[Square, Tag("square")]
-    | Annotated[Spsa, Tag("spsa")]
-    | Annotated[Noise, Tag("noise")],
-    Discriminator(_kind),
-]
-"""An attack of any kind."""
+if TYPE_CHECKING:
+    AnyAttack = Attack
+else:  # so that a kind has one line, in KINDS
+    AnyAttack = Annotated[Union[tuple(Annotated[kind, Tag(name)] for name, kind in KINDS.items())], Discriminator(_kind)]  # noqa: UP007
+    """An attack of any kind."""

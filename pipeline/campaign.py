@@ -47,9 +47,9 @@ class Model(Strict):
     )
     weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")
-    classes: int = Field(1000, ge=2)
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    classes: int = Field(1000, ge=2, description="how many it tells apart; labels are 0 to one less")
+    mean: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], subtracted first")
+    std: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], divided by then")
     resize: int | None = Field(None, ge=32, description="as `resize` of data, for this model")
     crop: int | None = Field(None, ge=32, description="as `crop` of data, for this model")
 
@@ -63,7 +63,7 @@ class Model(Strict):
 class Defense(Strict):
     """A barrage of k transforms; k = 0 is no defense."""
 
-    k: int = Field(ge=0, le=10)
+    k: int = Field(ge=0, le=10, description="transforms of one barrage, each of another group")
     transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
     frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
     planted: bool = Field(False, description="a weakness in front of the barrage, which an attack must find: a check")
@@ -81,9 +81,9 @@ class Defense(Strict):
 class Grid(Strict):
     """Cells: every combination of the names listed."""
 
-    model: list[Name]
-    defense: list[Name]
-    attack: list[Name]
+    model: list[Name] = Field(description="names of `models`; one name needs no brackets")
+    defense: list[Name] = Field(description="names of `defenses`, likewise")
+    attack: list[Name] = Field(description="names of `attacks`, likewise")
 
     @model_validator(mode="before")
     @classmethod
@@ -159,32 +159,32 @@ class Workers(Share):
     stack: int | None = Field(
         None, ge=1, description="draws that go through the model at once; 4 on a CPU, found by trying on a GPU"
     )
-    checkpoint_seconds: float = Field(120, gt=0)
+    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints of a running unit")
 
 
 class Campaign(Strict):
     """The whole file."""
 
-    name: Name
-    seed: int = 0
-    data: Data
-    models: dict[Name, Model] = Field(min_length=1)
-    defenses: dict[Name, Defense] = Field(min_length=1)
-    attacks: dict[Name, AnyAttack] = Field(min_length=1)
-    cells: list[Grid] = Field(min_length=1)
+    name: Name = Field(description="of the campaign, and of its store where none is named")
+    seed: int = Field(0, description="of all randomness: draws, random starts, random targets, the order of images")
+    data: Data = Field(description="the images")
+    models: dict[Name, Model] = Field(min_length=1, description="classifiers by a name of yours")
+    defenses: dict[Name, Defense] = Field(min_length=1, description="barrages by a name of yours")
+    attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks by a name of yours")
+    cells: list[Grid] = Field(min_length=1, description="what is measured; each combination is called MODEL-DEFENSE-ATTACK")
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
     unit_images: int | None = Field(
-        None, ge=1, description="images of one unit; a quarter of an hour of a worker unless told, see pipeline/sizes.py"
+        None, ge=1, description="images of one unit; a quarter of an hour of a worker unless told, see docs/units.md"
     )
-    stop: Stop | None = Field(None, description="a cell ends once its interval is narrow enough; see pipeline/looks.py")
+    stop: Stop | None = Field(None, description="a cell ends once its interval is narrow enough; see docs/units.md")
     save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
     skip_misclassified: Skip | None = Field(
         None,
         description="spend no attack on images that this decision rule gets wrong without one: the image is its example. "
         "Exact for that rule's attacked top-1. Targeted attacks are run on every image",
     )
-    store: str | None = None
-    workers: Workers = Workers()
+    store: str | None = Field(None, description="folder or URL of the results; stores/NAME unless told, or --store")
+    workers: Workers = Field(Workers(), description="how the work is spread; decides no number")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Campaign":

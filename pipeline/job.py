@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import yaml
@@ -216,9 +217,11 @@ def _same(earlier: Job, job: Job, url: str) -> None:
         if name not in now:
             raise BadInput(f"store {url} holds the cell {name}, which the campaign lacks: add it, or use another --store")
         if now[name].identity != cell.identity:
-            was, what = cell.model_dump(), now[name].model_dump()
-            changed = ", ".join(k for k in was if was[k] != what[k])
-            raise BadInput(f"store {url} is of another campaign: {changed} of cell {name} differ; use another --store")
+            changed = ", ".join(_changes(cell.model_dump(), now[name].model_dump()))
+            raise BadInput(
+                f"store {url} is of another campaign: in cell {name} {changed}; use another --store, or put that back and add "
+                "yours as a cell of its own, under another name"
+            )
     if earlier.campaign.data.limit != job.campaign.data.limit:
         before, limit = earlier.campaign.data.limit, job.campaign.data.limit
         raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: use another --store")
@@ -229,6 +232,20 @@ def _same(earlier: Job, job: Job, url: str) -> None:
                 f"shards after the old ones"
             )
     _stops_no_sooner(earlier.campaign.stop, job.campaign.stop, url)
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> Iterator[str]:
+    """What is not as it was, key by key."""
+    for key in dict.fromkeys([*before, *now]):
+        was, is_ = before.get(key), now.get(key)
+        if isinstance(was, dict) and isinstance(is_, dict):
+            yield from _changes(was, is_, f"{inside}{key}.")
+        elif was != is_:
+            yield f"{inside}{key} was {_short(was)}, is {_short(is_)}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _stops_no_sooner(before: Stop | None, now: Stop | None, url: str) -> None:

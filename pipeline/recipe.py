@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from bart.training import Augmentation, Lesson, Objective
-from pipeline.attacks import Fgsm, Pgd
+from pipeline.attacks import START, STEPS, Fgsm, Pgd
 from pipeline.campaign import Data, Model, content
 from pipeline.schema import Name, Share, Strict
 from pipeline.training import validated
@@ -43,16 +43,16 @@ class Barrages(Strict):
 class InnerPgd(Pgd):
     """PGD as adversarial training has it: few steps, without momentum, through one draw of a barrage."""
 
-    steps: int = Field(10, ge=1)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    eot_draws: int = Field(1, ge=1)
+    steps: int = Field(10, ge=1, description=STEPS)
+    momentum: float = Field(0.0, ge=0, lt=1, description="of the gradients' sum; 0 follows each gradient alone")
+    eot_draws: int = Field(1, ge=1, description="draws per gradient")
 
 
 class InnerFgsm(Fgsm):
     """FGSM as adversarial training has it: from a random start (Wong, Rice, Kolter, ICLR 2020)."""
 
-    random_start: bool = True
-    eot_draws: int = Field(1, ge=1)
+    random_start: bool = Field(True, description=START)
+    eot_draws: int = Field(1, ge=1, description="draws per gradient")
 
 
 def _kind(value: Any) -> str:
@@ -66,7 +66,7 @@ Inner = Annotated[Annotated[InnerPgd, Tag("pgd")] | Annotated[InnerFgsm, Tag("fg
 class Augment(Strict):
     """Pictures moved and mirrored at random before anything else is done to them."""
 
-    flip: bool = True
+    flip: bool = Field(True, description="mirror half of the pictures")
     margin: int = Field(0, ge=0, description="the window of `data.crop` moves by so many pixels over the larger picture")
     pad: int = Field(0, ge=0, description="and by so many more over its reflected border, as is usual for small images")
 
@@ -74,19 +74,19 @@ class Augment(Strict):
 class Optimizer(Strict):
     """How weights follow gradients."""
 
-    kind: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0, le=10)
+    kind: Literal["adam", "adamw", "sgd"] = Field("adam", description="torch's own")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="its peak, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="of convolutions and matrices alone; decoupled in adamw")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, Nesterov's")
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate; cosine ends at 0")
     warm_up: int = Field(0, ge=0, description="steps over which the learning rate grows evenly from 0")
 
 
 class Distill(Strict):
     """The network also learns the teacher's probabilities of the undisturbed image."""
 
-    weight: float = Field(0.5, gt=0, le=1)
-    temperature: float = Field(1.0, gt=0)
+    weight: float = Field(0.5, gt=0, le=1, description="share of this loss; the labels have the rest")
+    temperature: float = Field(1.0, gt=0, description="by which both sides' logits are divided")
     teacher: Model | None = Field(None, description="the model as it is before the training, unless told")
 
 
@@ -110,22 +110,22 @@ class Recipe(Strict):
     """The whole file. `barrage` alone is BaRT fine-tuning, `attack` alone adversarial training, both are adversarial training
     through the barrage, neither is plain training."""
 
-    kind: Literal["classifier"]
-    name: Name
-    seed: int = 0
-    data: Data
+    kind: Literal["classifier"] = Field(description="what is trained")
+    name: Name = Field(description="of the training, and of its store where none is named")
+    seed: int = Field(0, description="of all randomness: order, augmentation, barrages, attacks")
+    data: Data = Field(description="the images, as in a campaign")
     held_out: int = Field(0, ge=0, description="images of `data` kept out of training")
     shuffle: int = Field(2048, ge=1, description="images that are shuffled together, whole shards of them")
     model: Model = Field(description="as in a campaign; weights: random begins from nothing")
     epochs: float = Field(gt=0, description="passes over the images; a part of one will do")
     batch: int = Field(128, ge=2, description="images of a step, over all workers")
     accumulate: int = Field(1, ge=1, description="parts of a batch that are worked on one after the other, to save memory")
-    barrage: Barrages | None = None
-    attack: Inner | None = None
-    distill: Distill | None = None
-    augment: Augment | None = None
-    optimizer: Optimizer = Optimizer()
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    barrage: Barrages | None = Field(None, description="what images go through; none unless told")
+    attack: Inner | None = Field(None, description="adversarial training by `kind: pgd` or `fgsm`; none unless told")
+    distill: Distill | None = Field(None, description="learning from a teacher too; not unless told")
+    augment: Augment | None = Field(None, description="pictures moved and mirrored; not unless told")
+    optimizer: Optimizer = Field(Optimizer(), description="how weights follow gradients")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread evenly over all classes")
     batch_norm: Literal["update", "frozen"] = Field(
         "update", description="statistics of the batch, as usual, or those that the weights came with"
     )
@@ -134,10 +134,10 @@ class Recipe(Strict):
         "auto", description="of the network's arithmetic; auto: the 16-bit type that the device multiplies natively"
     )
     store_as: Literal["float32", "float16"] = Field("float32", description="of the weights in their file")
-    evaluation: Evaluation = Evaluation()
-    checkpoint_seconds: float = Field(120, gt=0)
-    store: str | None = None
-    workers: Share = Share()
+    evaluation: Evaluation = Field(Evaluation(), description="accuracy on images kept out of training")
+    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints")
+    store: str | None = Field(None, description="folder of what comes out; stores/NAME unless told, or --store")
+    workers: Share = Field(Share(), description="how the work is spread")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

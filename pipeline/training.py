@@ -28,20 +28,20 @@ KINDS = ("classifier", "bpda")
 class Training(Strict):
     """The whole file."""
 
-    kind: Literal["bpda"]
-    name: Name
-    seed: int = 0
-    data: Data
+    kind: Literal["bpda"] = Field(description="what is trained")
+    name: Name = Field(description="of the training, and of its store where none is named")
+    seed: int = Field(0, description="of all randomness: first weights, order of images, parameters of transforms")
+    data: Data = Field(description="the images, as in a campaign; their labels are not used")
     transforms: tuple[str, ...] = Field(
         tuple(TRANSFORMS), min_length=1, description="those that get a network; all unless told"
     )
     steps: int = Field(ge=1, description="of Adam, for each network")
     batch: int = Field(32, ge=2, description="images of a step")
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of Adam")
     held_out: int = Field(256, ge=1, description="images kept out of training, on which the error is measured")
-    checkpoint_seconds: float = Field(120, gt=0)
-    store: str | None = None
-    workers: Share = Share()
+    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints of a network")
+    store: str | None = Field(None, description="folder of the networks; stores/NAME unless told, or --store")
+    workers: Share = Field(Share(), description="how the work is spread")
 
     @field_validator("transforms")
     @classmethod

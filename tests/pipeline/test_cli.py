@@ -90,7 +90,7 @@ def test_weights_that_would_run_code_are_refused(barrage, write, pattern, tmp_pa
 def test_a_store_of_another_campaign_is_refused_and_left_alone(barrage, write, pattern, store):
     before = {p: p.read_bytes() for p in store.rglob("*") if p.is_file()}
     code, _, err = barrage("run", write(tiny.campaign(pattern, seed=9)), "--here", "--store", store)
-    assert code == 2 and "another campaign: seed" in err
+    assert code == 2 and "in cell net-none-pgd seed was 0, is 9; use another --store" in err
     assert {p: p.read_bytes() for p in store.rglob("*") if p.is_file()} == before
 
 

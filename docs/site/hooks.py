@@ -1,0 +1,63 @@
+"""The site, of the pages as they lie in the repository: those outside docs/ join in, links to code lead to a copy of it."""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+
+ROOT = Path(__file__).parents[2]
+
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "cluster/README.md": "cluster.md",
+    "notebooks/README.md": "notebooks.md",
+}
+"""Pages outside docs/, and where they are in the site."""
+
+_LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+_FENCE = re.compile(r"^(```.*?^```)$", re.M | re.S)
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash", ".sh": "bash", ".txt": "text", ".md": "markdown"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Every page with its links as the site has them, and a page for each file of the repository that one of them names."""
+    origins = {**{f"docs/{file.src_uri}": file.src_uri for file in files.documentation_pages()}, **PAGES}
+    known = {f"docs/{file.src_uri}": file.src_uri for file in files} | PAGES
+    named: dict[str, str] = {}
+    for origin, page in origins.items():
+        text = _relinked((ROOT / origin).read_text(), origin, page, known, named)
+        if (old := files.get_file_from_path(page)) is not None:
+            files.remove(old)
+        files.append(File.generated(config, page, content=text))
+    for path, page in named.items():
+        files.append(File.generated(config, page, content=_source(path), inclusion=InclusionLevel.NOT_IN_NAV))
+    return files
+
+
+def _relinked(text: str, origin: str, page: str, known: dict[str, str], named: dict[str, str]) -> str:
+    """A page's text with links from its place in the site; files of the repository that it names are added to `named`."""
+
+    def moved(found: re.Match[str]) -> str:
+        if ":" in found[2]:
+            return found[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), found[2]))
+        target = known.get(path)
+        if target is None and (ROOT / path).is_file():
+            target = named[path] = f"source/{path}.md"
+        return found[0] if target is None else f"{found[1]}{_between(page, target)}{found[3] or ''}{found[4]}"
+
+    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in _FENCE.split(text))
+
+
+def _between(page: str, target: str) -> str:
+    return posixpath.relpath(target, posixpath.dirname(page) or ".")
+
+
+def _source(path: str) -> str:
+    """A page that shows a file of the repository."""
+    language, text = _LANGUAGES.get(Path(path).suffix, "text"), (ROOT / path).read_text()
+    head = f"---\ntitle: {path}\nhide: [toc]\nsearch: {{exclude: true}}\n---\n\n# `{path}`"
+    return f"{head}\n\n````{language}\n{text}````\n"

@@ -1,0 +1,345 @@
+"""What the pages tell a reader to type or to write: every block and every command is run, or named here with the reason."""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+import yaml
+from torch import nn
+
+from docs import reference
+from pipeline import recipe, training
+from pipeline.__main__ import app, main, more_commands
+from pipeline.campaign import load, parse
+from pipeline.results import results
+from pipeline.status import Reader
+from tests import sandbox
+from tests.bart.transforms.checks import photographs
+from tests.pages import PAGES, ROOT, Block, blocks, commands, inline, links, name, patched
+
+NOT_RUN = {
+    "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
+    "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
+    "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/test_gallery.py draws them",
+    "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
+    "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
+    "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
+    "python -m benchmarks.fidelity --markdown": "minutes",
+    "python -m benchmarks.gpu_model": "minutes",
+    "python -m benchmarks.scale plan": "minutes",
+    "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
+    "python -m benchmarks.train": "minutes of a GPU",
+    "python -m benchmarks.transforms": "minutes",
+    "jupytext --to ipynb notebooks/1_table1.py": "tests/test_notebooks.py reads and runs the notebooks",
+}
+"""Commands that are not run but parsed: barrage's by its own parser, modules by the options that their source knows."""
+
+TOOLS = {
+    ".": "the reader's shell", "aws": "an account", "docker": "a daemon", "kubectl": "a cluster", "pip": "the network",
+    "ray": "a cluster", "scancel": "a cluster", "squeue": "a cluster", "tail": "follows a file of a cluster's job",
+}  # fmt: skip
+"""Programs that are not ours and need what tests have not."""
+
+MORE = {
+    "check": ["--here", "--images", "2"],
+    "doctor": ["--no-rate"],
+    "launch": ["--dry-run"],
+    "plan": ["--no-calibrate", "--rate", "100"],
+    "run": ["--here"],
+    "train": ["--here"],
+}
+"""Options that keep a command from starting a cluster, asking one, or measuring."""
+
+CODES = {"check": (0, 1)}
+"""Exit codes that are right: a tiny network passes no check."""
+
+STANDS_FOR = {
+    "CAMPAIGN": "campaigns/demo.yaml", "STORE": "stores/demo", "FILE": "cluster/slurm/example.yaml", "URL": "stores/new",
+    "imagenet_01_559": sandbox.KEY, "COMMAND": "run",
+}  # fmt: skip
+"""What words of the pages are in the sandbox."""
+
+SMALLER = {"docs/python.md": [("steps=40", "steps=2"), ("draws=10", "draws=2")]}
+"""Numbers in code that would only take time."""
+
+
+def given():
+    """What the code of a page takes as there."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+    return {"my_network": nn.Sequential(*layers), "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return sandbox.made(tmp_path_factory.mktemp("sandbox"))
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A sandbox of a test's own, in which it stands."""
+    for path in made.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@cache
+def cli():
+    more_commands()
+    return typer.main.get_command(app).commands
+
+
+def arguments(words):
+    """Words of a page as the sandbox understands them: folders are the buckets."""
+    return [STANDS_FOR.get(word, word).removeprefix("s3://") for word in words]
+
+
+def parsed(words):
+    """Holds a `barrage` command against its own parser, and its files against the repository."""
+    assert words[1] in cli(), f"no command {words[1]}"
+    if words[2:] and "--help" not in words:
+        cli()[words[1]].make_context(words[1], list(words[2:]))
+    for word in words:
+        if word.startswith(("campaigns/", "cluster/")):
+            assert (ROOT / word).exists(), f"{word} is not there"
+
+
+def typed(words, monkeypatch):
+    """Runs a command of a page as its reader would."""
+    text = shlex.join(words)
+    if words[0] == "barrage":
+        words = arguments(words)
+        parsed(words)
+        if text not in NOT_RUN:
+            barrage([*words, *(o for o in MORE.get(words[1], []) if o not in words)], monkeypatch)
+    elif words[0] == "make":
+        assert words[1] in re.findall(r"^([a-z-]+)(?:[a-z -]*):", (ROOT / "Makefile").read_text(), re.M)
+    elif words[:2] == ["python", "-c"]:
+        exec(words[2], {})
+    elif words[:2] == ["python", "-m"]:
+        module(words[2], [w for w in words[3:] if w.startswith("--")], text)
+    elif words[0] == "cp":
+        shutil.copy(*words[1:])
+    elif words[:2] == ["pip", "install"]:
+        extras = re.findall(r"barrage\[(\w+)\]", text)
+        known = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.M)
+        assert set(extras) <= set(known), f"{text}: pyproject.toml has the extras {known}"
+    else:
+        assert text in NOT_RUN or words[0] in TOOLS, f"{text}: give it a way to be run, or a reason in NOT_RUN or TOOLS"
+
+
+def barrage(words, monkeypatch, codes=None):
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert (done.value.code or 0) in (codes or CODES.get(words[1], (0,))), f"{shlex.join(words)}: {done.value.code}"
+
+
+def module(name, options, text):
+    """A module that is named to be run is there, and knows the options."""
+    found = importlib.util.find_spec(name)
+    assert found, f"{text}: there is no {name}"
+    assert text in NOT_RUN or name == "pipeline", f"{text}: give a reason in NOT_RUN"
+    source = Path(found.origin).read_text()
+    assert all(f'"{option}"' in source for option in options), f"{text}: {name} does not know all of {options}"
+
+
+def run_python(block, names):
+    code = block.text
+    for long, short in SMALLER.get(block.page, []):
+        code = code.replace(long, short)
+    exec(compile(code, str(block), "exec"), names)
+
+
+def validated(text):
+    """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
+    content = yaml.safe_load(text)
+    if "kind" in content:
+        return {"classifier": recipe.Recipe, "bpda": training.Training}[content["kind"]].model_validate(content)
+    whole = {
+        "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},
+        "defenses": {"d": {"k": 5}}, "attacks": {"a": {"eps": "8/255"}},
+    } | content  # fmt: skip
+    grid = {kind: list(whole[kind + "s"]) for kind in ("model", "defense", "attack")}
+    return parse({"cells": [grid]} | whole, "page")
+
+
+def run_block(block: Block, names, place, monkeypatch):
+    """Runs a block as what it is; a block of an unknown kind is an error."""
+    if block.kind == "python":
+        run_python(block, names)
+    elif block.kind in ("sh", "indented"):
+        for words in commands(block.text):
+            typed(words, monkeypatch)
+    elif block.kind == "yaml":
+        validated(block.text)
+    elif block.kind == "diff":  # of a campaign: what the reader changes, in small
+        whole = yaml.safe_load(patched((ROOT / block.title).read_text(), block.text))
+        parse(whole, block.title)
+        (place / block.title).write_text(yaml.safe_dump(sandbox.small(whole, str(place / "demo/photos/images-000000.tar"))))
+    elif block.kind == "text":  # what is shown: no place for commands
+        assert not re.search(r"^(\$ |barrage |make |python |pip )", block.text, re.M), f"{block}: commands belong into sh"
+    else:
+        assert block.kind == "r", f"{block}: no way to run {block.kind!r}"  # test_the_r_snippet_runs
+
+
+OWN = {"docs/extending.md": "runs in a copy of the repository: test_the_example_of_extending_works"}
+"""Pages whose blocks have a test of their own."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if name(page) not in OWN], ids=name)
+def test_every_block_of_a_page_runs(page, place, monkeypatch):
+    names = given() if page.name == "python.md" else {}
+    for block in blocks(page):
+        run_block(block, names, place, monkeypatch)
+    for text in inline(page):
+        words = shlex.split(text)
+        if words[0] == "barrage" and (len(words) == 2 or set(words) & set(STANDS_FOR)):
+            parsed(arguments(words))
+        else:
+            typed(words, monkeypatch)
+    if page.name == "python.md":
+        assert names["verdict"].top5.shape == (2, 20, 5) and names["state"].step.host.tolist() == [2, 2]
+        assert len(names["scores"]) == 3 * sandbox.IMAGES and names["y"].shape == names["x"].shape
+
+
+def test_reasons_are_given_for_commands_that_are_there():
+    shell = [block for page in PAGES for block in blocks(page) if block.kind in ("sh", "indented")]
+    said = {shlex.join(words) for block in shell for words in commands(block.text)}
+    said |= {shlex.join(shlex.split(text)) for page in PAGES for text in inline(page)}
+    assert set(NOT_RUN) <= said, f"no page has {set(NOT_RUN) - said}: drop the reasons"
+    assert set(OWN) <= {name(page) for page in PAGES}
+
+
+def test_the_r_snippet_runs(place):
+    found = [block for page in PAGES for block in blocks(page) if block.kind == "r"]
+    assert found
+    if shutil.which("Rscript") is None or subprocess.run(["Rscript", "-e", "library(arrow); library(dplyr)"]).returncode:
+        pytest.skip("needs R with its packages arrow and dplyr")
+    for block in found:
+        done = subprocess.run(["Rscript", "-e", block.text], capture_output=True, text=True, check=True)
+        assert "lite0-bart5-pgd" in done.stdout
+
+
+def test_the_newcomers_path(place, monkeypatch, capsys):
+    """The README's: k and eps changed in the demo's campaign, refused where the old rows are, run elsewhere; and a cell added
+    where they are."""
+    original = (place / "campaigns" / "demo.yaml").read_text()
+    (change,) = (block for block in blocks(ROOT / "README.md") if block.kind == "diff")
+    run_block(change, {}, place, monkeypatch)
+    here = ["barrage", "run", "campaigns/demo.yaml", "--here"]
+    barrage(here, monkeypatch, codes=(2,))
+    said = capsys.readouterr().err
+    assert "attack.eps was 0.0313725, is 0.0156863; use another --store" in said, said
+    barrage([*here, "--store", "demo/mine"], monkeypatch)
+    rows = results("demo/mine").to_pandas()
+    assert set(rows.k) == {0, 3, 5} and set(rows.eps.round(6)) == {round(4 / 255, 6)}
+
+    more = yaml.safe_load(original)
+    more["defenses"]["bart3"] = more["defenses"]["bart5"] | {"k": 3}
+    more["cells"][0]["defense"].append("bart3")
+    (place / "campaigns" / "demo.yaml").write_text(yaml.safe_dump(more))
+    before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
+    barrage(here, monkeypatch)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
+
+
+def test_the_demo_ends_with_its_report():
+    recipe = (ROOT / "Makefile").read_text().partition("\ndemo: ")[2].partition("\n\n")[0]
+    lines = [line.replace("$(BIN)/", "").strip() for line in recipe.splitlines()[1:]]
+    assert [words[1] for line in lines for words in commands(line.partition("||")[2] or line)] == ["pack", "run", "report"]
+    for line in lines:
+        for words in commands(line.partition("||")[2] or line):
+            parsed(words)
+    assert "`demo/report.html`" in (ROOT / "README.md").read_text() and "-o demo/report.html" in recipe
+
+
+COPIED = ("bart", "pipeline", "cluster", "tests", "docs", "campaigns", "pyproject.toml", "README.md", "notebooks")
+
+
+def test_the_example_of_extending_works(made, tmp_path):
+    """In a copy of the repository: the files of the page written, its diffs applied, its commands typed."""
+    page, copy = ROOT / "docs" / "extending.md", tmp_path / "copy"
+    copy.mkdir()
+    for part in COPIED:
+        path = ROOT / part
+        ignored = shutil.ignore_patterns("__pycache__", "*.gif", "*.png")
+        shutil.copytree(path, copy / part, ignore=ignored) if path.is_dir() else shutil.copy(path, copy / part)
+    for block in blocks(page):
+        if block.kind in ("python", "diff"):
+            to = copy / block.title
+            assert (block.kind == "diff") == to.exists()
+            to.write_text(patched(to.read_text(), block.text) if block.kind == "diff" else block.text)
+        elif block.kind == "yaml":
+            whole = yaml.safe_load((ROOT / "campaigns" / "demo.yaml").read_text()) | yaml.safe_load(block.text)
+            small = sandbox.small(whole, str(made / "demo/photos/images-000000.tar"))
+            (copy / block.title).write_text(yaml.safe_dump(small | {"store": "mine"}))
+        else:
+            assert block.kind == "sh"
+            typed_in_copy(list(commands(block.text)), copy)
+    assert "### decay" in (copy / "docs" / "campaign-file.md").read_text()
+    rows = results(str(copy / "mine")).to_pandas()
+    assert len(rows) == sandbox.IMAGES and set(rows.cell) == {"lite0-negative-decay"} and (rows.grad_evals > 0).all()
+
+
+def typed_in_copy(all_, copy):
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "BARRAGE_ALLOW_MODULES": "tests"}
+    for words in all_:
+        if words[:2] == ["barrage", "check"]:
+            continue  # half a minute for every transform and rival; the README's is run
+        call = ["-m", "pipeline", *words[1:], "--here"] if words[0] == "barrage" else words[1:]
+        assert words[0] in ("barrage", "python")
+        done = subprocess.run([sys.executable, *call], cwd=copy, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- end -->" in page.read_text()], ids=name)
+def test_what_is_written_from_the_code_is_what_the_code_says(page):
+    assert page.read_text() == reference.filled(page.read_text()), "run: python -m docs.reference"
+
+
+def test_the_reference_has_every_key_column_and_command():
+    text = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("campaign-file", "training-file", "parquet"))
+    for section in {kind for part in (reference.CAMPAIGN, reference.CLASSIFIER, reference.BPDA) for _, kind in part}:
+        for key, field in section.model_fields.items():
+            assert f"| `{key}` |" in text and field.description in text
+    assert all(f"\n### {kind}\n" in text for kind in reference.KINDS)
+    assert all(f"| `{column}` |" in text for column in reference.SCHEMA.names)
+    assert all(f"\n## {command}\n" in (ROOT / "docs" / "commands.md").read_text() for command in cli())
+
+
+def test_every_help_has_an_example_that_parses():
+    assert {"run", "plan", "status", "table", "verify", "report", "show", "pack", "check", "train", "gallery"} <= set(cli())
+    assert {"launch", "doctor"} <= set(cli())
+    for command, found in cli().items():
+        said, _, example = found.help.rpartition(" barrage ")
+        assert len(said) > 20, f"{command}: its help says too little"
+        words = shlex.split(f"barrage {example}")
+        assert words[1] == command and len(words) > 2, f"{command}: its help has no example"
+        parsed(words)
+
+
+def test_every_file_that_the_pages_name_is_there():
+    for page in PAGES:
+        for link in links(page):
+            assert (page.parent / link).exists(), f"{name(page)} links to {link}"
+
+
+def test_every_campaign_that_ships_is_valid():
+    files = set((ROOT / "campaigns").glob("*.yaml"))
+    trainings = {file for file in files if file.name.startswith("bpda")}
+    assert files - trainings and all(load(file).cells for file in files - trainings)
+    assert trainings and all(len(training.load(file).transforms) == 25 for file in trainings)
+    classifiers = sorted((ROOT / "campaigns" / "train").glob("*.yaml"))
+    assert len(classifiers) >= 4 and all(recipe.load(file).store == f"stores/{file.stem}" for file in classifiers)
