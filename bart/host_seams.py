@@ -43,14 +43,16 @@ def _compiled() -> Any:
 
 
 def _totals(energy: Image, left: int, totals: Image) -> None:
-    """Least energy of a path from the first row to each pixel of the first `left` columns."""
+    """Least energy of a path from the first row to each pixel of the first `left` columns. Every row is seen as slices whose
+    places count from zero: only such a loop becomes vectors."""
     totals[0, :left] = energy[0, :left]
     for r in range(1, len(energy)):
-        above = totals[r - 1]
-        totals[r, 0] = min(above[0], above[1]) + energy[r, 0]
-        for c in range(1, left - 1):
-            totals[r, c] = min(above[c - 1], min(above[c], above[c + 1])) + energy[r, c]
-        totals[r, left - 1] = min(above[left - 2], above[left - 1]) + energy[r, left - 1]
+        above, own, row = totals[r - 1, :left], energy[r, :left], totals[r, :left]
+        middle, after, inner, out = above[1:], above[2:], own[1:], row[1:]
+        row[0] = min(above[0], above[1]) + own[0]
+        for c in range(left - 2):
+            out[c] = min(above[c], min(middle[c], after[c])) + inner[c]
+        row[left - 1] = min(above[left - 2], above[left - 1]) + own[left - 1]
 
 
 def _cut(energy: Image, kept: Image, left: int, totals: Image) -> None:
@@ -61,7 +63,9 @@ def _cut(energy: Image, kept: Image, left: int, totals: Image) -> None:
         for c in range(first + 1, last):
             if totals[r, c] < totals[r, column]:
                 column = c
-        for c in range(column, left - 1):
-            energy[r, c] = energy[r, c + 1]
-            kept[r, c] = kept[r, c + 1]
+        costs, columns = energy[r, column:left], kept[r, column:left]
+        for c in range(len(costs) - 1):
+            costs[c] = costs[c + 1]
+        for c in range(len(costs) - 1):
+            columns[c] = columns[c + 1]
         first, last = max(column - 1, 0), min(column + 2, left)

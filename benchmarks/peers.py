@@ -122,7 +122,10 @@ def workers(args: argparse.Namespace, count: int) -> Iterator[Callable[[], None]
     """The attack by `count` processes at once, ready to run."""
     context = get_context("spawn")
     ends = [context.Pipe() for _ in range(count)]
-    processes = [context.Process(target=work, args=(theirs, args, slice(i, None, count))) for i, (_, theirs) in enumerate(ends)]
+    processes = [
+        context.Process(target=work, args=(theirs, args, slice(i, None, count)), daemon=True)
+        for i, (_, theirs) in enumerate(ends)
+    ]
     for process in processes:
         process.start()
 

@@ -186,8 +186,11 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
             raise BadInput(f"shard {path} has {size} bytes, the store {url} saw {shard.bytes}: restore it")
         seen[shard.name] = replace(shard, url=path)
     _labels_fit(campaign, seen.values())
-    for model in campaign.models.values():
-        models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
+    for name, model in campaign.models.items():
+        loaded = models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
+        for cell in campaign.grid():
+            if cell.model_name == name:
+                models.attackable(loaded, cell)
     for cell in campaign.grid():
         networks.fit(cell)
     for name in known.keys() - seen.keys():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bart import Classifier, key, native_half
 from bart.training import evaluating
 from pipeline import architectures, weights
-from pipeline.campaign import BadInput, Data, Model
+from pipeline.campaign import BadInput, Cell, Data, Model
 
 RANDOM = "random"
 """The `weights` of a model that a training begins from nothing. No campaign takes it."""
@@ -161,3 +161,24 @@ def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
     tried(network, model, crop)
     mean, std = model.normalisation
     return Classifier(network, mean, std, (crop, crop), native_half(device)).to(device)
+
+
+def attackable(found: Classifier, cell: Cell) -> None:
+    """Raises BadInput where a cell's attack can not run on its model: too few classes for its loss, no gradient to follow."""
+    needed, name = cell.built.classes, cell.model_name
+    if cell.model.classes < needed:
+        raise BadInput(
+            f"attack {cell.attack_name} needs a model with at least {needed} classes, {name} has {cell.model.classes}: "
+            "use another loss"
+        )
+    if not cell.cost.gradients:
+        return
+    leaf = torch.full((1, 3, cell.crop, cell.crop), 0.5, requires_grad=True)
+    try:
+        torch.autograd.grad(found(leaf).sum(), leaf)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:160]
+        raise BadInput(
+            f"attack {cell.attack_name} follows gradients, and {name} has none in its image ({detail}): "
+            "attack it with square, spsa or noise, or mend the model"
+        ) from None

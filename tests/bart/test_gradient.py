@@ -6,7 +6,7 @@ from bart import rng
 from bart.barrage import Barrage
 from bart.bpda import combo, identity
 from bart.classifier import Classifier, Defended
-from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows
+from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows, score
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs
 
@@ -226,3 +226,18 @@ def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
     error = found.std(0) / len(found) ** 0.5
     assert ((found.mean(0) - truth).abs() < 4.5 * error).all()
     assert (error < 0.01 * slope.abs()).all()
+
+
+@pytest.mark.parametrize("stack", [2, 7, 100])
+def test_a_score_is_the_mean_probability_of_what_is_wanted(stack):
+    """Image by image and draw by draw: of the target, or of any class but the label."""
+    behind, x, goal = defended(), images(), Goal(LABEL, torch.tensor([-1, 2, -1]))
+    found = score(behind, x, goal, mirror(), DRAWS, stack)
+    for i in range(IMAGES):
+        chances = []
+        for draw in range(DRAWS):
+            key = Mirror.of(rng.fold(mirror().host[i : i + 1], draw), "cpu")
+            z = behind.classifier(behind.barrage(x[i : i + 1], behind.barrage.draw(key, (SIDE, SIDE))))[0].exp()
+            chances.append(z / z.sum())
+        mean = sum(chances) / DRAWS
+        assert found[i] == pytest.approx(float(mean[2] if i == 1 else 1 - mean[LABEL[i]]), abs=1e-6)

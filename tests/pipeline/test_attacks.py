@@ -1,8 +1,10 @@
 """Every kind of attack of a campaign file runs through the engine, and its settings reach the attack."""
 
 import pytest
+import torch
 
 import bart
+from pipeline import models
 from pipeline.attacks import KINDS
 from pipeline.campaign import BadInput, parse
 from pipeline.results import results
@@ -81,3 +83,25 @@ def test_first_break_leaves_earlier_and_says_when(tmp_path, pattern):
 def test_bad_settings_are_one_line(attack, message, pattern):
     with pytest.raises(BadInput, match=message):
         parse(tiny.campaign(pattern) | {"attacks": {"pgd": attack}}, "c.yaml")
+
+
+def test_an_attack_that_follows_gradients_refuses_a_model_without_one_before_the_run(barrage, write, tmp_path, pattern):
+    store = tmp_path / "store"
+    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.pipeline.tiny:Decides", "classes": tiny.CLASSES}})
+    code, _, err = barrage("run", write(content), "--here", "--store", str(store))
+    assert code == 2 and "attack pgd follows gradients, and net has none" in err and "square, spsa or noise" in err
+    assert not store.exists()
+    content |= {"attacks": {"pgd": {"kind": "noise", "eps": "8/255", "steps": 2, "eot_draws": 2}}}
+    assert barrage("run", write(content), "--here", "--store", str(store))[0] == 0
+
+
+def test_a_loss_that_needs_more_classes_than_the_model_has_is_refused(pattern):
+    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.pipeline.tiny:network", "classes": 3}})
+    content["attacks"] = {name: {"eps": 0.1, "loss": name} for name in ("dlr", "margin")}
+    content["cells"] = [{"model": "net", "defense": "none", "attack": ["dlr", "margin"]}]
+    refused, fits = parse(content, "c.yaml").grid()
+    three = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 3))
+    loaded = bart.Classifier(three, (0.0,) * 3, (1.0,) * 3, (32, 32))
+    with pytest.raises(BadInput, match="attack dlr needs a model with at least 4 classes, net has 3: use another loss"):
+        models.attackable(loaded, refused)
+    models.attackable(loaded, fits)

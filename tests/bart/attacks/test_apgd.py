@@ -78,6 +78,25 @@ def test_it_is_a_written_out_loop_of_the_articles_algorithm_1():
     np.testing.assert_allclose(state.x.double().numpy(), xs[steps], atol=1e-4)
 
 
+def test_a_size_halves_where_few_steps_rise_or_nothing_was_gained_at_the_size_before():
+    """Conditions 1 and 2 of the article at step 41, 19 steps after the checkpoint before, of which .75 are 14.25."""
+    attack, step = Apgd(Ball("linf", 0.1), 100), torch.full((5,), 41)
+    memory = {
+        "rises": torch.tensor([15.0, 14.0, 19.0, 19.0, 19.0]),
+        "checkpoint": torch.full((5,), 22.0),
+        "best_loss": torch.tensor([3.0, 3.0, 2.0, 2.0, 2.0]),
+        "checkpoint_loss": torch.tensor([2.0, 2.0, 2.0, 2.0, 1.9]),
+        "halved": torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0]),  # a size that has just halved has to be tried first
+    }
+    early = dict(memory)
+    assert not attack._halve(early, step - 1).any()
+    assert all(torch.equal(early[name], memory[name]) for name in memory), "between checkpoints nothing is noted"
+    halve = attack._halve(memory, step)
+    assert halve.tolist() == [False, True, True, False, False]
+    assert torch.equal(memory["halved"], halve.float()) and memory["rises"].tolist() == [0] * 5
+    assert memory["checkpoint"].tolist() == [41] * 5 and torch.equal(memory["checkpoint_loss"], memory["best_loss"])
+
+
 def test_a_loss_that_is_not_finite_never_becomes_the_best():
     class Cliff(torch.nn.Module):
         def forward(self, x):

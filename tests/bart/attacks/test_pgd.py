@@ -111,14 +111,16 @@ def test_l2_comes_close_to_the_optimum_of_a_linear_model_at_black_and_white():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [False, True])
-def test_steps_are_those_of_a_written_out_loop(norm, targeted):
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_are_those_of_a_written_out_loop(norm, targeted, momentum):
     """Five classes, cross-entropy, double precision, plain NumPy."""
     model, weight = linear()
     eps, size = (8 / 255, 2 / 255) if norm == "linf" else (1.0, 0.3)
     clean, goal = images(), torch.tensor([3, 0, 1, 4]) if targeted else NO_TARGET
-    attack = Pgd(Ball(norm, eps), 9, size, True, Eot(1))
+    attack = Pgd(Ball(norm, eps), 9, size, True, Eot(1), momentum)
     state = attack.start(clean, Goal(LABEL, goal), mirror())
     table, x = weight.double().numpy().reshape(CLASSES, -1), state.x.double().numpy().reshape(4, -1)
+    memory = np.zeros_like(x)
     for _ in range(9):
         state = attack.step(state, behind(model), 1000)
         for i in range(4):
@@ -127,6 +129,7 @@ def test_steps_are_those_of_a_written_out_loop(norm, targeted):
             p /= p.sum()
             p[goal[i] if targeted else LABEL[i]] -= 1
             ascent = (p @ table) * (-1 if targeted else 1)
+            ascent = memory[i] = momentum * memory[i] + ascent / np.abs(ascent).sum()
             start = clean[i].double().numpy().ravel()
             if norm == "linf":
                 delta = np.clip(x[i] + size * np.sign(ascent) - start, -eps, eps)

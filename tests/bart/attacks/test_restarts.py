@@ -18,9 +18,12 @@ def test_the_contract():
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_they_reach_the_optimum_of_a_linear_model(targeted):
-    assert (linear_optimum(restarts(steps=12), targeted) > 1 - 1e-4).all()
-    assert (linear_optimum(Transfer(Pgd(Ball("l2", 0.5), 8, 0.1, False, Eot(1, "margin"))), targeted) > 1 - 1e-4).all()
-    assert (linear_optimum(fgsm(Ball("linf", 8 / 255), Eot(1)), targeted) > 1 - 1e-4).all()
+    l2 = Pgd(Ball("l2", 0.5), 8, 0.1, False, Eot(1, "margin"))
+    linf = Pgd(Ball("linf", 8 / 255), 8, 2 / 255, False, Eot(1), momentum=0.9)
+    for attack in (
+        restarts(steps=12), Restarts(l2, 2), Transfer(l2), Transfer(linf), fgsm(l2.ball, Eot(1)), fgsm(linf.ball, Eot(1))
+    ):  # fmt: skip
+        assert (linear_optimum(attack, targeted) > 1 - 1e-4).all(), attack
 
 
 class Trap(nn.Module):
@@ -55,11 +58,17 @@ def test_each_image_keeps_its_best_run():
 def test_every_run_starts_elsewhere_and_draws_afresh():
     attack, defended = restarts(), behind(linear()[0], 2)
     state = attack.start(images(), Goal(LABEL, NO_TARGET), mirror())
-    starts, seen = [state.x], []
+    starts, seen, judged = [state.x], [], []
     keys = defended.keys
 
     class Spy:
-        classifier, barrage, logits, networks = defended.classifier, defended.barrage, defended.logits, defended.networks
+        classifier, barrage, networks = defended.classifier, defended.barrage, defended.networks
+
+        def logits(self, x, *arguments, **names):
+            if not torch.is_grad_enabled():  # an example is chosen as it would be stored
+                torch.testing.assert_close(255 * x, (255 * x).round(), rtol=0, atol=1e-3)
+                judged.append(len(x))
+            return defended.logits(x, *arguments, **names)
 
         def keys(self, images, purpose, step=None):
             seen.append((purpose, *step.host.tolist()))
@@ -71,6 +80,8 @@ def test_every_run_starts_elsewhere_and_draws_afresh():
             starts.append(state.x)
     assert len({start.sum().item() for start in starts}) == 4
     assert len(set(seen)) == len(seen) == attack.steps + 3
+    assert {purpose for purpose, *_ in seen} == {"step", "restart"}, "draws that judge, or others, chose the example"
+    assert judged == [4 * 5] * 3
 
 
 def test_transfer_never_meets_the_defense():
