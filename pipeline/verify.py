@@ -56,10 +56,13 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except shards.Unusable as error:
             yield str(error)
-            continue
+            samples = []
         for unit, rows in tables(store, [unit for unit in some if unit.name in done]):
-            mine = [samples[place] for place in job.places(unit)]
-            yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
+            if isinstance(rows, str):
+                yield f"{unit.name}: {rows}"
+            elif samples:
+                mine = [samples[place] for place in job.places(unit)]
+                yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
 
 
@@ -100,16 +103,13 @@ def _unit(
     judges: Worker,
     store: Store,
     unit: Unit,
-    table: pa.Table | str,
+    table: pa.Table,
     samples: list[Sample],
     keys: Counter[tuple[str, str]],
     again: Collection[int],
 ) -> Iterator[str]:
     """What is wrong with one unit's rows and examples; those at the places `again` are judged again."""
     cell = judges.job.cells[unit.cell]
-    if isinstance(table, str):
-        yield f"{unit.name}: {table}"
-        return
     if not table.schema.equals(SCHEMA):
         yield f"{unit.name}: other columns than this version writes"
         return

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from contextlib import suppress
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.ground import Ground
@@ -21,12 +22,13 @@ def main():
     with Ground() as ground:
         if not ground.small:
             print("no `disk full`: a small disk needs root, to mount one")
-        for number in asked.scenario or range(asked.scenarios):
-            scenario, start = Scenario.drawn(asked.seed, number, len(ground.units)), time.monotonic()
-            told = all_told[number] = play(ground, scenario)
-            print(f"{number:3d}  {time.monotonic() - start:4.0f} s  {verdict(told)}  {scenario}", flush=True)
-            for wrong in told.wrong:
-                print(f"     {wrong}", flush=True)
+        with suppress(KeyboardInterrupt):  # the summary is of those that were played
+            for number in asked.scenario or range(asked.scenarios):
+                scenario, start = Scenario.drawn(asked.seed, number, len(ground.units)), time.monotonic()
+                told = all_told[number] = play(ground, scenario)
+                print(f"{number:3d}  {time.monotonic() - start:4.0f} s  {verdict(told)}  {scenario}", flush=True)
+                for wrong in told.wrong:
+                    print(f"     {wrong}", flush=True)
         total = together(all_told.values())
         show(total, all_told, ground, time.monotonic() - began)
     failed = [number for number, told in all_told.items() if verdict(told) != "ok"]

@@ -70,7 +70,7 @@ def corrupt_parquet(scene):
         assert scene.refuses_rows(path), f"rows were read though {path} is {kind}"
 
     def remove():
-        path.unlink()
+        path.unlink(missing_ok=True)
         scene.forget(path)
 
     scene.checks.append(named)
@@ -85,7 +85,7 @@ def replace_shard(scene):
     path = chance.choice(sorted(scene.ground.shards))
     data, kind = scene.ground.shards[path], chance.choice(["gone", "another", "flipped"])
     if kind == "gone":
-        path.unlink()
+        path.unlink(missing_ok=True)
     else:
         other = next(other for at, other in scene.ground.shards.items() if at != path)
         aside = path.with_suffix(".aside")

@@ -12,7 +12,7 @@ import ray
 
 from tests import processes
 from tests.chaos.damage import corrupt_checkpoint, corrupt_parquet, replace_shard
-from tests.chaos.ground import raylet
+from tests.chaos.ground import SILENT, raylet
 
 PREEMPTION = 2
 """Ray's number of that reason to drain a node."""
@@ -62,8 +62,8 @@ def stop_node(scene):
     actors = processes.actors(raylet(node))
     _send([raylet(node), *actors], signal.SIGSTOP)
     scene.asleep |= set(actors)
-    end = time.monotonic() + 20
-    scene.until(lambda: driver.over or "no answer for 5 s" in driver.said or time.monotonic() > end, "a unit to be withdrawn")
+    end, withdrawn = time.monotonic() + 5 * SILENT, f"no answer for {SILENT} s"
+    scene.until(lambda: driver.over or withdrawn in driver.said or time.monotonic() > end, "a unit to be withdrawn")
     time.sleep(scene.chance.uniform(0, 0.5))
     _send(actors, signal.SIGCONT)
     time.sleep(scene.chance.uniform(0, 1))
@@ -90,9 +90,9 @@ def drain_node(scene):
     node, deadline = scene.chance.choice(scene.ground.nodes), int(time.time() * 1000) + 600_000
     accepted, why = client.drain_node(node.node_id, PREEMPTION, "spot notice", deadline)
     assert accepted, why
-    if len(scene.ground.nodes) == 1:
+    scene.ground.leaving.append(node)
+    if not scene.ground.nodes:
         scene.ground.add()
-    scene.mends.append(lambda: _send([raylet(node)], signal.SIGKILL))
     return True
 
 

@@ -22,8 +22,11 @@ from tests.processes import alive, family, until
 ROOT = Path(__file__).parents[2]
 NODES = 2
 MEMORY = 80_000_000
-QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
-"""Ray gives a node that does not answer up after 8 s."""
+SILENT = 8
+"""Seconds without an answer until an actor is given up."""
+
+QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 15}
+"""Ray gives a node that does not answer up after 15 s."""
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -86,7 +89,7 @@ class Ground:
         told |= {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
         self._environment = mock.patch.dict(os.environ, told)
         self._environment.start()
-        self._cluster = None
+        self._cluster, self.leaving = None, []
         self._pack()
         self._quiet()
         return self
@@ -104,7 +107,7 @@ class Ground:
         content = tiny.campaign(
             str(shards / "photos-{000000..000001}.tar"),
             unit_images=2,
-            workers={"checkpoint_seconds": 0.05, "silent_seconds": 5},
+            workers={"checkpoint_seconds": 0.05, "silent_seconds": SILENT},
         )
         content["models"]["net"]["architecture"] = "tests.chaos.network:network"
         content["attacks"]["pgd"]["steps"] = 10
@@ -138,8 +141,8 @@ class Ground:
 
     @property
     def nodes(self):
-        """The nodes for workers whose raylet is alive."""
-        return [node for node in self._cluster.worker_nodes if alive(raylet(node))]
+        """The nodes for workers that are alive, and stay."""
+        return [node for node in self._cluster.worker_nodes if alive(raylet(node)) and node not in self.leaving]
 
     @property
     def head(self):

@@ -1,6 +1,7 @@
 """Scenarios: which faults strike when, and what became of the campaign. Everything that is chance follows from the seed."""
 
 import random
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ def play(ground, scenario):
             struck = scene.working() and FAULTS[strike.fault](scene)
             (scene.told.struck if struck else scene.told.missed)[strike.fault] += 1
         scene.end()
-    except AssertionError as error:
-        scene.told.wrong.append(str(error))
+    except Exception:  # of a hundred scenarios, one that goes wrong does not end the others
+        scene.told.wrong.append(traceback.format_exc())
     finally:
         scene.close()
     return scene.told

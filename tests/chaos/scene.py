@@ -17,6 +17,13 @@ PACE = 0.03
 """Seconds of a pass of the network while there are faults to come."""
 
 
+PATIENCE = 300.0
+"""Seconds: far more than anything takes, on a machine that has other things to do."""
+
+RESUMES = 3
+"""At most, until all must be done: a slow machine may lose workers of its own accord, and park their units."""
+
+
 @dataclass
 class Told:
     """What became of a scenario."""
@@ -71,7 +78,7 @@ class Scene:
             self.watch()
             return condition()
 
-        return processes.until(look, what)
+        return processes.until(look, what, PATIENCE)
 
     def over(self, command):
         """Waits for the end of a process."""
@@ -123,6 +130,8 @@ class Scene:
     def end(self):
         """No more faults: the runs end, each fault is seen to have had its effect, all is mended, and the campaign resumed."""
         self.ground.tell("pace", 0)
+        if self.checks:
+            self.working()
         if not all(command.over for command in self.commands):
             self.ground.heal()
         for command in self.commands:
@@ -132,8 +141,13 @@ class Scene:
         for mend in reversed(self.mends):
             mend()
         self.ground.heal()
-        resumed = self.over(self.run("--retry-parked", *(["--here"] if self.chance.random() < 0.7 else [])))
-        assert resumed.code == 0, f"the campaign can not be resumed: exit code {resumed.code}\n{resumed.said}"
+        here = ["--here"] if self.chance.random() < 0.75 else []
+        for _ in range(RESUMES):
+            resumed = self.over(self.run("--retry-parked", *here))
+            if resumed.code == 0:
+                break
+        else:
+            raise AssertionError(f"the campaign can not be resumed: exit code {resumed.code}\n{resumed.said}")
         self._judge()
 
     def _judge(self):

@@ -127,7 +127,10 @@ def test_a_shard_that_changed(job):
     with open(shard.url, "r+b") as file:
         file.seek(700)
         file.write(b"x")
-    assert any("SHA-256" in fault for fault in verify(job))
+    damaged = next(path for path in listed(job, "results/cell=*/*.parquet") if shard.name in path.name)
+    damaged.write_bytes(b"PAR1 nonsense")
+    found = list(verify(job))
+    assert len(found) == 2 and "SHA-256" in found[0] and found[1].startswith(f"{damaged.stem}: no Parquet file")
 
 
 def spoil_examples(job, change):
