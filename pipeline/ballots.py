@@ -21,7 +21,7 @@ def elected(lists: Array, first: Array, draws: Array, label: Array, top: int) ->
     highest = int(max(lists.max(initial=0), label.max(initial=0)))
     won = np.empty(len(first), np.bool_)
     integers = (array.astype(np.int64, copy=False) for array in (first, draws, label))
-    _compiled()(lists[:, :top], *integers, np.zeros(highest + 2, np.int64), won)
+    _compiled()(lists, *integers, top, np.zeros(highest + 2, np.int64), won)
     return won
 
 
@@ -33,24 +33,24 @@ def _compiled() -> Any:
     return njit(nogil=True, cache=True)(_count)
 
 
-def _count(ballots: Array, first: Array, draws: Array, label: Array, score: Array, won: Array) -> None:
+def _count(lists: Array, first: Array, draws: Array, label: Array, top: int, score: Array, won: Array) -> None:
     """Fills `won`. `score`, zero before and after a row, orders classes by votes, then by ranks, then by who was met first;
     class -1 is at 0."""
     for row in range(len(first)):
-        own = ballots[first[row] : first[row] + draws[row]]
-        rank = own.size + 1  # what a rank is worth: more than being met first; a vote is worth more than all ranks
-        early = own.size
+        own = lists[first[row] : first[row] + draws[row]]
+        early = top * draws[row]  # less than a rank, and all ranks are less than a vote
+        rank = early + 1
         for draw in own:
             vote = rank * rank
-            for voted in draw:
+            for voted in draw[:top]:
                 at = np.uint32(voted + 1)
                 score[at] += vote + (early if score[at] == 0 else 0)
                 vote -= rank
                 early -= 1
         least, ahead = score[np.uint32(label[row] + 1)], 0
         for draw in own:
-            for voted in draw:
+            for voted in draw[:top]:
                 at = np.uint32(voted + 1)
                 ahead += score[at] > least
                 score[at] = 0
-        won[row] = least > 0 and ahead < ballots.shape[1]
+        won[row] = least > 0 and ahead < top
