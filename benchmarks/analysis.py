@@ -1,67 +1,151 @@
-"""Ten million rows in one pass: time and memory of the table and of the analysis: python -m benchmarks.analysis [ROWS] [STORE]
+"""Ten million rows: time and memory of the table and of the frames, beside DuckDB and pandas on the same files:
+
+    python -m benchmarks.analysis [ROWS] [STORE]
 
 Writes a store of ROWS rows (10,000,000 unless told) of 20 evaluation draws, 50,000 images a cell, into a temporary folder or
-STORE, where a later run finds it again; each aggregation runs in a process of its own, whose peak memory is its own.
+STORE, where a later run finds it again: 1.1 GB. Each work runs in a process of its own, whose peak memory is its own, libraries
+included. What loads the libraries is not timed. Some minutes in all.
 """
 
 import multiprocessing
+import os
+import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from glob import glob
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline import analysis, tables
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow
+
+from pipeline import analysis, ballots, tables
 from pipeline.results import batches
 from pipeline.scores import RULES
 from tests.pipeline import synthetic
 
 IMAGES = 50_000
+TENTH = 10
+"""Of the cells, the part that the vote's peer is given: in SQL it takes long."""
 
 
-def _table(*rules: str) -> Callable[[str], object]:
-    return lambda store: tables.lines(batches(store, tables.columns(rules)), rules)
+class Measured(NamedTuple):
+    """Seconds of the clock, and of all cores; the most memory that the process has held, GB."""
+
+    seconds: float
+    cores: float
+    peak: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:5.1f} s ({self.cores:5.1f} s of all cores), peak memory {self.peak:.2f} GB"
 
 
-WORK: dict[str, Callable[[str], object]] = {
-    "table, rule single": _table("single"),
-    "table, rules single, mean, persistent": _table("single", "mean", "persistent"),
-    "table, all rules, the vote too": _table(*RULES),
-    "frame of scores, accuracy of every cell": lambda store: analysis.accuracy(analysis.scores(store)),
-    "frame of scores, worst case over attacks": lambda store: analysis.worst_case(analysis.scores(store)),
+def _table(*rules: str, part: int = 1) -> Callable[[str], object]:
+    return lambda store: tables.lines(batches(store, tables.columns(rules), _cells(store)[::part]), rules)
+
+
+def _cells(store: str) -> list[str]:
+    return sorted(path.name.removeprefix("cell=") for path in Path(store, "results").iterdir())
+
+
+def _files(store: str, part: int = 1) -> list[str]:
+    return [file for cell in _cells(store)[::part] for file in glob(f"{store}/results/cell={cell}/*.parquet")]
+
+
+def _duckdb(store: str) -> object:
+    """A single draw's accuracy, clean and attacked, with the spread that an interval needs."""
+    share = "{0}_correct::DOUBLE / evaluation_draws"
+    sums = ", ".join(f"avg({share.format(side)}), var_samp({share.format(side)})" for side in ("clean", "adv"))
+    asked = f"SELECT cell, count(*), {sums} FROM read_parquet(?) WHERE status = 'ok' GROUP BY cell"
+    return _sql(asked, _files(store))
+
+
+def _duckdb_vote(store: str) -> object:
+    """The top-1 vote, clean and attacked; ties as they come."""
+    won = "list_aggregate(list_transform({0}_top5, lambda five: five[1]), 'mode') = label"
+    sums = ", ".join(f"avg(({won.format(side)})::INT)" for side in ("clean", "adv"))
+    asked = f"SELECT cell, count(*), {sums} FROM read_parquet(?) WHERE status = 'ok' GROUP BY cell"
+    return _sql(asked, _files(store, TENTH))
+
+
+def _sql(asked: str, files: list[str]) -> object:
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection.execute(asked, [files]).fetchall()
+
+
+def _pandas(store: str) -> object:
+    """The same as `_duckdb`."""
+    columns = ["cell", "status", "evaluation_draws", "clean_correct", "adv_correct"]
+    frame = pd.concat([pd.read_parquet(file, columns=columns, partitioning=None) for file in _files(store)])
+    frame = frame[frame["status"] == "ok"]
+    shares = {side: frame[f"{side}_correct"] / frame["evaluation_draws"] for side in ("clean", "adv")}
+    return frame.assign(**shares).groupby("cell", observed=True)[["clean", "adv"]].agg(["mean", "var", "size"])
+
+
+WORK: dict[str, tuple[Callable[[str], object], str]] = {
+    "table, all rules, clean and attacked, top-1 and top-5": (_table(*RULES), ""),
+    "table, rule single": (_table("single"), ""),
+    "DuckDB, a single draw, top-1": (_duckdb, "table, rule single"),
+    "pandas, a single draw, top-1": (_pandas, "table, rule single"),
+    "table, rule vote, a tenth of the cells": (_table("vote", part=TENTH), ""),
+    "DuckDB, the vote, top-1, a tenth of the cells": (_duckdb_vote, "table, rule vote, a tenth of the cells"),
+    "frame of scores, accuracy of every cell": (lambda store: analysis.accuracy(analysis.scores(store)), ""),
+    "frame of scores, worst case over attacks": (lambda store: analysis.worst_case(analysis.scores(store)), ""),
 }
+"""What is done, and for a peer beside what of ours."""
 
 
-def _measured(name: str, store: str) -> None:
-    before = _peak()
-    began = time.perf_counter()
-    WORK[name](store)
-    seconds = time.perf_counter() - began
-    print(f"{name}: {seconds:.1f} s, peak memory {_peak():.2f} GB ({before:.2f} before it began)", flush=True)
+def _measure(name: str, store: str, said: Connection) -> None:
+    began, cores = time.perf_counter(), time.process_time()
+    WORK[name][0](store)
+    said.send(Measured(time.perf_counter() - began, time.process_time() - cores, _peak()))
 
 
 def _peak() -> float:
-    """The most memory that this process has held, GB."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1e6
 
 
-def main() -> None:
-    rows = int(sys.argv[1].replace("_", "").replace(",", "")) if len(sys.argv) > 1 else 10_000_000
+def _apart(name: str, store: str) -> Measured:
+    """A work in a fresh process."""
+    fresh = multiprocessing.get_context("spawn")
+    ours, theirs = fresh.Pipe(duplex=False)
+    process = fresh.Process(target=_measure, args=(name, store, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        sys.exit(f"{name}: failed")
+    finally:
+        process.join()
+
+
+def main(arguments: Sequence[str]) -> None:
+    rows = int(arguments[0].replace("_", "").replace(",", "")) if arguments else 10_000_000
     with tempfile.TemporaryDirectory() as folder:
-        store = Path(sys.argv[2] if len(sys.argv) > 2 else folder)
+        store = Path(arguments[1] if len(arguments) > 1 else folder)
         if not (store / "results").exists():
             synthetic.large(store, rows, IMAGES)
-        size = sum(path.stat().st_size for path in store.rglob("*.parquet"))
-        print(f"{rows:,} rows in {len(list(store.rglob('*.parquet')))} files, {size / 1e9:.2f} GB", flush=True)
-        fresh = multiprocessing.get_context("spawn")
-        for name in WORK:
-            process = fresh.Process(target=_measured, args=(name, str(store)))
-            process.start()
-            process.join()
-            if process.exitcode:
-                sys.exit(f"{name}: failed")
+        files = _files(str(store))
+        size = sum(os.path.getsize(file) for file in files)
+        print(f"{rows:,} rows of 20 draws in {len(files)} files, {size / 1e9:.2f} GB; {os.cpu_count()} cores")
+        versions = f"pyarrow {pyarrow.__version__}, duckdb {duckdb.__version__}, pandas {pd.__version__}"
+        print(f"Python {platform.python_version()}, {versions}")
+        zeros = np.zeros(1, np.int64)
+        ballots.elected(np.zeros((1, 5), np.int32), zeros, zeros, zeros, 1)  # compiled once on a machine, and kept
+        found: dict[str, Measured] = {}
+        for name, (_, beside) in WORK.items():
+            found[name] = _apart(name, str(store))
+            ratio = f", {found[name].seconds / found[beside].seconds:.1f} times the time of ours" if beside else ""
+            print(f"{name + ':':55} {found[name]}{ratio}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -127,9 +127,18 @@ def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listi
 
 
 def _compacted(store: Store) -> dict[str, str]:
-    """The units whose rows are in a compacted file, and in which."""
-    there = set(store.compacted())
-    return {unit: file for file, units in store.lists().items() if file in there for unit in units} if there else {}
+    """The units whose rows are in a compacted file, and in which; where its list is not at hand, the rows say it."""
+    there = store.compacted()
+    lists = store.lists() if there else {}
+    return {unit: file for file in there for unit in (lists[file] if file in lists else _units(store.read(file)))}
+
+
+def _units(data: bytes | None) -> set[str]:
+    """The units whose rows a file holds; none if it is damaged."""
+    try:
+        return set(parsed(data or b"", ("unit",))["unit"])
+    except ValueError:
+        return set()
 
 
 def read(store: Store, cell: str, units: list[str], compacted: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:

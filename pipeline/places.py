@@ -102,13 +102,13 @@ def _among(files: Files, folder: str, pattern: str) -> Iterator[Entry]:
     return (entry for entry in files.entries(folder) if fnmatchcase(entry.name.rpartition("/")[2], last))
 
 
-def together(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+def together(work: Callable[[A], B], items: Iterable[A], at_a_time: int = REQUESTS) -> Iterator[B]:
     """`work` of each item, in their order, some at a time and never far ahead of who asks for them."""
-    with ThreadPoolExecutor(REQUESTS) as pool:
+    with ThreadPoolExecutor(at_a_time) as pool:
         ahead: deque[Future[B]] = deque()
         for item in items:
             ahead.append(pool.submit(work, item))
-            if len(ahead) > 2 * REQUESTS:
+            if len(ahead) > 2 * at_a_time:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

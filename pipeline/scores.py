@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import ballots
+
 Shares = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -24,7 +26,8 @@ class Rule(NamedTuple):
 
 def attacked(rows: pa.Table) -> pa.Table:
     """The rows of images that were attacked: those of a failed image hold only its reason."""
-    return rows.filter(pc.equal(rows["status"], "ok"))
+    good = pc.equal(rows["status"], "ok")
+    return rows if pc.all(good, min_count=0).as_py() else rows.filter(good)  # lists are dear to copy
 
 
 def failed(rows: pa.Table) -> pa.Table:
@@ -50,7 +53,7 @@ def persistent(rows: pa.Table, side: str, top: int) -> Shares:
 
 def mean(rows: pa.Table, side: str, top: int) -> Shares:
     """Whether the label is among the `top` classes of the mean probability over draws."""
-    classes = _flat(rows, f"{side}_mean_top5").reshape(len(rows), 5)[:, :top]
+    classes = _fives(_whole(rows, f"{side}_mean_top5"))[:, :top]
     return (classes == column(rows, "label")[:, None]).any(1).astype(np.float64)
 
 
@@ -59,40 +62,25 @@ def vote(rows: pa.Table, side: str, top: int) -> Shares:
 
     Ties go to the class that draws rank higher, then to the one met first.
     """
-    draws, right = column(rows, "evaluation_draws"), single(rows, side, top)
+    right = single(rows, side, top)
     won = np.where(right > top / (top + 1), 1.0, 0.0)  # no `top` others can have as many votes
-    open_ = (right > 0) & (won == 0)
-    label = column(rows, "label")
-    for count in np.unique(draws[open_]):
-        some = np.flatnonzero(open_ & (draws == count))
-        fives = _flat(rows.take(some), f"{side}_top5").reshape(len(some), int(count), 5)
-        won[some] = _counted(fives[:, :, :top], label[some], top)
+    open_ = np.flatnonzero((right > 0) & (won == 0))
+    if len(open_):
+        lists = _whole(rows, f"{side}_top5")
+        draws, label = column(rows, "evaluation_draws")[open_], column(rows, "label")[open_]
+        won[open_] = ballots.elected(_fives(lists.values), lists.offsets.to_numpy()[open_], draws, label, top)
     return won
 
 
-def _counted(ballots: np.ndarray[Any, Any], label: np.ndarray[Any, Any], top: int) -> Shares:
-    """Whether the label is among the `top` winners of the ballots (n, draws, top), first choice first."""
-    n, draws, _ = ballots.shape
-    listed = ballots.reshape(n, -1)
-    weight = np.tile(top * draws + 1 - np.arange(top), draws)  # one vote outweighs all ranks
-    order = listed.argsort(axis=1, kind="stable")
-    votes = np.take_along_axis(listed, order, 1).ravel()
-    row = np.repeat(np.arange(n), draws * top)
-    starts = np.flatnonzero(np.r_[True, (votes[1:] != votes[:-1]) | (row[1:] != row[:-1])])
-    total = np.add.reduceat(weight[order].ravel(), starts)  # of each class that a row's draws name
-    row, first, labels = row[starts], order.ravel()[starts], votes[starts] == label[row[starts]]
-    least, met = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    least[row[labels]], met[row[labels]] = total[labels], first[labels]
-    ahead = (total > least[row]) | ((total == least[row]) & (first < met[row]))
-    return ((least > 0) & (np.bincount(row, ahead, n) < top)).astype(np.float64)
+def _whole(rows: pa.Table, name: str) -> Any:
+    """A column as one array, not copied if it is one."""
+    found = rows[name]
+    return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
-def _flat(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    """All values of a column of lists, one after the other."""
-    values = rows[name].combine_chunks()
-    while pa.types.is_nested(values.type):
-        values = values.flatten()
-    return values.to_numpy()
+def _fives(lists: pa.FixedSizeListArray) -> np.ndarray[Any, Any]:
+    """Lists of five classes as (n, 5)."""
+    return lists.flatten().to_numpy().reshape(-1, 5)
 
 
 _COUNTS = ("evaluation_draws", "{}_correct", "{}_top5_correct")

@@ -1,9 +1,9 @@
 """Tables: a function of rows. Every decision rule, clean and attacked, with intervals over images."""
 
 import json
-from collections import defaultdict
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline import scores
 from pipeline.intervals import Moments, Rate
+from pipeline.places import together
 from pipeline.scores import RULES
 
 _BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "target_hits", "first_break", "grad_evals", "seconds")
@@ -63,31 +64,41 @@ class Line:
     seconds: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Tally:
     """What has been seen of a cell."""
 
     place: tuple[Any, ...]
     """By model, k, attack: k = 10 after k = 5."""
-    failed: int = 0
-    skipped: int = 0
-    draw_gradients: int = 0
-    seconds: float = 0.0
-    targets: Moments = field(default_factory=Moments)
-    shares: dict[tuple[str, str], Moments] = field(default_factory=lambda: defaultdict(Moments))
+    failed: int
+    skipped: int
+    draw_gradients: int
+    seconds: float
+    targets: Moments
+    shares: dict[tuple[str, str], Moments]
     """By rule and accuracy."""
 
-    def add(self, rows: pa.Table, rules: Iterable[str]) -> None:
+    @classmethod
+    def of(cls, rows: pa.Table, rules: Iterable[str]) -> "_Tally":
+        """What rows of one cell come to."""
         good = scores.attacked(rows)
-        self.failed += len(rows) - len(good)
-        self.skipped += pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0
-        self.draw_gradients += pc.sum(rows["grad_evals"]).as_py() or 0
-        self.seconds += pc.sum(rows["seconds"]).as_py() or 0.0
-        aimed = good.filter(pc.is_valid(good["target_hits"]))
-        self.targets += Moments.of(scores.column(aimed, "target_hits") / scores.column(aimed, "evaluation_draws"))
-        for rule in rules:
-            for name, (side, top) in RATES.items():
-                self.shares[rule, name] += Moments.of(RULES[rule].score(good, side, top))
+        aimed = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
+        asked = [(rule, name, side, top) for rule in rules for name, (side, top) in RATES.items()]
+        return cls(
+            place=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
+            failed=len(rows) - len(good),
+            skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
+            draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
+            seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
+            targets=Moments.of(scores.column(aimed, "target_hits") / scores.column(aimed, "evaluation_draws")),
+            shares={(rule, name): Moments.of(RULES[rule].score(good, side, top)) for rule, name, side, top in asked},
+        )
+
+    def __add__(self, other: "_Tally") -> "_Tally":
+        """Of both; the first one's place."""
+        summed = ("failed", "skipped", "draw_gradients", "seconds", "targets")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
+        return _Tally(self.place, **sums, shares={key: found + other.shares[key] for key, found in self.shares.items()})
 
     def line(self, cell: str, rule: str, scope: Scope | None) -> Line:
         return Line(
@@ -111,14 +122,20 @@ def lines(
     """One line per cell and rule, cells by model, k and attack; one pass over rows, or over batches of them that need not fit
     memory at once; `scopes` by cell say what is missing and why."""
     rules, cells = list(rules), dict[str, _Tally]()
-    for rows in [found] if isinstance(found, pa.Table) else found:
-        for cell in rows["cell"].unique().to_pylist():
-            some = rows.filter(pc.equal(rows["cell"], cell))
-            if cell not in cells:
-                cells[cell] = _Tally((*(some[name][0].as_py() for name in ("model", "k", "attack")), cell))
-            cells[cell].add(some, rules)
+    pieces = [found] if isinstance(found, pa.Table) else found
+    for tallies in together(lambda rows: _tallied(rows, rules), pieces, os.cpu_count() or 1):
+        for cell, tally in tallies.items():
+            cells[cell] = cells[cell] + tally if cell in cells else tally
     named = sorted(cells, key=lambda name: cells[name].place)
     return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
+
+
+def _tallied(rows: pa.Table, rules: Iterable[str]) -> dict[str, _Tally]:
+    """What rows come to, cell by cell."""
+    cells = rows["cell"].unique().to_pylist()
+    if len(cells) == 1:
+        return {cells[0]: _Tally.of(rows, rules)}  # a file has one, and lists are dear to copy
+    return {cell: _Tally.of(rows.filter(pc.equal(rows["cell"], cell)), rules) for cell in cells}
 
 
 HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5", "target hit", "cost")

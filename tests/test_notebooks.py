@@ -1,6 +1,8 @@
 """Every notebook runs from start to end, on the store of a run."""
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,15 +39,28 @@ def test_there_are_notebooks_and_they_are_listed():
     assert len(NOTEBOOKS) == 6 and all(f"[{path.name}]({path.name})" in listed for path in NOTEBOOKS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_start_to_end(path, store, monkeypatch):
+@pytest.fixture(scope="module")
+def execute(store):
+    """Executes a notebook in the kernel of all, emptied before: what takes long is to load libraries, once."""
     jupytext = pytest.importorskip("jupytext", reason="needs barrage[notebooks]")
     nbclient = pytest.importorskip("nbclient", reason="needs barrage[notebooks]")
-    monkeypatch.setenv("BARRAGE_STORE", store)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    notebook = jupytext.read(path)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    environment = os.environ | {"BARRAGE_STORE": store, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    kernel = importlib.import_module("jupyter_client").KernelManager(kernel_name="python3")
+    kernel.start_kernel(cwd=str(ROOT / "notebooks"), env=environment)
+
+    def executed(path):
+        notebook = jupytext.read(path)
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+        nbclient.NotebookClient(notebook, timeout=300, km=kernel).execute()
+        return notebook.cells[1:]
+
+    nbformat = importlib.import_module("nbformat")
+    yield executed
+    kernel.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_start_to_end(path, execute):
+    cells = [cell for cell in execute(path) if cell.cell_type == "code"]
     assert len(cells) > 1 and all(cell.execution_count for cell in cells)
     assert any(cell.outputs for cell in cells), "a notebook that shows nothing"

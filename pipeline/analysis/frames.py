@@ -1,13 +1,16 @@
 """Rows of stores as frames."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pipeline import scores as rules
 from pipeline import tables
 from pipeline.errors import BadInput
+from pipeline.places import together
 from pipeline.results import batches
 
 Stores = str | Sequence[str]
@@ -32,8 +35,7 @@ def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collect
     cells    only these; all unless told
     Raises BadInput for a store without rows, or of another version, and for a cell that it lacks.
     """
-    found = [rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in _each(stores, columns, cells)]
-    return pa.concat_tables(found, promote_options="default").to_pandas()
+    return _frame([rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in _each(stores, columns, cells)])
 
 
 def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -48,12 +50,20 @@ def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection
     if rule not in rules.RULES or top not in (1, 5):
         raise BadInput(f"rule {rule!r}, top {top}: expected one of {', '.join(rules.RULES)}, and 1 or 5")
     wanted = list(dict.fromkeys([*_KEPT, *rules.columns([rule])]))
-    found = [_scored(rows, url, rule, top) for url, rows in _each(stores, wanted, cells)]
-    rows = pa.concat_tables(found)
-    found.clear()  # ten million rows are held once, not twice
-    frame = rows.to_pandas(split_blocks=True, self_destruct=True)
+    found = list(together(lambda some: _scored(some[1], some[0], rule, top), _each(stores, wanted, cells), os.cpu_count() or 1))
+    frame = _frame(found)
     frame = frame.astype(dict.fromkeys(("label", "target", "first_break"), "Int32"))
     return frame.assign(cell=frame["cell"].cat.reorder_categories(_in_order(frame)))
+
+
+def _frame(found: list[pa.Table]) -> pd.DataFrame:
+    """Tables as one frame; `found` is emptied, so that ten million rows are held once, not twice."""
+    rows = pa.concat_tables(found, promote_options="default")
+    found.clear()
+    for place, name in enumerate(rows.column_names):
+        if pa.types.is_dictionary(rows[name].type):  # as one array: where dictionaries are alike, pandas has none to merge
+            rows = rows.set_column(place, name, rows[name].combine_chunks())
+    return rows.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _in_order(frame: pd.DataFrame) -> list[str]:
@@ -84,7 +94,7 @@ def _each(stores: Stores, columns: Sequence[str] | None, cells: Collection[str] 
 
 def _constant(text: str, count: int) -> pa.Array:
     """A column that says the same in every row, stored once."""
-    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), [text])
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), [text])
 
 
 def _scored(rows: pa.Table, url: str, rule: str, top: int) -> pa.Table:

@@ -69,12 +69,13 @@ def gather(store: str) -> Content:
     except BadInput as error:
         gallery, missing = {}, str(error)
     if not gallery and not missing:
-        missing = "the campaign keeps no examples (save_adversarial)"
+        kept = job.campaign.save_adversarial
+        missing = "the store's folder adversarial/ is not here" if kept else "the campaign keeps none (save_adversarial)"
     return Content(
         status=status,
         job=job,
         lines=lines,
-        notes=[],
+        notes=tables.notes(lines),
         points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
         machines=[row | {"versions": json.loads(row["versions"])} for row in analysis.machines(store).to_dict("records")],
         failures=analysis.failures(store).to_dict("records"),

@@ -1,5 +1,5 @@
 "use strict";
-// Charts in SVG, drawn anew at each change; marks can be reached with Tab. Nothing is fetched.
+// Charts in SVG, drawn anew at each change. Nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const RULES = {
@@ -49,7 +49,7 @@ function chart(host, label, unit, series, logarithmic) {
     const all = series(), looks = [...new Set(all.map((s) => s.name))];
     const colour = (name) => {
       const i = looks.indexOf(name);
-      return looks.length <= 7 ? `var(--c${i})` : `hsl(${Math.round(265 - (215 * i) / looks.length)} 65% ${Math.round(38 + (20 * i) / looks.length)}%)`;
+      return looks.length <= 7 ? `var(--c${i})` : `hsl(${Math.round(290 - (270 * i) / looks.length)} 70% var(--ramp))`;
     };
     const shown = all.filter((s) => !hidden.has(s.name)), points = shown.flatMap((s) => s.points);
     const xs = points.map((p) => place(p.x)), pad = (Math.max(...xs) - Math.min(...xs)) * 0.04 || 0.5;
@@ -81,7 +81,7 @@ function chart(host, label, unit, series, logarithmic) {
         const x = toX(p.x);
         svg("line", { x1: x, x2: x, y1: toY(p.low), y2: toY(p.high), stroke: ink, "stroke-width": 1.3, opacity: 0.7 }, body);
         const inside = place(p.x) >= x0 && place(p.x) <= x1 && p.y >= y0 && p.y <= y1;
-        const mark = svg("g", { class: "mark", transform: `translate(${x} ${toY(p.y)})`, role: "img", tabindex: inside ? 0 : -1, "aria-label": p.text }, body);
+        const mark = svg("g", { class: inside ? "mark inside" : "mark", transform: `translate(${x} ${toY(p.y)})`, role: "img", tabindex: -1, "aria-label": p.text }, body);
         svg("circle", { r: 12, fill: "transparent" }, mark);
         svg("path", { d: shape, fill: s.dashed ? "var(--bg)" : ink, stroke: ink, "stroke-width": 1.5 }, mark);
         svg("circle", { r: 8, class: "ring" }, mark);
@@ -91,8 +91,27 @@ function chart(host, label, unit, series, logarithmic) {
     }
     if (!points.length) svg("text", { x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, root).textContent = "nothing is left: change the filter";
     host.append(tip);
+    reachable([...body.querySelectorAll(".mark.inside")]);
     zoomable(root, body, width, (x) => x0 + ((x - left) / (right - left)) * (x1 - x0), (y) => y0 + ((bottom - y) / (bottom - MARGIN.top)) * (y1 - y0));
     legend(looks, colour);
+  }
+
+  // One stop of Tab for a chart; arrows, Home and End go from mark to mark.
+  function reachable(marks) {
+    const go = (i) => {
+      const next = marks[Math.max(0, Math.min(i, marks.length - 1))];
+      for (const mark of marks) mark.setAttribute("tabindex", mark === next ? 0 : -1);
+      next.focus();
+    };
+    if (marks.length) marks[0].setAttribute("tabindex", 0);
+    for (const [i, mark] of marks.entries()) {
+      mark.addEventListener("keydown", (event) => {
+        const to = { ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0, End: marks.length - 1 }[event.key];
+        if (to === undefined) return;
+        event.preventDefault(); // the page stays where it is
+        go(to);
+      });
+    }
   }
 
   function show(text, x, y) {

@@ -34,16 +34,17 @@ from tests.pipeline import synthetic, tiny
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
-CONTRAST = """selector => {
+CONTRAST = """([selector, property, behind]) => {
   const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
   const linear = (v) => v <= 10.31475 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4;
   const light = (text) => { const [r, g, b] = numbers(text).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   let at = document.querySelector(selector);
-  const ink = getComputedStyle(at).color;
+  const ink = getComputedStyle(at)[property];
+  if (behind) at = document.querySelector(behind);
   while (at && numbers(getComputedStyle(at).backgroundColor)[3] === 0) at = at.parentElement;
   const two = [light(ink), light(getComputedStyle(at || document.body).backgroundColor)].sort((a, b) => b - a);
   return (two[0] + 0.05) / (two[1] + 0.05); }"""
-"""The contrast of an element's text with what is behind it, by WCAG 2."""
+"""The contrast of a colour of an element with what is behind it, or with another element's ground, by WCAG 2."""
 STRONG = ["hist_eq", "contrast_stretch", "hsv", "lab", "grey_mix", "zoom"]
 """Transforms that change what the tiny network says."""
 CHECK = {"cell": "net-bart2-pgd", "identity": "0", "checks": [
@@ -180,20 +181,55 @@ def test_targets_have_their_own_curve_and_figure(visit, tmp_path):
     assert np.allclose(line.get_ydata(), 100 * np.array(wanted)) and len(axes.containers) == 1
 
 
-def test_marks_are_reached_by_keyboard_and_charts_zoom(visit, half):
+def focused(view, name="aria-label"):
+    return view.evaluate(f"document.activeElement.getAttribute('{name}')")
+
+
+def test_charts_zoom_by_pointer_and_by_keyboard(visit, half):
     view = visit(half)
-    view.focus("#clean")
-    view.keyboard.press("Tab")
-    assert view.evaluate("document.activeElement.getAttribute('aria-label')") in view.inner_text("#curve .tip")
-    before = len(shown(view, "#curve .mark[tabindex='0']"))
+    before = len(shown(view, "#curve .mark.inside"))
+    view.query_selector("#curve svg").scroll_into_view_if_needed()
     box = view.query_selector("#curve svg").bounding_box()
     view.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.05 * box["height"])
     view.mouse.down()
     view.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 0.85 * box["height"])
     view.mouse.up()
-    assert 0 < len(shown(view, "#curve .mark[tabindex='0']")) < before
-    view.click("#curve >> text=whole chart")
-    assert len(shown(view, "#curve .mark[tabindex='0']")) == before
+    assert 0 < len(shown(view, "#curve .mark.inside")) < before
+    view.focus("#curve >> text=whole chart")
+    view.keyboard.press("Enter")
+    assert len(shown(view, "#curve .mark.inside")) == before
+    view.focus("#curve >> text=zoom in")
+    view.keyboard.press("Space")
+    assert len(shown(view, "#curve .mark.inside")) < before and view.evaluate("document.activeElement.textContent") == "zoom in"
+
+
+def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit, half):
+    view = visit(half)
+    view.keyboard.press("Tab")
+    assert view.evaluate("document.activeElement.className") == "skip"
+    order = []
+    while (on := view.evaluate("(({id, localName}) => id || localName)(document.activeElement)")) != "body":
+        order.append(on)
+        look = "(e => getComputedStyle(e.querySelector('.ring') || e))(document.activeElement)"
+        assert view.evaluate(
+            f"{look}.opacity == 1 && ({look}.outlineStyle != 'none' || !!document.activeElement.closest('svg'))"
+        )
+        view.keyboard.press("Tab")
+    kept = [on for on in dict.fromkeys(order) if on in ("filter", "rule", "x", "top", "clean", "g", "summary")]
+    assert kept == ["filter", "rule", "x", "top", "clean", "g", "summary"] and order.count("g") == 2, "one stop a chart"
+    view.focus("#clean")
+    view.keyboard.press("Tab")
+    labels = [mark.get_attribute("aria-label") for mark in shown(view, "#curve .mark.inside")]
+    assert focused(view) == labels[0] and labels[0] in view.inner_text("#curve .tip")
+    for key, place in (("ArrowRight", 1), ("ArrowDown", 2), ("ArrowLeft", 1), ("End", -1), ("ArrowRight", -1), ("Home", 0)):
+        view.keyboard.press(key)
+        assert focused(view) == labels[place] and labels[place] in view.inner_text("#curve .tip")
+    view.focus("#rule")
+    view.keyboard.press("ArrowDown")
+    assert view.evaluate("document.getElementById('rule').value") == "vote"
+    view.focus("#filter")
+    view.keyboard.type("bart10")
+    assert view.inner_text("#count") == "2 of 6 cells"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -202,9 +238,30 @@ def test_it_fits_a_phone_and_is_legible(visit, done, scheme):
     assert view.evaluate("document.documentElement.scrollWidth") == 390
     assert all(image.evaluate("i => i.complete && i.naturalWidth == 32") for image in view.query_selector_all("img"))
     assert all(image.get_attribute("alt") for image in view.query_selector_all("img"))
-    for selector in ("h1", ".dim", ".state", "td.key", "nav a", ".pass", ".fail", "figcaption", "pre"):
-        assert view.evaluate(CONTRAST, selector) >= 4.5, selector
+    view.click("#curve .legend [aria-pressed]")
+    texts = ("h1", ".dim", ".state", "td.key", "nav a", ".pass", ".fail", "figcaption", "pre", "thead th", "small", "button")
+    for selector in (*texts, "[aria-pressed=false]", ".tiles div", "label", "select", "footer p"):
+        assert view.evaluate(CONTRAST, [selector, "color"]) >= 4.5, selector
+    assert view.evaluate(CONTRAST, ["#curve svg text", "fill"]) >= 4.5
+    for selector in ("#filter", "#rule", "button"):
+        assert view.evaluate(CONTRAST, [selector, "borderTopColor"]) >= 3, selector
     assert view.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_series_stands_out_from_the_page(visit, tmp_path, scheme):
+    """Few series have fixed colours, many a ramp of hues: all at 3 to 1 or more, and no two of a chart alike in both ways."""
+    attacks = {f"pgd{i}": {"eps": f"{i + 1}/255", "steps": 4} for i in range(6)}
+    synthetic.store(tmp_path / "store", synthetic.campaign([1, 5], attacks), 20, 20)
+    view = visit(str(tmp_path / "store"), scheme=scheme)
+    for chart, count in (("#curve", 6), ("#persistent", 12)):
+        looks = view.eval_on_selector_all(
+            f"{chart} .legend svg path", "all => all.map(p => [getComputedStyle(p).fill, p.getAttribute('d')])"
+        )
+        assert len(looks) == len({tuple(look) for look in looks}) == count
+        for place in range(1, count + 1):
+            selector = f"{chart} .legend button:nth-child({place}) svg path"
+            assert view.evaluate(CONTRAST, [selector, "fill", "body"]) >= 3, (chart, looks[place - 1])
 
 
 def test_the_page_holds_everything_itself_and_says_what_was_run(done, tmp_path):

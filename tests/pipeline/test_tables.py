@@ -2,10 +2,11 @@ import json
 import random
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import rows, scores, tables
+from pipeline import ballots, rows, scores, tables
 from pipeline.intervals import rate, wilson
 
 
@@ -122,6 +123,37 @@ def test_the_vote_is_the_one_defined_also_where_it_is_close(top):
         more |= {"adv_top5_correct": sum(3 in five for five in fives)}
         found.append(row(str(i), [1] * len(fives), [1] * len(fives), label=3) | more)
     assert scores.vote(table(found), "adv", top).tolist() == [told(row, top) for row in found]
+
+
+def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
+    """Ballots of few classes, so that ties abound; -1 stands where a model has fewer than five."""
+    draws = random.Random(2)
+    fives = [draws.choice([draws.sample(range(6), 5), [*draws.sample(range(3), 3), -1, -1]]) for _ in range(400)]
+    first = [draws.randrange(390) for _ in range(300)]
+    counts, label = [draws.randint(1, 10) for _ in first], [draws.randrange(7) for _ in first]
+    for top in (1, 2, 5):
+        told_ = [
+            told({"adv_top5": fives[at : at + count], "label": of}, top)
+            for at, count, of in zip(first, counts, label, strict=True)
+        ]
+        found = ballots.elected(np.array(fives, np.int32), *map(np.array, (first, counts, label)), top)
+        assert found.tolist() == told_ and 0 < sum(told_) < len(told_)
+
+
+@pytest.mark.parametrize("rule", scores.RULES)
+def test_a_part_of_a_table_is_judged_as_it_is_alone(rule):
+    """Parts share the lists of the whole, which begin elsewhere; failed rows have none."""
+    draws = random.Random(3)
+    found = [row(str(i), [1, draws.randrange(3), 2], draws.choices(range(4), k=3)) for i in range(30)]
+    for i in (0, 7, 8):
+        found[i] = {"image_key": str(i), "cell": "c", "model": "m", "attack": "a", "k": 5, "status": "bad_image"}
+    whole = table(found)
+    for start, count in ((0, 30), (5, 9), (20, 10)):
+        parts = [whole.slice(start, count), table(found[start : start + count])]
+        (some,), (alone,) = (tables.lines(part, [rule]) for part in parts)
+        assert tables.as_dict(some) == tables.as_dict(alone) and some.images == sum(
+            "label" in f for f in found[start : start + count]
+        )
 
 
 def test_wilson_against_published_values():
