@@ -1,9 +1,11 @@
 """What `cluster` adds to the `barrage` command: launch and doctor."""
 
+import json
 import shlex
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -12,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from cluster.findings import Finding
 
 out, err = Console(), Console(stderr=True)
 
@@ -63,6 +68,7 @@ def doctor(
     rate: Annotated[bool, typer.Option(help="measure what a worker does, seconds for each kind of cell")] = True,
     on: Annotated[On | None, typer.Option(help="ask this kind of cluster whether it would take the campaign")] = None,
     cluster: Annotated[Path | None, typer.Option(help="the cluster file, with --on")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the same in one line, for programs")] = False,
 ) -> None:
     """Can this machine, or the Ray cluster of RAY_ADDRESS, do the work? barrage doctor campaigns/demo.yaml"""
     from cluster.doctor import doctor as examine
@@ -80,9 +86,16 @@ def doctor(
         found.append(Finding(on.value, True, "would take the campaign; its nodes are looked at when the job begins"))
     url = store or (read.store if read else None)
     found += examine(read, url, nodes, rate, lambda line: err.print(line, highlight=False))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found]))
+    else:
+        _show(found)
+    raise typer.Exit(int(any(finding.passed is False for finding in found)))
+
+
+def _show(found: "list[Finding]") -> None:
     view = Table("check", "", "found", "what to do", box=box.SIMPLE_HEAD, pad_edge=False)
     for finding in found:
         mark = "[dim]note" if finding.passed is None else "[green]pass" if finding.passed else "[red]FAIL"
         view.add_row(finding.check, mark, escape(finding.found), "" if finding.passed else escape(finding.remedy))
     out.print(view)
-    raise typer.Exit(int(any(finding.passed is False for finding in found)))

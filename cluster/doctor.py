@@ -4,14 +4,17 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cluster.findings import Finding, findings
 from cluster.probe import Facts, Wanted, probe
 from pipeline import shards
 from pipeline.campaign import BadInput, Campaign
+from pipeline.executors.nodes import Cluster
 from pipeline.quote import Asked, lines, quote
 from pipeline.schema import Share
 from pipeline.store import Store
@@ -21,6 +24,9 @@ JOIN_SECONDS = 300.0
 
 ANSWER_SECONDS = 300.0
 """That they have to answer."""
+
+LOOKS = 3
+"""At a node's clock."""
 
 Say = Callable[[str], None]
 
@@ -33,14 +39,14 @@ def doctor(campaign: Campaign | None, store: str | None, nodes: int, rate: bool,
     wanted = Wanted(paths, store, f"doctor-{uuid.uuid4().hex}")
     measured = campaign if rate else None
     with _nodes(os.environ.get("RAY_ADDRESS")) as cluster:
-        began = time.time()
         try:
             facts = cluster.facts(wanted, nodes, say)
         finally:
             if store:
                 with suppress(Exception):  # a store that cannot be written is a finding
                     Store(store).remove(wanted.token)
-        found = findings(facts, share, max(nodes, cluster.joined), began, time.time(), store is not None)
+        found = findings(facts, share, max(nodes, cluster.joined), store is not None)
+        found += [cluster.workers(share)] if campaign else []
         return found + ([cluster.speed(measured)] if measured else [])
 
 
@@ -50,6 +56,35 @@ def _speed(campaign: Campaign) -> Finding:
     return Finding("speed", None, f"{found.device}: {' '.join(lines(found))}")
 
 
+def ahead(clock: Callable[[], float]) -> float:
+    """Seconds that a clock is ahead of this machine's: by the quickest of a few answers, read halfway between question and
+    answer."""
+    found = []
+    for _ in range(LOOKS):
+        began = time.time()
+        there = clock()
+        ended = time.time()
+        found.append((ended - began, there - (began + ended) / 2))
+    return min(found)[1]
+
+
+def _may_use(facts: Facts, has: Mapping[str, float]) -> Facts:
+    """A node's facts with what Ray may use of it, which on a shared node or in a pod is less than there is."""
+    memory = min(facts.memory, int(has.get("memory", facts.memory) + has.get("object_store_memory", 0)))
+    return replace(facts, cpus=has.get("CPU", 0), memory=memory, lent=has.get("GPU", 0))
+
+
+class Asker:
+    """On a node."""
+
+    def facts(self, wanted: Wanted) -> Facts:
+        return probe(wanted)
+
+    def clock(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
 class Alone:
     """This machine, asked in this process."""
 
@@ -57,6 +92,9 @@ class Alone:
 
     def facts(self, wanted: Wanted, nodes: int, say: Say) -> list[Facts]:
         return [probe(wanted)]
+
+    def workers(self, share: Share) -> Finding:
+        return Finding("workers", None, "`run` starts a Ray here that has what this machine has")
 
     def speed(self, campaign: Campaign) -> Finding:
         return _speed(campaign)
@@ -74,18 +112,33 @@ class OnRay:
 
         alive = _joined(self._ray.nodes, nodes, say)
         self.joined = len(alive)
-        asked = []
-        for node in alive:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked.append(self._ray.remote(probe).options(num_cpus=0, scheduling_strategy=there).remote(wanted))
+        there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in alive]
+        askers = [self._ray.remote(Asker).options(num_cpus=0, scheduling_strategy=node).remote() for node in there]
+        asked = [asker.facts.remote(wanted) for asker in askers]
         self._ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
         found = []
-        for node, answer in zip(alive, asked, strict=True):
+        for node, asker, answer in zip(alive, askers, asked, strict=True):
             try:
-                found.append(self._ray.get(answer, timeout=1))
+                facts = self._ray.get(answer, timeout=1)
+                skew = ahead(partial(self._clock, asker))
+                found.append(replace(_may_use(facts, node["Resources"]), ahead=skew))
             except self._ray.exceptions.RayError as error:
                 say(f"{node['NodeManagerHostname']} gave no answer: {' '.join(str(error).split())[-300:]}")
         return found
+
+    def _clock(self, asker: Any) -> float:
+        return self._ray.get(asker.clock.remote(), timeout=ANSWER_SECONDS)
+
+    def workers(self, share: Share) -> Finding:
+        """Whether some node holds a worker, as `run` sees it."""
+        cluster = Cluster(self._ray)
+        try:
+            need = cluster.need(share)
+            return Finding("workers", True, f"room for {cluster.limit(share, need)}, of {need}")
+        except BadInput as error:
+            return Finding("workers", False, str(error), "change `workers` in the campaign, or the nodes")
+        finally:
+            cluster.close()
 
     def speed(self, campaign: Campaign) -> Finding:
         gpus = campaign.workers.gpus

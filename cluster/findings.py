@@ -32,10 +32,9 @@ class Finding:
     remedy: str = ""
 
 
-def findings(facts: Sequence[Facts], share: Share, nodes: int, began: float, ended: float, stored: bool) -> list[Finding]:
-    """All checks of nodes that were asked between two moments of this machine's clock, `nodes` of them expected; `stored`
-    says whether they were asked to write to a store."""
-    found = [_joined(facts, nodes), _versions(facts), _clocks(facts, began, ended), _gpus(facts), _memory(facts, share)]
+def findings(facts: Sequence[Facts], share: Share, nodes: int, stored: bool) -> list[Finding]:
+    """All checks of nodes, `nodes` of them expected; `stored` says whether they were asked to write to a store."""
+    found = [_joined(facts, nodes), _versions(facts), _clocks(facts), _gpus(facts, share), _memory(facts, share)]
     found += [_one("shards", facts, lambda fact: list(fact.unreadable), "readable", "mount the folder of the shards there")]
     if stored:
         found.append(_store(facts))
@@ -69,16 +68,23 @@ def _versions(facts: Sequence[Facts]) -> Finding:
     )
 
 
-def _clocks(facts: Sequence[Facts], began: float, ended: float) -> Finding:
-    skews = {fact.node: max(began - fact.clock, fact.clock - ended, 0.0) for fact in facts}
-    worst = max(skews, key=lambda node: skews[node], default="")
-    fine = skews.get(worst, 0.0) <= SKEW_SECONDS
-    text = f"within {SKEW_SECONDS:g} s" if fine else f"{worst} is off by {skews[worst]:.0f} s or more"
+def _clocks(facts: Sequence[Facts]) -> Finding:
+    worst = max(facts, key=lambda fact: abs(fact.ahead), default=None)
+    fine = worst is None or abs(worst.ahead) <= SKEW_SECONDS
+    text = f"within {SKEW_SECONDS:g} s"
+    if worst and not fine:
+        text = f"{worst.node} is {abs(worst.ahead):.0f} s {'ahead' if worst.ahead > 0 else 'behind'}"
     return Finding("clocks", fine, text, "" if fine else "let the nodes take their time from one server (chrony, ntp)")
 
 
-def _gpus(facts: Sequence[Facts]) -> Finding:
+def _gpus(facts: Sequence[Facts], share: Share) -> Finding:
     names = sorted({gpu.name for fact in facts for gpu in fact.gpus})
+    for fact in facts:
+        if share.gpus != 0 and fact.lent and fact.lent > len(fact.gpus):
+            said = f"{fact.node}: Ray was told of {fact.lent:g} GPUs, the driver shows {len(fact.gpus)}"
+            return Finding(
+                "GPUs", False, said, "workers would use the CPU: see that nvidia-smi works there, or tell Ray of fewer"
+            )
     if not names:
         return Finding("GPUs", None, "none here; `run` refuses what no node can hold")
     for fact in facts:
@@ -123,7 +129,9 @@ def _digits(gpu: Gpu) -> str:
 
 def _memory(facts: Sequence[Facts], share: Share) -> Finding:
     def faults(fact: Facts) -> Iterator[str]:
-        workers = len(fact.gpus) / share.gpus if share.gpus and fact.gpus else len(fact.gpus) or fact.cpus / share.cpus
+        gpus = len(fact.gpus) if fact.lent is None else fact.lent
+        each = share.gpus if share.gpus is not None else float(gpus > 0)
+        workers = min(gpus / each, fact.cpus / share.cpus) if each else fact.cpus / share.cpus
         workers = min(max(1, int(workers)), share.count or 1 << 20)
         if fact.memory < workers * WORKER_BYTES:
             yield f"{fact.memory / 2**30:.0f} GiB for {workers} workers"

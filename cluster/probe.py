@@ -5,15 +5,18 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from pipeline import places, provenance
 from pipeline.files import Refused
 from pipeline.store import Store
+
+LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Of a container's memory: bytes, or `max`."""
 
 SHARDS = 64
 """Shards that a node opens at most, spread over all of them."""
@@ -40,11 +43,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found. `clock` in seconds since 1970 at the end, memory in bytes; `architectures` are those that torch was
-    built for, such as sm_70 and compute_90, none on a build without CUDA."""
+    """What was found. `cpus` and `memory` (bytes) are what may be used of it, `gpus` what the driver shows; `architectures` are
+    those that torch was built for, such as sm_70 and compute_90, none on a build without CUDA."""
 
     node: str
-    cpus: int
+    cpus: float
     memory: int
     gpus: tuple[Gpu, ...]
     cuda: str | None
@@ -53,7 +56,10 @@ class Facts:
     unreadable: tuple[str, ...]
     store_error: str
     created: bool
-    clock: float
+    lent: float | None = None
+    """GPUs that Ray was told of there; None where no Ray was asked."""
+    ahead: float = 0.0
+    """Seconds that its clock is ahead of the asker's."""
 
 
 def probe(wanted: Wanted) -> Facts:
@@ -63,7 +69,7 @@ def probe(wanted: Wanted) -> Facts:
     return Facts(
         node=socket.gethostname(),
         cpus=len(os.sched_getaffinity(0)),
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory=memory(),
         gpus=tuple(gpus()),
         cuda=torch.version.cuda,
         architectures=_architectures(),
@@ -71,8 +77,17 @@ def probe(wanted: Wanted) -> Facts:
         unreadable=unreadable,
         store_error=error,
         created=created,
-        clock=time.time(),
     )
+
+
+def memory() -> int:
+    """Bytes of this machine, or of the container where that has fewer."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = LIMIT.read_text().strip()
+    except OSError:
+        return whole
+    return min(whole, int(limit)) if limit.isdigit() else whole
 
 
 def gpus() -> list[Gpu]:

@@ -1,13 +1,15 @@
 """The cluster file: the machines that a campaign may have. Decides no number; checked whole before anything is submitted."""
 
+import os
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pipeline.campaign import BadInput, Campaign, content, explain
-from pipeline.schema import Strict
+from pipeline.schema import Label, Share, Strict
 
 SiteT = TypeVar("SiteT", bound="Site")
 
@@ -41,6 +43,33 @@ class Group(Strict):
     cpus: int = Field(ge=1, description="cores of each node that the campaign may use")
     memory_gb: int = Field(ge=1, description="memory of each node that the campaign may use")
     gpus: int = Field(0, ge=0, description="GPUs of each node that the campaign may use")
+    accelerator: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9_.-]+$",
+        description="these GPUs as Ray calls them (V100), for workers.accelerator of a campaign",
+    )
+    labels: dict[Label, Label] = Field(
+        {}, description="of the nodes, for workers.labels of a campaign; `group` is the group's name"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.cpus} cores, {self.gpus} GPUs {self.accelerator or ''}".rstrip()
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """What Ray is told beside cores, GPUs and memory: the type of the GPUs, before any node of the group is there."""
+        return {f"accelerator_type:{self.accelerator}": 1} if self.accelerator else {}
+
+    def named(self, name: str) -> dict[str, str]:
+        """The labels of the nodes of the group that goes by this name."""
+        return {"group": name} | self.labels
+
+    def holds(self, name: str, worker: Share) -> bool:
+        """Whether a worker fits onto a node of the group by this name. Labels that Ray finds out itself count as met."""
+        asked = {key: value for key, value in worker.labels.items() if not key.startswith("ray.io/")}
+        gpus = worker.gpus if worker.gpus is not None else float(worker.accelerator is not None)
+        of_type = worker.accelerator in (None, self.accelerator)
+        return self.cpus >= worker.cpus and self.gpus >= gpus and of_type and asked.items() <= self.named(name).items()
 
 
 class Site(Strict):
@@ -105,14 +134,19 @@ def local(path: str) -> bool:
     return "://" not in path
 
 
-def seen(campaign: Campaign, store: str, shared: bool) -> None:
-    """Raises BadInput for a path that the nodes may not see; a relative one is of this machine alone."""
+def seen(campaign: Campaign, store: str, shared: bool | str) -> None:
+    """Raises BadInput for a path that the nodes may not see; `shared` is the folder that they all see, or whether they see
+    every one."""
     for what, path in places(campaign, store).items():
-        if local(path) and not shared:
+        if not local(path) or shared is True:
+            continue
+        if not shared:
             raise BadInput(
                 f"{what} is the path {path}, which the nodes may not see: move it to a shared file system and set "
                 "`shared` in the cluster file, or use a URL"
             )
+        if path.startswith("/") and not PurePosixPath(os.path.normpath(path)).is_relative_to(shared):
+            raise BadInput(f"{what} is the path {path}, the nodes see what is in {shared}: move it there, or use a URL")
 
 
 def absolute(campaign: Campaign, store: str) -> None:
@@ -122,13 +156,16 @@ def absolute(campaign: Campaign, store: str) -> None:
             raise BadInput(f"{what} is the relative path {path}, the job runs in another folder: write it from the root on")
 
 
-def fits(campaign: Campaign, groups: dict[str, Any]) -> None:
+def fits(campaign: Campaign, groups: Mapping[str, Group]) -> None:
     """Raises BadInput if no node has what one worker asks for."""
     wanted = campaign.workers
-    for group in groups.values():
-        if group.cpus >= wanted.cpus and group.gpus >= (wanted.gpus or 0):
-            return
+    if any(group.holds(name, wanted) for name, group in groups.items()):
+        return
+    labels = [f"label {key}: {value}" for key, value in wanted.labels.items()]
+    gpus = f"{wanted.gpus or float(wanted.accelerator is not None):g} GPUs {wanted.accelerator or ''}".rstrip()
+    asked = ", ".join([f"{wanted.cpus:g} cores", gpus, *labels])
+    there = "; ".join(f"{name}: {group}" for name, group in groups.items())
     raise BadInput(
-        f"workers ask for {wanted.cpus:g} cores and {wanted.gpus or 0:g} GPUs each, no group of the cluster file has that on "
-        "one node: ask for less, or add a group"
+        f"workers ask for {asked} each, no group of the cluster file has that on one node ({there}): ask for less, or say in "
+        "the group what its nodes have"
     )

@@ -7,7 +7,9 @@ cat > "$folder/campaign.yaml" << 'END_OF_THE_CAMPAIGN'
 {{ campaign }}
 END_OF_THE_CAMPAIGN
 cd "$folder"
-{% if site.preflight %}
-barrage doctor campaign.yaml --store {{ order.store | sh }} --no-rate --nodes {{ site.nodes }}
+{% if 'doctor' in steps %}
+barrage doctor campaign.yaml --store {{ order.store | sh }} --no-rate --nodes {{ nodes }}{{ ' --json' if 'run' not in steps }}
 {% endif %}
+{% if 'run' in steps %}
 exec barrage run campaign.yaml --store {{ order.store | sh }}
+{% endif %}

@@ -3,24 +3,24 @@
 import json
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from cluster.recipe import Launch, Order, fill, tool, variables
+from cluster.ray.job import START, environment, script, submission
+from cluster.recipe import Launch, Order, fill, tool
 from cluster.site import Group, GroupName, Site, absolute, fits, seen
 from pipeline.campaign import BadInput
 from pipeline.schema import Strict
 
 TOKEN = "~/.ray/auth_token"
 
-SCRIPT = "BARRAGE_JOB"
-"""The environment variable that holds what a job does."""
-
-START = f"import os; os.execlp('bash', 'bash', '-c', os.environ['{SCRIPT}'])"
-"""Runs it; quoted alike by every release of Ray."""
+PATIENCE = 900.0
+"""Seconds that the doctor has for its answer; it waits for nodes itself."""
 
 
 class AwsGroup(Group):
@@ -28,6 +28,10 @@ class AwsGroup(Group):
 
     instance: str = Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", description="p3.8xlarge has four V100")
     spot: bool = Field(True, description="cheaper, and taken away at any time")
+
+    def named(self, name: str) -> dict[str, str]:
+        """The labels of the group, of which one says whether its instances are spot ones."""
+        return {"market-type": "spot" if self.spot else "on-demand"} | super().named(name)
 
 
 class Aws(Strict):
@@ -73,11 +77,11 @@ class Ray:
         seen(order.campaign, order.store, site.shared)
         absolute(order.campaign, order.store)
         folder = order.folder
-        script = fill("ray/campaign.sh", site.recipe, order=order, site=site, campaign=order.file.read_text().rstrip())
-        files = {"campaign.sh": script}
+        text = script(order, site, site.nodes, ["doctor", "run"] if site.preflight and site.aws else ["run"], site.recipe)
+        files = {"campaign.sh": text}
         status = f"barrage status {order.store}"
         if site.aws is None:
-            submit = ["ray", "job", "submit", "--address", str(site.address), *self._job(script)]
+            submit = ["ray", "job", "submit", "--address", str(site.address), *submission(order, site, text)]
             address = f"--address {site.address}"
             return Launch(
                 files, [submit], [f"ray job list {address}", status], [f"ray job stop {address} ID    # as printed above"]
@@ -85,17 +89,10 @@ class Ray:
         fits(order.campaign, site.aws.groups)
         config = folder / "aws.yaml"
         files[config.name] = fill("ray/aws.yaml", None, order=order, site=site, aws=site.aws, token=TOKEN)
-        inside = shlex.join(["ray", "job", "submit", *self._job(script)])
+        inside = shlex.join(["ray", "job", "submit", *submission(order, site, text)])
         commands = [["ray", "up", "--yes", str(config)], ["ray", "exec", str(config), inside]]
         follow = [f"ray exec {config} 'ray job list'", status]
         return Launch(files, commands, follow, [f"ray down {config}    # the machines too: this ends the costs"])
-
-    def _job(self, script: str) -> list[str]:
-        """The arguments of `ray job submit`. Who submits need not stay, and there is no file to be looked for later: the script
-        travels in the environment, since Ray may remove a job's folder once any driver in it has ended."""
-        environment = json.dumps({"env_vars": variables(self.site.environment) | {SCRIPT: script}})
-        named = ["--metadata-json", json.dumps({"campaign": self.order.name})]
-        return ["--no-wait", "--runtime-env-json", environment, *named, "--", "python3", "-c", START]
 
     def check(self, launch: Launch) -> None:
         tool("ray", "install barrage with its dependencies, and put its environment on the PATH")
@@ -108,7 +105,8 @@ class Ray:
         from ray.job_submission import JobSubmissionClient
 
         try:
-            jobs = JobSubmissionClient(str(self.site.address)).list_jobs()
+            client = JobSubmissionClient(str(self.site.address))
+            jobs = client.list_jobs()
         except Exception as error:  # of the connection, the token or the versions
             said = " ".join(str(error).split())[:300]
             raise BadInput(f"no Ray cluster answers at address {self.site.address}: {said}") from None
@@ -118,6 +116,31 @@ class Ray:
                     f"{self.order.name} runs there already: `ray job stop --address {self.site.address} {job.submission_id}` "
                     "first, or wait"
                 )
+        if self.site.preflight:
+            self._examine(client)
+
+    def _examine(self, client: Any) -> None:
+        """Has the doctor look at the nodes, as a job of its own. Raises BadInput with what it found wrong."""
+        text = script(self.order, self.site, self.site.nodes, ["doctor"], self.site.recipe)
+        entry = shlex.join(["python3", "-c", START])
+        job = client.submit_job(
+            entrypoint=entry, runtime_env=environment(self.site, text), metadata={"doctor": self.order.name}
+        )
+        end = time.monotonic() + PATIENCE
+        while not (status := client.get_job_status(job)).is_terminal():
+            if time.monotonic() > end:
+                client.stop_job(job)
+                raise BadInput(
+                    f"the doctor gave no answer in {PATIENCE:.0f} s: see `ray job logs --address {self.site.address} {job}`"
+                )
+            time.sleep(1)
+        if status == "SUCCEEDED":
+            return
+        log = client.get_job_logs(job)
+        tables = [line for line in log.splitlines() if line.startswith("[{")]
+        found = json.loads(tables[-1]) if tables else [{"check": "doctor", "passed": False, "found": log[-300:], "remedy": ""}]
+        faults = [f"{each['check']}: {each['found']}: {each['remedy']}" for each in found if each["passed"] is False]
+        raise BadInput(" ".join(f"the nodes cannot do it: {'; '.join(faults)}".split()))
 
     def _check_aws(self) -> None:
         if find_spec("boto3") is None:

@@ -1,13 +1,17 @@
 """Slurm: one batch job that starts Ray on its nodes, runs the campaign and puts itself back into the queue."""
 
+import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from cluster.recipe import Launch, Order, ask, fill, one_line, tool
-from cluster.site import Duration, Group, GroupName, Site, clock, fits, seen
+from cluster.recipe import Launch, Order, ask, fill, one_line, tool, variables
+from cluster.site import Duration, Group, GroupName, Site, clock, fits, local, seen
 from pipeline.campaign import BadInput
+from pipeline.places import DOOR
+from pipeline.store import Store
 
 
 class SlurmGroup(Group):
@@ -20,6 +24,12 @@ class SlurmGroup(Group):
     @property
     def gres(self) -> str:
         return ":".join(["gpu", *([self.gpu_type] if self.gpu_type else []), str(self.gpus)])
+
+    def told(self, name: str) -> str:
+        """What Ray is told of its nodes, as words of a shell: labels, GPUs, cores, bytes of memory, other resources."""
+        labels = ",".join(f"{key}={value}" for key, value in self.named(name).items())
+        memory = self.memory_gb * 10**9
+        return shlex.join([labels, *map(str, (self.gpus, self.cpus, memory)), json.dumps(self.resources)])
 
 
 class SlurmSite(Site):
@@ -57,6 +67,9 @@ class Slurm:
             order=order,
             site=site,
             groups=list(site.groups.values()),
+            told=[group.told(name) for name, group in site.groups.items()],
+            environment=variables(site.environment),
+            local_store=local(order.store),
             time_limit=clock(site.time_limit),
             folder=Path.cwd(),
         )
@@ -83,3 +96,7 @@ class Slurm:
         tried = ask(["sbatch", "--test-only"], next(iter(launch.files.values())))
         if tried.returncode:
             raise BadInput(f"Slurm would refuse the job: {one_line(tried)}")
+        if self.site.preflight:
+            Store(self.order.store, DOOR).ready()
+            if local(self.order.store):  # which every node of the job must then see
+                Path(self.order.store).mkdir(parents=True, exist_ok=True)

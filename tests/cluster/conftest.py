@@ -8,9 +8,17 @@ import pytest
 
 from cluster.commands import launch, register
 from pipeline.__main__ import app
+from pipeline.results import results
+from pipeline.rows import MEASURED
 from tests.pipeline.conftest import barrage, pattern, shards, write  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]
+
+
+def decided(store):
+    """All rows, without what was measured, in an order of their own."""
+    found = results(str(store)).to_pylist()
+    return sorted(str({name: value for name, value in row.items() if name not in MEASURED}) for row in found)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,10 +50,10 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def command(installed):
-    """Runs `barrage` as a process of its own: what it gave, with its exit code and output."""
+    """Runs `barrage` as a process of its own, `by` a command that takes it as arguments: its exit code and output."""
 
-    def call(*arguments, cwd=None, **environment):
-        line = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+    def call(*arguments, cwd=None, by=(), **environment):
+        line = [*by, sys.executable, "-m", "pipeline", *map(str, arguments)]
         return subprocess.run(line, env=os.environ | installed | environment, cwd=cwd, capture_output=True, text=True)
 
     return call

@@ -1,4 +1,5 @@
-"""What KubeRay 1.6 takes of a RayJob, as far as the recipe uses it: nothing else may be there, so that a typo fails."""
+"""What KubeRay 1.6 takes of a RayJob and a RayCluster, as far as the recipes use it: nothing else may be there, so that a
+typo fails."""
 
 
 def strict(required, **properties):
@@ -6,17 +7,22 @@ def strict(required, **properties):
 
 
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string", "minLength": 1}
-POD = strict(["spec"], spec={"type": "object"})
+POD = strict(
+    ["spec"],
+    metadata=strict([], annotations={"type": "object", "additionalProperties": {"type": "string"}}),
+    spec={"type": "object"},
+)
 """The template of a pod: `kubernetes-validate` knows its inside."""
 
 PARAMETERS = {"type": "object", "additionalProperties": {"type": "string"}}
 WORKERS = strict(
-    ["groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"],
+    ["groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"],
     groupName=TEXT,
-    replicas=WHOLE,
     minReplicas=WHOLE,
     maxReplicas=WHOLE,
     rayStartParams=PARAMETERS,
+    labels=PARAMETERS,
+    resources=PARAMETERS,
     template=POD,
 )
 SECURITY = strict(
@@ -46,6 +52,14 @@ RAY_JOB = strict(
         shutdownAfterJobFinishes={"const": True},
         ttlSecondsAfterFinished=WHOLE,
         activeDeadlineSeconds=WHOLE,
+        submitterPodTemplate=POD,
         rayClusterSpec=CLUSTER,
     ),
+)
+RAY_CLUSTER = strict(
+    ["apiVersion", "kind", "metadata", "spec"],
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayCluster"},
+    metadata=strict(["name", "namespace"], name={"type": "string", "maxLength": 63}, namespace=TEXT),
+    spec=CLUSTER,
 )

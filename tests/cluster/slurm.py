@@ -6,11 +6,21 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE = 240.0
+PATIENCE = 600.0
+LOOPBACK = """
+import fcntl, socket, struct
+SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8914, 0x8916, 1
+control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+address = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton("192.0.2.1"))
+fcntl.ioctl(control, SIOCSIFADDR, struct.pack("16s16s", b"lo:1", address))
+"""
+"""Switches the loopback device on, with an address of no machine beside its own: resolvers want one that is not 127.0.0.1."""
 TOOLS = ("slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue")
 
 
@@ -26,6 +36,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def offline():
+    """A process whose network is the loopback device and nothing else, to be ended by the caller; None where that takes rights
+    that we lack."""
+    if shutil.which("nsenter") is None or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
+        return None
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+    until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "a network of its own", 30)
+    subprocess.run([*inside(holder), sys.executable, "-c", LOOPBACK], check=True)
+    return holder
+
+
+def inside(holder):
+    """What a command begins with to run in the network of such a process."""
+    return ["nsenter", f"--net=/proc/{holder.pid}/ns/net"] if holder else []
+
+
 def until(condition, what, patience=PATIENCE):
     """Waits for a condition and gives what it gives."""
     end = time.monotonic() + patience
@@ -37,27 +63,30 @@ def until(condition, what, patience=PATIENCE):
 
 
 class Slurm:
-    """`nodes` by name with their type of GPU, two of them each. Ends its daemons, and what they started, by process id."""
+    """`partitions`, the first the default, with their nodes and the type of each node's two GPUs, in a network without any way
+    out where we may make one. Ends its daemons, and what they started, by process id."""
 
-    def __init__(self, root: Path, nodes: dict[str, str]):
-        self.root, self.nodes = root, nodes
+    def __init__(self, root: Path, partitions: dict[str, dict[str, str]]):
+        self.root, self.partitions = root, partitions
+        self.nodes = {name: gpu for nodes in partitions.values() for name, gpu in nodes.items()}
         self.file = root / "slurm.conf"
         self.environment = os.environ | {"SLURM_CONF": str(self.file), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         self.daemons: dict[str, subprocess.Popen] = {}
+        self.network = None
 
     def __enter__(self):
-        user = getpass.getuser()
+        user, self.network = getpass.getuser(), offline()
         lines = [
             "ClusterName=test", "SlurmctldHost=localhost(127.0.0.1)", f"SlurmctldPort={free_port()}", f"SlurmUser={user}",
-            f"SlurmdUser={user}", "AuthType=auth/none", "CredType=cred/none", "AuthInfo=cred_expire=3",
+            f"SlurmdUser={user}", "AuthType=auth/none", "CredType=cred/none", "AuthInfo=cred_expire=15",
             "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "SelectType=select/cons_tres",
             "SelectTypeParameters=CR_Core_Memory", "GresTypes=gpu", f"StateSaveLocation={self.root}/state",
             f"SlurmdSpoolDir={self.root}/spool-%n", f"SlurmctldPidFile={self.root}/ctld.pid",
             f"SlurmdPidFile={self.root}/%n.pid", f"SlurmctldLogFile={self.root}/ctld.log",
             f"SlurmdLogFile={self.root}/%n.log", "ReturnToService=2", "MpiDefault=none", "SwitchType=switch/none",
             "JobAcctGatherType=jobacct_gather/none", "AccountingStorageType=accounting_storage/none",
-            "SlurmdParameters=config_overrides", "SchedulerParameters=sched_interval=1,batch_sched_delay=0", "KillWait=10",
-            "SlurmdTimeout=10",
+            "SlurmdParameters=config_overrides", "SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1",
+            "KillWait=5", "SlurmdTimeout=10",
         ]  # fmt: skip
         gres = []
         for name, gpu in self.nodes.items():
@@ -69,7 +98,9 @@ class Slurm:
                 f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 Boards=1 "
                 f"SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=16000 Gres=gpu:{gpu}:2"
             )
-        lines.append("PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP")
+        for partition, nodes in self.partitions.items():
+            default = "YES" if partition == next(iter(self.partitions)) else "NO"
+            lines.append(f"PartitionName={partition} Nodes={','.join(nodes)} Default={default} MaxTime=INFINITE State=UP")
         (self.root / "state").mkdir()
         self.file.write_text("\n".join(lines) + "\n")
         (self.root / "gres.conf").write_text("\n".join(gres) + "\n")
@@ -77,19 +108,40 @@ class Slurm:
         self._start("slurmctld", "slurmctld", "-D", "-f", self.file)
         for name in self.nodes:
             self.start_node(name)
-        until(lambda: self.ask("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * len(self.nodes), "the nodes")
+        self.restore()
         return self
 
     def __exit__(self, *_):
-        self.ask("scancel", *(line.split()[0] for line in self.ask("squeue", "-h", "-o", "%A").splitlines()))
-        until(lambda: not self.ask("squeue", "-h", "-t", "running,completing", "-o", "%A").strip(), "the jobs to end", 30)
+        self.cancel()
         for daemon in self.daemons.values():
             daemon.terminate()
         for daemon in self.daemons.values():
             daemon.wait(30)
+        if self.network:
+            self.network.kill()
+            self.network.wait()
+
+    @property
+    def inside(self):
+        """What a command begins with to reach the daemons."""
+        return inside(self.network)
+
+    def cancel(self):
+        """Ends all jobs, and waits for that."""
+        self.ask("scancel", *(line.split()[0] for line in self.ask("squeue", "-h", "-o", "%A").splitlines()))
+        until(lambda: not self.ask("squeue", "-h", "-t", "running,completing", "-o", "%A").strip(), "the jobs to end")
+
+    def restore(self):
+        """Starts the nodes that are lost, and waits until all are idle."""
+        for name, daemon in self.daemons.items():
+            assert daemon.poll() is None, (self.root / f"{name}.out").read_text()
+        for name in self.nodes.keys() - self.daemons.keys():
+            self.start_node(name)
+        until(lambda: self.ask("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * len(self.nodes), "the nodes")
 
     def _start(self, name, *command):
         with (self.root / f"{name}.out").open("a") as file:
+            command = [*self.inside, *command]
             self.daemons[name] = subprocess.Popen(command, env=self.environment, stdout=file, stderr=subprocess.STDOUT)
 
     def start_node(self, name):
@@ -100,9 +152,10 @@ class Slurm:
         self.daemons[name].kill()
         self.daemons.pop(name).wait()
         found = self.on(name)
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # all at once: nobody is to see another die, and to report it
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         return len(found)
 
     def on(self, name):
@@ -130,7 +183,7 @@ class Slurm:
 
     def ask(self, *command):
         """What a command prints."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run([*self.inside, *command], env=self.environment, capture_output=True, text=True)
         return done.stdout
 
     def job(self, number):

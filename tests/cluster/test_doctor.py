@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster import doctor, probe
 from cluster.findings import findings, runs, unusable
 from cluster.probe import Facts, Gpu, gpus
 from pipeline.schema import Share
@@ -15,14 +16,12 @@ V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), 16 * GIB, "535.104.05")
 CU126 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 CU130 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
 VERSIONS = {"python": "3.11.7", "torch": "2.6.0", "ray": "2.60.0"}
-NODE = Facts(
-    "a", 8, 64 * GIB, (V100,), "12.6", CU126, {"python": "3.11.7", "torch": "2.6.0", "ray": "2.60.0"}, (), "", True, 100.0
-)
+NODE = Facts("a", 8, 64 * GIB, (V100,), "12.6", CU126, {"python": "3.11.7", "torch": "2.6.0", "ray": "2.60.0"}, (), "", True)
 OTHER = replace(NODE, node="b", created=False)
 
 
-def found(*facts, share=None, nodes=None, began=99.0, ended=101.0):
-    checks = findings(facts, share or Share(), nodes or len(facts), began, ended, stored=True)
+def found(*facts, share=None, nodes=None):
+    checks = findings(facts, share or Share(), nodes or len(facts), stored=True)
     return {finding.check: finding for finding in checks}
 
 
@@ -45,8 +44,9 @@ def test_good_nodes_pass():
         ("memory", {"memory": 2 * GIB}, "b: 2 GiB for 1 workers", "3 GiB"),
         ("versions", {"versions": NODE.versions | {"torch": "2.7.0"}}, "torch is 2.6.0 on a, 2.7.0 on b", "one environment"),
         ("versions", {"versions": {"python": "3.11.7"}}, "ray is 2.60.0 on a, none on b", "one environment"),
-        ("clocks", {"clock": 120.0}, "b is off by 19 s", "chrony"),
-        ("clocks", {"clock": 60.0}, "b is off by 39 s", "chrony"),
+        ("GPUs", {"lent": 2}, "b: Ray was told of 2 GPUs, the driver shows 1", "nvidia-smi"),
+        ("clocks", {"ahead": 19.0}, "b is 19 s ahead", "chrony"),
+        ("clocks", {"ahead": -39.0}, "b is 39 s behind", "chrony"),
         (
             "shards",
             {"unreadable": ("/d/x.tar: No such file", "/d/y.tar: No such file")},
@@ -61,6 +61,44 @@ def test_each_fault_is_found_alone_with_its_remedy(check, bad, said, remedy):
     faults = failed(NODE, replace(OTHER, **bad))
     assert list(faults) == [check]
     assert said in faults[check].found and remedy in faults[check].remedy
+
+
+def test_gpus_that_no_worker_asks_for_need_not_be_there():
+    assert not failed(NODE, replace(OTHER, lent=2), share=Share(gpus=0))
+
+
+@pytest.mark.parametrize("wrong", [-30.0, 0.0, 30.0])
+def test_a_clock_is_read_between_question_and_answer(monkeypatch, wrong):
+    """However long the answer takes: one of them is quick, and the others say less than it does."""
+    now, delays = [1000.0], iter([(60.0, 0.0), (0.5, 0.1), (0.0, 45.0)])
+    monkeypatch.setattr(doctor.time, "time", lambda: now[0])
+
+    def clock():
+        there, back = next(delays)
+        now[0] += there
+        read = now[0] + wrong
+        now[0] += back
+        return read
+
+    assert doctor.ahead(clock) == pytest.approx(wrong, abs=0.3)
+
+
+def test_what_ray_may_use_of_a_node_is_what_counts():
+    """On a shared node or in a pod."""
+    has = {"CPU": 4.0, "GPU": 1.0, "memory": 6.0 * GIB, "object_store_memory": 1.0 * GIB}
+    facts = doctor._may_use(replace(NODE, cpus=96), has)
+    assert (facts.cpus, facts.memory, facts.lent) == (4, 7 * GIB, 1)
+    assert not failed(facts) and "7 GiB for 4 workers" in failed(facts, share=Share(gpus=0))["memory"].found
+    head = doctor._may_use(NODE, {"memory": 1e12})
+    assert (head.cpus, head.memory, head.lent) == (0, NODE.memory, 0)
+
+
+def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "LIMIT", tmp_path / "memory.max")
+    whole = probe.memory()
+    for limit, expected in (("max", whole), (str(GIB), GIB), (str(whole * 2), whole)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert probe.memory() == expected
 
 
 def test_missing_nodes_are_a_fault():

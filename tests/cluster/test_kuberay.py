@@ -1,14 +1,17 @@
-"""The RayJob, checked without a cluster: KubeRay's fields by hand, pods by Kubernetes' schema, a pretended kubectl."""
+"""The RayJob and the RayCluster, checked without a cluster: KubeRay's fields by hand, pods by Kubernetes' schema, what the
+autoscaler makes of them by Ray, a pretended kubectl."""
 
 import json
 import os
 import re
+import shlex
 import sys
+from functools import cache
 
 import pytest
 import yaml
 
-from tests.cluster.kubernetes import RAY_JOB
+from tests.cluster.kubernetes import RAY_CLUSTER, RAY_JOB
 from tests.pipeline import tiny
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -27,6 +30,8 @@ SITE = {
             "gpus": 4,
             "cpus": 16,
             "memory_gb": 120,
+            "accelerator": "V100",
+            "labels": {"market-type": "spot"},
             "node_selector": {"nvidia.com/gpu.product": "Tesla-V100-SXM2-16GB"},
             "tolerations": [{"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
         },
@@ -56,21 +61,93 @@ def filled(launch):
     return list(yaml.safe_load_all(out.partition("\n$ ")[0]))
 
 
-def pods(job):
-    cluster = job["spec"]["rayClusterSpec"]
-    return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
+@pytest.fixture
+def stays(launch):
+    """The RayCluster, and the commands."""
+    code, out, err = launch("--dry-run", raycluster="barrage")
+    assert code == 0, err
+    text, *commands = out.split("\n$ ")
+    return yaml.safe_load(text), commands
 
 
-def check(campaign, job):
+def pods(found):
+    """The pods of a RayJob or a RayCluster; the first is the head, the last of a RayJob hands the job over."""
+    cluster = found["spec"].get("rayClusterSpec", found["spec"])
+    templates = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
+    return templates + ([found["spec"]["submitterPodTemplate"]] if found["kind"] == "RayJob" else [])
+
+
+def check(found):
+    jsonschema.validate(found, {"RayJob": RAY_JOB, "RayCluster": RAY_CLUSTER}[found["kind"]])
+    for pod in pods(found):
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"} | pod.get("metadata", {}), "spec": pod["spec"]}
+        valid(json.dumps(whole))
+
+
+@cache
+def valid(text):
+    """Raises unless Kubernetes takes it; asked once of each."""
+    kubernetes_validate.validate(json.loads(text), "1.30", strict=True)
+
+
+def test_the_recipes_hold_what_the_operator_and_kubernetes_take(filled, stays):
+    campaign, job = filled
     kubernetes_validate.validate(campaign, "1.30", strict=True)
-    jsonschema.validate(job, RAY_JOB)
-    for pod in pods(job):
-        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, **pod}
-        kubernetes_validate.validate(whole, "1.30", strict=True)
+    check(job)
+    check(stays[0])
 
 
-def test_the_recipe_holds_what_the_operator_and_kubernetes_take(filled):
-    check(*filled)
+def test_nothing_runs_as_root_or_may_become_it(filled, stays):
+    for pod in pods(filled[1]) + pods(stays[0]):
+        assert pod["spec"]["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    for cluster in (filled[1]["spec"]["rayClusterSpec"], stays[0]["spec"]):
+        assert cluster["autoscalerOptions"]["securityContext"] == container["securityContext"]
+        assert cluster["authOptions"] == {"mode": "token"}
+    submitter = pods(filled[1])[-1]["spec"]
+    assert "command" not in submitter["containers"][0], "the operator puts the job there"
+    assert submitter["automountServiceAccountToken"] is False and "envFrom" not in submitter["containers"][0]
+
+
+def test_the_autoscaler_knows_what_nodes_would_have_before_one_is_there(stays):
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr as derive
+
+    types = derive(stays[0])["available_node_types"]
+    v100 = types["v100"]
+    assert v100["resources"]["GPU"] == 4 and v100["resources"]["CPU"] == 16
+    assert v100["resources"]["accelerator_type:V100"] == 1 and "accelerator_type:V100" not in types["cpu"]["resources"]
+    assert v100["labels"] == {"group": "v100", "market-type": "spot"} and v100["max_workers"] == 8
+    assert types["headgroup"]["resources"].get("CPU") == 0
+
+
+def test_a_cluster_that_stays_takes_the_campaign_as_a_job(stays):
+    cluster, (apply, wait, submit) = stays
+    assert cluster["metadata"] == {"name": "barrage", "namespace": "ml"}
+    assert "campaign" not in [volume["name"] for pod in pods(cluster) for volume in pod["spec"]["volumes"]]
+    assert all("replicas" not in group for group in cluster["spec"]["workerGroupSpecs"]), "another apply would end workers"
+    assert apply == "kubectl --namespace ml apply -f launched/tiny/raycluster.yaml"
+    assert "condition=HeadPodReady raycluster/barrage" in wait
+    words = shlex.split(submit)
+    assert words[:9] == [
+        "kubectl",
+        "--namespace",
+        "ml",
+        "exec",
+        "svc/barrage-head-svc",
+        "--container=ray-head",
+        "--",
+        "ray",
+        "job",
+    ]
+    script = json.loads(words[words.index("--runtime-env-json") + 1])["env_vars"]["BARRAGE_JOB"]
+    assert "exec barrage run campaign.yaml --store s3://bucket/tiny" in script and "--no-wait" in words
 
 
 def places(tree, path=()):
@@ -81,23 +158,24 @@ def places(tree, path=()):
         yield from places(value, (*path, key))
 
 
-FREE = {"matchLabels", "nodeSelector", "limits", "requests", "rayStartParams", "data"}
+FREE = {"annotations", "labels", "resources", "nodeSelector", "limits", "requests", "rayStartParams"}
 """Mappings with keys that a schema cannot know."""
 
 
-def test_a_typo_in_any_key_of_the_job_fails(filled):
-    campaign, job = filled
+@pytest.mark.parametrize("kind", ["RayJob", "RayCluster"])
+def test_a_typo_in_any_key_fails(filled, stays, kind):
+    found = {"RayJob": filled[1], "RayCluster": stays[0]}[kind]
     tried = set()
-    for path in places(job):
+    for path in places(found):
         if FREE & set(map(str, path[:-1])) or path[-2:] in tried:
             continue
-        broken = json.loads(json.dumps(job))
+        broken = json.loads(json.dumps(found))
         inside = broken
         for part in path[:-1]:
             inside = inside[part]
         inside[path[-1] + "x"] = inside.pop(path[-1])
         with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError, KeyError)):
-            check(campaign, broken)
+            check(broken)
         tried.add(path[-2:])
     assert len(tried) > 60
 
@@ -194,6 +272,9 @@ def test_a_finished_job_may_be_launched_again(launch, kubectl):
     ("changes", "said"),
     [
         ({"shared": None}, "which the nodes may not see"),
+        ({"shared": {"claim": "datasets", "path": "/data"}}, "the nodes see what is in /data"),
+        ({"secret": None}, "store is s3://bucket/tiny, and the cluster file names no credentials: give `secret`"),
+        ({"raycluster": "My_Cluster"}, "raycluster: 'My_Cluster'"),
         ({"store": "stores/tiny"}, "store is the relative path stores/tiny"),
         ({"image": "barrage"}, "image: 'barrage'"),
         ({"grace_second": 3}, "did you mean 'grace_seconds'"),
@@ -204,6 +285,11 @@ def test_a_finished_job_may_be_launched_again(launch, kubectl):
 def test_bad_cluster_files_are_one_line(launch, changes, said):
     code, _, err = launch("--dry-run", **changes)
     assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_the_right_to_a_bucket_is_named_somehow(launch):
+    for way in ({"service_account": "default"}, {"environment": {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}}):
+        assert launch("--dry-run", secret=None, **way)[0] == 0
 
 
 def test_without_kubectl_it_says_so(launch, monkeypatch, tmp_path):

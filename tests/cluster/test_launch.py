@@ -8,8 +8,16 @@ import pytest
 from tests.pipeline import tiny
 
 TWO = {
-    "big": {"nodes": 2, "cpus": 16, "memory_gb": 120, "gpus": 4, "gpu_type": "v100", "partition": "gpu"},
-    "small": {"nodes": 1, "cpus": 8, "memory_gb": 60, "gpus": 2, "gpu_type": "a100", "constraint": "ib&nvme"},
+    "big": {"nodes": 2, "cpus": 16, "memory_gb": 120, "gpus": 4, "gpu_type": "v100", "partition": "gpu", "accelerator": "V100"},
+    "small": {
+        "nodes": 1,
+        "cpus": 8,
+        "memory_gb": 60,
+        "gpus": 2,
+        "gpu_type": "a100",
+        "accelerator": "A100",
+        "constraint": "ib&nvme",
+    },
 }
 
 
@@ -55,7 +63,7 @@ def test_one_group_is_a_plain_job(script):
     text = script(groups={"v100": TWO["big"] | {"nodes": 1}})
     assert "hetjob" not in text and "--het-group" not in text
     assert text.count("\nsrun ") == 1  # the head's, there are no others
-    assert "--nodes 1 || exit 1" in text
+    assert "--nodes 1)" in text and "|| exit 1" in text
 
 
 @pytest.mark.parametrize(
@@ -100,14 +108,41 @@ def test_a_site_may_bring_a_recipe_of_its_own(script, launch, tmp_path):
         ({"groups": {}}, "groups: {}"),
         ({"groups": {"v100": TWO["big"] | {"gpu_typ": "x"}}}, "groups.v100.gpu_typ: unknown key; did you mean 'gpu_type'"),
         ({"groups": {"v100": TWO["big"] | {"partition": "a b; rm"}}}, "groups.v100.partition: 'a b; rm'"),
-        ({"content": {"workers": {"cpus": 17}}}, "workers ask for 17 cores and 0 GPUs each, no group"),
-        ({"content": {"workers": {"gpus": 5}}}, "workers ask for 1 cores and 5 GPUs each, no group"),
+        (
+            {"content": {"workers": {"cpus": 17}}},
+            "workers ask for 17 cores, 0 GPUs each, no group of the cluster file has that on one node (big: 16 cores, 4 GPUs",
+        ),
+        ({"content": {"workers": {"gpus": 5}}}, "workers ask for 1 cores, 5 GPUs each, no group"),
+        ({"content": {"workers": {"accelerator": "H100"}}}, "workers ask for 1 cores, 1 GPUs H100 each, no group"),
+        (
+            {"content": {"workers": {"accelerator": "A100", "labels": {"group": "big"}}}},
+            "1 GPUs A100, label group: big each, no",
+        ),
+        ({"content": {"workers": {"labels": {"market-type": "spot"}}}}, "label market-type: spot each, no group"),
         ({"recipe": "gone.sbatch"}, "recipe gone.sbatch: No such file"),
     ],
 )
 def test_bad_cluster_files_are_one_line(launch, site, said):
     code, _, err = launch("--dry-run", **site)
     assert code == 2 and said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        {"accelerator": "A100", "gpus": 2, "labels": {"group": "small"}},
+        {"accelerator": "V100", "labels": {"ray.io/market-type": "spot"}},  # which Ray finds out itself
+        {"cpus": 16},
+    ],
+)
+def test_what_some_group_has_may_be_asked_for(launch, workers):
+    assert launch("--dry-run", content={"workers": workers})[0] == 0
+
+
+def test_ray_is_told_what_its_nodes_are(script):
+    text = script(groups=TWO | {"small": TWO["small"] | {"labels": {"market-type": "spot"}}})
+    assert """worker group=big 4 16 120000000000 '{"accelerator_type:V100": 1}' --address""" in text
+    assert """worker group=small,market-type=spot 2 8 60000000000 '{"accelerator_type:A100": 1}' --address""" in text
 
 
 def test_without_slurm_it_says_so_and_submits_nothing(launch, monkeypatch, tmp_path):
