@@ -51,8 +51,7 @@ def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -
         series = list(_series(frame, names))
         many = len(series) > LEGEND
         tall = max(SIZE[1], 0.19 * len(series) + 0.5)  # inches, as the legend is
-        figure = Figure(figsize=(SIZE[0] + 1.6, tall) if many else SIZE)  # not pyplot's, which a notebook would show twice
-        axes = figure.subplots()
+        figure, axes = plt.subplots(figsize=(SIZE[0] + 1.6, tall) if many else SIZE)
         for (label, some), style in zip(series, _styles(len(series)), strict=True):
             _line(axes, some, x, value, f"{label}attacked" if clean else label.removesuffix(", "), **style)
             if clean:
@@ -63,6 +62,7 @@ def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(axes.containers) > 1:
             _legend(axes, clean, many)
+    plt.close(figure)  # pyplot forgets it: a notebook would show it a second time
     return figure
 
 
