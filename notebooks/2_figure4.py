@@ -31,7 +31,7 @@ figures.curve(by_k, "k")
 # The figures behind it. `images` are those that were attacked; failed ones leave every rate.
 
 # %%
-by_k
+by_k.round(3)
 
 # %% [markdown]
 # ## The worst of all attacks
@@ -40,7 +40,7 @@ by_k
 # attack that is worst for it.
 
 # %%
-analysis.worst_case(scores)
+analysis.worst_case(scores).round(3)
 
 # %% [markdown]
 # ## An attacker who asks again

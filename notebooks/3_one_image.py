@@ -32,7 +32,7 @@ STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
 # %%
 scores = analysis.scores(STORE)
 images = analysis.per_image(scores)
-images.head(10)
+images.head(10).round(3)
 
 # %% [markdown]
 # Take the first. The transforms are those of the first evaluation draw: it can be drawn again, since what an image goes

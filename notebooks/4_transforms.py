@@ -24,7 +24,7 @@ ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / 
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
 
 found = analysis.by_transform(STORE)
-found.sort_values("adv_difference", ascending=False).head(10)
+found.sort_values("adv_difference", ascending=False).head(10).round(3)
 
 # %% [markdown]
 # Positive: draws with the transform resist better. A transform that costs much clean accuracy and brings nothing under attack

@@ -24,7 +24,7 @@ STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
 
 scores = analysis.scores(STORE)
 spent = analysis.accuracy(scores, ["model", "k", "defense", "attack"])
-spent[["defense", "attack", "images", "draw_gradients", "hours", "adv", "adv_low", "adv_high"]]
+spent[["defense", "attack", "images", "draw_gradients", "hours", "adv", "adv_low", "adv_high"]].round(4)
 
 # %% [markdown]
 # Hours are of a device, and these are the devices that rows were made on:

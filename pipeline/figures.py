@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from pipeline import analysis
 
@@ -31,8 +32,11 @@ VALUES = {"adv": "accuracy in %", "target_hit": "draws that say the target, in %
 SIZE = (4.8, 3.2)
 """Inches: a column of a paper and a half."""
 
-LEGEND = 8
-"""Lines up to which the legend stands within the axes."""
+ASIDE = 2.5
+"""Points between lines at the same x; less where there are many."""
+
+LEGEND = 4
+"""Series up to which the legend stands within the axes."""
 
 
 def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -> Figure:
@@ -45,18 +49,41 @@ def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -
     names = [name for name in frame.columns[: frame.columns.get_loc(x)] if frame[name].nunique() > 1]
     with plt.style.context(STYLE):
         series = list(_series(frame, names))
-        many = len(series) * (1 + clean) > LEGEND
-        figure, axes = plt.subplots(figsize=(SIZE[0] + 1.6, SIZE[1]) if many else SIZE)
+        many = len(series) > LEGEND
+        tall = max(SIZE[1], 0.19 * len(series) + 0.5)  # inches, as the legend is
+        figure, axes = plt.subplots(figsize=(SIZE[0] + 1.6, tall) if many else SIZE)
         for (label, some), style in zip(series, _styles(len(series)), strict=True):
             _line(axes, some, x, value, f"{label}attacked" if clean else label.removesuffix(", "), **style)
             if clean:
                 _line(axes, some, x, "clean", f"{label}clean", **style, linestyle="--", markerfacecolor="white")
+        _aside(axes)
         axes.set(xlabel=AXES[x], ylabel=VALUES[value], ylim=(-2, 102))
         if x in ("k", "draws", "steps", "eot_draws"):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(axes.containers) > 1:
-            axes.legend(**({"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {"loc": "best"}))
+            _legend(axes, clean, many)
+    plt.close(figure)  # pyplot forgets it: a notebook would show it a second time
     return figure
+
+
+def _legend(axes: plt.Axes, clean: bool, many: bool) -> None:
+    """Names each series once, and what dashes are; beside the axes where there are many."""
+    drawn = {str(line.get_label()): line for line in axes.containers}
+    if clean and len(drawn) > 2:
+        dashed = next(line for name, line in drawn.items() if name.endswith("clean"))
+        drawn = {name.removesuffix(", attacked"): line for name, line in drawn.items() if name.endswith("attacked")}
+        drawn["dashed: clean"] = dashed
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {"loc": "best"}
+    axes.legend(list(drawn.values()), list(drawn), **place)
+
+
+def _aside(axes: plt.Axes) -> None:
+    """Draws lines some points beside each other, so that no interval hides another; their data stay what they are."""
+    count, inches = len(axes.containers), axes.figure.dpi_scale_trans
+    apart = min(ASIDE, 4 * ASIDE / max(1, count)) / 72
+    for place, drawn in enumerate(axes.containers):
+        for artist in drawn.get_children():
+            artist.set_transform(axes.transData + ScaledTranslation((place - (count - 1) / 2) * apart, 0, inches))
 
 
 def _styles(count: int) -> list[dict[str, Any]]:
@@ -73,7 +100,8 @@ def _series(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, pd
         yield "", frame
         return
     for values, some in frame.groupby(list(names), observed=True, sort=False, dropna=False):
-        yield ", ".join(str(value) for value in values) + ", ", some
+        words = (analysis.WORDS.get(name, "{}").format(value) for name, value in zip(names, values, strict=True))
+        yield ", ".join(words) + ", ", some
 
 
 def _line(axes: plt.Axes, some: pd.DataFrame, x: str, side: str, label: str, **style: Any) -> None:
@@ -132,7 +160,6 @@ def write(store: str, folder: Path) -> list[Path]:
             out.append(folder / f"{name}.{kind}")
             with plt.style.context(STYLE):
                 figure.savefig(out[-1], metadata={"CreationDate": None} if kind == "pdf" else {"Software": None})
-        plt.close(figure)
     return out
 
 
@@ -160,5 +187,9 @@ def cost(frame: pd.DataFrame) -> Figure:
     """
     some = frame[frame["draw_gradients"] > 0].sort_values(["model", "k", "defense", "draw_gradients"])
     figure = curve(some[["model", "defense", "draw_gradients", "adv", "adv_low", "adv_high"]], "draw_gradients", clean=False)
-    figure.axes[0].set_xscale("log")
+    (axes,) = figure.axes
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     return figure

@@ -15,7 +15,7 @@ from pipeline.documents import plain
 from pipeline.looks import Look
 from pipeline.parking import parked
 from pipeline.plan import Cut, Unit, planned_images, units
-from pipeline.planned import FILE, Planned
+from pipeline.planned import DAMAGED, FILE, Planned, damaged
 from pipeline.shards import Shard
 from pipeline.store import Store
 from pipeline.tables import Scope
@@ -202,14 +202,18 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 
 def opened(url: str) -> Job:
-    """The job that a store was made by. Raises BadInput if there is no store."""
+    """The job that a store was made by. Raises BadInput if there is no store, or one that this version can not read."""
     store = Store(url, places.DOOR)
     data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
-    content = plain(data)
-    found = {s["url"]: Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]}
-    job = Job(parse(content["campaign"], f"{url}/{FILE}"), {s.name: s for s in found.values()}, url)
+    try:
+        content = plain(data)
+        found = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
+        campaign = content["campaign"]
+    except DAMAGED as error:
+        raise damaged(url, error) from None
+    job = Job(parse(campaign, f"{url}/{FILE}"), {shard.name: shard for shard in found}, url)
     return replace(job, cuts=_cuts(store, job.cells))
 
 

@@ -12,6 +12,15 @@ from pipeline.store import Store
 
 FILE = "campaign.yaml"
 
+DAMAGED = (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError)
+"""What reading a file raises that holds something else."""
+
+
+def damaged(url: str, error: Exception) -> BadInput:
+    """What to say of a store whose file can not be read."""
+    detail = " ".join(str(error).split())[:200]
+    return BadInput(f"store {url}: its {FILE} is damaged or of another program ({detail}): restore it")
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -38,7 +47,6 @@ def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
         name, cells = content["campaign"]["name"], content.get("planned")
         if cells is not None:
             return name, {cell: Planned(**found) for cell, found in cells.items()}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise BadInput(f"store {url}: its {FILE} is damaged or of another program ({detail}): restore it") from None
+    except DAMAGED as error:
+        raise damaged(url, error) from None
     raise BadInput(f"store {url} was made by an earlier version: run its campaign again, which adds what is missing")

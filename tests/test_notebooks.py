@@ -64,3 +64,6 @@ def test_a_notebook_runs_from_start_to_end(path, execute):
     cells = [cell for cell in execute(path) if cell.cell_type == "code"]
     assert len(cells) > 1 and all(cell.execution_count for cell in cells)
     assert any(cell.outputs for cell in cells), "a notebook that shows nothing"
+    for cell in cells:
+        pictures = [out["data"]["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})]
+        assert len(pictures) == ("figures.c" in cell.source or "Image(" in cell.source), "each figure is shown, and once"

@@ -9,13 +9,14 @@ Everything takes and gives pandas frames. Rates, and the `_low` and `_high` ends
 distances are of images in [0, 1]; times are seconds or hours of a device; costs are draw-gradients.
 """
 
-from pipeline.analysis.accuracy import accuracy, curve, per_class, per_image, persistence, series, worst_case
+from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case
 from pipeline.analysis.compare import Comparison, compare
 from pipeline.analysis.frames import results, scores, table
 from pipeline.analysis.present import by_transform
 from pipeline.analysis.runs import checks, failures, machines, settings
 
 __all__ = [
+    "WORDS",
     "Comparison",
     "accuracy",
     "by_transform",

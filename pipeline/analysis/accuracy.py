@@ -12,6 +12,9 @@ from pipeline.intervals import Moments
 VALUES = ("clean", "adv", "target_hit")
 CELL = ("store", "cell")
 
+WORDS = {"k": "k = {}", "eps": "eps {:.3g}", "steps": "{} steps", "eot_draws": "{} draws"}
+"""How a setting is written in the name of a series, where its value alone says too little."""
+
 
 def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     """One line per group: its accuracy, what it cost and what failed.

@@ -108,9 +108,8 @@ def _labels(cells: pd.DataFrame, x: str) -> dict[str, str]:
     """What series each cell is of, in words; settings that all share are left out."""
     names = analysis.series(cells, x) if x != "draw_gradients" else ["model", "defense"]
     kept = [name for name in names if cells[name].nunique() > 1]
-    words = {"eps": "eps {:.3g}", "steps": "{} steps", "eot_draws": "{} draws"}
     return {
-        str(row["cell"]): ", ".join(words.get(name, "{}").format(row[name]) for name in kept) or str(row["model"])
+        str(row["cell"]): ", ".join(analysis.WORDS.get(name, "{}").format(row[name]) for name in kept) or str(row["model"])
         for row in cells.to_dict("records")
     }
 

@@ -45,18 +45,18 @@ function chart(host, label, unit, series, logarithmic) {
   tip.setAttribute("role", "status");
 
   function draw() {
-    const width = WIDTH(), log = logarithmic(), place = (x) => (log ? Math.log10(x) : x);
+    const width = WIDTH(), log = logarithmic(), position = (x) => (log ? Math.log10(x) : x);
     const all = series(), looks = [...new Set(all.map((s) => s.name))];
     const colour = (name) => {
       const i = looks.indexOf(name);
       return looks.length <= 7 ? `var(--c${i})` : `hsl(${Math.round(290 - (270 * i) / looks.length)} 70% var(--ramp))`;
     };
     const shown = all.filter((s) => !hidden.has(s.name)), points = shown.flatMap((s) => s.points);
-    const xs = points.map((p) => place(p.x)), pad = (Math.max(...xs) - Math.min(...xs)) * 0.04 || 0.5;
+    const xs = points.map((p) => position(p.x)), pad = (Math.max(...xs) - Math.min(...xs)) * 0.04 || 0.5;
     const top = Math.min(1, Math.max(0.1, ...points.map((p) => p.high)) * 1.08);
     const [x0, x1, y0, y1] = view || (points.length ? [Math.min(...xs) - pad, Math.max(...xs) + pad, -0.02 * top, top] : [0, 1, 0, 1]);
     const left = MARGIN.left, right = width - MARGIN.right, bottom = HEIGHT - MARGIN.bottom;
-    const toX = (x) => left + ((place(x) - x0) / (x1 - x0)) * (right - left), toY = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - MARGIN.top);
+    const toX = (x) => left + ((position(x) - x0) / (x1 - x0)) * (right - left), toY = (y) => bottom - ((y - y0) / (y1 - y0)) * (bottom - MARGIN.top);
     host.textContent = "";
     const root = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "group", "aria-label": `Chart: ${unit()} against ${label()}` }, host);
     const clip = svg("clipPath", { id: `${host.id}-clip` }, svg("defs", {}, root));
@@ -73,14 +73,15 @@ function chart(host, label, unit, series, logarithmic) {
     svg("text", { x: (left + right) / 2, y: HEIGHT - 10, "text-anchor": "middle" }, root).textContent = label();
     svg("text", { transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, root).textContent = unit();
     const body = svg("g", { "clip-path": `url(#${host.id}-clip)` }, root);
-    for (const s of shown) {
+    for (const [place, s] of shown.entries()) {
+      const aside = (place - (shown.length - 1) / 2) * Math.min(3, 16 / shown.length); // no interval hides another
       const ink = colour(s.name), shape = SHAPES[looks.indexOf(s.name) % SHAPES.length];
-      const path = s.points.map((p, i) => `${i ? "L" : "M"}${toX(p.x).toFixed(1)} ${toY(p.y).toFixed(1)}`).join("");
+      const path = s.points.map((p, i) => `${i ? "L" : "M"}${(toX(p.x) + aside).toFixed(1)} ${toY(p.y).toFixed(1)}`).join("");
       svg("path", { d: path, fill: "none", stroke: ink, "stroke-width": 2, "stroke-dasharray": s.dashed ? "6 5" : "none" }, body);
       for (const p of s.points) {
-        const x = toX(p.x);
+        const x = toX(p.x) + aside;
         svg("line", { x1: x, x2: x, y1: toY(p.low), y2: toY(p.high), stroke: ink, "stroke-width": 1.3, opacity: 0.7 }, body);
-        const inside = place(p.x) >= x0 && place(p.x) <= x1 && p.y >= y0 && p.y <= y1;
+        const inside = position(p.x) >= x0 && position(p.x) <= x1 && p.y >= y0 && p.y <= y1;
         const mark = svg("g", { class: inside ? "mark inside" : "mark", transform: `translate(${x} ${toY(p.y)})`, role: "img", tabindex: -1, "aria-label": p.text }, body);
         svg("circle", { r: 12, fill: "transparent" }, mark);
         svg("path", { d: shape, fill: s.dashed ? "var(--bg)" : ink, stroke: ink, "stroke-width": 1.5 }, mark);

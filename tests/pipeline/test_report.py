@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from bart.barrage import described
 from bart.gradient import draw_keys
 from pipeline import analysis, figures, models, shards, story
 from pipeline.campaign import parse
+from pipeline.compact import compact
 from pipeline.errors import BadInput
 from pipeline.examples import Example, examples, unit
 from pipeline.executors import Here
@@ -366,6 +368,31 @@ def test_a_figure_draws_the_frame_with_its_intervals(half):
     assert np.allclose(ends, 100 * some[["adv_low", "adv_high"]].to_numpy())
 
 
+def test_a_figure_of_many_series_shows_each_and_its_legend_whole(tmp_path):
+    attacks = {f"pgd-{steps}-{eps}": {"eps": f"{eps}/255", "steps": steps} for steps in (1, 4) for eps in (2, 8)}
+    synthetic.store(tmp_path / "store", synthetic.campaign([1, 2, 3, 4, 5, 6, 7, 8], attacks), 10, 10)
+    figure = figures.curve(analysis.curve(analysis.scores(str(tmp_path / "store")), "eps"), "eps")
+    figure.savefig(tmp_path / "a.png")
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == len(set(names)) == 17 and {"bart3, 4 steps", "dashed: clean"} < set(names)
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.y0 <= box.y0 and box.y1 <= page.y1 and box.x1 <= page.x1
+    assert axes.get_window_extent().width > page.width / 2, "room is left for the curves"
+
+
+def test_lines_at_the_same_x_are_drawn_beside_each_other(half):
+    frame = analysis.accuracy(analysis.scores(half), ["model", "k", "defense", "attack"])
+    figure = figures.cost(frame.assign(draw_gradients=100, adv=0.5, adv_low=0.4, adv_high=0.6))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    lines = [container[0] for container in axes.containers]
+    assert len(lines) == 3 and all((line.get_xdata() == 100).all() for line in lines)
+    at = [line.get_transform().transform((100, 50))[0] for line in lines]
+    assert 1 < at[1] - at[0] < 10 and at[2] - at[1] == pytest.approx(at[1] - at[0])
+
+
 def test_the_commands_write_what_they_name(barrage, done, half, tmp_path):
     code, said, _ = barrage("report", half, "-o", tmp_path / "page.html", "--figures", tmp_path / "figures")
     assert code == 0 and "page.html: 0." in said and "half finished" in said and "figure4.pdf" in said
@@ -387,14 +414,101 @@ def test_bad_input_is_one_line(barrage, done, half, tmp_path):
         return text
 
     assert "holds no campaign.yaml" in said("report", tmp_path, "-o", tmp_path / "a.html")
-    (tmp_path / "campaign.yaml").write_bytes(Store(half).read("campaign.yaml"))
-    assert "holds no rows yet" in said("report", tmp_path, "-o", tmp_path / "a.html")
-    assert "holds no rows yet" in said("report", tmp_path, "--figures", tmp_path / "figures")
     assert f"-o {tmp_path} is a folder" in said("report", half, "-o", tmp_path)
     assert "holds no image nobody: expected a key of its rows, such as" in said("show", done, "nobody")
     assert "was not attacked: bad_image, truncated" in said("show", half, "image-00000065")
     assert "can not be read" in said("show", half, "image-00000000", "-o", tmp_path / "b.png")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml"], "nothing was touched"
+    assert not list(tmp_path.iterdir()), "nothing was touched"
+
+
+def empty(folder):
+    shutil.rmtree(folder / "results")
+
+
+def of_another_program(folder):
+    (folder / "campaign.yaml").write_text("campaign: {name: x}\n")
+
+
+def cut_short(folder):
+    (folder / "campaign.yaml").write_bytes((folder / "campaign.yaml").read_bytes()[:300] + b"\n  [")
+
+
+def half_written(folder):
+    name = next(folder.glob("results/*/*.parquet"))
+    name.write_bytes(name.read_bytes()[:-100])
+
+
+def of_another_version(folder):
+    name = next(folder.glob("results/*/*.parquet"))
+    pq.write_table(pq.read_table(name, partitioning=None).drop_columns(["image_key", "status", "adv_correct"]), name)
+
+
+SPOILED = {
+    empty: "holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit",
+    half_written: "is no whole Parquet file (.*): remove it, and run the campaign again",
+    of_another_version: "lacks the column .*: another version wrote it; read it with that, or run in a new store",
+    of_another_program: "campaign.yaml is damaged or of another program (.*): restore it",
+    cut_short: "campaign.yaml is damaged or of another program (.*): restore it",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
+def test_a_store_that_is_none_or_half_written_is_one_line_for_every_reader(barrage, half, tmp_path, spoil):
+    folder = tmp_path / "store"
+    shutil.copytree(half, folder)
+    spoil(folder)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    readers = [("table",), ("report", "-o", tmp_path / "a.html"), ("report", "--figures", tmp_path / "figures"),
+               ("show", "image-00000000", "-o", tmp_path / "b.png")]  # fmt: skip
+    rows_alone = spoil in (of_another_program, cut_short)  # the campaign is not asked for figures
+    for command, *rest in (reader for reader in readers if not (rows_alone and "--figures" in reader)):
+        code, out, text = barrage(command, folder, *rest)
+        assert code == 2 and not out and len(text.strip().splitlines()) == 1 and re.search(SPOILED[spoil], text), (
+            command,
+            text,
+        )
+    if not rows_alone:
+        for read in (analysis.scores, analysis.table, analysis.results):
+            with pytest.raises(BadInput, match=SPOILED[spoil]):
+                read(str(folder))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before, "nothing was touched"
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["with its lists", "rows only"])
+def test_a_compacted_store_is_read_from_its_campaign_units_and_rows(barrage, visit, done, tmp_path, lists):
+    """As results are kept beside a paper: no examples, no checkpoints, no shards at hand."""
+    whole, folder = tmp_path / "whole", tmp_path / "kept"
+    shutil.copytree(done, whole)
+    for cell in opened(str(whole)).cells:
+        assert [found.units for found in compact(Store(whole), cell)] == [3]
+    for part in ("results", "units", *(["compacted"] if lists else [])):
+        shutil.copytree(whole / part, folder / part)
+    content = (whole / "campaign.yaml").read_text().replace(str(Path(done).parent), "/gone")
+    (folder / "campaign.yaml").write_text(content)
+    for some in (analysis.table, analysis.scores):
+        frame, wanted = (some(str(store)).drop(columns="store") for store in (folder, done))
+        keys = ["cell", "rule"] if some is analysis.table else ["cell", "image_key"]
+        frame, wanted = (f.astype(dict.fromkeys(keys, str)).sort_values(keys, ignore_index=True) for f in (frame, wanted))
+        pd.testing.assert_frame_equal(frame, wanted, check_categorical=False)
+    told = [barrage("table", store, "--format", "csv") for store in (folder, done)]
+    assert [code for code, _, _ in told] == [0, 0]
+    pd.testing.assert_frame_equal(*(pd.read_csv(io.StringIO(out)) for _, out, _ in told))
+    assert (
+        barrage("report", folder, "--figures", tmp_path / "figures")[0] == 0 and (tmp_path / "figures" / "figure4.pdf").exists()
+    )
+    view = visit(str(folder))
+    assert "Complete: every planned unit is committed." in view.inner_text("header")
+    said = view.inner_text("#examples .state")
+    assert said.startswith("No examples: shard") and "can not be read" in said and not shown(view, "#examples img")
+    assert len(shown(view, "#table tbody tr")) == 2
+    code, _, text = barrage("show", folder, "image0", "-o", tmp_path / "a.png")
+    assert code == 2 and "without it there are no clean images" in text
+
+
+def test_examples_that_were_not_kept_are_said_to_be_away(done, tmp_path):
+    shutil.copytree(done, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "adversarial")
+    assert "No examples: the store&#39;s folder adversarial/ is not here" in page(gather(str(tmp_path / "store")))
 
 
 def test_a_missing_package_is_named(barrage, half, tmp_path, monkeypatch):
