@@ -181,7 +181,8 @@ def test_it_is_submitted_by_sbatch_to_a_store_that_is_there(launch, tools, tmp_p
         ({"squeue": "echo 12"}, "store", "barrage-tiny is in the queue already, job 12: `scancel 12` first"),
         ({"sbatch": "echo no account >&2; exit 1"}, "store", "Slurm would refuse the job: no account"),
         ({}, "campaign.yaml", "campaign.yaml is a file, expected a folder"),
-        ({}, "s3://bucket-of-nobody/store", "s3://bucket-of-nobody/store"),
+        ({}, "/proc/store", "store /proc/store cannot be made"),
+        ({}, "s3://bucket-of-nobody/store", "the environment holds no credentials; set AWS_ACCESS_KEY_ID"),
     ],
 )
 def test_what_slurm_or_the_store_refuses_is_one_line(launch, tools, tmp_path, monkeypatch, lines, store, said):
@@ -191,7 +192,7 @@ def test_what_slurm_or_the_store_refuses_is_one_line(launch, tools, tmp_path, mo
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setattr("cluster.slurm.launcher.DOOR", 1.0)
     called = tools(**lines)
-    code, _, err = launch("--store", store if ":" in store else tmp_path / store)
+    code, _, err = launch("--store", store if "/" in store else tmp_path / store)
     assert code == 2 and said in err and err.count("\n") == 1
     assert not (tmp_path / "launched").exists() and "sbatch launched" not in " ".join(called())
 
