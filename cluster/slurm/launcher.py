@@ -97,6 +97,13 @@ class Slurm:
         if tried.returncode:
             raise BadInput(f"Slurm would refuse the job: {one_line(tried)}")
         if self.site.preflight:
-            Store(self.order.store, DOOR).ready()
-            if local(self.order.store):  # which every node of the job must then see
-                Path(self.order.store).mkdir(parents=True, exist_ok=True)
+            self._make(self.order.store)
+
+    def _make(self, store: str) -> None:
+        """Makes the store, which every node of the job must then see. Raises BadInput, Refused where it cannot be written."""
+        Store(store, DOOR).ready()
+        if local(store):
+            try:
+                Path(store).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BadInput(f"store {store} cannot be made: {error.strerror}: give a folder that all nodes see") from None

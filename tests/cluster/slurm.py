@@ -169,17 +169,17 @@ class Slurm:
                 continue
             ours = f"SLURM_CONF={self.file}".encode() in environment
             here = f"SLURMD_NODENAME={name}".encode() in environment or (
-                line.startswith(b"slurmstepd") and self._spool(entry, name)
+                line.startswith(b"slurmstepd") and self._logs(entry, name)
             )
             if ours and here:
                 found.append(int(entry.name))
         return found
 
-    def _spool(self, entry, name):
-        try:
-            return (entry / "cwd").resolve() == self.root / f"spool-{name}"
-        except OSError:
-            return False
+    def _logs(self, entry, name):
+        """Whether a process writes the log of a node."""
+        with suppress(OSError):  # it may end meanwhile
+            return str(self.root / f"{name}.log") in [os.readlink(link) for link in (entry / "fd").iterdir()]
+        return False
 
     def ask(self, *command):
         """What a command prints."""

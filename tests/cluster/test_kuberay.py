@@ -244,6 +244,21 @@ def test_it_is_submitted_by_kubectl(launch, kubectl, tmp_path):
     assert f"stop: kubectl {delete}" in out and "follow: barrage status s3://bucket/tiny" in out
 
 
+def test_a_cluster_that_stays_is_there_before_it_is_given_the_job(launch, kubectl):
+    asked = kubectl(raycluster=(0, '{"kind": "RayCluster"}'))
+    code, out, err = launch(raycluster="barrage")
+    assert code == 0, err
+    lines = [line for line in asked() if line.startswith("--namespace ml ")]
+    assert "get raycluster barrage" in lines[0] and any("apply --dry-run=server" in line for line in lines)
+    apply, wait, job = [" ".join(line.split()[2:6]) for line in lines[-3:]]
+    assert (apply, wait) == (
+        "apply -f launched/tiny/raycluster.yaml",
+        "wait --for=condition=HeadPodReady raycluster/barrage --timeout=30m",
+    )
+    assert job == "exec svc/barrage-head-svc --container=ray-head --"
+    assert "stop: kubectl --namespace ml delete raycluster barrage" in out
+
+
 @pytest.mark.parametrize(
     ("answers", "said"),
     [

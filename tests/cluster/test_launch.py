@@ -1,5 +1,6 @@
 """What a job of Slurm says, without a Slurm; that recipes are stable, clean, and refuse what cannot work."""
 
+import os
 import shutil
 import subprocess
 
@@ -143,6 +144,57 @@ def test_ray_is_told_what_its_nodes_are(script):
     text = script(groups=TWO | {"small": TWO["small"] | {"labels": {"market-type": "spot"}}})
     assert """worker group=big 4 16 120000000000 '{"accelerator_type:V100": 1}' --address""" in text
     assert """worker group=small,market-type=spot 2 8 60000000000 '{"accelerator_type:A100": 1}' --address""" in text
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Pretended tools of Slurm, each a line of a shell; gives what they were called with."""
+
+    def made(**lines):
+        folder, log = tmp_path / "bin", tmp_path / "called"
+        folder.mkdir()
+        answers = {"sinfo": "echo gpu", "squeue": "true", "sbatch": "echo Submitted batch job 7"} | lines
+        for name, line in answers.items():
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{line}\n')
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        return lambda: log.read_text().splitlines() if log.exists() else []
+
+    return made
+
+
+def test_it_is_submitted_by_sbatch_to_a_store_that_is_there(launch, tools, tmp_path):
+    called = tools()
+    code, out, err = launch("--store", tmp_path / "a" / "store")
+    assert code == 0, err
+    assert called()[-2:] == ["sbatch --test-only", "sbatch launched/tiny/campaign.sbatch"]
+    assert "Submitted batch job 7" in out and "stop: scancel --name=barrage-tiny --batch --signal=TERM" in out
+    assert (tmp_path / "a" / "store").is_dir(), "every node looks for it"
+    script = (tmp_path / "launched/tiny/campaign.sbatch").read_text()
+    assert f"store {tmp_path / 'a' / 'store'} || exit 1" in script
+
+
+@pytest.mark.parametrize(
+    ("lines", "store", "said"),
+    [
+        ({"sinfo": "echo no controller >&2; exit 1"}, "store", "sinfo: no controller: is the Slurm controller up?"),
+        ({"squeue": "echo 12"}, "store", "barrage-tiny is in the queue already, job 12: `scancel 12` first"),
+        ({"sbatch": "echo no account >&2; exit 1"}, "store", "Slurm would refuse the job: no account"),
+        ({}, "campaign.yaml", "campaign.yaml is a file, expected a folder"),
+        ({}, "/proc/store", "store /proc/store cannot be made"),
+        ({}, "s3://bucket-of-nobody/store", "the environment holds no credentials; set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_what_slurm_or_the_store_refuses_is_one_line(launch, tools, tmp_path, monkeypatch, lines, store, said):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there, as without a network
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setattr("cluster.slurm.launcher.DOOR", 1.0)
+    called = tools(**lines)
+    code, _, err = launch("--store", store if "/" in store else tmp_path / store)
+    assert code == 2 and said in err and err.count("\n") == 1
+    assert not (tmp_path / "launched").exists() and "sbatch launched" not in " ".join(called())
 
 
 def test_without_slurm_it_says_so_and_submits_nothing(launch, monkeypatch, tmp_path):

@@ -135,12 +135,18 @@ class Nodes:
     def _start(self, *arguments, by=(), **environment):
         here = ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
         agents = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port")
-        ports = [f"--{name}={free_port()}" for name in agents]
-        command = [*by, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments, *here, *ports]
-        with (self.folder / f"{len(self.processes)}.log").open("w") as log:
-            streams = {"stdout": log, "stderr": subprocess.STDOUT}
-            process = subprocess.Popen(command, env=self.environment | environment, start_new_session=True, **streams)
-        self.processes.append(process)
+        for _ in range(5):  # on a machine with much to do Ray gives up on itself half a minute into its start
+            ports = [f"--{name}={free_port()}" for name in agents]
+            command = [*by, sys.executable, "-u", "-m", "ray.scripts.scripts", "start", "--block", *arguments, *here, *ports]
+            log = self.folder / f"{len(self.processes)}.log"
+            with log.open("w") as file:
+                streams = {"stdout": file, "stderr": subprocess.STDOUT}
+                process = subprocess.Popen(command, env=self.environment | environment, start_new_session=True, **streams)
+            self.processes.append(process)
+            until(lambda: process.poll() is not None or "Ray runtime started" in log.read_text(), f"Ray to start: {log}")  # noqa: B023
+            if process.poll() is None:
+                return
+        raise AssertionError(f"Ray did not start:\n{log.read_text()}")
 
     def _answers(self):
         try:
