@@ -66,6 +66,9 @@ STANDS_FOR = {
 }  # fmt: skip
 """What words of the pages are in the sandbox."""
 
+COPIES = {"demo/mine.yaml": "campaigns/demo.yaml"}
+"""Files that the reader copies and changes."""
+
 SMALLER = {"docs/python.md": [("steps=40", "steps=2"), ("draws=10", "draws=2")]}
 """Numbers in code that would only take time."""
 
@@ -166,7 +169,7 @@ def run_block(block: Block, names, place, monkeypatch):
     elif block.kind == "yaml":
         validated(block.text)
     elif block.kind == "diff":  # of a campaign: what the reader changes, in small
-        whole = yaml.safe_load(patched((ROOT / block.title).read_text(), block.text))
+        whole = yaml.safe_load(patched((ROOT / COPIES[block.title]).read_text(), block.text))
         parse(whole, block.title)
         (place / block.title).write_text(yaml.safe_dump(sandbox.small(whole, str(place / "demo/photos/images-000000.tar"))))
     elif block.kind == "text":  # what is shown: no place for commands
@@ -219,23 +222,21 @@ def test_the_r_snippet_runs(place):
 def test_the_newcomers_path(place, monkeypatch, capsys):
     """The README's: k and eps changed in the demo's campaign, refused where the old rows are, run elsewhere; and a cell added
     where they are."""
-    original = (place / "campaigns" / "demo.yaml").read_text()
     (change,) = (block for block in blocks(ROOT / "README.md") if block.kind == "diff")
     run_block(change, {}, place, monkeypatch)
-    here = ["barrage", "run", "campaigns/demo.yaml", "--here"]
-    barrage(here, monkeypatch, codes=(2,))
+    barrage(["barrage", "run", "demo/mine.yaml", "--here"], monkeypatch, codes=(2,))
     said = capsys.readouterr().err
     assert "attack.eps was 0.0313725, is 0.0156863; use another --store" in said, said
-    barrage([*here, "--store", "demo/mine"], monkeypatch)
+    barrage(["barrage", "run", "demo/mine.yaml", "--here", "--store", "demo/mine"], monkeypatch)
     rows = results("demo/mine").to_pandas()
     assert set(rows.k) == {0, 3, 5} and set(rows.eps.round(6)) == {round(4 / 255, 6)}
 
-    more = yaml.safe_load(original)
+    more = yaml.safe_load((place / "campaigns" / "demo.yaml").read_text())
     more["defenses"]["bart3"] = more["defenses"]["bart5"] | {"k": 3}
     more["cells"][0]["defense"].append("bart3")
     (place / "campaigns" / "demo.yaml").write_text(yaml.safe_dump(more))
     before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
-    barrage(here, monkeypatch)
+    barrage(["barrage", "run", "campaigns/demo.yaml", "--here"], monkeypatch)
     assert all(path.read_bytes() == data for path, data in before.items())
     assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
 
