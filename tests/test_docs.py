@@ -1,12 +1,14 @@
 """What the pages tell a reader to type or to write: every block and every command is run, or named here with the reason."""
 
 import importlib.util
+import io
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -140,10 +142,14 @@ def module(name, options, text):
 
 
 def run_python(block, names):
+    """Runs code of a page; `print(...)  # ...: what` must print that."""
     code = block.text
     for long, short in SMALLER.get(block.page, []):
         code = code.replace(long, short)
-    exec(compile(code, str(block), "exec"), names)
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, str(block), "exec"), names)
+    for said in re.findall(r"^print\(.*\)  # [^:\n]*: (.*)$", code, re.M):
+        assert said in printed.getvalue(), f"{block}: {said} is not what it prints"
 
 
 def validated(text):
