@@ -4,7 +4,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import typer
+
+from pipeline.__main__ import app, more_commands
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -92,3 +97,19 @@ def patched(text: str, diff: str) -> str:
         assert text.count(old) == 1, f"the diff does not fit, {text.count(old)} places hold\n{old}"
         text = text.replace(old, new)
     return text
+
+
+@cache
+def cli():
+    more_commands()
+    return typer.main.get_command(app).commands
+
+
+def parsed(words):
+    """Holds a `barrage` command against its own parser, and its files against the repository."""
+    assert words[1] in cli(), f"no command {words[1]}"
+    if words[2:] and "--help" not in words:
+        cli()[words[1]].make_context(words[1], list(words[2:]))
+    for word in words:
+        if word.startswith(("campaigns/", "cluster/")):
+            assert (ROOT / word).exists(), f"{word} is not there"
