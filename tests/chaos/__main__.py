@@ -23,12 +23,12 @@ def main():
     asked = parser.parse_args()
     began, all_told = time.monotonic(), {}
     numbers = asked.scenario or range(asked.scenarios)
-    for number, seconds, scenario, told, undisturbed in played(asked.seed, numbers, asked.grounds):
+    for number, seconds, scenario, told in played(asked.seed, numbers, asked.grounds):
         all_told[number] = told
         print(f"{number:3d}  {seconds:4.0f} s  {verdict(told)}  {scenario}", flush=True)
         for wrong in told.wrong:
             print(f"     {wrong}", flush=True)
-    show(all_told, undisturbed, time.monotonic() - began)
+    show(all_told, time.monotonic() - began)
     failed = [number for number, told in sorted(all_told.items()) if verdict(told) != "ok"]
     for number in failed:
         print(f"FAILED: python -m tests.chaos --seed {asked.seed} --scenario {number}")
@@ -36,7 +36,7 @@ def main():
 
 
 def played(seed, numbers, grounds):
-    """(number, seconds, scenario, what became of it, (rows, work) of the undisturbed run), as they end; Ctrl-C ends them."""
+    """(number, seconds, scenario, what became of it), as they end; Ctrl-C ends them."""
     spawn = multiprocessing.get_context("spawn")
     todo, told = spawn.Queue(), spawn.Queue()
     for number in [*numbers, *[None] * grounds]:
@@ -59,7 +59,7 @@ def _play(seed, todo, told):
         while (number := todo.get()) is not None:
             scenario, start = Scenario.drawn(seed, number, len(ground.units)), time.monotonic()
             found = play(ground, scenario)
-            told.put((number, time.monotonic() - start, scenario, found, (ground.rows.total(), ground.once)))
+            told.put((number, time.monotonic() - start, scenario, found))
 
 
 def verdict(told):
@@ -67,20 +67,18 @@ def verdict(told):
     return "WRONG" if told.wrong or told.lost or told.doubled or told.different else "ok"
 
 
-def show(all_told, undisturbed, seconds):
+def show(all_told, seconds):
     """The summary."""
-    count, (rows, work), total = len(all_told), undisturbed, together(all_told.values())
-    print(f"\nscenarios       {count}, in {seconds / 60:.0f} min")
+    total = together(all_told.values())
+    print(f"\nscenarios       {len(all_told)}, in {seconds / 60:.0f} min")
     print(f"faults          {total.struck.total()}")
     for name in FAULTS:
         late = f", {total.missed[name]} more when all was done" if total.missed[name] else ""
         print(f"                {total.struck[name]:3d}  {name}{late}")
-    print(f"rows lost       {total.lost} of {count * rows}")
+    print(f"rows lost       {total.lost} of {total.rows}")
     print(f"rows doubled    {total.doubled}")
     print(f"rows different  {total.different}")
-    print(
-        f"work again      {total.work} images through the network, {total.work / (count * work):.0%} of the undisturbed runs'"
-    )
+    print(f"work again      {total.work} images through the network, beyond {total.once} of undisturbed runs")
 
 
 if __name__ == "__main__":
