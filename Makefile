@@ -1,10 +1,11 @@
 # make demo: 20 photographs attacked through the barrage. make test: the tests, in minutes. make test-all: the slow ones too.
-# make check: linters and types. make docs: the pages as a site, build/site/index.html.
+# make check: linters and types. make docs: the pages as a site, build/site/index.html. make chaos: a hundred campaigns under
+# faults, in half an hour.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all check docs clean
+.PHONY: demo test test-all chaos check docs clean
 
 demo: $(INSTALLED)
 	test -f demo/photos/images-000000.tar || $(BIN)/barrage pack demo demo/photos
@@ -15,6 +16,9 @@ test: SELECT := -m "not slow"
 test test-all: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist worksteal tests/bart
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SELECT) -n 2 --dist loadfile --ignore tests/bart
+
+chaos: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

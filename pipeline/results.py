@@ -60,7 +60,13 @@ def _rows(opened: BinaryIO, path: str, columns: list[str]) -> Iterator[pa.Record
                 )
         strings = [name for name in columns if name in _STRINGS]
         with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
-            yield from file.iter_batches(LISTED_BATCH if _LISTS & set(columns) else BATCH, columns=columns)
+            left = metadata.num_rows
+            for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(columns) else BATCH, columns=columns):
+                batch.validate(full=True)  # what the checksums of pages leave out: their own headers
+                left -= batch.num_rows
+                yield batch
+            if left:
+                raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
         raise
     except DAMAGED as error:

@@ -1,6 +1,8 @@
 """Plays scenarios, and says what became of them: python -m tests.chaos [--seed 17] [--scenarios 108 | --scenario 42]"""
 
 import argparse
+import multiprocessing
+import queue
 import sys
 import time
 from contextlib import suppress
@@ -17,24 +19,47 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of all that is chance")
     parser.add_argument("--scenarios", type=int, default=SCENARIOS, help="how many are played")
     parser.add_argument("--scenario", type=int, nargs="+", help="only these")
+    parser.add_argument("--grounds", type=int, default=1, help="clusters to play them on, one scenario each at a time")
     asked = parser.parse_args()
     began, all_told = time.monotonic(), {}
-    with Ground() as ground:
-        if not ground.small:
-            print("no `disk full`: a small disk needs root, to mount one")
-        with suppress(KeyboardInterrupt):  # the summary is of those that were played
-            for number in asked.scenario or range(asked.scenarios):
-                scenario, start = Scenario.drawn(asked.seed, number, len(ground.units)), time.monotonic()
-                told = all_told[number] = play(ground, scenario)
-                print(f"{number:3d}  {time.monotonic() - start:4.0f} s  {verdict(told)}  {scenario}", flush=True)
-                for wrong in told.wrong:
-                    print(f"     {wrong}", flush=True)
-        total = together(all_told.values())
-        show(total, all_told, ground, time.monotonic() - began)
-    failed = [number for number, told in all_told.items() if verdict(told) != "ok"]
+    numbers = asked.scenario or range(asked.scenarios)
+    for number, seconds, scenario, told in played(asked.seed, numbers, asked.grounds):
+        all_told[number] = told
+        print(f"{number:3d}  {seconds:4.0f} s  {verdict(told)}  {scenario}", flush=True)
+        for wrong in told.wrong:
+            print(f"     {wrong}", flush=True)
+    show(all_told, time.monotonic() - began)
+    failed = [number for number, told in sorted(all_told.items()) if verdict(told) != "ok"]
     for number in failed:
         print(f"FAILED: python -m tests.chaos --seed {asked.seed} --scenario {number}")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or len(all_told) < len(numbers) else 0)
+
+
+def played(seed, numbers, grounds):
+    """(number, seconds, scenario, what became of it), as they end; Ctrl-C ends them."""
+    spawn = multiprocessing.get_context("spawn")
+    todo, told = spawn.Queue(), spawn.Queue()
+    for number in [*numbers, *[None] * grounds]:
+        todo.put(number)
+    players = [spawn.Process(target=_play, args=(seed, todo, told)) for _ in range(grounds)]
+    for player in players:
+        player.start()
+    with suppress(KeyboardInterrupt):
+        while any(player.is_alive() for player in players) or not told.empty():
+            with suppress(queue.Empty):
+                yield told.get(timeout=1)
+    for player in players:
+        player.join()
+
+
+def _play(seed, todo, told):
+    with suppress(KeyboardInterrupt), Ground() as ground:
+        if not ground.small:
+            print("no `disk full`: a small disk needs root, to mount one")
+        while (number := todo.get()) is not None:
+            scenario, start = Scenario.drawn(seed, number, len(ground.units)), time.monotonic()
+            found = play(ground, scenario)
+            told.put((number, time.monotonic() - start, scenario, found))
 
 
 def verdict(told):
@@ -42,19 +67,18 @@ def verdict(told):
     return "WRONG" if told.wrong or told.lost or told.doubled or told.different else "ok"
 
 
-def show(total, all_told, ground, seconds):
+def show(all_told, seconds):
     """The summary."""
-    count, rows = len(all_told), ground.rows.total()
-    print(f"\nscenarios       {count}, in {seconds / 60:.0f} min")
+    total = together(all_told.values())
+    print(f"\nscenarios       {len(all_told)}, in {seconds / 60:.0f} min")
     print(f"faults          {total.struck.total()}")
     for name in FAULTS:
         late = f", {total.missed[name]} more when all was done" if total.missed[name] else ""
         print(f"                {total.struck[name]:3d}  {name}{late}")
-    print(f"rows lost       {total.lost} of {count * rows}")
+    print(f"rows lost       {total.lost} of {total.rows}")
     print(f"rows doubled    {total.doubled}")
     print(f"rows different  {total.different}")
-    again = f"{total.work} of {count * ground.once} images through the network"
-    print(f"work again      {again}, {total.work / (count * ground.once):.0%} of undisturbed runs")
+    print(f"work again      {total.work} images through the network, beyond {total.once} of undisturbed runs")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import random
 import traceback
-from collections import Counter
 from dataclasses import dataclass
 
 from tests.chaos.faults import FAULTS
@@ -62,11 +61,11 @@ def play(ground, scenario):
 
 def together(told):
     """The sum of many."""
-    total = Told(Counter(), Counter())
+    total = Told()
     for one in told:
         total.struck += one.struck
         total.missed += one.missed
-        for name in ("lost", "doubled", "different", "work"):
+        for name in ("rows", "lost", "doubled", "different", "work", "once"):
             setattr(total, name, getattr(total, name) + getattr(one, name))
         total.wrong += one.wrong
     return total

@@ -31,11 +31,15 @@ class Told:
     struck: Counter = field(default_factory=Counter)
     missed: Counter = field(default_factory=Counter)
     """Faults that came too late: all was done."""
+    rows: int = 0
+    """That there should be."""
     lost: int = 0
     doubled: int = 0
     different: int = 0
     work: int = 0
-    """Images that went through the network, beyond those of an undisturbed run."""
+    """Images that went through the network, each step and draw counted, beyond those of an undisturbed run."""
+    once: int = 0
+    """Those of an undisturbed run."""
     wrong: list = field(default_factory=list)
     """All else that should not be."""
 
@@ -44,7 +48,7 @@ class Scene:
     """`chance` is the only source of randomness."""
 
     def __init__(self, ground, chance, name):
-        self.ground, self.chance, self.told = ground, chance, Told()
+        self.ground, self.chance, self.told = ground, chance, Told(rows=ground.rows.total(), once=ground.once)
         self.store = ground.stores / name
         self.commands, self.checks, self.mends = [], [], []
         self.asleep, self._seen, self._actors = set(), {}, set()
