@@ -1,15 +1,12 @@
 """Plays scenarios, and says what became of them: python -m tests.chaos [--seed 17] [--scenarios 108 | --scenario 42]"""
 
 import argparse
-import multiprocessing
-import queue
 import sys
 import time
-from contextlib import suppress
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.ground import Ground
-from tests.chaos.scenario import Scenario, play, together
+from tests.chaos.players import played
+from tests.chaos.scenario import together
 
 SCENARIOS = 6 * len(FAULTS)
 
@@ -28,38 +25,13 @@ def main():
         print(f"{number:3d}  {seconds:4.0f} s  {verdict(told)}  {scenario}", flush=True)
         for wrong in told.wrong:
             print(f"     {wrong}", flush=True)
+    if not all_told:
+        sys.exit("no scenario was played to its end")
     show(all_told, time.monotonic() - began)
     failed = [number for number, told in sorted(all_told.items()) if verdict(told) != "ok"]
     for number in failed:
         print(f"FAILED: python -m tests.chaos --seed {asked.seed} --scenario {number}")
     sys.exit(1 if failed or len(all_told) < len(numbers) else 0)
-
-
-def played(seed, numbers, grounds):
-    """(number, seconds, scenario, what became of it), as they end; Ctrl-C ends them."""
-    spawn = multiprocessing.get_context("spawn")
-    todo, told = spawn.Queue(), spawn.Queue()
-    for number in [*numbers, *[None] * grounds]:
-        todo.put(number)
-    players = [spawn.Process(target=_play, args=(seed, todo, told)) for _ in range(grounds)]
-    for player in players:
-        player.start()
-    with suppress(KeyboardInterrupt):
-        while any(player.is_alive() for player in players) or not told.empty():
-            with suppress(queue.Empty):
-                yield told.get(timeout=1)
-    for player in players:
-        player.join()
-
-
-def _play(seed, todo, told):
-    with suppress(KeyboardInterrupt), Ground() as ground:
-        if not ground.small:
-            print("no `disk full`: a small disk needs root, to mount one")
-        while (number := todo.get()) is not None:
-            scenario, start = Scenario.drawn(seed, number, len(ground.units)), time.monotonic()
-            found = play(ground, scenario)
-            told.put((number, time.monotonic() - start, scenario, found))
 
 
 def verdict(told):

@@ -22,6 +22,9 @@ from tests.processes import alive, family, until
 ROOT = Path(__file__).parents[2]
 NODES = 2
 MEMORY = 80_000_000
+TRIES = 5
+"""To start Ray."""
+
 SILENT = 8
 """Seconds without an answer until an actor is given up."""
 
@@ -150,6 +153,16 @@ class Ground:
 
     def heal(self):
         """A cluster of a head without room for workers, and as many nodes of one core as there should be."""
+        for attempt in range(TRIES):
+            try:
+                self._heal()
+                return
+            except Exception:  # Ray gives itself 30 s, which a busy machine may not
+                if attempt + 1 == TRIES:
+                    raise
+                self.ruin()
+
+    def _heal(self):
         if self._cluster is None or not all(alive(pid) for pid in self.heart):
             self.ruin()
             head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": QUICK}
@@ -165,21 +178,22 @@ class Ground:
         return [raylet(self.head), self.head.all_processes["gcs_server"][0].process.pid]
 
     def add(self):
+        """A node more."""
         return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
 
     def ruin(self):
         """Ends the cluster, however much of it is left."""
-        if self._cluster is not None:
-            mine = [
-                pid for pid, line in family(os.getpid()).items() if "/raylet" in line or "gcs_server" in line or "ray::" in line
-            ]
-            for pid in mine:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for node in [*self._cluster.worker_nodes, *([self.head] if self.head else [])]:
+        cluster, self._cluster = self._cluster, None
+        mine = [
+            pid for pid, line in family(os.getpid()).items() if any(part in line for part in ("/raylet", "gcs_server", "ray::"))
+        ]
+        for pid in mine:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if cluster is not None:
+            for node in [*cluster.worker_nodes, *([cluster.head_node] if cluster.head_node else [])]:
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-            self._cluster = None
-            until(lambda: not any(map(alive, mine)), "Ray to end")
+        until(lambda: not any(map(alive, mine)), "Ray to end")
 
 
 def raylet(node):

@@ -42,11 +42,11 @@ class Scenario:
 
 def play(ground, scenario):
     """Plays a scenario to its end; gives what became of it."""
-    ground.heal()
     scene = Scene(ground, random.Random(f"{scenario.seed} {scenario.number} play"), f"scenario{scenario.number}")
     ground.tell("pace", PACE)
-    scene.run()
     try:
+        ground.heal()
+        scene.run()
         for strike in scenario.strikes:
             scene.reach(strike.units, strike.seconds)
             struck = scene.working() and FAULTS[strike.fault](scene)
