@@ -71,6 +71,13 @@ def compared(campaign: str, cell: str, other: str) -> str:
     return str(analysis.compare(found[found["cell"] == cell], found[found["cell"] == other]))
 
 
+def says(campaign: str, cell: str, label: int) -> str:
+    """The share in % of a cell's draws of clean images that say a class."""
+    rows = analysis.results(str(RESULTS / campaign), ["clean_top5"], [cell])
+    firsts = [five[0] for draws in rows["clean_top5"] for five in draws]
+    return f"{100 * sum(first == label for first in firsts) / len(firsts):.0f}"
+
+
 def manifest(name: str) -> dict[str, Any]:
     """What the weights that ship say of themselves."""
     found = weights.manifest_of((WEIGHTS / f"cifar10-{name}.safetensors").read_bytes())
@@ -95,7 +102,15 @@ def page() -> str:
     asked = jinja2.Environment(
         loader=jinja2.FileSystemLoader(RESULTS), undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
-    names = {f.__name__: f for f in (rate, percent, count, worst, compared, manifest, learned, table, planned, clock)}
+    names: dict[str, Any] = {
+        "rate": rate,
+        "percent": percent,
+        "count": count,
+        "worst": worst,
+        "compared": compared,
+        "says": says,
+    }
+    names |= {"learned": learned, "table": table, "planned": planned, "clock": clock}
     return asked.get_template("page.md.jinja").render(names)
 
 
