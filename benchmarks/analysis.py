@@ -138,8 +138,9 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{rows:,} rows of 20 draws in {len(files)} files, {size / 1e9:.2f} GB; {os.cpu_count()} cores")
         versions = f"pyarrow {pyarrow.__version__}, duckdb {duckdb.__version__}, pandas {pd.__version__}"
         print(f"Python {platform.python_version()}, {versions}")
-        zeros = np.zeros(1, np.int64)
-        ballots.elected(np.zeros((1, 5), np.int32), zeros, zeros, zeros, 1)  # compiled once on a machine, and kept
+        zeros, lists = np.zeros(1, np.int64), np.zeros((1, 5), np.int32)
+        lists.setflags(write=False)  # as those of Arrow are
+        ballots.elected(lists, zeros, zeros, zeros, 1)  # compiled once on a machine, and kept
         found: dict[str, Measured] = {}
         for name, (_, beside) in WORK.items():
             found[name] = _apart(name, str(store))

@@ -39,7 +39,7 @@ def campaign(units: int, folder: str) -> Job:
     names = [f"train-{place:06d}" for place in range(-(-images // most))]
     sizes = [min(most, images - place * most) for place in range(len(names))]
     shards = {name: Shard(f"{name}.tar", "0" * 64, 1, size, (0, 999)) for name, size in zip(names, sizes, strict=True)}
-    return Job(parse(content, "benchmark"), shards, folder)
+    return Job(parse(content, "benchmark"), shards, folder).with_cuts({})
 
 
 def row(unit: Unit, place: int) -> dict[str, Any]:

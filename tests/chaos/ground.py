@@ -21,7 +21,7 @@ from tests.processes import alive, family, until
 
 ROOT = Path(__file__).parents[2]
 NODES = 2
-MEMORY = 80_000_000
+NODE = {"object_store_memory": 80_000_000, "include_log_monitor": False}
 TRIES = 5
 """To start Ray."""
 
@@ -165,7 +165,7 @@ class Ground:
     def _heal(self):
         if self._cluster is None or not all(alive(pid) for pid in self.heart):
             self.ruin()
-            head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": QUICK}
+            head = NODE | {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for node in [node for node in self._cluster.worker_nodes if node not in self.nodes] + self.nodes[NODES:]:
             self._cluster.remove_node(node, allow_graceful=False)
@@ -179,14 +179,12 @@ class Ground:
 
     def add(self):
         """A node more."""
-        return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+        return self._cluster.add_node(num_cpus=1, **NODE)
 
     def ruin(self):
         """Ends the cluster, however much of it is left."""
         cluster, self._cluster = self._cluster, None
-        mine = [
-            pid for pid, line in family(os.getpid()).items() if any(part in line for part in ("/raylet", "gcs_server", "ray::"))
-        ]
+        mine = [pid for pid, line in family(os.getpid()).items() if "/ray/" in line or line.startswith("ray::")]
         for pid in mine:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -104,7 +104,7 @@ def launch(slurm, command, pattern, tmp_path, write):
             "shared": True,
             "grace_seconds": 60,
             "time_limit": 600,
-            "environment": {"COUNTED": str(counts)},
+            "environment": {"COUNTED": str(counts), "RAY_gcs_rpc_server_reconnect_timeout_s": "20"},
         }
         site.write_text(yaml.safe_dump(told | changes))
         given = ("launch", write(content), "--on", "slurm", "--cluster", site, "--store", store)
