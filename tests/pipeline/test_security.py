@@ -278,7 +278,8 @@ def laughs(levels):
     ("name: !!python/name:os.system", "could not determine a constructor for the tag"),
     ("name: !!python/object/new:type {{args: [x, [], {{}}]}}", "could not determine a constructor for the tag"),
     (laughs(9), "aliases"), ("&a [*a]", "aliases"), ("a: &a {{b: *a}}", "aliases"),
-    ("[" * 200_000, "nests more than"), ("- " * 20_000 + "x", "nests more than"),
+    ("[" * 200_000, "nest"),  # newer libyaml has a limit of its own
+    ("- " * 20_000 + "x", "nests more than"),
     ("a: " + "{{b: " * 60 + "x" + "}}" * 60, "nests more than"),
     ("name: 2020-13-99", "month"), ("name: !!binary ä", "ascii"), ("name: \x00", "haracter"), ("a: [", "expected"),
 ])  # fmt: skip
