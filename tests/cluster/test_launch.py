@@ -53,7 +53,7 @@ def test_each_group_is_a_component_of_the_job(script):
     found = directives(script(grace_seconds=300, account="ml", setup=["module load cuda"]))
     first, second = found[: found.index("hetjob")], found[found.index("hetjob") + 1 :]
     for part in (first, second):
-        assert {"--requeue", "--no-kill", "--time=1-00:00:00", "--account=ml"} <= set(part)
+        assert {"--requeue", "--time=1-00:00:00", "--account=ml"} <= set(part)
     assert {"--nodes=2", "--gres=gpu:v100:4", "--mem=120G", "--cpus-per-task=16", "--partition=gpu"} <= set(first)
     assert "--signal=B:USR1@300" in first and "--job-name=barrage-tiny" in first
     assert {"--nodes=1", "--gres=gpu:a100:2", "--constraint=ib&nvme"} <= set(second)

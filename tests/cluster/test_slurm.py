@@ -181,12 +181,10 @@ def test_a_node_that_dies_costs_the_work_since_the_last_checkpoint(launch, check
     first = job.about["BatchHost"]
     other = ({"n0", "n1"} - {first}).pop()
     assert job.slurm.lose_node(first if head else other), "nothing of the job ran there"
-    lost, kept = unsaved(job, {"n0", "n1"} if head else {other})
-    if head:
-        job.until(lambda: int(job.about["Restarts"]) == 1, "it was queued again")
-        job.slurm.start_node(first)
+    lost, kept = unsaved(job, {"n0", "n1"})
+    job.until(lambda: int(job.about["Restarts"]) == 1, "it was queued again")
+    job.slurm.start_node(first if head else other)
     job.finished()
-    assert int(job.about["Restarts"]) == int(head)
     again = check(job)
     assert again <= lost + 2 * CLEAN_JUDGED < kept, f"{again} passes again; {lost} after checkpoints, {kept} before"
 
