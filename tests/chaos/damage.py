@@ -11,10 +11,10 @@ from tests.pipeline.seen import checkpoints
 
 
 def flipped(data, chance, start=0.5, stop=1.0):
-    """Some bits are others, in the later half unless told."""
+    """Some bytes are others, in the later half unless told."""
     found = bytearray(data)
-    for _ in range(16):
-        found[chance.randrange(int(start * len(found)), int(stop * len(found)))] ^= 1 << chance.randrange(8)
+    for _ in range(64):
+        found[chance.randrange(int(start * len(found)), int(stop * len(found)))] ^= chance.randrange(1, 256)
     return bytes(found)
 
 
@@ -38,7 +38,7 @@ def corrupt_checkpoint(scene):
     scene.until(lambda: not scene.actors, "the actors to end")
     found = {path: path.read_bytes() for path in sorted(checkpoints(scene.store))}
     for path, data in found.items():
-        kind = scene.chance.choice([*DAMAGES, "another's"])
+        kind = scene.chance.choice(["flipped", "flipped", *DAMAGES, "another's"])  # only a hash tells these
         others = [other for at, other in found.items() if at != path] or [b"{}"]
         path.write_bytes(scene.chance.choice(others) if kind == "another's" else DAMAGES[kind](data, scene.chance))
     return bool(found)
