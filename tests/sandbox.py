@@ -78,6 +78,7 @@ def made(folder: Path) -> Path:
     shutil.copytree(ROOT / "cluster", folder / "cluster", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "cluster" / "ray" / "aws-example.yaml", folder / "my-aws.yaml")
     shutil.copy(folder / "campaigns" / "demo.yaml", folder / "campaign.yaml")
+    shutil.copy(folder / "campaigns" / "table1.yaml", folder / "my-campaign.yaml")
     attacked(folder, "campaigns/demo.yaml", "demo/store")
     for at in ("stores/demo", "stores/imagenet-val"):
         shutil.copytree(folder / "demo" / "store", folder / at)

@@ -30,15 +30,18 @@ NOT_RUN = {
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
     "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/test_gallery.py draws them",
+    "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
+    "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",
     "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
     "python -m benchmarks.train": "minutes of a GPU",
     "python -m benchmarks.transforms": "minutes",
+    "python -m docs.measured": "tests/test_measured.py makes the same page",
     "jupytext --to ipynb notebooks/1_table1.py": "tests/test_notebooks.py reads and runs the notebooks",
 }
 """Commands that are not run but parsed: barrage's by its own parser, modules by the options that their source knows."""
@@ -50,10 +53,10 @@ TOOLS = {
 """Programs that are not ours and need what tests have not."""
 
 MORE = {
-    "check": ["--here", "--images", "2"],
+    "check": ["--here", "--images=2"],
     "doctor": ["--no-rate"],
     "launch": ["--dry-run"],
-    "plan": ["--no-calibrate", "--rate", "100"],
+    "plan": ["--no-calibrate", "--rate=100"],
     "run": ["--here"],
     "train": ["--here"],
 }
@@ -108,7 +111,7 @@ def typed(words, monkeypatch):
         words = arguments(words)
         parsed(words)
         if text not in NOT_RUN:
-            barrage([*words, *(o for o in MORE.get(words[1], []) if o not in words)], monkeypatch)
+            barrage([*words, *(o for o in MORE.get(words[1], []) if o.partition("=")[0] not in words)], monkeypatch)
     elif words[0] == "make":
         assert words[1] in re.findall(r"^([a-z-]+)(?:[a-z -]*):", (ROOT / "Makefile").read_text(), re.M)
     elif words[:2] == ["python", "-c"]:

@@ -114,7 +114,7 @@ def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, patt
     off, on = (next(parse(tiny.campaign("x", **more), "c").grid()) for more in ({}, {"skip_misclassified": "vote"}))
     assert off.identity == "a3004d1267baee5a" and on.identity != off.identity
     prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store")).write_down()
-    with pytest.raises(BadInput, match="skip_misclassified of cell"):
+    with pytest.raises(BadInput, match="skip_misclassified was None, is vote"):
         prepare(parse(tiny.campaign(pattern, skip_misclassified="vote"), "c"), str(tmp_path / "store"))
     with pytest.raises(BadInput, match="skip_misclassified: 'persistent': input should be 'single', 'vote' or 'mean'"):
         parse(tiny.campaign(pattern, skip_misclassified="persistent"), "c")
