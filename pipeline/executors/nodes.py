@@ -90,6 +90,10 @@ class View:
         return max(self.room(need), sum(need.room(has) * count for has, count in self.types))
 
 
+VITAL = ("raylet", "gcs_server")
+"""Processes that no Ray goes on without."""
+
+
 class Cluster:
     """A connected Ray cluster, looked at again and again by a thread, so that nobody waits for an answer."""
 
@@ -104,7 +108,14 @@ class Cluster:
         self._left.set()
 
     def check(self) -> None:
-        """Raises ClusterLost if the cluster answers no more or has lost its last node."""
+        """Raises ClusterLost if the cluster answers no more or has lost its last node.
+
+        A Ray that was started here is looked at itself: once it misses its raylet, it ends this process without a word.
+        """
+        started = self._ray._private.worker._global_node
+        for kind, _ in started.dead_processes() if started else ():
+            if kind in VITAL:
+                raise ClusterLost(f"the {kind} of the Ray that was started here is gone")
         if time.monotonic() - self.view.at > GONE_SECONDS:
             raise ClusterLost(f"Ray has not answered for {GONE_SECONDS:.0f} s")
         if not self.view.nodes:
