@@ -123,8 +123,8 @@ def launch(slurm, command, pattern, tmp_path, write):
 
 @pytest.fixture
 def check(command, tmp_path):
-    """Holds a finished job, begun by so many drivers, to a run of one machine: the same rows. Gives how many passes it made that
-    were no news."""
+    """Holds a finished job, begun by so many drivers, to a run of one machine: the same rows. Gives how many passes it made
+    that were no news."""
 
     def call(job, drivers=1):
         alone = tmp_path / "alone"
