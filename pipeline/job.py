@@ -77,7 +77,8 @@ class Job:
     def todo(self) -> list[Unit]:
         """The plan minus the files that exist: neither done, nor made needless, nor given up."""
         store = Store(self.store)
-        through = store.done() | parked(store)
+        through = store.done()
+        through |= parked(store)
         return [unit for unit in self.expected() if unit.name not in through]
 
     @property

@@ -19,6 +19,9 @@ from pipeline.errors import BadInput
 from pipeline.files import Entry
 from pipeline.plan import Unit
 
+ROWS = ".parquet"
+"""The ending of files of rows."""
+
 COMPACTED = re.compile(r"compacted-\d{6}")
 """Names of compacted files. No unit is called like that: all their names hold two hyphens in a row."""
 
@@ -47,12 +50,15 @@ class Store:
 
     def done(self) -> set[str]:
         """The names of the committed units. Raises BadInput if it can not be known of which units compacted rows are."""
-        own = self.own()  # before the lists: a unit's own file goes only after its name is in one
+        found = set[str]()
+        for _, stems in self._results("*"):  # before the lists: a unit's own file goes only after its name is in one
+            found.update(stems)
         compacted, lists = self.compacted(), self.lists()
         for file in compacted:
             if file not in lists:
                 raise BadInput(f"store {self.url} holds {file} without the list of its units: restore {_list_of(file)}")
-        return set(own).union(*lists.values())
+        found.update(*lists.values())
+        return found
 
     def files(self, cell: str = "*") -> list[str]:
         """The files that together hold each committed row once, in order: no unit's own where a compacted file has it."""
@@ -63,11 +69,12 @@ class Store:
 
     def own(self, cell: str = "*") -> dict[str, str]:
         """The units that have a file of their own, {name: file}."""
-        return {stem: name for stem, name in self._results(cell) if not COMPACTED.fullmatch(stem)}
+        return {stem: f"{folder}/{stem}{ROWS}" for folder, stems in self._results(cell) for stem in stems}
 
     def compacted(self, cell: str = "*") -> list[str]:
         """The compacted files, in order."""
-        return sorted(name for stem, name in self._results(cell) if COMPACTED.fullmatch(stem))
+        found = self._results(cell, compacted=True)
+        return sorted(f"{folder}/{stem}{ROWS}" for folder, stems in found for stem in stems)
 
     def lists(self, cell: str = "*") -> dict[str, list[str]]:
         """The units of each compacted file, {file: names}; it may not be there yet, nor the units' own be gone."""
@@ -75,17 +82,16 @@ class Store:
         texts = places.together(self.read, found)
         return {_listed(name): (text or b"").decode().split() for name, text in zip(found, texts, strict=True)}
 
-    def _results(self, cell: str) -> Iterator[tuple[str, str]]:
-        """The files of rows, their names without folder and ending first, in no order. Quick: a million takes seconds."""
-        ending = ".parquet"
+    def _results(self, cell: str, compacted: bool = False) -> Iterator[tuple[str, list[str]]]:
+        """Folders of rows and what is in them, units' own files or compacted ones, without their ending; in no order. A million
+        take seconds, and no more memory than their names."""
 
-        def names(folder: str) -> list[tuple[str, str]]:
-            found = (name for name in self._files.names(folder) if name.endswith(ending))
-            return [(name[len(folder) + 1 : -len(ending)], name) for name in found]
+        def names(folder: str) -> tuple[str, list[str]]:
+            found = (name[len(folder) + 1 : -len(ROWS)] for name in self._files.names(folder) if name.endswith(ROWS))
+            return folder, [stem for stem in found if bool(COMPACTED.fullmatch(stem)) == compacted]
 
         every = self._files.folders("results") if cell == "*" else [f"results/cell={cell}"]
-        for some in places.together(names, (folder for folder in every if folder.startswith("results/cell="))):
-            yield from some
+        return places.together(names, (folder for folder in every if folder.startswith("results/cell=")))
 
     def ready(self) -> None:
         """Raises BadInput unless files can be written, and created by one writer only. Leaves nothing behind."""
