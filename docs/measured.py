@@ -47,10 +47,9 @@ def percent(campaign: str, cell: str, what: str = "adv_top1", rule: str = "singl
     return f"{100 * table(campaign).loc[(cell, rule), what]:.1f}"
 
 
-def count(campaign: str, column: str = "images", cell: str | None = None) -> int:
-    """Images of a cell, of each unless told, or the sum over all cells of `draw_gradients` or `seconds`."""
-    lines = table(campaign).xs("single", level="rule")
-    return int(lines.loc[cell or lines.index[0], column] if column == "images" or cell else lines[column].sum())
+def count(campaign: str) -> int:
+    """Images of each of its cells."""
+    return int(table(campaign)["images"].iloc[0])
 
 
 def worst(campaigns: list[str], defense: str) -> str:

@@ -189,9 +189,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     _labels_fit(campaign, seen.values())
     for name, model in campaign.models.items():
         loaded = models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
-        for cell in campaign.grid():
-            if cell.model_name == name:
-                models.attackable(loaded, cell)
+        models.attackable(loaded, [cell for cell in campaign.grid() if cell.model_name == name])
     for cell in campaign.grid():
         networks.fit(cell)
     for name in known.keys() - seen.keys():

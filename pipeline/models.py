@@ -1,6 +1,7 @@
 """Classifiers with their weights, which are checked: never a random network by accident."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -163,22 +164,25 @@ def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
     return Classifier(network, mean, std, (crop, crop), native_half(device)).to(device)
 
 
-def attackable(found: Classifier, cell: Cell) -> None:
-    """Raises BadInput where a cell's attack can not run on its model: too few classes for its loss, no gradient to follow."""
-    needed, name = cell.built.classes, cell.model_name
-    if cell.model.classes < needed:
-        raise BadInput(
-            f"attack {cell.attack_name} needs a model with at least {needed} classes, {name} has {cell.model.classes}: "
-            "use another loss"
-        )
-    if not cell.cost.gradients:
+def attackable(found: Classifier, cells: Sequence[Cell]) -> None:
+    """Raises BadInput where the attack of one of a model's cells can not run: too few classes for its loss, or no gradient."""
+    for cell in cells:
+        needed = cell.built.classes
+        if cell.model.classes < needed:
+            raise BadInput(
+                f"attack {cell.attack_name} needs a model with at least {needed} classes, {cell.model_name} has "
+                f"{cell.model.classes}: use another loss"
+            )
+    following = [cell for cell in cells if cell.cost.gradients]
+    if not following:
         return
+    cell = following[0]  # the model and its images are the same in all
     leaf = torch.full((1, 3, cell.crop, cell.crop), 0.5, requires_grad=True)
     try:
         torch.autograd.grad(found(leaf).sum(), leaf)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(
-            f"attack {cell.attack_name} follows gradients, and {name} has none in its image ({detail}): "
+            f"attack {cell.attack_name} follows gradients, and {cell.model_name} has none in its image ({detail}): "
             "attack it with square, spsa or noise, or mend the model"
         ) from None

@@ -1,7 +1,5 @@
 """The pages as a site: it builds without a warning, no link leads nowhere, it asks nobody for anything and reads on a phone."""
 
-import os
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,7 +8,6 @@ import pytest
 
 from tests.pages import ROOT
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
 """Elements that a browser fetches unasked."""
 
@@ -78,17 +75,6 @@ def test_nothing_is_fetched_from_elsewhere(site, pages):
             assert (path.parent / unquote(urlsplit(source).path)).is_file(), f"{path.name}: {source} is not there"
     for sheet in site.rglob("*.css"):
         assert "url(http" not in sheet.read_text() and "@import" not in sheet.read_text(), sheet
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
-        yield launched
-        launched.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -28,8 +28,8 @@ CLEAN_JUDGED = 3 * 4
 CHECKED = 4
 """Passes by which a driver or a worker finds out whether its network works."""
 
-CELLS = 2
-"""Passes by which a driver finds out whether each cell's attack has a gradient to follow."""
+GRADIENT = 1
+"""Passes by which a driver finds out whether attacks have a gradient to follow."""
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def check(command, tmp_path):
         verified = command("verify", job.store, "--sample", "2", COUNTED=str(alone))
         assert verified.returncode == 0, verified.stdout
         checks = CHECKED * (len(made) - 2)  # a process of its own each, where one machine's driver is its worker
-        checks += CELLS * (drivers - 1)
+        checks += GRADIENT * (drivers - 1)
         return sum(map(len, made.values())) - sum(map(len, needed.values())) - checks
 
     return call
@@ -226,7 +226,7 @@ def test_a_campaign_goes_where_its_gpus_are_on_nodes_that_others_use_too(slurm, 
     job.finished()
     assert slurm.job(taken)["JobState"] == "RUNNING"
     assert check(job) <= 0
-    workers = {node for (node, _), times in counted.passes(job.counts).items() if len(times) > CHECKED + CELLS}
+    workers = {node for (node, _), times in counted.passes(job.counts).items() if len(times) > CHECKED + GRADIENT}
     assert workers == {"m0"}, "only that node has a V100"
 
 

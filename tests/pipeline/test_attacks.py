@@ -103,5 +103,5 @@ def test_a_loss_that_needs_more_classes_than_the_model_has_is_refused(pattern):
     three = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 3))
     loaded = bart.Classifier(three, (0.0,) * 3, (1.0,) * 3, (32, 32))
     with pytest.raises(BadInput, match="attack dlr needs a model with at least 4 classes, net has 3: use another loss"):
-        models.attackable(loaded, refused)
-    models.attackable(loaded, fits)
+        models.attackable(loaded, [refused])
+    models.attackable(loaded, [fits])

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -34,7 +33,6 @@ from pipeline.store import Store
 from pipeline.worker import image_keys
 from tests.pipeline import synthetic, tiny
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
   const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -80,17 +78,6 @@ def half(tmp_path_factory):
     folder = tmp_path_factory.mktemp("half")
     synthetic.store(folder, synthetic.campaign([0, 2, 10], SMALL), 99, 33, failed=34, units=2)
     return str(folder)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
