@@ -18,14 +18,15 @@ from bart.attacks.square import Square
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 from bart.ball import Ball
-from bart.barrage import GREY, Barrage
-from bart.bpda_net import BpdaNet
-from bart.classifier import Classifier, Defended, native_half
-from bart.evaluate import Verdict, judge
+from bart.bpda.network import BpdaNet
+from bart.classifier import Classifier, native_half
+from bart.defenses.barrage import GREY, Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal
 from bart.rng import Mirror, key
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform, checked
+from bart.verdict import Verdict, judge
 
 __all__ = [
     "GREY",

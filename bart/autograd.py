@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bart import host_clip
+from bart.cpu_kernels import clip as cpu_clip
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -26,9 +26,9 @@ def straight_through(x: Tensor, y: Tensor) -> Tensor:
 class _Clip(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
-        ctx.on_host = host_clip.fits(x) and not isinstance(low, Tensor)
+        ctx.on_host = cpu_clip.fits(x) and not isinstance(low, Tensor)
         if ctx.on_host:
-            y, inside = host_clip.clipped(x, low, high)
+            y, inside = cpu_clip.clipped(x, low, high)
         else:
             y = x.clamp(low, high)
             inside = y == x
@@ -38,7 +38,7 @@ class _Clip(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         inside: Tensor = ctx.saved_tensors[0]
-        return host_clip.masked(gradient, inside) if ctx.on_host else gradient * inside, None, None
+        return cpu_clip.masked(gradient, inside) if ctx.on_host else gradient * inside, None, None
 
 
 def clip(x: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0) -> Tensor:

@@ -2,16 +2,12 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bart import rng
-from bart.barrage import Barrage, Policy
-from bart.bpda import Networks, checked, combo
 from bart.types import Size
 
 
@@ -128,48 +124,6 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
             parent, _, child = norm.rpartition(".")
             setattr(folded.get_submodule(parent), child, nn.Identity())
     return folded.requires_grad_(False)
-
-
-@dataclass(frozen=True)
-class Defended:
-    """A classifier behind a barrage: what is attacked and judged.
-
-    `frozen` takes the randomness out: each image meets one barrage, the same in every step, draw and verdict. No defense, but a
-    check: an attack that fails against it would fail for other reasons than randomness (Athalye et al., ICML 2018).
-    `networks` are what the attack knows of the transforms, for its gradients (`bart.bpda`); they change no logit.
-    Raises ValueError for networks that can not be used.
-    """
-
-    classifier: Normalised
-    barrage: Barrage
-    frozen: bool = False
-    networks: Networks = field(default_factory=dict, hash=False)
-
-    def __post_init__(self) -> None:
-        checked(self.networks)
-
-    def keys(self, images: rng.Mirror, purpose: str, step: rng.Mirror | None = None) -> rng.Mirror:
-        """Keys for the draws of one purpose ("step", "evaluation", ...) from the images' own, fresh at each `step`."""
-        if self.frozen:
-            return images.map(rng.fold, "frozen")
-        keys = images.map(rng.fold, purpose)
-        return keys.map(rng.fold, step) if step else keys
-
-    def logits(
-        self,
-        x: Tensor,
-        keys: rng.Mirror,
-        policy: Policy = combo,
-        order_keys: rng.Mirror | None = None,
-        fast: bool = False,
-    ) -> Tensor:
-        """Logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own barrage.
-
-        `fast` runs the classifier in the precision of attack gradients; a verdict leaves it off.
-        """
-        size = (x.shape[-2], x.shape[-1])
-        x = self.barrage(x, self.barrage.draw(keys, size, order_keys), policy)
-        return self.classifier.fast(x) if fast else self.classifier(x)
 
 
 def native_half(device: torch.device) -> torch.dtype | None:

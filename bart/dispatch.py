@@ -33,15 +33,15 @@ KERNELS: dict[str, str] = {
     "hist_eq": "contrast:hist_eq",
     "contrast_stretch": "contrast:contrast_stretch",
     "clahe": "clahe:clahe",
-    "median": "rank:median",
-    "mean": "rank:mean",
-    "mean_bilateral": "rank:mean_bilateral",
-    "gaussian_blur": "gaussian:gaussian_blur",
+    "median": "denoising.rank:median",
+    "mean": "denoising.rank:mean",
+    "mean_bilateral": "denoising.rank:mean_bilateral",
+    "gaussian_blur": "denoising.gaussian:gaussian_blur",
     "zoom": "geometric:zoom",
     "swirl": "geometric:swirl",
-    "tv_chambolle": "tv:tv_chambolle",
-    "wavelet": "wavelet:wavelet",
-    "nl_means": "nl_means:nl_means",
+    "tv_chambolle": "denoising.tv:tv_chambolle",
+    "wavelet": "denoising.wavelet:wavelet",
+    "nl_means": "denoising.nl_means:nl_means",
     "seam_carving": "seams:seam_carving",
 }
 """Where the kernel of a transform is: module:function of this package, by the transform's name."""
@@ -55,7 +55,7 @@ def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] 
 @lru_cache
 def _load(place: str) -> Any:
     module, function = place.split(":")
-    return getattr(import_module(f"{__name__}.{module}"), function)
+    return getattr(import_module(f"bart.gpu_kernels.{module}"), function)
 
 
 def available(x: Tensor) -> bool:
@@ -69,8 +69,8 @@ def hashing(keys: Tensor) -> bool:
 
 
 def hashed(function: str) -> Callable[..., Tensor]:
-    """The function of `bart.rng` as a kernel; see `bart.kernels.rng`."""
-    return _load(f"rng:{function}")
+    """The function of `bart.rng` as a kernel; see `bart.gpu_kernels.common.rng`."""
+    return _load(f"common.rng:{function}")
 
 
 @lru_cache
@@ -79,39 +79,8 @@ def _supports(index: int) -> bool:
     if find_spec("triton") is None or torch.cuda.get_device_capability(index) < OLDEST:
         return False
     try:
-        _load("probe:probe")(torch.device("cuda", index))
+        _load("common.probe:probe")(torch.device("cuda", index))
     except Exception as error:  # whatever a compiler may raise; eager code computes the same, slowly
         warnings.warn(f"no Triton kernels on {torch.cuda.get_device_name(index)}: {error}", stacklevel=2)
         return False
     return True
-
-
-_COMPILED: dict[tuple[Any, ...], Any] = {}
-
-
-def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
-    """Queues `programs` programs of a Triton kernel on the device of its tensors. The only place where kernels start.
-
-    Triton looks up the code for its arguments at every launch, which takes the host longer than most kernels take the GPU: so
-    what it found is kept, by all that it looks at.
-    """
-    index = next(a for a in arguments if isinstance(a, Tensor)).get_device()
-    if index >= 0 and index != torch.cuda.current_device():  # Triton launches on the current device
-        with torch.cuda.device(index):
-            return launch(kernel, programs, *arguments, **constants)
-    key = (id(kernel), index, *map(_kind, arguments), *constants.values())
-    if key in _COMPILED:
-        _COMPILED[key][(programs, 1, 1)](*arguments, *(constants[name] for name in kernel.arg_names[len(arguments) :]))
-        return
-    compiled = kernel[(programs,)](*arguments, **constants)
-    if compiled is not None:  # as it is in the interpreter
-        _COMPILED[key] = compiled
-
-
-def _kind(argument: Any) -> Any:
-    """What Triton makes code for: a tensor's type and alignment, whether an integer is 1, a multiple of 16, or long."""
-    if isinstance(argument, Tensor):
-        return argument.dtype, argument.data_ptr() % 16 == 0
-    if isinstance(argument, int):
-        return argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31
-    return type(argument)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.bpda import POLICIES, complete
-from bart.classifier import Defended
+from bart.bpda.policies import POLICIES, complete
+from bart.defenses.defended import Defended
 from bart.losses import LOSSES
 
 Forward = Callable[[Tensor, slice, slice], Tensor]
@@ -29,7 +29,7 @@ class Eot:
     draws       draws per gradient
     loss        a name of `bart.losses.LOSSES`
     estimator   per_draw: the mean of each draw's loss; mean_logits, mean_probabilities: the loss of the draws' mean
-    policy      a name of `bart.bpda.POLICIES`: how transforms are differentiated
+    policy      a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
     fixed_order one choice and order of transforms for all draws of an image's step, the parameters independent
     Raises ValueError for a name that is none of these.
     """

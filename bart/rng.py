@@ -20,7 +20,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bart import kernels
+from bart import dispatch
 
 
 def _signed(value: int, bits: int = 64) -> int:
@@ -61,44 +61,44 @@ def fold(keys: Tensor, data: Tensor | int | str) -> Tensor:
     """Child keys: `keys` (n,) int64 hashed with a number, a name, or a tensor that broadcasts against it."""
     if isinstance(data, str):
         data = _name(data)
-    if isinstance(data, int) and kernels.hashing(keys):
-        return kernels.hashed("fold")(keys, _signed(data % (1 << 64)))
+    if isinstance(data, int) and dispatch.hashing(keys):
+        return dispatch.hashed("fold")(keys, _signed(data % (1 << 64)))
     return _mix(keys + (data + 1) * _GOLDEN if isinstance(data, Tensor) else keys + _signed((data + 1) * _GOLDEN % (1 << 64)))
 
 
 def bits(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
     """64 random bits per image and element, (n, *shape) int64."""
-    if kernels.hashing(keys):
-        return kernels.hashed("bits")(keys, _name(name), shape)
+    if dispatch.hashing(keys):
+        return dispatch.hashed("bits")(keys, _name(name), shape)
     counter = torch.arange(math.prod(shape), device=keys.device)
     return fold(fold(keys, name)[:, None], counter).reshape(len(keys), *shape)
 
 
 def uniform(keys: Tensor, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
     """U[low, high], (n, *shape) float32: 2^24 equal steps, of which the last may round to `high`."""
-    if kernels.hashing(keys):
-        return kernels.hashed("uniform")(keys, _name(name), low, high, shape)
+    if dispatch.hashing(keys):
+        return dispatch.hashed("uniform")(keys, _name(name), low, high, shape)
     return _shift(bits(keys, name, shape), 40).float() * ((high - low) * 2.0**-24) + low
 
 
 def integers(keys: Tensor, name: str, low: int | Tensor, high: int | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
     """Uniform integers, both ends included, (n, *shape) int64; `low` and `high` may be tensors that broadcast."""
-    if kernels.hashing(keys):
-        return kernels.hashed("integers")(keys, _name(name), low, high, shape)
+    if dispatch.hashing(keys):
+        return dispatch.hashed("integers")(keys, _name(name), low, high, shape)
     return ((_shift(bits(keys, name, shape), 33) * (high - low + 1)) >> 31) + low
 
 
 def coin(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
     """Fair coins, (n, *shape) bool."""
-    if kernels.hashing(keys):
-        return kernels.hashed("coin")(keys, _name(name), shape)
+    if dispatch.hashing(keys):
+        return dispatch.hashed("coin")(keys, _name(name), shape)
     return bits(keys, name, shape) < 0
 
 
 def order(keys: Tensor, name: str, count: int) -> Tensor:
     """A uniformly random order of `count` things per image, (n, count) int64."""
-    if kernels.hashing(keys):
-        return kernels.hashed("order")(keys, _name(name), count)
+    if dispatch.hashing(keys):
+        return dispatch.hashed("order")(keys, _name(name), count)
     return bits(keys, name, (count,)).argsort(dim=1, stable=True)
 
 

@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bart import rng
 from bart.attacks.attack import Attack
-from bart.barrage import Barrage
-from bart.classifier import Defended, Normalised
+from bart.classifier import Normalised
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Goal
 
 

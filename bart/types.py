@@ -12,7 +12,7 @@ from enum import Enum
 
 from torch import Tensor, cat
 
-from bart import kernels
+from bart import dispatch
 
 Size = tuple[int, int]
 """Height and width of an image, in pixels."""
@@ -32,7 +32,7 @@ class Gradient(str, Enum):
     SURROGATE = "surrogate"
     """A stand-in inside `apply`: straight-through rounding, an unrolled solver, the selected pixel."""
     NONE = "none"
-    """No derivative: `apply` detaches, and the attack needs BPDA (`bart.bpda`)."""
+    """No derivative: `apply` detaches, and the attack needs BPDA (`bart.bpda.policies`)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Transform:
     """The parameters in pixels, whose range grows with size / 256."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
-        """The transformed images: by the kernel of `bart.kernels` where one runs, else by `eager`; the same function."""
-        return (kernels.find(self.name, x) or self.eager)(x, params)
+        """The transformed images: by the kernel of `bart.dispatch` where one runs, else by `eager`; the same function."""
+        return (dispatch.find(self.name, x) or self.eager)(x, params)
 
     def conditioning(self, params: Params, size: Size) -> Tensor:
         """P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (section 4 and figure 3 of the article)."""

@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
-from pipeline import analysis, ballots, tables
-from pipeline.results import batches
-from pipeline.scores import RULES
-from tests.pipeline import synthetic
+from pipeline import analysis
+from pipeline.scoring import summaries, votes
+from pipeline.scoring.rules import RULES
+from pipeline.store.rows import batches
+from tests.support import synthetic
 
 IMAGES = 50_000
 TENTH = 10
@@ -46,7 +47,7 @@ class Measured(NamedTuple):
 
 
 def _table(*rules: str, part: int = 1) -> Callable[[str], object]:
-    return lambda store: tables.lines(batches(store, tables.columns(rules), _cells(store)[::part]), rules)
+    return lambda store: summaries.lines(batches(store, summaries.columns(rules), _cells(store)[::part]), rules)
 
 
 def _cells(store: str) -> list[str]:
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"Python {platform.python_version()}, {versions}")
         zeros, lists = np.zeros(1, np.int64), np.zeros((1, 5), np.int32)
         lists.setflags(write=False)  # as those of Arrow are
-        ballots.elected(lists, zeros, zeros, zeros, 1)  # compiled once on a machine, and kept
+        votes.elected(lists, zeros, zeros, zeros, 1)  # compiled once on a machine, and kept
         found: dict[str, Measured] = {}
         for name, (_, beside) in WORK.items():
             found[name] = _apart(name, str(store))

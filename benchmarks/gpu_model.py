@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bart import Barrage, Mirror, Transform, key
-from bart.bpda import combo
+from bart.bpda.policies import combo
 from bart.types import Params
 
 GPUS = {"H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
@@ -110,9 +110,9 @@ def triton(count: Count) -> Iterator[None]:
         return x.device.type == "meta"
 
     with (
-        patch("bart.kernels.launch", launch),
-        patch("bart.kernels.available", imagined),
-        patch("bart.kernels.hashing", imagined),
+        patch("bart.gpu_kernels.common.launcher.launch", launch),
+        patch("bart.dispatch.available", imagined),
+        patch("bart.dispatch.hashing", imagined),
     ):
         yield
 

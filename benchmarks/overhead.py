@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from bart import Ball, Goal, judge
-from pipeline import models, shards
-from pipeline.campaign import Campaign, parse
-from pipeline.executors import OnRay
-from pipeline.job import Job, prepare
-from pipeline.pack import labelled, pack, photographs
-from pipeline.worker import Finished, Progress, Worker, image_keys
+from pipeline.campaigns.job import Job, prepare
+from pipeline.campaigns.worker import Finished, Progress, Worker, attacking, image_keys
+from pipeline.config.campaign import Campaign, parse
+from pipeline.data import shards
+from pipeline.data.pack import labelled, pack, photographs
+from pipeline.execution import RayExecutor
+from pipeline.models import loading
 
 
 def campaign(shard: str, args: argparse.Namespace) -> Campaign:
@@ -60,7 +61,7 @@ def plain(job: Job) -> float:
 def campaigned(job: Job) -> tuple[float, float]:
     """Seconds from the first step to the last commit through Ray and a store, and seconds of start-up before."""
     began = time.perf_counter()
-    executor = OnRay(job)
+    executor = RayExecutor(job, attacking)
     job.write_down()
     first = last = 0.0
     for event in executor.execute(job, job.todo(), threading.Event()):
@@ -83,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (shard,) = pack(labelled(photographs(), "name", "imagenet_*"), Path(folder))
         found = campaign(shard, args)
-        models.classifier(found.models["lite0"], found.data.crop, torch.device("cpu"))  # warm the file cache
+        loading.classifier(found.models["lite0"], found.data.crop, torch.device("cpu"))  # warm the file cache
         ratios = []
         for i in range(args.rounds):
             loop = plain(prepare(found, f"{folder}/unused"))

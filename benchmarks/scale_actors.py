@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from benchmarks.demo import memory
-from pipeline.executors import OnRay
-from pipeline.plan import Unit
-from pipeline.queue import Queue
-from pipeline.schema import Share
-from pipeline.worker import Finished
+from pipeline.campaigns.worker import Finished
+from pipeline.config.fields import Share
+from pipeline.execution import RayExecutor
+from pipeline.execution.queue import Queue
+from pipeline.planning.units import Unit
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def measured(units: int, workers: int) -> tuple[float, list[float]]:
     """Units a second from the first event to the last, and the driver's memory in MB at ten moments of the run."""
     job, found, began, seen = Nothing("scale", Share(count=workers)), list[float](), 0.0, 0
     queue = Queue(Unit(f"cell-{i % 20}", f"shard-{i // 640:06d}", i % 640, i % 640 + 1) for i in range(units))
-    executor = OnRay(job, begin=nothing)
+    executor = RayExecutor(job, nothing)
     for event in executor.execute(job, queue, threading.Event()):
         assert isinstance(event, Finished), event
         began = began or time.perf_counter()

@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline import sizes
-from pipeline.campaign import parse
-from pipeline.job import Job, opened
-from pipeline.plan import units as units_of
-from pipeline.queue import Queue
-from pipeline.rounds import Rounds
-from pipeline.shards import Shard
-from pipeline.store import Store
+from pipeline.campaigns.job import Job, opened
+from pipeline.campaigns.release import Rounds
+from pipeline.config.campaign import parse
+from pipeline.data.shards import Shard
+from pipeline.execution.queue import Queue
+from pipeline.planning import unit_sizes
+from pipeline.planning.units import units as units_of
+from pipeline.store.layout import Store
 
 CELLS, IMAGES = 20, 16
 
@@ -44,7 +44,9 @@ def campaign(units: int, store: str) -> tuple[Job, dict[str, float]]:
     names = [f"train-{place:06d}" for place in range(-(-images // most))]
     shards = {n: Shard(f"{n}.tar", "0" * 64, 1, min(most, images - i * most), (0, 999)) for i, n in enumerate(names)}
     job = Job(parse(content, "benchmark"), shards, store)
-    rates = {name: sizes.seconds_an_image(cell, 1.0) * IMAGES / sizes.UNIT_SECONDS for name, cell in job.cells.items()}
+    rates = {
+        name: unit_sizes.seconds_an_image(cell, 1.0) * IMAGES / unit_sizes.UNIT_SECONDS for name, cell in job.cells.items()
+    }
     return job, rates
 
 
@@ -89,14 +91,14 @@ def tails() -> None:
                "defenses": {f"k{k}": {"k": k} for k in (1, 5, 10)}, "attacks": {"pgd": {"eps": "8/255", "eot_draws": 40}},
                "cells": [{"model": "m", "defense": ["k1", "k5", "k10"], "attack": "pgd"}]}  # fmt: skip
     cells, images = list(parse(content, "benchmark").grid()), {f"val-{i:06d}": 1000 for i in range(50)}
-    cuts = sizes.cuts(parse(content, "benchmark"), cells, images, {cell.name: 2000.0 for cell in cells})
-    each = sizes.seconds_an_image(cells[0], 2000.0)
+    cuts = unit_sizes.cuts(parse(content, "benchmark"), cells, images, {cell.name: 2000.0 for cell in cells})
+    each = unit_sizes.seconds_an_image(cells[0], 2000.0)
     seconds = [each * unit.images for unit in units_of(cells, images, cuts)]
-    equal = [sizes.UNIT_SECONDS] * math.ceil(sum(seconds) / sizes.UNIT_SECONDS)
+    equal = [unit_sizes.UNIT_SECONDS] * math.ceil(sum(seconds) / unit_sizes.UNIT_SECONDS)
     print(f"{sum(seconds) / 3600:.0f} GPU-hours in {len(seconds)} units; time that workers wait at the end:")
     for workers in (1, 8, 64, 200, 512):
-        idle, other = sizes.idle(seconds, workers), sizes.idle(equal, workers)
-        print(f"{workers:>9,} workers: {100 * idle:.1f} %, with units of {sizes.UNIT_SECONDS:.0f} s {100 * other:.1f} %")
+        idle, other = unit_sizes.idle(seconds, workers), unit_sizes.idle(equal, workers)
+        print(f"{workers:>9,} workers: {100 * idle:.1f} %, with units of {unit_sizes.UNIT_SECONDS:.0f} s {100 * other:.1f} %")
 
 
 def run(args: argparse.Namespace) -> None:

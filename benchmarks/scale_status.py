@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline import rows
-from pipeline.campaign import parse
-from pipeline.job import Job
-from pipeline.plan import Unit
-from pipeline.shards import Shard
-from pipeline.store import Store
+from pipeline.campaigns.job import Job
+from pipeline.config.campaign import parse
+from pipeline.data.shards import Shard
+from pipeline.planning.units import Unit
+from pipeline.store import schema
+from pipeline.store.layout import Store
 
 CELLS, IMAGES, DRAWS, KINDS = 20, 16, 20, 1000
 
@@ -59,7 +59,7 @@ def fill(job: Job, done: int) -> None:
             return
         path = Path(job.store) / store.results(unit)
         if len(kinds) < KINDS:
-            store.create(store.results(unit), rows.encode([row(unit, i) for i in range(place, place + unit.images)], {}))
+            store.create(store.results(unit), schema.encode([row(unit, i) for i in range(place, place + unit.images)], {}))
             os.utime(path, (began + place * done // KINDS,) * 2)
             kinds.append(path)
         else:

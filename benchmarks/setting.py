@@ -27,7 +27,7 @@ def photographs(count: int, device: torch.device | str = "cpu", model: str = "li
         return images.to(device), torch.arange(count, device=device), [str(i) for i in range(count)]
     if not DATA.is_dir():
         raise SystemExit(f"{DATA} is not there: this benchmark needs labelled ImageNet photographs as WebDataset shards")
-    from pipeline import shards
+    from pipeline.data import shards
 
     found: list[Any] = []
     for path in sorted(DATA.glob("*.tar")):
@@ -46,10 +46,10 @@ def build(model: str) -> nn.Module:
 
         torch.manual_seed(0)
         return resnet50()
-    from pipeline import models
-    from pipeline.campaign import Model
+    from pipeline.config.campaign import Model
+    from pipeline.models import loading
 
-    return models.build(Model(architecture="efficientnet_lite0"))
+    return loading.build(Model(architecture="efficientnet_lite0"))
 
 
 def network(model: str = "lite0") -> nn.Module:

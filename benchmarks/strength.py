@@ -19,8 +19,8 @@ from torch import Tensor
 from bart import TRANSFORMS, Attack, Ball, Barrage, Defended, Goal, judge, lanes
 from benchmarks.peers import EPS, PEERS
 from benchmarks.setting import Behind, classifier, image_keys, network, photographs, right
-from pipeline.attacks import AggMo, Pgd
-from pipeline.intervals import Z
+from pipeline.config.attacks import AggMo, Pgd
+from pipeline.scoring.intervals import Z
 
 Settings = Callable[[int, int], Attack]
 """The attack of so many steps and draws."""

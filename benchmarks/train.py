@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from bart import Mirror, key
-from pipeline import recipe as recipes
-from pipeline import saved
-from pipeline.feed import Batch
-from pipeline.group import Group
+from pipeline.config import classifier_training as recipes
+from pipeline.config.classifier_training import Recipe
+from pipeline.data.loader import Batch
 from pipeline.provenance import device_name
-from pipeline.recipe import Recipe
-from pipeline.recipe_job import resolved
-from pipeline.steps import Steps
+from pipeline.training import checkpoint
+from pipeline.training.classifier_job import resolved
+from pipeline.training.process_group import Group
+from pipeline.training.steps import Steps
 
 WARM = 5
 """Steps of each kind before any is timed: compilation, the choice of algorithms."""
@@ -41,7 +41,7 @@ def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> 
     runs = {name: Steps(each, WARM + steps, device, Group())
             for name, each in (("bare", told.model_copy(update=plain)), ("recipe", told))}  # fmt: skip
     batches = {name: pictures(run.told, device) for name, run in runs.items()}
-    with saved.reproducible():
+    with checkpoint.reproducible():
         for step in range(WARM + steps):
             for name, run in runs.items():
                 run.take(batches[name], step)

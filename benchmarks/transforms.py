@@ -21,7 +21,7 @@ from skimage.util import random_noise
 from torch import Tensor
 
 from bart import TRANSFORMS, Barrage, Gradient, Mirror, key
-from bart.barrage import Draws
+from bart.defenses.barrage import Draws
 from tests.bart.transforms.checks import photographs
 from tests.oracles import ORACLES
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from pipeline.campaign import BadInput, Campaign, content, explain
-from pipeline.schema import Label, Share, Strict
+from pipeline.config.campaign import Campaign, content, explain
+from pipeline.config.fields import Label, Share, Strict
+from pipeline.errors import BadInput
 
 SiteT = TypeVar("SiteT", bound="Site")
 

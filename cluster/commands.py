@@ -16,7 +16,7 @@ from rich.table import Table
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from cluster.findings import Finding
+    from cluster.node_checks import Finding
 
 out, err = Console(), Console(stderr=True)
 
@@ -41,8 +41,8 @@ def launch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be submitted, ask nobody")] = False,
 ) -> None:
     """Run a campaign on a cluster: barrage launch campaigns/demo.yaml --on slurm --cluster cluster/slurm/example.yaml"""
+    from cluster.launch_orders import submit
     from cluster.launchers import launcher
-    from cluster.recipe import submit
 
     chosen = launcher(on.value, campaign, cluster, store)
     found = chosen.launch()
@@ -72,9 +72,9 @@ def doctor(
 ) -> None:
     """Can this machine, or the Ray cluster of RAY_ADDRESS, do the work? barrage doctor campaigns/demo.yaml"""
     from cluster.doctor import doctor as examine
-    from cluster.findings import Finding
     from cluster.launchers import launcher
-    from pipeline.campaign import load
+    from cluster.node_checks import Finding
+    from pipeline.config.campaign import load
 
     read = load(campaign) if campaign else None
     if on and not (campaign and cluster):

@@ -10,14 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cluster.findings import Finding, findings
-from cluster.probe import Facts, Wanted, probe
-from pipeline import shards
-from pipeline.campaign import BadInput, Campaign
-from pipeline.executors.nodes import Cluster
-from pipeline.quote import Asked, lines, quote
-from pipeline.schema import Share
-from pipeline.store import Store
+from cluster.node_checks import Finding, findings
+from cluster.node_facts import Facts, Wanted, probe
+from pipeline.config.campaign import Campaign
+from pipeline.config.fields import Share
+from pipeline.costs.campaign_cost import Asked, lines, quote
+from pipeline.data import shards
+from pipeline.errors import BadInput
+from pipeline.execution.ray.cluster import Cluster
+from pipeline.store.layout import Store
 
 JOIN_SECONDS = 300.0
 """That nodes have to join the cluster."""

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import yaml
 from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from pipeline.architectures import ALLOW
-from pipeline.campaign import BadInput, Campaign
+from pipeline.config.campaign import Campaign
+from pipeline.errors import BadInput
+from pipeline.models.architectures import ALLOW
 
 HERE = Path(__file__).parent
 

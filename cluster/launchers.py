@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from cluster.cluster_file import Site, read
 from cluster.kuberay.launcher import KubeRay, KubeSite
+from cluster.launch_orders import Launcher, Order
 from cluster.ray.launcher import Ray, RaySite
-from cluster.recipe import Launcher, Order
-from cluster.site import Site, read
 from cluster.slurm.launcher import Slurm, SlurmSite
-from pipeline.campaign import load
+from pipeline.config.campaign import load
 
 KINDS: dict[str, tuple[type[Site], Any]] = {
     "slurm": (SlurmSite, Slurm),

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cluster.probe import Facts, Gpu
-from pipeline.schema import Share
+from cluster.node_facts import Facts, Gpu
+from pipeline.config.fields import Share
 
 SKEW_SECONDS = 5.0
 """Between clocks; more, and heartbeats look old and signed requests to object stores may be refused."""

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline import places, provenance
-from pipeline.files import Refused
-from pipeline.store import Store
+from pipeline import provenance
+from pipeline.errors import StorageError
+from pipeline.storage import urls
+from pipeline.store.layout import Store
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Of a container's memory: bytes, or `max`."""
@@ -120,13 +121,13 @@ def _spread(paths: Sequence[str]) -> Sequence[str]:
 
 def _unreadable(path: str) -> str:
     """Why a shard can not be read, or nothing."""
-    folder, name = places.split(path)
+    folder, name = urls.split(path)
     try:
-        with places.at(folder, places.DOOR).open(name) as file:
+        with urls.at(folder, urls.DOOR).open(name) as file:
             return "" if file.read(512) else f"{path}: it is empty"
     except OSError as error:
         return f"{path}: {error.strerror or 'No such file or directory'}"
-    except Refused as error:
+    except StorageError as error:
         return str(error)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from pipeline import analysis, weights
-from pipeline.campaign import load
-from pipeline.pace import clock
-from pipeline.quote import Asked, Quote, quote
+from pipeline import analysis
+from pipeline.config.campaign import load
+from pipeline.costs.campaign_cost import Asked, Quote, quote
+from pipeline.models import weights
+from pipeline.planning.time_left import clock
 
 PAGES = Path(__file__).parent
 RESULTS = PAGES / "results"
@@ -116,7 +117,7 @@ def page() -> str:
 def main() -> None:
     from matplotlib import pyplot as plt
 
-    from pipeline import figures
+    from pipeline.reports import figures
 
     (PAGES / "results.md").write_text(page())
     for campaign, x in FIGURES.items():

@@ -18,11 +18,11 @@ from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo, OptionInfo
 
 from bart import TRANSFORMS
-from pipeline import campaign, recipe, training
 from pipeline.__main__ import app, more_commands
-from pipeline.attacks import KINDS, Attack, ByGradient, Pgd
-from pipeline.rows import SCHEMA
-from pipeline.schema import Share
+from pipeline.config import bpda_training, campaign, classifier_training
+from pipeline.config.attacks import KINDS, Attack, ByGradient, Pgd
+from pipeline.config.fields import Share
+from pipeline.store.schema import SCHEMA
 
 PAGES = Path(__file__).parent
 
@@ -39,15 +39,15 @@ CAMPAIGN: list[Section] = [
     ("workers", campaign.Workers),
 ]
 CLASSIFIER: list[Section] = [
-    ("A classifier: the whole file", recipe.Recipe),
-    ("barrage", recipe.Barrages),
-    ("attack", recipe.InnerPgd),
-    ("distill", recipe.Distill),
-    ("augment", recipe.Augment),
-    ("optimizer", recipe.Optimizer),
-    ("evaluation", recipe.Evaluation),
+    ("A classifier: the whole file", classifier_training.Recipe),
+    ("barrage", classifier_training.Barrages),
+    ("attack", classifier_training.InnerPgd),
+    ("distill", classifier_training.Distill),
+    ("augment", classifier_training.Augment),
+    ("optimizer", classifier_training.Optimizer),
+    ("evaluation", classifier_training.Evaluation),
 ]
-BPDA: list[Section] = [("BPDA networks: the whole file", training.Training), ("Workers of a training", Share)]
+BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.Training), ("Workers of a training", Share)]
 ELSEWHERE: dict[type[BaseModel], str] = {
     campaign.Data: "campaign-file.md#data",
     campaign.Model: "campaign-file.md#models",

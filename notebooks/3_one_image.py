@@ -21,7 +21,7 @@ from pathlib import Path
 from IPython.display import Image
 
 from pipeline import analysis
-from pipeline.story import story
+from pipeline.reports.image_trace import story
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists())
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))

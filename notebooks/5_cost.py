@@ -17,7 +17,8 @@
 import os
 from pathlib import Path
 
-from pipeline import analysis, figures
+from pipeline import analysis
+from pipeline.reports import figures
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists())
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))

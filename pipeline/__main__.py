@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline import tables
-from pipeline.errors import BadInput, ClusterLost
-from pipeline.files import Refused
-from pipeline.scores import RULES
-from pipeline.status import FILES, Reader
+from pipeline.errors import BadInput, ClusterLost, StorageError
+from pipeline.scoring import summaries
+from pipeline.scoring.rules import RULES
+from pipeline.status.summary import FILES, Reader
 
 if TYPE_CHECKING:
-    from pipeline.detach import Detached
+    from pipeline.execution.detached import Detached
 
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
@@ -67,15 +66,16 @@ def run(
     detached: Annotated[bool, typer.Option("--detach", help="in a process of its own, that outlives the terminal")] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
-    from pipeline import architectures
-    from pipeline.campaign import load
-    from pipeline.detach import detach
-    from pipeline.executors import Here, OnRay
-    from pipeline.job import prepare
-    from pipeline.parking import retry
-    from pipeline.progress import Reporter
-    from pipeline.run import run as execute
-    from pipeline.store import Store
+    from pipeline.campaigns.job import prepare
+    from pipeline.campaigns.parking import retry
+    from pipeline.campaigns.run import run as execute
+    from pipeline.campaigns.worker import attacking
+    from pipeline.cli.progress import Reporter
+    from pipeline.config.campaign import load
+    from pipeline.execution import LocalExecutor, RayExecutor
+    from pipeline.execution.detached import detach
+    from pipeline.models import architectures
+    from pipeline.store.layout import Store
 
     architectures.allow(allow_module or ())
     plan = load(campaign)
@@ -89,7 +89,11 @@ def run(
         return
     if retry_parked:
         err.print(f"{retry(Store(job.store))} parked units are to do again", highlight=False)
-    executor = Here() if here or job.over else OnRay(job, address, say=lambda line: err.print(line, highlight=False))
+    executor = (
+        LocalExecutor(attacking)
+        if here or job.over
+        else RayExecutor(job, attacking, address, say=lambda line: err.print(line, highlight=False))
+    )
     err.print(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}", highlight=False)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
@@ -120,8 +124,8 @@ def plan(
     ] = None,
 ) -> None:
     """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
-    from pipeline.campaign import load
-    from pipeline.quote import Asked, quote, show
+    from pipeline.config.campaign import load
+    from pipeline.costs.campaign_cost import Asked, quote, show
 
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, lambda line: err.print(line, highlight=False)), out)
@@ -136,7 +140,7 @@ def status(
     files: Annotated[int, typer.Option(min=1, help="result files that are read at most, for accuracy and cost")] = FILES,
 ) -> None:
     """How far a campaign is, from its files alone: barrage status stores/demo --watch"""
-    from pipeline import screen
+    from pipeline.status import screen
 
     reader = Reader(store, files)
     if json:
@@ -171,9 +175,9 @@ def verify(
     """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
     import torch
 
-    from pipeline import architectures
-    from pipeline.job import opened
-    from pipeline.verify import verify as check
+    from pipeline.campaigns.job import opened
+    from pipeline.campaigns.verify import verify as check
+    from pipeline.models import architectures
 
     architectures.allow(allow_module or ())
     faults = 0
@@ -191,10 +195,10 @@ def compact(
     cell: Annotated[str | None, typer.Option(help="only this cell; all unless told")] = None,
 ) -> None:
     """Merge a store's many small files of rows into few large ones, at any time: barrage compact stores/demo"""
-    from pipeline.compact import Compacted
-    from pipeline.compact import compact as merge
-    from pipeline.job import opened
-    from pipeline.store import Store
+    from pipeline.campaigns.job import opened
+    from pipeline.store.compaction import Compacted
+    from pipeline.store.compaction import compact as merge
+    from pipeline.store.layout import Store
 
     cells = list(opened(store).cells)
     if cell is not None and cell not in cells:
@@ -224,21 +228,22 @@ def check(
     """Is the attack strong enough? An honest evaluation's checks on a sample: barrage check campaigns/demo.yaml"""
     import torch
 
-    from pipeline import architectures
-    from pipeline import check as checks
-    from pipeline.campaign import load
-    from pipeline.executors import Here, OnRay
-    from pipeline.job import prepare, resolve
-    from pipeline.progress import Reporter
-    from pipeline.run import run as execute
-    from pipeline.store import Store
+    from pipeline.campaigns import check as checks
+    from pipeline.campaigns.job import prepare, resolve
+    from pipeline.campaigns.run import run as execute
+    from pipeline.campaigns.worker import attacking
+    from pipeline.cli.progress import Reporter
+    from pipeline.config.campaign import load
+    from pipeline.execution import LocalExecutor, RayExecutor
+    from pipeline.models import architectures
+    from pipeline.store.layout import Store
 
     architectures.allow(allow_module or ())
     plan = resolve(load(campaign))
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
     job = prepare(checks.campaign_of(plan, of, images), url, lambda line: err.print(line, highlight=False))
-    executor = Here() if here or job.over else OnRay(job)
+    executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
@@ -263,8 +268,8 @@ def train(
     allow_module: Modules = None,
 ) -> None:
     """Train a classifier for a defense, or BPDA networks, or go on with it: barrage train campaigns/train/cifar10-bart.yaml"""
-    from pipeline import architectures
-    from pipeline.training import kind
+    from pipeline.config.bpda_training import kind
+    from pipeline.models import architectures
 
     architectures.allow(allow_module or ())
     trained = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
@@ -278,16 +283,16 @@ def train(
 
 def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
     """Networks that imitate the transforms."""
-    from pipeline.executors import Here, OnRay
-    from pipeline.progress import TrainingReporter
-    from pipeline.run import train as execute
-    from pipeline.trainer import training
-    from pipeline.training import load as read
-    from pipeline.training import prepare
+    from pipeline.cli.progress import TrainingReporter
+    from pipeline.config.bpda_training import load as read
+    from pipeline.execution import LocalExecutor, RayExecutor
+    from pipeline.training.bpda_job import prepare
+    from pipeline.training.bpda_trainer import training
+    from pipeline.training.run import train as execute
 
     told = read(config)
     job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
-    executor = Here(training) if here or not job.todo() else OnRay(job, begin=training)
+    executor = LocalExecutor(training) if here or not job.todo() else RayExecutor(job, training)
     with closing(executor):
         outcome = execute(job, executor, TrainingReporter(err))
     if not outcome.stopped_by:
@@ -297,18 +302,18 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
 
 def _train_classifier(config: Path, store: str | None, here: bool) -> tuple[Any, str]:
     """A classifier."""
-    from pipeline import curves
-    from pipeline.executors import Here
-    from pipeline.learner import learning
-    from pipeline.learning_progress import LearningReporter
-    from pipeline.ray_train import OnRayTrain
-    from pipeline.recipe import load as read
-    from pipeline.recipe_job import prepare
-    from pipeline.run import learn as execute
+    from pipeline.cli.training_progress import LearningReporter
+    from pipeline.config.classifier_training import load as read
+    from pipeline.execution import LocalExecutor
+    from pipeline.training import curves
+    from pipeline.training.classifier_job import prepare
+    from pipeline.training.classifier_trainer import learning
+    from pipeline.training.ray_train import RayTrainExecutor
+    from pipeline.training.run import learn as execute
 
     told = read(config)
     job = prepare(told, store or told.store or f"stores/{told.name}", lambda line: err.print(line, highlight=False))
-    executor = Here(learning) if here or not job.todo() else OnRayTrain(job)
+    executor = LocalExecutor(learning) if here or not job.todo() else RayTrainExecutor(job)
     with closing(executor):
         outcome = execute(job, executor, LearningReporter(err))
     if not outcome.stopped_by and not outcome.failed_units:
@@ -327,8 +332,8 @@ def pack(
     prefix: Annotated[str, typer.Option(help="shards are called PREFIX-000000.tar")] = "images",
 ) -> None:
     """Write labelled images as WebDataset shards: barrage pack photos/ data/photos --labels folder"""
-    from pipeline.pack import labelled, photographs
-    from pipeline.pack import pack as write
+    from pipeline.data.pack import labelled, photographs
+    from pipeline.data.pack import pack as write
 
     images = labelled(photographs(), "name", "imagenet_*") if source == "demo" else labelled(Path(source), labels)
     for shard in write(images, folder, prefix, per_shard):
@@ -341,7 +346,7 @@ def gallery(
     folder: Annotated[Path, typer.Option(help="where the pictures go")] = Path("gallery"),
 ) -> None:
     """Pictures of every transform and of a growing barrage: barrage gallery photo.jpg"""
-    from pipeline.gallery import gallery as draw
+    from pipeline.reports.gallery import gallery as draw
 
     for path in draw(image, folder):
         out.print(str(path), highlight=False)
@@ -359,13 +364,13 @@ def report(
     _file(output, "-o", "report.html")
     with _extra():
         if output:
-            from pipeline.report import write as page
+            from pipeline.reports.page import write as page
 
             content = page(store, output)
             half = "" if content.status.complete else ", of a store that is half finished"
             out.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB{half}", highlight=False, soft_wrap=True)
         if figures:
-            from pipeline.figures import write
+            from pipeline.reports.figures import write
 
             for path in write(store, figures):
                 out.print(str(path), highlight=False, soft_wrap=True)
@@ -382,7 +387,7 @@ def show(
     path = output or Path(f"{Path(image).name}.png")
     _file(path, "-o", "story.png")
     with _extra():
-        from pipeline.story import story
+        from pipeline.reports.image_trace import story
 
         cells = story(store, image, path, cell)
     out.print(f"{path}: {image} in {', '.join(cells)}", highlight=False, soft_wrap=True)
@@ -421,16 +426,16 @@ def _followed(found: "Detached", store: str) -> None:
 
 
 def _show(store: str, rules: list[str], format: Format) -> None:
-    from pipeline.job import opened
-    from pipeline.results import batches
+    from pipeline.campaigns.job import opened
+    from pipeline.store.rows import batches
 
-    found = tables.lines(batches(store, tables.columns(rules)), rules, opened(store).scopes())
+    found = summaries.lines(batches(store, summaries.columns(rules)), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
-        print(tables.markdown(found))
+        print(summaries.markdown(found))
     elif format is Format.JSON:
-        print(tables.to_json(found))
+        print(summaries.to_json(found))
     elif format is Format.CSV:
-        rows = [tables.as_dict(line) for line in found]
+        rows = [summaries.as_dict(line) for line in found]
         writer = csv.DictWriter(sys.stdout, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -438,22 +443,22 @@ def _show(store: str, rules: list[str], format: Format) -> None:
         _print(found)
 
 
-def _print(found: list[tables.Line]) -> None:
+def _print(found: list[summaries.Line]) -> None:
     """The table in a terminal: columns that say nothing are left out, intervals stand under their rates."""
-    body = [tables.cells(line, lambda rate: rate.brief) for line in found]
-    shown = [i for i, name in enumerate(tables.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
+    body = [summaries.cells(line, lambda rate: rate.brief) for line in found]
+    shown = [i for i, name in enumerate(summaries.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
     about = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
-    caption = "\n".join([about, *tables.notes(found)])
+    caption = "\n".join([about, *summaries.notes(found)])
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
     for i in shown:
-        view.add_column(tables.HEAD[i].replace(" ", "\n"), overflow="fold")
+        view.add_column(summaries.HEAD[i].replace(" ", "\n"), overflow="fold")
     for row in body:
         view.add_row(*(row[i].replace(" in ", "\n").replace(" + ", "\n+ ") for i in shown))
     out.print(view)
 
 
 def _show_networks(store: str) -> None:
-    from pipeline.networks import entries
+    from pipeline.models.bpda_networks import entries
 
     caption = "errors: mean squares on images kept out of training; cosines: with the exact input gradient, where there is one"
     head = ("transform", "error", "identity's\nerror", "cosine", "identity's\ncosine")
@@ -467,7 +472,7 @@ def _show_networks(store: str) -> None:
 def _where(store: str) -> None:
     out.print(
         f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
-        f"open them: python -c \"from pipeline.results import results; print(results('{store}').to_pandas())\"",
+        f"open them: python -c \"from pipeline.store.rows import results; print(results('{store}').to_pandas())\"",
         highlight=False,
         soft_wrap=True,
     )
@@ -485,7 +490,7 @@ def main() -> None:
     more_commands()
     try:
         app()
-    except (BadInput, Refused) as error:
+    except (BadInput, StorageError) as error:
         err.print(f"[bold red]barrage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except ClusterLost as error:

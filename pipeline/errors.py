@@ -1,9 +1,21 @@
-"""What ends a command with one line: what users get wrong, and what is lost."""
+"""Define the errors that end a command, a unit or a worker, each with one line that says what to do."""
 
 
 class BadInput(ValueError):
-    """Something the user gave cannot work: one line with the value, what was expected and what to do. Exit code 2."""
+    """Say that something the user gave cannot work: the value, what was expected and what to do. Exit code 2."""
 
 
 class ClusterLost(RuntimeError):
-    """Ray itself is gone, not only a worker or a node: the same command goes on with the work. Exit code 1."""
+    """Say that Ray itself is gone, not only a worker or a node: the same command resumes the work. Exit code 1."""
+
+
+class StorageError(RuntimeError):
+    """Say that a disk or service failed after every retry: full, forbidden, broken or out of reach. No unit is to blame."""
+
+
+class ShardUnusable(RuntimeError):
+    """Say that a shard is missing, out of reach or not the one that was planned; its images are not to blame."""
+
+
+class Drained(RuntimeError):
+    """Say that a worker was asked to stop and has written its checkpoint."""

@@ -17,19 +17,19 @@ import yaml
 from pyarrow.dataset import dataset
 from torch import nn
 
-from pipeline import recipe, training
 from pipeline.__main__ import main
-from pipeline.campaign import parse
-from pipeline.results import results
-from pipeline.status import Reader
-from tests import sandbox
+from pipeline.config import bpda_training, classifier_training
+from pipeline.config.campaign import parse
+from pipeline.status.summary import Reader
+from pipeline.store.rows import results
 from tests.bart.transforms.checks import photographs
-from tests.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
+from tests.support import sandbox
+from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
-    "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/test_gallery.py draws them",
+    "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/reports/test_gallery.py draws them",
     "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
@@ -159,7 +159,9 @@ def validated(text):
     """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
     content = yaml.safe_load(text)
     if "kind" in content:
-        return {"classifier": recipe.Recipe, "bpda": training.Training}[content["kind"]].model_validate(content)
+        return {"classifier": classifier_training.Recipe, "bpda": bpda_training.Training}[content["kind"]].model_validate(
+            content
+        )
     whole = {
         "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},
         "defenses": {"d": {"k": 5}}, "attacks": {"a": {"eps": "8/255"}},
@@ -252,7 +254,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
 
 def test_the_demo_ends_with_its_report():
     recipe = (ROOT / "Makefile").read_text().partition("\ndemo: ")[2].partition("\n\n")[0]
-    lines = [line.replace("$(BIN)/", "").strip() for line in recipe.splitlines()[1:]]
+    lines = [line.replace("$(BIN)/", "").strip() for line in classifier_training.splitlines()[1:]]
     assert [words[1] for line in lines for words in commands(line.partition("||")[2] or line)] == ["pack", "run", "report"]
     for line in lines:
         for words in commands(line.partition("||")[2] or line):

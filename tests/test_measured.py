@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from docs import measured
-from pipeline.campaign import load
-from pipeline.job import opened, resolve
+from pipeline.campaigns.job import opened, resolve
+from pipeline.config.campaign import load
 
 ROOT = Path(__file__).parents[1]
 CAMPAIGNS = sorted(path.name for path in (ROOT / "docs" / "results").iterdir() if path.is_dir())

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.campaign import parse
-from pipeline.executors import Here
-from pipeline.job import prepare
-from pipeline.pack import pack
-from pipeline.progress import Reporter
-from pipeline.run import run
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data.pack import pack
+from pipeline.execution import LocalExecutor
+from tests.support import tiny
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -30,7 +31,7 @@ def store(tmp_path_factory):
     asked = tiny.campaign(str(folder / "shards" / "photos-000000.tar"))
     job = prepare(parse(asked, "c.yaml"), str(folder / "store")).with_cuts({})
     job.write_down()
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     return job.store
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from docs import reference
-from pipeline import recipe, training
-from pipeline.campaign import load
-from tests.pages import PAGES, ROOT, cli, links, name, parsed
+from pipeline.config import bpda_training, classifier_training
+from pipeline.config.campaign import load
+from tests.support.pages import PAGES, ROOT, cli, links, name, parsed
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "<!-- end -->" in page.read_text()], ids=name)
@@ -59,6 +59,6 @@ def test_every_campaign_that_ships_is_valid():
     files = set((ROOT / "campaigns").glob("*.yaml"))
     trainings = {file for file in files if file.name.startswith("bpda")}
     assert files - trainings and all(load(file).cells for file in files - trainings)
-    assert trainings and all(len(training.load(file).transforms) == 25 for file in trainings)
+    assert trainings and all(len(bpda_training.load(file).transforms) == 25 for file in trainings)
     classifiers = sorted((ROOT / "campaigns" / "train").glob("*.yaml"))
-    assert len(classifiers) >= 4 and all(recipe.load(file).store == f"stores/{file.stem}" for file in classifiers)
+    assert len(classifiers) >= 4 and all(classifier_training.load(file).store == f"stores/{file.stem}" for file in classifiers)

@@ -7,7 +7,7 @@ from torch import Tensor
 from bart import rng
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, gradient
 from bart.losses import LOSSES
 

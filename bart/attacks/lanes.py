@@ -7,8 +7,8 @@ import torch
 from bart import rng
 from bart.attacks.attack import Attack
 from bart.attacks.state import State
-from bart.classifier import Defended
-from bart.evaluate import broken
+from bart.defenses.defended import Defended
+from bart.verdict import broken
 
 
 @dataclass(frozen=True)

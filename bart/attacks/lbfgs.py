@@ -14,7 +14,7 @@ from bart import rng
 from bart.attacks.attack import Cost, finite, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, gradient, mean_loss
 from bart.losses import LOSSES
 

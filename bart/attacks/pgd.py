@@ -9,7 +9,7 @@ from bart import rng
 from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal
 
 

@@ -9,7 +9,7 @@ from bart import rng
 from bart.attacks.attack import Attack, Cost, where
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Goal, score
 
 

@@ -10,7 +10,7 @@ from bart import rng
 from bart.attacks.attack import Cost, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Goal, mean_loss
 from bart.types import Size
 

@@ -8,8 +8,8 @@ from bart import rng
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.barrage import Barrage
-from bart.classifier import Defended
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Goal
 
 

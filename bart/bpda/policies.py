@@ -1,7 +1,7 @@
 """Backward-pass differentiable approximation (Athalye, Carlini, Wagner, ICML 2018): the true value, another gradient.
 
 A policy is (transform, x, params, networks) -> y: the value of `transform.apply(x, params)`, bit for bit, x and y (n, 3, h, w),
-with the derivative that the policy stands for. `networks` holds a `bart.bpda_net.BpdaNet` of some transforms, by name.
+with the derivative that the policy stands for. `networks` holds a `bart.bpda.network.BpdaNet` of some transforms, by name.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bart.backward import straight_through
-from bart.bpda_net import BpdaNet, parameter_count
+from bart.autograd import straight_through
+from bart.bpda.network import BpdaNet, parameter_count
 from bart.types import Gradient, Params, Transform
 
 Networks = Mapping[str, BpdaNet]

@@ -1,4 +1,4 @@
-"""The bilateral mean of `bart.transforms.rank` on a CPU, compiled: offset by offset of the disk, over bands of a plane.
+"""The bilateral mean of `bart.transforms.denoising.rank` on a CPU, compiled: offset by offset of the disk, over bands of a plane.
 
 Planes lie as flat lines with a margin, where a shift in two dimensions is one number. Sums are of 16 bits: a disk of radius 20
 has 1257 pixels, each at most 39 above the window's lower end.
@@ -7,7 +7,7 @@ has 1257 pixels, each at most 39 above the window's lower end.
 import numpy as np
 from numba import njit
 
-from bart.host import Image
+from bart.cpu_kernels.base import Image
 
 BAND = 8
 """Rows that are worked on together: what they need stays in the nearest cache."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bart.host import each
+from bart.cpu_kernels.base import each
 
 
 def fits(x: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The sums of non-local means on a CPU: the loops of `bart.transforms.nl_means`, compiled, one image at a time.
+"""The sums of non-local means on a CPU: the loops of `bart.transforms.denoising.nl_means`, compiled, one image at a time.
 
 Planes lie as flat lines, where a shift in two dimensions is one number; what stands between the ends of two rows is computed in
 vain, and falls on the margin. The image goes by in bands of rows, all shifts one after another, so that a band stays in the
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bart.host import Image
-from bart.schraudolph import CUTOFF, OFFSET, SLOPE
+from bart.cpu_kernels.base import Image
+from bart.exponential import CUTOFF, OFFSET, SLOPE
 
 BAND = 16
 """Rows that are worked on together."""

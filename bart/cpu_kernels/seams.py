@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart.host import Image, each
+from bart.cpu_kernels.base import Image, each
 
 
 def kept_columns(energy: Tensor, count: Tensor) -> Tensor:

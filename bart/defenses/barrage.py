@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.arrange import Arrangement, arrange
-from bart.aside import aside
-from bart.bpda import combo
+from bart.bpda.policies import combo
+from bart.defenses.permute import Arrangement, arrange
+from bart.defenses.streams import aside
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
 
 Policy = Callable[[Transform, Tensor, Params], Tensor]
-"""How a transform is applied and differentiated; see `bart.bpda`."""
+"""How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
 GREY = tuple(name for name, transform in TRANSFORMS.items() if transform.group not in ("color space", "grey"))
 """The transforms that grey images have."""

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bart import host_clip, kernels
-from bart.backward import clip
+from bart import dispatch
+from bart.autograd import clip
+from bart.cpu_kernels import clip as cpu_clip
 
 
 class Arrangement(NamedTuple):
@@ -35,21 +36,21 @@ class _OnHost(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
-        y, inside = host_clip.clipped(x, 0.0, 1.0, gather)
+        y, inside = cpu_clip.clipped(x, 0.0, 1.0, gather)
         ctx.save_for_backward(inside, scatter)
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return host_clip.masked(gradient, *ctx.saved_tensors), None, None
+        return cpu_clip.masked(gradient, *ctx.saved_tensors), None, None
 
 
 def arrange(x: Tensor, arrangement: Arrangement) -> Tensor:
-    """clip(x)[gather], with the derivative of `bart.backward.clip`."""
-    if kernels.available(x):
-        from bart.kernels.arrange import arrange
+    """clip(x)[gather], with the derivative of `bart.autograd.clip`."""
+    if dispatch.available(x):
+        from bart.gpu_kernels.common.permute import arrange
 
         return arrange(x, *arrangement)
-    if host_clip.fits(x):
+    if cpu_clip.fits(x):
         return _OnHost.apply(x, *arrangement)
     return _Permute.apply(clip(x), *arrangement)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.classifier import Defended
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, draw_keys, gradient
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.barrage import Policy
-from bart.bpda import combo
-from bart.classifier import Defended
+from bart.bpda.policies import combo
+from bart.defenses.barrage import Policy
+from bart.defenses.defended import Defended
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.kernels.contrast import extremes
+from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.contrast import extremes
 from bart.transforms import clahe as eager
 
 BLOCK = 8192
@@ -197,10 +197,10 @@ def clahe(x: Tensor, params: dict[str, Tensor]) -> Tensor:
     bins = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
     maps = torch.empty((planes, *tiles, eager._BINS), dtype=torch.int16, device=x.device)
     on, sides = params["on"], (params["tile_height"], params["tile_width"])
-    kernels.launch(_levels_kernel, planes, x, on, bins, y, height * width, BLOCK=BLOCK, num_warps=32)
+    launcher.launch(_levels_kernel, planes, x, on, bins, y, height * width, BLOCK=BLOCK, num_warps=32)
     tiling = (bins, on, *sides, params["clip_limit"], maps, *size, *tiles)
-    kernels.launch(_maps_kernel, planes * tiles[0] * tiles[1], *tiling, PIXELS=PIXELS, num_warps=1)
-    kernels.launch(
+    launcher.launch(_maps_kernel, planes * tiles[0] * tiles[1], *tiling, PIXELS=PIXELS, num_warps=1)
+    launcher.launch(
         _interpolate_kernel, planes, bins, on, *sides, maps, y, *size, *tiles, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16
     )
     return y

@@ -1,4 +1,4 @@
-"""An offset in HSV, XYZ, LAB or YUV, pixel by pixel, for images in [0, 1], with the constants of `bart.color`.
+"""An offset in HSV, XYZ, LAB or YUV, pixel by pixel, for images in [0, 1], with the constants of `bart.transforms.color`.
 
 A program takes a block of pixels of one image: it enters the space, adds the offset, clips and leaves the space, and stores
 nothing in between. Its backward pass enters the space again from the image and applies the chain rule to each step, with
@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import color
-from bart.kernels.pointwise import launch_pixels, load_channels, pixels, store_channels
+from bart.gpu_kernels.pointwise import launch_pixels, load_channels, pixels, store_channels
+from bart.transforms import color
 from bart.transforms import color_space as eager
 
 

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 from bart.transforms import contrast as eager
 
 BLOCK = 8192
@@ -79,7 +79,7 @@ def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
     """Each channel through its cumulative histogram. No derivative."""
     n, channels, height, width = x.shape
     y = torch.empty_like(x)
-    kernels.launch(_hist_eq_kernel, n * channels, x, params["bins"], y, height * width, BLOCK=BLOCK, num_warps=WARPS)
+    launcher.launch(_hist_eq_kernel, n * channels, x, params["bins"], y, height * width, BLOCK=BLOCK, num_warps=WARPS)
     return y
 
 
@@ -208,7 +208,7 @@ class _ContrastStretch(torch.autograd.Function):
         n, channels, height, width = x.shape
         y, bounds = torch.empty_like(x), torch.empty((n, channels, 2), dtype=x.dtype, device=x.device)
         arguments = (x, on, low, high, y, bounds, height * width)
-        kernels.launch(_stretch_kernel, n * channels, *arguments, BLOCK=BLOCK, num_warps=WARPS)
+        launcher.launch(_stretch_kernel, n * channels, *arguments, BLOCK=BLOCK, num_warps=WARPS)
         ctx.save_for_backward(x, bounds)
         return y
 
@@ -218,7 +218,7 @@ class _ContrastStretch(torch.autograd.Function):
         n, channels, height, width = x.shape
         gradient, out = gradient.contiguous(), torch.empty_like(x)
         programs = n * channels * triton.cdiv(height * width, TILE)
-        kernels.launch(_stretch_backward_kernel, programs, gradient, x, bounds, out, height * width, TILE=TILE, num_warps=4)
+        launcher.launch(_stretch_backward_kernel, programs, gradient, x, bounds, out, height * width, TILE=TILE, num_warps=4)
         return out, None, None, None
 
 

@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.kernels.fields import field
+from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.fields import field
 from bart.types import Params
 
 BLOCK = 512
@@ -56,7 +56,7 @@ def _filter(x: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
     n, _, height, width = x.shape
     spectrum = torch.fft.rfft2(x).contiguous()
     programs = n * triton.cdiv(height * (width // 2 + 1), BLOCK)
-    kernels.launch(_gains_kernel, programs, torch.view_as_real(spectrum), keep, seed, height, width, BLOCK=BLOCK, num_warps=4)
+    launcher.launch(_gains_kernel, programs, torch.view_as_real(spectrum), keep, seed, height, width, BLOCK=BLOCK, num_warps=4)
     y: Tensor = torch.fft.irfft2(spectrum, s=(height, width), norm="forward")  # does not scale
     return y
 

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 from bart.types import Params
 
 TILE_H, TILE_W = 16, 32
@@ -257,7 +257,7 @@ def _launch(kernel: Any, x: Tensor, *params: Tensor) -> Tensor:
     out = torch.empty_like(x)
     n, _, height, width = x.shape
     programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
-    kernels.launch(kernel, programs, x, *params, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W, **SCHEDULE)
+    launcher.launch(kernel, programs, x, *params, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W, **SCHEDULE)
     return out
 
 

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 from bart.transforms import jpeg as eager
 from bart.types import Params
 
@@ -315,9 +315,9 @@ def _code(x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     size = height * width
     coded = torch.empty((n, size + 2 * ((height + 1) // 2) * ((width + 1) // 2)), dtype=torch.int8, device=x.device)
     areas = n * triton.cdiv(height, 16) * triton.cdiv(width, 2 * TILE_W)
-    kernels.launch(_blocks_kernel, 3 * areas, x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2)
+    launcher.launch(_blocks_kernel, 3 * areas, x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2)
     y = torch.empty_like(x)
-    kernels.launch(_colour_kernel, n * triton.cdiv(size, RUN), coded, y, height, width, RUN=RUN, num_warps=4)
+    launcher.launch(_colour_kernel, n * triton.cdiv(size, RUN), coded, y, height, width, RUN=RUN, num_warps=4)
     return y, coded
 
 
@@ -335,7 +335,7 @@ class _Jpeg(torch.autograd.Function):
         gradient, product = gradient.contiguous(), torch.empty(gradient.shape, dtype=gradient.dtype, device=gradient.device)
         programs = n * triton.cdiv((height + 1) // 2, TILE[0]) * triton.cdiv((width + 1) // 2, TILE[1])
         tile = {"TILE_H": TILE[0], "TILE_W": TILE[1]}
-        kernels.launch(_gradient_kernel, programs, gradient, coded, product, height, width, **tile, num_warps=4)
+        launcher.launch(_gradient_kernel, programs, gradient, coded, product, height, width, **tile, num_warps=4)
         return product, None
 
 

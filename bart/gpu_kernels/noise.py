@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.kernels.fields import field
+from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.fields import field
 from bart.transforms import noise as eager
 
 BLOCK = 1024
@@ -111,7 +111,7 @@ def _noise_kernel(x, gradient, kinds, seeds, out, size, BACKWARD: tl.constexpr, 
 def _launch(x: Tensor, gradient: Tensor, kinds: Tensor, seeds: Tensor, backward: bool) -> Tensor:
     out, size = torch.empty_like(x), math.prod(x.shape[1:])
     programs = len(x) * triton.cdiv(size, BLOCK)
-    kernels.launch(_noise_kernel, programs, x, gradient, kinds, seeds, out, size, BACKWARD=backward, BLOCK=BLOCK)
+    launcher.launch(_noise_kernel, programs, x, gradient, kinds, seeds, out, size, BACKWARD=backward, BLOCK=BLOCK)
     return out
 
 

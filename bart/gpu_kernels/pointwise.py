@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.backward import straight_through
+from bart.autograd import straight_through
+from bart.gpu_kernels.common import launcher
 
 BLOCK = 512
 """Pixels of a program of four warps: four of each channel in a thread, which are one load."""
@@ -48,7 +48,7 @@ def launch_pixels(kernel: Any, x: Tensor, *arguments: Any, **constants: Any) -> 
     """kernel(x, *arguments, out, size) on blocks of the pixels of x (n, 3, h, w), as `pixels` cuts them; out is like x."""
     out, size = torch.empty_like(x), x.shape[-2] * x.shape[-1]
     programs = len(x) * triton.cdiv(size, BLOCK)
-    kernels.launch(kernel, programs, x, *arguments, out, size, **constants, BLOCK=BLOCK)
+    launcher.launch(kernel, programs, x, *arguments, out, size, **constants, BLOCK=BLOCK)
     return out
 
 

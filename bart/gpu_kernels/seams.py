@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 from bart.transforms.seam_carving import _LEVELS as LEVELS
 from bart.transforms.seam_carving import _LUMINANCE as LUMINANCE
 from bart.types import Params
@@ -466,16 +466,16 @@ def kept_pixels(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
         tiles = (line, width + 1) if turned else (height + 1, line)
         programs = n * triton.cdiv(tiles[0], TILE_H) * triton.cdiv(tiles[1], TILE_W)
         pictures = (x, *numbers, columns, place, energy)
-        kernels.launch(_energy_kernel, programs, *pictures, height, width, area, TURNED=turned, **shape, **TILE)
+        launcher.launch(_energy_kernel, programs, *pictures, height, width, area, TURNED=turned, **shape, **TILE)
         buffers = (energy, ways, notes, seams)
         sizes = (height, width, area, int(turned))
-        kernels.launch(_carve_kernel, n, *numbers, *buffers, *sizes, **shape, ACROSS=across, num_warps=SWEEPS)
+        launcher.launch(_carve_kernel, n, *numbers, *buffers, *sizes, **shape, ACROSS=across, num_warps=SWEEPS)
 
     programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
     seek(turned=False)
-    kernels.launch(_columns_kernel, programs, *numbers, seams, columns, height, width, **TILE)
+    launcher.launch(_columns_kernel, programs, *numbers, seams, columns, height, width, **TILE)
     seek(turned=True)
-    kernels.launch(_kept_kernel, programs, *numbers, seams, columns, kept, place, height, width, **TILE)
+    launcher.launch(_kept_kernel, programs, *numbers, seams, columns, kept, place, height, width, **TILE)
     return kept, place
 
 
@@ -487,7 +487,7 @@ class _SeamCarving(torch.autograd.Function):
         ctx.save_for_backward(both, vertical, count, place)
         out = torch.empty_like(x)
         programs = n * triton.cdiv(height * width, BLOCK)
-        kernels.launch(_enlarge_kernel, programs, x, both, vertical, count, kept, out, height, width, BLOCK=BLOCK)
+        launcher.launch(_enlarge_kernel, programs, x, both, vertical, count, kept, out, height, width, BLOCK=BLOCK)
         return out
 
     @staticmethod
@@ -497,7 +497,7 @@ class _SeamCarving(torch.autograd.Function):
         out = torch.empty_like(gradient, memory_format=torch.contiguous_format)
         programs = n * triton.cdiv(height * width, BLOCK)
         numbers = (both, vertical, count)
-        kernels.launch(_gather_kernel, programs, gradient.contiguous(), *numbers, place, out, height, width, BLOCK=BLOCK)
+        launcher.launch(_gather_kernel, programs, gradient.contiguous(), *numbers, place, out, height, width, BLOCK=BLOCK)
         return out, None, None, None
 
 

@@ -3,18 +3,18 @@
 from bart.transforms.clahe import CLAHE
 from bart.transforms.color_space import HSV, LAB, XYZ, YUV
 from bart.transforms.contrast import CONTRAST_STRETCH, HIST_EQ
+from bart.transforms.denoising.gaussian import GAUSSIAN_BLUR
+from bart.transforms.denoising.nl_means import NL_MEANS
+from bart.transforms.denoising.rank import MEAN, MEAN_BILATERAL, MEDIAN
+from bart.transforms.denoising.tv import TV_CHAMBOLLE
+from bart.transforms.denoising.wavelet import WAVELET
 from bart.transforms.fft import FFT
-from bart.transforms.gaussian import GAUSSIAN_BLUR
 from bart.transforms.grey import GREY_MIX, GREY_ONE_CHANNEL, GREY_PARTIAL_MIX, GREY_TWO_THIRDS
 from bart.transforms.jpeg import JPEG
-from bart.transforms.nl_means import NL_MEANS
 from bart.transforms.noise import NOISE
 from bart.transforms.precision import COLOR_PRECISION
-from bart.transforms.rank import MEAN, MEAN_BILATERAL, MEDIAN
 from bart.transforms.seam_carving import SEAM_CARVING
 from bart.transforms.swirl import SWIRL
-from bart.transforms.tv import TV_CHAMBOLLE
-from bart.transforms.wavelet import WAVELET
 from bart.transforms.zoom import ZOOM
 from bart.types import Transform
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bart.backward import clip
+from bart.autograd import clip
 
 Rows = tuple[tuple[float, float, float], ...]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from bart import rng
-from bart.backward import clip
-from bart.color import (
+from bart.autograd import clip
+from bart.transforms.color import (
     hsv_to_rgb,
     lab_to_rgb,
     per_channel,

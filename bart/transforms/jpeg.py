@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.backward import clip, straight_through
-from bart.color import Rows, constant, mix
+from bart.autograd import clip, straight_through
+from bart.transforms.color import Rows, constant, mix
 from bart.types import Gradient, Params, Size, Transform
 
 ONE = 65536

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.backward import clip, straight_through
+from bart.autograd import clip, straight_through
 from bart.types import Gradient, Params, Size, Transform
 
 KINDS = ("gaussian", "poisson", "salt", "pepper", "s&p", "speckle")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.backward import straight_through
+from bart.autograd import straight_through
 from bart.types import Gradient, Params, Size, Transform
 
 

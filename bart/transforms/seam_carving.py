@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.host_seams import kept_columns
+from bart.cpu_kernels.seams import kept_columns
 from bart.transforms.zoom import GROUP, bilinear, resize_coordinates
 from bart.types import Gradient, Params, Size, Transform, pixels
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from cluster.cluster_file import Duration, Group, GroupName, Site, absolute, fits, local, places, seen
+from cluster.launch_orders import Launch, Order, ask, fill, one_line, tool, variables
 from cluster.ray.job import script, submission
-from cluster.recipe import Launch, Order, ask, fill, one_line, tool, variables
-from cluster.site import Duration, Group, GroupName, Site, absolute, fits, local, places, seen
-from pipeline.campaign import BadInput
-from pipeline.schema import Strict
+from pipeline.config.fields import Strict
+from pipeline.errors import BadInput
 
 KubeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """A name of a thing in Kubernetes."""

@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from cluster.recipe import Order, fill, variables
-from cluster.site import Site
+from cluster.cluster_file import Site
+from cluster.launch_orders import Order, fill, variables
 
 SCRIPT = "BARRAGE_JOB"
 """The environment variable that holds what a job does."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from cluster.cluster_file import Group, GroupName, Site, absolute, fits, seen
+from cluster.launch_orders import Launch, Order, fill, tool
 from cluster.ray.job import START, environment, script, submission
-from cluster.recipe import Launch, Order, fill, tool
-from cluster.site import Group, GroupName, Site, absolute, fits, seen
-from pipeline.campaign import BadInput
-from pipeline.schema import Strict
+from pipeline.config.fields import Strict
+from pipeline.errors import BadInput
 
 TOKEN = "~/.ray/auth_token"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from cluster.recipe import Launch, Order, ask, fill, one_line, tool, variables
-from cluster.site import Duration, Group, GroupName, Site, clock, fits, local, seen
-from pipeline.campaign import BadInput
-from pipeline.places import DOOR
-from pipeline.store import Store
+from cluster.cluster_file import Duration, Group, GroupName, Site, clock, fits, local, seen
+from cluster.launch_orders import Launch, Order, ask, fill, one_line, tool, variables
+from pipeline.errors import BadInput
+from pipeline.storage.urls import DOOR
+from pipeline.store.layout import Store
 
 
 class SlurmGroup(Group):
@@ -100,7 +100,7 @@ class Slurm:
             self._make(self.order.store)
 
     def _make(self, store: str) -> None:
-        """Makes the store, which every node of the job must then see. Raises BadInput, Refused where it cannot be written."""
+        """Makes the store, which every node of the job must then see. Raises BadInput, StorageError where it cannot be written."""
         Store(store, DOOR).ready()
         if local(store):
             try:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS
 from pipeline.errors import BadInput
-from pipeline.intervals import Moments
+from pipeline.scoring.intervals import Moments
 
 VALUES = ("clean", "adv", "target_hit")
 CELL = ("store", "cell")

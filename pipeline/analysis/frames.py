@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import scores as rules
-from pipeline import tables
 from pipeline.errors import BadInput
-from pipeline.places import together
-from pipeline.results import batches
+from pipeline.parallel import map_ordered
+from pipeline.scoring import rules, summaries
+from pipeline.store.rows import batches
 
 Stores = str | Sequence[str]
 """A store, or several: folders or URLs."""
@@ -28,7 +27,7 @@ _KEPT = (
 
 
 def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """The committed rows, as `pipeline.rows` documents them, with the column `store` in front; strings are categories.
+    """The committed rows, as `pipeline.store.schema` documents them, with the column `store` in front; strings are categories.
 
     stores   a store, or several
     columns  only these; all unless told. Lists of classes take most of the space
@@ -41,7 +40,7 @@ def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collect
 def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection[str] | None = None) -> pd.DataFrame:
     """One line per image and cell: how right it is under a decision rule, and what it was up against.
 
-    rule     a name of `pipeline.scores.RULES`: single, vote, mean, persistent
+    rule     a name of `pipeline.scoring.rules.RULES`: single, vote, mean, persistent
     top      1 or 5: the label must be among so many classes
     Columns: `store`, `image_key`, `label`, `target`, the settings of the cell, `status`, `clean` and `adv` (in [0, 1]; NaN for
     an image that failed), `target_hit` (share of draws that say the target; NaN where untargeted), `first_break`, `linf`, `l2`,
@@ -50,7 +49,9 @@ def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection
     if rule not in rules.RULES or top not in (1, 5):
         raise BadInput(f"rule {rule!r}, top {top}: expected one of {', '.join(rules.RULES)}, and 1 or 5")
     wanted = list(dict.fromkeys([*_KEPT, *rules.columns([rule])]))
-    found = list(together(lambda some: _scored(some[1], some[0], rule, top), _each(stores, wanted, cells), os.cpu_count() or 1))
+    found = list(
+        map_ordered(lambda some: _scored(some[1], some[0], rule, top), _each(stores, wanted, cells), os.cpu_count() or 1)
+    )
     frame = _frame(found)
     frame = frame.astype(dict.fromkeys(("label", "target", "first_break"), "Int32"))
     return frame.assign(cell=frame["cell"].cat.reorder_categories(_in_order(frame)))
@@ -76,8 +77,8 @@ def table(stores: Stores, cells: Collection[str] | None = None) -> pd.DataFrame:
     """Clean and attacked accuracy of every cell under every decision rule: the lines of `barrage table`, with their store."""
     found = []
     for url in listed(stores):
-        lines = tables.lines(batches(url, tables.columns(rules.RULES), cells), rules.RULES)
-        found += [{"store": url, **tables.as_dict(line)} for line in lines]
+        lines = summaries.lines(batches(url, summaries.columns(rules.RULES), cells), rules.RULES)
+        found += [{"store": url, **summaries.as_dict(line)} for line in lines]
     return pd.DataFrame(found)
 
 

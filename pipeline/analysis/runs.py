@@ -5,8 +5,8 @@ import json
 import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, Stores, listed, results
-from pipeline.job import Job
-from pipeline.store import Store
+from pipeline.campaigns.job import Job
+from pipeline.store.layout import Store
 
 
 def settings(job: Job) -> pd.DataFrame:

@@ -9,10 +9,10 @@ import torch
 from bart import Barrage, rng
 from bart.gradient import draw_keys
 from pipeline.analysis.frames import results
-from pipeline.campaign import Cell
-from pipeline.intervals import Moments
-from pipeline.job import opened
-from pipeline.worker import image_keys
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.worker import image_keys
+from pipeline.config.campaign import Cell
+from pipeline.scoring.intervals import Moments
 
 
 def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from bart import Goal
-from bart.report import gradient_report
-from pipeline import shards
-from pipeline.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa
-from pipeline.campaign import BadInput, Campaign, Cell, Defense, Grid
-from pipeline.intervals import Z
-from pipeline.job import Job
-from pipeline.results import results
-from pipeline.scores import attacked, single
-from pipeline.worker import Worker, image_keys
+from bart.diagnostics.gradient_report import gradient_report
+from pipeline.campaigns.job import Job
+from pipeline.campaigns.worker import Worker, image_keys
+from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa
+from pipeline.config.campaign import Campaign, Cell, Defense, Grid
+from pipeline.data import shards
+from pipeline.errors import BadInput
+from pipeline.scoring.intervals import Z
+from pipeline.scoring.rules import attacked, single
+from pipeline.store.rows import results
 
 DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, none but for a stray draw."""

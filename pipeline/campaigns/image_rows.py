@@ -11,10 +11,10 @@ from torch import Tensor
 
 from bart import Ball, State, Verdict
 from pipeline import provenance
-from pipeline.campaign import Cell
-from pipeline.plan import Unit
-from pipeline.scores import of_row
-from pipeline.shards import Sample
+from pipeline.config.campaign import Cell
+from pipeline.data.shards import Sample
+from pipeline.planning.units import Unit
+from pipeline.scoring.rules import of_row
 
 Row = dict[str, Any]
 Picture = np.ndarray[Any, Any]

@@ -9,16 +9,22 @@ from typing import Any
 import torch
 import yaml
 
-from pipeline import architectures, looks, models, networks, order, places, shards, sizes
-from pipeline.campaign import BadInput, Campaign, Cell, Stop, Workers, parse
-from pipeline.documents import plain
-from pipeline.looks import Look
-from pipeline.parking import parked
-from pipeline.plan import Cut, Unit, planned_images, units
-from pipeline.planned import DAMAGED, FILE, Planned, damaged
-from pipeline.shards import Shard
-from pipeline.store import Store
-from pipeline.tables import Scope
+from pipeline.campaigns import stop_rule
+from pipeline.campaigns.parking import parked
+from pipeline.campaigns.stop_rule import Look
+from pipeline.config.campaign import Campaign, Cell, Stop, Workers, parse
+from pipeline.config.yaml_loader import plain
+from pipeline.data import order, shards
+from pipeline.data.shards import Shard
+from pipeline.errors import BadInput
+from pipeline.models import architectures, bpda_networks, loading
+from pipeline.parallel import map_ordered
+from pipeline.planning import unit_sizes
+from pipeline.planning.units import Cut, Unit, planned_images, units
+from pipeline.scoring.summaries import Scope
+from pipeline.storage import urls
+from pipeline.store.layout import Store
+from pipeline.store.planned_cells import DAMAGED, FILE, Planned, damaged
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Job:
 
     def with_cuts(self, rates: Mapping[str, float]) -> "Job":
         """The job with all cells cut into units; `rates` in draw-gradients a second of a worker, as far as measured."""
-        return replace(self, cuts=self.cuts | sizes.cuts(self.campaign, self.uncut, self.images, rates))
+        return replace(self, cuts=self.cuts | unit_sizes.cuts(self.campaign, self.uncut, self.images, rates))
 
     def units(self) -> Iterator[Unit]:
         """Every unit of the campaign, done or not, in the order of the work."""
@@ -99,11 +105,11 @@ class Job:
     def due(self, cell: str) -> list[int]:
         """The rounds after which there is a look at a cell; none without a stop rule."""
         stop = self.campaign.stop
-        return looks.due(stop, self.cuts[cell], self.images) if stop else []
+        return stop_rule.due(stop, self.cuts[cell], self.images) if stop else []
 
     def looks(self, cell: str) -> list[Look]:
         """The looks that were taken at a cell."""
-        return looks.taken(Store(self.store), cell, self.due(cell))
+        return stop_rule.taken(Store(self.store), cell, self.due(cell))
 
     def ended(self, cell: str) -> Look | None:
         """The look that ended a cell."""
@@ -115,7 +121,7 @@ class Job:
         assert self.campaign.stop, "only a stop rule looks"
         names = [unit.name for unit in self.units() if unit.cell == cell and self.round_of(unit) <= number]
         rule = self.campaign.stop.rule
-        return looks.seen(self.store, cell, number, self.cuts[cell], rule, set(names).difference(without))
+        return stop_rule.seen(self.store, cell, number, self.cuts[cell], rule, set(names).difference(without))
 
     def scopes(self) -> dict[str, Scope]:
         """What each cell was to hold, for the table."""
@@ -147,7 +153,7 @@ class Job:
             _same(opened(self.store), self, self.store)
             store.replace(FILE, data)
         for name, cut in self.cuts.items():
-            store.create(_cut_file(name), sizes.encode(cut))
+            store.create(_cut_file(name), unit_sizes.encode(cut))
         return replace(self, cuts=_cuts(store, self.cells))
 
 
@@ -157,21 +163,21 @@ def _cut_file(cell: str) -> str:
 
 def _cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
     found = ((cell, store.read(_cut_file(cell))) for cell in cells)
-    return {cell: sizes.decode(data) for cell, data in found if data is not None}
+    return {cell: unit_sizes.decode(data) for cell, data in found if data is not None}
 
 
 def resolve(campaign: Campaign) -> Campaign:
     """The campaign with the hashes of its weights and networks, and its models' preprocessing. Raises BadInput if any are
     missing or others than expected."""
-    found = {n: models.described(models.checked(m), campaign.data) for n, m in campaign.models.items()}
-    attacks = {n: networks.checked(a) for n, a in campaign.attacks.items()}
+    found = {n: loading.described(loading.checked(m), campaign.data) for n, m in campaign.models.items()}
+    attacks = {n: bpda_networks.checked(a) for n, a in campaign.attacks.items()}
     return campaign.model_copy(update={"models": found, "attacks": attacks})
 
 
 def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
-    """The job of a campaign on a store, new or half done. Leaves nothing behind. Raises BadInput, Refused."""
+    """The job of a campaign on a store, new or half done. Leaves nothing behind. Raises BadInput, StorageError."""
     campaign = resolve(campaign)
-    store = Store(url, places.DOOR)
+    store = Store(url, urls.DOOR)
     store.ready()
     found = shards.paths(campaign.data)
     earlier = opened(url) if store.read(FILE) is not None else None
@@ -179,7 +185,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     new = [path for path in found if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")
-    known = known | dict(zip(map(shards.name, new), places.together(shards.inspect, new), strict=True))
+    known = known | dict(zip(map(shards.name, new), map_ordered(shards.inspect, new), strict=True))
     seen: dict[str, Shard] = {}
     for path, size in found.items():
         shard = known[shards.name(path)]
@@ -188,10 +194,10 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         seen[shard.name] = replace(shard, url=path)
     _labels_fit(campaign, seen.values())
     for name, model in campaign.models.items():
-        loaded = models.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
-        models.attackable(loaded, [cell for cell in campaign.grid() if cell.model_name == name])
+        loaded = loading.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
+        loading.attackable(loaded, [cell for cell in campaign.grid() if cell.model_name == name])
     for cell in campaign.grid():
-        networks.fit(cell)
+        bpda_networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
     job = Job(campaign, seen, url, earlier.cuts if earlier else {}, architectures.allowed())
@@ -202,7 +208,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 def opened(url: str) -> Job:
     """The job that a store was made by. Raises BadInput if there is no store, or one that this version can not read."""
-    store = Store(url, places.DOOR)
+    store = Store(url, urls.DOOR)
     data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")

@@ -9,9 +9,9 @@ import json
 import time
 from dataclasses import asdict
 
-from pipeline.files import Refused
-from pipeline.queue import Failed
-from pipeline.store import Store
+from pipeline.errors import StorageError
+from pipeline.execution.queue import Failed
+from pipeline.store.layout import Store
 
 SHARDS = 3
 """That can not be used one after the other, with none read in between, until it is taken to be the place where all are."""
@@ -30,13 +30,13 @@ class Lot:
         self._held: list[tuple[float, Failed]] = []  # with the time
 
     def add(self, failed: Failed) -> None:
-        """Takes in a unit that was given up. Raises Refused once it looks as if no shard can be used."""
+        """Takes in a unit that was given up. Raises StorageError once it looks as if no shard can be used."""
         if not failed.shard:
             park(self._store, failed)
             return
         self._held.append((time.monotonic(), failed))
         if len({held.unit.shard for _, held in self._held}) >= self._enough:
-            raise Refused(failed.shard)
+            raise StorageError(failed.shard)
 
     def settle(self, seconds: float = 0.0) -> None:
         """Parks what was held back before a unit was begun, so many seconds ago, whose shard could be read; all at the end."""

@@ -12,10 +12,10 @@ import torch
 
 from bart import judge
 from pipeline import provenance
-from pipeline.campaign import Cell
-from pipeline.plan import Unit
-from pipeline.records import Picture
-from pipeline.worker import Worker, image_keys
+from pipeline.campaigns.image_rows import Picture
+from pipeline.campaigns.worker import Worker, image_keys
+from pipeline.config.campaign import Cell
+from pipeline.planning.units import Unit
 
 TOLERATED = 0.2
 """Draws of an image whose first class may be another one, as a share, where device or libraries are not those that judged it:

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from pipeline import looks
-from pipeline.job import Job
-from pipeline.plan import Unit
-from pipeline.store import Store
+from pipeline.campaigns import stop_rule
+from pipeline.campaigns.job import Job
+from pipeline.planning.units import Unit
+from pipeline.store.layout import Store
 
 Ended = Callable[[Sequence[Unit], str], None]
 """Hears of the units that nobody needs any more, and why."""
@@ -50,5 +50,5 @@ class Rounds:
                     count, of = look.rate.images, sum(job.images.values())
                     self._ended(rest, f"{cell}: stopped after {count} of {of} images, {look.rate} % attacked")
                 return first
-            looks.write_down(Store(job.store), job.seen(cell, last))
+            stop_rule.write_down(Store(job.store), job.seen(cell, last))
         return []

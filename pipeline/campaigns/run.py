@@ -1,50 +1,54 @@
 """Run a campaign or a training, which is also how to resume one: whatever is planned and not in the store is worked on."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from pipeline import networks, sizes, weights
-from pipeline.attempts import unit_of
-from pipeline.executors import Executor
-from pipeline.files import Refused
-from pipeline.job import Job
-from pipeline.learner import Learned, Learning, Looked
-from pipeline.learning_progress import LearningReporter
-from pipeline.parking import Lot
-from pipeline.plan import Unit
-from pipeline.progress import Reporter, TrainingReporter, last_line
-from pipeline.queue import Failed, Queue
-from pipeline.recipe_job import RecipeJob
-from pipeline.results import results
-from pipeline.rounds import Rounds
-from pipeline.sizes import Measured
-from pipeline.store import Store
-from pipeline.trainer import Step, Trained
-from pipeline.training import TrainingJob
-from pipeline.worker import Finished, Progress
+from pipeline.campaigns.job import Job
+from pipeline.campaigns.parking import Lot
+from pipeline.campaigns.release import Rounds
+from pipeline.campaigns.worker import Finished, Progress
+from pipeline.errors import StorageError
+from pipeline.execution import Executor
+from pipeline.execution.outcome import Outcome, Stop, stopping
+from pipeline.execution.queue import Failed, Queue
+from pipeline.planning import unit_sizes
+from pipeline.planning.unit_sizes import Measured
+from pipeline.planning.units import Unit
+from pipeline.store.attempts import unit_of
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. `failed_units` names those that were given up, in this run or an earlier one; `stopped_by` is the
-    signal that ended it early, or 0; `refused` says why it could not go on."""
+class RunReporter(Protocol):
+    """Show the events of a run to a person; `pipeline.cli.progress.Reporter` does it on a console."""
 
-    failed_images: int
-    failed_units: tuple[str, ...]
-    stopped_by: int
-    refused: str = ""
+    def watching(self, job: Job, units: Sequence[Unit], workers: int) -> AbstractContextManager[None]:
+        """Show progress while the run lasts."""
+        ...
 
-    @property
-    def exit_code(self) -> int:
-        if self.stopped_by:
-            return 128 + self.stopped_by
-        return 1 if self.failed_images or self.failed_units or self.refused else 0
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def ended(self, units: Sequence[Unit], said: str) -> None:
+        """Report that a stop rule made `units` unnecessary, and why."""
+        ...
+
+    def progress(self, event: Progress) -> None:
+        """Show how far a unit is."""
+        ...
+
+    def finished(self, event: Finished) -> None:
+        """Show that a unit is committed."""
+        ...
+
+    def failed(self, event: Failed) -> None:
+        """Show that an attempt failed."""
+        ...
 
 
-def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
+def run(job: Job, executor: Executor, reporter: RunReporter) -> Outcome:
     """Works on every unit that the store lacks; one that fails three times is parked, and the rest goes on."""
     refused = ""
     with stopping() as stop:
@@ -55,28 +59,28 @@ def run(job: Job, executor: Executor, reporter: Reporter) -> Outcome:
                 job = job.write_down()
                 _work(job, executor, stop, reporter)
                 job.write_down()  # cells that a stop rule ended hold fewer units than were planned
-        except Refused as error:
+        except StorageError as error:
             refused = str(error)
     try:
         return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
-    except Refused as error:  # a service that is gone tells nothing either
+    except StorageError as error:  # a service that is gone tells nothing either
         return Outcome(0, (), stop.signal, refused or str(error))
 
 
-def _measured(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> dict[str, float]:
+def _measured(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -> dict[str, float]:
     """Draw-gradients a second of the cells that are new, by the workers that will do them."""
-    trials, found = sizes.trials(job.uncut), []
-    reporter.say(f"measuring {len(trials)} kinds of cells, to make units of {sizes.UNIT_SECONDS / 60:.0f} minutes or less")
+    trials, found = unit_sizes.trials(job.uncut), []
+    reporter.say(f"measuring {len(trials)} kinds of cells, to make units of {unit_sizes.UNIT_SECONDS / 60:.0f} minutes or less")
     for event in executor.execute(job, trials, stop.drain):
         match event:
             case Measured():
                 found.append(event)
             case Failed(final=True):
-                reporter.say(f"{event.unit.name} failed, so its units have {sizes.UNMEASURED} images: {last_line(event.error)}")
-    return sizes.rates(job.uncut, found)
+                reporter.say(f"{event.unit.name} failed, so its units have {unit_sizes.UNMEASURED} images: {event.reason}")
+    return unit_sizes.rates(job.uncut, found)
 
 
-def _work(job: Job, executor: Executor, stop: "Stop", reporter: Reporter) -> None:
+def _work(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -> None:
     todo = job.todo()
     _sweep(job, todo)
     rounds, lot = Rounds(job, todo, reporter.ended), Lot(Store(job.store), len(job.shards))
@@ -112,77 +116,8 @@ def _sweep(job: Job, todo: list[Unit]) -> None:
             store.remove(name)
 
 
-def train(job: TrainingJob, executor: Executor, reporter: TrainingReporter) -> Outcome:
-    """Trains every network that the store lacks, and writes the manifest after each."""
-    job.write_down()
-    todo, failed = job.todo(), list[str]()
-    with stopping() as stop, reporter.watching(job, todo):
-        for event in executor.execute(job, todo, stop.drain):
-            match event:
-                case Step():
-                    reporter.progress(event)
-                case Trained():
-                    networks.write_manifest(job.store)
-                    reporter.finished(event)
-                case Failed():
-                    failed += [event.unit] if event.final else []
-                    reporter.failed(event)
-    networks.write_manifest(job.store)  # of files that an earlier run left without it
-    return Outcome(0, tuple(failed), stop.signal)
-
-
-def learn(job: RecipeJob, executor: Executor, reporter: LearningReporter) -> Outcome:
-    """Trains the classifier that the store lacks."""
-    job.write_down()
-    failed = list[str]()
-    with stopping() as stop, reporter.watching(job):
-        for event in executor.execute(job, job.todo(), stop.drain):
-            match event:
-                case Learning():
-                    reporter.progress(event)
-                case Looked():
-                    reporter.looked(event)
-                case Learned():
-                    reporter.finished(event)
-                case Failed():
-                    failed += [event.unit] if event.final else []
-                    reporter.failed(event)
-    weights.write_manifest(job.store)  # of a file that an earlier run left without it
-    return Outcome(0, tuple(failed), stop.signal)
-
-
 def _failed_images(job: Job) -> int:
     """Images that could not be attacked, in this run or an earlier one."""
     if not Store(job.store).done():
         return 0
     return sum(status != "ok" for status in results(job.store, ["status"])["status"].to_pylist())
-
-
-@dataclass
-class Stop:
-    """That a run was told to stop, and by which signal."""
-
-    drain: threading.Event
-    signal: int = 0
-
-
-@contextmanager
-def stopping() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the workers to checkpoint and leave; a second one ends at once."""
-    stop = Stop(threading.Event())
-
-    def ask(number: int, frame: object) -> None:
-        if stop.drain.is_set():
-            raise KeyboardInterrupt
-        stop.signal = number
-        stop.drain.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,9 +1,9 @@
 """The stop rule: a cell ends once the interval of its attacked accuracy is narrow enough.
 
 A cell with a stop rule is worked on in rounds. Each round takes the same share of every shard, of images in the order that the
-seed gives (`pipeline.order`), so the rounds up to any are a stratified sample of the whole. After each round that brings the
+seed gives (`pipeline.data.order`), so the rounds up to any are a stratified sample of the whole. After each round that brings the
 images to `minimum_images` or more, but the last, there is a look: the interval of the rows so far decides whether the next
-round is begun, and no unit of a later round is handed out before (`pipeline.rounds`). So the places of the looks are fixed
+round is begun, and no unit of a later round is handed out before (`pipeline.campaigns.release`). So the places of the looks are fixed
 beforehand, any run of the campaign stops after the same round, however fast and wide it is, and all rows of a store count.
 
 looks/<cell>/<round>.json       what was seen: whoever writes it first has decided
@@ -19,12 +19,12 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.campaign import Stop
-from pipeline.intervals import Rate, rate
-from pipeline.plan import Cut
-from pipeline.results import results
-from pipeline.scores import RULES, of_row
-from pipeline.store import Store
+from pipeline.config.campaign import Stop
+from pipeline.planning.units import Cut
+from pipeline.scoring.intervals import Rate, rate
+from pipeline.scoring.rules import RULES, of_row
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
 
 _COLUMNS = ("unit", "status", "label", "evaluation_draws")
 

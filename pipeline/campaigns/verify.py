@@ -11,18 +11,21 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline import models, networks, records, shards
-from pipeline.campaign import BadInput, Cell
-from pipeline.compact import tables, twice
-from pipeline.job import Job
-from pipeline.plan import Unit
-from pipeline.records import Picture
-from pipeline.rejudge import chosen, disagreements
-from pipeline.rows import SCHEMA
-from pipeline.scores import of_row
-from pipeline.shards import Sample
-from pipeline.store import Store
-from pipeline.worker import Worker
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.image_rows import Picture
+from pipeline.campaigns.job import Job
+from pipeline.campaigns.rejudge import chosen, disagreements
+from pipeline.campaigns.worker import Worker
+from pipeline.config.campaign import Cell
+from pipeline.data import shards
+from pipeline.data.shards import Sample
+from pipeline.errors import BadInput, ShardUnusable
+from pipeline.models import bpda_networks, loading
+from pipeline.planning.units import Unit
+from pipeline.scoring.rules import of_row
+from pipeline.store.compaction import tables, twice
+from pipeline.store.layout import Store
+from pipeline.store.schema import SCHEMA
 
 Row = dict[str, Any]
 Attacked = list[tuple[Row, Picture]]
@@ -54,7 +57,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     for shard, some in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
-        except shards.Unusable as error:
+        except ShardUnusable as error:
             yield str(error)
             samples = []
         for unit, rows in tables(store, [unit for unit in some if unit.name in done]):
@@ -78,12 +81,12 @@ def _changed(job: Job) -> dict[str, str]:
     faults: dict[tuple[str, str], str] = {}
     for name, model in job.campaign.models.items():
         try:
-            models.checked(model)
+            loading.checked(model)
         except BadInput as error:
             faults["model", name] = f"model {name}: {error}"
     for name, attack in job.campaign.attacks.items():
         try:
-            networks.checked(attack)
+            bpda_networks.checked(attack)
         except BadInput as error:
             faults["attack", name] = f"attack {name}: {error}"
     of = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
@@ -183,7 +186,7 @@ def _pictures(
     cell, stored = judges.job.cells[unit.cell], None
     if judges.job.campaign.save_adversarial and attacked:
         try:
-            stored = records.pictures(store.read(store.adversarial(unit)) or b"")
+            stored = image_rows.pictures(store.read(store.adversarial(unit)) or b"")
         except (OSError, SyntaxError, tarfile.TarError) as error:
             stored = {}
             yield "all", f"the adversarial examples are missing or damaged ({error})"

@@ -11,17 +11,22 @@ import torch
 from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
-from bart.planted import Planted
-from pipeline import architectures, calibrate, checkpoint, compact, models, networks, records, rows, shards
-from pipeline import stack as stacks
-from pipeline.attacks import ByGradient
-from pipeline.attempts import Attempts
-from pipeline.campaign import Cell
-from pipeline.job import Job
-from pipeline.plan import Unit
-from pipeline.shards import Sample
-from pipeline.sizes import Measured, Trial
-from pipeline.store import Store
+from bart.diagnostics.planted import Planted
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.job import Job
+from pipeline.config.attacks import ByGradient
+from pipeline.config.campaign import Cell
+from pipeline.data import shards
+from pipeline.data.shards import Sample
+from pipeline.errors import Drained
+from pipeline.models import architectures, bpda_networks, loading
+from pipeline.planning import stack_sizes as stacks
+from pipeline.planning import throughput
+from pipeline.planning.unit_sizes import Measured, Trial
+from pipeline.planning.units import Unit
+from pipeline.store import checkpoints, compaction, schema
+from pipeline.store.attempts import Attempts
+from pipeline.store.layout import Store
 
 T = TypeVar("T")
 
@@ -49,8 +54,9 @@ class Finished:
     lost: bool = False
 
 
-class Drained(RuntimeError):
-    """The worker was told to leave; its checkpoint is written."""
+def attacking(job: Job, device: torch.device, drain: threading.Event) -> Callable[[Unit | Trial], Iterator[Any]]:
+    """Begin a campaign's worker on `device`: what executors call once and then hand units to."""
+    return Worker(job, device, drain).work
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Worker:
     def defended(self, cell: Cell) -> Defended:
         """The cell's classifier behind its barrage, with the networks of its attack; what is loaded is loaded once."""
         if cell.model_name not in self._classifiers:
-            self._classifiers[cell.model_name] = models.classifier(cell.model, cell.crop, self.device)
+            self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
         barrage = Barrage(cell.defense.k, cell.defense.transforms)
         kind = Planted if cell.defense.planted else Defended
         return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
@@ -81,7 +87,7 @@ class Worker:
         if not isinstance(attack, ByGradient) or attack.networks is None or attack.networks_sha256 is None:
             return {}
         if attack.networks_sha256 not in self._networks:
-            self._networks[attack.networks_sha256] = networks.load(attack.networks, attack.networks_sha256, self.device)
+            self._networks[attack.networks_sha256] = bpda_networks.load(attack.networks, attack.networks_sha256, self.device)
         return self._networks[attack.networks_sha256]
 
     def stack(self, cell: Cell) -> int:
@@ -107,12 +113,12 @@ class Worker:
         """Attacks a unit, or measures a cell to find out how large its units should be."""
         if isinstance(unit, Trial):
             cell = self.job.cells[unit.cell]
-            yield Measured(unit, self.fitting(cell, lambda n: calibrate.rate(self.defended(cell), cell, n, self.device)))
+            yield Measured(unit, self.fitting(cell, lambda n: throughput.rate(self.defended(cell), cell, n, self.device)))
         else:
             yield from self.attack(unit)
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
-        """Attacks a unit and commits its rows; reports now and then. Raises Drained, shards.Unusable."""
+        """Attacks a unit and commits its rows; reports now and then. Raises Drained, ShardUnusable."""
         return _Attempt(self, unit).run()
 
 
@@ -148,8 +154,8 @@ class _Attempt:
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
-        context, work = records.context(self.cell, self.unit, self.worker.device), 0
-        found = [context | records.refused(s) for s, image in decoded if image is None]
+        context, work = image_rows.context(self.cell, self.unit, self.worker.device), 0
+        found = [context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
             kept = [sample for sample, _ in good]
@@ -191,7 +197,7 @@ class _Attempt:
             return State.of(found[1] | {"clean": clean.cpu()}, device)
         label = torch.tensor([s.label for s in good], device=device)
         state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
-        skipped = torch.tensor(records.misclassified(good, verdict, self.cell))
+        skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
         return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
     def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
@@ -233,13 +239,13 @@ class _Attempt:
         tensors = state.tensors()
         del tensors["clean"]  # comes from the shard
         step, steps = _behind(state, self.attack), self.attack.steps
-        header = checkpoint.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
+        header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
         self.attempts.save(header, tensors)
         self.saved = time.monotonic()
 
     def _judged(
         self, good: list[Sample], original: Tensor, clean: Verdict, state: State, defended: Defended
-    ) -> list[records.Row]:
+    ) -> list[image_rows.Row]:
         """The rows of the attacked images, judged as they are stored."""
         cell, worker = self.cell, self.worker
         ball = self.attack.ball
@@ -249,9 +255,9 @@ class _Attempt:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         adversarial = self._verdict(stored, state.keys, defended)
-        context = records.context(cell, self.unit, worker.device)
+        context = image_rows.context(cell, self.unit, worker.device)
         share = self.seconds / len(good)
-        return [context | row for row in records.attacked(good, state, stored, clean, adversarial, cell, share)]
+        return [context | row for row in image_rows.attacked(good, state, stored, clean, adversarial, cell, share)]
 
     def _verdict(self, images: Tensor, keys: Mirror, defended: Defended) -> Verdict:
         """Of 8-bit images (n, 3, h, w) uint8."""
@@ -260,15 +266,15 @@ class _Attempt:
     def _saved_examples(self, good: list[Sample], stored: Tensor) -> Tensor:
         """The examples that the store holds: these, or those of an earlier or a rival attempt, which then are judged."""
         name = self.store.adversarial(self.unit)
-        if self.store.create(name, records.examples(good, stored)):
+        if self.store.create(name, image_rows.examples(good, stored)):
             return stored
-        found = records.pictures(self.store.read(name) or b"")
+        found = image_rows.pictures(self.store.read(name) or b"")
         return torch.stack([torch.from_numpy(found[sample.key]) for sample in good]).to(stored.device)
 
-    def _commit(self, found: list[records.Row]) -> bool:
-        data = rows.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
+    def _commit(self, found: list[image_rows.Row]) -> bool:
+        data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
-        if won and compact.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
+        if won and compaction.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
             self.store.remove(self.store.results(self.unit))
             won = False
         self.attempts.clear()

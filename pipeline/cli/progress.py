@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from pipeline import pace
-from pipeline.job import Job
-from pipeline.pace import clock
-from pipeline.plan import Unit
-from pipeline.queue import Failed
-from pipeline.trainer import Step, Trained
-from pipeline.training import TrainingJob
-from pipeline.worker import Finished, Progress
+from pipeline.campaigns.job import Job
+from pipeline.campaigns.worker import Finished, Progress
+from pipeline.execution.queue import Failed
+from pipeline.planning import time_left
+from pipeline.planning.time_left import clock
+from pipeline.planning.units import Unit
+from pipeline.training.bpda_job import TrainingJob
+from pipeline.training.bpda_trainer import Step, Trained
 
 LINE_SECONDS = 15.0
 """Between two lines of a log."""
@@ -38,7 +38,7 @@ class Pace:
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
         cells = job.cells
         self._gradients = {name: cell.cost.gradients for name, cell in cells.items()}
-        self._weights = {n: pace.weight(c.cost.gradients, c.draws_judged, c.defense.k) for n, c in cells.items()}
+        self._weights = {n: time_left.weight(c.cost.gradients, c.draws_judged, c.defense.k) for n, c in cells.items()}
         self._workers = max(1, min(workers, len(units)))
         self._left: dict[str, float] = dict.fromkeys(cells, 0.0)  # images
         for unit in units:
@@ -98,8 +98,8 @@ class Pace:
     @property
     def seconds_left(self) -> float | None:
         """None until something was measured."""
-        prices = pace.prices(self._prices, self._weights)
-        return pace.seconds_left(self._left, prices, self._workers) if prices else None
+        prices = time_left.prices(self._prices, self._weights)
+        return time_left.seconds_left(self._left, prices, self._workers) if prices else None
 
 
 class Reporter:
@@ -142,9 +142,7 @@ class Reporter:
     def failed(self, event: Failed) -> None:
         self._pace.lost(event)
         fate = ("given up" if event.shard else "parked") if event.final else "back to the queue"
-        self.console.print(
-            f"{event.unit.name}: {last_line(event.error)}; {fate}", style="yellow", markup=False, highlight=False
-        )
+        self.console.print(f"{event.unit.name}: {event.reason}; {fate}", style="yellow", markup=False, highlight=False)
 
     def _show(self, force: bool = False) -> None:
         seconds = self._pace.seconds_left
@@ -189,7 +187,7 @@ class TrainingReporter:
 
     def failed(self, event: Failed) -> None:
         fate = "given up for this run" if event.final else "back to the queue"
-        text = f"{event.unit}: {last_line(event.error)}; {fate}"
+        text = f"{event.unit}: {event.reason}; {fate}"
         self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, more: str, force: bool = False) -> None:
@@ -201,8 +199,3 @@ class TrainingReporter:
         if not self.console.is_terminal and (force or time.monotonic() - self._said > LINE_SECONDS):
             self._said = time.monotonic()
             self.console.print(text, highlight=False, soft_wrap=True)
-
-
-def last_line(error: str) -> str:
-    """Of a traceback: what was wrong."""
-    return error.strip().splitlines()[-1]

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from pipeline.learner import Learned, Learning, Looked
-from pipeline.pace import clock
-from pipeline.progress import LINE_SECONDS
-from pipeline.queue import Failed
-from pipeline.recipe_job import RecipeJob
+from pipeline.cli.progress import LINE_SECONDS
+from pipeline.execution.queue import Failed
+from pipeline.planning.time_left import clock
+from pipeline.training.classifier_job import RecipeJob
+from pipeline.training.classifier_trainer import Learned, Learning, Looked
 
 
 class LearningReporter:

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 import bart
 from bart import Ball, Break, Eot
 from bart.gradient import Estimator
-from pipeline.schema import Length, Strict
+from pipeline.config.fields import Length, Strict
 
 Loss = Literal["ce", "margin", "dlr"]
 """A name of `bart.losses.LOSSES`."""

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import bart
 from bart import TRANSFORMS, Barrage
-from pipeline.attacks import KINDS, AnyAttack
-from pipeline.documents import plain
+from pipeline.config.attacks import KINDS, AnyAttack
+from pipeline.config.fields import Name, Share, Strict
+from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
-from pipeline.schema import Name, Share, Strict
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
@@ -39,7 +39,7 @@ class Data(Strict):
 
 
 class Model(Strict):
-    """A classifier; see `pipeline.architectures` for the names. What is left open of the preprocessing is filled in from the
+    """A classifier; see `pipeline.models.architectures` for the names. What is left open of the preprocessing is filled in from the
     weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
 
     architecture: str = Field(
@@ -56,7 +56,7 @@ class Model(Strict):
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel, of a model that is resolved."""
-        assert self.mean and self.std, "the model was not resolved: pipeline.models.described"
+        assert self.mean and self.std, "the model was not resolved: pipeline.models.loading.described"
         return self.mean, self.std
 
 

@@ -8,10 +8,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from bart.training import Augmentation, Lesson, Objective
-from pipeline.attacks import START, STEPS, Fgsm, Pgd
-from pipeline.campaign import Data, Model, content
-from pipeline.schema import Name, Share, Strict
-from pipeline.training import validated
+from pipeline.config.attacks import START, STEPS, Fgsm, Pgd
+from pipeline.config.bpda_training import validated
+from pipeline.config.campaign import Data, Model, content
+from pipeline.config.fields import Name, Share, Strict
 
 EXAMPLE = "campaigns/train/cifar10-bart.yaml"
 

@@ -8,14 +8,18 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from pipeline import calibrate, estimate, places, provenance, shards
-from pipeline.calibrate import Speed
-from pipeline.campaign import Campaign, Cell, Data
-from pipeline.columns import Column, table
-from pipeline.estimate import Bill, Estimate, Rated
-from pipeline.job import Job, resolve
-from pipeline.pace import clock
-from pipeline.worker import Worker
+from pipeline import provenance
+from pipeline.campaigns.job import Job, resolve
+from pipeline.campaigns.worker import Worker
+from pipeline.config.campaign import Campaign, Cell, Data
+from pipeline.costs import cell_cost
+from pipeline.costs.cell_cost import Bill, Estimate, Rated
+from pipeline.data import shards
+from pipeline.parallel import map_ordered
+from pipeline.planning import throughput
+from pipeline.planning.throughput import Speed
+from pipeline.planning.time_left import clock
+from pipeline.status.columns import Column, table
 
 SAMPLE = 4
 """Images that are measured on."""
@@ -74,20 +78,20 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     if measured:
         rates = _measured(job, here, sample, report)
     for name, cell in job.cells.items():
-        rates[name] = rates.get(name) or (estimate.known(asked.gpu, cell) if asked.gpu else None) or _assumed(asked.rate)
+        rates[name] = rates.get(name) or (cell_cost.known(asked.gpu, cell) if asked.gpu else None) or _assumed(asked.rate)
     planned = job.with_cuts({name: rated.speed.attack for name, rated in rates.items() if rated.speed}).planned()
     cells = {
-        name: estimate.estimate(cell, planned[name], rates[name], sample, campaign.save_adversarial)
+        name: cell_cost.estimate(cell, planned[name], rates[name], sample, campaign.save_adversarial)
         for name, cell in job.cells.items()
     }
-    bill = estimate.bill(list(cells.values()), asked.count, asked.price)
+    bill = cell_cost.bill(list(cells.values()), asked.count, asked.price)
     return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
 
 
 def _shards(data: Data, images: int | None) -> dict[str, shards.Shard]:
     if images is not None:
         return shards.imagined(data, images)
-    return {shard.name: shard for shard in places.together(shards.inspect, shards.paths(data))}
+    return {shard.name: shard for shard in map_ordered(shards.inspect, shards.paths(data))}
 
 
 def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[str], None]) -> dict[str, Rated]:
@@ -97,16 +101,16 @@ def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[
     worker, images = Worker(job, device, threading.Event()), sample if len(sample) else None
     found: dict[str, Rated] = {}
     for name, cell in job.cells.items():
-        if calibrate.alike(cell) not in found:
+        if throughput.alike(cell) not in found:
             report(f"measuring {name} on this machine, a few seconds")
-            found[calibrate.alike(cell)] = Rated(_speed_of(worker, cell, images), "measured on this machine")
-    return {name: found[calibrate.alike(cell)] for name, cell in job.cells.items()}
+            found[throughput.alike(cell)] = Rated(_speed_of(worker, cell, images), "measured on this machine")
+    return {name: found[throughput.alike(cell)] for name, cell in job.cells.items()}
 
 
 def _speed_of(worker: Worker, cell: Cell, images: Tensor | None) -> Speed:
     defended = worker.defended(cell)
     images = images if images is not None and images.shape[-1] == cell.crop else None  # a model may want images of its own size
-    return worker.fitting(cell, lambda stack: calibrate.speed(defended, cell, stack, worker.device, images))
+    return worker.fitting(cell, lambda stack: throughput.speed(defended, cell, stack, worker.device, images))
 
 
 def _assumed(rate: float | None) -> Rated:
@@ -179,7 +183,7 @@ def lines(quote: Quote) -> Iterator[str]:
         names = "all cells" if len(quote.unknown) == len(cells) else _some(quote.unknown)
         yield f"cost: unknown on {quote.device}, for {names}" if asked.gpu else "cost: not measured, as --no-calibrate asks"
         yield (
-            f"rates are known of {', '.join(estimate.gpus())} for torchvision:resnet50; for others, plan on such a machine, or "
+            f"rates are known of {', '.join(cell_cost.gpus())} for torchvision:resnet50; for others, plan on such a machine, or "
             "assume draw-gradients a second with --rate"
         )
     for source in dict.fromkeys(cell.rated.source for cell in cells if cell.rated.speed):

@@ -1,6 +1,6 @@
 """What a campaign will cost before anything is spent: time, money and room, from rates that were measured.
 
-A rate is measured on the device at hand (`pipeline.calibrate`), known from an earlier measurement of the GPU that is asked for
+A rate is measured on the device at hand (`pipeline.planning.throughput`), known from an earlier measurement of the GPU that is asked for
 (rates.yaml), or assumed by who asks. Where there is none of these, the cost is unknown, and nothing is scaled from other GPUs.
 """
 
@@ -16,13 +16,14 @@ import yaml
 from torch import Tensor
 
 from bart import TRANSFORMS, rng
-from pipeline import records, rows
-from pipeline.attacks import ByGradient
-from pipeline.calibrate import Speed, work
-from pipeline.campaign import Cell
-from pipeline.pace import HOUR
-from pipeline.planned import Planned
-from pipeline.shards import Sample
+from pipeline.campaigns import image_rows
+from pipeline.config.attacks import ByGradient
+from pipeline.config.campaign import Cell
+from pipeline.data.shards import Sample
+from pipeline.planning.throughput import Speed, work
+from pipeline.planning.time_left import HOUR
+from pipeline.store import schema
+from pipeline.store.planned_cells import Planned
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def gpus() -> list[str]:
 
 
 def _table() -> list[dict[str, Any]]:
-    return yaml.safe_load((files("pipeline") / "rates.yaml").read_text())
+    return yaml.safe_load((files("pipeline.costs") / "rates.yaml").read_text())
 
 
 def _between(rates: dict[int, float], k: int) -> tuple[float | None, bool]:
@@ -134,7 +135,7 @@ def row_bytes(cell: Cell, images: int) -> float:
          "linf": random.random(), "l2": random.random(), "campaign": cell.identity}
         for i, (clean, attacked) in enumerate(top5)
     ]  # fmt: skip
-    return len(rows.encode(found, {"cell": cell.model_dump(mode="json")})) / images
+    return len(schema.encode(found, {"cell": cell.model_dump(mode="json")})) / images
 
 
 def example_bytes(cell: Cell, sample: Tensor) -> float:
@@ -143,4 +144,4 @@ def example_bytes(cell: Cell, sample: Tensor) -> float:
         return float(3 * cell.crop**2)
     ball = cell.attack.ball
     stored = ball.store(ball.start(sample, torch.arange(len(sample)) + rng.key("bytes")), sample)
-    return len(records.examples([Sample(str(i)) for i in range(len(sample))], stored)) / len(sample)
+    return len(image_rows.examples([Sample(str(i)) for i in range(len(sample))], stored)) / len(sample)

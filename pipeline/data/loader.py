@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from pipeline.batches import Image, Images
+from pipeline.data.training_images import Image, Images
 
 CHUNK = 1024
 """Images decoded together."""

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import places
-from pipeline.campaign import BadInput
-from pipeline.shards import INDEX
+from pipeline.data.shards import INDEX
+from pipeline.errors import BadInput
+from pipeline.storage import urls
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -70,13 +70,13 @@ def _csv(path: Path) -> dict[str, int]:
 def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per_shard: int = 1000) -> list[str]:
     """Writes PREFIX-000000.tar, ... and the index; the same files give the same bytes. Returns the paths or URLs of the shards.
 
-    Raises BadInput, and Refused if the folder or bucket can not be written to.
+    Raises BadInput, and StorageError if the folder or bucket can not be written to.
     """
     stems = Counter(file.stem for file, _ in images)
     for file, _ in images:
         if "." in file.stem or stems[file.stem] > 1:
             raise BadInput(f"pack: the key {file.stem!r} of {file} is not unique or holds a dot: rename the file")
-    target = places.at(folder)
+    target = urls.at(folder)
     target.ready()
     index, written = json.loads(target.read(INDEX) or b"{}"), []
     for number, first in enumerate(range(0, len(images), per_shard)):
@@ -91,7 +91,7 @@ def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per
             "images": len(some),
             "labels": [min(classes), max(classes)],
         }
-        written.append(places.join(str(folder), name))
+        written.append(urls.join(str(folder), name))
     target.replace(INDEX, json.dumps(index, indent=1).encode())
     target.sweep()
     return written

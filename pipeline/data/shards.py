@@ -17,9 +17,11 @@ from braceexpand import braceexpand
 from PIL import Image
 from webdataset.tariterators import group_by_keys
 
-from pipeline import places
-from pipeline.campaign import BadInput, Data
-from pipeline.files import Entry, Refused
+from pipeline.config.campaign import Data
+from pipeline.errors import BadInput, ShardUnusable, StorageError
+from pipeline.parallel import map_ordered
+from pipeline.storage import urls
+from pipeline.storage.files import Entry
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded, or resized to that."""
@@ -66,11 +68,7 @@ class Sample:
 
 def name(url: str) -> str:
     """What a shard at a path or URL is called."""
-    return places.split(url)[1].removesuffix(".tar")
-
-
-class Unusable(RuntimeError):
-    """A shard is not there, out of reach, or not the one that was planned, which says nothing of its images."""
+    return urls.split(url)[1].removesuffix(".tar")
 
 
 class _Hashing:
@@ -83,9 +81,9 @@ class _Hashing:
         try:
             data = self.stream.read(size)
         except FileNotFoundError:
-            raise Unusable(f"shard {self.url} can not be read: it is not there") from None
+            raise ShardUnusable(f"shard {self.url} can not be read: it is not there") from None
         except OSError as error:
-            raise Refused(f"shard {self.url} can not be read: {error.strerror}; mend the disk or its mount") from error
+            raise StorageError(f"shard {self.url} can not be read: {error.strerror}; mend the disk or its mount") from error
         self.digest.update(data)
         self.bytes += len(data)
         self.tail = (self.tail + data[-len(_END) :])[-len(_END) :]
@@ -95,19 +93,19 @@ class _Hashing:
 def paths(data: Data) -> dict[str, int]:
     """The shard files of a campaign, as absolute paths or URLs, and their bytes, in order.
 
-    Raises BadInput for a pattern that matches nothing and for a missing shard, and Refused.
+    Raises BadInput for a pattern that matches nothing and for a missing shard, and StorageError.
     """
     found: list[str] = []
     for pattern in data.shards:
         for name in braceexpand(pattern):
-            matches = places.expand(name)
+            matches = urls.expand(name)
             if not matches:
                 raise BadInput(f"shards {pattern!r} match no file: check the pattern, or write shards with `barrage pack`")
-            found += map(places.absolute, matches)
-    for name, count in Counter(places.split(url)[1] for url in found).items():
+            found += map(urls.absolute, matches)
+    for name, count in Counter(urls.split(url)[1] for url in found).items():
         if count > 1:
             raise BadInput(f"two shards are called {name}: give shards names of their own, rows refer to them")
-    return dict(zip(found, places.together(_size, found), strict=True))
+    return dict(zip(found, map_ordered(_size, found), strict=True))
 
 
 def imagined(data: Data, images: int) -> dict[str, Shard]:
@@ -118,8 +116,8 @@ def imagined(data: Data, images: int) -> dict[str, Shard]:
 
 
 def _size(url: str) -> int:
-    folder, name = places.split(url)
-    entry = places.at(folder, places.DOOR).entry(name)
+    folder, name = urls.split(url)
+    entry = urls.at(folder, urls.DOOR).entry(name)
     if entry is None:
         raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
     return entry.bytes
@@ -147,7 +145,7 @@ def _raw(stream: Any, url: str) -> Iterator[dict[str, Any]]:
             pass
         if stream.tail != _END:
             raise EOFError("no end-of-archive marker")
-    except (Refused, Unusable) as error:  # the shard is out of reach, which says nothing of its images
+    except (StorageError, ShardUnusable) as error:  # the shard is out of reach, which says nothing of its images
         raise type(error)(error.args[0]) from None  # the tar reader adds to the arguments
     except Exception as error:
         if isinstance(error, ValueError) and "duplicate" in str(error):
@@ -187,28 +185,28 @@ def _samples(stream: Any, url: str, expected: int) -> Iterator[Sample]:
         count += 1
         yield _sample(raw)
     if count != expected and expected >= 0:
-        raise Unusable(f"shard {url} holds {count} samples, expected {expected}")
+        raise ShardUnusable(f"shard {url} holds {count} samples, expected {expected}")
 
 
 @lru_cache(maxsize=8)
 def _index(folder: str, entry: Entry) -> dict[str, Any]:
     """The index of a folder, parsed once for all its shards; `entry` says which version of it."""
     try:
-        return dict(json.loads(places.at(folder).read(entry.name) or b"{}"))
+        return dict(json.loads(urls.at(folder).read(entry.name) or b"{}"))
     except ValueError:
-        raise BadInput(f"{places.join(folder, INDEX)} is damaged: restore it, or remove it to have the shards read") from None
+        raise BadInput(f"{urls.join(folder, INDEX)} is damaged: restore it, or remove it to have the shards read") from None
 
 
 def inspect(url: str | Path) -> Shard:
-    """A shard at first sight: read once from end to end, or taken from the index beside it. Raises BadInput, Refused."""
-    url = places.absolute(str(url))
-    folder, name = places.split(url)
-    index = places.at(folder).entry(INDEX)
+    """A shard at first sight: read once from end to end, or taken from the index beside it. Raises BadInput, StorageError."""
+    url = urls.absolute(str(url))
+    folder, name = urls.split(url)
+    index = urls.at(folder).entry(INDEX)
     known = _index(folder, index).get(name) if index else None
     size = _size(url)
     if known and known["bytes"] == size:
         return Shard(url, known["sha256"], size, known["images"], tuple(known["labels"]))
-    with places.at(folder).open(name) as file:
+    with urls.at(folder).open(name) as file:
         stream, seen, labels, count, broken = _Hashing(file, url), set(), [], 0, False
         for raw in _raw(stream, url):
             broken = raw["__key__"] is None
@@ -228,20 +226,22 @@ def inspect(url: str | Path) -> Shard:
 
 
 def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
-    """The samples at some places of a shard, in its order. Raises Unusable."""
-    folder, name = places.split(shard.url)
+    """The samples at some places of a shard, in its order. Raises ShardUnusable."""
+    folder, name = urls.split(shard.url)
     try:
-        with places.at(folder).open(name, shard.bytes) as file:
+        with urls.at(folder).open(name, shard.bytes) as file:
             stream = _Hashing(file, shard.url)
             found = [s for i, s in enumerate(_samples(stream, shard.url, shard.images)) if i in wanted]
     except FileNotFoundError:
-        raise Unusable(f"shard {shard.url} can not be read: it is not there; restore it") from None
+        raise ShardUnusable(f"shard {shard.url} can not be read: it is not there; restore it") from None
     except OSError as error:
-        raise Unusable(f"shard {shard.url} can not be read: {error.strerror}; mend the disk or its mount") from None
-    except Refused as error:
-        raise Unusable(str(error)) from None
+        raise ShardUnusable(f"shard {shard.url} can not be read: {error.strerror}; mend the disk or its mount") from None
+    except StorageError as error:
+        raise ShardUnusable(str(error)) from None
     if stream.digest.hexdigest() != shard.sha256:
-        raise Unusable(f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it")
+        raise ShardUnusable(
+            f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it"
+        )
     return found
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from pipeline import shards
-from pipeline.campaign import Data
-from pipeline.shards import Sample, Shard
+from pipeline.config.campaign import Data
+from pipeline.data import shards
+from pipeline.data.shards import Sample, Shard
 
 WINDOW = 2048
 """The usual window: so many images lie encoded in memory, or twice as many for a moment."""
@@ -117,11 +117,11 @@ class Images:
         return found
 
     def read(self, places: Sequence[int]) -> list[Image]:
-        """The images at these places, but for those that can not be read. Raises shards.Unusable."""
+        """The images at these places, but for those that can not be read. Raises ShardUnusable."""
         return [image for image in self.at(places) if image is not None]
 
     def at(self, places: Sequence[int]) -> list[Image | None]:
-        """The images at these places, None for each that can not be read. Raises shards.Unusable."""
+        """The images at these places, None for each that can not be read. Raises ShardUnusable."""
         fresh = [place for place in places if place not in self._decoded]
         found = dict(zip(fresh, self._pool.map(self._decode, [self._sample(place) for place in fresh]), strict=True))
         every = [self._decoded[place] if place in self._decoded else found[place] for place in places]

@@ -5,9 +5,9 @@ no record of what is done; files do that. What a unit is, and what is done with 
 attacked, a training's are transforms that get their networks.
 """
 
-from pipeline.executors.base import Executor, attacking
-from pipeline.executors.here import Here
-from pipeline.executors.onray import OnRay
-from pipeline.queue import Failed
+from pipeline.execution.local import LocalExecutor
+from pipeline.execution.protocol import Executor
+from pipeline.execution.queue import Failed
+from pipeline.execution.ray.executor import RayExecutor
 
-__all__ = ["Executor", "Failed", "Here", "OnRay", "attacking"]
+__all__ = ["Executor", "Failed", "LocalExecutor", "RayExecutor"]

@@ -7,18 +7,17 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.executors.base import Begin, Units, attacking, device, name, shard_at_fault
-from pipeline.files import Refused
-from pipeline.queue import Queue
-from pipeline.worker import Drained
+from pipeline.errors import Drained, StorageError
+from pipeline.execution.protocol import Begin, Units, device, name, shard_at_fault
+from pipeline.execution.queue import Queue
 
 
-class Here:
+class LocalExecutor:
     """Units one after the other, in this process."""
 
     workers = 1
 
-    def __init__(self, begin: Begin = attacking) -> None:
+    def __init__(self, begin: Begin) -> None:
         self.begin = begin
 
     def close(self) -> None:
@@ -33,7 +32,7 @@ class Here:
                 queue.finished(unit)
             except Drained:
                 return
-            except Refused:
+            except StorageError:
                 raise
             except Exception as error:
                 yield queue.failed(unit, traceback.format_exc(), worker, shard_at_fault(error))

@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 import torch
 
-from pipeline.queue import Queue
-from pipeline.schema import Share
-from pipeline.shards import Unusable
-from pipeline.worker import Worker
+from pipeline.config.fields import Share
+from pipeline.errors import ShardUnusable
+from pipeline.execution.queue import Queue
 
 
 class Spread(Protocol):
@@ -34,11 +33,6 @@ Begin = Callable[[Any, torch.device, threading.Event], Work]
 Units = Iterable[Any] | Queue
 
 
-def attacking(job: Any, device: torch.device, drain: threading.Event) -> Work:
-    """The work of a campaign."""
-    return Worker(job, device, drain).work
-
-
 class Executor(Protocol):
     """What `run` needs."""
 
@@ -48,7 +42,7 @@ class Executor(Protocol):
 
     def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
         """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed. Whoever
-        hears an event may add units to the queue. Raises files.Refused, which is no unit's fault."""
+        hears an event may add units to the queue. Raises StorageError, which is no unit's fault."""
         ...
 
     def close(self) -> None:
@@ -63,7 +57,7 @@ def name(host: str, pid: int) -> str:
 
 def shard_at_fault(error: BaseException) -> str:
     """Why a unit's shard can not be used, if that is what an attempt failed at."""
-    return str(error) if isinstance(error, Unusable) else ""
+    return str(error) if isinstance(error, ShardUnusable) else ""
 
 
 def device() -> torch.device:

@@ -32,6 +32,11 @@ class Failed:
     attempts: tuple[Attempt, ...] = ()
     shard: str = ""
 
+    @property
+    def reason(self) -> str:
+        """Return the last line of the traceback: what went wrong."""
+        return self.error.strip().splitlines()[-1]
+
 
 class Queue:
     """Units in the order of the work. Whoever takes one says later how it went: `finished`, `failed` or `back`.

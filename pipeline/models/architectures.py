@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from pipeline.campaign import BadInput
+from pipeline.errors import BadInput
 
 
 class Preprocessing(NamedTuple):

@@ -16,10 +16,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from bart import TRANSFORMS, BpdaNet
-from bart.bpda import complete
-from pipeline.attacks import Attack, ByGradient
-from pipeline.campaign import BadInput, Cell
-from pipeline.store import Store
+from bart.bpda.policies import complete
+from pipeline.config.attacks import Attack, ByGradient
+from pipeline.config.campaign import Cell
+from pipeline.errors import BadInput
+from pipeline.store.layout import Store
 
 MANIFEST = "manifest.json"
 _KEY = "network"

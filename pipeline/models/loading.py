@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from bart import Classifier, key, native_half
 from bart.training import evaluating
-from pipeline import architectures, weights
-from pipeline.campaign import BadInput, Cell, Data, Model
+from pipeline.config.campaign import Cell, Data, Model
+from pipeline.errors import BadInput
+from pipeline.models import architectures, weights
 
 RANDOM = "random"
 """The `weights` of a model that a training begins from nothing. No campaign takes it."""

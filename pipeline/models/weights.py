@@ -13,8 +13,9 @@ from typing import Any
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from pipeline.campaign import BadInput, Model
-from pipeline.store import Store
+from pipeline.config.campaign import Model
+from pipeline.errors import BadInput
+from pipeline.store.layout import Store
 
 FILE = "model.safetensors"
 MANIFEST = "manifest.json"

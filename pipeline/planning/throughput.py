@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bart import Barrage, Defended, Eot, Goal, Mirror, judge, key, lanes
 from bart.gradient import gradient
-from pipeline.campaign import Cell
+from pipeline.config.campaign import Cell
 
 SECONDS = 3.0
 """Of measuring each, after a first time that does not count."""

@@ -15,9 +15,9 @@ from itertools import groupby
 
 from pydantic import TypeAdapter
 
-from pipeline.calibrate import alike
-from pipeline.campaign import Campaign, Cell
-from pipeline.plan import Cut, Runs, by_price
+from pipeline.config.campaign import Campaign, Cell
+from pipeline.planning.throughput import alike
+from pipeline.planning.units import Cut, Runs, by_price
 
 UNIT_SECONDS = 900.0
 LEAST_SECONDS = 60.0

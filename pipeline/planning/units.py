@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.campaign import Cell
+    from pipeline.config.campaign import Cell
 
 
 class Counted(Protocol):
@@ -19,7 +19,7 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Images `start` to `stop` of one shard, counted in the order of `pipeline.order`, for one cell: what is leased,
+    """Images `start` to `stop` of one shard, counted in the order of `pipeline.data.order`, for one cell: what is leased,
     retried, checkpointed and committed."""
 
     cell: str
@@ -53,7 +53,7 @@ Runs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Cut:
-    """How a cell's images are cut into units. Decided once, when the cell comes into a store: see `pipeline.sizes`."""
+    """How a cell's images are cut into units. Decided once, when the cell comes into a store: see `pipeline.planning.unit_sizes`."""
 
     images: int
     """Of a unit, at most."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import records, shards
-from pipeline.errors import BadInput
-from pipeline.job import Job
-from pipeline.plan import Unit, cell_of
-from pipeline.shards import Unusable
-from pipeline.store import Store
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.job import Job
+from pipeline.data import shards
+from pipeline.errors import BadInput, ShardUnusable
+from pipeline.planning.units import Unit, cell_of
+from pipeline.store.layout import Store
 
 Picture = np.ndarray[Any, Any]
 """(3, h, w) uint8."""
@@ -54,11 +54,11 @@ def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
     cell = job.cells[of.cell]
     try:
         samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
-    except Unusable as error:
+    except ShardUnusable as error:
         raise BadInput(f"{error}; without it there are no clean images") from None
     for key in keys:
         if key not in samples:
             raise BadInput(f"unit {of.name} holds the image {key}, which is not planned: another version wrote the store")
     tar = Store(job.store).read(Store(job.store).adversarial(of))
-    stored = records.pictures(tar) if tar else {}
+    stored = image_rows.pictures(tar) if tar else {}
     return [Example(key, shards.decode(samples[key].image, cell.resize, cell.crop), stored.get(key)) for key in keys]

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bart import TRANSFORMS, Barrage, Mirror, key
-from bart.barrage import described
-from pipeline.campaign import BadInput
+from bart.defenses.barrage import described
+from pipeline.errors import BadInput
 
 SIDE = 224
 LABEL = 18

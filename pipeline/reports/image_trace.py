@@ -13,15 +13,15 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from bart import Barrage, rng
-from bart.barrage import described
+from bart.defenses.barrage import described
 from bart.gradient import draw_keys
-from pipeline.campaign import Cell
+from pipeline.campaigns.job import Job, opened
+from pipeline.campaigns.worker import image_keys
+from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
-from pipeline.examples import Example, Picture, examples, unit
-from pipeline.figures import STYLE
-from pipeline.job import Job, opened
-from pipeline.results import batches
-from pipeline.worker import image_keys
+from pipeline.reports.examples import Example, Picture, examples, unit
+from pipeline.reports.figures import STYLE
+from pipeline.store.rows import batches
 
 COLUMNS = ["image_key", "cell", "unit", "status", "error", "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
 ACROSS = 6

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import ballots
+from pipeline.scoring import votes
 
 Shares = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -68,7 +68,7 @@ def vote(rows: pa.Table, side: str, top: int) -> Shares:
     if len(open_):
         lists = _whole(rows, f"{side}_top5")
         draws, label = column(rows, "evaluation_draws")[open_], column(rows, "label")[open_]
-        won[open_] = ballots.elected(_fives(lists.values), lists.offsets.to_numpy()[open_], draws, label, top)
+        won[open_] = votes.elected(_fives(lists.values), lists.offsets.to_numpy()[open_], draws, label, top)
     return won
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import scores
-from pipeline.intervals import Moments, Rate
-from pipeline.places import together
-from pipeline.scores import RULES
+from pipeline.parallel import map_ordered
+from pipeline.scoring.intervals import Moments, Rate
+from pipeline.scoring.rules import RULES, attacked, column
+from pipeline.scoring.rules import columns as rule_columns
 
 _BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "target_hits", "first_break", "grad_evals", "seconds")
 """The columns that tables need under any rule."""
@@ -23,7 +23,7 @@ RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("cle
 
 def columns(rules: Iterable[str]) -> list[str]:
     """The columns that tables need under some rules."""
-    return list(dict.fromkeys([*_BASE, *scores.columns(rules)]))
+    return list(dict.fromkeys([*_BASE, *rule_columns(rules)]))
 
 
 COLUMNS = (
@@ -81,7 +81,7 @@ class _Tally:
     @classmethod
     def of(cls, rows: pa.Table, rules: Iterable[str]) -> "_Tally":
         """What rows of one cell come to."""
-        good = scores.attacked(rows)
+        good = attacked(rows)
         aimed = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
         asked = [(rule, name, side, top) for rule in rules for name, (side, top) in RATES.items()]
         return cls(
@@ -90,7 +90,7 @@ class _Tally:
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
-            targets=Moments.of(scores.column(aimed, "target_hits") / scores.column(aimed, "evaluation_draws")),
+            targets=Moments.of(column(aimed, "target_hits") / column(aimed, "evaluation_draws")),
             shares={(rule, name): Moments.of(RULES[rule].score(good, side, top)) for rule, name, side, top in asked},
         )
 
@@ -123,7 +123,7 @@ def lines(
     memory at once; `scopes` by cell say what is missing and why."""
     rules, cells = list(rules), dict[str, _Tally]()
     pieces = [found] if isinstance(found, pa.Table) else found
-    for tallies in together(lambda rows: _tallied(rows, rules), pieces, os.cpu_count() or 1):
+    for tallies in map_ordered(lambda rows: _tallied(rows, rules), pieces, os.cpu_count() or 1):
         for cell, tally in tallies.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
     named = sorted(cells, key=lambda name: cells[name].place)

@@ -15,10 +15,10 @@ from hashlib import blake2b
 from math import nan
 from typing import Any
 
-from pipeline import checkpoint
-from pipeline.plan import cell_of, images_of
-from pipeline.results import parsed
-from pipeline.store import COMPACTED, Store
+from pipeline.planning.units import cell_of, images_of
+from pipeline.store import checkpoints
+from pipeline.store.layout import COMPACTED, Store
+from pipeline.store.rows import parsed
 
 COLUMNS = ("status", "clean_correct", "adv_correct", "evaluation_draws", "grad_evals", "seconds", "device")
 READERS = 8
@@ -193,10 +193,10 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
     found: dict[str, Running] = {}
     odd = []
     for file in store.list("checkpoints/*.safetensors"):
-        data = store.read(file.name, checkpoint.HEADER_BYTES)
+        data = store.read(file.name, checkpoints.HEADER_BYTES)
         if data is None:  # committed this moment
             continue
-        head = checkpoint.header(data)
+        head = checkpoints.header(data)
         cell = cell_of(head.unit, cells) if head else None
         if head is None or cell is None:
             odd.append(file.name)

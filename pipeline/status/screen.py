@@ -13,11 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.columns import Column, table
-from pipeline.intervals import Rate
-from pipeline.observed import Parked, Running
-from pipeline.pace import HOUR, clock
-from pipeline.status import CellStatus, Status
+from pipeline.planning.time_left import HOUR, clock
+from pipeline.scoring.intervals import Rate
+from pipeline.status.columns import Column, table
+from pipeline.status.scan import Parked, Running
+from pipeline.status.summary import CellStatus, Status
 
 LISTED = 10
 """Units of a kind that are named one by one; JSON names all."""
@@ -155,7 +155,7 @@ def _listed(kind: str, units: Sequence[Any], text: Callable[[Any], str]) -> Iter
 
 
 def to_json(status: Status) -> str:
-    """Everything, with units named in the fields of `pipeline.status`; rates in [0, 1], times in seconds."""
+    """Everything, with units named in the fields of `pipeline.status.summary`; rates in [0, 1], times in seconds."""
     content = asdict(status) | {"complete": status.complete, "sampled": status.sampled}
     for name, cell in status.cells.items():
         content["cells"][name]["left"] = cell.left

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import observed, pace, planned
-from pipeline.intervals import Rate, rate
-from pipeline.observed import Commits, Listing, Parked, Rows, Running
-from pipeline.pace import Throughput
-from pipeline.planned import Planned
-from pipeline.store import Store
+from pipeline.planning import time_left
+from pipeline.planning.time_left import Throughput
+from pipeline.scoring.intervals import Rate, rate
+from pipeline.status import scan
+from pipeline.status.scan import Commits, Listing, Parked, Rows, Running
+from pipeline.store import planned_cells
+from pipeline.store.layout import Store
+from pipeline.store.planned_cells import Planned
 
 FILES = 2000
 """Result files that are read at most, over all cells."""
@@ -100,12 +102,12 @@ class Reader:
     def look(self) -> Status:
         """The store at this moment."""
         store, now = Store(self.url), self.now()
-        name, cells = planned.read(store, self.url)
-        begun, odd = observed.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
-        parked, unclear = observed.parked(store, cells)
+        name, cells = planned_cells.read(store, self.url)
+        begun, odd = scan.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
+        parked, unclear = scan.parked(store, cells)
         wanted = {unit.unit for unit in begun} | {unit.unit for unit in parked}
         sample = -(-self.files // max(1, len(cells)))
-        listing = observed.committed(store, dict.fromkeys(cells, sample), wanted)
+        listing = scan.committed(store, dict.fromkeys(cells, sample), wanted)
         commits, done, foreign = listing.commits, listing.seen, listing.foreign
         rows, unread = self._sample(store, listing)
         seen = _Seen(
@@ -124,7 +126,7 @@ class Reader:
         names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
         for cell, units in names.items():
             fresh = [unit for unit in units if unit not in self._rows]
-            self._rows |= {unit: rows for unit, rows in observed.read(store, cell, fresh, listing.compacted) if rows}
+            self._rows |= {unit: rows for unit, rows in scan.read(store, cell, fresh, listing.compacted) if rows}
         found = {cell: [self._rows[unit] for unit in units if unit in self._rows] for cell, units in names.items()}
         return found, sum(map(len, names.values())) - sum(map(len, found.values()))
 
@@ -147,7 +149,7 @@ class _Seen:
         for unit in self.begun:
             if unit.cell not in measured and unit.share and unit.seconds:
                 measured[unit.cell] = unit.seconds / (unit.share * unit.images)
-        return pace.prices(measured, {cell: found.weight for cell, found in self.cells.items()})
+        return time_left.prices(measured, {cell: found.weight for cell, found in self.cells.items()})
 
     @cached_property
     def quiet(self) -> float:
@@ -201,7 +203,7 @@ class _Seen:
         seconds = [self.prices.get(cell, 0.0) * n for cell, n in zip(self.commits, images, strict=True)]
         if not times:
             return None
-        return pace.throughput(*map(np.concatenate, (times, images, gradients, seconds)))
+        return time_left.throughput(*map(np.concatenate, (times, images, gradients, seconds)))
 
     def seconds_left(self, units_left: int) -> float | None:
         """Of the clock, with as many workers as the last stretch had, or as many as write checkpoints."""
@@ -209,14 +211,14 @@ class _Seen:
         left = {cell: self.images_left(cell) for cell in self.cells}
         if not any(left.values()):
             return 0.0
-        return pace.seconds_left(left, self.prices, min(workers, max(1, units_left))) if workers else None
+        return time_left.seconds_left(left, self.prices, min(workers, max(1, units_left))) if workers else None
 
     def status(self, name: str, url: str, warnings: list[str]) -> Status:
         cells = {cell: self.cell(cell) for cell in self.cells}
         to_do = sum(cell.units - cell.done - cell.parked for cell in cells.values())
         stalled = to_do > 0 and self.written is not None and self.written > self.quiet
         if stalled and self.written:
-            quiet = f"nothing was written for {pace.clock(self.written)}: no run seems to be at work"
+            quiet = f"nothing was written for {time_left.clock(self.written)}: no run seems to be at work"
             warnings = [f"{quiet}; run the campaign again to go on", *warnings]
         rows = [some for found in self.rows.values() for some in found]
         return Status(

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, TypeVar
 import obstore
 from obstore import exceptions
 
-from pipeline.errors import BadInput
-from pipeline.files import AGED, Entry, Refused
+from pipeline.errors import BadInput, StorageError
+from pipeline.storage.files import AGED, Entry
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Bucket:
         try:
             once, twice = self.create(name, b"first"), self.create(name, b"second")
             self.remove(name)
-        except Refused as error:
+        except StorageError as error:
             raise BadInput(str(error)) from None
         if not once or twice:
             raise BadInput(
@@ -177,7 +177,7 @@ class Bucket:
                     raise
                 if isinstance(error, _FINAL) or _refusal(error) or time.monotonic() + pause > end:
                     place = f"{self.url}/{name}" if name else self.url  # the error itself is kept back: it may hold signatures
-                    raise Refused(f"{place} can not be {what}: {explained(error)}; {_remedy(error)}") from None
+                    raise StorageError(f"{place} can not be {what}: {explained(error)}; {_remedy(error)}") from None
             time.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import BadInput
-from pipeline.files import AGED, Entry, Refused
+from pipeline.errors import BadInput, StorageError
+from pipeline.storage.files import AGED, Entry
 
 ASIDE = ".aside"
 """The folder, in the root, of files that are being written: on the same file system, seen by no listing."""
@@ -132,7 +132,7 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "mend the disk or its mount")
-        raise Refused(f"{path} can not be {what}: {error.strerror}; {remedy}, and run again") from error
+        raise StorageError(f"{path} can not be {what}: {error.strerror}; {remedy}, and run again") from error
 
 
 def _join(folder: str, name: str) -> str:

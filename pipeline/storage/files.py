@@ -7,10 +7,6 @@ AGED = 3600.0
 """Seconds after which what a writer left aside belongs to nobody: a write takes seconds."""
 
 
-class Refused(RuntimeError):
-    """A disk or service did not do what it was asked, after every retry: full, forbidden, broken or out of reach."""
-
-
 class Entry(NamedTuple):
     """A file of a listing; `modified` in seconds since 1970."""
 
@@ -20,7 +16,7 @@ class Entry(NamedTuple):
 
 
 class Files(Protocol):
-    """A folder on a disk or a prefix of a bucket. Every method may raise Refused."""
+    """A folder on a disk or a prefix of a bucket. Every method may raise StorageError."""
 
     url: str
 

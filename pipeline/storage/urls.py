@@ -1,30 +1,22 @@
 """Where files are: a path or a URL becomes a folder to read and write in, and patterns become names."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.bucket import PATIENCE, Bucket
-from pipeline.disk import Disk
 from pipeline.errors import BadInput
-from pipeline.files import Entry, Files
-
-A = TypeVar("A")
-B = TypeVar("B")
+from pipeline.parallel import map_ordered
+from pipeline.storage.bucket import PATIENCE, Bucket
+from pipeline.storage.disk import Disk
+from pipeline.storage.files import Entry, Files
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
 
 DOOR = 15.0
 """Seconds of patience while a person waits to hear whether the input is good."""
-
-REQUESTS = 16
-"""Requests to a service at a time."""
 
 
 def at(url: str | Path, patience: float = PATIENCE) -> Files:
@@ -75,7 +67,7 @@ def absolute(url: str) -> str:
 
 def matching(files: Files, pattern: str) -> Iterator[Entry]:
     """The files that match a pattern of `*` and `?`, in order; neither stands for a `/` or a first dot."""
-    for some in together(lambda folder: sorted(_among(files, folder, pattern)), _folders(files, pattern)):
+    for some in map_ordered(lambda folder: sorted(_among(files, folder, pattern)), _folders(files, pattern)):
         yield from some
 
 
@@ -100,18 +92,6 @@ def _folders(files: Files, pattern: str) -> list[str]:
 def _among(files: Files, folder: str, pattern: str) -> Iterator[Entry]:
     last = pattern.rpartition("/")[2]
     return (entry for entry in files.entries(folder) if fnmatchcase(entry.name.rpartition("/")[2], last))
-
-
-def together(work: Callable[[A], B], items: Iterable[A], at_a_time: int = REQUESTS) -> Iterator[B]:
-    """`work` of each item, in their order, some at a time and never far ahead of who asks for them."""
-    with ThreadPoolExecutor(at_a_time) as pool:
-        ahead: deque[Future[B]] = deque()
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > 2 * at_a_time:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def expand(url: str) -> list[str]:

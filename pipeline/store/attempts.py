@@ -10,10 +10,10 @@ import re
 
 from torch import Tensor
 
-from pipeline import checkpoint
-from pipeline.checkpoint import Header
-from pipeline.files import Entry
-from pipeline.store import Store
+from pipeline.storage.files import Entry
+from pipeline.store import checkpoints
+from pipeline.store.checkpoints import Header
+from pipeline.store.layout import Store
 
 _END = ".safetensors"
 
@@ -37,18 +37,18 @@ class Attempts:
         found: list[tuple[float, int, Header, bytes]] = []
         for number in self._seen:
             data = self._store.read(self._name(number))
-            header = checkpoint.header(data) if data else None
+            header = checkpoints.header(data) if data else None
             if data and header and (header.unit, header.identity) == (unit, identity):
                 found.append((header.step, number, header, data))
         for _, _, header, data in sorted(found, key=lambda f: f[:2], reverse=True):
-            tensors = checkpoint.decode(data)
+            tensors = checkpoints.decode(data)
             if tensors is not None:
                 return header, tensors
         return None
 
     def save(self, header: Header, tensors: dict[str, Tensor]) -> None:
         """Writes this attempt's checkpoint, and removes those that it went on from."""
-        data = checkpoint.encode(header, tensors)
+        data = checkpoints.encode(header, tensors)
         if self._mine:
             self._store.replace(self._mine, data)
             return

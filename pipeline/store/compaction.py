@@ -25,10 +25,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.campaign import BadInput
-from pipeline.plan import Unit
-from pipeline.rows import DAMAGED, KEY, SCHEMA
-from pipeline.store import Store
+from pipeline.errors import BadInput
+from pipeline.planning.units import Unit
+from pipeline.store.layout import Store
+from pipeline.store.schema import DAMAGED, KEY, SCHEMA
 
 ROWS = 100_000
 """Of a compacted file, about: 50 MB. Bounds the memory too."""

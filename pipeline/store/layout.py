@@ -2,7 +2,7 @@
 
 campaign.yaml                           the resolved campaign, its shards and the identity of each cell
 results/cell=<cell>/<unit>.parquet      committed once; its presence is "done"
-results/cell=<cell>/compacted-<number>.parquet   the rows of many units, which are done too (`pipeline.compact`)
+results/cell=<cell>/compacted-<number>.parquet   the rows of many units, which are done too (`pipeline.store.compaction`)
 compacted/cell=<cell>/<number>.txt      the names of these units, one a line; written before
 checkpoints/<unit>.safetensors          the running attack; gone once committed
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import places
-from pipeline.bucket import PATIENCE
 from pipeline.errors import BadInput
-from pipeline.files import Entry
-from pipeline.plan import Unit
+from pipeline.parallel import map_ordered
+from pipeline.planning.units import Unit
+from pipeline.storage import urls
+from pipeline.storage.bucket import PATIENCE
+from pipeline.storage.files import Entry
 
 ROWS = ".parquet"
 """The ending of files of rows."""
@@ -29,11 +30,11 @@ COMPACTED = re.compile(r"compacted-\d{6}")
 class Store:
     """A folder on a local disk or NFS, or a prefix of a bucket by its URL. Raises BadInput for a URL that can not be one.
 
-    Any method may raise `pipeline.files.Refused`, once `patience` seconds of trying again have passed.
+    Any method may raise `pipeline.errors.StorageError`, once `patience` seconds of trying again have passed.
     """
 
     def __init__(self, url: str | Path, patience: float = PATIENCE) -> None:
-        self._files = places.at(url, patience)
+        self._files = urls.at(url, patience)
 
     @property
     def url(self) -> str:
@@ -79,7 +80,7 @@ class Store:
     def lists(self, cell: str = "*") -> dict[str, list[str]]:
         """The units of each compacted file, {file: names}; it may not be there yet, nor the units' own be gone."""
         found = [entry.name for entry in self.list(f"compacted/cell={cell}/*.txt")]
-        texts = places.together(self.read, found)
+        texts = map_ordered(self.read, found)
         return {_listed(name): (text or b"").decode().split() for name, text in zip(found, texts, strict=True)}
 
     def _results(self, cell: str, compacted: bool = False) -> Iterator[tuple[str, list[str]]]:
@@ -91,7 +92,7 @@ class Store:
             return folder, [stem for stem in found if bool(COMPACTED.fullmatch(stem)) == compacted]
 
         every = self._files.folders("results") if cell == "*" else [f"results/cell={cell}"]
-        return places.together(names, (folder for folder in every if folder.startswith("results/cell=")))
+        return map_ordered(names, (folder for folder in every if folder.startswith("results/cell=")))
 
     def ready(self) -> None:
         """Raises BadInput unless files can be written, and created by one writer only. Leaves nothing behind."""
@@ -103,11 +104,11 @@ class Store:
 
     def list(self, pattern: str) -> Iterator[Entry]:
         """Whole files that match a pattern such as results/cell=*/*.parquet, in order."""
-        return places.matching(self._files, pattern)
+        return urls.matching(self._files, pattern)
 
     def scan(self, pattern: str) -> Iterator[Entry]:
         """The same in no order and one by one: made for millions."""
-        return places.scan(self._files, pattern)
+        return urls.scan(self._files, pattern)
 
     def entry(self, name: str) -> Entry | None:
         """Size and time of a file, or None if it is not there."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import yaml
 
-from pipeline.documents import plain
+from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
-from pipeline.pace import weight
-from pipeline.store import Store
+from pipeline.planning.time_left import weight
+from pipeline.store.layout import Store
 
 FILE = "campaign.yaml"
 

@@ -7,10 +7,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import places
 from pipeline.errors import BadInput
-from pipeline.rows import DAMAGED, SCHEMA
-from pipeline.store import Store
+from pipeline.parallel import map_ordered
+from pipeline.storage import urls
+from pipeline.store.layout import Store
+from pipeline.store.schema import DAMAGED, SCHEMA
 
 BATCH, LISTED_BATCH = 1 << 16, 1 << 14
 """Rows of a batch, and where draws' lists of classes are among the columns: twenty megabytes, which caches like best."""
@@ -23,7 +24,7 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
     """All committed rows of a store, or some columns and cells of them, some thousand at a time; strings are dictionaries.
 
     Raises BadInput if there are none, for a cell that the store lacks, and for a file that is damaged or of another version;
-    Refused.
+    StorageError.
     """
     store = Store(url)
     files = {name: name.split("/")[1].removeprefix("cell=") for name in store.files()}
@@ -33,9 +34,9 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
         if cell not in files.values():
             raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(sorted(set(files.values())))}")
     wanted, known = [name for name, cell in files.items() if cells is None or cell in cells], dict[Any, pa.Array]()
-    for name, file in zip(wanted, places.together(store.open, wanted), strict=True):
+    for name, file in zip(wanted, map_ordered(store.open, wanted), strict=True):
         with file:
-            for rows in _rows(file, places.join(store.url, name), list(columns) if columns else SCHEMA.names):
+            for rows in _rows(file, urls.join(store.url, name), list(columns) if columns else SCHEMA.names):
                 yield _shared(rows, known)
 
 

@@ -24,7 +24,7 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("defense", pa.string(), "name of the defense in the campaign"),
     ("k", pa.int32(), "transforms of one barrage"),
     ("attack", pa.string(), "name of the attack in the campaign"),
-    ("policy", pa.string(), "how transforms were differentiated (bart.bpda.POLICIES); none: without gradients"),
+    ("policy", pa.string(), "how transforms were differentiated (bart.bpda.policies.POLICIES); none: without gradients"),
     ("networks", pa.string(), "hash of the BPDA networks that the attack had; null: none"),
     ("mode", pa.string(), "strongest: the whole budget for every image; first_break: an image left once it was won"),
     ("frozen", pa.bool_(), "whether the defense's randomness was taken out, for a check"),

@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss
 
 from bart import TRANSFORMS, BpdaNet, Gradient, Transform, rng
-from bart.bpda import network
+from bart.bpda.policies import network
 from bart.types import Params
-from pipeline import networks, provenance, saved
-from pipeline.batches import Image, Images
-from pipeline.networks import Entry
-from pipeline.store import Store
-from pipeline.training import TrainingJob
-from pipeline.worker import Drained
+from pipeline import provenance
+from pipeline.data.training_images import Image, Images
+from pipeline.errors import Drained
+from pipeline.models import bpda_networks
+from pipeline.models.bpda_networks import Entry
+from pipeline.store.layout import Store
+from pipeline.training import checkpoint
+from pipeline.training.bpda_job import TrainingJob
 
 RECENT = 100
 """Batches over which the train error is the mean."""
@@ -62,7 +64,7 @@ class Trainer:
         self.images = Images(job.shards, told.data, told.seed, told.held_out, threads)
 
     def __call__(self, name: str) -> Iterator[Step | Trained]:
-        """Trains a network and puts it into the store; reports now and then. Raises Drained, shards.Unusable."""
+        """Trains a network and puts it into the store; reports now and then. Raises Drained, ShardUnusable."""
         return _Attempt(self, TRANSFORMS[name]).run()
 
 
@@ -84,12 +86,12 @@ class _Attempt:
         self.net = BpdaNet(transform.name, rng.key(self.told.seed, "weights", transform.name)).to(self.device).train()
         self.adam = torch.optim.Adam(self.net.parameters(), self.told.learning_rate)
         self.recent = torch.zeros(RECENT, dtype=torch.float64, device=self.device)
-        parts: dict[str, saved.Part] = {
-            "net": saved.Network(self.net),
-            "adam": saved.Optimizer(self.adam),
-            "recent": saved.Plain({"loss": self.recent}),
+        parts: dict[str, checkpoint.Part] = {
+            "net": checkpoint.Network(self.net),
+            "adam": checkpoint.Optimizer(self.adam),
+            "recent": checkpoint.Plain({"loss": self.recent}),
         }
-        self.saved = saved.Saved(self.store, transform.name, trainer.job.identity, self.told.steps, self.told.batch, parts)
+        self.saved = checkpoint.Saved(self.store, transform.name, trainer.job.identity, self.told.steps, self.told.batch, parts)
         self.step = 0
         self.began = self.said = time.monotonic()
 
@@ -108,7 +110,7 @@ class _Attempt:
                 loss = float(self.recent[(self.step - 1) % RECENT])
                 yield Step(self.transform.name, self.step, self.step - first, loss, now - self.began)
         entry = self._examined()
-        self.store.create(networks.file_name(self.transform.name), networks.encode(entry, self.net.state_dict()))
+        self.store.create(bpda_networks.file_name(self.transform.name), bpda_networks.encode(entry, self.net.state_dict()))
         self.saved.remove()
         yield Trained(entry, self.step - first, time.monotonic() - self.began)
 
@@ -116,7 +118,7 @@ class _Attempt:
         """One step of Adam. A batch without a readable image changes nothing but the count."""
         if batch:
             example = self._example(batch, "step", self.step)
-            with saved.reproducible():
+            with checkpoint.reproducible():
                 loss = mse_loss(self.net(example.x, example.told), example.y)
                 self.adam.zero_grad()
                 loss.backward()

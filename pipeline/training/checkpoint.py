@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline import checkpoint
-from pipeline.store import Store
+from pipeline.store import checkpoints
+from pipeline.store.layout import Store
 
 Tensors = dict[str, Tensor]
 
@@ -109,18 +109,18 @@ class Saved:
     def save(self, step: int) -> None:
         """Puts the state into the store, in the place of an earlier one."""
         tensors = {f"{part}.{name}": v for part, holder in self.parts.items() for name, v in holder.tensors().items()}
-        header = checkpoint.Header(step=step, seconds=0.0, **self._about)
+        header = checkpoints.Header(step=step, seconds=0.0, **self._about)
         host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        self.store.replace(self.name, checkpoint.encode(header, host))
+        self.store.replace(self.name, checkpoints.encode(header, host))
         self.at = time.monotonic()
 
     def resume(self) -> int:
         """Goes back to the checkpoint if there is a sound one of this training; gives the step, 0 without one."""
         data = self.store.read(self.name)
-        header = checkpoint.header(data) if data else None
+        header = checkpoints.header(data) if data else None
         if not data or not header or (header.unit, header.identity) != (self._about["unit"], self._about["identity"]):
             return 0
-        tensors = checkpoint.decode(data)
+        tensors = checkpoints.decode(data)
         if tensors is None:
             return 0
         for part, holder in self.parts.items():

@@ -5,14 +5,16 @@ from dataclasses import asdict, dataclass
 
 import yaml
 
-from pipeline import models, places, weights
-from pipeline.batches import counts
-from pipeline.campaign import BadInput, Model
-from pipeline.recipe import Recipe
-from pipeline.schema import Share
-from pipeline.shards import Shard
-from pipeline.store import Store
-from pipeline.training import FILE, hashed, inspected
+from pipeline.config.campaign import Model
+from pipeline.config.classifier_training import Recipe
+from pipeline.config.fields import Share
+from pipeline.data.shards import Shard
+from pipeline.data.training_images import counts
+from pipeline.errors import BadInput
+from pipeline.models import loading, weights
+from pipeline.storage import urls
+from pipeline.store.layout import Store
+from pipeline.training.bpda_job import FILE, hashed, inspected
 
 UNIT = "model"
 """The one unit of such a training."""
@@ -75,7 +77,7 @@ class RecipeJob:
 def resolved(recipe: Recipe) -> Recipe:
     """The recipe with the hashes of its weights and the preprocessing of its model. Raises BadInput if any weights are missing,
     or others than expected."""
-    model = models.described(models.checked(recipe.model), recipe.data)
+    model = loading.described(loading.checked(recipe.model), recipe.data)
     sides = {"resize": model.resize or recipe.data.resize, "crop": model.crop or recipe.data.crop}
     distill = recipe.distill
     if distill:
@@ -85,17 +87,17 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def _teacher(teacher: Model, recipe: Recipe, model: Model) -> Model:
-    if teacher.weights == models.RANDOM:
+    if teacher.weights == loading.RANDOM:
         raise BadInput("distill: a model that begins with random weights is no teacher: name another as distill.teacher")
     if teacher.classes != model.classes:
         raise BadInput(f"distill: the teacher has {teacher.classes} classes, the model {model.classes}: name another teacher")
-    return models.described(models.checked(teacher), recipe.data).model_copy(update={"resize": None, "crop": None})
+    return loading.described(loading.checked(teacher), recipe.data).model_copy(update={"resize": None, "crop": None})
 
 
 def prepare(recipe: Recipe, url: str, report: Callable[[str], None] = lambda line: None) -> RecipeJob:
-    """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, Refused."""
+    """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, StorageError."""
     recipe = resolved(recipe)
-    Store(url, places.DOOR).ready()
+    Store(url, urls.DOOR).ready()
     found = inspected(recipe.data, url, report)
     told = recipe.evaluation.data
     validation = inspected(told, url, report) if told else []
@@ -107,7 +109,7 @@ def prepare(recipe: Recipe, url: str, report: Callable[[str], None] = lambda lin
         )
     for model in (recipe.model, recipe.distill.teacher if recipe.distill else None):
         if model:
-            models.tried(models.build(model, recipe.seed), model, recipe.data.crop)
+            loading.tried(loading.build(model, recipe.seed), model, recipe.data.crop)
     job = RecipeJob(recipe, tuple(found), tuple(validation), url)
     there = weights.manifest(url)
     if there and there["training"]["identity"] != job.identity:

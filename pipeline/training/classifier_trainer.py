@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline import curves, provenance, saved, weights
-from pipeline.batches import Images
-from pipeline.clock import Pace
-from pipeline.feed import Batch, Feed
-from pipeline.group import Group
-from pipeline.recipe_job import RecipeJob
-from pipeline.steps import Steps
-from pipeline.store import Store
-from pipeline.trainer import REPORT_SECONDS
-from pipeline.weights import Manifest
-from pipeline.worker import Drained
+from pipeline import provenance
+from pipeline.data.loader import Batch, Feed
+from pipeline.data.training_images import Images
+from pipeline.errors import Drained
+from pipeline.models import weights
+from pipeline.models.weights import Manifest
+from pipeline.store.layout import Store
+from pipeline.training import checkpoint, curves
+from pipeline.training.bpda_trainer import REPORT_SECONDS
+from pipeline.training.classifier_job import RecipeJob
+from pipeline.training.device_time import Pace
+from pipeline.training.process_group import Group
+from pipeline.training.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Learner:
             self.places = images.held_out.tolist()
 
     def __call__(self, unit: str) -> Iterator[Learning | Looked | Learned]:
-        """Trains the model and puts it into the store; reports now and then. Raises Drained, shards.Unusable.
+        """Trains the model and puts it into the store; reports now and then. Raises Drained, ShardUnusable.
 
         In a group every worker gives events, of which the first worker's are those to show.
         """
@@ -86,8 +88,8 @@ class _Attempt:
         self.store, self.unit, self.count = Store(self.job.store), unit, self.job.steps
         self.steps = Steps(self.told, self.count, learner.device, self.group)
         self.curve = curves.blank(self.count, len(self.looks), len(self.told.evaluation.k), learner.device)
-        parts = self.steps.parts() | {"curve": saved.Plain(self.curve)}
-        self.saved = saved.Saved(self.store, unit, self.job.identity, self.count, self.told.batch, parts)
+        parts = self.steps.parts() | {"curve": checkpoint.Plain(self.curve)}
+        self.saved = checkpoint.Saved(self.store, unit, self.job.identity, self.count, self.told.batch, parts)
         self.step = 0
         self.began = self.said = time.monotonic()
 
@@ -99,7 +101,7 @@ class _Attempt:
 
     def run(self) -> Iterator[Learning | Looked | Learned]:
         first = self.step = self.saved.resume()
-        with saved.reproducible(), torch.random.fork_rng():
+        with checkpoint.reproducible(), torch.random.fork_rng():
             for batch in self.learner.feed.batches(first, self.count, self.told.batch, self.group.rank, self.group.size):
                 self._learn(batch)
                 if self.step in self.looks:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pipeline.store import Store
+from pipeline.store.layout import Store
 
 FILE = "curves.parquet"
 PICTURE = "curves.png"

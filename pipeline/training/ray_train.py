@@ -1,6 +1,6 @@
-"""The training of a classifier by several workers on Ray Train; with `pipeline.executors` all that knows Ray.
+"""The training of a classifier by several workers on Ray Train; with `pipeline.execution` all that knows Ray.
 
-Each worker is a process with a device, `pipeline.group` joins them. What Train offers besides is left alone: checkpoints are
+Each worker is a process with a device, `pipeline.training.process_group` joins them. What Train offers besides is left alone: checkpoints are
 the store's, so that a training goes on the same whether Train restarts its workers or a person starts the command again.
 """
 
@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.errors import BadInput
-from pipeline.executors import nodes
-from pipeline.executors.base import Units
-from pipeline.group import Group
-from pipeline.learner import Learner
-from pipeline.queue import ATTEMPTS, Failed, Queue
-from pipeline.schema import Share
-from pipeline.worker import Drained
+from pipeline.config.fields import Share
+from pipeline.errors import BadInput, Drained
+from pipeline.execution.protocol import Units
+from pipeline.execution.queue import ATTEMPTS, Failed, Queue
+from pipeline.execution.ray import cluster
+from pipeline.training.classifier_trainer import Learner
+from pipeline.training.process_group import Group
 
 POLL_SECONDS = 0.5
 """Between two looks for news, on either side."""
@@ -52,7 +51,7 @@ def members(share: Share, gpus: bool, room: int) -> int:
     return count
 
 
-class OnRayTrain:
+class RayTrainExecutor:
     """As many workers as the job asks for, or one a GPU, or else one; a group that loses one is started again."""
 
     def __init__(self, job: Any, address: str | None = None) -> None:
@@ -61,8 +60,8 @@ class OnRayTrain:
         self._ray: Any = ray
         self._own = not ray.is_initialized()
         if self._own:
-            nodes.start(ray, address)
-        self._cluster = nodes.Cluster(ray)
+            cluster.start(ray, address)
+        self._cluster = cluster.Cluster(ray)
         try:
             self._need = self._cluster.need(job.workers)
             self.workers = members(job.workers, bool(self._need.gpus), self._cluster.view.room(self._need))

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from bart import Barrage, Classifier, native_half, rng
 from bart.classifier import Normalised
 from bart.training import Average, decayed, evaluating, norms
-from pipeline import models, saved
-from pipeline.clock import Clock
-from pipeline.feed import Batch, Feed
-from pipeline.group import Group
-from pipeline.recipe import Optimizer, Recipe
+from pipeline.config.classifier_training import Optimizer, Recipe
+from pipeline.data.loader import Batch, Feed
+from pipeline.models import loading
+from pipeline.training import checkpoint
+from pipeline.training.device_time import Clock
+from pipeline.training.process_group import Group
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,7 +31,7 @@ class Steps:
     def __init__(self, recipe: Recipe, steps: int, device: torch.device, group: Group) -> None:
         self.told, self.steps, self.device, self.group = recipe, steps, device, group
         self.half = native_half(device) if recipe.precision == "auto" else PRECISIONS[recipe.precision]
-        self._module = group.joined(models.build(recipe.model, recipe.seed), device)
+        self._module = group.joined(loading.build(recipe.model, recipe.seed), device)
         self.network = Normalised(self._module, *recipe.model.normalisation, self.half).to(device).train()
         if recipe.batch_norm == "frozen":
             for norm in norms(self._module):
@@ -46,15 +47,15 @@ class Steps:
         teacher, crop = self.told.distill.teacher if self.told.distill else None, self.told.data.crop
         if teacher is None:
             return None
-        return Classifier(models.build(teacher), *teacher.normalisation, (crop, crop), self.half).to(self.device)
+        return Classifier(loading.build(teacher), *teacher.normalisation, (crop, crop), self.half).to(self.device)
 
-    def parts(self) -> dict[str, saved.Part]:
+    def parts(self) -> dict[str, checkpoint.Part]:
         """All that a step changes."""
         return {
-            "network": saved.Network(self._module),
-            "optimizer": saved.Optimizer(self._optimizer),
-            "scaler": saved.Scaler(self._scaler),
-            "average": saved.Plain(self._average.tensors if self._average else {}),
+            "network": checkpoint.Network(self._module),
+            "optimizer": checkpoint.Optimizer(self._optimizer),
+            "scaler": checkpoint.Scaler(self._scaler),
+            "average": checkpoint.Plain(self._average.tensors if self._average else {}),
         }
 
     def take(self, batch: Batch, step: int) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bart.backward import clip
+from bart.autograd import clip
 
 X = torch.tensor([-0.5, 0.0, 0.25, 1.0, 1.5, torch.nan])
 

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from bart import rng
-from bart.barrage import Barrage
-from bart.bpda import identity
-from bart.classifier import Classifier, Defended, fold_batch_norm, native_half
+from bart.bpda.policies import identity
+from bart.classifier import Classifier, fold_batch_norm, native_half
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs
 

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 
 from bart import rng
-from bart.barrage import Barrage
-from bart.bpda import combo, identity
-from bart.classifier import Classifier, Defended
+from bart.bpda.policies import combo, identity
+from bart.classifier import Classifier
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows, score
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs

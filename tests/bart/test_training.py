@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from bart import TRANSFORMS, Ball, Barrage, Eot, Mirror, Pgd, rng
-from bart.classifier import Defended, Normalised
+from bart.classifier import Normalised
+from bart.defenses.defended import Defended
 from bart.training import Augmentation, Average, Lesson, Objective, decayed, evaluating, norms
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

@@ -7,11 +7,12 @@ from torch import nn
 from bart import rng
 from bart.attacks.pgd import Pgd
 from bart.ball import Ball
-from bart.barrage import Barrage
-from bart.classifier import Classifier, Defended
-from bart.evaluate import judge
+from bart.classifier import Classifier
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal
 from bart.rng import Mirror
+from bart.verdict import judge
 from tests.bart.transforms.checks import keys, photographs
 
 UNLIKELY = 1e-4

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import ray
 
-from tests import processes
 from tests.chaos.damage import corrupt_checkpoint, corrupt_parquet, replace_shard
 from tests.chaos.ground import SILENT, raylet
+from tests.support import processes
 
 PREEMPTION = 2
 """Ray's number of that reason to drain a node."""

@@ -14,10 +14,10 @@ from unittest import mock
 import yaml
 from ray.cluster_utils import Cluster
 
-from pipeline.store import Store
-from tests.pipeline import tiny
-from tests.pipeline.seen import decided
-from tests.processes import alive, family, until
+from pipeline.store.layout import Store
+from tests.support import tiny
+from tests.support.processes import alive, family, until
+from tests.support.seen import decided
 
 ROOT = Path(__file__).parents[2]
 NODES = 2
@@ -33,7 +33,14 @@ QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 15}
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["ray", "pipeline.__main__", "pipeline.job", "pipeline.executors", "pipeline.run", "pipeline.verify"]
+    [
+        "ray",
+        "pipeline.__main__",
+        "pipeline.campaigns.job",
+        "pipeline.execution",
+        "pipeline.campaigns.run",
+        "pipeline.campaigns.verify",
+    ]
 )
 
 

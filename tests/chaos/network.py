@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.pipeline import tiny
+from tests.support import tiny
 
 FOLDER = Path(os.environ.get("BARRAGE_CHAOS", "/nowhere"))
 _true_time = time.time

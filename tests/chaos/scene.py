@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.errors import BadInput
-from pipeline.results import results
-from tests import processes
+from pipeline.store.rows import results
 from tests.chaos.ground import Command
-from tests.pipeline.seen import checkpoints, decided
+from tests.support import processes
+from tests.support.seen import checkpoints, decided
 
 PACE = 0.03
 """Seconds of a pass of the network while there are faults to come."""

@@ -8,8 +8,8 @@ import pytest
 
 from cluster.commands import launch, register
 from pipeline.__main__ import app
-from pipeline.results import results
-from pipeline.rows import MEASURED
+from pipeline.store.rows import results
+from pipeline.store.schema import MEASURED
 from tests.pipeline.conftest import barrage, pattern, shards, write  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]

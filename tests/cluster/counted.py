@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.pipeline import tiny
+from tests.support import tiny
 
 FREE, PACE, HELD = 60, 0.05, 1.0
 """While it is held, so many passes of a process take so long, then each that long: a checkpoint is soon there, the end far."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from cluster import doctor, probe
-from cluster.findings import findings, runs, unusable
-from cluster.probe import Facts, Gpu, gpus
-from pipeline.schema import Share
-from tests.pipeline import tiny
+from cluster import doctor, node_facts
+from cluster.node_checks import findings, runs, unusable
+from cluster.node_facts import Facts, Gpu, gpus
+from pipeline.config.fields import Share
+from tests.support import tiny
 
 GIB = 1 << 30
 V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), 16 * GIB, "535.104.05")
@@ -94,11 +94,11 @@ def test_what_ray_may_use_of_a_node_is_what_counts():
 
 
 def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe, "LIMIT", tmp_path / "memory.max")
-    whole = probe.memory()
+    monkeypatch.setattr(node_facts, "LIMIT", tmp_path / "memory.max")
+    whole = node_facts.memory()
     for limit, expected in (("max", whole), (str(GIB), GIB), (str(whole * 2), whole)):
         (tmp_path / "memory.max").write_text(f"{limit}\n")
-        assert probe.memory() == expected
+        assert node_facts.memory() == expected
 
 
 def test_missing_nodes_are_a_fault():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.cluster.kubernetes import RAY_CLUSTER, RAY_JOB
-from tests.pipeline import tiny
+from tests.support import tiny
 
 jsonschema = pytest.importorskip("jsonschema")
 kubernetes_validate = pytest.importorskip("kubernetes_validate")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.pipeline import tiny
+from tests.support import tiny
 
 TWO = {
     "big": {"nodes": 2, "cpus": 16, "memory_gb": 120, "gpus": 4, "gpu_type": "v100", "partition": "gpu", "accelerator": "V100"},

@@ -12,7 +12,7 @@ import yaml
 
 from tests.cluster.conftest import decided
 from tests.cluster.slurm import free_port, until
-from tests.pipeline import tiny
+from tests.support import tiny
 
 AWS = {
     "region": "us-east-1",
@@ -75,8 +75,8 @@ def test_a_typo_in_it_is_found_by_ray(launch, key):
 
 
 def test_the_examples_are_cluster_files():
+    from cluster.cluster_file import read
     from cluster.launchers import KINDS
-    from cluster.site import read
 
     folder = Path(__file__).parents[2] / "cluster"
     files = {kind: sorted((folder / kind).glob("*example.yaml")) for kind in KINDS}

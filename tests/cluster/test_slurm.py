@@ -9,7 +9,7 @@ import yaml
 from tests.cluster import counted
 from tests.cluster.conftest import decided
 from tests.cluster.slurm import Slurm, missing, until
-from tests.pipeline import tiny
+from tests.support import tiny
 
 pytestmark = [
     pytest.mark.slow,

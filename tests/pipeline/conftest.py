@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from pipeline import bucket
 from pipeline.__main__ import main
-from pipeline.pack import pack
-from tests.pipeline import faulty, tiny
+from pipeline.data.pack import pack
+from pipeline.storage import bucket
+from tests.support import faulty, tiny
 
 SECRET = "s3cret-of-the-tests"
 

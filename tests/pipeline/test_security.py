@@ -17,14 +17,17 @@ import torch
 import yaml
 from PIL import Image
 
-from pipeline import architectures, checkpoint, models, networks, shards
-from pipeline.campaign import BadInput, Model, content, load, parse
-from pipeline.documents import plain
-from pipeline.job import opened, prepare
-from pipeline.results import results
-from pipeline.store import Store
-from pipeline.worker import Worker
-from tests.pipeline import tiny
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.worker import Worker
+from pipeline.config.campaign import Model, content, load, parse
+from pipeline.config.yaml_loader import plain
+from pipeline.data import shards
+from pipeline.errors import BadInput
+from pipeline.models import architectures, bpda_networks, loading
+from pipeline.store import checkpoints
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +88,7 @@ def test_a_checkpoint_or_network_that_is_a_pickle_is_none(tmp_path):
     data = pickle.dumps(Trap(tmp_path / "pwned"))
     torch.save({"x": Trap(tmp_path / "pwned")}, tmp_path / "saved.pt")
     for trap in (data, (tmp_path / "saved.pt").read_bytes()):
-        assert checkpoint.decode(trap) is None and checkpoint.header(trap) is None and networks.entry_of(trap) is None
+        assert checkpoints.decode(trap) is None and checkpoints.header(trap) is None and bpda_networks.entry_of(trap) is None
     assert not (tmp_path / "pwned").exists()
 
 
@@ -94,10 +97,10 @@ def test_weights_that_are_a_pickle_are_refused(tmp_path, ending):
     path = tmp_path / f"weights{ending}"
     torch.save({"weight": Trap(tmp_path / "pwned")}, path)
     with pytest.raises(BadInput, match="are no weights file"):
-        models.build(Model(architecture="tests.pipeline.tiny:network", weights=str(path)))
+        loading.build(Model(architecture="tests.support.tiny:network", weights=str(path)))
     path.write_bytes(pickle.dumps(Trap(tmp_path / "pwned")))
     with pytest.raises(BadInput, match="are no weights file"):
-        models.build(Model(architecture="tests.pipeline.tiny:network", weights=str(path)))
+        loading.build(Model(architecture="tests.support.tiny:network", weights=str(path)))
     assert not (tmp_path / "pwned").exists()
 
 
@@ -113,7 +116,7 @@ def test_weights_that_a_library_fetches_are_not_unpickled_either(tmp_path, monke
     monkeypatch.setattr(torchvision.models, "get_model", get_model)
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     with pytest.raises(BadInput, match="could not be fetched .UnpicklingError"):
-        models.build(Model(architecture="torchvision:resnet18", weights="DEFAULT"))
+        loading.build(Model(architecture="torchvision:resnet18", weights="DEFAULT"))
     assert not (tmp_path / "pwned").exists()
     assert os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD") == before
 
@@ -323,11 +326,11 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
     code, _, err = barrage("run", write(told), "--here", "--store", tmp_path / "store")
     assert code == 2 and "nobody allowed" in err and "--allow-module evil" in err and "BARRAGE_ALLOW_MODULES=evil" in err
     assert not marker.exists() and not (tmp_path / "store").exists()
-    told["models"]["net"]["architecture"] = "tests.pipeline.tiny:network"
+    told["models"]["net"]["architecture"] = "tests.support.tiny:network"
     arguments = ("run", write(told), "--here", "--store", tmp_path / "store")
-    for half_a_name in ("tests.pipeline.tin", "pipeline.tiny", "t", ""):
+    for half_a_name in ("tests.support.tin", "support.tiny", "t", ""):
         assert barrage(*arguments, "--allow-module", half_a_name)[0] == 2
-    assert barrage(*arguments, "--allow-module", "tests.pipeline.tiny")[0] == 0
+    assert barrage(*arguments, "--allow-module", "tests.support.tiny")[0] == 0
 
 
 def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
@@ -339,7 +342,7 @@ def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkey
     assert barrage("verify", store)[0] == 2 and barrage("verify", store, "--sample", "0")[0] == 0
     assert barrage("verify", store, "--allow-module", "tests")[0] == 0
     monkeypatch.setattr(architectures, "_allowed", set())
-    monkeypatch.setenv(architectures.ALLOW, "numpy, tests.pipeline")
+    monkeypatch.setenv(architectures.ALLOW, "numpy, tests.support")
     assert barrage("verify", store)[0] == 0
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.schema import Share
-from pipeline.worker import Drained
+from pipeline.config.fields import Share
+from pipeline.errors import Drained
 
 
 @dataclass(frozen=True)

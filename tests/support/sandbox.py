@@ -11,14 +11,15 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from pipeline.campaign import parse
-from pipeline.executors import Here
-from pipeline.job import prepare
-from pipeline.pack import pack
-from pipeline.progress import Reporter
-from pipeline.run import run
-from tests.pages import ROOT
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data.pack import pack
+from pipeline.execution import LocalExecutor
+from tests.support import tiny
+from tests.support.pages import ROOT
 
 IMAGES = 4
 KEY = "image0"
@@ -39,9 +40,7 @@ def small(content: dict[str, Any], shards: str) -> dict[str, Any]:
         attacks[name] = attack | {key: value for key, value in SMALL.items() if key in attack} | {"eot_draws": 2}
     return content | {
         "data": {"shards": shards, "resize": None, "crop": 32},
-        "models": {
-            name: {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES} for name in content["models"]
-        },
+        "models": {name: {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES} for name in content["models"]},
         "defenses": {name: {"transforms": list(CHEAP)} | defense for name, defense in content["defenses"].items()},
         "attacks": attacks,
         "evaluation_draws": 2,
@@ -55,7 +54,7 @@ def small_training(content: dict[str, Any], shards: str) -> dict[str, Any]:
     data = {"shards": shards, "resize": None, "crop": 32}
     if content["kind"] == "bpda":
         return content | {"data": data, "transforms": ["grey_mix"], "steps": 2, "batch": 2, "held_out": 2, "workers": {}}
-    model = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES, "weights": "random"}
+    model = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES, "weights": "random"}
     small = {"epochs": 1, "batch": 2, "held_out": 2, "evaluation": {"k": [0]}, "workers": {}, "augment": None, "distill": None}
     return content | {"data": data, "model": model, "barrage": {"k": [0, 1], "transforms": ["grey_mix"]}} | small
 
@@ -90,4 +89,4 @@ def attacked(folder: Path, campaign: str, store: str) -> None:
     """Runs a campaign of the sandbox."""
     content = yaml.safe_load((folder / campaign).read_text())
     job = prepare(parse(content, campaign), str(folder / store)).with_cuts({})
-    assert run(job.write_down(), Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job.write_down(), LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from pipeline.results import results
-from pipeline.rows import MEASURED
+from pipeline.store.rows import results
+from pipeline.store.schema import MEASURED
 
 
 def decided(store, without=()):

@@ -5,10 +5,10 @@ import os
 
 import torch
 
-from pipeline import checkpoint, rows
-from pipeline.campaign import parse
-from pipeline.job import prepare
-from pipeline.store import Store
+from pipeline.campaigns.job import prepare
+from pipeline.config.campaign import parse
+from pipeline.store import checkpoints, schema
+from pipeline.store.layout import Store
 
 DRAWS = 4
 """Evaluation draws of `tiny.campaign` where the defense is random."""
@@ -41,15 +41,15 @@ def commit(job, unit, at, seconds=1.0, right=(), failed=(), device="cpu x86_64",
             row |= {"status": failed[i - attacked], "grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
         found.append(row)
     name = Store(job.store).results(unit)
-    assert Store(job.store).create(name, rows.encode(found, {}))
+    assert Store(job.store).create(name, schema.encode(found, {}))
     touch(job, name, at)
 
 
 def checkpointed(job, unit, at, step, seconds, steps=6):
     """Writes a unit's checkpoint."""
-    head = checkpoint.Header(unit.name, job.cells[unit.cell].identity, step, steps, unit.images, seconds)
+    head = checkpoints.Header(unit.name, job.cells[unit.cell].identity, step, steps, unit.images, seconds)
     name = Store(job.store).checkpoint(unit)
-    Store(job.store).replace(name, checkpoint.encode(head, {"x": torch.zeros(2)}))
+    Store(job.store).replace(name, checkpoints.encode(head, {"x": torch.zeros(2)}))
     touch(job, name, at)
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import provenance, rows
-from pipeline.campaign import parse
-from pipeline.job import Job
-from pipeline.plan import Cut, Unit
-from pipeline.shards import Shard
-from pipeline.store import Store
+from pipeline import provenance
+from pipeline.campaigns.job import Job
+from pipeline.config.campaign import parse
+from pipeline.data.shards import Shard
+from pipeline.planning.units import Cut, Unit
+from pipeline.store import schema
+from pipeline.store.layout import Store
 
 CLASSES = 1000
 
@@ -88,8 +89,8 @@ def table(cell, unit, images, seed=0):
         hit = ~inside & (random.random((n, draws)) < 0.7)
     if cell.attack.goal != "untargeted":
         found |= {"target": pa.array((label + 1) % CLASSES), "target_hits": pa.array(hit.sum(1))}
-    columns = [found.get(f.name, pa.nulls(n, f.type)).cast(f.type) for f in rows.SCHEMA]
-    return pa.Table.from_arrays(columns, schema=rows.SCHEMA)
+    columns = [found.get(f.name, pa.nulls(n, f.type)).cast(f.type) for f in schema.SCHEMA]
+    return pa.Table.from_arrays(columns, schema=schema.SCHEMA)
 
 
 def store(folder, content=None, images=200, unit_images=100, failed=0, units=None):
@@ -109,7 +110,7 @@ def store(folder, content=None, images=200, unit_images=100, failed=0, units=Non
                 shared |= {name: row[name] for name in ("device", "seed", "unit", "campaign", "commit", "versions")}
                 row.clear()
                 row.update(kept | shared | {"status": "bad_image", "error": "truncated", "grad_evals": 0, "seconds": 0.0})
-            assert Store(folder).create(Store(folder).results(unit), rows.encode(found, {"identity": cell.identity}))
+            assert Store(folder).create(Store(folder).results(unit), schema.encode(found, {"identity": cell.identity}))
     return job
 
 
@@ -124,8 +125,8 @@ def large(folder, total, images):
         names = {"cell": cell.name, "attack": cell.attack_name, "unit": unit.name, "campaign": cell.identity}
         found = of_a_kind[i % kinds]
         for name, value in names.items():
-            field = rows.SCHEMA.field(name)
-            found = found.set_column(rows.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
+            field = schema.SCHEMA.field(name)
+            found = found.set_column(schema.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
         path = folder / Store(folder).results(unit)
         path.parent.mkdir(parents=True)
         pq.write_table(found, path, compression="zstd", row_group_size=1 << 16)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.pack import pack
+from pipeline.data.pack import pack
 
 CLASSES = 10
 
@@ -63,7 +63,7 @@ def campaign(shards, **changes):
     content = {
         "name": "tiny",
         "data": {"shards": shards, "resize": None, "crop": 32},
-        "models": {"net": {"architecture": "tests.pipeline.tiny:network", "classes": CLASSES}},
+        "models": {"net": {"architecture": "tests.support.tiny:network", "classes": CLASSES}},
         "defenses": {"none": {"k": 0}, "bart2": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]}},
         "attacks": {"pgd": {"eps": "8/255", "steps": 6, "step_size": "2/255", "eot_draws": 3}},
         "cells": [{"model": "net", "defense": ["none", "bart2"], "attack": "pgd"}],

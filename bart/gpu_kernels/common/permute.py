@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 
 BLOCK = 4096
 
@@ -44,7 +44,7 @@ class _Arrange(torch.autograd.Function):
         y, size, masked = torch.empty_like(x), x[0].numel(), ctx.needs_input_grad[0]
         inside = torch.empty_like(x, dtype=torch.uint8) if masked else y
         programs = len(x) * triton.cdiv(size, BLOCK)
-        kernels.launch(_forward_kernel, programs, x, gather, y, inside, size, MASKED=masked, BLOCK=BLOCK)
+        launcher.launch(_forward_kernel, programs, x, gather, y, inside, size, MASKED=masked, BLOCK=BLOCK)
         if masked:
             ctx.save_for_backward(scatter, inside)
         return y
@@ -55,7 +55,7 @@ class _Arrange(torch.autograd.Function):
         gradient = gradient.contiguous()
         out, size = torch.empty_like(gradient), gradient[0].numel()
         programs = len(gradient) * triton.cdiv(size, BLOCK)
-        kernels.launch(_backward_kernel, programs, gradient, scatter, inside, out, size, BLOCK=BLOCK)
+        launcher.launch(_backward_kernel, programs, gradient, scatter, inside, out, size, BLOCK=BLOCK)
         return out, None, None
 
 

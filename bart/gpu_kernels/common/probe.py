@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 
 
 @triton.jit
@@ -17,5 +17,5 @@ def _count_kernel(out, SIZE: tl.constexpr):
 def probe(device: torch.device) -> Tensor:
     """0, 1, ..., 31, written by a kernel."""
     out = torch.empty(32, dtype=torch.int32, device=device)
-    kernels.launch(_count_kernel, 1, out, SIZE=32)
+    launcher.launch(_count_kernel, 1, out, SIZE=32)
     return out

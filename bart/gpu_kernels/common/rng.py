@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.kernels.fields import _fold
+from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.fields import _fold
 
 BLOCK = 256
 PLACES = 1024
@@ -94,7 +94,7 @@ def _made(kernel: Any, keys: Tensor, shape: tuple[int, ...], dtype: torch.dtype,
     """The numbers (n, *shape) that `kernel` makes of the keys (n,)."""
     out = torch.empty((len(keys), *shape), dtype=dtype, device=keys.device)
     total, count = out.numel(), math.prod(shape)
-    kernels.launch(
+    launcher.launch(
         kernel, triton.cdiv(total, BLOCK), keys.contiguous(), *arguments, out, total, count, BLOCK=BLOCK, **constants
     )
     return out
@@ -104,7 +104,7 @@ def fold(keys: Tensor, data: int) -> Tensor:
     """Child keys, of the shape of `keys`."""
     out = torch.empty(keys.shape, dtype=keys.dtype, device=keys.device)
     programs = triton.cdiv(out.numel(), BLOCK)
-    kernels.launch(_fold_kernel, programs, keys.contiguous(), data, out, out.numel(), BLOCK=BLOCK)
+    launcher.launch(_fold_kernel, programs, keys.contiguous(), data, out, out.numel(), BLOCK=BLOCK)
     return out
 
 
@@ -138,5 +138,5 @@ def order(keys: Tensor, name: int, count: int) -> Tensor:
     places = triton.next_power_of_2(max(count, 1))
     images = max(PLACES // places, 1)
     programs = triton.cdiv(len(keys), images)
-    kernels.launch(_order_kernel, programs, keys.contiguous(), name, out, *out.shape, IMAGES=images, PLACES=places)
+    launcher.launch(_order_kernel, programs, keys.contiguous(), name, out, *out.shape, IMAGES=images, PLACES=places)
     return out

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
+from bart.gpu_kernels.common import launcher
 from bart.types import Params
 
 STRIP, TILE_W = 8, 128
@@ -81,7 +81,7 @@ def _blur(x: Tensor, sigma: Tensor, transpose: bool) -> Tensor:
     halfway, out = torch.empty_like(x), torch.empty_like(x)
     programs = n * channels * triton.cdiv(height, STRIP)
     constants = {"TRANSPOSE": transpose, "STRIP": STRIP, "TILE_W": TILE_W}
-    kernels.launch(_blur_kernel, programs, x, sigma, halfway, out, height, width, **constants)
+    launcher.launch(_blur_kernel, programs, x, sigma, halfway, out, height, width, **constants)
     return out
 
 

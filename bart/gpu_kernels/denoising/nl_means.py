@@ -1,4 +1,4 @@
-"""Non-local means as two Triton kernels; the eager twin in `bart.transforms.nl_means` defines what they compute.
+"""Non-local means as two Triton kernels; the eager twin in `bart.transforms.denoising.nl_means` defines what they compute.
 
 The first finds the noise of each plane, one program a plane. In the second, one program denoises one tile, of one channel or
 of all three with common weights, in a loop over the shifts within the image's own distance. A lane of a warp follows one
@@ -13,10 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.kernels import wavelet
-from bart.schraudolph import CUTOFF, OFFSET, SLOPE
-from bart.transforms.nl_means import STEEPEST
+from bart.exponential import CUTOFF, OFFSET, SLOPE
+from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.denoising import wavelet
+from bart.transforms.denoising.nl_means import STEEPEST
 
 TILE = 8
 """The rows of a tile, one for each warp: with more in its registers, fewer warps would fit."""
@@ -203,8 +203,8 @@ def nl_means(x: Tensor, params: dict[str, Tensor]) -> Tensor:
     details = torch.empty(n * 3, (height + 3) // 2 * ((width + 3) // 2), dtype=torch.float32, device=x.device)
     sigmas = torch.empty(n * 3, dtype=torch.float64, device=x.device)
     out = torch.empty_like(x, requires_grad=False)
-    kernels.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **wavelet.SCHEDULE)
+    launcher.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **wavelet.SCHEDULE)
     tiles = triton.cdiv(height, TILE) * triton.cdiv(width, LANES - AROUND)
     numbers = (params["h"], params["patch"], params["distance"], params["per_channel"])
-    kernels.launch(_nl_means_kernel, n * 3 * tiles, x, sigmas, *numbers, out, height, width, TILE=TILE, num_warps=TILE)
+    launcher.launch(_nl_means_kernel, n * 3 * tiles, x, sigmas, *numbers, out, height, width, TILE=TILE, num_warps=TILE)
     return out

@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.transforms.rank import BILATERAL_RADII, MEAN_RADII, MEDIAN_RADII
+from bart.gpu_kernels.common import launcher
+from bart.transforms.denoising.rank import BILATERAL_RADII, MEAN_RADII, MEDIAN_RADII
 from bart.types import Params
 
 TILE_H, TILE_W = 16, 32
@@ -325,7 +325,7 @@ def _fill(kernel: Any, frame: Tensor, x: Tensor, *others: Tensor, **constants: i
     """`frame`, written by a kernel from the planes of `x` and what there is to each plane."""
     planes, rows, columns = frame.shape
     programs = planes * triton.cdiv(rows * columns, BLOCK)
-    kernels.launch(kernel, programs, x, *others, frame, *x.shape[2:], rows, columns, **constants, BLOCK=BLOCK)
+    launcher.launch(kernel, programs, x, *others, frame, *x.shape[2:], rows, columns, **constants, BLOCK=BLOCK)
     return frame
 
 
@@ -334,7 +334,7 @@ def _filter(kernel: Any, frame: Tensor, *others: Tensor, margin: int) -> None:
     height, width = others[-1].shape[2:]
     programs = len(frame) * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
     sizes = (height, width, *frame.shape[1:])
-    kernels.launch(kernel, programs, frame, *others, *sizes, MARGIN=margin, TILE_H=TILE_H, TILE_W=TILE_W)
+    launcher.launch(kernel, programs, frame, *others, *sizes, MARGIN=margin, TILE_H=TILE_H, TILE_W=TILE_W)
 
 
 class _Median(torch.autograd.Function):
@@ -397,5 +397,5 @@ def mean_bilateral(x: Tensor, params: Params) -> Tensor:
     programs = len(levels) * triton.cdiv(height, COLUMN * BILATERAL_H) * triton.cdiv(width, TILE_W)
     numbers = (params["radius"], params["s0"], params["s1"], out, height, width, *levels.shape[1:])
     tile = {"TILE_H": BILATERAL_H, "TILE_W": TILE_W, "num_warps": 1}
-    kernels.launch(_mean_bilateral_kernel, programs, levels, *numbers, MARGIN=margin, **tile)
+    launcher.launch(_mean_bilateral_kernel, programs, levels, *numbers, MARGIN=margin, **tile)
     return out

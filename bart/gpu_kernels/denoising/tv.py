@@ -23,8 +23,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bart import kernels
-from bart.transforms.tv import EPSILON, HORIZON, ITERATIONS, LOWEST, STEPS
+from bart.gpu_kernels.common import launcher
+from bart.transforms.denoising.tv import EPSILON, HORIZON, ITERATIONS, LOWEST, STEPS
 from bart.types import Params
 
 STARTS, LONGEST = (0, 8, 16, 24, 32, 48, 64, 88, 112, 136, 160, 184), 24
@@ -368,7 +368,7 @@ def _solve(x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
     done = x.new_empty(programs, dtype=torch.int32)
     bounds = (0, *STARTS, ITERATIONS - 1, ITERATIONS - 1)
     for k in range(len(STARTS) + 1):
-        kernels.launch(
+        launcher.launch(
             _iterate_kernel, programs, x, weight, per_channel, states, scratch, energies, done, out,
             height, strips, room, *bounds[k : k + 3], k % 2, WIDTH=width, ALONE=ALONE, COUPLED=COUPLED, **SCHEDULE,
         )  # fmt: skip
@@ -378,7 +378,7 @@ def _solve(x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
 def _diffuse(v: Tensor, u: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
     strips, programs, room = _cut(u, STEPS, 1, 3)
     out, scratch = torch.empty_like(u), u.new_empty(programs, 4, room)
-    kernels.launch(
+    launcher.launch(
         _diffuse_kernel, programs, v, u, weight, per_channel, scratch, out, u.shape[2], strips, room,
         WIDTH=u.shape[3], BLOCK=BACKWARD, **SCHEDULE,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Wavelet shrinkage as two Triton kernels; the eager twin in `bart.transforms.wavelet` defines what they compute.
+"""Wavelet shrinkage as two Triton kernels; the eager twin in `bart.transforms.denoising.wavelet` defines what they compute.
 
 In the first, one program takes one plane of one image, shifted by one of the offsets, from its range to its reconstruction,
 with the filters of the image's own wavelet. Its arrays lie in scratch of its own, where barriers separate the one who writes
@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart import kernels
-from bart.transforms import wavelet as eager
+from bart.gpu_kernels.common import launcher
+from bart.transforms.denoising import wavelet as eager
 
 ROWS, COLUMNS, CHUNK = 8, 128, 4096
 """Tiles of the filters, and pieces of the passes that need no neighbours."""
@@ -484,10 +484,10 @@ def wavelet(x: Tensor, params: dict[str, Tensor]) -> Tensor:
     ranges = torch.empty(n, 3, 2, dtype=torch.float64, device=x.device)
     out = torch.empty_like(x, requires_grad=False)
     ycbcr, shift = params["ycbcr"], params["shift"]
-    kernels.launch(
+    launcher.launch(
         _planes_kernel, n * 12, x, ycbcr, params["wavelet"], params["soft"], shift, exact, single, ranges, height, width,
         exact_size, single_size, row_size, *levels, **SCHEDULE,
     )  # fmt: skip
     programs = n * triton.cdiv(height * width, BLOCK)
-    kernels.launch(_image_kernel, programs, single, ranges, ycbcr, shift, out, height, width, single_size, BLOCK=BLOCK)
+    launcher.launch(_image_kernel, programs, single, ranges, ycbcr, shift, out, height, width, single_size, BLOCK=BLOCK)
     return out

@@ -6,11 +6,11 @@ Every pixel becomes the mean of those around it, each weighed by how alike the s
 
 As in scikit-image: the sum runs over o in -r + 1 .. r, one less than the patch of 2 r + 1 that it is divided by; a patch of 6
 is one of 7; exp is Schraudolph's piecewise linear one, whose exp(0), the pixel's own weight, is .971; the border is mirrored.
-sigma is the noise of the image, the mean of the channels' as in `bart.transforms.wavelet` with db2, also where each channel is
+sigma is the noise of the image, the mean of the channels' as in `bart.transforms.denoising.wavelet` with db2, also where each channel is
 denoised alone. Of a constant image, whose sigma is zero, only equal pixels are averaged: it stays.
 
 w(p, q) = w(q, p), so half of the shifts t do, each a few passes over flat rows: on a CPU compiled, one image per thread, band
-by band in its cache (`bart.host_nl_means`); elsewhere over the whole batch, each image masking the shifts beyond its own
+by band in its cache (`bart.cpu_kernels.nl_means`); elsewhere over the whole batch, each image masking the shifts beyond its own
 distance.
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """
@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bart import rng
-from bart.host import Image, map_images
-from bart.schraudolph import CUTOFF, exponential
-from bart.transforms.wavelet import DB2, noise, noise_host
+from bart.cpu_kernels.base import Image, map_images
+from bart.exponential import CUTOFF, exponential
+from bart.transforms.denoising.wavelet import DB2, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
 DISTANCES = (6, 11)
@@ -97,7 +97,7 @@ def _device(x: Tensor, params: Params) -> Tensor:
 
 def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Image:
     """Planes (c, h, w) averaged with one set of weights; `spread` is channels (h sigma patch)^2. As `_eager`."""
-    from bart.host_nl_means import sums
+    from bart.cpu_kernels.nl_means import sums
 
     margin = radius + distance
     padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")

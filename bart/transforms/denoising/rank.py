@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.disks import Disks, Offset, each
-from bart.host import Image, map_images
+from bart.cpu_kernels.base import Image, map_images
+from bart.transforms.denoising.disks import Disks, Offset, each
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "denoising"
@@ -207,7 +207,7 @@ def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
 
 
 def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
-    from bart.host_bilateral import mean_bilateral
+    from bart.cpu_kernels.bilateral import mean_bilateral
 
     levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
     values = zip(levels, params["radius"], params["s0"], params["s1"], strict=True)

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from pipeline.executors.base import Begin, Spread, Work, device, shard_at_fault
-from pipeline.files import Refused
-from pipeline.worker import Drained
+from pipeline.errors import Drained, StorageError
+from pipeline.execution.protocol import Begin, Spread, Work, device, shard_at_fault
 
 LEAVE_SECONDS = 25.0
 """From the notice to leave until a worker is gone, whatever it is in the middle of; a spot machine grants 30 s or more."""
@@ -143,7 +142,7 @@ class Actor:
             return Ended(unit)
         except Drained:
             return Ended(unit, drained=True)
-        except Refused as error:
+        except StorageError as error:
             return Ended(unit, refused=str(error))
         except BaseException as error:  # whatever a unit raises is the driver's to count
             if broken(error):

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.fields import Share
 from pipeline.errors import BadInput, ClusterLost
-from pipeline.schema import Share
 
 LOOK_SECONDS = 2.0
 """Between two looks at the cluster."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.executors.actor import LEAVE_SECONDS, Actor, Report, Where
-from pipeline.executors.base import Begin, Spread
-from pipeline.executors.base import name as called
-from pipeline.executors.nodes import Cluster, Need
-from pipeline.schema import Share
+from pipeline.config.fields import Share
+from pipeline.execution.protocol import Begin, Spread
+from pipeline.execution.protocol import name as called
+from pipeline.execution.ray.actor import LEAVE_SECONDS, Actor, Report, Where
+from pipeline.execution.ray.cluster import Cluster, Need
 
 BEAT_SECONDS = 1.0
 """Between two signs of life of an actor whose unit goes on; more where there are more than a hundred."""

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from pipeline.errors import ClusterLost
-from pipeline.executors import nodes
-from pipeline.executors.actor import LEAVE_SECONDS, Report, Where
-from pipeline.executors.base import Begin, Spread, Units, attacking
-from pipeline.executors.crew import Crew, Member
-from pipeline.executors.metrics import Metrics
-from pipeline.executors.nodes import Cluster
-from pipeline.files import Refused
-from pipeline.queue import Queue
+from pipeline.errors import ClusterLost, StorageError
+from pipeline.execution.protocol import Begin, Spread, Units
+from pipeline.execution.queue import Queue
+from pipeline.execution.ray import cluster
+from pipeline.execution.ray.actor import LEAVE_SECONDS, Report, Where
+from pipeline.execution.ray.cluster import Cluster
+from pipeline.execution.ray.crew import Crew, Member
+from pipeline.execution.ray.metrics import Metrics
 
 AHEAD_SECONDS = 0.5
 """Worth of units that an actor is handed at once; one that takes longer is handed alone."""
@@ -32,7 +31,7 @@ WAIT_SECONDS = 60.0
 Say = Callable[[str], None]
 
 
-class OnRay:
+class RayExecutor:
     """Actors of the Ray cluster at `address`, or of one started here and ended with the run.
 
     One actor a GPU where there is one, else one a share of the cores, as many as there is room for at any time: nodes may
@@ -40,7 +39,7 @@ class OnRay:
     its checkpoint. Raises BadInput where no node has what workers ask for, ClusterLost once the whole cluster is lost.
     """
 
-    def __init__(self, job: Spread, address: str | None = None, begin: Begin = attacking, say: Say = lambda line: None) -> None:
+    def __init__(self, job: Spread, begin: Begin, address: str | None = None, say: Say = lambda line: None) -> None:
         import ray
 
         self._ray: Any = ray
@@ -48,7 +47,7 @@ class OnRay:
         self._gone = False
         self._own = not ray.is_initialized()
         if self._own:
-            nodes.start(ray, address)
+            cluster.start(ray, address)
         self._cluster = Cluster(ray)
         try:
             self._need = self._cluster.need(self._share)
@@ -147,7 +146,7 @@ class Dispatch:
                 continue
             member.leased.remove(ended.unit)
             if ended.refused:
-                raise Refused(ended.refused)
+                raise StorageError(ended.refused)
             if ended.error:
                 yield self.queue.failed(ended.unit, ended.error, member.name, ended.shard)
                 self.crew.fault(member)

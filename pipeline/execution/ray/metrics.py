@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.queue import Failed
-from pipeline.sizes import Trial
+from pipeline.execution.queue import Failed
+from pipeline.planning.unit_sizes import Trial
 
 COUNTERS = {
     "draw_gradients": "forward and input-backward passes of one draw of one image",

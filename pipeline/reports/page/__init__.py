@@ -9,8 +9,8 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from pipeline.report.content import Content, gather
-from pipeline.scores import RULES
+from pipeline.reports.page.content import Content, gather
+from pipeline.scoring.rules import RULES
 
 _HERE = Path(__file__).parent
 

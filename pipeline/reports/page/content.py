@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import analysis, provenance, tables
+from pipeline import analysis, provenance
+from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
-from pipeline.examples import Example, examples, unit
-from pipeline.job import Job, opened
-from pipeline.planned import FILE
-from pipeline.results import batches
-from pipeline.scores import RULES
-from pipeline.status import Reader, Status
-from pipeline.store import Store
+from pipeline.reports.examples import Example, examples, unit
+from pipeline.scoring import summaries
+from pipeline.scoring.rules import RULES
+from pipeline.status.summary import Reader, Status
+from pipeline.store.layout import Store
+from pipeline.store.planned_cells import FILE
+from pipeline.store.rows import batches
 
 GALLERY = 6
 """Images of the gallery, each in at most CELLS cells: some hundred kilobytes."""
@@ -48,7 +49,7 @@ class Content:
 
     status: Status
     job: Job
-    lines: list[tables.Line]
+    lines: list[summaries.Line]
     notes: list[str]
     points: dict[str, Any]
     machines: list[dict[str, Any]]
@@ -63,7 +64,7 @@ class Content:
 def gather(store: str) -> Content:
     """Reads a store. Raises BadInput if there is none, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).look()
-    lines = tables.lines(batches(store, tables.columns(RULES)), RULES)
+    lines = summaries.lines(batches(store, summaries.columns(RULES)), RULES)
     try:
         gallery, missing = dict(_gallery(job, lines)), ""
     except BadInput as error:
@@ -75,7 +76,7 @@ def gather(store: str) -> Content:
         status=status,
         job=job,
         lines=lines,
-        notes=tables.notes(lines),
+        notes=summaries.notes(lines),
         points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
         machines=[row | {"versions": json.loads(row["versions"])} for row in analysis.machines(store).to_dict("records")],
         failures=analysis.failures(store).to_dict("records"),
@@ -87,7 +88,7 @@ def gather(store: str) -> Content:
     )
 
 
-def _curves(job: Job, lines: list[tables.Line]) -> dict[str, Any]:
+def _curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:
     """The points of the chart, a cell and rule each, and what series they are of against each x that has any."""
     cells = analysis.settings(job).set_index("cell", drop=False)
     per_image = {line.cell: line.draw_gradients / max(1, line.images) for line in lines}
@@ -100,7 +101,7 @@ def _curves(job: Job, lines: list[tables.Line]) -> dict[str, Any]:
     values = cells[list(XS)].to_dict("index")
     return {
         "xs": found or {"k": {"label": XS["k"], "series": series["k"]}},
-        "points": [tables.as_dict(line) | {"x": values[line.cell]} for line in lines],
+        "points": [summaries.as_dict(line) | {"x": values[line.cell]} for line in lines],
     }
 
 
@@ -119,7 +120,7 @@ def _has_curve(cells: pd.DataFrame, x: str, series: dict[str, dict[str, str]]) -
     return bool((cells[x].groupby(cells["cell"].map(series[x])).nunique() > 1).any())
 
 
-def _persistent(store: str, lines: list[tables.Line]) -> list[dict[str, Any]]:
+def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
     """Accuracy when m fresh draws must all be right, of the cells that have several; none of stores too large for it."""
     if sum(line.images for line in lines if line.rule == "single") > PERSISTENT:
         return []
@@ -128,7 +129,7 @@ def _persistent(store: str, lines: list[tables.Line]) -> list[dict[str, Any]]:
     return frame.astype({"cell": str}).to_dict("records") if len(frame) else []
 
 
-def _gallery(job: Job, lines: list[tables.Line]) -> Iterator[tuple[str, list[Shown]]]:
+def _gallery(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:
     """The first images of the first unit of some cells, those with the most transforms and the least first."""
     columns = ["image_key", "unit", "status", "label", "clean_correct", "adv_correct", "evaluation_draws", "linf", "l2",
                "clean_mean_top5", "adv_mean_top5"]  # fmt: skip

@@ -9,8 +9,9 @@ from bart import rng
 from bart.attacks.pgd import Pgd
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.barrage import Barrage
-from bart.classifier import Classifier, Defended
+from bart.classifier import Classifier
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, gradient
 from bart.rng import Mirror
 from tests.bart.transforms.checks import keys, photographs

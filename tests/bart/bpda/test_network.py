@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, relu
 
-from bart.bpda_net import FIELD, WIDTHS, BpdaNet, parameter_count
+from bart.bpda.network import FIELD, WIDTHS, BpdaNet, parameter_count
 from bart.transforms import TRANSFORMS
 from tests.bart.transforms.checks import keys, photographs
 

@@ -1,18 +1,19 @@
 import pytest
 import torch
 
-from bart import bpda
-from bart.backward import straight_through
-from bart.barrage import Barrage
-from bart.bpda import POLICIES, combo, identity, network
-from bart.bpda_net import BpdaNet
-from bart.classifier import Classifier, Defended
+from bart.autograd import straight_through
+from bart.bpda import policies
+from bart.bpda.network import BpdaNet
+from bart.bpda.policies import POLICIES, combo, identity, network
+from bart.classifier import Classifier
+from bart.defenses.barrage import Barrage
+from bart.defenses.defended import Defended
+from bart.diagnostics.planted import Planted
 from bart.gradient import Eot, Goal, gradient
-from bart.planted import Planted
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform
-from tests.bart.test_bpda_net import shaken
+from tests.bart.bpda.test_network import shaken
 from tests.bart.transforms.checks import keys, photographs
 
 SIZE = (32, 32)
@@ -139,7 +140,7 @@ def test_many_images_go_through_in_parts(monkeypatch):
     params, spy = transform.draw(keys(5), SIZE), shaken(Spy("hist_eq"))
     found = []
     for at_once in (5, 2):
-        monkeypatch.setattr(bpda, "AT_ONCE", at_once)
+        monkeypatch.setattr(policies, "AT_ONCE", at_once)
         leaf = x.clone().requires_grad_()
         found.append(torch.autograd.grad(network(transform, leaf, params, {"hist_eq": spy}).square().sum(), leaf)[0])
     assert [len(image) for image, *_ in spy.saw] == [5, 2, 2, 1]

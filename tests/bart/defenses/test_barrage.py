@@ -4,10 +4,10 @@ import pytest
 import torch
 from scipy import stats
 
-from bart import barrage as module
 from bart import rng
-from bart.barrage import GREY, Barrage, described
-from bart.bpda import combo
+from bart.bpda.policies import combo
+from bart.defenses import barrage as module
+from bart.defenses.barrage import GREY, Barrage, described
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform

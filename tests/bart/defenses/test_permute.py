@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bart.arrange import Arrangement, arrange
-from tests.bart.kernels.checks import TARGETS, assert_compiles, assert_interpreted
+from bart.defenses.permute import Arrangement, arrange
+from tests.bart.gpu_kernels.checks import TARGETS, assert_compiles, assert_interpreted
 
 
 def example():
@@ -37,7 +37,7 @@ def test_the_interpreted_kernel_equals_its_twin():
 @pytest.mark.parametrize("capability", TARGETS)
 def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
     pytest.importorskip("triton")
-    from bart.kernels import arrange as kernel
+    from bart.gpu_kernels.common import permute as kernel
 
     def function():
         x, arrangement, cotangent = example()
@@ -48,7 +48,7 @@ def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
 
 
 def _compare() -> None:
-    from bart.kernels import arrange as kernel
+    from bart.gpu_kernels.common import permute as kernel
 
     x, arrangement, cotangent = example()
     assert torch.equal(kernel.arrange(x, *arrangement), arrange(x, arrangement))

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, judge
-from bart.planted import Planted
-from bart.report import gradient_report
+from bart.diagnostics.gradient_report import gradient_report
+from bart.diagnostics.planted import Planted
 from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 

@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import torch
 
-from bart import TRANSFORMS, Gradient, kernels
+from bart import TRANSFORMS, Gradient, dispatch
+from bart.gpu_kernels.common import launcher
 from tests.bart.transforms.checks import keys, photographs
 
 TARGETS = (70, 90)
@@ -39,7 +40,7 @@ def assert_twin(name, size=(40, 51), largest=1e-5, rare=0.0, gradient=1e-4, seed
     largest     of the absolute differences of the values, but for a share `rare` of them (ties that rounding breaks)
     gradient    relative error of the vector-Jacobian product in the 2-norm, per image
     """
-    transform, apply = TRANSFORMS[name], kernels._load(kernels.KERNELS[name])
+    transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
     for seed in seeds:
         x = images(*size)
         params = transform.draw(keys(len(x), seed), size)
@@ -97,14 +98,14 @@ def assert_compiles(function, capability, tmp_path, monkeypatch):
         assert compiled(capability, kernel, arguments, constants)
         seen.add(kernel.__name__)
 
-    with patch.object(kernels, "launch", launch):
+    with patch.object(launcher, "launch", launch):
         function()
     assert seen, "nothing was launched"
 
 
 def assert_transform_compiles(name, capability, tmp_path, monkeypatch, size=(40, 51)):
     """All launches of a transform's kernel, forward and backward."""
-    transform, apply = TRANSFORMS[name], kernels._load(kernels.KERNELS[name])
+    transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
 
     def function():
         x = images(*size).requires_grad_()

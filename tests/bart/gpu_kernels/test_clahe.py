@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from tests.bart.kernels import checks
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from bart import TRANSFORMS, dispatch
+from tests.bart.gpu_kernels import checks
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 from tests.bart.transforms.checks import photographs
 
 pytest.importorskip("triton")
@@ -42,7 +42,7 @@ def _assert_equal(x, heights, widths, limits):
         "tile_width": torch.tensor(widths),
         "clip_limit": torch.tensor(limits),
     }
-    y = kernels._load(kernels.KERNELS["clahe"])(x.requires_grad_(), params)
+    y = dispatch._load(dispatch.KERNELS["clahe"])(x.requires_grad_(), params)
     truth = TRANSFORMS["clahe"].eager(x, params)
     assert not y.requires_grad and y.data_ptr() != x.data_ptr()
     assert torch.equal(y, truth), f"off by {(y - truth).abs().amax((2, 3)).tolist()}"

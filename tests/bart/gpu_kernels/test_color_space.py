@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from bart.color import GREY
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from bart import TRANSFORMS, dispatch
+from bart.transforms.color import GREY
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 
@@ -43,7 +43,7 @@ def _compare_colors(name: str) -> None:
     params = {"position": torch.cat([ends, torch.rand(2, 3, generator=generator)])}
     x = _colors().expand(10, 3, 32, 32).contiguous()
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
-    y, truth = kernels._load(kernels.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
+    y, truth = dispatch._load(dispatch.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
     torch.testing.assert_close(y, truth, atol=LARGEST[name], rtol=0)
     cotangent = torch.randn(x.shape, generator=generator)
     (product,), (expected,) = torch.autograd.grad(y, leaf, cotangent), torch.autograd.grad(truth, twin, cotangent)

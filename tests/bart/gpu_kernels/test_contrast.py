@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from bart import TRANSFORMS, dispatch
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 from tests.bart.transforms.checks import photographs
 
 pytest.importorskip("triton")
@@ -22,7 +22,7 @@ def test_kernels_compile(name, capability, tmp_path, monkeypatch):
 
 def _assert_equal(name, x, params, largest=0.0):
     """Values, and gradients where there are any, of a transform with given parameters."""
-    transform, apply = TRANSFORMS[name], kernels._load(kernels.KERNELS[name])
+    transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
     ours, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
     y, truth = apply(ours, params), transform.eager(twin, params)
     assert y.data_ptr() != ours.data_ptr() and y.isfinite().all()

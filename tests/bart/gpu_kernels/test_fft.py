@@ -5,7 +5,7 @@ import torch
 
 from bart.transforms import fft as eager
 from bart.transforms.fft import FFT
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 from tests.bart.transforms.checks import keys
 
 pytest.importorskip("triton")
@@ -36,7 +36,7 @@ def _edges() -> torch.Tensor:
 
 def _assert_gains() -> None:
     """The kernel multiplies by the mean of the definition's gains of k and -k, and by what the inverse leaves to it."""
-    from bart.kernels import fft
+    from bart.gpu_kernels import fft
 
     for height, width in ((32, 36), (41, 37)):
         keep, seed = _edges(), FFT.draw(keys(5), (height, width))["seed"]
@@ -46,13 +46,13 @@ def _assert_gains() -> None:
         spectrum = torch.complex(*torch.randn(2, 5, 3, height, width // 2 + 1, generator=torch.Generator().manual_seed(0)))
         truth = spectrum * gains[..., : width // 2 + 1] / (height * width)
         pairs, programs = torch.view_as_real(spectrum), 5 * -(-height * (width // 2 + 1) // fft.BLOCK)
-        fft.kernels.launch(fft._gains_kernel, programs, pairs, keep, seed, height, width, BLOCK=fft.BLOCK)
+        fft.launcher.launch(fft._gains_kernel, programs, pairs, keep, seed, height, width, BLOCK=fft.BLOCK)
         torch.testing.assert_close(pairs, torch.view_as_real(truth).float(), rtol=5e-7, atol=0)
 
 
 def _assert_symmetric() -> None:
     """<A x, g> is <x, A g>, so the backward pass may be the forward pass."""
-    from bart.kernels.fft import fft
+    from bart.gpu_kernels.fft import fft
 
     for size in ((36, 34), (35, 37)):
         x = images(*size)[:5]

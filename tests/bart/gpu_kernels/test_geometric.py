@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from bart import TRANSFORMS, dispatch
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 from tests.bart.transforms.checks import keys
 
 pytest.importorskip("triton")
@@ -32,7 +32,7 @@ def _assert_exact(name: str, size: tuple[int, int], params: dict, value: float, 
     count = len(next(iter(params.values())))
     x = images(*size)[:count].contiguous()
     leaf, twin = x.clone().requires_grad_(), x.double().requires_grad_()
-    y, truth = kernels._load(kernels.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
+    y, truth = dispatch._load(dispatch.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
     cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
     (product,), (expected,) = torch.autograd.grad(y, leaf, cotangent), torch.autograd.grad(truth, twin, cotangent.double())
     torch.testing.assert_close(y.double(), truth, atol=value, rtol=0)
@@ -42,7 +42,7 @@ def _assert_exact(name: str, size: tuple[int, int], params: dict, value: float, 
 def _assert_bad_gradients_show(name: str) -> None:
     """A value that is no number comes out in its own image, and nowhere else."""
     x = images(32, 32)[:3].requires_grad_()
-    y = kernels._load(kernels.KERNELS[name])(x, TRANSFORMS[name].draw(keys(3), (32, 32)))
+    y = dispatch._load(dispatch.KERNELS[name])(x, TRANSFORMS[name].draw(keys(3), (32, 32)))
     cotangent = torch.ones(x.shape)
     cotangent[0, 0, 31, 31], cotangent[1, 2, 15, 0] = float("nan"), float("inf")
     (product,) = torch.autograd.grad(y, x, cotangent)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bart.transforms.jpeg import JPEG
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 from tests.bart.transforms.checks import photographs
 
 pytest.importorskip("triton")
@@ -37,7 +37,7 @@ def _between(height, width):
 
 def _assert_exact(x, qualities) -> None:
     """The levels are those of the eager twin in float64, which rounds no sum; the gradients those of float32."""
-    from bart.kernels.jpeg import jpeg
+    from bart.gpu_kernels.jpeg import jpeg
 
     params = {"quality": torch.tensor(qualities)}
     leaf, leaf_twin = x.clone().requires_grad_(), x.clone().requires_grad_()

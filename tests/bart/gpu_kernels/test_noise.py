@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels, rng
+from bart import TRANSFORMS, dispatch, rng
 from bart.transforms.noise import KINDS
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 from tests.bart.transforms.checks import keys, photographs
 
 pytest.importorskip("triton")
@@ -29,7 +29,7 @@ def _images() -> torch.Tensor:
 
 def _compare_kind(kind: int) -> None:
     """In double precision, but for counts: single precision rounds a few of a million of them to another one."""
-    x, noise, apply = _images(), TRANSFORMS["noise"], kernels._load(kernels.KERNELS["noise"])
+    x, noise, apply = _images(), TRANSFORMS["noise"], dispatch._load(dispatch.KERNELS["noise"])
     params = noise.draw(keys(len(x), 3), (47, 61)) | {"kind": torch.full((len(x),), kind)}
     exact = x.clone() if KINDS[kind] == "poisson" else x.double()
     leaf, twin = x.clone().requires_grad_(), exact.requires_grad_()
@@ -46,7 +46,7 @@ def _compare_a_uniform_of_zero() -> None:
     """It is not a count of zero: the field of this seed holds one."""
     params = {"kind": torch.tensor([KINDS.index("poisson")]), "seed": torch.tensor([14125])}
     assert (rng.field(params["seed"], (3, 32, 33)) == 0).any()
-    y = kernels._load(kernels.KERNELS["noise"])(torch.ones(1, 3, 32, 33), params)
+    y = dispatch._load(dispatch.KERNELS["noise"])(torch.ones(1, 3, 32, 33), params)
     assert y.min() > 0.6
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from bart import TRANSFORMS, dispatch
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 from tests.bart.transforms.checks import keys
 
 pytest.importorskip("triton")
@@ -26,7 +26,7 @@ def test_kernels_compile(name, capability, tmp_path, monkeypatch):
 
 def _compare_levels() -> None:
     """Bit for bit, also at the ties of every scale, and those are ties only after x s was rounded."""
-    apply, eager = kernels._load(kernels.KERNELS["color_precision"]), TRANSFORMS["color_precision"].eager
+    apply, eager = dispatch._load(dispatch.KERNELS["color_precision"]), TRANSFORMS["color_precision"].eager
     assert_twin("color_precision", SIZE, largest=0.0, gradient=0.0)
     scale = torch.arange(8, 203).reshape(65, 3)
     place = torch.arange(32 * 32).float()
@@ -43,7 +43,7 @@ def _compare_channels(name: str) -> None:
     x = images(32, 32)
     params = TRANSFORMS[name].draw(keys(len(x), 7), (32, 32)) | {"channel": torch.tensor([0, 1, 2, 0, 1, 2])}
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
-    y, truth = kernels._load(kernels.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
+    y, truth = dispatch._load(dispatch.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
     torch.testing.assert_close(y, truth, atol=3e-7, rtol=0)
     cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(7))
     (product,), (expected,) = torch.autograd.grad(y, leaf, cotangent), torch.autograd.grad(truth, twin, cotangent)

@@ -5,8 +5,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from bart import kernels, rng
-from tests.bart.kernels.checks import TARGETS, assert_compiles, assert_interpreted
+from bart import dispatch, rng
+from bart.gpu_kernels.common import launcher
+from tests.bart.gpu_kernels.checks import TARGETS, assert_compiles, assert_interpreted
 from tests.bart.transforms.checks import keys
 
 pytest.importorskip("triton")
@@ -46,7 +47,7 @@ CASES = {
 
 def _on_kernels(case, some):
     """A case of the above as on a GPU."""
-    with patch.object(kernels, "hashing", lambda keys: True):
+    with patch.object(dispatch, "hashing", lambda keys: True):
         return case(some)
 
 
@@ -62,7 +63,7 @@ def test_kernels_compile(capability, tmp_path, monkeypatch):
 
 def test_a_call_is_one_launch(monkeypatch):
     launches = []
-    monkeypatch.setattr(kernels, "launch", lambda kernel, *_, **__: launches.append(kernel))
+    monkeypatch.setattr(launcher, "launch", lambda kernel, *_, **__: launches.append(kernel))
     for cases in CASES.values():
         for case in cases:
             launches.clear()
@@ -71,7 +72,7 @@ def test_a_call_is_one_launch(monkeypatch):
 
 
 def test_a_cpu_has_no_kernels():
-    assert not kernels.hashing(keys(2))
+    assert not dispatch.hashing(keys(2))
 
 
 def _compare() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bart.transforms import seam_carving as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 
 pytest.importorskip("triton")
 
@@ -25,7 +25,7 @@ def _params(both, vertical, count):
 
 def _compare_seams(x, params):
     """On both of the eager searches, pixel for pixel, and `place` is the way back."""
-    from bart.kernels import seams
+    from bart.gpu_kernels import seams
 
     kept, place = seams.kept_pixels(x, params)
     host, device = eager._kept, eager._kept_device
@@ -46,7 +46,7 @@ def _compare_seams(x, params):
 
 
 def _compare():
-    from bart.kernels import seams
+    from bart.gpu_kernels import seams
 
     photos = images(33, 64)  # odd rows, lanes that are all filled
     x = torch.stack([photos[0], (photos[1] > 0.5).float(), photos[5]])  # two levels and a constant: full of ties

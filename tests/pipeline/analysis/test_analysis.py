@@ -9,17 +9,19 @@ import pytest
 import torch
 
 from bart import Barrage, rng
-from bart.barrage import described
+from bart.defenses.barrage import described
 from bart.gradient import draw_keys
-from pipeline import analysis, rows, tables
-from pipeline.analysis import frames, present
+from pipeline import analysis
+from pipeline.analysis import frames, transforms
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.worker import image_keys
 from pipeline.errors import BadInput
-from pipeline.intervals import wilson
-from pipeline.job import opened
-from pipeline.results import batches
-from pipeline.store import Store
-from pipeline.worker import image_keys
-from tests.pipeline import synthetic
+from pipeline.scoring import summaries
+from pipeline.scoring.intervals import wilson
+from pipeline.store import schema
+from pipeline.store.layout import Store
+from pipeline.store.rows import batches
+from tests.support import synthetic
 
 IMAGES, FAILED = 60, 2
 ATTACKS = {
@@ -53,7 +55,7 @@ def frame(adv, cell="a", attack="pgd", **columns):
 
 @pytest.mark.parametrize("rule", ["single", "vote", "mean", "persistent"])
 def test_accuracy_of_cells_is_that_of_the_table(store, rule):
-    lines = {line.cell: line for line in tables.lines(batches(store), [rule])}
+    lines = {line.cell: line for line in summaries.lines(batches(store), [rule])}
     for row in analysis.accuracy(analysis.scores(store, rule)).to_dict("records"):
         line = lines.pop(row["cell"])
         assert (row["images"], row["failed"]) == (line.images, line.failed) == (IMAGES - FAILED, FAILED)
@@ -164,7 +166,7 @@ def test_classes_and_images_by_hand():
 def test_a_draw_met_the_transforms_that_it_was_drawn(store):
     cell = opened(store).cells["resnet50-bart2-pgd"]
     keys = ["image-00000000", "image-00000041"]
-    met = present._met(cell, keys)
+    met = transforms._met(cell, keys)
     mirror = image_keys(cell, keys, torch.device("cpu")).map(rng.fold, "evaluation")
     drawn = described(Barrage(2, cell.defense.transforms).draw(draw_keys(mirror, cell.judged_by), (32, 32)))
     names = np.array(cell.defense.transforms)
@@ -176,7 +178,7 @@ def test_transforms_that_matter_differ_within_images(store):
     assert set(found["cell"]) == {"resnet50-bart2-pgd"} and len(found) == 25
     assert found["draws"].sum() == 2 * 20 * (IMAGES - FAILED)
     right = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], bool)
-    said = present._contrast("adv", right, np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool))
+    said = transforms._contrast("adv", right, np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool))
     assert (said["adv_with"], said["adv_without"], said["adv_difference"]) == pytest.approx((1, 1 / 6, 1))
 
 
@@ -206,4 +208,4 @@ def test_a_store_that_can_not_be_read_is_one_clear_line(tmp_path):
         analysis.results(str(tmp_path), ["label"])
     with pytest.raises(BadInput, match="rule 'best', top 1: expected one of single, vote, mean, persistent"):
         analysis.scores(str(tmp_path), "best")
-    assert set(frames._KEPT) < set(rows.SCHEMA.names)
+    assert set(frames._KEPT) < set(schema.SCHEMA.names)

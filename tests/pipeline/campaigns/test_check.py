@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from pipeline import check
-from pipeline.campaign import BadInput, parse
-from pipeline.results import results
-from tests.pipeline import tiny
+from pipeline.campaigns import check
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput
+from pipeline.store.rows import results
+from tests.support import tiny
 
 
 def campaign(pattern, **attack):

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import bart
-from pipeline import models
-from pipeline.attacks import KINDS
-from pipeline.campaign import BadInput, parse
-from pipeline.results import results
-from pipeline.verify import verify
-from tests.pipeline import tiny
-from tests.pipeline.test_run import ran
+from pipeline.campaigns.verify import verify
+from pipeline.config.attacks import KINDS
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput
+from pipeline.models import loading
+from pipeline.store.rows import results
+from tests.pipeline.campaigns.test_run import ran
+from tests.support import tiny
 
 SMALL = {
     "pgd": {"steps": 3, "momentum": 0.5, "restarts": 2, "restart_draws": 2},
@@ -87,7 +88,7 @@ def test_bad_settings_are_one_line(attack, message, pattern):
 
 def test_an_attack_that_follows_gradients_refuses_a_model_without_one_before_the_run(barrage, write, tmp_path, pattern):
     store = tmp_path / "store"
-    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.pipeline.tiny:Decides", "classes": tiny.CLASSES}})
+    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.support.tiny:Decides", "classes": tiny.CLASSES}})
     code, _, err = barrage("run", write(content), "--here", "--store", str(store))
     assert code == 2 and "attack pgd follows gradients, and net has none" in err and "square, spsa or noise" in err
     assert not store.exists()
@@ -96,12 +97,12 @@ def test_an_attack_that_follows_gradients_refuses_a_model_without_one_before_the
 
 
 def test_a_loss_that_needs_more_classes_than_the_model_has_is_refused(pattern):
-    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.pipeline.tiny:network", "classes": 3}})
+    content = tiny.campaign(pattern, models={"net": {"architecture": "tests.support.tiny:network", "classes": 3}})
     content["attacks"] = {name: {"eps": 0.1, "loss": name} for name in ("dlr", "margin")}
     content["cells"] = [{"model": "net", "defense": "none", "attack": ["dlr", "margin"]}]
     refused, fits = parse(content, "c.yaml").grid()
     three = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 3))
     loaded = bart.Classifier(three, (0.0,) * 3, (1.0,) * 3, (32, 32))
     with pytest.raises(BadInput, match="attack dlr needs a model with at least 4 classes, net has 3: use another loss"):
-        models.attackable(loaded, [refused])
-    models.attackable(loaded, [fits])
+        loading.attackable(loaded, [refused])
+    loading.attackable(loaded, [fits])

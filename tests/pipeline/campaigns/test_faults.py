@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.campaign import parse
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.progress import Reporter
-from pipeline.run import run
-from pipeline.verify import verify
-from tests.pipeline import tiny
-from tests.pipeline.seen import checkpoints, decided
-from tests.processes import PATIENCE, actors, family, gone, until
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.execution import LocalExecutor
+from tests.support import tiny
+from tests.support.processes import PATIENCE, actors, family, gone, until
+from tests.support.seen import checkpoints, decided
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def command(campaign, store, *verb):
@@ -32,7 +33,7 @@ def command(campaign, store, *verb):
 @pytest.fixture
 def campaign(pattern, write):
     content = tiny.campaign(pattern, workers={"checkpoint_seconds": 0.05, "count": 2}, unit_images=2)
-    content["models"]["net"]["architecture"] = "tests.pipeline.tiny:slow_network"
+    content["models"]["net"]["architecture"] = "tests.support.tiny:slow_network"
     content["attacks"]["pgd"]["steps"] = 80
     return content, write(content)
 
@@ -78,9 +79,9 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
     assert list(verify(opened(str(store)))) == []
     assert not checkpoints(store)
 
-    content["models"]["net"]["architecture"] = "tests.pipeline.tiny:network"
+    content["models"]["net"]["architecture"] = "tests.support.tiny:network"
     quiet = prepare(parse(content, "c"), str(tmp_path / "quiet"))
-    assert run(quiet, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(quiet, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     assert decided(store, {"campaign"}) == decided(quiet.store, {"campaign"}), (
         "the fast network computes what the slow one does"
     )

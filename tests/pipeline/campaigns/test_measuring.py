@@ -7,20 +7,21 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline import calibrate, sizes
-from pipeline.campaign import BadInput, parse
-from pipeline.executors import Here
-from pipeline.executors.metrics import Metrics
-from pipeline.job import opened, prepare
-from pipeline.plan import Cut
-from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.sizes import Measured, Trial
-from pipeline.store import Store
-from pipeline.verify import verify
-from pipeline.worker import Worker
-from tests.pipeline import tiny
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput
+from pipeline.execution import LocalExecutor
+from pipeline.execution.ray.metrics import Metrics
+from pipeline.planning import throughput, unit_sizes
+from pipeline.planning.unit_sizes import Measured, Trial
+from pipeline.planning.units import Cut
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
 
 CELLS = {"net-none-pgd", "net-bart2-pgd"}
 
@@ -38,7 +39,7 @@ def measured(monkeypatch):
         return found
 
     rate.by_k = {0: 0.5, 2: 0.1}
-    monkeypatch.setattr(calibrate, "rate", rate)
+    monkeypatch.setattr(throughput, "rate", rate)
     return asked, rate.by_k
 
 
@@ -49,7 +50,7 @@ def prepared(tmp_path, pattern):
 
 
 def go(job):
-    return run(job, Here(), Reporter(Console(quiet=True)))
+    return run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
 
 def cut(job):
@@ -107,22 +108,22 @@ def test_a_cell_that_can_not_be_measured_gets_the_default(prepared, measured):
     asked, by_k = measured
     by_k[2] = RuntimeError("no")
     assert go(prepared()).exit_code == 0
-    assert asked.count("net-bart2-pgd") == 3 and opened(prepared().store).cuts["net-bart2-pgd"] == Cut(sizes.UNMEASURED)
+    assert asked.count("net-bart2-pgd") == 3 and opened(prepared().store).cuts["net-bart2-pgd"] == Cut(unit_sizes.UNMEASURED)
 
 
 def test_told_to_stop_while_measuring_it_leaves_nothing(prepared, measured):
-    class Stopped(Here):
+    class Stopped(LocalExecutor):
         def execute(self, job, units, drain):
             drain.set()
             return super().execute(job, units, drain)
 
     job = prepared()
-    run(job, Stopped(), Reporter(Console(quiet=True)))
+    run(job, Stopped(attacking), Reporter(Console(quiet=True)))
     assert Store(job.store).read("campaign.yaml") is None and not list(Store(job.store).list("units/*"))
 
 
 def test_a_worker_takes_a_trial_like_a_unit(prepared, monkeypatch):
-    monkeypatch.setattr(calibrate, "SECONDS", 0.1)
+    monkeypatch.setattr(throughput, "SECONDS", 0.1)
     (event,) = Worker(prepared(), torch.device("cpu"), threading.Event()).work(Trial("net-bart2-pgd"))
     assert event.unit == Trial("net-bart2-pgd") and event.rate > 0
 
@@ -130,10 +131,10 @@ def test_a_worker_takes_a_trial_like_a_unit(prepared, monkeypatch):
 def test_the_rate_is_work_by_time(prepared, monkeypatch):
     """A clock that advances by a second a look: a step of one image and its 3 draws takes a second."""
     job, now = prepared(), iter(range(10**6))
-    monkeypatch.setattr(calibrate.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: float(next(now)))
     cell = job.cells["net-bart2-pgd"]
     worker = Worker(job, torch.device("cpu"), threading.Event())
-    done = calibrate.rate(worker.defended(cell), cell, 4, torch.device("cpu"))
+    done = throughput.rate(worker.defended(cell), cell, 4, torch.device("cpu"))
     assert done == pytest.approx(3.0)
 
 

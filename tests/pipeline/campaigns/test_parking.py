@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline import parking
-from pipeline.campaign import parse
-from pipeline.executors import Here
-from pipeline.files import Refused
-from pipeline.job import opened, prepare
-from pipeline.pack import pack
-from pipeline.plan import Unit
-from pipeline.progress import Reporter
-from pipeline.queue import Failed, Queue
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.verify import verify
-from pipeline.worker import Worker
-from tests.pipeline import tiny
+from pipeline.campaigns import parking
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data.pack import pack
+from pipeline.errors import StorageError
+from pipeline.execution import LocalExecutor
+from pipeline.execution.queue import Failed, Queue
+from pipeline.planning.units import Unit
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
 
 GUILTY = "net-none-pgd--photos-000000--000000-000003"
 
@@ -47,7 +47,7 @@ def job(tmp_path, pattern):
 
 
 def go(job):
-    return run(job, Here(), Reporter(Console(quiet=True)))
+    return run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
 
 def test_a_poisoned_unit_is_parked_and_all_others_are_done(job, poisoned):
@@ -95,7 +95,7 @@ def test_done_outweighs_parked(job, poisoned):
     go(job)
     poisoned()
     (unit,) = [unit for unit in job.units() if unit.name == GUILTY]
-    list(Here().execute(job, Queue([unit]), threading.Event()))
+    list(LocalExecutor(attacking).execute(job, Queue([unit]), threading.Event()))
     assert job.parked() == [] and go(job).exit_code == 0 and list(verify(job)) == []
 
 
@@ -111,7 +111,7 @@ def test_a_store_that_takes_no_more_stops_the_run_and_parks_nothing(job, monkeyp
     def full(write):
         def attempt(store, name, data):
             if name.startswith(place):
-                raise Refused(f"No space left on device: {name}")
+                raise StorageError(f"No space left on device: {name}")
             return write(store, name, data)
 
         return attempt
@@ -128,7 +128,7 @@ def test_a_store_that_takes_no_more_stops_the_run_and_parks_nothing(job, monkeyp
 
 def test_the_command_says_why_the_store_took_no_more(barrage, write, pattern, tmp_path, monkeypatch):
     def full(store, name, data):
-        raise Refused("No space left on device")
+        raise StorageError("No space left on device")
 
     monkeypatch.setattr(Store, "create", full)
     code, _, err = barrage("run", write(tiny.campaign(pattern)), "--here", "--store", tmp_path / "store")

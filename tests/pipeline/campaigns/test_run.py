@@ -9,25 +9,29 @@ import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
-from pipeline import checkpoint, models, records, shards
-from pipeline.campaign import BadInput, parse
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.progress import Reporter
-from pipeline.queue import Failed
-from pipeline.results import results
-from pipeline.rows import MEASURED
-from pipeline.run import run
-from pipeline.status import Reader
-from pipeline.store import Store
-from pipeline.verify import verify
-from pipeline.worker import Drained, Progress, Worker, image_keys
-from tests.pipeline import tiny
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Progress, Worker, attacking, image_keys
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data import shards
+from pipeline.errors import BadInput, Drained
+from pipeline.execution import LocalExecutor
+from pipeline.execution.queue import Failed
+from pipeline.models import loading
+from pipeline.status.summary import Reader
+from pipeline.store import checkpoints
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from pipeline.store.schema import MEASURED
+from tests.support import tiny
 
 
 def ran(content, store):
     job = prepare(parse(content, "c.yaml"), str(store))
-    return job, run(job, Here(), Reporter(Console(quiet=True)))
+    return job, run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
 
 def rows(store, without=()):
@@ -52,7 +56,7 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
     cell = job.cells["net-bart2-pgd"]
     images = [s for shard in job.shards.values() for s in shards.read(shard, range(shard.images))]
     device = torch.device("cpu")
-    defended = Defended(models.classifier(cell.model, 32, device), Barrage(2, cell.defense.transforms))
+    defended = Defended(loading.classifier(cell.model, 32, device), Barrage(2, cell.defense.transforms))
     found = rows(job.store)
     ball = Ball("linf", 8 / 255)
     for some in (images[:5], images[5:]):
@@ -109,8 +113,8 @@ def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
     with pytest.raises(Drained):
         list(drained.attack(unit))
     data = store.read(store.checkpoint(unit))
-    header = replace(checkpoint.header(data), seconds=3000.0)
-    store.replace(store.checkpoint(unit), checkpoint.encode(header, checkpoint.decode(data)))
+    header = replace(checkpoints.header(data), seconds=3000.0)
+    store.replace(store.checkpoint(unit), checkpoints.encode(header, checkpoints.decode(data)))
     events = list(Worker(job, device, threading.Event()).attack(unit))
     assert all(event.seconds < 1000 for event in events), "an attempt tells its own time"
     assert all(1000 < seconds < 1100 for seconds in results(job.store)["seconds"].to_pylist())
@@ -156,7 +160,7 @@ def test_what_is_judged_is_what_the_store_holds(tmp_path, pattern):
     shard = job.shards[unit.shard]
     samples = shards.read(shard, job.places(unit))
     clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples])
-    Store(job.store).create(Store(job.store).adversarial(unit), records.examples(samples, clean))
+    Store(job.store).create(Store(job.store).adversarial(unit), image_rows.examples(samples, clean))
     list(Worker(job, torch.device("cpu"), threading.Event()).attack(unit))
     for row in rows(job.store).values():
         assert row["linf"] == 0 and row["adv_top5"] == row["clean_top5"]
@@ -210,14 +214,14 @@ def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, s
     victim = shards / "photos-000001.tar"
     data = victim.read_bytes()
     victim.write_bytes(data[:600] + b"x" + data[601:])  # replaced under way
-    events = list(Here().execute(job, list(job.units()), threading.Event()))
+    events = list(LocalExecutor(attacking).execute(job, list(job.units()), threading.Event()))
     failures = [e for e in events if isinstance(e, Failed)]
     by_unit = {unit: [f.final for f in failures if f.unit == unit] for unit in job.units() if unit.shard == "photos-000001"}
     assert by_unit and all(finals == [False, False, True] for finals in by_unit.values())
     assert all("SHA-256" in f.error for f in failures)
     assert len(results(job.store)) == 10, "the units of the sound shard are done"
     victim.write_bytes(data)
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     assert list(verify(job)) == []
 
 

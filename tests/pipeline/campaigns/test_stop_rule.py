@@ -11,24 +11,24 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.campaign import BadInput, parse
-from pipeline.executors import Here
-from pipeline.files import Refused
-from pipeline.intervals import wilson
-from pipeline.job import opened, prepare
-from pipeline.order import order
-from pipeline.pack import pack
-from pipeline.plan import Cut, Unit
-from pipeline.progress import Reporter
-from pipeline.queue import Queue
-from pipeline.results import results
-from pipeline.rounds import Rounds
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.verify import verify
-from pipeline.worker import Worker
-from tests.pipeline import tiny
-from tests.pipeline.seen import decided
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.release import Rounds
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data.order import order
+from pipeline.data.pack import pack
+from pipeline.errors import BadInput, StorageError
+from pipeline.execution import LocalExecutor
+from pipeline.execution.queue import Queue
+from pipeline.planning.units import Cut, Unit
+from pipeline.scoring.intervals import wilson
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
+from tests.support.seen import decided
 
 STOP = {"interval": 0.19, "minimum_images": 8}
 CELL = "net-bart2-pgd"
@@ -59,7 +59,7 @@ def made(pattern, store, **changes):
 
 
 def go(job, executor=None):
-    return run(job, executor or Here(), Reporter(Console(quiet=True)))
+    return run(job, executor or LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_cell_ends_at_the_first_look_with_a_narrow_interval_on_a_fair_sample(w
 def test_the_run_says_which_cell_ended_and_counts_it_no_more(pattern, tmp_path):
     said = io.StringIO()
     job = made(pattern, tmp_path / "store")
-    run(job, Here(), Reporter(Console(file=said, width=200)))
+    run(job, LocalExecutor(attacking), Reporter(Console(file=said, width=200)))
     count = len(results(job.store))
     last = said.getvalue().splitlines()[-1]
     assert f"{CELL}: stopped after {count // 2} of 30 images" in said.getvalue()
@@ -125,11 +125,11 @@ def test_a_stopped_cell_is_complete_and_says_so(stopped):
     assert {u.name for u in stopped.expected()} == done and len(done) < len(list(stopped.units()))
 
 
-class Shuffled(Here):
+class Shuffled(LocalExecutor):
     """A worker that takes any unit that may be begun, and is killed or told to leave after some events."""
 
     def __init__(self, seed, events=10**9):
-        super().__init__()
+        super().__init__(attacking)
         self.chance, self.events = random.Random(seed), events
 
     def execute(self, job, queue, drain):
@@ -267,8 +267,8 @@ def test_other_rules_may_decide(pattern, tmp_path, rule):
 
 
 def test_a_look_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_path):
-    from pipeline import looks
-    from pipeline.rows import encode
+    from pipeline.campaigns import stop_rule
+    from pipeline.store.schema import encode
 
     def row(unit, right, **more):
         return {"cell": "c", "unit": unit, "status": "ok", "label": 1, "evaluation_draws": 4, "adv_correct": right} | more
@@ -276,15 +276,15 @@ def test_a_look_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_p
     bad = row("u2", None, status="bad_image", label=None)
     for unit, found in (("u1", [row("u1", 1)]), ("u2", [row("u2", 3), bad]), ("u3", [row("u3", 4)])):
         Store(tmp_path).create(f"results/cell=c/{unit}.parquet", encode(found, {}))
-    look = looks.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
+    look = stop_rule.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
     assert (look.rate.images, look.rate.value, look.without) == (2, 0.5, ("u9",))
-    assert looks.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
-    assert looks.seen(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
+    assert stop_rule.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
+    assert stop_rule.seen(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
 
 
 def test_looks_are_due_after_whole_rounds_with_enough_images_but_the_last():
-    from pipeline.campaign import Stop
-    from pipeline.looks import due
+    from pipeline.campaigns.stop_rule import due
+    from pipeline.config.campaign import Stop
 
     stop = Stop(interval=0.02, minimum_images=500)
     assert due(stop, Cut(10, 20), {"a": 1000, "b": 1000}) == list(range(4, 19))
@@ -295,9 +295,9 @@ def test_looks_are_due_after_whole_rounds_with_enough_images_but_the_last():
 @pytest.mark.parametrize("mean", [0.05, 0.3, 0.5])
 def test_the_interval_of_a_stopped_cell_covers_the_truth_nearly_as_often_as_it_says(mean):
     """1,000 cells of images of differing difficulty, looked at after each twentieth."""
-    from pipeline.campaign import Stop
-    from pipeline.intervals import rate
-    from pipeline.looks import Look
+    from pipeline.campaigns.stop_rule import Look
+    from pipeline.config.campaign import Stop
+    from pipeline.scoring.intervals import rate
 
     draws, stop, hits = np.random.default_rng(3), Stop(interval=0.04, minimum_images=100), 0
     for _ in range(1000):
@@ -316,7 +316,7 @@ def test_a_store_that_refuses_a_look_stops_the_run_with_the_reason(pattern, tmp_
 
     def full(store, name, data):
         if name.startswith("looks/"):
-            raise Refused("No space left on device")
+            raise StorageError("No space left on device")
         return create(store, name, data)
 
     monkeypatch.setattr(Store, "create", full)

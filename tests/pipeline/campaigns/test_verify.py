@@ -15,19 +15,23 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from pipeline import provenance, records, rows
-from pipeline import shards as shard_images
-from pipeline.campaign import BadInput, parse
-from pipeline.compact import compact
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.progress import Reporter
-from pipeline.rejudge import chosen
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.verify import verify
-from tests.pipeline import tiny
-from tests.pipeline.seen import decided
+from pipeline import provenance
+from pipeline.campaigns import image_rows
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.rejudge import chosen
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data import shards as shard_images
+from pipeline.errors import BadInput
+from pipeline.execution import LocalExecutor
+from pipeline.store import schema
+from pipeline.store.compaction import compact
+from pipeline.store.layout import Store
+from tests.support import tiny
+from tests.support.seen import decided
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     tiny.packed(folder)
     found = prepare(parse(tiny.campaign(str(folder / "shards/photos-{000000..000001}.tar")), "c.yaml"), str(folder / "store"))
-    run(found, Here(), Reporter(Console(quiet=True)))
+    run(found, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert list(verify(found)) == []
     return found
 
@@ -62,7 +66,7 @@ def rewrite(job, change):
     table = pq.ParquetFile(path).read()
     found = table.to_pylist()
     change(found)
-    path.write_bytes(rows.encode(found, {}))
+    path.write_bytes(schema.encode(found, {}))
 
 
 def test_a_missing_unit(job):
@@ -138,12 +142,12 @@ def spoil_examples(job, change):
     """Changes the stored examples of one unit behind the barrage, by change(image, clean), both (h, w, 3); gives its name."""
     store, unit = Store(job.store), next(unit for unit in job.units() if unit.cell == "net-bart2-pgd")
     samples = shard_images.read(job.shards[unit.shard], job.places(unit))
-    pictures = records.pictures(store.read(store.adversarial(unit)))
+    pictures = image_rows.pictures(store.read(store.adversarial(unit)))
     changed = [
         change(pictures[s.key].transpose(1, 2, 0), shard_images.decode(s.image, None, 32).transpose(1, 2, 0)) for s in samples
     ]
     stacked = torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2)
-    store.replace(store.adversarial(unit), records.examples(samples, stacked))
+    store.replace(store.adversarial(unit), image_rows.examples(samples, stacked))
     return unit.name
 
 
@@ -165,8 +169,8 @@ def test_examples_that_are_lost(job):
 def test_a_row_that_moved_to_another_unit(job):
     files = listed(job, "results/cell=net-bart2-pgd/*.parquet")
     source, target = (pq.ParquetFile(path).read().to_pylist() for path in files[:2])
-    files[0].write_bytes(rows.encode(source[1:], {}))
-    files[1].write_bytes(rows.encode([*target, source[0]], {}))
+    files[0].write_bytes(schema.encode(source[1:], {}))
+    files[1].write_bytes(schema.encode([*target, source[0]], {}))
     found = list(verify(job))
     assert sum("its images are not those of the shard" in fault for fault in found) == 2
 
@@ -196,7 +200,7 @@ def test_another_weights_file(tmp_path, pattern):
     content = tiny.campaign(pattern)
     content["models"]["net"]["weights"] = str(weights)
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     job = opened(job.store)
     assert list(verify(job, sample=4)) == []
     save_file(other_network().state_dict(), weights)
@@ -238,7 +242,7 @@ def test_classes_that_were_made_up_with_all_that_follows_from_them(job):
 def test_other_machines_may_differ_in_a_few_first_classes_and_no_more(tmp_path, pattern, changed, caught):
     """5 of 6 evaluation draws, and any of the other ranks."""
     job = prepare(parse(tiny.campaign(pattern, evaluation_draws=6), "c.yaml"), str(tmp_path / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
     def elsewhere(found):
         for row in found:
@@ -251,11 +255,11 @@ def test_other_machines_may_differ_in_a_few_first_classes_and_no_more(tmp_path, 
     path = listed(job, "results/cell=net-bart2-pgd/*.parquet")[0]
     found = pq.ParquetFile(path).read().to_pylist()
     elsewhere(found)
-    path.write_bytes(rows.encode(found, {}))
+    path.write_bytes(schema.encode(found, {}))
     assert any("2 of 6 draws of clean_top5 give another first class" in f for f in verify(job, sample=1000)) is caught
     for row in found:
         row["device"] = provenance.device_name(torch.device("cpu"))
-    path.write_bytes(rows.encode(found, {}))
+    path.write_bytes(schema.encode(found, {}))
     assert any("6 of 6 draws of clean_top5 give another list" in fault for fault in verify(job, sample=1000))
 
 
@@ -274,7 +278,7 @@ def test_the_sample_is_of_all_cells_alike_and_never_more_than_there_is(job):
 
 def test_a_sample_without_stored_examples_judges_the_clean_images(tmp_path, pattern):
     job = prepare(parse(tiny.campaign(pattern, save_adversarial=False), "c.yaml"), str(tmp_path / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert list(verify(job, sample=16)) == []
     rewrite(job, lambda found: found[0].update(clean_top5=[[0, 1, 2, 3, 4]], clean_correct=1, clean_top5_correct=1))
     assert any("judged again" in fault for fault in verify(job, sample=16))
@@ -284,7 +288,7 @@ def test_images_of_damaged_shards_are_no_fault(tmp_path, shards):
     path = shards / "photos-000000.tar"
     path.write_bytes(path.read_bytes()[:9000])
     job = prepare(parse(tiny.campaign(str(shards / "photos-{000000..000001}.tar")), "c.yaml"), str(tmp_path / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert list(verify(job, sample=100)) == []
 
 

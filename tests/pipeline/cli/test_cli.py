@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import tiny
+from tests.support import tiny
 
 
 @pytest.fixture
@@ -27,11 +27,14 @@ def wrong(content):
         "pattern without a match": (lambda: content["data"].update(shards="none/*.tar"), "match no file"),
         "unknown key": (lambda: content.update(evaluation_drawz=3), "evaluation_draws"),
         "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is no number"),
-        "label outside the classes": (lambda: model.update(architecture="tests.pipeline.test_cli:seven", classes=7), "label 7"),
+        "label outside the classes": (
+            lambda: model.update(architecture="tests.pipeline.cli.test_cli:seven", classes=7),
+            "label 7",
+        ),
         "wrong classes": (lambda: model.update(classes=12), "10 classes"),
         "missing weights": (lambda: model.update(weights="none/w.pt"), "none/w.pt"),
         "unknown architecture": (lambda: model.update(architecture="resnet"), "expected"),
-        "missing factory": (lambda: model.update(architecture="tests.pipeline.tiny:nothing"), "nothing"),
+        "missing factory": (lambda: model.update(architecture="tests.support.tiny:nothing"), "nothing"),
     }
 
 
@@ -139,6 +142,6 @@ def test_every_command_explains_itself_with_an_example(barrage):
 
 
 def test_python_m_pipeline_is_the_same_command():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-m", "pipeline", "run", "none.yaml"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 2 and "none.yaml does not exist" in done.stderr

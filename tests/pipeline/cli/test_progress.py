@@ -1,11 +1,11 @@
 import pytest
 
-from pipeline import progress
-from pipeline.campaign import parse
-from pipeline.job import prepare
-from pipeline.queue import Failed
-from pipeline.worker import Finished, Progress
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.worker import Finished, Progress
+from pipeline.cli import progress
+from pipeline.config.campaign import parse
+from pipeline.execution.queue import Failed
+from tests.support import tiny
 
 
 @pytest.fixture

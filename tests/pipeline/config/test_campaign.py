@@ -1,7 +1,8 @@
 import pytest
 
-from pipeline.campaign import BadInput, load, parse
-from tests.pipeline import tiny
+from pipeline.config.campaign import load, parse
+from pipeline.errors import BadInput
+from tests.support import tiny
 
 
 def refused(content):

@@ -9,18 +9,21 @@ import torch
 from rich.console import Console
 
 from bart import Barrage, Classifier, Defended
-from pipeline import calibrate, estimate, shards
-from pipeline.calibrate import Speed
-from pipeline.campaign import parse
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.costs import cell_cost
+from pipeline.costs.campaign_cost import Asked, lines, quote, show, size
+from pipeline.costs.cell_cost import Estimate, Rated, bill
+from pipeline.data import shards
 from pipeline.errors import BadInput
-from pipeline.estimate import Estimate, Rated, bill
-from pipeline.executors import Here
-from pipeline.job import prepare
-from pipeline.planned import Planned
-from pipeline.progress import Reporter
-from pipeline.quote import Asked, lines, quote, show, size
-from pipeline.run import run
-from tests.pipeline import tiny
+from pipeline.execution import LocalExecutor
+from pipeline.planning import throughput
+from pipeline.planning.throughput import Speed
+from pipeline.store.planned_cells import Planned
+from tests.support import tiny
 
 CPU = torch.device("cpu")
 
@@ -28,7 +31,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def quick(monkeypatch):
     """Measuring without patience."""
-    monkeypatch.setattr(calibrate, "SECONDS", 0.0)
+    monkeypatch.setattr(throughput, "SECONDS", 0.0)
 
 
 def resnet50(k=10, **attack):
@@ -55,29 +58,29 @@ def test_the_bill_by_hand():
 
 def test_seconds_of_an_image_are_those_of_its_attack_and_its_verdicts():
     cell, sample = resnet50(), torch.zeros(0, 3, 224, 224)
-    found = estimate.estimate(cell, Planned(1, 10, 1600, 40, 10), Rated(Speed(100.0, 400.0), "x"), sample, False)
+    found = cell_cost.estimate(cell, Planned(1, 10, 1600, 40, 10), Rated(Speed(100.0, 400.0), "x"), sample, False)
     assert found.seconds == pytest.approx(1600 / 100 + 40 / 400) and found.example_bytes == 0
     square = resnet50(kind="square", steps=30)
-    assert calibrate.work(square) == pytest.approx(square.cost.forwards / 3) and square.cost.gradients == 0
+    assert throughput.work(square) == pytest.approx(square.cost.forwards / 3) and square.cost.gradients == 0
 
 
 def test_known_rates_are_the_measured_ones_and_nothing_else():
-    assert estimate.known("h100", resnet50(k=10)).speed == Speed(3388.6, 3388.6)
-    assert estimate.known("H100", resnet50(k=0)).speed.attack == 6032.0
-    between = estimate.known("h100", resnet50(k=7))
+    assert cell_cost.known("h100", resnet50(k=10)).speed == Speed(3388.6, 3388.6)
+    assert cell_cost.known("H100", resnet50(k=0)).speed.attack == 6032.0
+    between = cell_cost.known("h100", resnet50(k=7))
     assert 1 / between.speed.attack == pytest.approx(0.6 / 4132.3 + 0.4 / 3388.6) and "interpolated" in between.source
-    assert "docs/results/h100.txt" in between.source and "interpolated" not in estimate.known("h100", resnet50()).source
+    assert "docs/results/h100.txt" in between.source and "interpolated" not in cell_cost.known("h100", resnet50()).source
     for cell in (
         resnet50(policy="identity"), resnet50(kind="square"), resnet50(transfer=True),
         resnet50().model_copy(update={"crop": 299}),
         resnet50().model_copy(update={"defense": resnet50().defense.model_copy(update={"transforms": ("fft",)})}),
     ):  # fmt: skip
-        assert estimate.known("h100", cell) is None
-    assert estimate.known("v100", resnet50()) is None
+        assert cell_cost.known("h100", cell) is None
+    assert cell_cost.known("v100", resnet50()) is None
 
 
 def test_the_table_of_rates_is_what_was_printed_when_they_were_measured():
-    for entry in estimate._table():
+    for entry in cell_cost._table():
         source = entry["source"].partition(",")[0]
         printed = Path(source).read_text()
         for rate in entry["draw_gradients"].values():
@@ -88,7 +91,7 @@ def test_bytes_are_those_of_a_real_store(tmp_path, pattern, quick):
     content = tiny.campaign(pattern)
     store = tmp_path / "store"
     job = prepare(parse(content, "c"), str(store))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     found = quote(parse(content, "c"), Asked(measure=False))
     for kind, said in (("results", found.bill.row_bytes), ("adversarial", found.bill.example_bytes)):
         real = sum(path.stat().st_size for path in (store / kind).rglob("*.*") if path.is_file())
@@ -125,11 +128,11 @@ def test_speeds_are_measured_by_draw(monkeypatch, stack, draws):
     clock = [0.0]
     classifier = Classifier(Paced([0.0], 0.0), (0.5,) * 3, (0.5,) * 3, (32, 32))
     classifier.model.clock, classifier.model.seconds = clock, 0.01
-    monkeypatch.setattr(calibrate.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
     content = tiny.campaign("x.tar", evaluation_draws=7)
     content["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "eot_draws": draws}}
     cell = next(cell for cell in parse(content, "c").grid() if cell.defense.k)
-    found = calibrate.speed(Defended(classifier, Barrage(2, cell.defense.transforms)), cell, stack, CPU)
+    found = throughput.speed(Defended(classifier, Barrage(2, cell.defense.transforms)), cell, stack, CPU)
     assert (found.attack, found.verdict) == pytest.approx((100.0, 100.0)) and found.error == pytest.approx(0, abs=1e-6)
 
 
@@ -137,11 +140,11 @@ def test_draws_without_a_gradient_count_for_a_third(monkeypatch):
     clock = [0.0]
     classifier = Classifier(Paced([0.0], 0.0), (0.5,) * 3, (0.5,) * 3, (32, 32))
     classifier.model.clock, classifier.model.seconds = clock, 0.01
-    monkeypatch.setattr(calibrate.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
     content = tiny.campaign("x.tar", attacks={"pgd": {"kind": "noise", "eps": "8/255", "steps": 8, "eot_draws": 2}})
     cell = next(cell for cell in parse(content, "c").grid() if cell.defense.k)
     defended = Defended(classifier, Barrage(2, cell.defense.transforms))
-    whole = calibrate.rate(defended, cell, 4, CPU)
+    whole = throughput.rate(defended, cell, 4, CPU)
     assert whole == pytest.approx(100 / 3, rel=0.05)
 
 
@@ -159,7 +162,7 @@ def test_cells_that_differ_in_budget_alone_are_measured_once(pattern, quick):
 
 
 def test_the_machine_at_hand_is_not_measured_for_another(pattern, monkeypatch):
-    monkeypatch.setattr(calibrate, "speed", lambda *arguments: pytest.fail("measured"))
+    monkeypatch.setattr(throughput, "speed", lambda *arguments: pytest.fail("measured"))
     found = quote(parse(tiny.campaign(pattern), "c"), Asked(gpu="v100"))
     assert found.unknown == list(found.cells) and found.bill.price is None and found.device == "v100"
     said = "\n".join(lines(found))

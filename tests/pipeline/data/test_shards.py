@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import shards
-from pipeline.campaign import BadInput, Data
-from pipeline.pack import labelled, pack
-from tests.pipeline import tiny
+from pipeline.config.campaign import Data
+from pipeline.data import shards
+from pipeline.data.pack import labelled, pack
+from pipeline.errors import BadInput, ShardUnusable
+from tests.support import tiny
 
 BLOCK = 512
 
@@ -68,7 +69,7 @@ def test_a_truncated_shard_ends_in_a_fault_and_never_in_silence(three, where):
 
 
 def test_the_index_knows_how_many_a_truncated_shard_lost(pattern, shards):
-    from pipeline import shards as module
+    from pipeline.data import shards as module
 
     path = shards / "photos-000000.tar"
     cut(path, boundaries(path)[4][0])
@@ -104,12 +105,12 @@ def test_a_shard_that_changed_is_noticed(three):
     data = bytearray(three.read_bytes())
     data[boundaries(three)[1][1] + 5] ^= 1
     three.write_bytes(data)
-    with pytest.raises(shards.Unusable, match="SHA-256"):
+    with pytest.raises(ShardUnusable, match="SHA-256"):
         shards.read(shard, range(3))
 
 
 def test_a_repacked_shard_is_not_the_one_of_the_index(shards):
-    from pipeline import shards as module
+    from pipeline.data import shards as module
 
     path = shards / "photos-000001.tar"
     tar(path, [("z.png", tiny.picture(9)), ("z.cls", b"1")])

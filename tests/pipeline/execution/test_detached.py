@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import detach as module
-from pipeline.detach import Detached, detach, files
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.verify import verify
 from pipeline.errors import BadInput
-from pipeline.job import opened
-from pipeline.verify import verify
-from tests.pipeline import tiny
-from tests.processes import alive, until
+from pipeline.execution import detached as module
+from pipeline.execution.detached import Detached, detach, files
+from tests.support import tiny
+from tests.support.processes import alive, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

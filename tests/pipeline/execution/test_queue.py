@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from pipeline.queue import ATTEMPTS, Queue
+from pipeline.execution.queue import ATTEMPTS, Queue
 
 
 def test_units_come_in_order_and_each_once():

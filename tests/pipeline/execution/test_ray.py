@@ -13,14 +13,15 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from pipeline.campaign import BadInput
-from pipeline.executors import OnRay, actor
-from pipeline.queue import Failed
-from tests.pipeline import pretend
-from tests.pipeline.pretend import Task, Through, Went
-from tests.processes import gone, until
+from pipeline.errors import BadInput
+from pipeline.execution import RayExecutor
+from pipeline.execution.queue import Failed
+from pipeline.execution.ray import actor
+from tests.support import pretend
+from tests.support.pretend import Task, Through, Went
+from tests.support.processes import gone, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
 PREEMPTION = 2
 """Ray's number of that reason to drain a node."""
@@ -66,7 +67,7 @@ class Run:
 
     def __init__(self, job, tasks):
         self.lines, self.events, self.drain = [], [], threading.Event()
-        self.executor = OnRay(job, begin=pretend.begin, say=self.lines.append)
+        self.executor = RayExecutor(job, pretend.begin, say=self.lines.append)
         self._stream = self.executor.execute(job, tasks, self.drain)
 
     def until(self, condition):
@@ -177,16 +178,16 @@ def test_work_that_can_not_begin_is_a_failure_of_its_unit(cluster, start, tmp_pa
 )
 def test_what_no_node_has_is_refused_at_once(cluster, tmp_path, asked, named):
     with pytest.raises(BadInput) as found:
-        OnRay(pretend.job(tmp_path, **asked), begin=pretend.begin)
+        RayExecutor(pretend.job(tmp_path, **asked), pretend.begin)
     assert named in str(found.value) and "room: small" in str(found.value) and "\n" not in str(found.value)
 
 
 def test_cores_of_two_nodes_do_not_add_up_and_another_gpu_is_no_v100(cluster, extra, tmp_path):
     extra(num_gpus=1, resources={"accelerator_type:H100": 1})
     with pytest.raises(BadInput, match=r"of type V100 .*1 GPUs H100"):
-        OnRay(pretend.job(tmp_path, accelerator="V100"), begin=pretend.begin)
+        RayExecutor(pretend.job(tmp_path, accelerator="V100"), pretend.begin)
     with pytest.raises(BadInput, match="2 cores each, the cluster has"):
-        OnRay(pretend.job(tmp_path, cpus=2, gpus=0), begin=pretend.begin)
+        RayExecutor(pretend.job(tmp_path, cpus=2, gpus=0), pretend.begin)
 
 
 @pytest.mark.slow

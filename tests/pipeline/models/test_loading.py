@@ -6,13 +6,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline import architectures, models
-from pipeline.campaign import BadInput, Data, Model, parse
-from pipeline.job import prepare
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.config.campaign import Data, Model, parse
+from pipeline.errors import BadInput
+from pipeline.models import architectures, loading
+from tests.support import tiny
 
 torchvision = pytest.importorskip("torchvision")
-TINY = "tests.pipeline.tiny:network"
+TINY = "tests.support.tiny:network"
 
 
 def section(**changes):
@@ -22,8 +23,8 @@ def section(**changes):
 def said(model, crop=32):
     """The one line that refuses a model."""
     with pytest.raises(BadInput) as error:
-        network = models.build(models.described(models.checked(model), Data(shards=["x.tar"])))
-        models.tried(network, model, crop)
+        network = loading.build(loading.described(loading.checked(model), Data(shards=["x.tar"])))
+        loading.tried(network, model, crop)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -39,13 +40,13 @@ def resnet(tmp_path_factory):
 
 def test_the_preprocessing_is_the_librarys_where_the_file_says_nothing(resnet):
     data = Data(shards=["x.tar"])
-    found = models.described(section(architecture="torchvision:resnet18", classes=1000, weights=str(resnet)), data)
+    found = loading.described(section(architecture="torchvision:resnet18", classes=1000, weights=str(resnet)), data)
     assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (found.resize, found.crop) == (256, 224)
     own = section(architecture="torchvision:resnet18", classes=1000, weights=str(resnet), mean=(0.1, 0.1, 0.1), crop=160)
-    found = models.described(own, data)
+    found = loading.described(own, data)
     assert found.mean == (0.1, 0.1, 0.1) and found.std == (0.229, 0.224, 0.225) and (found.resize, found.crop) == (None, 160)
-    found = models.described(own.model_copy(update={"crop": None}), Data(shards=["x.tar"], crop=128))
+    found = loading.described(own.model_copy(update={"crop": None}), Data(shards=["x.tar"], crop=128))
     assert (found.resize, found.crop) == (None, None), "the data's own sides stand"
 
 
@@ -81,7 +82,7 @@ def test_cells_of_one_campaign_may_have_images_of_different_sides(pattern, tmp_p
 def test_checkpoints_of_other_programs_are_unwrapped(tmp_path, wrap, prefix):
     state = {name: value + 1 for name, value in tiny.network().state_dict().items()}
     torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
-    found = models.build(section(weights=str(tmp_path / "w.pt"))).state_dict()
+    found = loading.build(section(weights=str(tmp_path / "w.pt"))).state_dict()
     assert all(torch.equal(found[name], state[name]) for name in state)
 
 
@@ -91,7 +92,7 @@ def test_auxiliary_outputs_of_inception_are_left_out(tmp_path):
     whole = torchvision.models.inception_v3(aux_logits=True, transform_input=True, init_weights=False).eval()
     torch.save(whole.state_dict(), tmp_path / "w.pt")
     model = section(architecture="torchvision:inception_v3", classes=1000, weights=str(tmp_path / "w.pt"))
-    network = models.build(model).eval()
+    network = loading.build(model).eval()
     x = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(network(x), whole(x), atol=1e-5)
@@ -103,11 +104,11 @@ def test_random_weights_are_for_trainings_and_follow_their_seed():
     assert "random weights" in said(model)
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    a, b, c = (models.build(model, seed).state_dict() for seed in (1, 1, 2))
+    a, b, c = (loading.build(model, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is untouched"
     assert all(torch.equal(a[name], b[name]) for name in a) and not torch.equal(a["conv1.weight"], c["conv1.weight"])
     with torch.no_grad():
-        network = models.build(model, 1).eval()
+        network = loading.build(model, 1).eval()
         assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
         assert network.layer1(network.maxpool(network.conv1(torch.zeros(1, 3, 32, 32)))).shape[2:] == (32, 32)
 
@@ -134,7 +135,7 @@ def test_unknown_names_are_refused_with_the_nearest():
     assert "one of DEFAULT, IMAGENET1K_V1" in said(section(architecture="torchvision:resnet18", weights="IMAGENET_V1"))
     assert "has no weights" in said(section(architecture="torchvision:resnet18"))
     assert "expected efficientnet_lite0" in said(section(architecture="resnet"))
-    assert "returned dict, expected a torch module" in said(section(architecture="tests.pipeline.tiny:campaign_of_nothing"))
+    assert "returned dict, expected a torch module" in said(section(architecture="tests.support.tiny:campaign_of_nothing"))
     assert "expected a .pt" in said(section(weights="DEFAULT"))
     pytest.importorskip("timm")
     assert "did you mean 'inception_v3.tf_adv_in1k'" in said(
@@ -157,8 +158,8 @@ def test_images_that_a_network_can_not_take_are_refused(resnet):
             return torch.zeros(1, 10) if x.shape[-1] == 64 else (_ for _ in ()).throw(RuntimeError("wrong\nsize"))
 
     with pytest.raises(BadInput, match="can not take images of 32 px"):
-        models.tried(Fixed(), section(), 32)
-    models.tried(Fixed(), section(), 64)
+        loading.tried(Fixed(), section(), 32)
+    loading.tried(Fixed(), section(), 64)
     with pytest.raises(BadInput, match="gives no logits"):
-        models.tried(torch.nn.Identity(), section(), 32)
+        loading.tried(torch.nn.Identity(), section(), 32)
     assert Path(resnet).is_file()

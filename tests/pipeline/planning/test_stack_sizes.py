@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline.worker
+import pipeline.campaigns.worker
 from bart import Classifier
-from pipeline.campaign import parse
-from pipeline.job import prepare
-from pipeline.results import results
-from pipeline.rows import MEASURED
-from pipeline.stack import LEAST, MOST, out_of_memory, probe
-from pipeline.worker import Worker
-from tests.pipeline import tiny
-from tests.pipeline.test_run import ran
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.worker import Worker
+from pipeline.config.campaign import parse
+from pipeline.planning.stack_sizes import LEAST, MOST, out_of_memory, probe
+from pipeline.store.rows import results
+from pipeline.store.schema import MEASURED
+from tests.pipeline.campaigns.test_run import ran
+from tests.support import tiny
 
 
 def device(fits, full):
@@ -86,9 +86,11 @@ def test_memory_that_does_not_suffice_halves_the_stack_and_changes_no_row(tmp_pa
         return call
 
     if place == "steps":
-        monkeypatch.setattr(pipeline.worker.lanes, "step", tight(pipeline.worker.lanes.step, lambda a: a[3]))
+        monkeypatch.setattr(
+            pipeline.campaigns.worker.lanes, "step", tight(pipeline.campaigns.worker.lanes.step, lambda a: a[3])
+        )
     elif place == "verdicts":
-        monkeypatch.setattr(pipeline.worker, "judge", tight(pipeline.worker.judge, lambda a: a[4]))
+        monkeypatch.setattr(pipeline.campaigns.worker, "judge", tight(pipeline.campaigns.worker.judge, lambda a: a[4]))
     else:
         for name in ("forward", "fast"):
             monkeypatch.setattr(Classifier, name, tight(getattr(Classifier, name), lambda a: len(a[1])))

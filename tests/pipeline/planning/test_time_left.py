@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline import pace
-from pipeline.pace import HOUR, PAUSE, throughput
+from pipeline.planning import time_left
+from pipeline.planning.time_left import HOUR, PAUSE, throughput
 
 
 def seen(times, took, images=2.0, gradients=100.0):
@@ -65,23 +65,23 @@ def test_only_the_last_hour_counts_or_four_of_the_longest_units():
 
 def test_prices_of_cells_not_begun_follow_from_those_measured():
     weights = {"a": 10.0, "b": 30.0, "c": 5.0}
-    assert pace.prices({"a": 2.0, "b": 6.0}, weights) == {"a": 2.0, "b": 6.0, "c": 1.0}
-    assert pace.prices({"a": 1.0, "b": 7.0}, weights)["c"] == 1.0, "both count, by what they cost"
-    assert pace.prices({}, weights) == {}
+    assert time_left.prices({"a": 2.0, "b": 6.0}, weights) == {"a": 2.0, "b": 6.0, "c": 1.0}
+    assert time_left.prices({"a": 1.0, "b": 7.0}, weights)["c"] == 1.0, "both count, by what they cost"
+    assert time_left.prices({}, weights) == {}
 
 
 def test_weights_count_draws_and_transforms():
-    assert pace.weight(30, 0, 0) == 30 and pace.weight(0, 30, 0) == 10 and pace.weight(30, 30, 5) == 80
+    assert time_left.weight(30, 0, 0) == 30 and time_left.weight(0, 30, 0) == 10 and time_left.weight(30, 30, 5) == 80
 
 
 def test_time_left_is_shared_by_the_workers_and_unknown_without_a_price():
-    assert pace.seconds_left({"a": 10, "b": 5}, {"a": 2.0, "b": 4.0}, 4) == 10
-    assert pace.seconds_left({"a": 10, "b": 5}, {"a": 2.0}, 4) is None
-    assert pace.seconds_left({"a": 10, "b": 0}, {"a": 2.0}, 2) == 10
+    assert time_left.seconds_left({"a": 10, "b": 5}, {"a": 2.0, "b": 4.0}, 4) == 10
+    assert time_left.seconds_left({"a": 10, "b": 5}, {"a": 2.0}, 4) is None
+    assert time_left.seconds_left({"a": 10, "b": 0}, {"a": 2.0}, 2) == 10
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0, "0:00"), (61.4, "1:01"), (3723, "1:02:03"), (86399, "23:59:59"), (76.4 * HOUR, "3 d 4 h")]
 )
 def test_clock(seconds, said):
-    assert pace.clock(seconds) == said
+    assert time_left.clock(seconds) == said

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline import sizes
-from pipeline.campaign import parse
-from pipeline.plan import Cut, units
-from pipeline.sizes import Measured, Trial
-from tests.pipeline import tiny
+from pipeline.config.campaign import parse
+from pipeline.planning import unit_sizes
+from pipeline.planning.unit_sizes import Measured, Trial
+from pipeline.planning.units import Cut, units
+from tests.support import tiny
 
 
 def campaign(k=(0, 5, 10), **changes):
@@ -28,9 +28,9 @@ def cut(images, rates, k=(0, 5, 10), **changes):
     found = campaign(k, **changes)
     cells = {cell.name: cell for cell in found.grid()}
     rate = {name: rates[cell.defense.k] for name, cell in cells.items()}
-    cuts = sizes.cuts(found, cells.values(), images, rate)
+    cuts = unit_sizes.cuts(found, cells.values(), images, rate)
     every = list(units(cells.values(), images, cuts))
-    each = {name: sizes.seconds_an_image(cell, rate[name]) for name, cell in cells.items()}
+    each = {name: unit_sizes.seconds_an_image(cell, rate[name]) for name, cell in cells.items()}
     return cells, cuts, [unit.images * each[unit.cell] for unit in every], every
 
 
@@ -40,7 +40,7 @@ H100 = {0: 6000.0, 5: 3000.0, 10: 2000.0}
 
 def test_seconds_an_image_by_hand():
     (cell,) = (cell for cell in campaign((5,), evaluation_draws=30).grid())
-    assert sizes.seconds_an_image(cell, 100) == pytest.approx((1600 + 60 / 3) / 100)
+    assert unit_sizes.seconds_an_image(cell, 100) == pytest.approx((1600 + 60 / 3) / 100)
 
 
 def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
@@ -51,8 +51,8 @@ def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
     costly = [s for s, unit in zip(seconds, every, strict=True) if unit.cell == "net-k10-pgd"]
     assert max(seconds) <= 905 and max(costly) > 200
     assert max(seconds[-200:]) < 75, "the last ones are small"
-    assert max(seconds) <= max(sizes.LEAST_SECONDS, total / sizes.SHARE) * 1.1, "no unit is more than its share"
-    assert cuts["net-k0-pgd"].images <= sizes.MOST_BYTES / (12 * 224**2), "a checkpoint would be too large"
+    assert max(seconds) <= max(unit_sizes.LEAST_SECONDS, total / unit_sizes.SHARE) * 1.1, "no unit is more than its share"
+    assert cuts["net-k0-pgd"].images <= unit_sizes.MOST_BYTES / (12 * 224**2), "a checkpoint would be too large"
 
 
 def test_units_get_smaller_within_a_cell():
@@ -73,14 +73,14 @@ def test_a_year_of_a_gpu_is_cut_into_quarters_of_an_hour():
 def test_the_tail_is_short(workers, images):
     """Nobody waits longer than for one of the smallest units, on average, up to nearly SHARE workers."""
     _, _, seconds, _ = cut(images, H100)
-    idle = sizes.idle(seconds, workers)
+    idle = unit_sizes.idle(seconds, workers)
     assert idle * sum(seconds) / workers / (1 - idle) < 50
-    assert idle < 0.01 or idle < sizes.idle([900] * round(sum(seconds) / 900), workers) / 2
+    assert idle < 0.01 or idle < unit_sizes.idle([900] * round(sum(seconds) / 900), workers) / 2
 
 
 def test_idle_by_hand():
-    assert sizes.idle([3, 1, 1, 1], 2) == 0 and sizes.idle([1, 1, 1, 3], 2) == pytest.approx(1 - 6 / 8)
-    assert sizes.idle([], 4) == 0
+    assert unit_sizes.idle([3, 1, 1, 1], 2) == 0 and unit_sizes.idle([1, 1, 1, 3], 2) == pytest.approx(1 - 6 / 8)
+    assert unit_sizes.idle([], 4) == 0
 
 
 def test_a_unit_is_never_less_than_an_image_nor_cut_across_shards():
@@ -91,10 +91,10 @@ def test_a_unit_is_never_less_than_an_image_nor_cut_across_shards():
 
 def test_what_the_file_says_goes_and_what_was_not_measured_gets_the_default():
     found = campaign().model_copy(update={"unit_images": 7})
-    assert sizes.cuts(found, found.grid(), IMAGENET, {}) == {cell.name: Cut(7) for cell in found.grid()}
+    assert unit_sizes.cuts(found, found.grid(), IMAGENET, {}) == {cell.name: Cut(7) for cell in found.grid()}
     found = campaign()
-    cuts = sizes.cuts(found, found.grid(), IMAGENET, {"net-k5-pgd": 1e3})
-    assert cuts["net-k0-pgd"] == cuts["net-k10-pgd"] == Cut(sizes.UNMEASURED) and cuts["net-k5-pgd"].images > 16
+    cuts = unit_sizes.cuts(found, found.grid(), IMAGENET, {"net-k5-pgd": 1e3})
+    assert cuts["net-k0-pgd"] == cuts["net-k10-pgd"] == Cut(unit_sizes.UNMEASURED) and cuts["net-k5-pgd"].images > 16
 
 
 def test_with_a_stop_rule_units_lie_in_rounds():
@@ -116,13 +116,13 @@ def test_cells_alike_are_measured_once():
     content = tiny.campaign("x.tar", attacks={"pgd": {"eps": "8/255"}, "weak": {"eps": "2/255", "steps": 5}})
     content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": ["pgd", "weak"]}]
     cells = list(parse(content, "c").grid())
-    trials = sizes.trials(cells)
+    trials = unit_sizes.trials(cells)
     assert len(trials) == 2, "one without a defense, one with"
-    rates = sizes.rates(cells, [Measured(trial, 5.0 + i) for i, trial in enumerate(trials)])
+    rates = unit_sizes.rates(cells, [Measured(trial, 5.0 + i) for i, trial in enumerate(trials)])
     assert rates["net-none-pgd"] == rates["net-none-weak"] != rates["net-bart2-pgd"] == rates["net-bart2-weak"]
-    assert set(sizes.rates(cells, [Measured(Trial("net-none-weak"), 5.0)])) == {"net-none-pgd", "net-none-weak"}
+    assert set(unit_sizes.rates(cells, [Measured(Trial("net-none-weak"), 5.0)])) == {"net-none-pgd", "net-none-weak"}
 
 
 def test_a_cut_comes_back_from_its_file():
     for cut in (Cut(5), Cut(3, 20), Cut(9, 1, {"a": ((9, 3), (2, 1))})):
-        assert sizes.decode(sizes.encode(cut)) == cut
+        assert unit_sizes.decode(unit_sizes.encode(cut)) == cut

@@ -3,10 +3,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.campaign import parse
-from pipeline.order import order, places
-from pipeline.plan import Cut, planned_images, units
-from tests.pipeline import tiny
+from pipeline.config.campaign import parse
+from pipeline.data.order import order, places
+from pipeline.planning.units import Cut, planned_images, units
+from tests.support import tiny
 
 
 @dataclass

@@ -2,8 +2,8 @@ import pytest
 from PIL import Image
 
 from bart import TRANSFORMS
-from pipeline import gallery
-from pipeline.campaign import BadInput
+from pipeline.errors import BadInput
+from pipeline.reports import gallery
 
 
 def test_the_stack_grows_from_the_photograph_by_one_transform_a_frame():

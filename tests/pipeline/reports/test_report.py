@@ -15,23 +15,26 @@ from PIL import Image
 from rich.console import Console
 
 from bart import Barrage, Defended
-from bart.barrage import described
+from bart.defenses.barrage import described
 from bart.gradient import draw_keys
-from pipeline import analysis, figures, models, shards, story
-from pipeline.campaign import parse
-from pipeline.compact import compact
+from pipeline import analysis
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking, image_keys
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.data import shards
+from pipeline.data.pack import pack
 from pipeline.errors import BadInput
-from pipeline.examples import Example, examples, unit
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.pack import pack
-from pipeline.progress import Reporter
-from pipeline.report import content, gather, page, write
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.worker import image_keys
-from tests.pipeline import synthetic, tiny
+from pipeline.execution import LocalExecutor
+from pipeline.models import loading
+from pipeline.reports import figures, image_trace
+from pipeline.reports.examples import Example, examples, unit
+from pipeline.reports.page import content, gather, page, write
+from pipeline.store.compaction import compact
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import synthetic, tiny
 
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
@@ -67,7 +70,7 @@ def done(tmp_path_factory):
     asked = tiny.campaign(str(folder / "shards" / "photos-{000000..000001}.tar"), attacks=attack, defenses=defenses)
     job = prepare(parse(asked, "c.yaml"), str(folder / "store")).with_cuts({})
     job.write_down()
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     Store(job.store).replace("check/net-bart2-pgd/check.json", json.dumps(CHECK).encode())
     return job.store
 
@@ -287,13 +290,13 @@ def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
     """Beside the verdict's own way: all draws of an image in one stack, behind the defended classifier's keys."""
     cell = opened(done).cells["net-bart2-pgd"]
     cell = cell.model_copy(update={"defense": cell.defense.model_copy(update={"frozen": frozen})})
-    defended = Defended(models.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
+    defended = Defended(loading.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
     picture = np.asarray(Image.open(io.BytesIO(tiny.picture(3, 32)))).transpose(2, 0, 1)
     keys = draw_keys(defended.keys(image_keys(cell, ["image3"], torch.device("cpu")), "evaluation"), 4)
     drawn = defended.barrage.draw(keys, (32, 32))
     judged = defended.barrage(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
     for draw, (names, last) in enumerate(zip(described(drawn), judged, strict=True)):
-        through = story.steps(cell, "image3", picture.copy(), draw)
+        through = image_trace.steps(cell, "image3", picture.copy(), draw)
         assert [name for name, _ in through] == names
         assert np.abs(through[-1][1] - 255 * last.numpy()).max() <= 0.5 + 1e-3
         assert not np.array_equal(through[0][1], picture) or not np.array_equal(through[1][1], picture)
@@ -499,11 +502,11 @@ def test_examples_that_were_not_kept_are_said_to_be_away(done, tmp_path):
 
 
 def test_a_missing_package_is_named(barrage, half, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pipeline.figures", None)
+    monkeypatch.setitem(__import__("sys").modules, "pipeline.reports.figures", None)
     real = __import__("builtins").__import__
 
     def without(name, *rest, **more):
-        if name == "pipeline.figures":
+        if name == "pipeline.reports.figures":
             raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
         return real(name, *rest, **more)
 

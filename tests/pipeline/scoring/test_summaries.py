@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import ballots, rows, scores, tables
-from pipeline.intervals import rate, wilson
+from pipeline.scoring import rules, summaries, votes
+from pipeline.scoring.intervals import rate, wilson
+from pipeline.store import schema
 
 
 def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, **more):
@@ -30,11 +31,11 @@ def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, 
 
 
 def table(found):
-    return pa.Table.from_pylist(found, schema=rows.SCHEMA)
+    return pa.Table.from_pylist(found, schema=schema.SCHEMA)
 
 
 def line(found, rule="single"):
-    (only,) = tables.lines([table(found)], [rule])
+    (only,) = summaries.lines([table(found)], [rule])
     return only
 
 
@@ -76,8 +77,8 @@ def test_what_a_line_is_about_is_said_where_it_occurs():
     skipped = [row(f"s{i}", [2, 2], [2, 2], first_break=0) for i in range(3)]
 
     def text(found, planned=None):
-        (only,) = tables.lines(table(found), ["single"], planned and {"c": tables.Scope(planned)})
-        return tables.cells(only)[2], [note.partition(":")[0] for note in tables.notes([only])]
+        (only,) = summaries.lines(table(found), ["single"], planned and {"c": summaries.Scope(planned)})
+        return summaries.cells(only)[2], [note.partition(":")[0] for note in summaries.notes([only])]
 
     assert text(FOUND) == text(FOUND, 2) == ("2", [])
     assert text(FOUND, 9) == ("2 of 9, so far", ["n of N"])
@@ -86,7 +87,7 @@ def test_what_a_line_is_about_is_said_where_it_occurs():
     broken = row("b", [1, 1], [2, 2], first_break=1)
     assert text([*FOUND, broken], 3) == ("3", []), "an attack that won at its first step was one"
     assert line([*FOUND, *skipped]).adv_top1.value == pytest.approx(1 / 5)
-    markdown = tables.markdown(tables.lines(table([*FOUND, *skipped]), ["single"], {"c": tables.Scope(7)}))
+    markdown = summaries.markdown(summaries.lines(table([*FOUND, *skipped]), ["single"], {"c": summaries.Scope(7)}))
     assert "| 5 of 7, so far, 3 skipped |" in markdown and "an upper bound for other rules" in markdown
 
 
@@ -95,14 +96,14 @@ def test_targets_costs_and_order():
     assert line(found).target_hits.value == 0.5 and line(FOUND).target_hits is None
     assert (line(found).draw_gradients, line(found).seconds) == (20, 3.0)
     both = table([row("x", [1], [1], cell="k10", k=10), row("x", [1], [1], cell="k5", k=5)])
-    assert [found.cell for found in tables.lines([both])] == ["k5", "k10"]
+    assert [found.cell for found in summaries.lines([both])] == ["k5", "k10"]
 
 
 def test_rows_that_come_in_pieces_make_the_same_table():
     whole = table([row(f"{i}", [1, i % 3, 2], [1, i % 2, i % 5], cell=f"c{i % 2}") for i in range(20)])
     pieces = [whole.slice(start, 3) for start in range(0, 20, 3)]
-    for some, all_ in zip(tables.lines(pieces, scores.RULES), tables.lines([whole], scores.RULES), strict=True):
-        assert tables.as_dict(some) == pytest.approx(tables.as_dict(all_), abs=1e-12)
+    for some, all_ in zip(summaries.lines(pieces, rules.RULES), summaries.lines([whole], rules.RULES), strict=True):
+        assert summaries.as_dict(some) == pytest.approx(summaries.as_dict(all_), abs=1e-12)
 
 
 def told(row, top):
@@ -122,7 +123,7 @@ def test_the_vote_is_the_one_defined_also_where_it_is_close(top):
         more = {"adv_top5": fives, "adv_correct": sum(five[0] == 3 for five in fives)}
         more |= {"adv_top5_correct": sum(3 in five for five in fives)}
         found.append(row(str(i), [1] * len(fives), [1] * len(fives), label=3) | more)
-    assert scores.vote(table(found), "adv", top).tolist() == [told(row, top) for row in found]
+    assert rules.vote(table(found), "adv", top).tolist() == [told(row, top) for row in found]
 
 
 def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
@@ -136,11 +137,11 @@ def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
             told({"adv_top5": fives[at : at + count], "label": of}, top)
             for at, count, of in zip(first, counts, label, strict=True)
         ]
-        found = ballots.elected(np.array(fives, np.int32), *map(np.array, (first, counts, label)), top)
+        found = votes.elected(np.array(fives, np.int32), *map(np.array, (first, counts, label)), top)
         assert found.tolist() == told_ and 0 < sum(told_) < len(told_)
 
 
-@pytest.mark.parametrize("rule", scores.RULES)
+@pytest.mark.parametrize("rule", rules.RULES)
 def test_a_part_of_a_table_is_judged_as_it_is_alone(rule):
     """Parts share the lists of the whole, which begin elsewhere; failed rows have none."""
     draws = random.Random(3)
@@ -150,8 +151,8 @@ def test_a_part_of_a_table_is_judged_as_it_is_alone(rule):
     whole = table(found)
     for start, count in ((0, 30), (5, 9), (20, 10)):
         parts = [whole.slice(start, count), table(found[start : start + count])]
-        (some,), (alone,) = (tables.lines(part, [rule]) for part in parts)
-        assert tables.as_dict(some) == tables.as_dict(alone) and some.images == sum(
+        (some,), (alone,) = (summaries.lines(part, [rule]) for part in parts)
+        assert summaries.as_dict(some) == summaries.as_dict(alone) and some.images == sum(
             "label" in f for f in found[start : start + count]
         )
 
@@ -179,12 +180,12 @@ def test_interval_covers_the_truth_19_times_in_20():
 
 
 def test_formats_say_the_same():
-    (only,) = json.loads(tables.to_json(tables.lines([table(FOUND)])))
+    (only,) = json.loads(summaries.to_json(summaries.lines([table(FOUND)])))
     assert (only["adv_top1"], only["images"], only["target_hits"]) == (0.5, 2, None)
-    assert "| c | single | 2 | 87.5 [" in tables.markdown(tables.lines([table(FOUND)]))
+    assert "| c | single | 2 | 87.5 [" in summaries.markdown(summaries.lines([table(FOUND)]))
 
 
 def test_every_column_is_documented_and_unknown_ones_are_refused():
-    assert all(field.metadata[b"description"] for field in rows.SCHEMA)
+    assert all(field.metadata[b"description"] for field in schema.SCHEMA)
     with pytest.raises(AssertionError, match="lacks"):
-        rows.encode([{"image_key": "x", "surprise": 1}], {})
+        schema.encode([{"image_key": "x", "surprise": 1}], {})

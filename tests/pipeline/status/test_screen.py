@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline import screen
-from pipeline.status import Reader
-from tests.pipeline import stores, tiny
+from pipeline.status import screen
+from pipeline.status.summary import Reader
+from tests.support import stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 

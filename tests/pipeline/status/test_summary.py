@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import compact, observed, pace, tables
-from pipeline.campaign import parse
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
-from pipeline.executors import Here
-from pipeline.intervals import rate
-from pipeline.job import prepare
-from pipeline.plan import cell_of
-from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.status import QUIET, Reader
-from pipeline.store import Store
-from tests.pipeline import stores, tiny
+from pipeline.execution import LocalExecutor
+from pipeline.planning import time_left
+from pipeline.planning.units import cell_of
+from pipeline.scoring import summaries
+from pipeline.scoring.intervals import rate
+from pipeline.status import scan
+from pipeline.status.summary import QUIET, Reader
+from pipeline.store import compaction
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 """Three units each, of 3, 2 and 3 images; 18 and 6 draw-gradients an image, 4 draws and 1 to judge it."""
@@ -78,10 +82,10 @@ def test_a_finished_run_is_what_the_tables_say(tmp_path, pattern, capsys):
     from rich.console import Console
 
     job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     found = Reader(job.store).look()
     assert found.complete and found.seconds_left == 0 and not found.running and not found.warnings
-    for line in tables.lines(results(job.store), ["single"]):
+    for line in summaries.lines(results(job.store), ["single"]):
         cell = found.cells[line.cell]
         assert (cell.attacked, cell.clean, cell.images_read) == (line.adv_top1, line.clean_top1, line.images)
         assert cell.draw_gradients == line.draw_gradients and cell.draw_gradients_left == 0
@@ -116,7 +120,7 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
     names = [f"c--s--{i:06d}-{i + 1:06d}" for i in range(2000)]
 
     def sample(order):
-        commits = observed.Commits()
+        commits = scan.Commits()
         for name in order:
             commits.add(name, 0.0, 100)
         return {name for _, name in commits.sample}
@@ -129,7 +133,7 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
 def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     stores.commit(job, unit(job, BART), at=1000)
     reader, read = Reader(job.store, now=lambda: 1001.0), []
-    monkeypatch.setattr(observed, "_rows", lambda data, rows=observed._rows: read.append(1) or rows(data))
+    monkeypatch.setattr(scan, "_rows", lambda data, rows=scan._rows: read.append(1) or rows(data))
     first = reader.look()
     assert asdict(reader.look()) == asdict(first) and len(read) == 1
     stores.commit(job, unit(job, BART, 1), at=1000)
@@ -140,7 +144,7 @@ def test_compacted_units_are_done_and_their_rows_are_read(job):
     for place in range(2):
         stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
     before = at(job, 1010).cells[BART]
-    list(compact.compact(Store(job.store), BART))
+    list(compaction.compact(Store(job.store), BART))
     stores.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
     found = at(job, 1030)
     after = found.cells[BART]
@@ -269,13 +273,13 @@ def test_it_needs_no_torch_and_no_cluster(job):
     code = "import sys; from pipeline.__main__ import app; app(standalone_mode=False); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "status", job.store], capture_output=True, text=True, check=True)
     assert "0/6 units" in done.stdout
-    assert not set(done.stderr.split()) & {"torch", "ray", "webdataset", "numba", "bart", "pipeline.job"}
+    assert not set(done.stderr.split()) & {"torch", "ray", "webdataset", "numba", "bart", "pipeline.campaigns.job"}
 
 
 def test_prices_of_cells_without_rows_come_from_their_checkpoints(job):
     stores.checkpointed(job, unit(job, NONE), at=1000, step=3, seconds=6.0)
     found = at(job, 1001)
     assert found.cells[NONE].device_seconds_left == pytest.approx(4.0 * 6.5)
-    weights = pace.weight(6, 2, 0), pace.weight(18, 8, 2)
+    weights = time_left.weight(6, 2, 0), time_left.weight(18, 8, 2)
     assert found.cells[BART].device_seconds_left == pytest.approx(8 * 4.0 * weights[1] / weights[0])
     assert found.seconds_left == pytest.approx(found.total("device_seconds_left")), "one worker writes checkpoints"

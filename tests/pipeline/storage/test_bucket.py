@@ -7,10 +7,9 @@ from itertools import count
 
 import pytest
 
-from pipeline import bucket
-from pipeline.errors import BadInput
-from pipeline.files import Refused
-from pipeline.store import Store
+from pipeline.errors import BadInput, StorageError
+from pipeline.storage import bucket
+from pipeline.store.layout import Store
 
 PASSING = ("500", "503", "409", "507", "slow", "half", "lost", "unanswered")
 """Faults after which the same request may succeed."""
@@ -117,7 +116,7 @@ def test_what_is_forbidden_is_not_asked_for_twice(s3):
         lambda: list(store.list("results/*")),
     ]  # fmt: skip
     for number, request in enumerate(requests, 1):
-        with pytest.raises(Refused, match=rf"{s3.url}/(a|results) can not be \w+: 403 .*AccessDenied.*credentials"):
+        with pytest.raises(StorageError, match=rf"{s3.url}/(a|results) can not be \w+: 403 .*AccessDenied.*credentials"):
             request()
         assert len(s3.proxy.heard) == number
     with pytest.raises(BadInput, match="AccessDenied"):
@@ -126,12 +125,12 @@ def test_what_is_forbidden_is_not_asked_for_twice(s3):
 
 def test_a_service_that_stays_away_is_given_up_with_its_last_word(s3):
     s3.proxy.fault = lambda request: "503"
-    with pytest.raises(Refused, match="u can not be written: 503 .*SlowDown.*run again"):
+    with pytest.raises(StorageError, match="u can not be written: 503 .*SlowDown.*run again"):
         Store(s3.url, patience=0.3).create("u", b"data")
     assert len(s3.proxy.heard) > 3
     s3.proxy.close()
     s3.proxy.fault = lambda request: "lost"
-    with pytest.raises(Refused, match="can not be read.*AWS_ENDPOINT_URL"):
+    with pytest.raises(StorageError, match="can not be read.*AWS_ENDPOINT_URL"):
         Store(s3.url, patience=0.3).read("u")
 
 
@@ -139,7 +138,7 @@ def test_a_bucket_that_is_not_there_is_named(s3):
     store = Store("s3://no-such-bucket/store")
     with pytest.raises(BadInput, match="NoSuchBucket.*check the URL"):
         store.ready()
-    with pytest.raises(Refused, match="NoSuchBucket"):
+    with pytest.raises(StorageError, match="NoSuchBucket"):
         store.done()
 
 
@@ -147,7 +146,7 @@ def test_errors_show_no_secret_and_no_signature(s3):
     said = 'Generic S3 error: 3 retries - GET https://x.blob.net/a?sig=SECRET&se=1 failed (message: "reset") Debug source: K'
     assert "SECRET" not in bucket.explained(RuntimeError(said)) and "reset" in bucket.explained(RuntimeError(said))
     s3.proxy.fault = lambda request: "403"
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(StorageError) as caught:
         Store(s3.url).read("a")
     assert caught.value.__cause__ is None and caught.value.__suppress_context__, "a traceback would tell more than we say"
 

@@ -7,24 +7,27 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline import bucket, parking, shards
-from pipeline.campaign import BadInput, Data, parse
-from pipeline.compact import compact
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.pack import pack
-from pipeline.parking import parked
-from pipeline.places import at
-from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.status import Reader
-from pipeline.store import Store
-from pipeline.verify import verify
-from pipeline.worker import Drained, Worker
-from tests.pipeline import tiny
+from pipeline.campaigns import parking
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.parking import parked
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import Data, parse
+from pipeline.data import shards
+from pipeline.data.pack import pack
+from pipeline.errors import BadInput, Drained, ShardUnusable
+from pipeline.execution import LocalExecutor
+from pipeline.status.summary import Reader
+from pipeline.storage import bucket
+from pipeline.storage.urls import at
+from pipeline.store.compaction import compact
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
 from tests.pipeline.conftest import SECRET
-from tests.pipeline.seen import decided
+from tests.support import tiny
+from tests.support.seen import decided
 
 CPU = torch.device("cpu")
 UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
@@ -41,7 +44,7 @@ def remote(s3, tmp_path, shards):
 
 def ran(content, store):
     job = prepare(parse(content, "c.yaml"), str(store))
-    return job, run(job, Here(), Reporter(Console(quiet=True)))
+    return job, run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
 
 
 def every(n, faults):
@@ -104,18 +107,18 @@ def test_the_slower_of_two_workers_on_a_bucket_throws_its_work_away(s3, remote):
 def test_a_refused_write_ends_the_run_with_the_reason_and_parks_nothing(s3, remote):
     job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
     s3.proxy.fault = lambda request: "403" if request.method == "PUT" and "results" in request.path else None
-    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert "can not be written: 403 Forbidden (AccessDenied" in outcome.refused and outcome.exit_code == 1
     assert outcome.failed_units == () and parked(Store(job.store)) == set() == Store(job.store).done()
     s3.proxy.fault = lambda request: None
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     assert list(verify(job)) == []
 
 
 def test_a_store_that_is_gone_ends_the_run_with_the_reason(s3, remote):
     job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
     s3.proxy.fault = lambda request: "403" if "/store" in request.path else None
-    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert "AccessDenied" in outcome.refused and outcome.exit_code == 1 and outcome.failed_units == ()
 
 
@@ -164,10 +167,10 @@ def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypa
     s3.proxy.fault = lambda request: None
     data = at(f"{s3.url}/val").read("photos-000000.tar")
     at(f"{s3.url}/val").replace("photos-000000.tar", data[:600] + b"x" + data[601:])
-    with pytest.raises(shards.Unusable, match="SHA-256"):
+    with pytest.raises(ShardUnusable, match="SHA-256"):
         shards.read(shard, range(5))
     at(f"{s3.url}/val").remove("photos-000000.tar")
-    with pytest.raises(shards.Unusable, match="can not be read"):
+    with pytest.raises(ShardUnusable, match="can not be read"):
         shards.read(shard, range(5))
 
 
@@ -178,7 +181,7 @@ def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
     monkeypatch.setattr(bucket, "BUFFER", 2048)
     numbers = count()
     s3.proxy.fault = lambda request: "403" if next(numbers) == 1 else None  # once: what follows is readable
-    with pytest.raises(shards.Unusable, match="^s3://.*can not be read: 403") as caught:
+    with pytest.raises(ShardUnusable, match="^s3://.*can not be read: 403") as caught:
         shards.read(shard, range(5))
     assert len(caught.value.args) == 1
 
@@ -186,19 +189,19 @@ def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
 def test_a_shard_that_is_forbidden_costs_its_own_units_and_no_others(s3, remote):
     job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
     s3.proxy.fault = lambda request: "403" if request.path.endswith("photos-000001.tar") else None
-    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert outcome.refused == "" and outcome.failed_units == ("net-none-pgd--photos-000001--000000-000003",)
     assert len(results(job.store)) == 5
     assert list(verify(job))[-1].startswith(f"{s3.url}/val/photos-000001.tar can not be read: 403 Forbidden (AccessDenied")
     s3.proxy.fault = lambda request: None
     parking.retry(Store(job.store))
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0 and list(verify(job)) == []
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0 and list(verify(job)) == []
 
 
 def test_shards_that_are_all_forbidden_end_the_run_and_park_nothing(s3, remote):
     job = prepare(parse(tiny.campaign(remote, **UNDEFENDED), "c.yaml"), f"{s3.url}/store")
     s3.proxy.fault = lambda request: "403" if "/val/" in request.path else None
-    outcome = run(job, Here(), Reporter(Console(quiet=True)))
+    outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert "val/photos-00000" in outcome.refused and "AccessDenied" in outcome.refused and outcome.failed_units == ()
     assert parked(Store(job.store)) == set()
 

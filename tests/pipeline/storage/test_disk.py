@@ -10,17 +10,17 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from pipeline import disk
-from pipeline.campaign import parse
-from pipeline.disk import Disk
-from pipeline.errors import BadInput
-from pipeline.executors import Here
-from pipeline.files import Refused
-from pipeline.job import prepare
-from pipeline.progress import Reporter
-from pipeline.run import run
-from pipeline.verify import verify
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput, StorageError
+from pipeline.execution import LocalExecutor
+from pipeline.storage import disk
+from pipeline.storage.disk import Disk
+from tests.support import tiny
 
 
 @contextmanager
@@ -50,9 +50,11 @@ def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path):
     files.replace("checkpoints/u", b"old")
     with room_for(1000):
         for write in (files.create, files.replace):
-            with pytest.raises(Refused, match="u.parquet can not be written: File too large; raise the limit .* run again"):
+            with pytest.raises(
+                StorageError, match="u.parquet can not be written: File too large; raise the limit .* run again"
+            ):
                 write("results/cell=a/u.parquet", b"x" * 5000)
-        with pytest.raises(Refused):
+        with pytest.raises(StorageError):
             files.replace("checkpoints/u", b"x" * 5000)
     assert everything(tmp_path) == ["checkpoints/u"] and files.read("checkpoints/u") == b"old"
     assert files.create("results/cell=a/u.parquet", b"x" * 5000)
@@ -72,7 +74,7 @@ def test_what_is_refused_is_said_with_a_remedy(tmp_path, monkeypatch, call, numb
     (tmp_path / "results").mkdir()
     (tmp_path / ".aside").mkdir()
     failing(monkeypatch, call, number)
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(StorageError, match=said):
         Disk(tmp_path).create("results/u.parquet", b"data")
     assert everything(tmp_path) == []
 
@@ -147,8 +149,8 @@ def test_a_full_disk_ends_the_work_with_the_reason_and_the_next_run_finishes_the
     job = prepare(parse(tiny.campaign(pattern, cells=cells, **changes), "c.yaml"), str(tmp_path / "store"))
     job.write_down()
     before = everything(tmp_path / "store")
-    with room_for(2000), pytest.raises(Refused, match=f"{stopped} can not be written: File too large; "):
-        list(Here().execute(job, list(job.units())[:1], threading.Event()))
+    with room_for(2000), pytest.raises(StorageError, match=f"{stopped} can not be written: File too large; "):
+        list(LocalExecutor(attacking).execute(job, list(job.units())[:1], threading.Event()))
     assert everything(tmp_path / "store") == before and "campaign.yaml" in before
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     assert list(verify(job)) == []

@@ -1,8 +1,9 @@
 import pytest
 
-from pipeline import places
-from pipeline.disk import Disk
 from pipeline.errors import BadInput
+from pipeline.parallel import REQUESTS, map_ordered
+from pipeline.storage import urls
+from pipeline.storage.disk import Disk
 
 
 @pytest.mark.parametrize(
@@ -15,9 +16,9 @@ from pipeline.errors import BadInput
     ],
 )
 def test_a_place_is_a_folder_and_a_name(url, folder, name):
-    assert places.split(url) == (folder, name)
+    assert urls.split(url) == (folder, name)
     if "://" in url:
-        assert places.join(folder, name) == places.join(folder + "/", name) == places.absolute(url) == url
+        assert urls.join(folder, name) == urls.join(folder + "/", name) == urls.absolute(url) == url
 
 
 @pytest.mark.parametrize(
@@ -33,12 +34,12 @@ def test_a_place_is_a_folder_and_a_name(url, folder, name):
 )
 def test_what_is_no_place_is_refused_and_no_secret_repeated(url, said):
     with pytest.raises(BadInput, match=said) as caught:
-        places.at(url)
+        urls.at(url)
     assert "hush" not in str(caught.value)
 
 
 def test_a_file_url_is_a_path(tmp_path):
-    files = places.at(f"file://{tmp_path}/store")
+    files = urls.at(f"file://{tmp_path}/store")
     assert isinstance(files, Disk) and files.root == tmp_path / "store"
 
 
@@ -48,13 +49,13 @@ def test_patterns_stand_for_files_that_are_not_hidden_in_order(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    names = [entry.name for entry in places.matching(files, "*/*.tar")]
+    names = [entry.name for entry in urls.matching(files, "*/*.tar")]
     assert names == ["a/3.tar", "b/1.tar", "b/2.tar"]
-    assert [entry.name for entry in places.matching(files, "?.tar")] == ["8.tar"]
-    assert list(places.matching(files, "none/*.tar")) == []
-    assert places.expand(str(tmp_path / "b/*.tar")) == [str(tmp_path / "b/1.tar"), str(tmp_path / "b/2.tar")]
+    assert [entry.name for entry in urls.matching(files, "?.tar")] == ["8.tar"]
+    assert list(urls.matching(files, "none/*.tar")) == []
+    assert urls.expand(str(tmp_path / "b/*.tar")) == [str(tmp_path / "b/1.tar"), str(tmp_path / "b/2.tar")]
     with pytest.raises(BadInput, match="write them out"):
-        places.expand("https://host/x-*.tar")
+        urls.expand("https://host/x-*.tar")
 
 
 def test_work_together_keeps_its_order_and_is_not_far_ahead():
@@ -65,8 +66,8 @@ def test_work_together_keeps_its_order_and_is_not_far_ahead():
             asked.append(i)
             yield i
 
-    found = places.together(lambda i: i * i, items())
-    assert next(found) == 0 and len(asked) <= 2 * places.REQUESTS + 1
+    found = map_ordered(lambda i: i * i, items())
+    assert next(found) == 0 and len(asked) <= 2 * REQUESTS + 1
     assert list(found) == [i * i for i in range(1, 1000)]
     with pytest.raises(ZeroDivisionError):
-        list(places.together(lambda i: 1 / i, [1, 0]))
+        list(map_ordered(lambda i: 1 / i, [1, 0]))

@@ -7,18 +7,19 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline import checkpoint
-from pipeline.attempts import Attempts
-from pipeline.campaign import parse
-from pipeline.checkpoint import Header
-from pipeline.executors import Here
-from pipeline.job import prepare
-from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.store import Store
-from pipeline.worker import Drained, Finished, Progress, Worker
-from tests.pipeline import tiny
+from pipeline.campaigns.job import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import Finished, Progress, Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.errors import Drained
+from pipeline.execution import LocalExecutor
+from pipeline.store import checkpoints
+from pipeline.store.attempts import Attempts
+from pipeline.store.checkpoints import Header
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
 
 NAME = "checkpoints/unit.safetensors"
 
@@ -102,7 +103,7 @@ def test_a_damaged_file_falls_back_to_the_next(store):
     zombie, successor = attempt(store), attempt(store)
     save(zombie, 4), save(successor, 5)
     both = [Path(store.url) / "checkpoints" / name for name in files(store)]
-    path = next(p for p in both if checkpoint.header(p.read_bytes()).step == 5)
+    path = next(p for p in both if checkpoints.header(p.read_bytes()).step == 5)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -136,11 +137,11 @@ def test_a_run_removes_the_checkpoint_of_a_unit_whose_worker_was_killed_just_aft
         raise Drained(unit.name)
 
     monkeypatch.setattr(Worker, "attack", drained)
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     kept = [f"{last.name}.attempt12.safetensors", f"{last.name}.safetensors", "unplanned.safetensors"]
     assert files(Store(job.store)) == sorted(kept)
     monkeypatch.undo()
-    assert run(job, Here(), Reporter(Console(quiet=True))).exit_code == 0
+    assert run(job, LocalExecutor(attacking), Reporter(Console(quiet=True))).exit_code == 0
     assert files(Store(job.store)) == ["unplanned.safetensors"]
 
 

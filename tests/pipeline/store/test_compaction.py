@@ -12,21 +12,22 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline import compact as module
-from pipeline import rows
-from pipeline.campaign import BadInput, parse
-from pipeline.compact import Compacted, compact
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.progress import Reporter
-from pipeline.results import results
-from pipeline.run import run
-from pipeline.status import Reader
-from pipeline.store import Store
-from pipeline.tables import lines
-from pipeline.verify import verify
-from pipeline.worker import Finished, Worker
-from tests.pipeline import tiny
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.verify import verify
+from pipeline.campaigns.worker import Finished, Worker, attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput
+from pipeline.execution import LocalExecutor
+from pipeline.scoring.summaries import lines
+from pipeline.status.summary import Reader
+from pipeline.store import compaction as module
+from pipeline.store import schema
+from pipeline.store.compaction import Compacted, compact
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from tests.support import tiny
 
 CELL = "net-bart2-pgd"
 
@@ -39,7 +40,7 @@ def finished(tmp_path_factory):
     content = tiny.campaign(str(folder / "shards" / "photos-{000000..000001}.tar"), unit_images=1)
     content["attacks"]["pgd"]["steps"] = 1
     job = prepare(parse(content, "c.yaml"), str(folder / "store"))
-    run(job, Here(), Reporter(Console(quiet=True)))
+    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     return folder / "store"
 
 
@@ -103,7 +104,7 @@ def test_the_merged_file_is_zstd_sorted_and_knows_its_cell(store):
     (found,) = all_of(store)
     file = pq.ParquetFile(Path(store.url) / found.file)
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
-    assert b'"name": "net-bart2-pgd"' in file.schema_arrow.metadata[rows.KEY]
+    assert b'"name": "net-bart2-pgd"' in file.schema_arrow.metadata[schema.KEY]
     units = file.read(["unit"])["unit"].to_pylist()
     assert units == sorted(units) and found.bytes == (Path(store.url) / found.file).stat().st_size
 
@@ -169,10 +170,10 @@ def test_a_store_compacted_half_way_is_resumed_and_nothing_is_done_again(store, 
     all_of(store)
     job = opened(store.url)
     assert len(job.todo()) == 3
-    events = [e for e in Here().execute(job, job.todo(), threading.Event()) if isinstance(e, Finished)]
+    events = [e for e in LocalExecutor(attacking).execute(job, job.todo(), threading.Event()) if isinstance(e, Finished)]
     assert len(events) == 3 and not any(e.lost for e in events)
-    assert [{k: v for k, v in row.items() if k not in rows.MEASURED} for row in seen(store)] == [
-        {k: v for k, v in row.items() if k not in rows.MEASURED} for row in before
+    assert [{k: v for k, v in row.items() if k not in schema.MEASURED} for row in seen(store)] == [
+        {k: v for k, v in row.items() if k not in schema.MEASURED} for row in before
     ]
 
 
@@ -264,7 +265,7 @@ def test_files_that_are_no_rows_of_their_unit_are_left_alone_and_named(store):
     own = sorted(store.own(CELL).items())
     (Path(store.url) / own[0][1]).write_bytes(b"PAR1 nonsense")
     shutil.copy(Path(store.url) / own[2][1], Path(store.url) / own[1][1])
-    (Path(store.url) / own[3][1]).write_bytes(rows.encode([], {}))
+    (Path(store.url) / own[3][1]).write_bytes(schema.encode([], {}))
     found = all_of(store)
     said = [text for text in found if isinstance(text, str)]
     assert [text.partition(":")[0] for text in said] == [name for name, _ in own[:2]] + [own[3][0]]

@@ -2,8 +2,8 @@ import threading
 
 import torch
 
-from pipeline import checkpoint
-from pipeline.store import Store
+from pipeline.store import checkpoints
+from pipeline.store.layout import Store
 
 
 def test_create_is_won_once(tmp_path):
@@ -60,18 +60,18 @@ def test_a_store_that_is_not_there_is_empty_and_stays_away(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-HEADER = checkpoint.Header("unit", "identity", 3, 40, 16, 1.5)
+HEADER = checkpoints.Header("unit", "identity", 3, 40, 16, 1.5)
 
 
 def saved():
     tensors = {"x": torch.rand(2, 3, 8, 8), "keys": torch.tensor([-(2**63), 2**63 - 1])}
-    return tensors, checkpoint.encode(HEADER, tensors)
+    return tensors, checkpoints.encode(HEADER, tensors)
 
 
 def test_a_checkpoint_comes_back_bit_for_bit():
     tensors, data = saved()
-    assert checkpoint.header(data) == HEADER
-    back = checkpoint.decode(data)
+    assert checkpoints.header(data) == HEADER
+    back = checkpoints.decode(data)
     assert back.keys() == tensors.keys() and all(torch.equal(back[name], tensors[name]) for name in tensors)
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_none_and_never_wrong():
     for place in range(0, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 4
-        back = checkpoint.decode(bytes(damaged))
+        back = checkpoints.decode(bytes(damaged))
         assert back is None or place < 8 + int.from_bytes(data[:8], "little"), f"a flipped bit at {place} was not noticed"
-    assert checkpoint.decode(data[: len(data) // 2]) is None
-    assert checkpoint.decode(b"") is None and checkpoint.header(b"") is None
+    assert checkpoints.decode(data[: len(data) // 2]) is None
+    assert checkpoints.decode(b"") is None and checkpoints.header(b"") is None

@@ -15,21 +15,22 @@ import torch
 from safetensors.torch import load_file
 
 from bart import TRANSFORMS, BpdaNet, Gradient, rng
-from pipeline import batches, networks, shards
-from pipeline.batches import Images
-from pipeline.campaign import BadInput, Data, parse
-from pipeline.executors import Here
-from pipeline.job import opened, prepare
-from pipeline.pack import pack
-from pipeline.results import results
-from pipeline.store import Store
-from pipeline.trainer import Trained, Trainer, training
-from pipeline.training import Training, load
-from pipeline.training import prepare as prepare_training
-from pipeline.verify import verify
-from pipeline.worker import Drained
-from tests.pipeline import tiny
-from tests.pipeline.test_faults import PATIENCE, actors, command, until
+from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.verify import verify
+from pipeline.config.bpda_training import Training, load
+from pipeline.config.campaign import Data, parse
+from pipeline.data import shards, training_images
+from pipeline.data.pack import pack
+from pipeline.data.training_images import Images
+from pipeline.errors import BadInput, Drained
+from pipeline.execution import LocalExecutor
+from pipeline.models import bpda_networks
+from pipeline.store.layout import Store
+from pipeline.store.rows import results
+from pipeline.training.bpda_job import prepare as prepare_training
+from pipeline.training.bpda_trainer import Trained, Trainer, training
+from tests.pipeline.campaigns.test_faults import PATIENCE, actors, command, until
+from tests.support import tiny
 
 CPU = torch.device("cpu")
 
@@ -60,7 +61,7 @@ def nets(photos, tmp_path_factory):
     found = job(photos, folder, transforms=["color_precision", "grey_mix"])
     for name in found.todo():
         trained(found, name)
-    networks.write_manifest(folder)
+    bpda_networks.write_manifest(folder)
     return folder
 
 
@@ -101,8 +102,8 @@ def test_images_are_those_of_the_shards_however_little_memory_there_is(photos, m
     plain = images(photos)
     samples = [sample for shard in plain._shards for sample in shards.read(shard, range(shard.images))]
     wanted = [plain.places(step, 3) for step in range(14)]
-    monkeypatch.setattr(batches, "WINDOW", 6)
-    monkeypatch.setattr(batches, "CACHE_BYTES", 2 * 3 * 32 * 32)
+    monkeypatch.setattr(training_images, "WINDOW", 6)
+    monkeypatch.setattr(training_images, "CACHE_BYTES", 2 * 3 * 32 * 32)
     tight = images(photos)
     for batch, places in zip((tight.read(places) for places in wanted), wanted, strict=True):
         for image, place in zip(batch, places, strict=True):
@@ -112,7 +113,7 @@ def test_images_are_those_of_the_shards_however_little_memory_there_is(photos, m
 
 
 def test_small_windows_shuffle_shards_and_images_within(photos, monkeypatch):
-    monkeypatch.setattr(batches, "WINDOW", 10)
+    monkeypatch.setattr(training_images, "WINDOW", 10)
     found = images(photos, held_out=1)
     shard_of = [place // 10 for place in found.order(0).tolist()]
     assert sum(a != b for a, b in pairwise(shard_of)) == 2, "a shard is read once a pass"
@@ -241,7 +242,7 @@ def test_a_damaged_or_a_foreign_checkpoint_costs_time_and_nothing_else(photos, t
 
 def test_a_transforms_network_does_not_depend_on_the_others(photos, tmp_path):
     both, one = job(photos, tmp_path / "both"), job(photos, tmp_path / "one", transforms=["clahe"])
-    list(Here(training).execute(both, both.todo(), threading.Event()))
+    list(LocalExecutor(training).execute(both, both.todo(), threading.Event()))
     trained(one, "clahe")
     assert (tmp_path / "both/clahe.safetensors").read_bytes() == (tmp_path / "one/clahe.safetensors").read_bytes()
     assert job(photos, tmp_path / "one").todo() == ["grey_mix"]
@@ -340,7 +341,10 @@ def test_a_campaign_attacks_by_its_networks_and_its_rows_name_them(pattern, nets
     assert barrage("run", write(campaign(pattern, nets)), "--here", "--store", store)[0] == 0
     found = results(str(store)).to_pylist()
     (sha256,) = {row["networks"] for row in found if row["attack"] == "net"}
-    assert len(sha256) == 64 and sha256 == networks.checked(parse(campaign(pattern, nets), "c").attacks["net"]).networks_sha256
+    assert (
+        len(sha256) == 64
+        and sha256 == bpda_networks.checked(parse(campaign(pattern, nets), "c").attacks["net"]).networks_sha256
+    )
     assert {row["policy"] for row in found if row["attack"] == "net"} == {"network"}
     assert {(row["policy"], row["networks"]) for row in found if row["attack"] == "plain"} == {("combo", None)}
     assert Counter(row["status"] for row in found) == {"ok": 16}
@@ -354,8 +358,9 @@ def test_a_campaign_attacks_by_its_networks_and_its_rows_name_them(pattern, nets
 def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp_path):
     from bart import Barrage, Defended, Eot, Goal, Mirror, Pgd
     from bart.ball import Ball
-    from pipeline import models, records
-    from pipeline.worker import Worker, image_keys
+    from pipeline.campaigns import image_rows
+    from pipeline.campaigns.worker import Worker, image_keys
+    from pipeline.models import loading
 
     found = prepare(parse(campaign(pattern, nets), "c"), str(tmp_path / "store"))
     unit = next(unit for unit in found.units() if unit.cell == "net-two-net")
@@ -367,7 +372,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
     for name in ("color_precision", "grey_mix"):
         loaded[name] = BpdaNet(name).eval()
         loaded[name].load_state_dict(load_file(nets / f"{name}.safetensors"))
-    model = models.classifier(cell.model, 32, CPU)
+    model = loading.classifier(cell.model, 32, CPU)
     label = torch.tensor([s.label for s in samples])
     examples = []
     for policy in ("network", "combo"):
@@ -378,7 +383,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
         for _ in range(2):
             state = attack.step(state, behind, 8)
         examples.append(attack.ball.store(attack.result(state), x))
-    stored = records.pictures(Store(found.store).read(Store(found.store).adversarial(unit)))
+    stored = image_rows.pictures(Store(found.store).read(Store(found.store).adversarial(unit)))
     ours = torch.stack([torch.from_numpy(stored[s.key]) for s in samples])
     assert torch.equal(ours, examples[0]) and not torch.equal(ours, examples[1])
 
@@ -414,14 +419,14 @@ def test_networks_that_do_not_fit_are_refused_before_a_run(pattern, nets, tmp_pa
     fewer = copied(nets, tmp_path / "fewer")
     (fewer / "grey_mix.safetensors").unlink()
     assert "lack grey_mix.safetensors" in refused(pattern, fewer, tmp_path)
-    networks.write_manifest(fewer)
+    bpda_networks.write_manifest(fewer)
     assert "no network for grey_mix" in refused(pattern, fewer, tmp_path)
     prepare(parse(campaign(pattern, fewer, policy="combo"), "c"), str(tmp_path / "store"))  # combo takes what there is
     prepare(parse(campaign(pattern, fewer, transfer=True), "c"), str(tmp_path / "store"))
 
 
 def test_a_changed_weights_file_is_refused_before_and_during_a_run(pattern, nets, tmp_path):
-    from pipeline.worker import Worker
+    from pipeline.campaigns.worker import Worker
 
     mine = copied(nets, tmp_path / "mine")
     found = prepare(parse(campaign(pattern, mine), "c"), str(tmp_path / "store"))
@@ -434,7 +439,7 @@ def test_a_changed_weights_file_is_refused_before_and_during_a_run(pattern, nets
         Worker(found, CPU, threading.Event()).defended(found.cells["net-two-net"])
     found.write_down()
     assert any("attack net" in fault and "SHA-256" in fault for fault in verify(opened(found.store)))
-    networks.write_manifest(mine)  # now the manifest agrees, but these are others
+    bpda_networks.write_manifest(mine)  # now the manifest agrees, but these are others
     with pytest.raises(BadInput, match="have changed"):
         Worker(found, CPU, threading.Event()).defended(found.cells["net-two-net"])
     with pytest.raises(BadInput, match="another campaign"):
@@ -450,14 +455,14 @@ def test_the_identity_of_a_cell_names_networks_by_their_hash_alone(pattern, nets
     assert identity(copied(nets, tmp_path / "moved")) == usual
     fewer = copied(nets, tmp_path / "fewer")
     (fewer / "color_precision.safetensors").unlink()
-    networks.write_manifest(fewer)
+    bpda_networks.write_manifest(fewer)
     combo, less = identity(nets, policy="combo"), identity(fewer, policy="combo")
     assert len({usual["net-two-net"], combo["net-two-net"], less["net-two-net"]}) == 3
     assert usual["net-two-plain"] == combo["net-two-plain"] != combo["net-two-net"]
 
 
 def test_checks_compare_the_network_where_there_is_one(pattern, nets):
-    from pipeline import check
+    from pipeline.campaigns import check
 
     found = {c.attack_name: c for c in parse(campaign(pattern, nets, policy="combo"), "c").grid()}
     policies = {name: next(c for c in check.checks(found[name]) if c.name == "gradient policies") for name in found}
@@ -467,9 +472,9 @@ def test_checks_compare_the_network_where_there_is_one(pattern, nets):
 
 
 def test_files_say_what_they_are(nets):
-    found = networks.entries(nets)
-    assert list(found) == ["color_precision", "grey_mix"] and found == networks.manifest(nets)
+    found = bpda_networks.entries(nets)
+    assert list(found) == ["color_precision", "grey_mix"] and found == bpda_networks.manifest(nets)
     entry, _ = found["grey_mix"]
-    data = networks.encode(entry, BpdaNet("grey_mix").state_dict())
-    assert networks.entry_of(data) == entry and networks.entry_of(b"nothing") is None
-    assert networks.encode(replace(entry, seed=1), BpdaNet("grey_mix").state_dict()) != data
+    data = bpda_networks.encode(entry, BpdaNet("grey_mix").state_dict())
+    assert bpda_networks.entry_of(data) == entry and bpda_networks.entry_of(b"nothing") is None
+    assert bpda_networks.encode(replace(entry, seed=1), BpdaNet("grey_mix").state_dict()) != data

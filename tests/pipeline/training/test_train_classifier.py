@@ -14,23 +14,23 @@ import torch
 from safetensors.torch import load_file
 
 from bart import Barrage, Mirror, rng
-from pipeline import shards
-from pipeline.batches import Images
-from pipeline.campaign import BadInput, Data
-from pipeline.feed import Feed
-from pipeline.group import Group
-from pipeline.job import opened
-from pipeline.learner import Learned, Learner, Learning, Looked
-from pipeline.pack import pack
-from pipeline.ray_train import members
-from pipeline.recipe import Barrages, Optimizer, Recipe
-from pipeline.recipe_job import UNIT, prepare
-from pipeline.results import results
-from pipeline.schema import Share
-from pipeline.steps import Steps, optimizer, rate
-from pipeline.worker import Drained
-from tests.pipeline import tiny
-from tests.pipeline.test_faults import PATIENCE, command, until
+from pipeline.campaigns.job import opened
+from pipeline.config.campaign import Data
+from pipeline.config.classifier_training import Barrages, Optimizer, Recipe
+from pipeline.config.fields import Share
+from pipeline.data import shards
+from pipeline.data.loader import Feed
+from pipeline.data.pack import pack
+from pipeline.data.training_images import Images
+from pipeline.errors import BadInput, Drained
+from pipeline.store.rows import results
+from pipeline.training.classifier_job import UNIT, prepare
+from pipeline.training.classifier_trainer import Learned, Learner, Learning, Looked
+from pipeline.training.process_group import Group
+from pipeline.training.ray_train import members
+from pipeline.training.steps import Steps, optimizer, rate
+from tests.pipeline.campaigns.test_faults import PATIENCE, command, until
+from tests.support import tiny
 
 CPU = torch.device("cpu")
 PGD = {"eps": "8/255", "steps": 2, "step_size": "4/255"}
@@ -45,7 +45,7 @@ MODES = {
 
 def content(photos, **changes):
     told = {"kind": "classifier", "name": "net", "data": {"shards": photos, "resize": None, "crop": 32}, "held_out": 4}
-    told |= {"model": {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES, "weights": "random"}}
+    told |= {"model": {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES, "weights": "random"}}
     told |= {"epochs": 1.8, "batch": 6, "evaluation": {"k": [0, 2], "every": 4}, "precision": "float32"}
     return told | {"optimizer": {"learning_rate": 0.01}} | changes
 
@@ -130,7 +130,7 @@ def test_a_damaged_or_a_foreign_checkpoint_costs_time_and_nothing_else(photos, t
 @pytest.mark.slow
 def test_killed_between_any_two_steps_the_same_command_gives_the_same_files(photos, tmp_path, write):
     told = content(photos, epochs=30, checkpoint_seconds=0.05, **MODES["bart"] | {"evaluation": {"k": [0]}})
-    told["model"]["architecture"] = "tests.pipeline.tiny:slow_network"
+    told["model"]["architecture"] = "tests.support.tiny:slow_network"
     path, store = write(told), tmp_path / "store"
     running = command(path, store, "train", "--here")
     until((store / "checkpoints" / "model.safetensors").exists, "a checkpoint")
@@ -140,7 +140,7 @@ def test_killed_between_any_two_steps_the_same_command_gives_the_same_files(phot
     running = command(path, store, "train", "--here")
     output = finished(running)
     assert running.returncode == 0 and "trained: " in output and "trained: 100 steps" not in output, output
-    told["model"]["architecture"] = "tests.pipeline.tiny:network"
+    told["model"]["architecture"] = "tests.support.tiny:network"
     quiet = job(photos, tmp_path / "quiet", **{key: told[key] for key in ("epochs", "barrage", "evaluation", "model")})
     assert quiet.steps == 100
     trained(quiet)
@@ -193,7 +193,7 @@ def test_the_first_steps_are_those_of_a_plain_loop(photos, tmp_path, case):
     changes.get("barrage", {}).pop("ramp", None)
     if case == "distilled":
         changes["distill"] = {"weight": 0.75}
-    model = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES}
+    model = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES}
     changes["average"] = 0.6 if case == "averaged" else 0.0
     changes["optimizer"] = {"kind": "sgd", "learning_rate": 0.02, "momentum": 0.8}
     found = job(photos, tmp_path, epochs=0.9, model=model, seed=4, **changes)
@@ -244,7 +244,7 @@ def test_training_learns_and_frozen_statistics_stay(photos, tmp_path):
     assert curve.loss[-20:].mean() < 0.5 * curve.loss[:5].mean() and curve.train_accuracy[-20:].mean() > 0.7
     assert curve.step.tolist() == list(range(1, 201)) and curve.accuracy_k0.notna().sum() == 50
     assert last == pytest.approx(curve.loss.iloc[-1])
-    model = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES}
+    model = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES}
     trained(job(photos, tmp_path / "b", batch_norm="frozen", model=model))
     ours, before = load_file(tmp_path / "b" / "model.safetensors"), tiny.network().state_dict()
     assert torch.equal(ours["1.running_mean"], before["1.running_mean"])
@@ -252,7 +252,7 @@ def test_training_learns_and_frozen_statistics_stay(photos, tmp_path):
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(photos, tmp_path):
-    model = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES}
+    model = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES}
     settings = MODES["bart"] | {"batch_norm": "frozen", "model": model}
     for parts in (1, 4):
         trained(job(photos, tmp_path / str(parts), accumulate=parts, **settings))
@@ -265,7 +265,7 @@ def test_images_on_the_device_and_images_from_the_shards_give_the_same_files(pho
     settings = MODES["bart"] | {"augment": {"margin": 2}}
     kept = job(photos, tmp_path / "kept", **settings)
     trained(kept)
-    monkeypatch.setattr("pipeline.feed.ON_HOST", 0)
+    monkeypatch.setattr("pipeline.data.loader.ON_HOST", 0)
     streamed = job(photos, tmp_path / "streamed", **settings)
     learner = Learner(streamed, CPU, threading.Event())
     assert not learner.feed.resident and not learner.kept_out.resident
@@ -323,13 +323,13 @@ def test_optimisers_are_torchs_and_decay_no_bias():
 
 
 def campaign(pattern, weights, **model):
-    told = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES, "weights": str(weights)} | model
+    told = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES, "weights": str(weights)} | model
     return tiny.campaign(pattern, models={"net": told})
 
 
 def test_a_campaign_takes_the_weights_and_their_preprocessing(photos, pattern, tmp_path, barrage, write):
     model = {
-        "architecture": "tests.pipeline.tiny:network",
+        "architecture": "tests.support.tiny:network",
         "classes": tiny.CLASSES,
         "mean": [0.1, 0.2, 0.3],
         "std": [0.5, 0.6, 0.7],
@@ -369,7 +369,7 @@ def weights_file(photos, tmp_path_factory):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"architecture": "resnet18_cifar"}, "architecture tests.pipeline.tiny:network, asked for is resnet18_cifar"),
+        ({"architecture": "resnet18_cifar"}, "architecture tests.support.tiny:network, asked for is resnet18_cifar"),
         ({"classes": 9}, "classes 10, asked for is 9"),
         ({"mean": [0.5, 0.5, 0.5]}, "mean [0.485, 0.456, 0.406]"),
         ({"sha256": "0" * 64}, "expected " + "0" * 64),
@@ -393,8 +393,8 @@ BAD = {
     "more parts than images": ({"accumulate": 7}, "7 parts of a batch of 6"),
     "missing shard": ({"data": {"shards": "none/x.tar"}}, "none/x.tar"),
     "too few images": ({"batch": 21}, "24 images, expected at least 25"),
-    "labels that do not fit": ({"model": {"architecture": "tests.pipeline.tiny:network", "classes": 9}}, "holds the label 9"),
-    "too few classes": ({"model": {"architecture": "tests.pipeline.tiny:network", "classes": 11}}, "has 10 classes"),
+    "labels that do not fit": ({"model": {"architecture": "tests.support.tiny:network", "classes": 9}}, "holds the label 9"),
+    "too few classes": ({"model": {"architecture": "tests.support.tiny:network", "classes": 11}}, "has 10 classes"),
     "a random teacher": ({"distill": {}}, "no teacher"),
     "random weights as a name": ({"model": {"architecture": "resnet18_cifar"}}, "has no weights"),
     "missing weights": ({"model": {"architecture": "resnet18_cifar", "weights": "none/x.pt"}}, "none/x.pt do not exist"),
@@ -445,7 +445,7 @@ def test_there_is_a_worker_a_gpu_unless_told(room, gpus, count, workers):
 
 @pytest.mark.slow
 def test_two_workers_on_ray_train_take_the_steps_of_one(photos, tmp_path, write):
-    model = {"architecture": "tests.pipeline.tiny:network", "classes": tiny.CLASSES}
+    model = {"architecture": "tests.support.tiny:network", "classes": tiny.CLASSES}
     told = content(photos, epochs=12, batch_norm="frozen", model=model, workers={"count": 2, "cpus": 0.5}, accumulate=2)
     told |= copy.deepcopy(MODES["bart"])
     running = command(write(told), tmp_path / "two", "train")

@@ -5,8 +5,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from bart.transforms import gaussian as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from bart.transforms.denoising import gaussian as eager
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 
@@ -23,7 +23,7 @@ def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
 
 
 def _compare() -> None:
-    from bart.kernels import gaussian
+    from bart.gpu_kernels.denoising import gaussian
 
     generator = torch.Generator().manual_seed(0)
     # the narrowest and the widest window, and sigmas at which a window grows by a pixel or just does not

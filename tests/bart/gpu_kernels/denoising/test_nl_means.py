@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bart.transforms.nl_means import NL_MEANS
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
+from bart.transforms.denoising.nl_means import NL_MEANS
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
 
 pytest.importorskip("triton")
 
@@ -19,7 +19,7 @@ def test_the_kernels_compile(capability, tmp_path, monkeypatch):
 
 def _compare():
     """Distances shorter than any that is drawn: each shift takes the interpreter as long as a whole image takes a GPU."""
-    from bart.kernels.nl_means import nl_means
+    from bart.gpu_kernels.denoising.nl_means import nl_means
 
     x = images(33, 35)[[0, 1, 2, 3, 5]]  # two tiles across, the second one of few columns; five down, the last of one row
     x[:4] += 0.06 * torch.randn(x[:4].shape, generator=torch.Generator().manual_seed(0))

@@ -5,10 +5,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from bart import TRANSFORMS, kernels
-from bart.transforms import rank as eager
-from tests.bart.kernels import checks
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from bart import TRANSFORMS, dispatch
+from bart.transforms.denoising import rank as eager
+from tests.bart.gpu_kernels import checks
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 
@@ -16,7 +16,7 @@ NAMES = ("median", "mean", "mean_bilateral")
 
 
 def test_a_cpu_has_no_kernels():
-    assert not kernels.available(torch.zeros(1))
+    assert not dispatch.available(torch.zeros(1))
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def _equal(name, x, **params) -> None:
     """The very levels of the eager twin, and its gradient, for one image and its three planes' parameters."""
     params = {key: torch.tensor([values]) for key, values in params.items()}
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
-    y, truth = kernels._load(kernels.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
+    y, truth = dispatch._load(dispatch.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
     assert torch.equal(y, truth), name
     if name != "mean_bilateral":
         cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
@@ -53,7 +53,7 @@ def _ties(height: int, width: int) -> torch.Tensor:
 
 def _compare_rounding() -> None:
     """Values between two levels and their neighbours in float32, and those out of range."""
-    from bart.kernels import rank
+    from bart.gpu_kernels.denoising import rank
 
     halves = (torch.arange(-1, 256, dtype=torch.float64) + 0.5).div(255).float()
     up, down = torch.full_like(halves, 2.0), torch.full_like(halves, -2.0)
@@ -65,7 +65,7 @@ def _compare_rounding() -> None:
 
 
 def _compare() -> None:
-    from bart.kernels import rank
+    from bart.gpu_kernels.denoising import rank
 
     _compare_rounding()
     _equal("mean", _ties(18, 37), radius=[2, 3, 2])  # four tiles a plane

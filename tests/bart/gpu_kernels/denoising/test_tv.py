@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bart import TRANSFORMS
-from bart.transforms import tv as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from bart.transforms.denoising import tv as eager
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 from tests.bart.transforms.checks import photographs
 
 pytest.importorskip("triton")
@@ -29,7 +29,7 @@ def test_kernels_compile(capability, tmp_path, monkeypatch):
 
 def test_programs_never_exceed_their_buffers():
     """Of many sizes: a problem's strips fit the sum of their energies and are not empty, a launch the longest of its kind."""
-    from bart.kernels import tv
+    from bart.gpu_kernels.denoising import tv
 
     bounds = (*tv.STARTS, eager.ITERATIONS - 1)
     spans = [end - begin for begin, end in pairwise(bounds)]
@@ -45,7 +45,7 @@ def _short(epsilon, iterations, starts):
     """Both twins stop sooner: the interpreter needs a tenth of a second for an iteration of a program."""
     import triton.language as tl
 
-    from bart.kernels import tv
+    from bart.gpu_kernels.denoising import tv
 
     with ExitStack() as stack:
         stack.enter_context(patch.multiple(eager, EPSILON=epsilon, ITERATIONS=iterations))
@@ -56,7 +56,7 @@ def _short(epsilon, iterations, starts):
 
 def _compare_stops() -> None:
     """Stops in the first launch, in later ones, and none, with strips of unequal heights."""
-    from bart.kernels import tv
+    from bart.gpu_kernels.denoising import tv
 
     photo = photographs(35, 40, 3)[1:2].contiguous()
     for per_channel, epsilon, iterations, starts in (
@@ -72,7 +72,7 @@ def _compare_stops() -> None:
 
 def _compare_whole() -> None:
     """All as it is, on three channels that stop apart; one is constant, and one has an edge at each border."""
-    from bart.kernels import tv
+    from bart.gpu_kernels.denoising import tv
 
     x = photographs(32, 33)[3:4].contiguous() * 0.2
     x[0, 1] = 0.3

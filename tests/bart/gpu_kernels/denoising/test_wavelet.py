@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bart.transforms import wavelet as eager
-from tests.bart.kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
+from bart.transforms.denoising import wavelet as eager
+from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
 
 pytest.importorskip("triton")
 
@@ -28,7 +28,7 @@ def _params(ycbcr, wavelet, soft, shift):
 
 
 def _assert_twin(x, params, largest):
-    from bart.kernels.wavelet import wavelet
+    from bart.gpu_kernels.denoising.wavelet import wavelet
 
     ours = wavelet(x, params)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def _medians():
     import triton
     from triton import language as tl
 
-    from bart.kernels import wavelet
+    from bart.gpu_kernels.denoising import wavelet
 
     global _noise
 

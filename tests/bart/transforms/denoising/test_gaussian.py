@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bart.transforms import gaussian
-from bart.transforms.gaussian import GAUSSIAN_BLUR, apply
+from bart.transforms.denoising import gaussian
+from bart.transforms.denoising.gaussian import GAUSSIAN_BLUR, apply
 from tests.bart.transforms.checks import (
     assert_contract,
     assert_exact_gradient,

@@ -3,9 +3,9 @@ import pytest
 import torch
 from skimage.restoration import estimate_sigma
 
-from bart.schraudolph import exponential
-from bart.transforms import nl_means, wavelet
-from bart.transforms.nl_means import NL_MEANS
+from bart.exponential import exponential
+from bart.transforms.denoising import nl_means, wavelet
+from bart.transforms.denoising.nl_means import NL_MEANS
 from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles import nl_means as oracles
 

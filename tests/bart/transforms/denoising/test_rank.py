@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bart import disks
-from bart.transforms import rank
+from bart.transforms.denoising import disks, rank
 from tests.bart.transforms.checks import assert_contract, assert_fidelity, errors, keys, photographs
 from tests.oracles import rank as oracles
 

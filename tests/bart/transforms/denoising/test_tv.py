@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bart.transforms import tv
-from bart.transforms.tv import TV_CHAMBOLLE
+from bart.transforms.denoising import tv
+from bart.transforms.denoising.tv import TV_CHAMBOLLE
 from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles.tv import tv_chambolle
 

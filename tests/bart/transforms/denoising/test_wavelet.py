@@ -6,8 +6,8 @@ import pytest
 import pywt
 import torch
 
-from bart.transforms import wavelet
-from bart.transforms.wavelet import WAVELET
+from bart.transforms.denoising import wavelet
+from bart.transforms.denoising.wavelet import WAVELET
 from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles import wavelet as oracles
 
