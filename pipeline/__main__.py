@@ -18,6 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.export import export
+from pipeline.cli.seal import compact, seal
+from pipeline.cli.warning_lines import show_warnings_as_lines
 from pipeline.errors import BadInput, ClusterLost, StorageError
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
@@ -189,31 +192,9 @@ def verify(
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command()
-def compact(
-    store: StoreUrl,
-    cell: Annotated[str | None, typer.Option(help="only this cell; all unless told")] = None,
-) -> None:
-    """Merge a store's many small files of rows into few large ones, at any time: barrage compact stores/demo"""
-    from pipeline.campaigns.job import opened
-    from pipeline.store.compaction import Compacted
-    from pipeline.store.compaction import compact as merge
-    from pipeline.store.layout import Store
-
-    cells = list(opened(store).cells)
-    if cell is not None and cell not in cells:
-        raise BadInput(f"--cell {cell}: store {store} has the cells {', '.join(cells)}")
-    merged, left = 0, 0
-    for name in [cell] if cell else cells:
-        for found in merge(Store(store), name):
-            if isinstance(found, Compacted):
-                merged += found.units
-                text = f"{found.file}: {found.units:,} units, {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB"
-            else:
-                left, text = left + 1, found
-            out.print(text, highlight=False, soft_wrap=True)
-    out.print(f"{merged:,} units compacted, {left:,} left alone" if merged or left else "nothing to compact")
-    raise typer.Exit(1 if left else 0)
+app.command()(seal)
+app.command()(export)
+app.command(hidden=True)(compact)
 
 
 @app.command()
@@ -427,7 +408,7 @@ def _followed(found: "Detached", store: str) -> None:
 
 def _show(store: str, rules: list[str], format: Format) -> None:
     from pipeline.campaigns.job import opened
-    from pipeline.store.rows import batches
+    from pipeline.store.mixing import batches
 
     found = summaries.lines(batches(store, summaries.columns(rules)), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
@@ -488,6 +469,7 @@ def more_commands() -> None:
 def main() -> None:
     """Runs the command; bad input is one line and exit code 2."""
     more_commands()
+    show_warnings_as_lines()
     try:
         app()
     except (BadInput, StorageError) as error:

@@ -80,14 +80,14 @@ HOMES = {
     "obstore": {"storage.bucket"},
     "tarfile": {"data.pack", "campaigns.image_rows", "data.shards", "campaigns.verify"},
     "pyarrow": {
-        "store.compaction", "store.schema", "store.rows", "scoring.rules", "scoring.summaries", "campaigns.verify",
-        "training.curves", "analysis.frames",
+        "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "scoring.rules", "scoring.summaries", "campaigns.verify", "training.curves", "analysis.frames",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
-    "typer": {"__main__"},
+    "typer": {"__main__", "cli.seal", "cli.export"},
 }  # fmt: skip
 """The only modules of pipeline that may import each of these."""
 

@@ -6,6 +6,8 @@ import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, Stores, listed, results
 from pipeline.campaigns.job import Job
+from pipeline.storage import urls
+from pipeline.store import formats
 from pipeline.store.layout import Store
 
 
@@ -57,6 +59,6 @@ def checks(stores: Stores) -> pd.DataFrame:
     for url in listed(stores):
         store = Store(url)
         files = [entry.name for entry in store.list("check/*/check.json")]
-        for found in (json.loads(store.read(name) or b"{}") for name in files):
+        for found in (json.loads(formats.unstamped(urls.join(url, name), store.read(name) or b"{}")) for name in files):
             out += [{"store": url, "cell": found["cell"], **check} for check in found["checks"]]
     return pd.DataFrame(out, columns=["store", "cell", "name", "passed", "figures", "why"], dtype=object)

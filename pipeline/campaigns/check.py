@@ -24,6 +24,7 @@ from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.scoring.intervals import Z
 from pipeline.scoring.rules import attacked, single
+from pipeline.store import formats
 from pipeline.store.rows import results
 
 DEFEATED = 0.02
@@ -241,4 +242,5 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
 
 
 def to_json(cell: Cell, said: list[Finding]) -> bytes:
-    return json.dumps({"cell": cell.name, "identity": cell.identity, "checks": [asdict(f) for f in said]}, indent=1).encode()
+    content = {"cell": cell.name, "identity": cell.identity, "checks": [asdict(f) for f in said]}
+    return formats.stamped(json.dumps(content).encode())

@@ -23,6 +23,7 @@ from pipeline.planning import unit_sizes
 from pipeline.planning.units import Cut, Unit, planned_images, units
 from pipeline.scoring.summaries import Scope
 from pipeline.storage import urls
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import DAMAGED, FILE, Planned, damaged
 
@@ -141,7 +142,7 @@ class Job:
     def write_down(self) -> "Job":
         """Puts the resolved campaign into the store, where it is not there yet or has fewer cells or shards, and the cuts of
         its cells; gives the job with the cuts that hold, which are those of whoever was first."""
-        content = {
+        content = formats.stamp() | {
             "campaign": self.campaign.model_dump(mode="json", exclude={"store", "workers"}),
             "shards": [asdict(shard) for shard in self.shards.values()],
             "identity": {name: cell.identity for name, cell in self.cells.items()},
@@ -153,7 +154,7 @@ class Job:
             _same(opened(self.store), self, self.store)
             store.replace(FILE, data)
         for name, cut in self.cuts.items():
-            store.create(_cut_file(name), unit_sizes.encode(cut))
+            store.create(_cut_file(name), formats.stamped(unit_sizes.encode(cut)))
         return replace(self, cuts=_cuts(store, self.cells))
 
 
@@ -163,7 +164,11 @@ def _cut_file(cell: str) -> str:
 
 def _cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
     found = ((cell, store.read(_cut_file(cell))) for cell in cells)
-    return {cell: unit_sizes.decode(data) for cell, data in found if data is not None}
+    return {
+        cell: unit_sizes.decode(formats.unstamped(urls.join(store.url, _cut_file(cell)), data))
+        for cell, data in found
+        if data is not None
+    }
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -214,6 +219,7 @@ def opened(url: str) -> Job:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     try:
         content = plain(data)
+        formats.check(f"{url}/{FILE}", content)
         found = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
         campaign = content["campaign"]
     except DAMAGED as error:

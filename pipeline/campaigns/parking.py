@@ -1,6 +1,6 @@
 """Units that were given up: out of the way of the others, with their tracebacks, until somebody asks for them again.
 
-parked/<unit>.json      {unit, attempts: [{worker, host, when, error}]}
+parked/<unit>.json      {format, release, unit, attempts: [{worker, host, when, error}]}
 
 A unit that is committed is done, whatever is said of it here: a rival may have managed it.
 """
@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from pipeline.errors import StorageError
 from pipeline.execution.queue import Failed
+from pipeline.store import formats
 from pipeline.store.layout import Store
 
 SHARDS = 3
@@ -50,7 +51,7 @@ class Lot:
 def park(store: Store, failed: Failed) -> None:
     """Takes a unit out of this run and of those to come."""
     content = {"unit": failed.unit.name, "attempts": [asdict(attempt) for attempt in failed.attempts]}
-    store.replace(f"{_FOLDER}/{failed.unit.name}.json", json.dumps(content, indent=1).encode())
+    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.stamped(json.dumps(content).encode()))
 
 
 def parked(store: Store) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from pipeline import provenance
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.parking import Lot
 from pipeline.campaigns.release import Rounds
@@ -17,6 +18,7 @@ from pipeline.planning.unit_sizes import Measured
 from pipeline.planning.units import Unit
 from pipeline.store.attempts import unit_of
 from pipeline.store.layout import Store
+from pipeline.store.mixing import before_run
 from pipeline.store.rows import results
 
 
@@ -83,6 +85,8 @@ def _measured(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -
 def _work(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -> None:
     todo = job.todo()
     _sweep(job, todo)
+    for line in before_run(Store(job.store), provenance.commit(), provenance.versions()) if todo else ():
+        reporter.say(f"warning: {line}")
     rounds, lot = Rounds(job, todo, reporter.ended), Lot(Store(job.store), len(job.shards))
     with reporter.watching(job, todo, executor.workers):
         queue = Queue(rounds.first())

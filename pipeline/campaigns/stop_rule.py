@@ -23,6 +23,8 @@ from pipeline.config.campaign import Stop
 from pipeline.planning.units import Cut
 from pipeline.scoring.intervals import Rate, rate
 from pipeline.scoring.rules import RULES, of_row
+from pipeline.storage import urls
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 
@@ -59,7 +61,7 @@ def taken(store: Store, cell: str, rounds: Iterable[int]) -> list[Look]:
         data = store.read(_name(cell, number))
         if data is None:
             break
-        found.append(Look.model_validate_json(data))
+        found.append(Look.model_validate_json(formats.unstamped(urls.join(store.url, _name(cell, number)), data)))
     return found
 
 
@@ -76,7 +78,7 @@ def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[
 
 def write_down(store: Store, look: Look) -> None:
     """Decides by a look, unless somebody else was faster: then his holds."""
-    store.create(_name(look.cell, look.round), look.model_dump_json().encode())
+    store.create(_name(look.cell, look.round), formats.stamped(look.model_dump_json().encode()))
 
 
 def _name(cell: str, number: int) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.diagnostics.planted import Planted
+from pipeline import provenance
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
 from pipeline.config.attacks import ByGradient
@@ -24,7 +25,7 @@ from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.unit_sizes import Measured, Trial
 from pipeline.planning.units import Unit
-from pipeline.store import checkpoints, compaction, schema
+from pipeline.store import checkpoints, schema
 from pipeline.store.attempts import Attempts
 from pipeline.store.layout import Store
 
@@ -239,7 +240,8 @@ class _Attempt:
         tensors = state.tensors()
         del tensors["clean"]  # comes from the shard
         step, steps = _behind(state, self.attack), self.attack.steps
-        header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
+        commit = provenance.commit()
+        header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
         self.attempts.save(header, tensors)
         self.saved = time.monotonic()
 
@@ -274,8 +276,5 @@ class _Attempt:
     def _commit(self, found: list[image_rows.Row]) -> bool:
         data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
-        if won and compaction.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
-            self.store.remove(self.store.results(self.unit))
-            won = False
         self.attempts.clear()
         return won

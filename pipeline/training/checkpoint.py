@@ -117,7 +117,7 @@ class Saved:
     def resume(self) -> int:
         """Goes back to the checkpoint if there is a sound one of this training; gives the step, 0 without one."""
         data = self.store.read(self.name)
-        header = checkpoints.header(data) if data else None
+        header = checkpoints.header(data, self.name) if data else None
         if not data or not header or (header.unit, header.identity) != (self._about["unit"], self._about["identity"]):
             return 0
         tensors = checkpoints.decode(data)

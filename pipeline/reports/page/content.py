@@ -14,6 +14,7 @@ from pipeline.reports.examples import Example, examples, unit
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
 from pipeline.status.summary import Reader, Status
+from pipeline.store import mixing
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
 from pipeline.store.rows import batches
@@ -65,6 +66,9 @@ def gather(store: str) -> Content:
     """Reads a store. Raises BadInput if there is none, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).look()
     lines = summaries.lines(batches(store, summaries.columns(RULES)), RULES)
+    made_by = analysis.machines(store).to_dict("records")
+    mixed = {mixing.Origin(row["commit"], row["versions"], row["device"]): row["images"] for row in made_by}
+    mixing.warn(mixed)
     try:
         gallery, missing = dict(_gallery(job, lines)), ""
     except BadInput as error:
@@ -76,9 +80,9 @@ def gather(store: str) -> Content:
         status=status,
         job=job,
         lines=lines,
-        notes=summaries.notes(lines),
+        notes=[*summaries.notes(lines), *mixing.mixed(mixed)],
         points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
-        machines=[row | {"versions": json.loads(row["versions"])} for row in analysis.machines(store).to_dict("records")],
+        machines=[row | {"versions": json.loads(row["versions"])} for row in made_by],
         failures=analysis.failures(store).to_dict("records"),
         gallery=gallery,
         missing=missing,
