@@ -14,6 +14,7 @@ from hashlib import blake2b
 from math import nan
 from typing import Any
 
+from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import cell_of, images_of
 from pipeline.store import checkpoints, formats
@@ -189,6 +190,8 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
             unit, last = content["unit"], content["attempts"][-1]
             cell, said = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
+        except BadInput:
+            raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             cell = None
         if cell is None:

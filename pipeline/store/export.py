@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ def export(url: str, path: Path, cells: Collection[str] | None = None) -> int:
     about = COLUMNS.with_metadata(metadata({"store": url}))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(aside, about, compression="zstd", store_schema=False) as writer:
+        with pq.ParquetWriter(aside, about, compression="zstd") as writer:
             for rows in batches(url, None, cells):
                 writer.write_table(rows.cast(about), row_group_size=GROUP)
                 count += len(rows)
@@ -41,7 +42,8 @@ def export(url: str, path: Path, cells: Collection[str] | None = None) -> int:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}; give another place, or make room") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
     return count
 
 

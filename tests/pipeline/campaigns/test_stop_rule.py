@@ -233,7 +233,7 @@ def test_verify_names_a_look_that_the_rows_contradict(pattern, tmp_path):
     job = made(pattern, tmp_path / "store")
     go(job)
     path = Path(job.store) / f"looks/{CELL}/{job.looks(CELL)[1].round:02d}.json"
-    path.write_text(path.read_text().replace('"images":', '"images":1'))
+    path.write_text(path.read_text().replace('"images": ', '"images": 1'))
     assert [fault for fault in verify(job) if "the look after round" in fault]
 
 

@@ -22,9 +22,9 @@ from pipeline.execution import LocalExecutor
 from pipeline.status.summary import Reader
 from pipeline.storage import bucket
 from pipeline.storage.urls import at
-from pipeline.store.compaction import compact
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
+from pipeline.store.sealed import seal
 from tests.pipeline.conftest import SECRET
 from tests.support import tiny
 from tests.support.seen import decided
@@ -122,11 +122,11 @@ def test_a_store_that_is_gone_ends_the_run_with_the_reason(s3, remote):
     assert "AccessDenied" in outcome.refused and outcome.exit_code == 1 and outcome.failed_units == ()
 
 
-def test_a_cell_in_a_bucket_is_compacted_and_read_as_before(s3, remote):
+def test_a_cell_in_a_bucket_is_sealed_and_read_as_before(s3, remote):
     job, _ = ran(tiny.campaign(remote), f"{s3.url}/store")
     before, done, store = decided(job.store), Store(job.store).done(), Store(job.store)
-    (found,) = compact(store, "net-bart2-pgd")
-    assert found.units == 3 and store.own("net-bart2-pgd") == {} and store.compacted() == [found.file]
+    found = seal(store, "net-bart2-pgd")
+    assert found.files == 3 and store.files("net-bart2-pgd") == [found.name]
     assert decided(job.store) == before and store.done() == done and list(verify(opened(job.store))) == []
     assert Reader(job.store).look().complete
 
