@@ -50,6 +50,7 @@ class Sealed:
 def seal(store: Store, cell: str) -> Sealed | None:
     """Seal the rows that a cell has now, unless they are sealed already; return None for a cell without rows.
 
+    A copy that is damaged, or older than one of its unit files (which was removed and made again), is replaced.
     Needs memory for the copy, about 0.5 kB a row. Raises BadInput if a unit file is damaged or of another program;
     StorageError.
     """
@@ -57,11 +58,11 @@ def seal(store: Store, cell: str) -> Sealed | None:
     if not files:
         return None
     name = sealed_name(cell, files)
-    found = _sound(store.read(name))
+    found = _sound(store.read(name)) if _is_newest(store, cell, name) else None
     new = found is None
     if found is None:
         found = _merged(store, cell, files)
-        store.replace(name, found[1])  # in place of a damaged one; another seal at work writes the same
+        store.replace(name, found[1])  # another seal at work writes the same
     _remove_outdated(store, cell, name)
     return Sealed(name, len(files), found[0], len(found[1]), new)
 
@@ -88,10 +89,16 @@ def differences(store: Store, cell: str) -> Iterator[str]:
             return  # the check of the units names it
         copied, begun = copy.slice(begun, len(truth)), begun + len(truth)
         if repr(copied.to_pylist()) != repr(truth.to_pylist()):  # as text: a NaN equals itself
-            yield f"{name}: its rows are not those of {file}; remove it, and seal the cell again"
+            yield f"{name}: its rows are not those of {file}; seal the cell again if that file is newer, else remove the copy"
             return
     if begun != len(copy):
         yield f"{name}: it holds {len(copy) - begun} rows more than its unit files; remove it, and seal the cell again"
+
+
+def _is_newest(store: Store, cell: str, name: str) -> bool:
+    """Return whether a sealed copy is there and younger than every unit file of its cell."""
+    copy = store.entry(name)
+    return copy is not None and all(unit.modified < copy.modified for unit in store.scan(f"results/cell={cell}/*.parquet"))
 
 
 def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:

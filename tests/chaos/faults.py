@@ -184,6 +184,17 @@ def fill_disk(scene):
     return True
 
 
+def kill_seal(scene):
+    """Two commands that seal the store at once, one of them killed at any moment, while runs commit."""
+    struck = bool(scene.committed)
+    seals = [scene.barrage("seal", scene.store) for _ in range(2)]
+    time.sleep(scene.chance.uniform(0, 1))
+    seals[0].kill()
+    for seal in seals:
+        scene.over(seal)
+    return struck
+
+
 def jump_clock(scene):
     """All clocks but the monotonic one, as processes of the campaign see them, until the end of the scenario."""
     scene.ground.tell("clock", scene.chance.choice([-1, 1]) * scene.chance.choice([30, 3700, 86_400, 400 * 86_400]))
@@ -205,6 +216,7 @@ FAULTS = {
     "node added": add_node,
     "node drained": drain_node,
     "disk full": fill_disk,
+    "kill -9 of a seal": kill_seal,
     "clock jump": jump_clock,
     "corrupt checkpoint": corrupt_checkpoint,
     "corrupt Parquet": corrupt_parquet,

@@ -283,6 +283,8 @@ def test_a_unit_file_that_changed_after_sealing_is_named(store, folder):
     path.write_bytes(schema.encode(changed.to_pylist(), {}))
     (fault,) = verify(opened(store.url))
     assert f"its rows are not those of results/cell={CELL}/{path.name}" in fault
+    assert seal(store, CELL).new and list(verify(opened(store.url))) == []
+    assert 123.0 in results(store.url, ["seconds"])["seconds"].to_pylist()
 
 
 def test_a_cell_with_a_file_that_holds_no_rows_of_its_unit_is_not_sealed(store, folder, barrage):
