@@ -17,6 +17,7 @@ from pipeline.store.schema import DAMAGED, SCHEMA
 BATCH, LISTED_BATCH = 1 << 16, 1 << 14
 """Rows of a batch, and where draws' lists of classes are among the columns: twenty megabytes, which caches like best."""
 
+_STRINGS = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 """How strings are read: each word once."""
 
@@ -92,14 +93,13 @@ def read(opened: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[pa.Rec
     try:
         metadata = pq.ParquetFile(opened).metadata
         names = schema.present(metadata.schema.to_arrow_schema(), columns, path)
-        wanted = pa.schema([pa.field(name, _as_read(SCHEMA.field(name).type)) for name in columns])
-        strings = [field.name for field in wanted if field.name in names and pa.types.is_dictionary(field.type)]
+        strings = [name for name in names if name in _STRINGS]
         with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
             left = metadata.num_rows
             for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(columns) else BATCH, columns=names):
                 batch.validate(full=True)  # what the checksums of pages leave out: their own headers
                 left -= batch.num_rows
-                yield batch if len(names) == len(columns) else _filled(batch, wanted)
+                yield batch if len(names) == len(columns) else _filled(batch, _as_read(columns))
             if left:
                 raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
@@ -108,8 +108,9 @@ def read(opened: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[pa.Rec
         raise _broken(path, error) from None
 
 
-def _as_read(kind: pa.DataType) -> pa.DataType:
-    return _WORDS if pa.types.is_string(kind) else kind
+def _as_read(columns: Sequence[str]) -> pa.Schema:
+    """Return some columns of SCHEMA with the types that `read` gives them."""
+    return pa.schema([pa.field(name, _WORDS if name in _STRINGS else SCHEMA.field(name).type) for name in columns])
 
 
 def _filled(rows: Any, wanted: pa.Schema) -> Any:

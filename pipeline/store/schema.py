@@ -87,6 +87,8 @@ NEEDED = frozenset(
 SOURCE = pa.field("file_sha256", pa.string(), metadata={"description": "SHA-256 of the file in results/ that holds the row"})
 """The column that a sealed copy has besides those of SCHEMA."""
 
+_KNOWN = frozenset((*SCHEMA.names, SOURCE.name))
+
 DAMAGED = pa.ArrowException, OSError, ValueError
 """What reading a damaged Parquet file raises; ValueError: its names are no text."""
 
@@ -124,19 +126,19 @@ def present(found: pa.Schema, columns: Sequence[str], path: str) -> list[str]:
     Warns of columns that this release does not know. Raises BadInput for a later format, a column of another type, and a file
     that lacks a column of NEEDED, or lacks any and holds unknown ones besides: it is damaged, or of another program.
     """
-    number = formats.check(path, provenance(found))
-    there, release = {field.name: field.type for field in found}, formats.RELEASES[number]
-    known = {*SCHEMA.names, SOURCE.name}
-    unknown, lacking = [name for name in there if name not in known], [name for name in SCHEMA.names if name not in there]
-    for name in columns:
-        if name in lacking and (name in NEEDED or unknown):
+    number, names = formats.check(path, provenance(found)), frozenset(found.names)
+    unknown, kept = sorted(names - _KNOWN), [name for name in columns if name in names]
+    for name in columns if len(kept) < len(columns) else ():
+        if name not in names and (name in NEEDED or unknown):
             raise BadInput(f"{path} lacks the column {name}, which format {number} has: another program wrote it; restore it")
-        if name in there and there[name] != SCHEMA.field(name).type:
+    for name in kept:
+        kind, expected = found.field(name).type, SCHEMA.field(name).type
+        if kind != expected:
             raise BadInput(
-                f"{path} has {there[name]} in the column {name}, expected {SCHEMA.field(name).type} in format {number}, which "
-                f"release {release} wrote: another program made it; restore it, or run in a new store"
+                f"{path} has {kind} in the column {name}, expected {expected} in format {number}, "
+                f"which release {formats.RELEASES[number]} wrote: another program made it; restore it, or run in a new store"
             )
     if unknown:
         text = f"files of rows hold columns that this release does not know, which are ignored: {', '.join(unknown)}"
         warnings.warn(text, formats.StoreWarning, stacklevel=2)
-    return [name for name in columns if name in there]
+    return kept
