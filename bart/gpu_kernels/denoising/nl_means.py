@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart.exponential import CUTOFF, OFFSET, SLOPE
+from bart.approximate_exp import CUTOFF, OFFSET, SLOPE
 from bart.gpu_kernels.common import launcher
 from bart.gpu_kernels.denoising.wavelet.filters import (
     COLUMNS,
