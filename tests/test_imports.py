@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = {
     "bart": [
-        "exponential",
+        "approximate_exp",
         "dispatch",
         "rng",
         "types",
