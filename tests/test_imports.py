@@ -54,7 +54,9 @@ FLOORS = {
     ],
     "cluster": [
         "cluster_file",
+        "launch_checks",
         "launch_orders",
+        "templates",
         "node_facts",
         "node_checks",
         "ray",

@@ -1,13 +1,13 @@
 """The training of BPDA networks as a file, and what it finds in its store: everything checked before work starts."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from bart import TRANSFORMS, Barrage
 from pipeline.config.campaign import Data, content, explain
-from pipeline.config.fields import Name, Share, Strict
+from pipeline.config.fields import Name, Share, Strict, known_keys
 from pipeline.errors import BadInput
 
 FILE = "training.yaml"
@@ -58,23 +58,13 @@ def kind(path: str | Path) -> str:
 File = TypeVar("File", bound=BaseModel)
 
 
-def validated(kind: type[File], values: Any, path: str | Path) -> File:
+def validated(schema: type[File], values: Any, path: str | Path) -> File:
     """Parsed YAML as a training of some kind. Raises BadInput with the first thing that is wrong."""
     if not isinstance(values, dict):
-        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(kind.model_fields)}")
+        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(schema.model_fields)}")
     try:
-        return kind.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"training {path}, {where}: {explain(first, lambda place: _known_keys(kind, place))}") from None
-
-
-def _known_keys(section: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys of the section at `location` of a file."""
-    for part in location:
-        if part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-            kinds = [k for k in (annotation, *get_args(annotation)) if isinstance(k, type) and issubclass(k, BaseModel)]
-            section = kinds[0] if kinds else section
-    return list(section.model_fields)
+        raise BadInput(f"training {path}, {where}: {explain(first, lambda location: known_keys(schema, location))}") from None

@@ -117,7 +117,7 @@ def imagined(data: Data, images: int) -> dict[str, Shard]:
 
 def _size(url: str) -> int:
     folder, name = urls.split(url)
-    entry = urls.at(folder, urls.DOOR).entry(name)
+    entry = urls.at(folder, urls.ANSWER_SECONDS).entry(name)
     if entry is None:
         raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
     return entry.bytes

@@ -15,7 +15,7 @@ from pipeline.storage.files import Entry, Files
 
 SCHEMES = ("s3", "gs", "az", "https", "http")
 
-DOOR = 15.0
+ANSWER_SECONDS = 15.0
 """Seconds of patience while a person waits to hear whether the input is good."""
 
 
@@ -101,7 +101,7 @@ def expand(url: str) -> list[str]:
         return [url]
     if folder.startswith("http"):
         raise BadInput(f"{url}: a web server can not be asked for its files: write them out, as in x-{{000000..000049}}.tar")
-    return [join(folder, entry.name) for entry in matching(at(folder, DOOR), name)]
+    return [join(folder, entry.name) for entry in matching(at(folder, ANSWER_SECONDS), name)]
 
 
 def _wild(name: str) -> bool:
