@@ -77,10 +77,10 @@ MODULES = 14
 
 HOMES = {
     "ray": {"execution.ray.actor", "execution.ray.metrics", "execution.ray.executor", "training.ray_train"},
-    "webdataset": {"data.shards"},
+    "webdataset": {"data.samples"},
     "braceexpand": {"data.shards"},
     "obstore": {"storage.bucket"},
-    "tarfile": {"data.pack", "campaigns.image_rows", "data.shards", "campaigns.verify"},
+    "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verify"},
     "pyarrow": {
         "store.compaction", "store.schema", "store.rows", "scoring.rules", "scoring.summaries", "campaigns.verify",
         "training.curves", "analysis.frames",
