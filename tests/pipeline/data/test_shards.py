@@ -177,7 +177,7 @@ def test_pack_reads_labels_from_names_folders_and_tables(tmp_path):
     assert [label for _, label in labelled(tmp_path, "folder")] == [0, 1]
     assert [label for _, label in labelled(tmp_path, "name")] == [3, 7]
     assert [label for _, label in labelled(tmp_path, str(tmp_path / "labels.csv"))] == [6, 5]
-    with pytest.raises(BadInput, match="no folder"):
+    with pytest.raises(BadInput, match="is not a folder"):
         labelled(tmp_path / "none", "name")
     with pytest.raises(BadInput, match="is not unique"):
         pack([(tmp_path / "a/y_3.png", 1), (tmp_path / "a/y_3.png", 1)], tmp_path / "out")
