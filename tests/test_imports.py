@@ -56,7 +56,9 @@ FLOORS = {
     ],
     "cluster": [
         "cluster_file",
+        "launch_checks",
         "launch_orders",
+        "templates",
         "node_facts",
         "node_checks",
         "ray",
@@ -77,10 +79,10 @@ MODULES = 14
 
 HOMES = {
     "ray": {"execution.ray.actor", "execution.ray.metrics", "execution.ray.executor", "training.ray_train"},
-    "webdataset": {"data.shards"},
+    "webdataset": {"data.samples"},
     "braceexpand": {"data.shards"},
     "obstore": {"storage.bucket"},
-    "tarfile": {"data.pack", "campaigns.image_rows", "data.shards", "campaigns.verify"},
+    "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verify"},
     "pyarrow": {
         "store.compaction", "store.schema", "store.rows", "scoring.rules", "scoring.summaries", "campaigns.verify",
         "training.curves", "analysis.frames",

@@ -266,7 +266,7 @@ def test_images_on_the_device_and_images_from_the_shards_give_the_same_files(pho
     settings = MODES["bart"] | {"augment": {"margin": 2}}
     kept = job(photos, tmp_path / "kept", **settings)
     trained(kept)
-    monkeypatch.setattr("pipeline.data.loader.ON_HOST", 0)
+    monkeypatch.setattr("pipeline.data.loader.HOST_BYTES", 0)
     streamed = job(photos, tmp_path / "streamed", **settings)
     learner = Learner(streamed, CPU, threading.Event())
     assert not learner.feed.resident and not learner.kept_out.resident
