@@ -66,8 +66,8 @@ def run(
     detached: Annotated[bool, typer.Option("--detach", help="in a process of its own, that outlives the terminal")] = False,
 ) -> None:
     """Run a campaign, or go on with one: barrage run campaigns/demo.yaml"""
-    from pipeline.campaigns.job import prepare
     from pipeline.campaigns.parking import retry
+    from pipeline.campaigns.prepare import prepare
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
     from pipeline.cli.progress import Reporter
@@ -125,7 +125,8 @@ def plan(
 ) -> None:
     """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.config.campaign import load
-    from pipeline.costs.campaign_cost import Asked, quote, show
+    from pipeline.costs.campaign_cost import Asked, quote
+    from pipeline.costs.quote_text import show
 
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, lambda line: err.print(line, highlight=False)), out)
@@ -229,7 +230,7 @@ def check(
     import torch
 
     from pipeline.campaigns import check as checks
-    from pipeline.campaigns.job import prepare, resolve
+    from pipeline.campaigns.prepare import prepare, resolve
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
     from pipeline.cli.progress import Reporter

@@ -1,4 +1,4 @@
-"""What a worker knows of an image, as the columns of its row; and its examples as a shard."""
+"""Turn what a worker knows of an image into the columns of its row, and adversarial examples into a shard."""
 
 import io
 import tarfile
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bart import Ball, State, Verdict
 from pipeline import provenance
+from pipeline.campaigns.cell_columns import cell_columns
 from pipeline.config.campaign import Cell
 from pipeline.data.shards import Sample
 from pipeline.planning.units import Unit
@@ -22,34 +23,18 @@ Picture = np.ndarray[Any, Any]
 
 
 def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
-    """The columns that all rows of a unit share."""
-    return {
+    """Return the columns that all rows of a unit share."""
+    return cell_columns(cell) | {
         "shard": unit.shard,
-        "cell": cell.name,
-        "model": cell.model_name,
-        "defense": cell.defense_name,
-        "k": cell.defense.k,
-        "attack": cell.attack_name,
-        "policy": cell.attack.gradient,
-        "networks": cell.attack.imitated_by,
-        "mode": cell.attack.mode,
-        "frozen": cell.defense.frozen,
-        "norm": cell.attack.norm,
-        "eps": cell.attack.eps,
-        "steps": cell.built.steps,
-        "eot_draws": cell.eot_draws,
-        "evaluation_draws": cell.judged_by,
-        "device": provenance.device_name(device),
-        "seed": cell.seed,
         "unit": unit.name,
-        "campaign": cell.identity,
+        "device": provenance.device_name(device),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
     }
 
 
 def refused(sample: Sample) -> Row:
-    """The columns of an image that could not be attacked."""
+    """Return the columns of an image that could not be attacked."""
     spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
     return _named(sample) | {"status": sample.status, "error": sample.error} | spent
 
@@ -57,7 +42,10 @@ def refused(sample: Sample) -> Row:
 def attacked(
     samples: list[Sample], state: State, stored: Tensor, clean: Verdict, adversarial: Verdict, cell: Cell, seconds: float
 ) -> list[Row]:
-    """The columns of attacked images; `stored` (n, 3, h, w) uint8, `seconds` each image's share."""
+    """Return the columns of attacked images.
+
+    `stored` (n, 3, h, w) uint8 are the examples as the store keeps them; `seconds` is each image's share of the unit's time.
+    """
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
@@ -82,7 +70,7 @@ def attacked(
 
 
 def misclassified(samples: list[Sample], clean: Verdict, cell: Cell) -> list[bool]:
-    """Which images the cell skips: those that its rule gets wrong without an attack; none where it has no such rule."""
+    """Return which images the cell skips: those that its rule gets wrong without an attack; none if it has no such rule."""
     if cell.skip_misclassified is None:
         return [False] * len(samples)
     known = ({"label": sample.label, "evaluation_draws": cell.judged_by} for sample in samples)
@@ -109,7 +97,10 @@ def _target(first: Tensor, target: int) -> Row:
 
 
 def examples(samples: list[Sample], stored: Tensor) -> bytes:
-    """Adversarial examples as a WebDataset shard of 8-bit PNG and cls; the same images give the same bytes."""
+    """Return adversarial examples as a WebDataset shard of 8-bit PNG and cls; the same images give the same bytes.
+
+    `stored` (n, 3, h, w) uint8.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
@@ -123,7 +114,7 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
 
 
 def pictures(tar: bytes) -> dict[str, Picture]:
-    """The images of `examples` by key, (3, h, w) uint8."""
+    """Return the images of a shard that `examples` made, by key; each (3, h, w) uint8."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as file:
         found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
         return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in found.items() if data}

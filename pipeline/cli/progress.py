@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Finished, Progress
 from pipeline.execution.queue import Failed
-from pipeline.planning import time_left
+from pipeline.planning import cost, time_left
 from pipeline.planning.time_left import clock
 from pipeline.planning.units import Unit
 from pipeline.training.bpda_job import TrainingJob
@@ -38,7 +38,7 @@ class Pace:
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
         cells = job.cells
         self._gradients = {name: cell.cost.gradients for name, cell in cells.items()}
-        self._weights = {n: time_left.weight(c.cost.gradients, c.draws_judged, c.defense.k) for n, c in cells.items()}
+        self._weights = {n: cost.cell_weight(c) for n, c in cells.items()}
         self._workers = max(1, min(workers, len(units)))
         self._left: dict[str, float] = dict.fromkeys(cells, 0.0)  # images
         for unit in units:

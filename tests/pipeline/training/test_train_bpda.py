@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from bart import TRANSFORMS, BpdaNet, Gradient, rng
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verify import verify
 from pipeline.config.bpda_training import Training, load
 from pipeline.config.campaign import Data, parse
