@@ -16,7 +16,7 @@ KINDS = ("classifier", "bpda")
 """Kinds of training by the name that a file uses."""
 
 
-class Training(Strict):
+class BpdaTraining(Strict):
     """The whole file."""
 
     kind: Literal["bpda"] = Field(description="what is trained")
@@ -41,9 +41,9 @@ class Training(Strict):
         return names
 
 
-def load(path: str | Path) -> Training:
+def load(path: str | Path) -> BpdaTraining:
     """The training of a YAML file. Raises BadInput with the first thing that is wrong."""
-    return validated(Training, content(path, "training", "campaigns/bpda-small.yaml"), path)
+    return validated(BpdaTraining, content(path, "training", "campaigns/bpda-small.yaml"), path)
 
 
 def kind(path: str | Path) -> str:

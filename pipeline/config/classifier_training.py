@@ -106,7 +106,7 @@ class Evaluation(Strict):
         return numbers
 
 
-class Recipe(Strict):
+class ClassifierTraining(Strict):
     """The whole file. `barrage` alone is BaRT fine-tuning, `attack` alone adversarial training, both are adversarial training
     through the barrage, neither is plain training."""
 
@@ -140,7 +140,7 @@ class Recipe(Strict):
     workers: Share = Field(Share(), description="how the work is spread")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
+    def _consistent(self) -> "ClassifierTraining":
         if self.accumulate > self.batch:
             raise ValueError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}: ask for fewer")
         if self.evaluation.data is None and not self.held_out:
@@ -178,6 +178,6 @@ class Recipe(Strict):
         return self.attack.eot_draws if self.attack and self.barrage else 1
 
 
-def load(path: str | Path) -> Recipe:
+def load(path: str | Path) -> ClassifierTraining:
     """The training of a YAML file. Raises BadInput with the first thing that is wrong."""
-    return validated(Recipe, content(path, "training", EXAMPLE), path)
+    return validated(ClassifierTraining, content(path, "training", EXAMPLE), path)
