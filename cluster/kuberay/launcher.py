@@ -5,13 +5,13 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
 from cluster.cluster_file import Duration, Group, GroupName, Site, absolute, fits, local, places, seen
 from cluster.launch_orders import Launch, Order, ask, fill, one_line, tool, variables
 from cluster.ray.job import script, submission
 from pipeline.config.fields import Strict
+from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 
 KubeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
@@ -186,7 +186,7 @@ class KubeRay:
             pod_security=POD_SECURITY,
             environment=[{"name": name, "value": value} for name, value in named.items()],
         )
-        return yaml.safe_load(text)
+        return plain(text)
 
     def check(self, launch: Launch) -> None:
         tool("kubectl", "it submits to Kubernetes; see https://kubernetes.io/docs/tasks/tools")

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, Stores, listed, results
-from pipeline.campaigns.cell_columns import cell_columns
+from pipeline.campaigns.image_rows import cell_columns
 from pipeline.campaigns.job import Job
 from pipeline.store.layout import Store
 

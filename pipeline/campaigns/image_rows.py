@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bart import Ball, State, Verdict
 from pipeline import provenance
-from pipeline.campaigns.cell_columns import cell_columns
 from pipeline.config.campaign import Cell
 from pipeline.data.shards import Sample
 from pipeline.planning.units import Unit
@@ -22,7 +21,29 @@ Picture = np.ndarray[Any, Any]
 """(3, h, w) uint8."""
 
 
-def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
+def cell_columns(cell: Cell) -> Row:
+    """Return the columns that all rows of a cell share, by name; `pipeline.store.schema` describes each."""
+    return {
+        "cell": cell.name,
+        "model": cell.model_name,
+        "defense": cell.defense_name,
+        "k": cell.defense.k,
+        "attack": cell.attack_name,
+        "policy": cell.attack.gradient,
+        "networks": cell.attack.imitated_by,
+        "mode": cell.attack.mode,
+        "frozen": cell.defense.frozen,
+        "norm": cell.attack.norm,
+        "eps": cell.attack.eps,
+        "steps": cell.built.steps,
+        "eot_draws": cell.eot_draws,
+        "evaluation_draws": cell.judged_by,
+        "seed": cell.seed,
+        "campaign": cell.identity,
+    }
+
+
+def unit_columns(cell: Cell, unit: Unit, device: torch.device) -> Row:
     """Return the columns that all rows of a unit share."""
     return cell_columns(cell) | {
         "shard": unit.shard,

@@ -177,7 +177,7 @@ class UnitAttempt:
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
-        context, work = image_rows.context(self.cell, self.unit, self.worker.device), 0
+        context, work = image_rows.unit_columns(self.cell, self.unit, self.worker.device), 0
         found = [context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
@@ -278,7 +278,7 @@ class UnitAttempt:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         adversarial = self._verdict(stored, state.keys, defended)
-        context = image_rows.context(cell, self.unit, worker.device)
+        context = image_rows.unit_columns(cell, self.unit, worker.device)
         share = self.seconds / len(good)
         return [context | row for row in image_rows.attacked(good, state, stored, clean, adversarial, cell, share)]
 

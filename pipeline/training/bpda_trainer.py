@@ -188,8 +188,7 @@ class NetworkAttempt:
         )
 
     def _measured(self, batch: list[Image]) -> Tensor:
-        """Return sums over a batch, (4,): the errors of the network and of the identity, and the cosines of their gradients with the
-        exact gradient."""
+        """Return sums over a batch, (4,): errors of network and identity, cosines of both gradients with the exact one."""
         x, params, conditioning, y = self._example(batch, "held out")
         with torch.no_grad():
             errors = [(guess - y).square().flatten(1).mean(1) for guess in (self.net(x, conditioning), x)]

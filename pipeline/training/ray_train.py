@@ -66,7 +66,7 @@ def members(share: Share, gpus: bool, room: int) -> int:
 
 
 class RayTrainExecutor:
-    """Train on a group of workers: as many as the job asks for, or one per GPU, or else one. A group that loses one is restarted."""
+    """Train on a group of workers: as many as the job asks for, or one per GPU, or else one. If one is lost, all restart."""
 
     def __init__(self, job: ClassifierJob, address: str | None = None) -> None:
         import ray

@@ -150,7 +150,7 @@ def optimizer(network: nn.Module, config: Optimizer, fused: bool = False) -> tor
 
 
 def rate(config: Optimizer, step: int, steps: int) -> float:
-    """Return the learning rate of a step: it rises evenly in the warm-up, then is constant or falls to 0 along half a cosine."""
+    """Return the learning rate of a step: it rises evenly in the warm-up, then stays, or falls to 0 along half a cosine."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
     if config.schedule == "constant":
