@@ -58,8 +58,8 @@ def lines(quote: Quote) -> Iterator[str]:
         wall = f"{clock(3600 * bill.hours)} wall-clock on {asked.count:,}"
         yield f"cost: {_hours(bill.device_hours)} device-hours of {quote.device}{money}; {wall}"
     else:
-        names = "all cells" if len(quote.unknown) == len(cells) else _named(quote.unknown)
-        yield f"cost: unknown on {quote.device}, for {names}" if asked.gpu else "cost: not measured, as --no-calibrate asks"
+        unknown = "all cells" if len(quote.unknown) == len(cells) else _named(quote.unknown)
+        yield f"cost: unknown on {quote.device}, for {unknown}" if asked.gpu else "cost: not measured, as --no-calibrate asks"
         yield (
             f"rates are known of {', '.join(cell_cost.gpus())} for torchvision:resnet50; "
             "for others, plan on such a machine, or assume draw-gradients a second with --rate"

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypedDict
+from typing import Any
 
 from pipeline.config.fields import Share
 from pipeline.errors import BadInput, Drained
@@ -47,14 +47,6 @@ class Mailbox:
     def must_leave(self) -> bool:
         """Return whether the workers are asked to stop."""
         return self.leaving
-
-
-class WorkerConfig(TypedDict):
-    """Hold what Ray Train hands to each worker."""
-
-    job: ClassifierJob
-    unit: TrainingUnit
-    mailbox: Handle
 
 
 def members(share: Share, gpus: bool, room: int) -> int:
@@ -136,8 +128,8 @@ class RayTrainExecutor:
                 errors.append(error)
 
 
-def _work(config: WorkerConfig) -> None:
-    """Do what one worker of the group does, from start to end."""
+def _work(config: dict[str, Any]) -> None:
+    """Do what one worker of the group does, from start to end; `config` is the `train_loop_config` of `_fit`."""
     import ray
     import torch
     from ray.train import get_context
