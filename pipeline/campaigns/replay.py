@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from pipeline import provenance
 from pipeline.campaigns.image_rows import Row
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker
@@ -134,7 +133,9 @@ def _reasons(row: Row, now: Mapping[str, Any], together: bool) -> Iterator[str]:
     if row["commit"].endswith("+"):
         yield f"the code of commit {row['commit'][:-1]} had changes that were not committed, so it may not be this code"
     if all(row[name] == now[name] for name in ("device", "commit", "versions")):
-        alone = "" if together else "; or it was rounded otherwise among the images of its unit: --together attacks them as well"
+        alone = (
+            "" if together else "; or it was rounded otherwise among the images of its unit: --together attacks them as well"
+        )
         yield f"device, code and libraries are those of the row: the row was changed after it was written{alone}"
 
 
