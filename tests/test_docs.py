@@ -22,8 +22,8 @@ from pipeline.config import bpda_training, classifier_training
 from pipeline.config.campaign import parse
 from pipeline.status.summary import Reader
 from pipeline.store.rows import results
-from tests.bart.transforms.checks import photographs
 from tests.support import sandbox
+from tests.support.images import photographs
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
@@ -254,7 +254,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
 
 def test_the_demo_ends_with_its_report():
     recipe = (ROOT / "Makefile").read_text().partition("\ndemo: ")[2].partition("\n\n")[0]
-    lines = [line.replace("$(BIN)/", "").strip() for line in classifier_training.splitlines()[1:]]
+    lines = [line.replace("$(BIN)/", "").strip() for line in recipe.splitlines()[1:]]
     assert [words[1] for line in lines for words in commands(line.partition("||")[2] or line)] == ["pack", "run", "report"]
     for line in lines:
         for words in commands(line.partition("||")[2] or line):

@@ -177,7 +177,7 @@ def resolve(campaign: Campaign) -> Campaign:
 def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
     """The job of a campaign on a store, new or half done. Leaves nothing behind. Raises BadInput, StorageError."""
     campaign = resolve(campaign)
-    store = Store(url, urls.DOOR)
+    store = Store(url, urls.ANSWER_SECONDS)
     store.ready()
     found = shards.paths(campaign.data)
     earlier = opened(url) if store.read(FILE) is not None else None
@@ -208,7 +208,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 def opened(url: str) -> Job:
     """The job that a store was made by. Raises BadInput if there is no store, or one that this version can not read."""
-    store = Store(url, urls.DOOR)
+    store = Store(url, urls.ANSWER_SECONDS)
     data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")

@@ -76,7 +76,7 @@ def hashed(values: Any) -> str:
 
 def prepare(training: Training, url: str, report: Callable[[str], None] = lambda line: None) -> TrainingJob:
     """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, StorageError."""
-    Store(url, urls.DOOR).ready()
+    Store(url, urls.ANSWER_SECONDS).ready()
     found = inspected(training.data, url, report)
     images, wanted = sum(counts(found, training.data.limit)), training.held_out + training.batch
     if images < wanted:

@@ -97,7 +97,7 @@ def _teacher(teacher: Model, recipe: Recipe, model: Model) -> Model:
 def prepare(recipe: Recipe, url: str, report: Callable[[str], None] = lambda line: None) -> RecipeJob:
     """The job of a training on a store, new or half done. Leaves nothing behind. Raises BadInput, StorageError."""
     recipe = resolved(recipe)
-    Store(url, urls.DOOR).ready()
+    Store(url, urls.ANSWER_SECONDS).ready()
     found = inspected(recipe.data, url, report)
     told = recipe.evaluation.data
     validation = inspected(told, url, report) if told else []

@@ -30,7 +30,7 @@ def wrong(content):
         "unknown key": (lambda: content.update(evaluation_drawz=3), "evaluation_draws"),
         "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is no number"),
         "label outside the classes": (
-            lambda: model.update(architecture="tests.pipeline.cli.test_cli:seven", classes=7),
+            lambda: model.update(architecture="tests.support.tiny:network_of_seven_classes", classes=7),
             "label 7",
         ),
         "wrong classes": (lambda: model.update(classes=12), "10 classes"),
@@ -38,13 +38,6 @@ def wrong(content):
         "unknown architecture": (lambda: model.update(architecture="resnet"), "expected"),
         "missing factory": (lambda: model.update(architecture="tests.support.tiny:nothing"), "nothing"),
     }
-
-
-def seven():
-    """A model of the classes 0 to 6, for images with labels up to 7."""
-    from torch import nn
-
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))
 
 
 @pytest.mark.parametrize("case", wrong(tiny.campaign("x")))

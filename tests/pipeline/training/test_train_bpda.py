@@ -29,8 +29,9 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.training.bpda_job import prepare as prepare_training
 from pipeline.training.bpda_trainer import Trained, Trainer, training
-from tests.pipeline.campaigns.test_faults import PATIENCE, actors, command, until
 from tests.support import tiny
+from tests.support.campaigns import command
+from tests.support.processes import PATIENCE, actors, until
 
 CPU = torch.device("cpu")
 
@@ -411,8 +412,8 @@ def test_networks_that_do_not_fit_are_refused_before_a_run(pattern, nets, tmp_pa
     assert "manifest.json" in refused(pattern, tmp_path, tmp_path)
     assert "expected " + "0" * 64 in refused(pattern, nets, tmp_path, networks_sha256="0" * 64)
     assert "for 64 px" in refused(pattern, edited(nets, tmp_path / "size", size=64), tmp_path)
-    assert "was told" in refused(pattern, edited(nets, tmp_path / "told", maxima={"ratio": 2}), tmp_path)
-    assert "was told" in refused(pattern, edited(nets, tmp_path / "named", maxima={"mix": 1}), tmp_path)
+    assert "takes the parameters" in refused(pattern, edited(nets, tmp_path / "told", maxima={"ratio": 2}), tmp_path)
+    assert "takes the parameters" in refused(pattern, edited(nets, tmp_path / "named", maxima={"mix": 1}), tmp_path)
     damaged = copied(nets, tmp_path / "damaged")
     (damaged / "manifest.json").write_text("{}")
     assert "damaged" in refused(pattern, damaged, tmp_path)

@@ -29,8 +29,9 @@ from pipeline.training.classifier_trainer import Learned, Learner, Learning, Loo
 from pipeline.training.process_group import Group
 from pipeline.training.ray_train import members
 from pipeline.training.steps import Steps, optimizer, rate
-from tests.pipeline.campaigns.test_faults import PATIENCE, command, until
 from tests.support import tiny
+from tests.support.campaigns import command
+from tests.support.processes import PATIENCE, until
 
 CPU = torch.device("cpu")
 PGD = {"eps": "8/255", "steps": 2, "step_size": "4/255"}
@@ -265,7 +266,7 @@ def test_images_on_the_device_and_images_from_the_shards_give_the_same_files(pho
     settings = MODES["bart"] | {"augment": {"margin": 2}}
     kept = job(photos, tmp_path / "kept", **settings)
     trained(kept)
-    monkeypatch.setattr("pipeline.data.loader.ON_HOST", 0)
+    monkeypatch.setattr("pipeline.data.loader.HOST_BYTES", 0)
     streamed = job(photos, tmp_path / "streamed", **settings)
     learner = Learner(streamed, CPU, threading.Event())
     assert not learner.feed.resident and not learner.kept_out.resident
