@@ -31,8 +31,8 @@ class On(str, Enum):
 
 def register(app: typer.Typer) -> None:
     """Add both commands to the application; `barrage.commands` in pyproject.toml points here."""
-    app.command()(launch)
-    app.command()(doctor)
+    app.command(rich_help_panel="Use a cluster")(launch)
+    app.command(rich_help_panel="Use a cluster")(doctor)
 
 
 def launch(

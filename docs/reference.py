@@ -212,7 +212,8 @@ def _parameter(name: str, hint: Any, default: Any) -> tuple[str, str, str, str]:
     kind = next(k for k in (*get_args(kind), kind) if k is not type(None))
     info = next(found for found in told if isinstance(found, ArgumentInfo | OptionInfo))
     own = [text for text in (info.default, *(info.param_decls or ())) if isinstance(text, str)]  # typer takes the first apart
-    options = own or [f"--{name}", f"--no-{name}"][: 1 + (kind is bool)]
+    long = name.replace("_", "-")
+    options = own or [f"--{long}", f"--no-{long}"][: 1 + (kind is bool)]
     shown = name.upper() if isinstance(info, ArgumentInfo) else ", ".join(options)
     least = f", at least {info.min:g}" if info.min is not None else ""
     unless = "" if default in (None, False) else f"`{getattr(default, 'value', default)}`"

@@ -22,8 +22,8 @@ from pipeline.config import bpda_training, classifier_training
 from pipeline.config.campaign import parse
 from pipeline.status.summary import Reader
 from pipeline.store.rows import results
-from tests.bart.transforms.checks import photographs
 from tests.support import sandbox
+from tests.support.images import photographs
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {

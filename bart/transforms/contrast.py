@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip
-from bart.cpu_kernels.base import map_images
+from bart.cpu_kernels import map_images
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "contrast"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
-from bart.diagnostics.planted import Planted
+from bart.diagnostics import PlantedWeakness
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
 from pipeline.config.attacks import ByGradient
@@ -78,7 +78,7 @@ class Worker:
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
         barrage = Barrage(cell.defense.k, cell.defense.transforms)
-        kind = Planted if cell.defense.planted else Defended
+        kind = PlantedWeakness if cell.defense.planted else Defended
         return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:

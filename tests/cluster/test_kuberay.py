@@ -11,8 +11,8 @@ from functools import cache
 import pytest
 import yaml
 
-from tests.cluster.kubernetes import RAY_CLUSTER, RAY_JOB
 from tests.support import tiny
+from tests.support.cluster.kuberay_schemas import RAY_CLUSTER, RAY_JOB
 
 jsonschema = pytest.importorskip("jsonschema")
 kubernetes_validate = pytest.importorskip("kubernetes_validate")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import decided
-from tests.cluster.slurm import free_port, until
 from tests.support import tiny
+from tests.support.cluster.slurm import free_port, until
+from tests.support.seen import decided
 
 AWS = {
     "region": "us-east-1",

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bart import rng
-from bart.cpu_kernels.base import Image, map_images
-from bart.exponential import CUTOFF, exponential
+from bart.approximate_exp import CUTOFF, approximate_exp
+from bart.cpu_kernels import Image, map_images
 from bart.transforms.denoising.wavelet import DB2, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
@@ -31,7 +31,7 @@ MARGIN = DISTANCES[1] + 3
 """As far as the farthest pixel of the farthest patch is away."""
 STEEPEST = 1e25
 """Of 1 / (h sigma)^2, where sigma is zero."""
-OWN = exponential(torch.zeros(())).item()
+OWN = approximate_exp(torch.zeros(())).item()
 """The weight of the pixel itself."""
 
 
@@ -77,7 +77,7 @@ def _eager(padded: Tensor, scale: Tensor, radius: Tensor, distance: Tensor, join
         squares = torch.lerp(squares, squares.sum(1, keepdim=True).expand_as(squares), joint)
         away = _box(_box(squares, width, wide), 1, wide) * scale
         reach = torch.where(distance >= max(y, abs(x)), CUTOFF, -1.0)
-        weight = torch.where(away <= reach, exponential(away.clamp_max(CUTOFF)), 0)
+        weight = torch.where(away <= reach, approximate_exp(away.clamp_max(CUTOFF)), 0)
         length = weight.shape[-1]
         steps = weight * steps[..., first : first + length]
         for start, sign in ((first, 1), (first + shift, -1)):

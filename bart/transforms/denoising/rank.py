@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.cpu_kernels.base import Image, map_images
+from bart.cpu_kernels import Image, map_images
 from bart.transforms.denoising.disks import Disks, Offset, each
 from bart.types import Gradient, Params, Size, Transform
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bart import rng
-from bart.cpu_kernels.base import map_images
+from bart.cpu_kernels import map_images
 from bart.types import Gradient, Params, Size, Transform
 
 Array = Any

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.cpu_kernels.base import Image, map_images
+from bart.cpu_kernels import Image, map_images
 from bart.types import Gradient, Params, Size, Transform
 
 WAVELETS = ("db1", "db2", "haar", "sym9")

@@ -19,8 +19,8 @@ from pipeline.scoring.summaries import lines
 from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.pipeline.campaigns.test_run import ran, rows
 from tests.support import tiny
+from tests.support.campaigns import ran, rows
 
 UNBATCHED = ("linf", "l2", "campaign")
 """What the company of an image may round otherwise, and the identity."""

@@ -25,8 +25,8 @@ from pipeline.storage.urls import at
 from pipeline.store.compaction import compact
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.pipeline.conftest import SECRET
 from tests.support import tiny
+from tests.support.faulty import SECRET
 from tests.support.seen import decided
 
 CPU = torch.device("cpu")

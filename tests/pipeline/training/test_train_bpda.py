@@ -29,8 +29,9 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.training.bpda_job import prepare as prepare_training
 from pipeline.training.bpda_trainer import Trained, Trainer, training
-from tests.pipeline.campaigns.test_faults import PATIENCE, actors, command, until
 from tests.support import tiny
+from tests.support.campaigns import command
+from tests.support.processes import PATIENCE, actors, until
 
 CPU = torch.device("cpu")
 

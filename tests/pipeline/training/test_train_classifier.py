@@ -29,8 +29,9 @@ from pipeline.training.classifier_trainer import Learned, Learner, Learning, Loo
 from pipeline.training.process_group import Group
 from pipeline.training.ray_train import members
 from pipeline.training.steps import Steps, optimizer, rate
-from tests.pipeline.campaigns.test_faults import PATIENCE, command, until
 from tests.support import tiny
+from tests.support.campaigns import command
+from tests.support.processes import PATIENCE, until
 
 CPU = torch.device("cpu")
 PGD = {"eps": "8/255", "steps": 2, "step_size": "4/255"}
