@@ -3,9 +3,9 @@
 import warnings
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from pipeline.cli.common import err
 from pipeline.store.formats import StoreWarning
 
 
@@ -15,7 +15,7 @@ def show_warnings_as_lines() -> None:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, StoreWarning):
-            Console(stderr=True).print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
+            err.print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
         else:
             shown(message, category, *where, **more)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import BadInput
 from pipeline.store import formats
+from pipeline.store.tensor_files import metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,13 +42,12 @@ def header(data: bytes, file: str) -> Header | None:
     Raises BadInput, which names `file`, for a checkpoint of a later format.
     """
     try:
-        size = int.from_bytes(data[:8], "little")
-        content = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["header"])
+        content = json.loads(metadata(data, "header"))
         formats.check(file, content)
         return Header(**{key: value for key, value in content.items() if key not in formats.stamp()})
     except BadInput:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
@@ -56,8 +56,7 @@ def decode(data: bytes) -> "dict[str, Tensor] | None":
     from safetensors.torch import load
 
     try:
-        size = int.from_bytes(data[:8], "little")
-        expected = json.loads(data[8 : 8 + size])["__metadata__"]["sha256"]
+        expected = metadata(data, "sha256")
         tensors = load(data)
     except Exception:  # any damage: safetensors raises many kinds
         return None

@@ -11,7 +11,7 @@ from bart.defenses.barrage import GREY, Barrage, described
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 SIZE = (32, 36)
 UNLIKELY = 1e-4
@@ -88,6 +88,21 @@ def test_each_place_is_uniform_over_the_groups_then_over_the_groups_transforms()
             assert len(counts) == len(members(group))
             if len(counts) > 1:
                 assert stats.chisquare(counts.numpy()).pvalue > UNLIKELY
+
+
+def test_the_worked_example_of_the_docstrings(monkeypatch):
+    """Three images and k = 2: the rounds, parts and permutations that the docstrings of `select` and `draw` state."""
+    barrage = Barrage(2, ("noise", "fft", "grey_mix", "grey_two_thirds"))
+    assert barrage.names == ["noise", "fft", "grey_mix", "grey_two_thirds"]
+    monkeypatch.setattr(Barrage, "select", lambda self, keys: torch.tensor([[0, 3], [1, 0], [0, 1]]))
+    draws = barrage.draw(mirror(3), SIZE)
+    assert [[(part.name, part.images) for part in parts] for _, parts in draws.rounds] == [
+        [("noise", 2), ("fft", 1)],
+        [("noise", 1), ("fft", 1), ("grey_two_thirds", 1)],
+    ]
+    assert [permutation.gather.tolist() for permutation, _ in draws.rounds] == [[0, 2, 1], [2, 1, 0]]
+    assert draws.restore.gather.tolist() == [2, 0, 1]
+    assert described(draws) == [["noise", "grey_two_thirds"], ["fft", "noise"], ["noise", "fft"]]
 
 
 def test_every_ordered_pair_of_groups_is_as_likely_and_no_group_comes_twice():

@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from pipeline.campaigns import stop_rule
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.parking import park, parked
 from pipeline.campaigns.run import run
-from pipeline.campaigns.stop_rule import Look
+from pipeline.campaigns.stop_rule import InterimCheck
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.config.campaign import parse
@@ -54,7 +55,7 @@ def parked_unit(job):
 
 
 def looked(job):
-    stop_rule.write_down(Store(job.store), Look(cell=CELL, round=0, rounds=2, rate=None))
+    stop_rule.write(Store(job.store), InterimCheck(cell=CELL, round=0, rounds=2, rate=None))
     return f"looks/{CELL}/00.json"
 
 
@@ -94,7 +95,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
     elif kind == "looks":
         path = folder / looked(job)
         rewrite_json(path, **NEWER)
-        reading = lambda: stop_rule.taken(store, CELL, [0])  # noqa: E731
+        reading = lambda: stop_rule.read(store, CELL, [0])  # noqa: E731
     elif kind == "parked":
         path = folder / parked_unit(job)
         rewrite_json(path, **NEWER)

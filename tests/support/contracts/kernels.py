@@ -1,0 +1,116 @@
+"""Check GPU kernels without a GPU: in Triton's interpreter, and through its compiler for the GPUs' targets."""
+
+import os
+import subprocess
+import sys
+from unittest.mock import patch
+
+import torch
+
+from bart import TRANSFORMS, Gradient, dispatch
+from bart.gpu_kernels.common import launcher
+from tests.support.images import keys, photographs
+
+TARGETS = (70, 90)
+"""Compute capabilities that kernels are compiled for: V100 and H100, the oldest and the newest in use."""
+OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8", torch.int8: "*i8", torch.int16: "*i16",
+            torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1", torch.complex64: "*fp32"}  # fmt: skip
+
+
+def assert_interpreted(module, *arguments):
+    """Run a test module as a program in Triton's interpreter, in a process of its own: Triton reads the switch on import."""
+    switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=os.environ | switch, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def images(height, width):
+    """Return six images (6, 3, height, width) float32: four photographs, one between the levels of 8 bits, and constants."""
+    some = photographs(height, width).float().contiguous()
+    x = torch.cat([some[:4], (some[:1] * 0.9 + 0.037).clamp(0, 1), torch.full_like(some[:1], 0.5)])
+    x[5, 0], x[5, 2] = 0.0, 1.0
+    return x
+
+
+def assert_twin(name, size=(40, 51), largest=1e-5, rare=0.0, gradient=1e-4, seeds=(0, 1)):
+    """Assert, in the interpreter, that the kernel of a transform computes its eager twin's values and gradients.
+
+    largest     of the absolute differences of the values, but for a share `rare` of them (ties that rounding breaks)
+    gradient    relative error of the vector-Jacobian product in the 2-norm, per image
+    """
+    transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
+    for seed in seeds:
+        x = images(*size)
+        params = transform.draw(keys(len(x), seed), size)
+        with torch.no_grad():
+            twin, ours = transform.eager(x, params), apply(x, params)
+        assert ours.dtype is x.dtype and ours.shape == x.shape and ours.isfinite().all()
+        wrong = ((ours - twin).abs() > largest).float().mean((1, 2, 3))
+        assert wrong.max() <= rare, f"{name}, seed {seed}: {wrong.tolist()} of the values differ by more than {largest}"
+        if name not in ("color_precision",):
+            assert (twin - x).abs().amax() > 1e-3, "the test transforms nothing"
+        leaf = x.clone().requires_grad_()
+        y = apply(leaf, params)
+        assert torch.equal(y.detach(), ours), "another value with a graph than without"
+        if transform.gradient is Gradient.NONE:
+            assert not y.requires_grad
+            continue
+        cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+        (product,) = torch.autograd.grad(y, leaf, cotangent)
+        leaf_twin = x.clone().requires_grad_()
+        (truth,) = torch.autograd.grad(transform.eager(leaf_twin, params), leaf_twin, cotangent)
+        assert product.isfinite().all()
+        off = (product - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1).clamp_min(1e-9)
+        assert off.max() <= gradient, f"{name}, seed {seed}: gradients off by {off.tolist()}"
+
+
+def _type(value):
+    """Return the type of an argument as Triton writes it."""
+    if isinstance(value, torch.Tensor):
+        return POINTERS[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
+def compiled(capability, kernel, arguments, constants):
+    """Return the machine code of one launch, for a compute capability; needs no GPU."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    options = {name: value for name, value in constants.items() if name in OPTIONS}
+    types, values = dict.fromkeys(kernel.arg_names, "constexpr"), {}
+    for name, value in zip(kernel.arg_names, arguments, strict=False):
+        types[name] = _type(value)
+    for name, value in constants.items():
+        if name not in OPTIONS:
+            values[(kernel.arg_names.index(name),)] = value
+    made = compile(ASTSource(kernel, types, values), target=GPUTarget("cuda", capability, 32), options=options)
+    return made.asm["cubin"]
+
+
+def assert_compiles(function, capability, tmp_path, monkeypatch):
+    """Assert that every launch of `function()` compiles down to machine code; nothing runs, so its results mean nothing."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    seen = set()
+
+    def launch(kernel, programs, *arguments, **constants):
+        assert compiled(capability, kernel, arguments, constants)
+        seen.add(kernel.__name__)
+
+    with patch.object(launcher, "launch", launch):
+        function()
+    assert seen, "nothing was launched"
+
+
+def assert_transform_compiles(name, capability, tmp_path, monkeypatch, size=(40, 51)):
+    """Assert that all launches of a transform's kernel compile, forward and backward."""
+    transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
+
+    def function():
+        x = images(*size).requires_grad_()
+        y = apply(x, transform.draw(keys(len(x)), size))
+        if y.requires_grad:
+            torch.autograd.grad(y.sum(), x)
+
+    assert_compiles(function, capability, tmp_path, monkeypatch)
