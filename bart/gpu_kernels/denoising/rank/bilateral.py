@@ -41,13 +41,13 @@ _START, _START_BITS = tl.constexpr(2.0**23), tl.constexpr(0x4B000000)
 
 @triton.jit
 def _kept(level, middle, limit):
-    """The pixel itself if its level is less than `limit` from `middle`, else 0; `limit` less that distance is whole."""
+    """Return the pixel itself if its level is less than `limit` from `middle`, else 0; `limit` less that distance is whole."""
     return level * positive(limit - tl.abs(level - middle))
 
 
 @triton.jit
 def _counted(total):
-    """Sum and number of a row, in units of ONE_OF_ALL, from what was added to START: floats there are a unit apart."""
+    """Return sum and number of a row, in units of ONE_OF_ALL, from what was added to START: floats there are a unit apart."""
     total = total.to(tl.int32, bitcast=True) - _START_BITS
     return total // _ONE * _ONE_OF_ALL + total % _ONE
 
@@ -57,7 +57,7 @@ def _mean_bilateral_kernel(
     levels, radii, s0s, s1s, out, height, width, rows, columns,
     MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """The disks of rows y, y + 1, y + 2, y + 3, for every fourth row y of the tile."""
+    """Filter the disks of rows y, y + 1, y + 2, y + 3, for every fourth row y of the tile."""
     plane, top, left = tile_origin(height, width, 4 * TILE_H, TILE_W)
     y = top + 4 * tl.arange(0, TILE_H)[:, None]
     x = left + tl.arange(0, TILE_W)[None, :]
@@ -114,7 +114,7 @@ def _mean_bilateral_kernel(
 
 @torch.no_grad()
 def mean_bilateral(x: Tensor, params: Params) -> Tensor:
-    """The mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
+    """Return the mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
     margin = BILATERAL_RADII[1] + 1  # two pixels at once may be one too far
     levels = fill_frame(levels_kernel, empty_frame(x, margin), x, MARGIN=margin, INSIDE=ONE, OUTSIDE=0)
     out = torch.empty_like(x)
