@@ -78,8 +78,8 @@ def _reflected(i, size):
 def _row(image, y, column, height, width):
     """Load one pixel for each lane.
 
-    The compiler is told that lanes are neighbours, which is true except where a row is mirrored. So it places them along the
-    row in all its versions. That is safe, since no thread has more than one.
+    `max_contiguous` marks lanes as neighbours, which is true except where a row is mirrored. So the compiler places them along
+    the row in all its versions. That is safe, since no thread has more than one.
     """
     return tl.load(image + tl.max_contiguous(_reflected(y, height) * width + column, [1, _LANES]))
 

@@ -51,8 +51,8 @@ def mirrored(i, size):
 def row_entry(row, column, k, width):
     """Return the place of the entry that tap k of a filter along a row reads.
 
-    The compiler is told that entries are neighbours, so that it places a warp along the row in all its versions. It loads none
-    of them together, as it does not know where they begin.
+    `max_contiguous` marks entries as neighbours for the compiler, so that it places a warp along the row in all its versions.
+    It loads none of them together, as it does not know where they begin.
     """
     return tl.max_contiguous(row * width + mirrored(2 * column + 1 - k, width), [1, _COLUMNS])
 
