@@ -87,7 +87,7 @@ def _mean_bilateral_kernel(
         sum_3 = _START + _kept(level, middle_3, tl.where(room_3 >= 0, half_span, 0.0))
         widest = half_width(radius, tl.minimum(dy, tl.maximum(dy - 3, 0)))
         for first in range(1, widest + 1, 2):
-            for step in tl.static_range(2):  # four pixels are on their way at a time
+            for step in tl.static_range(2):  # unrolled, so that four loads are in flight at a time
                 dx = first + step
                 before, after = tl.load(row - dx), tl.load(row + dx)
                 limit_0 = tl.where(dx * dx <= room_0, half_span, 0.0)
@@ -115,7 +115,7 @@ def _mean_bilateral_kernel(
 @torch.no_grad()
 def mean_bilateral(x: Tensor, params: Params) -> Tensor:
     """Return the mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
-    margin = BILATERAL_RADII[1] + 1  # two pixels at once may be one too far
+    margin = BILATERAL_RADII[1] + 1  # pixels are loaded two at a time, so the second may be outside the disk
     levels = fill_frame(levels_kernel, empty_frame(x, margin), x, MARGIN=margin, INSIDE=ONE, OUTSIDE=0)
     out = torch.empty_like(x)
     height, width = x.shape[2:]

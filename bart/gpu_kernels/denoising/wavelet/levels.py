@@ -227,7 +227,7 @@ def denoise_plane(plane, details, pyramid, low, high, height, width, wavelet, ta
         _shrink(bands, size, variance, square_1, square_2, square_3, soft)
         bands += 4 * size
     tl.debug_barrier()
-    for done in range(levels):  # each level's approximation takes the place of the one in the bands above it
+    for done in range(levels):  # each level's result replaces the approximation of the level above
         rows, columns, target, bands = height, width, pyramid, pyramid + height * width
         for _ in range(levels - 1 - done):
             rows, columns, target = band_length(rows, taps), band_length(columns, taps), bands
