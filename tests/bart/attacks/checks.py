@@ -1,4 +1,4 @@
-"""What every attack goes through: purity, exact resume, images that join and leave, the ball, the counts."""
+"""Check the contract of every attack: purity, exact resume, images that join and leave, the ball, the counts."""
 
 import torch
 
@@ -13,7 +13,7 @@ MIXED = Goal(LABEL, torch.tensor([-1, 3, -1, 0]))
 
 
 def assert_contract(attack, k=2, more=3):
-    """Through a random defense, over all of its steps: `more` of them after a resume."""
+    """Check an attack through a random defense, over all of its steps; `more` of them come after a resume."""
     defended = behind(linear()[0], k)
     start = attack.start(images(), MIXED, mirror())
     before = {name: value.clone() for name, value in start.tensors().items()}
@@ -41,7 +41,7 @@ def assert_contract(attack, k=2, more=3):
 
 
 def assert_close(a, b):
-    """Equal but for the last digits of sums, whose order a matrix product may choose by the size of its batch."""
+    """Check that two states are equal except for the last digits of sums: a matrix product may order them by the batch size."""
     left, right = a.tensors(), b.tensors()
     assert left.keys() == right.keys()
     for name in left:
@@ -49,7 +49,7 @@ def assert_close(a, b):
 
 
 def assert_images_are_independent(attack, defended):
-    """Two images at step 0 beside two that are further: each goes on as if it were alone."""
+    """Check that two images at step 0 beside two that are further each go on as if they were alone."""
 
     def alone(i, steps):
         one = slice(i, i + 1)
@@ -68,7 +68,7 @@ def assert_images_are_independent(attack, defended):
 
 
 def linear_optimum(attack, targeted, count=4, tolerance=1e-5):
-    """On a linear model of two classes: how much of the best possible gain each image's example reaches, (n,)."""
+    """Return how much of the best possible gain on a linear model of two classes each image's example reaches, (n,)."""
     model, weight = linear(2)
     clean, label = images() * 0.2 + 0.4, torch.tensor([0, 1, 0, 1])
     clean = (clean * 255).round() / 255

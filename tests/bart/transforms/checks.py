@@ -1,4 +1,4 @@
-"""Checks that every transform goes through, to be called by the tests of each file."""
+"""Check what every transform has to satisfy; the tests of each file call these functions."""
 
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ from bart.types import Gradient, Transform
 
 
 def photographs(height: int, width: int, count: int = 4) -> Tensor:
-    """Real photographs, (count, 3, height, width) float32 in [0, 1] with 8-bit values."""
+    """Return real photographs, (count, 3, height, width) float32 in [0, 1] with 8-bit values."""
     return _photographs(height, width, count).clone()
 
 
@@ -31,7 +31,7 @@ def keys(count: int, seed: int = 0) -> Tensor:
 
 
 def errors(transform: Transform, oracle, x: Tensor, seed: int = 0) -> np.ndarray:
-    """|apply - oracle| in units of 1/255, all pixels of all images, each image with its own parameters; both clipped."""
+    """Return |apply - oracle| in units of 1/255, all pixels of all images, each with its own parameters; both clipped."""
     params = transform.draw(keys(len(x), seed), tuple(x.shape[-2:]))
     ours = transform.apply(x, params).clamp(0, 1).permute(0, 2, 3, 1).double().numpy()
     images = x.permute(0, 2, 3, 1).double().numpy()
@@ -40,7 +40,7 @@ def errors(transform: Transform, oracle, x: Tensor, seed: int = 0) -> np.ndarray
 
 
 def assert_fidelity(transform: Transform, oracle, mean: float = 0.5, tail: float = 2.0, seeds: int = 3) -> None:
-    """Mean absolute error and its 99.9th percentile, in 1/255, over photographs of several sizes and parameter draws."""
+    """Check the mean absolute error and its 99.9th percentile, in 1/255, over photographs of several sizes and draws."""
     for size in ((224, 224), (64, 64), (97, 131), (32, 32)):
         found = np.concatenate([errors(transform, oracle, photographs(*size), seed) for seed in range(seeds)])
         assert found.mean() <= mean, f"{transform.name} at {size}: mean {found.mean():.3f}/255"
@@ -48,7 +48,7 @@ def assert_fidelity(transform: Transform, oracle, mean: float = 0.5, tail: float
 
 
 def assert_contract(transform: Transform) -> None:
-    """Shapes, purity, independence of the batch, and finite values and gradients on degenerate images."""
+    """Check shapes, purity, independence of the batch, and finite values and gradients on degenerate images."""
     height, width = 48, 40
     flat = torch.stack([torch.full((3, height, width), v) for v in (0.0, 1.0, 0.5)])
     saturated = (photographs(height, width) > 0.5).float()
@@ -76,7 +76,7 @@ def assert_contract(transform: Transform) -> None:
 
 
 def assert_exact_gradient(transform: Transform, directions: int = 6, step: float = 1e-6, tolerance: float = 1e-5) -> None:
-    """Double-precision finite differences along random directions against autograd, on a smooth, unsaturated image."""
+    """Check autograd against double-precision finite differences along random directions, on a smooth, unsaturated image."""
     x = (photographs(32, 36).double() * 0.6 + 0.2) + 1e-3 * torch.rand(4, 3, 32, 36, generator=torch.Generator().manual_seed(0))
     params = transform.draw(keys(len(x)), (32, 36))
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.double)
