@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from bart import TRANSFORMS, Gradient
-from tests.bart.transforms.checks import errors, photographs
 from tests.oracles import ORACLES
+from tests.support.contracts.transforms import errors
+from tests.support.images import photographs
 
 SIZES = ((224, 224), (256, 256), (97, 131), (64, 64), (32, 32))
 LIBRARY = {

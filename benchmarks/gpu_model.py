@@ -137,7 +137,7 @@ def stack(draws: int, side: int, device: str) -> tuple[Mirror, Tensor]:
     host = torch.tensor([key("gpu model", i) for i in range(draws)])
     if device == "meta":
         return Mirror(host, host.to(device)), torch.empty(draws, 3, side, side, device=device, requires_grad=True)
-    from tests.bart.transforms.checks import photographs
+    from tests.support.images import photographs
 
     some = photographs(side, side).contiguous()
     return Mirror.of(host, device), some.repeat(-(-draws // 4), 1, 1, 1)[:draws].to(device).requires_grad_()

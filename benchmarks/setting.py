@@ -21,7 +21,7 @@ MODELS = tuple(NORMALISATION)
 def photographs(count: int, device: torch.device | str = "cpu", model: str = "lite0") -> tuple[Tensor, Tensor, list[str]]:
     """Images (count, 3, 224, 224) float32 of 8-bit values, their labels, and their keys. Raises SystemExit without the data."""
     if model != "lite0":
-        from tests.bart.transforms.checks import photographs
+        from tests.support.images import photographs
 
         images = photographs(SIDE, SIDE).contiguous().repeat(-(-count // 4), 1, 1, 1)[:count]
         return images.to(device), torch.arange(count, device=device), [str(i) for i in range(count)]

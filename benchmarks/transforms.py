@@ -22,8 +22,8 @@ from torch import Tensor
 
 from bart import TRANSFORMS, Barrage, Gradient, Mirror, key
 from bart.defenses.barrage import Draws
-from tests.bart.transforms.checks import photographs
 from tests.oracles import ORACLES
+from tests.support.images import photographs
 
 KINDS = ("gaussian", "poisson", "salt", "pepper", "s&p", "speckle")
 

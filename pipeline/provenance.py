@@ -1,4 +1,4 @@
-"""Where numbers come from: the code, the libraries, the device."""
+"""Name what numbers come from: the commit of the code, the versions of the libraries, the device."""
 
 import json
 import platform
@@ -14,9 +14,9 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", 
 
 @lru_cache
 def commit() -> str:
-    """The commit of a checkout, with `+` if files differ from it; else the version of the package."""
+    """Return the commit of the checkout, with `+` if files differ from it; outside a checkout, the version of the package."""
     here = Path(__file__).resolve().parent.parent
-    git = ["git", "--no-optional-locks", "-C", str(here)]  # a worker that is killed here leaves no lock in the checkout
+    git = ["git", "--no-optional-locks", "-C", str(here)]  # a worker that is killed now leaves no lock file in the checkout
     try:
         if not (here / ".git").exists():
             return version("barrage")
@@ -29,7 +29,7 @@ def commit() -> str:
 
 @lru_cache
 def versions() -> str:
-    """JSON of Python and the libraries that decide numbers."""
+    """Return the versions of Python and of the libraries that decide numbers, as JSON."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -40,4 +40,5 @@ def versions() -> str:
 
 
 def device_name(device: torch.device) -> str:
+    """Return the name of a device as rows hold it: the GPU's own name, or `cpu` and the processor's architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

@@ -1,4 +1,4 @@
-"""A table of cells that fits the terminal: where there is little room, the columns that matter least are left out."""
+"""Lay out a table of cells that fits the terminal: in a narrow one, the least important columns are left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Column:
-    """A column with a text for each cell; those with the least `rank` are kept longest, one that is empty never."""
+    """Hold a column: its head, one text a cell, and its rank. Columns of a high rank are left out first, empty ones always."""
 
     head: str
     rank: int
@@ -17,11 +17,12 @@ class Column:
 
     @property
     def width(self) -> int:
+        """Return the width of the longest line, in characters."""
         return max(len(line) for text in (self.head, *self.texts) for line in text.split("\n"))
 
 
 def table(cells: Sequence[str], columns: Sequence[Column], width: int) -> Table:
-    """Rows of cells by name, in a terminal of so many columns; names are folded where they take more than half of it."""
+    """Return a table with one row a cell for a terminal of `width` characters; names longer than half of it are folded."""
     found = [column for column in columns if any(column.texts)]
     room = width - 4 - min(max(map(len, cells), default=4), width // 2)
     while found and sum(2 + column.width for column in found) > room:

@@ -1,11 +1,11 @@
-"""A status as a person reads it: a table that fits the terminal, plain lines in a log, JSON for programs."""
+"""Show a status: as a table that fits the terminal, as plain lines in a log, as JSON for programs."""
 
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,37 +19,42 @@ from pipeline.status.columns import Column, table
 from pipeline.status.scan import Parked, Running
 from pipeline.status.summary import CellStatus, Status
 
+U = TypeVar("U")
+
 LISTED = 10
-"""Units of a kind that are named one by one; JSON names all."""
+"""The most units of one kind that are listed by name; JSON lists all."""
 
 
 def _rate(rate: Rate | None) -> str:
+    """Format a rate with its interval; an empty text where there is none."""
     return "" if rate is None else str(rate)
 
 
 def _count(count: int) -> str:
-    """Nothing for none, so that what there is stands out."""
+    """Format a count; an empty text for 0, so that the other counts stand out."""
     return f"{count:,}" if count else ""
 
 
 def _figure(rate: float) -> str:
-    """Three digits at least, whatever the size."""
+    """Format a rate with at least three significant digits."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _hours(seconds: float | None) -> str:
+    """Format seconds as hours; `?` where they are unknown."""
     if seconds is None:
         return "?"
     return f"{seconds / HOUR:,.{0 if seconds >= 100 * HOUR else 2}f}" if seconds else "0"
 
 
 def _unit(status: Status) -> str:
-    """What the hours are of."""
+    """Return the unit of device time: CPU-hours, GPU-hours, or device-hours where both kinds worked."""
     cpus = {device.startswith("cpu") for device in status.devices}
     return {frozenset([True]): "CPU-hours", frozenset([False]): "GPU-hours"}.get(frozenset(cpus), "device-hours")
 
 
 def _columns(status: Status) -> list[Column]:
+    """Return the columns of the table of cells."""
     hours, cells = _unit(status), status.cells.values()
 
     def column(head: str, rank: int, text: Callable[[CellStatus], str]) -> Column:
@@ -71,7 +76,7 @@ def _columns(status: Status) -> list[Column]:
 
 
 def view(status: Status, width: int) -> RenderableType:
-    """The whole status for a terminal of so many columns."""
+    """Return the whole status, laid out for a terminal of `width` columns."""
     done, units = status.total("done"), status.total("units")
     head = Table.grid(padding=(0, 1), expand=False)
     bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
@@ -83,7 +88,7 @@ def view(status: Status, width: int) -> RenderableType:
 
 
 def lines(status: Status) -> Iterator[str]:
-    """The whole status, a fact a line, nothing cut off."""
+    """Yield the whole status as lines of text, one fact each, none shortened."""
     hours = _unit(status)
     yield f"{status.name} in {status.store}"
     for name, cell in status.cells.items():
@@ -97,11 +102,12 @@ def lines(status: Status) -> Iterator[str]:
 
 
 def summary(status: Status) -> str:
-    """One line, for a log that is written to again and again."""
+    """Return the status as one line with a time stamp, for a log."""
     return f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
 
 
 def _totals(status: Status) -> list[str]:
+    """Return the lines that hold for all cells together: units, time left, rate, cost, failed images."""
     total = status.total
     units = f"{total('done'):,}/{total('units'):,} units, {total('images_done'):,}/{total('images'):,} images"
     found = [f"{units}; {total('running'):,} running, {total('parked'):,} parked, {total('left'):,} left"]
@@ -120,42 +126,49 @@ def _totals(status: Status) -> list[str]:
 
 
 def _time_left(status: Status) -> str:
+    """Return the line about the time left and the age of the newest file."""
     if status.seconds_left is None:
         return "time left: unknown until a unit is committed"
     ago = "" if status.written is None else f"; newest file {clock(status.written)} old"
-    rate = "as fast as when it last ran" if status.stalled else "at the present rate"
+    rate = "at the rate of the last run" if status.stalled else "at the present rate"
     return f"time left: {clock(status.seconds_left)} {rate}{ago}"
 
 
 def _running(status: Status) -> Iterator[str]:
+    """Yield a line for each running unit."""
     yield from _listed("running", status.running, _checkpoint)
 
 
 def _stopped(status: Status) -> Iterator[str]:
+    """Yield a line for each unit that has a checkpoint but no worker."""
     yield from _listed("stopped", status.stopped, _checkpoint)
 
 
 def _parked(status: Status) -> Iterator[str]:
+    """Yield a line for each parked unit, and how to retry them."""
+
     def text(unit: Parked) -> str:
         return f"{unit.unit}: attempts {unit.attempts}, last {unit.when} on {unit.host}: {unit.error}"
 
     yield from _listed("parked", status.parked, text)
     if status.parked:
-        yield "parked units are tried again by: barrage run CAMPAIGN --retry-parked"
+        yield "to retry the parked units: barrage run CAMPAIGN --retry-parked"
 
 
 def _checkpoint(unit: Running) -> str:
+    """Return the step and the age of a unit's checkpoint."""
     return f"{unit.unit}: step {unit.step:.4g} of {unit.steps}, checkpoint {clock(unit.age)} old"
 
 
-def _listed(kind: str, units: Sequence[Any], text: Callable[[Any], str]) -> Iterator[str]:
+def _listed(kind: str, units: Sequence[U], text: Callable[[U], str]) -> Iterator[str]:
+    """Yield a line for each of the first `LISTED` units, and one line that counts the rest."""
     yield from (f"{kind}: {text(unit)}" for unit in units[:LISTED])
     if len(units) > LISTED:
         yield f"{kind}: and {len(units) - LISTED:,} more"
 
 
 def to_json(status: Status) -> str:
-    """Everything, with units named in the fields of `pipeline.status.summary`; rates in [0, 1], times in seconds."""
+    """Return the whole status as JSON: the fields of `pipeline.status.summary`, rates in [0, 1], times in seconds."""
     content = asdict(status) | {"complete": status.complete, "sampled": status.sampled}
     for name, cell in status.cells.items():
         content["cells"][name]["left"] = cell.left
@@ -163,7 +176,7 @@ def to_json(status: Status) -> str:
 
 
 def show(status: Status, console: Console) -> None:
-    """Once."""
+    """Print the status once."""
     if console.is_terminal:
         console.print(view(status, console.width))
     else:
@@ -171,17 +184,17 @@ def show(status: Status, console: Console) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def watch(look: Callable[[], Status], console: Console, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Shows what `look` finds every so many seconds, until all is done; in a log, a line a time and the whole at the end.
+def watch(read: Callable[[], Status], console: Console, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Show the status that `read` returns, again every `every` seconds, until the campaign is complete.
 
-    A store that takes long to look at is looked at less often.
+    A log gets one line each time and the whole status at the end. A store that takes long to read is read less often.
     """
-    status = look()
+    status = read()
     if not console.is_terminal:
         while not status.complete:
             console.print(summary(status), highlight=False, markup=False, soft_wrap=True)
             sleep(every)
-            status = look()
+            status = read()
         show(status, console)
         return
     with Live(view(status, console.width), console=console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -189,6 +202,6 @@ def watch(look: Callable[[], Status], console: Console, every: float, sleep: Cal
         while not status.complete:
             sleep(max(every, 5 * took))
             began = time.monotonic()
-            status = look()
+            status = read()
             took = time.monotonic() - began
             live.update(view(status, console.width), refresh=True)

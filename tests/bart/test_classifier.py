@@ -10,7 +10,7 @@ from bart.classifier import Classifier, fold_batch_norm, native_half
 from bart.defenses.barrage import Barrage
 from bart.defenses.defended import Defended
 from bart.rng import Mirror
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = (20, 24)

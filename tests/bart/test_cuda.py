@@ -7,7 +7,7 @@ from torch import nn
 from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, lanes, rng
 from bart.attacks.state import State
 from bart.dispatch import KERNELS
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -9,7 +9,7 @@ from bart.defenses.barrage import Barrage
 from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows, score
 from bart.rng import Mirror
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 ESTIMATORS = ("per_draw", "mean_logits", "mean_probabilities")
 GREYS = ("color_precision", "grey_mix", "grey_partial_mix", "grey_two_thirds", "grey_one_channel")

@@ -13,7 +13,7 @@ from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal
 from bart.rng import Mirror
 from bart.verdict import judge
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 UNLIKELY = 1e-4
 SIDE = 8

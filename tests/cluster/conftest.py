@@ -8,17 +8,8 @@ import pytest
 
 from cluster.commands import launch, register
 from pipeline.__main__ import app
-from pipeline.store.rows import results
-from pipeline.store.schema import MEASURED
-from tests.pipeline.conftest import barrage, pattern, shards, write  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]
-
-
-def decided(store):
-    """All rows, without what was measured, in an order of their own."""
-    found = results(str(store)).to_pylist()
-    return sorted(str({name: value for name, value in row.items() if name not in MEASURED}) for row in found)
 
 
 @pytest.fixture(autouse=True, scope="session")

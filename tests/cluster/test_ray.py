@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import decided
-from tests.cluster.slurm import free_port, until
 from tests.support import tiny
+from tests.support.cluster.slurm import free_port, until
+from tests.support.seen import decided
 
 AWS = {
     "region": "us-east-1",
@@ -89,7 +89,7 @@ def test_the_examples_are_cluster_files():
 @pytest.mark.parametrize(
     ("site", "said"),
     [
-        ({}, "either `address`, of a cluster that runs, or `aws`"),
+        ({}, "either `address` of a cluster that exists, or `aws`"),
         ({"address": "http://x:1", "aws": AWS}, "either `address`"),
         ({"address": "head:8265"}, "address: 'head:8265'"),
         ({"address": "http://x:1", "shared": False}, "which the nodes may not see"),

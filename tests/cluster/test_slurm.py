@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster import counted
-from tests.cluster.conftest import decided
-from tests.cluster.slurm import Slurm, missing, until
 from tests.support import tiny
+from tests.support.cluster import counting_network
+from tests.support.cluster.slurm import Slurm, missing, until
+from tests.support.seen import decided
 
 pytestmark = [
     pytest.mark.slow,
@@ -98,18 +98,17 @@ def launch(slurm, command, pattern, tmp_path, write):
     def call(workers=None, **changes):
         (counts / "hold").touch()
         shares = {"cpus": 4, "gpus": 0, "stack": 1, "checkpoint_seconds": 1} | (workers or {})
-        content = tiny.campaign(
-            pattern, workers=shares, models={"net": {"architecture": "tests.cluster.counted:network", "classes": 10}}
-        )
+        network = {"architecture": "tests.support.cluster.counting_network:network", "classes": 10}
+        content = tiny.campaign(pattern, workers=shares, models={"net": network})
         content["attacks"]["pgd"]["steps"] = 20
-        told = {
+        values = {
             "groups": GROUPS,
             "shared": True,
             "grace_seconds": 60,
             "time_limit": 600,
             "environment": {"COUNTED": str(counts), "RAY_gcs_rpc_server_reconnect_timeout_s": "20"},
         }
-        site.write_text(yaml.safe_dump(told | changes))
+        site.write_text(yaml.safe_dump(values | changes))
         given = ("launch", write(content), "--on", "slurm", "--cluster", site, "--store", store)
         done = command(*given, cwd=tmp_path, by=slurm.inside, SLURM_CONF=str(slurm.file), COUNTED=str(counts))
         assert done.returncode == 0, done.stderr
@@ -132,7 +131,7 @@ def check(command, tmp_path):
         done = command("run", job.campaign, "--store", tmp_path / "reference", "--here", COUNTED=str(alone))
         assert done.returncode == 0, done.stderr
         assert decided(job.store) == decided(tmp_path / "reference")
-        made, needed = counted.passes(job.counts), counted.passes(alone)
+        made, needed = counting_network.passes(job.counts), counting_network.passes(alone)
         verified = command("verify", job.store, "--sample", "2", COUNTED=str(alone))
         assert verified.returncode == 0, verified.stdout
         checks = CHECKED * (len(made) - 2)  # a process of its own each, where one machine's driver is its worker
@@ -147,7 +146,7 @@ def unsaved(job, nodes):
     saved = [path.stat().st_mtime for path in job.checkpoints]
     if len(saved) != 2:
         return 0, 0
-    times = [when for (node, _), found in counted.passes(job.counts).items() if node in nodes for when in found]
+    times = [when for (node, _), found in counting_network.passes(job.counts).items() if node in nodes for when in found]
     return sum(when >= min(saved) for when in times), sum(when < min(saved) for when in times)
 
 
@@ -173,7 +172,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_finishes(launch, check):
     used = int(job.slurm.ask("squeue", "-h", "-o", "%M", "-j", str(job.number)).split(":")[0])
     job.slurm.ask("scontrol", "update", f"JobId={job.number}", f"TimeLimit={used + 2}")  # Slurm warns a minute before
     job.until(lambda: int(job.about["Restarts"]) == 1, "it was queued again")
-    assert "back into the queue" in job.log.read_text() and job.checkpoints
+    assert "requeued: the job continues" in job.log.read_text() and job.checkpoints
     job.slurm.ask("scontrol", "update", f"JobId={job.number}", "TimeLimit=10")
     job.finished()
     assert check(job, drivers=2) <= 2 * CLEAN_JUDGED, "work was done again, though there was time for checkpoints"
@@ -194,7 +193,7 @@ def test_a_node_that_dies_costs_the_work_since_the_last_checkpoint(launch, check
     assert again <= lost + 2 * CLEAN_JUDGED < kept, f"{again} passes again; {lost} after checkpoints, {kept} before"
 
 
-def test_a_job_told_to_stop_leaves_checkpoints_and_goes_on_when_launched_again(launch, check):
+def test_a_stopped_job_leaves_checkpoints_and_continues_when_launched_again(launch, check):
     job = launch()
     well_begun(job)
     job.slurm.ask("scancel", f"--name={job.about['JobName']}", "--batch", "--signal=TERM")
@@ -222,11 +221,11 @@ def test_a_campaign_goes_where_its_gpus_are_on_nodes_that_others_use_too(slurm, 
     taken = int(slurm.ask("sbatch", *half, other).split()[-1])
     until(lambda: slurm.job(taken)["JobState"] == "RUNNING", "the other job")
     job = launch({"cpus": 1, "gpus": None, "accelerator": "V100"}, groups=MIXED, preflight=False)
-    job.until(lambda: counted.passes(job.counts), "a worker began")
+    job.until(lambda: counting_network.passes(job.counts), "a worker began")
     job.finished()
     assert slurm.job(taken)["JobState"] == "RUNNING"
     assert check(job) <= 0
-    workers = {node for (node, _), times in counted.passes(job.counts).items() if len(times) > CHECKED + GRADIENT}
+    workers = {node for (node, _), times in counting_network.passes(job.counts).items() if len(times) > CHECKED + GRADIENT}
     assert workers == {"m0"}, "only that node has a V100"
 
 

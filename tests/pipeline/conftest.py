@@ -1,55 +1,13 @@
 import importlib.util
 import json
-import sys
 import uuid
 from dataclasses import dataclass
 
 import pytest
-import yaml
 
-from pipeline.__main__ import main
 from pipeline.data.pack import pack
 from pipeline.storage import bucket
 from tests.support import faulty, tiny
-
-SECRET = "s3cret-of-the-tests"
-
-
-@pytest.fixture
-def shards(tmp_path):
-    """A folder of two shards with 5 and 3 images."""
-    return tiny.packed(tmp_path)
-
-
-@pytest.fixture
-def pattern(shards):
-    return str(shards / "photos-{000000..000001}.tar")
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a campaign file."""
-
-    def to_file(content, name="campaign.yaml"):
-        path = tmp_path / name
-        path.write_text(yaml.safe_dump(content))
-        return path
-
-    return to_file
-
-
-@pytest.fixture
-def barrage(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["barrage", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        found = capsys.readouterr()
-        return done.value.code or 0, found.out, found.err
-
-    return call
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +36,7 @@ class S3:
 def s3(s3_port, monkeypatch):
     proxy, name = faulty.Proxy(s3_port), f"bucket-{uuid.uuid4().hex}"
     faulty.put(s3_port, f"/{name}")
-    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": faulty.SECRET, "AWS_REGION": "us-east-1"}
     for variable, value in (environment | {"AWS_ENDPOINT_URL": proxy.url}).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(bucket, "PAUSES", (0.01, 0.05))

@@ -19,6 +19,9 @@ print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()  # until the parent closes it, or dies
 """
 
+SECRET = "s3cret-of-the-tests"
+"""The secret key that tests sign with: no file, log or message may hold it."""
+
 
 @contextmanager
 def server():

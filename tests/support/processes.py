@@ -1,13 +1,14 @@
-"""Processes of this machine as tests see them: whose they are, whether they live, and waiting for what they do."""
+"""Find the processes of this machine that a test started, ask whether they are alive, and wait for what they do."""
 
 import time
 from pathlib import Path
 
 PATIENCE = 90.0
+"""The most seconds that a test waits for one thing."""
 
 
 def family(pid):
-    """The process and all its descendants that are alive, as {pid: command line}."""
+    """Return the process and all its descendants that are alive, {pid: command line}."""
     parents, lines = {}, {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -26,12 +27,12 @@ def family(pid):
 
 
 def actors(pid):
-    """The Ray actors among the descendants of a process."""
+    """Return the process ids of the Ray actors among the descendants of a process."""
     return [p for p, line in family(pid).items() if line.startswith("ray::Actor")]
 
 
 def alive(pid):
-    """Whether a process is there, and more than its exit code."""
+    """Return whether a process runs; one that has ended and awaits its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -39,15 +40,18 @@ def alive(pid):
 
 
 def gone(pids):
-    """Whether none of these processes is alive."""
+    """Return whether none of these processes is alive."""
     return not any(map(alive, pids))
 
 
-def until(condition, what, patience=PATIENCE):
-    """Waits for a condition and gives what it gives."""
+def until(condition, what, patience=PATIENCE, pause=0.05):
+    """Wait until `condition()` is true and return its value; ask every `pause` seconds, for `patience` seconds at most.
+
+    Raises AssertionError, which names `what` was awaited, after that.
+    """
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"waited {patience:.0f} s for {what}")

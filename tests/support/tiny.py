@@ -74,6 +74,11 @@ def campaign(shards, **changes):
     return content | changes
 
 
+def network_of_seven_classes():
+    """Return a model of the classes 0 to 6 only, for images whose labels go up to 7."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))
+
+
 def campaign_of_nothing():
     """A factory that gives no network."""
     return {}

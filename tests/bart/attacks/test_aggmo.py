@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bart import AggMo, Ball, Eot, Goal
-from tests.bart.attacks.checks import assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import CLASSES, LABEL, NO_TARGET, behind, images, linear, mirror
+from tests.support.contracts.attacks import assert_contract, linear_optimum
+from tests.support.linear_models import CLASSES, LABEL, NO_TARGET, behind, images, linear, mirror
 
 
 @pytest.mark.parametrize(("norm", "eps", "size"), [("linf", 8 / 255, 2 / 255), ("l2", 0.5, 0.1)])

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from bart import Apgd, Ball, Eot, Goal
-from tests.bart.attacks.checks import assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import CLASSES, LABEL, NO_TARGET, behind, images, linear, mirror, run
+from tests.support.contracts.attacks import assert_contract, linear_optimum
+from tests.support.linear_models import CLASSES, LABEL, NO_TARGET, behind, images, linear, mirror, run
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5)])

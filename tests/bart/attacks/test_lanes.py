@@ -7,7 +7,7 @@ from torch import nn
 from bart import Apgd, Ball, Barrage, Break, Classifier, Defended, Eot, Goal, Pgd, Restarts
 from bart.attacks import lanes
 from bart.attacks.state import State
-from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIDE, assert_same, behind, images, linear, mirror
+from tests.support.linear_models import LABEL, NO_TARGET, SIDE, assert_same, behind, images, linear, mirror
 
 BALL = Ball("linf", 8 / 255)
 ATTACKS = {

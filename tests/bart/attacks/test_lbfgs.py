@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from bart import Ball, Eot, Goal, Restarts, rng
 from bart.attacks.lbfgs import PAIRS, Lbfgs, _direction
 from bart.gradient import gradient, mean_loss
-from tests.bart.attacks.checks import GOAL, MIXED, assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIZE, behind, images, linear, mirror, run
-from tests.bart.transforms.checks import keys
+from tests.support.contracts.attacks import GOAL, MIXED, assert_contract, linear_optimum
+from tests.support.images import keys
+from tests.support.linear_models import LABEL, NO_TARGET, SIZE, behind, images, linear, mirror, run
 
 WIDE = Ball("l2", 100.0)
 INNER = images() * 0.2 + 0.4

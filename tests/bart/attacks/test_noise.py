@@ -3,8 +3,8 @@ import torch
 
 from bart import Ball, Goal
 from bart.attacks.noise import Noise
-from tests.bart.attacks.checks import MIXED, assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import NO_TARGET, behind, images, linear, mirror, run
+from tests.support.contracts.attacks import MIXED, assert_contract, linear_optimum
+from tests.support.linear_models import NO_TARGET, behind, images, linear, mirror, run
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

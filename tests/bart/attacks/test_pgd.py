@@ -9,52 +9,10 @@ from bart import rng
 from bart.attacks.pgd import Pgd
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.classifier import Classifier
-from bart.defenses.barrage import Barrage
-from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, gradient
 from bart.rng import Mirror
-from tests.bart.transforms.checks import keys, photographs
-
-SIDE, CLASSES = 8, 5
-SIZE = 3 * SIDE * SIDE
-NO_TARGET = torch.full((4,), -1)
-LABEL = torch.tensor([0, 1, 4, 2])
-ANY_BARRAGE = ("color_precision", "grey_mix", "grey_partial_mix", "grey_two_thirds", "grey_one_channel")
-
-
-def linear(classes=CLASSES, seed=0):
-    """Return a linear readout of the pixels, and the weights (classes, 3, side, side)."""
-    weight = torch.randn(classes, SIZE, generator=torch.Generator().manual_seed(seed)) * 0.2
-    model = nn.Sequential(nn.Flatten(), nn.Linear(SIZE, classes))
-    model[1].weight.data, model[1].bias.data = weight, torch.zeros(classes)
-    return model, weight.view(classes, 3, SIDE, SIDE)
-
-
-def behind(model, k=0, transforms=ANY_BARRAGE):
-    return Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(k, transforms))
-
-
-def images(count=4):
-    """Return photographs with black and white pixels."""
-    return (photographs(SIDE, SIDE, count) * 1.4 - 0.2).clamp(0, 1)
-
-
-def mirror(count=4, seed=0):
-    return Mirror.of(keys(count, seed), "cpu")
-
-
-def run(attack, state, defended, steps, stack=1000):
-    for _ in range(steps):
-        state = attack.step(state, defended, stack)
-    return state
-
-
-def assert_same(a, b):
-    left, right = a.tensors(), b.tensors()
-    assert left.keys() == right.keys()
-    for name in left:
-        assert left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]), name
+from tests.support.images import keys
+from tests.support.linear_models import CLASSES, LABEL, NO_TARGET, SIDE, assert_same, behind, images, linear, mirror, run
 
 
 def best_in_l2_and_box(clean, slope, eps):

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, Restarts, Transfer, fgsm
-from tests.bart.attacks.checks import assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
+from tests.support.contracts.attacks import assert_contract, linear_optimum
+from tests.support.linear_models import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 
 def restarts(count=3, steps=4, **settings):

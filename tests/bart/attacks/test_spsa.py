@@ -5,8 +5,8 @@ import torch
 from bart import Ball, Goal
 from bart.attacks.spsa import Spsa
 from bart.gradient import gradient
-from tests.bart.attacks.checks import GOAL, MIXED, assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import behind, images, linear, mirror
+from tests.support.contracts.attacks import GOAL, MIXED, assert_contract, linear_optimum
+from tests.support.linear_models import behind, images, linear, mirror
 
 
 @pytest.mark.parametrize(("norm", "eps", "size"), [("linf", 8 / 255, 2 / 255), ("l2", 0.5, 0.1)])

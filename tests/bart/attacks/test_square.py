@@ -8,9 +8,9 @@ from bart import Ball, Goal, rng
 from bart.attacks.square import Square, _bump
 from bart.gradient import forward_draws, mean_loss
 from bart.losses import LOSSES
-from tests.bart.attacks.checks import GOAL, MIXED, assert_contract, linear_optimum
-from tests.bart.attacks.test_pgd import NO_TARGET, SIDE, behind, images, linear, mirror, run
-from tests.bart.transforms.checks import keys
+from tests.support.contracts.attacks import GOAL, MIXED, assert_contract, linear_optimum
+from tests.support.images import keys
+from tests.support.linear_models import NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 BALLS = [Ball("linf", 8 / 255), Ball("l2", 0.5)]
 INNER = images() * 0.2 + 0.4

@@ -7,7 +7,8 @@ from torch.nn.functional import conv2d, relu
 
 from bart.bpda.network import FIELD, WIDTHS, BpdaNet, parameter_count
 from bart.transforms import TRANSFORMS
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.bpda_networks import shaken
+from tests.support.images import keys, photographs
 
 PARAMETER_COUNTS = {
     "color_precision": 3, "jpeg": 1, "swirl": 4, "noise": 1, "fft": 3, "zoom": 4, "seam_carving": 4, "hsv": 3, "xyz": 3,
@@ -15,19 +16,6 @@ PARAMETER_COUNTS = {
     "grey_two_thirds": 3, "grey_one_channel": 5, "gaussian_blur": 3, "median": 3, "mean": 3, "mean_bilateral": 9,
     "tv_chambolle": 2, "wavelet": 4, "nl_means": 4,
 }  # fmt: skip
-
-
-def shaken(net, seed=0):
-    """Return the network with running statistics and affine parameters as after training; in eval mode."""
-    generator = torch.Generator().manual_seed(seed)
-    for norm in net.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            for values in (norm.weight, norm.running_var):
-                values.data = torch.rand(values.shape, generator=generator) + 0.5
-            for values in (norm.bias, norm.running_mean):
-                values.data = torch.randn(values.shape, generator=generator) * 0.3
-    net.last.bias.data = torch.tensor([0.1, -0.2, 0.3])
-    return net.eval()
 
 
 def test_every_transform_has_its_number_of_parameters():

@@ -13,8 +13,8 @@ from bart.gradient import Eot, Goal, gradient
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform
-from tests.bart.bpda.test_network import shaken
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.bpda_networks import shaken
+from tests.support.images import keys, photographs
 
 SIZE = (32, 32)
 

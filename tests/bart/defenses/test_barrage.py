@@ -11,7 +11,7 @@ from bart.defenses.barrage import GREY, Barrage, described
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
 from bart.types import Gradient, Transform
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 SIZE = (32, 36)
 UNLIKELY = 1e-4

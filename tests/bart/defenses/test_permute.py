@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bart.defenses.permute import Permutation, clip_and_permute
-from tests.bart.gpu_kernels.checks import TARGETS, assert_compiles, assert_interpreted
+from tests.support.contracts.kernels import TARGETS, assert_compiles, assert_interpreted
 
 
 def example():

@@ -5,7 +5,7 @@ from torch import nn
 from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, judge
 from bart.diagnostics import PlantedWeakness
 from bart.diagnostics.gradient_report import gradient_report
-from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
+from tests.support.linear_models import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 
 def test_an_undefended_models_draws_agree_in_everything():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bart import TRANSFORMS, dispatch
-from tests.bart.gpu_kernels import checks
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
-from tests.bart.transforms.checks import photographs
+from tests.support.contracts import kernels
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.support.images import photographs
 
 pytest.importorskip("triton")
 
@@ -50,7 +50,7 @@ def _assert_equal(x, heights, widths, limits):
 
 def _compare() -> None:
     _fuse()
-    with patch.object(checks, "images", lambda *size: images(*size)[4:]):  # a plane has a hundred tiles
+    with patch.object(kernels, "images", lambda *size: images(*size)[4:]):  # a plane has a hundred tiles
         assert_twin("clahe", (32, 37), largest=0, seeds=(0,))
 
     x = photographs(140, 150, 1).contiguous()  # more than one block of everything; the tiles leave remainders

@@ -7,7 +7,7 @@ import torch
 
 from bart import TRANSFORMS, dispatch
 from bart.transforms.color import GREY
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 

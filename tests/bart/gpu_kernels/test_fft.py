@@ -5,8 +5,8 @@ import torch
 
 from bart.transforms import fft as eager
 from bart.transforms.fft import FFT
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
-from tests.bart.transforms.checks import keys
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.support.images import keys
 
 pytest.importorskip("triton")
 

@@ -5,8 +5,8 @@ import torch
 
 from bart import TRANSFORMS, dispatch, rng
 from bart.transforms.noise import KINDS
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.support.images import keys, photographs
 
 pytest.importorskip("triton")
 

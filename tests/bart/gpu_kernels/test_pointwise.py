@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bart import TRANSFORMS, dispatch
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
-from tests.bart.transforms.checks import keys
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.support.images import keys
 
 pytest.importorskip("triton")
 

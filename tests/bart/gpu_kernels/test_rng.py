@@ -7,8 +7,8 @@ import torch
 
 from bart import dispatch, rng
 from bart.gpu_kernels.common import launcher
-from tests.bart.gpu_kernels.checks import TARGETS, assert_compiles, assert_interpreted
-from tests.bart.transforms.checks import keys
+from tests.support.contracts.kernels import TARGETS, assert_compiles, assert_interpreted
+from tests.support.images import keys
 
 pytest.importorskip("triton")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bart.transforms import seam_carving as eager
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin, images
 
 pytest.importorskip("triton")
 

@@ -4,8 +4,9 @@ from skimage.exposure._adapthist import clip_histogram
 
 from bart.transforms import clahe as module
 from bart.transforms.clahe import CLAHE
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles.contrast import clahe
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_clahe_is_scikit_images():

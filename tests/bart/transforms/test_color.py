@@ -8,7 +8,7 @@ from skimage import color as skimage_color
 
 from bart import autograd
 from bart.transforms import color
-from tests.bart.transforms.checks import photographs
+from tests.support.images import photographs
 
 SPACES = ("hsv", "xyz", "lab", "yuv")
 SCALES = {"hsv": 1, "xyz": 1, "lab": 100, "yuv": 1}

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from bart.transforms import color_space
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles import color_space as oracles
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 ALL = [color_space.HSV, color_space.XYZ, color_space.LAB, color_space.YUV]
 

@@ -5,8 +5,9 @@ import torch
 
 from bart.transforms import contrast
 from bart.transforms.contrast import CONTRAST_STRETCH, HIST_EQ, percentiles, stretch
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles import contrast as oracle
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_hist_eq_is_scikit_images():

@@ -3,8 +3,9 @@ import torch
 
 from bart.transforms import fft
 from bart.transforms.fft import FFT
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles.fft import fft as oracle
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_fft_is_its_definition():

@@ -1,8 +1,8 @@
 import pytest
 
 from bart.transforms import grey
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity
 from tests.oracles import ORACLES
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
 
 ALL = [grey.GREY_MIX, grey.GREY_PARTIAL_MIX, grey.GREY_TWO_THIRDS, grey.GREY_ONE_CHANNEL]
 

@@ -6,8 +6,9 @@ from PIL import Image
 
 from bart.transforms import jpeg
 from bart.transforms.jpeg import JPEG
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles.jpeg import jpeg as oracle
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_jpeg_is_libjpeg_to_the_bit_but_for_rare_pixels():

@@ -6,7 +6,8 @@ from skimage.util import random_noise
 
 from bart.transforms import noise
 from bart.transforms.noise import KINDS, NOISE
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, keys, photographs
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient
+from tests.support.images import keys, photographs
 
 LEVELS = (0, 1, 2, 5, 20, 60, 128, 200, 250, 255)
 """Grey levels, of 255, at which distributions are compared."""

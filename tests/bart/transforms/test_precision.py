@@ -1,6 +1,6 @@
 from bart.transforms.precision import COLOR_PRECISION
-from tests.bart.transforms.checks import assert_contract, assert_fidelity
 from tests.oracles import ORACLES
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
 
 
 def test_color_precision_is_its_definition():

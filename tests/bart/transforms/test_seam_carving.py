@@ -3,8 +3,9 @@ import torch
 
 from bart.transforms import seam_carving as module
 from bart.transforms.seam_carving import SEAM_CARVING, kept_pixels
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles import seam_carving as oracle
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def carved(x, params):

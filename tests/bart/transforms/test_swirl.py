@@ -1,8 +1,9 @@
 import torch
 
 from bart.transforms.swirl import SWIRL
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles.swirl import swirl
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_swirl_is_scikit_images():

@@ -1,8 +1,9 @@
 import torch
 
 from bart.transforms.zoom import ZOOM
-from tests.bart.transforms.checks import assert_contract, assert_exact_gradient, assert_fidelity, keys, photographs
 from tests.oracles.zoom import zoom
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_zoom_is_scikit_images_resize():

@@ -10,8 +10,8 @@ from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.models import loading
 from pipeline.store.rows import results
-from tests.pipeline.campaigns.test_run import ran
 from tests.support import tiny
+from tests.support.campaigns import ran
 
 SMALL = {
     "pgd": {"steps": 3, "momentum": 0.5, "restarts": 2, "restart_draws": 2},

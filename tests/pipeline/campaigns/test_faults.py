@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import attacking
@@ -17,17 +15,9 @@ from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from tests.support import tiny
+from tests.support.campaigns import command
 from tests.support.processes import PATIENCE, actors, family, gone, until
 from tests.support.seen import checkpoints, decided
-
-ROOT = Path(__file__).parents[3]
-
-
-def command(campaign, store, *verb):
-    """The command as a user would start it, on one thread; `run` unless told."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    arguments = [sys.executable, "-m", "pipeline", *(verb or ("run",)), str(campaign), "--store", str(store)]
-    return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
 from pipeline.campaigns import image_rows
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Progress, Worker, attacking, image_keys
@@ -25,20 +26,8 @@ from pipeline.status.summary import Reader
 from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from pipeline.store.schema import MEASURED
 from tests.support import tiny
-
-
-def ran(content, store):
-    job = prepare(parse(content, "c.yaml"), str(store))
-    return job, run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
-
-
-def rows(store, without=()):
-    """What the campaign decides, by cell and image."""
-    drop = {*MEASURED, *without}
-    found = results(str(store)).to_pylist()
-    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in drop} for row in found}
+from tests.support.campaigns import ran, rows
 
 
 def test_a_run_writes_every_planned_row_once_and_verifies(tmp_path, pattern):

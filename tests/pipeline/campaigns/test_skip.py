@@ -9,7 +9,8 @@ import torch
 
 from bart import Verdict
 from pipeline.campaigns import image_rows
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
@@ -19,8 +20,8 @@ from pipeline.scoring.summaries import lines
 from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.pipeline.campaigns.test_run import ran, rows
 from tests.support import tiny
+from tests.support.campaigns import ran, rows
 
 UNBATCHED = ("linf", "l2", "campaign")
 """What the company of an image may round otherwise, and the identity."""

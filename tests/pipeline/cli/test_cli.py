@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipeline import provenance
 from tests.support import tiny
 
 
@@ -28,7 +30,7 @@ def wrong(content):
         "unknown key": (lambda: content.update(evaluation_drawz=3), "evaluation_draws"),
         "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is no number"),
         "label outside the classes": (
-            lambda: model.update(architecture="tests.pipeline.cli.test_cli:seven", classes=7),
+            lambda: model.update(architecture="tests.support.tiny:network_of_seven_classes", classes=7),
             "label 7",
         ),
         "wrong classes": (lambda: model.update(classes=12), "10 classes"),
@@ -36,13 +38,6 @@ def wrong(content):
         "unknown architecture": (lambda: model.update(architecture="resnet"), "expected"),
         "missing factory": (lambda: model.update(architecture="tests.support.tiny:nothing"), "nothing"),
     }
-
-
-def seven():
-    """A model of the classes 0 to 6, for images with labels up to 7."""
-    from torch import nn
-
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))
 
 
 @pytest.mark.parametrize("case", wrong(tiny.campaign("x")))
@@ -65,7 +60,6 @@ def test_workers_that_no_cluster_has_are_refused(barrage, write, pattern, tmp_pa
 def test_wrong_weights_are_refused(barrage, write, pattern, tmp_path):
     page, other = tmp_path / "page.pt", tmp_path / "other.pt"
     page.write_text("<!DOCTYPE html><html>not found</html>")
-    import torch
 
     torch.save({"0.weight": torch.zeros(1)}, other)
     for path, changes, named in ((page, {}, "HTML page"), (other, {}, "do not fit"), (other, {"sha256": "0" * 64}, "SHA-256")):
@@ -141,7 +135,26 @@ def test_every_command_explains_itself_with_an_example(barrage):
         assert f"barrage {name}" in barrage(name, "--help")[1]
 
 
+def test_help_is_there_without_torch_ray_or_arrays():
+    code = (
+        "import sys; from pipeline.__main__ import app, more_commands; more_commands(); app(['--help'], standalone_mode=False)"
+    )
+    code += "; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "barrage run campaigns/demo.yaml" in done.stdout
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "rich" in loaded and not loaded & {"torch", "ray", "numpy", "pyarrow", "pydantic", "bart"}
+
+
 def test_python_m_pipeline_is_the_same_command():
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-m", "pipeline", "run", "none.yaml"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 2 and "none.yaml does not exist" in done.stderr
+
+
+def test_version_names_the_release_the_commit_and_the_engines(barrage):
+    code, out, _ = barrage("--version")
+    found = dict(part.split(" ", 1) for part in out.strip().split(", "))
+    assert code == 0 and list(found) == ["barrage", "commit", "torch", "ray"]
+    assert found["torch"] == torch.__version__.partition("+")[0] or found["torch"] == torch.__version__
+    assert found["commit"] == provenance.commit()

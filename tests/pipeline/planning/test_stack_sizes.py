@@ -8,14 +8,14 @@ import torch
 
 import pipeline.campaigns.worker
 from bart import Classifier
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
 from pipeline.planning.stack_sizes import LEAST, MOST, out_of_memory, probe
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
-from tests.pipeline.campaigns.test_run import ran
 from tests.support import tiny
+from tests.support.campaigns import ran
 
 
 def device(fits, full):

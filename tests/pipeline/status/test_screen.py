@@ -101,7 +101,7 @@ def test_a_log_has_plain_lines_of_any_length(status, job):
         "failed images: bad_image 1",
         f"running: {units[BART][1]}: step 3 of 6, checkpoint 1:00 old",
         f"parked: {units[NONE][2]}: attempts 1, last 2026-01-01T00:00:00\\+00:00 on host0: RuntimeError: no luck",
-        "parked units are tried again by: barrage run CAMPAIGN --retry-parked",
+        "to retry the parked units: barrage run CAMPAIGN --retry-parked",
     ]
     assert len(said) == len(expected)
     for line, pattern in zip(said, expected, strict=True):
@@ -117,7 +117,7 @@ def test_hours_are_called_by_the_device(status):
 def test_warnings_and_samples_are_said_everywhere(status):
     odd = replace(status, warnings=["nothing was written for 3 d"], stalled=True, files=10)
     for out in (drawn(odd, 200), "\n".join(screen.lines(odd))):
-        assert "nothing was written for 3 d" in out and "as fast as when it last ran" in out
+        assert "nothing was written for 3 d" in out and "at the rate of the last run" in out
         assert "of a sample, 2 of 10 files" in out
 
 

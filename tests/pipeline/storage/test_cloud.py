@@ -8,8 +8,9 @@ import torch
 from rich.console import Console
 
 from pipeline.campaigns import parking
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
 from pipeline.campaigns.parking import parked
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
@@ -25,8 +26,8 @@ from pipeline.storage.urls import at
 from pipeline.store.compaction import compact
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.pipeline.conftest import SECRET
 from tests.support import tiny
+from tests.support.faulty import SECRET
 from tests.support.seen import decided
 
 CPU = torch.device("cpu")

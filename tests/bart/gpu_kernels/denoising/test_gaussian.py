@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bart.transforms.denoising import gaussian as eager
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bart.transforms.denoising.nl_means import NL_MEANS
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, images
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, images
 
 pytest.importorskip("triton")
 

@@ -7,8 +7,8 @@ import torch
 
 from bart import TRANSFORMS, dispatch
 from bart.transforms.denoising import rank as eager
-from tests.bart.gpu_kernels import checks
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.support.contracts import kernels
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
 
 pytest.importorskip("triton")
 
@@ -78,9 +78,9 @@ def _compare() -> None:
         wide[0, 0] = 1.0  # the largest sum of a row, and nearly of a disk
         wide[0, 0, 21:] = torch.linspace(240, 255, 20)[:, None].round() / 255
         _equal("mean_bilateral", wide, radius=[20, 5, 2], s0=[20, 5, 19], s1=[5, 20, 18])
-        few = checks.images(33, 37)[[0, 4, 5]]
+        few = kernels.images(33, 37)[[0, 4, 5]]
         draws = patch.multiple(eager, MEDIAN_RADII=(2, 2), BILATERAL_RADII=(2, 2))
-        with draws, patch.object(checks, "images", lambda height, width: few):
+        with draws, patch.object(kernels, "images", lambda height, width: few):
             for name in NAMES:
                 assert_twin(name, (33, 37), largest=0, gradient=1e-6, seeds=(0,))
 

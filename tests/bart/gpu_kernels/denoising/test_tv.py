@@ -9,8 +9,8 @@ import torch
 
 from bart import TRANSFORMS
 from bart.transforms.denoising import tv as eager
-from tests.bart.gpu_kernels.checks import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
-from tests.bart.transforms.checks import photographs
+from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_transform_compiles, assert_twin
+from tests.support.images import photographs
 
 pytest.importorskip("triton")
 

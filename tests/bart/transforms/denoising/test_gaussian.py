@@ -3,14 +3,9 @@ import torch
 
 from bart.transforms.denoising import gaussian
 from bart.transforms.denoising.gaussian import GAUSSIAN_BLUR, apply
-from tests.bart.transforms.checks import (
-    assert_contract,
-    assert_exact_gradient,
-    assert_fidelity,
-    keys,
-    photographs,
-)
 from tests.oracles.gaussian import gaussian_blur
+from tests.support.contracts.transforms import assert_contract, assert_exact_gradient, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def test_is_scikit_images_to_float_precision():

@@ -6,8 +6,9 @@ from skimage.restoration import estimate_sigma
 from bart.approximate_exp import approximate_exp
 from bart.transforms.denoising import nl_means, wavelet
 from bart.transforms.denoising.nl_means import NL_MEANS
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles import nl_means as oracles
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
+from tests.support.images import keys, photographs
 
 PATHS = {"host": nl_means.apply, "device": torch.no_grad()(nl_means._device)}
 

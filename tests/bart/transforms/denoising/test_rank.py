@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from bart.transforms.denoising import disks, rank
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, errors, keys, photographs
 from tests.oracles import rank as oracles
+from tests.support.contracts.transforms import assert_contract, assert_fidelity, errors
+from tests.support.images import keys, photographs
 
 ALL = [(rank.MEDIAN, oracles.median), (rank.MEAN, oracles.mean), (rank.MEAN_BILATERAL, oracles.mean_bilateral)]
 both = pytest.mark.parametrize(("transform", "oracle"), ALL, ids=lambda value: getattr(value, "name", ""))

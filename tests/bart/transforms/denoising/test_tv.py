@@ -5,8 +5,9 @@ import torch.nn.functional as F
 
 from bart.transforms.denoising import tv
 from bart.transforms.denoising.tv import TV_CHAMBOLLE
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles.tv import tv_chambolle
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
+from tests.support.images import keys, photographs
 
 
 def _params(weight, per_channel):

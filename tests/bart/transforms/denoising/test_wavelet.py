@@ -8,8 +8,9 @@ import torch
 
 from bart.transforms.denoising import wavelet
 from bart.transforms.denoising.wavelet import WAVELET
-from tests.bart.transforms.checks import assert_contract, assert_fidelity, keys, photographs
 from tests.oracles import wavelet as oracles
+from tests.support.contracts.transforms import assert_contract, assert_fidelity
+from tests.support.images import keys, photographs
 
 PATHS = {"host": wavelet.apply, "device": torch.no_grad()(wavelet._device)}
 

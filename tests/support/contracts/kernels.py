@@ -1,4 +1,4 @@
-"""What the tests of every kernel need where there is no GPU: Triton's interpreter, and its compiler for the GPUs' targets."""
+"""Check GPU kernels without a GPU: in Triton's interpreter, and through its compiler for the GPUs' targets."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import torch
 
 from bart import TRANSFORMS, Gradient, dispatch
 from bart.gpu_kernels.common import launcher
-from tests.bart.transforms.checks import keys, photographs
+from tests.support.images import keys, photographs
 
 TARGETS = (70, 90)
 """Compute capabilities that kernels are compiled for: V100 and H100, the oldest and the newest in use."""
@@ -19,7 +19,7 @@ POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8", 
 
 
 def assert_interpreted(module, *arguments):
-    """Runs a test module's own checks in Triton's interpreter, in a process of its own: the switch is read on import."""
+    """Run a test module as a program in Triton's interpreter, in a process of its own: Triton reads the switch on import."""
     switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env=os.environ | switch, capture_output=True, text=True, timeout=300)
@@ -27,7 +27,7 @@ def assert_interpreted(module, *arguments):
 
 
 def images(height, width):
-    """Six images (6, 3, height, width) float32: photographs' crops, one of floats between 8-bit levels, and constants."""
+    """Return six images (6, 3, height, width) float32: four photographs, one between the levels of 8 bits, and constants."""
     some = photographs(height, width).float().contiguous()
     x = torch.cat([some[:4], (some[:1] * 0.9 + 0.037).clamp(0, 1), torch.full_like(some[:1], 0.5)])
     x[5, 0], x[5, 2] = 0.0, 1.0
@@ -35,7 +35,7 @@ def images(height, width):
 
 
 def assert_twin(name, size=(40, 51), largest=1e-5, rare=0.0, gradient=1e-4, seeds=(0, 1)):
-    """In the interpreter: the kernel of a transform computes its eager twin's values and gradients.
+    """Assert, in the interpreter, that the kernel of a transform computes its eager twin's values and gradients.
 
     largest     of the absolute differences of the values, but for a share `rare` of them (ties that rounding breaks)
     gradient    relative error of the vector-Jacobian product in the 2-norm, per image
@@ -67,14 +67,14 @@ def assert_twin(name, size=(40, 51), largest=1e-5, rare=0.0, gradient=1e-4, seed
 
 
 def _type(value):
-    """How Triton writes the type of an argument."""
+    """Return the type of an argument as Triton writes it."""
     if isinstance(value, torch.Tensor):
         return POINTERS[value.dtype]
     return "fp32" if isinstance(value, float) else "i32" if -(2**31) <= value < 2**31 else "i64"
 
 
 def compiled(capability, kernel, arguments, constants):
-    """The machine code of one launch, for a compute capability; needs no GPU."""
+    """Return the machine code of one launch, for a compute capability; needs no GPU."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
@@ -90,7 +90,7 @@ def compiled(capability, kernel, arguments, constants):
 
 
 def assert_compiles(function, capability, tmp_path, monkeypatch):
-    """Every launch of `function()` compiles down to machine code; nothing runs, so its results mean nothing."""
+    """Assert that every launch of `function()` compiles down to machine code; nothing runs, so its results mean nothing."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     seen = set()
 
@@ -104,7 +104,7 @@ def assert_compiles(function, capability, tmp_path, monkeypatch):
 
 
 def assert_transform_compiles(name, capability, tmp_path, monkeypatch, size=(40, 51)):
-    """All launches of a transform's kernel, forward and backward."""
+    """Assert that all launches of a transform's kernel compile, forward and backward."""
     transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
 
     def function():

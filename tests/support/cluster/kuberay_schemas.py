@@ -1,8 +1,11 @@
-"""What KubeRay 1.6 takes of a RayJob and a RayCluster, as far as the recipes use it: nothing else may be there, so that a
-typo fails."""
+"""Describe as JSON schemas what KubeRay 1.6 accepts of a RayJob and a RayCluster, as far as the recipes use it.
+
+The schemas allow nothing else, so that a typing error fails.
+"""
 
 
 def strict(required, **properties):
+    """Return the schema of an object that has only these properties."""
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 

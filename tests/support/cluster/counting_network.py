@@ -1,4 +1,4 @@
-"""A network that writes down each of its passes, and takes its time over them until it is let go."""
+"""Provide a network that writes down each of its passes, and is slow until a test lets it go on."""
 
 import itertools
 import os
@@ -8,11 +8,12 @@ from pathlib import Path
 from tests.support import tiny
 
 FREE, PACE, HELD = 60, 0.05, 1.0
-"""While it is held, so many passes of a process take so long, then each that long: a checkpoint is soon there, the end far."""
+"""While the network is held, the first FREE passes of a process take PACE seconds each and later ones HELD seconds each: the
+first checkpoint comes soon, and the end does not."""
 
 
 def network():
-    """The one of `tiny`; it leaves lines in the folder COUNTED, and is held as long as the file `hold` is there."""
+    """Return the network of `tiny`; it writes into the folder COUNTED, and is held while the file `hold` is there."""
     folder, layers = Path(os.environ["COUNTED"]), tiny.network()
     number, name = itertools.count(), f"{os.environ.get('SLURMD_NODENAME', 'alone')}-{os.getpid()}"
 
@@ -27,7 +28,7 @@ def network():
 
 
 def passes(folder):
-    """{(node, process): the times of its passes}"""
+    """Return the times of the passes, {(node, process id): [seconds since 1970]}."""
     found = {}
     for path in Path(folder).glob("*-*"):
         node, _, pid = path.name.rpartition("-")

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+
+from tests.support import processes
 
 PATIENCE = 600.0
 LOOPBACK = """
@@ -22,6 +24,8 @@ fcntl.ioctl(control, SIOCSIFADDR, struct.pack("16s16s", b"lo:1", address))
 """
 """Switches the loopback device on, with an address of no machine beside its own: resolvers want one that is not 127.0.0.1."""
 TOOLS = ("slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue")
+until = partial(processes.until, patience=PATIENCE, pause=0.2)
+"""Wait as `processes.until` does, for as long as a cluster may take."""
 
 
 def missing():
@@ -50,16 +54,6 @@ def offline():
 def inside(holder):
     """What a command begins with to run in the network of such a process."""
     return ["nsenter", f"--net=/proc/{holder.pid}/ns/net"] if holder else []
-
-
-def until(condition, what, patience=PATIENCE):
-    """Waits for a condition and gives what it gives."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"waited {patience:.0f} s for {what}")
 
 
 class Slurm:

@@ -1,19 +1,19 @@
-"""Check the contract of every attack: purity, exact resume, images that join and leave, the ball, the counts."""
+"""Check what every attack must do: be pure, resume exactly, let images join and leave, stay in the ball, count its work."""
 
 import torch
 
 from bart.attacks.state import State
 from bart.gradient import Goal
 from bart.rng import Mirror
-from tests.bart.attacks.test_pgd import LABEL, NO_TARGET, assert_same, behind, images, linear, mirror, run
-from tests.bart.transforms.checks import keys
+from tests.support.images import keys
+from tests.support.linear_models import LABEL, NO_TARGET, assert_same, behind, images, linear, mirror, run
 
 GOAL = Goal(LABEL, NO_TARGET)
 MIXED = Goal(LABEL, torch.tensor([-1, 3, -1, 0]))
 
 
 def assert_contract(attack, k=2, more=3):
-    """Check an attack through a random defense, over all of its steps; `more` of them come after a resume."""
+    """Run an attack through a random defense of `k` transforms, `more` of its steps after a resume, and check every rule."""
     defended = behind(linear()[0], k)
     start = attack.start(images(), MIXED, mirror())
     before = {name: value.clone() for name, value in start.tensors().items()}
@@ -41,7 +41,7 @@ def assert_contract(attack, k=2, more=3):
 
 
 def assert_close(a, b):
-    """Check that two states are equal except for the last digits of sums: a matrix product may order them by the batch size."""
+    """Assert that two states are equal but for rounding: a matrix product may choose its order by the size of the batch."""
     left, right = a.tensors(), b.tensors()
     assert left.keys() == right.keys()
     for name in left:
@@ -49,7 +49,7 @@ def assert_close(a, b):
 
 
 def assert_images_are_independent(attack, defended):
-    """Check that two images at step 0 beside two that are further each go on as if they were alone."""
+    """Assert that two images at step 0 and two at a later step, in one batch, go on as each would alone."""
 
     def alone(i, steps):
         one = slice(i, i + 1)
@@ -68,7 +68,7 @@ def assert_images_are_independent(attack, defended):
 
 
 def linear_optimum(attack, targeted, count=4, tolerance=1e-5):
-    """Return how much of the best possible gain on a linear model of two classes each image's example reaches, (n,)."""
+    """Return the share of the best possible gain that an attack reaches on a linear model of two classes, (n,)."""
     model, weight = linear(2)
     clean, label = images() * 0.2 + 0.4, torch.tensor([0, 1, 0, 1])
     clean = (clean * 255).round() / 255

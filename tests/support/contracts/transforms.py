@@ -1,37 +1,15 @@
-"""Check what every transform has to satisfy; the tests of each file call these functions."""
-
-from functools import lru_cache
+"""Check what every transform must do: its contract, its distance from an oracle, its gradient."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bart import rng
 from bart.types import Gradient, Transform
-
-
-def photographs(height: int, width: int, count: int = 4) -> Tensor:
-    """Return real photographs, (count, 3, height, width) float32 in [0, 1] with 8-bit values."""
-    return _photographs(height, width, count).clone()
-
-
-@lru_cache
-def _photographs(height: int, width: int, count: int) -> Tensor:
-    from skimage import data, transform
-
-    images = []
-    for name in ("astronaut", "coffee", "chelsea", "rocket")[:count]:
-        image = transform.resize(getattr(data, name)(), (height, width), anti_aliasing=True)
-        images.append(np.round(image * 255).astype(np.uint8))
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-
-
-def keys(count: int, seed: int = 0) -> Tensor:
-    return torch.tensor([rng.key(seed, i) for i in range(count)])
+from tests.support.images import keys, photographs
 
 
 def errors(transform: Transform, oracle, x: Tensor, seed: int = 0) -> np.ndarray:
-    """Return |apply - oracle| in units of 1/255, all pixels of all images, each with its own parameters; both clipped."""
+    """Return |apply - oracle| in units of 1/255, all pixels of all images, each image with its own parameters; both clipped."""
     params = transform.draw(keys(len(x), seed), tuple(x.shape[-2:]))
     ours = transform.apply(x, params).clamp(0, 1).permute(0, 2, 3, 1).double().numpy()
     images = x.permute(0, 2, 3, 1).double().numpy()
@@ -76,7 +54,7 @@ def assert_contract(transform: Transform) -> None:
 
 
 def assert_exact_gradient(transform: Transform, directions: int = 6, step: float = 1e-6, tolerance: float = 1e-5) -> None:
-    """Check autograd against double-precision finite differences along random directions, on a smooth, unsaturated image."""
+    """Hold autograd to finite differences along random directions, in double precision, on a smooth, unsaturated image."""
     x = (photographs(32, 36).double() * 0.6 + 0.2) + 1e-3 * torch.rand(4, 3, 32, 36, generator=torch.Generator().manual_seed(0))
     params = transform.draw(keys(len(x)), (32, 36))
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.double)

@@ -1,0 +1,37 @@
+"""Run campaigns: in this process, or as a user does, as a command; and read their rows."""
+
+import os
+import subprocess
+import sys
+
+from rich.console import Console
+
+from pipeline.campaigns.prepare import prepare
+from pipeline.campaigns.run import run
+from pipeline.campaigns.worker import attacking
+from pipeline.cli.progress import Reporter
+from pipeline.config.campaign import parse
+from pipeline.execution import LocalExecutor
+from pipeline.store.rows import results
+from pipeline.store.schema import MEASURED
+from tests.support.pages import ROOT
+
+
+def ran(content, store):
+    """Run a campaign in this process; return its job and the outcome."""
+    job = prepare(parse(content, "c.yaml"), str(store))
+    return job, run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
+
+
+def rows(store, without=()):
+    """Return the rows of a store without what was measured and the columns `without`, {(cell, image key): {column: value}}."""
+    drop = {*MEASURED, *without}
+    found = results(str(store)).to_pylist()
+    return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in drop} for row in found}
+
+
+def command(campaign, store, *verb):
+    """Start `barrage` on one thread as a user would, with the words `verb` (default: run); return the process."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    arguments = [sys.executable, "-m", "pipeline", *(verb or ("run",)), str(campaign), "--store", str(store)]
+    return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
