@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.commands import launch, register
+from cluster.commands import register
 from pipeline.__main__ import app
 
 ROOT = Path(__file__).parents[2]
@@ -15,8 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True, scope="session")
 def commands():
     """The commands of `cluster`, also where the package is not installed."""
-    if launch not in [command.callback for command in app.registered_commands]:
-        register(app)
+    register(app)
 
 
 @pytest.fixture(scope="session")
