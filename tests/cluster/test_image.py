@@ -1,4 +1,4 @@
-"""Run the steps of the container as scripts with pretended tools; check the Dockerfile by hadolint and scripts by shellcheck."""
+"""Run the steps of the container as scripts with pretended tools; check the Dockerfile (hadolint) and scripts (shellcheck)."""
 
 import os
 import re
