@@ -1,7 +1,8 @@
 """Attack one image of a store again, and compare the row that comes out with the row that the store holds, value for value.
 
-What happens to an image depends on the seed, the cell and the image key, and on nothing else. So an image that is attacked alone
-goes through the same draws and steps as it did among the other images of its unit. What may differ is rounding: see `replay`.
+What happens to an image depends on the seed, the cell and the image key, and on nothing else. So an image that is attacked
+alone goes through the same draws and steps as it did among the other images of its unit. What may differ is rounding: see
+`replay`.
 """
 
 import json
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 
-from pipeline import provenance
 from pipeline.campaigns.image_rows import Row
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker
@@ -23,6 +23,9 @@ from pipeline.errors import BadInput, ShardUnusable
 from pipeline.planning.units import Unit
 from pipeline.store import rows
 from pipeline.store.schema import MEASURED, SCHEMA
+
+COMPARED = tuple(name for name in SCHEMA.names if name not in MEASURED)
+"""The columns that must come out the same: all but those that tell how a run went."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Replay:
     row: Row
     differences: tuple[Difference, ...] = ()
     reasons: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> int:
+        """Return how many values were compared."""
+        return len(COMPARED)
 
 
 def find(url: str, image: str, cells: Sequence[str] | None = None, shard: str | None = None) -> list[Row]:
@@ -63,10 +71,10 @@ def find(url: str, image: str, cells: Sequence[str] | None = None, shard: str | 
 def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> Replay:
     """Attack the image of a row again, and compare the rows; `row` with all columns.
 
-    The image is attacked alone, or `together` with the images of its unit, as the run did. Sums over a batch may be rounded
-    otherwise where the batch has another size: then an image alone can come out with other values, and one in its unit does not.
-    Raises BadInput if that cannot be done: the store's campaign has no such image, or its shard, weights or networks are missing
-    or are others than they were.
+    The image is attacked alone, or `together` with the images of its unit, as the run did. A library may round a convolution
+    otherwise where its batch has another size: then an image alone may come out with other values, and among the images of its
+    unit it does not. Raises BadInput if the image cannot be attacked: the store's campaign has no such image, or its shard,
+    weights or networks are missing or are others than they were.
     """
     cell = job.cells.get(row["cell"])
     if cell is None or row["campaign"] != cell.identity:
@@ -77,9 +85,7 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
     unit = _unit(job, row, place)
     alone = Unit(unit.cell, unit.shard, place, place + 1)
     now = _attacked(job, unit if together else alone, row["image_key"], device) | {"unit": unit.name}
-    differences = tuple(
-        Difference(name, row[name], now[name]) for name in SCHEMA.names if name not in MEASURED and row[name] != now[name]
-    )
+    differences = tuple(Difference(name, row[name], now[name]) for name in COMPARED if row[name] != now[name])
     return Replay(row, differences, tuple(_reasons(row, now, together)) if differences else ())
 
 
@@ -131,16 +137,18 @@ def _reasons(row: Row, now: Mapping[str, Any], together: bool) -> Iterator[str]:
         if row[name] != now[name]:
             yield f"the row {what} {row[name]}, this is {now[name]}"
     yield from _libraries(row["versions"], now["versions"])
-    if row["commit"].endswith("+"):
+    if (row["commit"] or "").endswith("+"):
         yield f"the code of commit {row['commit'][:-1]} had changes that were not committed, so it may not be this code"
     if all(row[name] == now[name] for name in ("device", "commit", "versions")):
-        alone = "" if together else "; or it was rounded otherwise among the images of its unit: --together attacks them as well"
+        alone = (
+            "" if together else "; or it was rounded otherwise among the images of its unit: --together attacks them as well"
+        )
         yield f"device, code and libraries are those of the row: the row was changed after it was written{alone}"
 
 
-def _libraries(before: str, now: str) -> Iterator[str]:
+def _libraries(before: str | None, now: str) -> Iterator[str]:
     """Say which libraries are of other versions than those that a row names; both as JSON."""
-    then, here = json.loads(before), json.loads(now)
+    then, here = json.loads(before or "{}"), json.loads(now)
     for name in dict.fromkeys([*then, *here]):
         if then.get(name) != here.get(name):
             yield f"the row was made with {name} {then.get(name, 'missing')}, here it is {here.get(name, 'missing')}"

@@ -12,6 +12,7 @@ from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
 from pipeline.cli.store.compact import compact
+from pipeline.cli.store.replay import replay
 from pipeline.cli.store.report import report
 from pipeline.cli.store.show import show
 from pipeline.cli.store.status import status
@@ -25,7 +26,7 @@ from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
     "Run": (run, plan, check, train),
-    "Read a store": (status, table, report, show, verify, compact),
+    "Read a store": (status, table, report, show, replay, verify, compact),
     "Make files": (pack, gallery),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""

@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
 """Images with more pixels, as stored or after resizing, are refused before they are decoded."""
@@ -22,6 +22,8 @@ def decode(image: bytes, resize: int | None, crop: int) -> np.ndarray[Any, Any]:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
         picture = picture.convert("RGB")
+    except UnidentifiedImageError:  # whose own text names an address in memory, so that no two rows would be the same
+        raise ValueError("the bytes are neither a JPEG nor a PNG image") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from None
     if resize is not None:

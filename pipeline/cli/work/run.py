@@ -33,8 +33,8 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
-    from pipeline.campaigns.job import prepare
     from pipeline.campaigns.parking import retry
+    from pipeline.campaigns.prepare import prepare
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
     from pipeline.cli.progress import Reporter
