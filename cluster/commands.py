@@ -30,9 +30,11 @@ class On(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands to the application; `barrage.commands` in pyproject.toml points here."""
-    app.command(rich_help_panel="Use a cluster")(launch)
-    app.command(rich_help_panel="Use a cluster")(doctor)
+    """Add both commands to the application, once; `barrage.commands` in pyproject.toml points here."""
+    present = [command.callback for command in app.registered_commands]
+    for command in (launch, doctor):
+        if command not in present:
+            app.command(rich_help_panel="Use a cluster")(command)
 
 
 def launch(

@@ -1,4 +1,4 @@
-"""Files in a bucket of a real S3 server, asked through a proxy that fails as it is told to."""
+"""Use files in a bucket of a real S3 server, through a proxy that fails on demand."""
 
 import random
 import threading
@@ -16,7 +16,7 @@ PASSING = ("500", "503", "409", "507", "slow", "half", "lost", "unanswered")
 
 
 def first(times, fault, method=None):
-    """The fault for the first requests (of a method), then none."""
+    """Return a fault for the first requests (of one method), then none."""
     numbers = count()
     return lambda request: fault if method in (None, request.method) and next(numbers) < times else None
 
