@@ -72,9 +72,8 @@ def test_units_and_stacks_change_no_draw_and_no_verdict(tmp_path, pattern):
     assert rows(a, {"unit", "linf", "l2"}) == rows(b, {"unit", "linf", "l2"})
 
 
-def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern):
+def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern, finished):
     content = tiny.campaign(pattern, workers={"checkpoint_seconds": 1e9})
-    undisturbed, _ = ran(content, tmp_path / "undisturbed")
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained"))
     job.write_down()
     unit = next(job.units())
@@ -90,7 +89,7 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
     a_step = unit.images * job.cells[unit.cell].eot_draws
     assert [e.draw_gradients for e in events] == [i * a_step for i in range(4)], "an attempt counts its own work alone"
     ran(content, tmp_path / "drained")
-    assert rows(job.store) == rows(undisturbed.store)
+    assert rows(job.store) == rows(finished())
 
 
 def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
@@ -117,8 +116,7 @@ def test_draws_depend_on_seed_cell_and_image(pattern):
     assert len(set(found)) == 4 and drawn() == found[0]
 
 
-def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern):
-    undisturbed, _ = ran(tiny.campaign(pattern), tmp_path / "undisturbed")
+def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern, finished):
     job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "damaged"))
     unit, store = next(job.units()), Store(job.store)
     worker = Worker(job, torch.device("cpu"), threading.Event())
@@ -129,7 +127,7 @@ def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path,
     data[-5] ^= 1
     store.replace(store.checkpoint(unit), bytes(data))
     ran(tiny.campaign(pattern), tmp_path / "damaged")
-    assert rows(job.store) == rows(undisturbed.store)
+    assert rows(job.store) == rows(finished())
 
 
 def test_the_slower_of_two_workers_throws_its_work_away(tmp_path, pattern):
@@ -190,15 +188,15 @@ def test_faulty_images_are_rows_with_their_reason_and_the_run_goes_on(tmp_path, 
     with tarfile.open(path) as tar:
         cut = tar.getmembers()[4].offset  # after two samples
     path.write_bytes(path.read_bytes()[:cut])
-    job, outcome = ran(tiny.campaign(str(shards / "photos-{000000..000001}.tar")), tmp_path / "store")
+    job, outcome = ran(tiny.campaign(str(shards / tiny.SHARDS)), tmp_path / "store")
     assert outcome.exit_code == 1
     bad = {key: row for key, row in rows(job.store).items() if row["status"] != "ok"}
     assert len(bad) == 6 and all(row["status"] == "bad_shard" and "truncated" in row["error"] for row in bad.values())
     assert len(rows(job.store)) == 16 and list(verify(job)) == []
 
 
-def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, shards, pattern):
-    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, shards):
+    job = prepare(parse(tiny.campaign(str(shards / tiny.SHARDS)), "c.yaml"), str(tmp_path / "store"))
     victim = shards / "photos-000001.tar"
     data = victim.read_bytes()
     victim.write_bytes(data[:600] + b"x" + data[601:])  # replaced under way
@@ -222,7 +220,7 @@ def test_targets_are_never_the_label(tmp_path, pattern, goal):
         assert row["target_hits"] == sum(draw[0] == row["target"] for draw in row["adv_top5"])
 
 
-def test_labels_outside_the_model_are_refused_before_work(tmp_path, shards, pattern):
+def test_labels_outside_the_model_are_refused_before_work(tmp_path, pattern):
     content = tiny.campaign(pattern)
     content["models"]["net"]["classes"] = 4
     with pytest.raises(BadInput, match="label 4|classes"):

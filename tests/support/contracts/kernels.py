@@ -15,8 +15,8 @@ from tests.support.images import keys, photographs
 TARGETS = (70, 90)
 """Compute capabilities that kernels are compiled for: V100 and H100, the oldest and the newest in use."""
 CACHE = Path(__file__).parents[3] / ".cache" / "triton"
-"""What was compiled stays here. Triton keys it by content: the source of the kernel and of all that it calls, its constants, the
-types of its arguments, the target and Triton's own code. So a hit says what a compilation says, and any change is a miss."""
+"""What was compiled stays here. Triton keys it by content: the source of the kernel and of all that it calls, constants, types
+of arguments, the target and Triton's own code. So a hit is as good as a compilation, and any change is a miss."""
 OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8", torch.int8: "*i8", torch.int16: "*i16",
             torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1", torch.complex64: "*fp32"}  # fmt: skip
@@ -78,7 +78,7 @@ def _type(value):
 
 
 def compiled(capability, kernel, arguments, constants, cache=CACHE):
-    """Return the machine code of one launch, for a compute capability, from `cache` where it was compiled before; needs no GPU."""
+    """Return the machine code of one launch, for a compute capability; what was compiled before is in `cache`. Needs no GPU."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
