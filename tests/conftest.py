@@ -15,6 +15,9 @@ from pipeline.__main__ import main
 from tests.support import tiny
 from tests.support.campaigns import ran
 from tests.support.once import folder, once
+from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_auto_num_workers
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_auto_num_workers"]
 
 torch.set_num_threads(1)  # small tensors: threads only get into each other's way
 

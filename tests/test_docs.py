@@ -24,6 +24,7 @@ from pipeline.status.summary import Reader
 from pipeline.store.rows import results
 from tests.support import sandbox
 from tests.support.images import photographs
+from tests.support.once import folder, once
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
@@ -85,9 +86,10 @@ def given():
     return {"my_network": nn.Sequential(*layers), "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    return sandbox.made(tmp_path_factory.mktemp("sandbox"))
+    """Return the sandbox, for reading only."""
+    return once(folder(tmp_path_factory) / "sandbox", sandbox.made)
 
 
 @pytest.fixture

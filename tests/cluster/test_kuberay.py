@@ -77,8 +77,17 @@ def pods(found):
     return templates + ([found["spec"]["submitterPodTemplate"]] if found["kind"] == "RayJob" else [])
 
 
+@cache
+def validator(kind):
+    """Return the validator of one kind, whose schema is checked once."""
+    schema = {"RayJob": RAY_JOB, "RayCluster": RAY_CLUSTER}[kind]
+    made = jsonschema.validators.validator_for(schema)
+    made.check_schema(schema)
+    return made(schema)
+
+
 def check(found):
-    jsonschema.validate(found, {"RayJob": RAY_JOB, "RayCluster": RAY_CLUSTER}[found["kind"]])
+    validator(found["kind"]).validate(found)
     for pod in pods(found):
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"} | pod.get("metadata", {}), "spec": pod["spec"]}
         valid(json.dumps(whole))
