@@ -1,27 +1,30 @@
-"""BaRT, the Barrage of Random Transforms (Raff et al., CVPR 2019), and the attacks that measure it.
+"""Evaluate BaRT, the Barrage of Random Transforms (Raff et al., CVPR 2019): the defense, and the attacks that measure it.
 
-PyTorch only: knows nothing of Ray, files or campaigns. See docs/architecture.md.
+PyTorch only: this package knows nothing of Ray, files or campaigns. See docs/architecture.md. `__all__` lists the public names.
 """
 
 from bart import rng
-from bart.attacks import lanes
-from bart.attacks.aggmo import AggMo
-from bart.attacks.apgd import Apgd
-from bart.attacks.attack import Attack, Cost
-from bart.attacks.lanes import Break
-from bart.attacks.lbfgs import Lbfgs
-from bart.attacks.noise import Noise
-from bart.attacks.pgd import Pgd, fgsm
-from bart.attacks.restarts import Restarts
-from bart.attacks.spsa import Spsa
-from bart.attacks.square import Square
-from bart.attacks.state import State
-from bart.attacks.transfer import Transfer
+from bart.attacks import (
+    AggMo,
+    Apgd,
+    Attack,
+    Break,
+    Cost,
+    Lbfgs,
+    Noise,
+    Pgd,
+    Restarts,
+    Spsa,
+    Square,
+    State,
+    Transfer,
+    fgsm,
+    lanes,
+)
 from bart.ball import Ball
-from bart.bpda.network import BpdaNet
+from bart.bpda import BpdaNet
 from bart.classifier import Classifier, native_half
-from bart.defenses.barrage import GREY, Barrage
-from bart.defenses.defended import Defended
+from bart.defenses import GREY, Barrage, Defended
 from bart.gradient import Eot, Goal
 from bart.rng import Mirror, key
 from bart.transforms import TRANSFORMS

@@ -1,4 +1,4 @@
-"""Two derivatives that autograd lacks, for transforms: straight through, and a clip that lets saturated pixels move."""
+"""Add two derivatives that autograd lacks: straight-through, and a clip that lets saturated pixels move."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(x: Tensor, y: Tensor) -> Tensor:
-    """The value of `y`, bit for bit, with the gradient of `x` (same shape)."""
+    """Return the value of `y`, bit for bit, with the gradient of `x` (same shape)."""
     return _StraightThrough.apply(x, y)
 
 
@@ -42,9 +42,9 @@ class _Clip(torch.autograd.Function):
 
 
 def clip(x: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0) -> Tensor:
-    """To [low, high], numbers or tensors that broadcast to `x`, with derivative 1 at both ends.
+    """Clip to [low, high], numbers or tensors that broadcast to `x`, with derivative 1 at both ends.
 
-    torch's `clamp` has 0 there, or one half: a white pixel could never become darker.
+    torch's `clamp` has derivative 0 or one half there: a white pixel could never become darker.
     """
     if torch.is_grad_enabled() and x.requires_grad:
         clipped: Tensor = _Clip.apply(x, low, high)

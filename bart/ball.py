@@ -1,4 +1,4 @@
-"""The ball around an image: where an attack starts, how it steps, and what may be stored.
+"""Define the ball around an image: where an attack starts, how it steps, and which image is stored.
 
 Images (n, 3, h, w) float32 in [0, 1]; `eps` and steps in the same unit (8 / 255, not 8).
 """
@@ -22,7 +22,9 @@ def _norms(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Norm:
-    """What differs between norms: a random point of the ball, the steepest step of length 1, and the projection."""
+    """Hold what differs between norms: a random point of the ball, the steepest step of length 1, the projection and the
+    length.
+    """
 
     random: Callable[[Tensor, tuple[int, ...]], Tensor]
     steepest: Callable[[Tensor], Tensor]
@@ -31,10 +33,12 @@ class Norm:
 
 
 def _random_linf(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return uniform points of the L-inf ball of radius 1."""
     return 2 * rng.field(seeds, shape) - 1
 
 
 def _random_l2(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return uniform points of the L2 ball of radius 1."""
     direction = rng.normal_field(seeds, shape)
     dimension = direction[0].numel()
     radius = rng.uniform(seeds, "radius") ** (1 / dimension)
@@ -42,6 +46,7 @@ def _random_l2(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _shrink_l2(delta: Tensor, eps: float) -> Tensor:
+    """Shorten `delta` to an L2 norm of at most `eps`."""
     return delta * _broadcast((eps / _norms(delta).clamp_min(1e-12)).clamp_max(1))
 
 
@@ -53,12 +58,15 @@ NORMS: dict[str, Norm] = {
 
 
 HALVINGS = 20
-"""Of the share of a perturbation that is stored, where all of it does not fit."""
+"""Steps of the bisection in `Ball.store`."""
 
 
 @dataclass(frozen=True)
 class Ball:
-    """The images within `eps` of a clean one, in a norm of `NORMS`, and in [0, 1]. Raises ValueError for an unknown norm."""
+    """Describe the images within `eps` of a clean one, in a norm of `NORMS`, and in [0, 1].
+
+    Raises ValueError for an unknown norm or a radius that is not positive.
+    """
 
     norm: str
     eps: float
@@ -68,36 +76,41 @@ class Ball:
             raise ValueError(f"ball {self.norm!r}, {self.eps}: expected a norm of {', '.join(NORMS)} and a positive radius")
 
     def start(self, clean: Tensor, seeds: Tensor) -> Tensor:
-        """A uniformly random point of the ball around `clean`, by one seed per image, clipped to [0, 1]."""
+        """Return a uniformly random point of the ball around `clean`, from one seed per image, clipped to [0, 1]."""
         return (clean + self.eps * NORMS[self.norm].random(seeds, tuple(clean.shape[1:]))).clamp(0, 1)
 
     def project(self, x: Tensor, clean: Tensor) -> Tensor:
-        """The nearest point of the ball, then of [0, 1]: the second never leaves the first, as `clean` is in [0, 1]."""
+        """Return the nearest point of the ball, then clip it to [0, 1].
+
+        The clip never leaves the ball, since `clean` is in [0, 1].
+        """
         return (clean + NORMS[self.norm].shrink(x - clean, self.eps)).clamp(0, 1)
 
     def steepest(self, direction: Tensor) -> Tensor:
-        """The step of length 1 that ascends most along `direction`: its sign for L-inf, its unit vector for L2."""
+        """Return the step of length 1 that ascends most along `direction`: its sign for L-inf, its unit vector for L2."""
         return NORMS[self.norm].steepest(direction)
 
     def step(self, x: Tensor, direction: Tensor, size: float, clean: Tensor) -> Tensor:
-        """`size` along the steepest ascent, projected."""
+        """Return `x` after a step of length `size` along the steepest ascent, projected."""
         return self.project(x + size * self.steepest(direction), clean)
 
     def store(self, x: Tensor, clean: Tensor) -> Tensor:
-        """`x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.
+        """Return `x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.
 
-        Rounded to the nearest level; an image that this puts outside is first moved towards the clean one, as little as
-        need be. `clean` must hold 8-bit values.
+        Pixels are rounded to the nearest level. If rounding puts an image outside the ball, the image is first moved towards
+        the clean one, as little as necessary. `clean` must hold 8-bit values.
         """
         levels = torch.round(255 * clean)
         delta, most = 255 * x - levels, 255 * self.eps + 1e-3
         inside, outside = torch.zeros(len(x), device=x.device), torch.full((len(x),), 2.0, device=x.device)
-        for _ in range(HALVINGS):  # the largest share of delta that is still inside once it is rounded; the first is all
+        for _ in range(HALVINGS):  # bisect for the largest share of delta inside after rounding; the first trial is 1
             share = (inside + outside) / 2
             fits = NORMS[self.norm].size(torch.round(delta * _broadcast(share))) <= most
             inside, outside = torch.where(fits, share, inside).clamp_max(1), torch.where(fits, outside.clamp_max(1), share)
         return (levels + torch.round(delta * _broadcast(inside))).clamp(0, 255).to(torch.uint8)
 
     def distance(self, stored: Tensor, clean: Tensor, norm: str | None = None) -> Tensor:
-        """Distance of stored uint8 images from `clean`, (n,) float32, in the unit of `eps`."""
+        """Return the distance of stored uint8 images from `clean`, (n,) float32, in the unit of `eps` (default: the norm of
+        the ball).
+        """
         return NORMS[norm or self.norm].size(stored.float() - torch.round(255 * clean)) / 255

@@ -1,4 +1,4 @@
-"""The classifier as an attack wants it: frozen, in eval mode, normalisation inside, BatchNorm folded, channels last."""
+"""Wrap a network for attacks: frozen, in eval mode, normalisation inside, BatchNorm folded, channels last."""
 
 import copy
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from bart.types import Size
 
 
 class Normalised(nn.Module):
-    """Logits of images in [0, 1] by a network as it is: what is trained.
+    """Compute logits of images in [0, 1] by a network whose weights may still change. This is what is trained.
 
-    model           a network that takes normalised RGB (n, 3, h, w) and gives logits (n, classes); put into channels last
+    model           a network that takes normalised RGB (n, 3, h, w) and returns logits (n, classes); put into channels last
     mean, std       the normalisation, per channel
     autocast        the lower precision in which gradients may run, or None
     """
@@ -32,20 +32,21 @@ class Normalised(nn.Module):
         self.autocast = autocast
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits in the model's own precision, (n, classes) float32. `x` (n, 3, h, w) float in [0, 1]."""
+        """Return logits (n, classes) float32 in the model's own precision. `x` (n, 3, h, w) float in [0, 1]."""
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         return self.model(x).float()
 
     def fast(self, x: Tensor) -> Tensor:
-        """Logits in the precision of gradients."""
+        """Return logits in the precision of gradients."""
         with torch.autocast(x.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             return self.forward(x)
 
 
 class Classifier(Normalised):
-    """The same, frozen and folded: what is attacked and judged. A verdict never uses `autocast`.
+    """Freeze and fold a network: what is attacked and judged. A verdict never uses `autocast`.
 
     size            the images' height and width, for the check of the folded model
+    Raises ValueError if a BatchNorm has no running statistics.
     """
 
     def __init__(
@@ -58,23 +59,26 @@ class Classifier(Normalised):
     ) -> None:
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm) and module.running_mean is None:
-                raise ValueError(f"{name} has no running statistics: images of a batch would change each other's logits")
+                raise ValueError(
+                    f"{name} has no running statistics: images of a batch would change each other's logits; "
+                    "use a BatchNorm with track_running_stats=True"
+                )
         model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size, len(mean))
         super().__init__(model, mean, std, autocast)
         super().train(False)
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Refused: BatchNorm in train mode would leak from image to image."""
+        """Return the classifier unchanged for mode False. Raises ValueError for True: BatchNorm would leak between images."""
         if mode:
-            raise ValueError("a Classifier is only evaluated: train the model before it is wrapped")
+            raise ValueError("a Classifier is only evaluated: train the model before you wrap it")
         return self
 
 
 def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3, tolerance: float = 1e-9) -> nn.Module:
-    """Folds each BatchNorm into the convolution right before it: half the activation memory, the same logits.
+    """Return a copy with each BatchNorm folded into the convolution right before it: half the memory, the same logits.
 
-    The pairs are found by watching one forward pass, so any model will do. A pair whose fold changes the logits by more than
-    `tolerance` of their range in double precision (a convolution whose output is used elsewhere too) stays as it is.
+    The pairs are found by watching one forward pass, so this works for any model. A pair is left as it is if its fold changes
+    the logits by more than `tolerance` of their range in double precision, as with a convolution whose output is used twice.
     """
     probe = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = copy.deepcopy(model).cpu().double()
@@ -82,19 +86,19 @@ def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3
     with torch.no_grad():
         logits = exact(probe)
 
-    def same(some: list[tuple[str, str]]) -> bool:
+    def same(chosen: list[tuple[str, str]]) -> bool:
         with torch.no_grad():
-            moved = (_folded(exact, some)(probe) - logits).abs().amax()
-        return bool(moved <= tolerance * logits.abs().amax().clamp_min(1e-6))
+            change = (_folded(exact, chosen)(probe) - logits).abs().amax()
+        return bool(change <= tolerance * logits.abs().amax().clamp_min(1e-6))
 
     return _folded(model, pairs if same(pairs) else [pair for pair in pairs if same([pair])])
 
 
 def _pairs(model: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
-    """The names of each convolution and the BatchNorm that takes its output."""
+    """Return the names of each convolution and of the BatchNorm that takes its output."""
     names = {module: name for name, module in model.named_modules()}
     made: dict[int, str] = {}
-    keep: list[Tensor] = []  # outputs must outlive the pass, or their ids would be given out again
+    keep: list[Tensor] = []  # keep outputs alive, so that Python does not reuse their ids
     pairs: dict[tuple[str, str], None] = {}
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -114,7 +118,7 @@ def _pairs(model: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
 
 
 def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
-    """A frozen copy of the model with these pairs folded."""
+    """Return a frozen copy of the model with these pairs folded."""
     folded = copy.deepcopy(model)
     for convolution, norm in pairs:
         conv, bn = folded.get_submodule(convolution), folded.get_submodule(norm)
@@ -127,7 +131,10 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
 
 
 def native_half(device: torch.device) -> torch.dtype | None:
-    """The 16-bit precision that this device multiplies natively, or None: a rule, not a timing, so a resume finds the same."""
+    """Return the 16-bit precision that this device multiplies natively, or None.
+
+    This is a rule, not a timing, so a resumed run finds the same.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     native = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))

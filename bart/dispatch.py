@@ -1,7 +1,7 @@
-"""The transforms as Triton kernels, for GPUs: the same functions as the eager ones, with their windows and loops on the chip.
+"""Choose between a Triton kernel and the eager PyTorch code of a transform.
 
-A module of this package imports Triton at its top and offers functions like `Transform.eager`, (x, params) -> y, for
-contiguous float32 images. `find` imports it when a kernel is first wanted, so nothing here needs Triton to be installed.
+A module of `bart.gpu_kernels` imports Triton at its top. It offers functions like `Transform.eager`: (x, params) -> y, for
+contiguous float32 images. This module imports it when a kernel is first used, so Triton need not be installed.
 """
 
 import warnings
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 OLDEST = (7, 0)
-"""The compute capability from which the kernels are used: a V100's, for which Triton still generates code."""
+"""The lowest compute capability for which kernels are used: that of a V100, for which Triton still generates code."""
 
 KERNELS: dict[str, str] = {
     "fft": "fft:fft",
@@ -25,62 +25,69 @@ KERNELS: dict[str, str] = {
     "grey_partial_mix": "pointwise:grey_partial_mix",
     "grey_two_thirds": "pointwise:grey_two_thirds",
     "grey_one_channel": "pointwise:grey_one_channel",
-    "hsv": "color_space:hsv",
-    "xyz": "color_space:xyz",
-    "lab": "color_space:lab",
-    "yuv": "color_space:yuv",
+    "hsv": "color_space.transform:hsv",
+    "xyz": "color_space.transform:xyz",
+    "lab": "color_space.transform:lab",
+    "yuv": "color_space.transform:yuv",
     "noise": "noise:noise",
     "hist_eq": "contrast:hist_eq",
     "contrast_stretch": "contrast:contrast_stretch",
     "clahe": "clahe:clahe",
-    "median": "denoising.rank:median",
-    "mean": "denoising.rank:mean",
-    "mean_bilateral": "denoising.rank:mean_bilateral",
+    "median": "denoising.rank.median:median",
+    "mean": "denoising.rank.mean:mean",
+    "mean_bilateral": "denoising.rank.bilateral:mean_bilateral",
     "gaussian_blur": "denoising.gaussian:gaussian_blur",
     "zoom": "geometric:zoom",
     "swirl": "geometric:swirl",
-    "tv_chambolle": "denoising.tv:tv_chambolle",
-    "wavelet": "denoising.wavelet:wavelet",
+    "tv_chambolle": "denoising.tv.transform:tv_chambolle",
+    "wavelet": "denoising.wavelet.transform:wavelet",
     "nl_means": "denoising.nl_means:nl_means",
-    "seam_carving": "seams:seam_carving",
+    "seam_carving": "seam_carving.transform:seam_carving",
 }
-"""Where the kernel of a transform is: module:function of this package, by the transform's name."""
+"""The place of each transform's kernel, as module:function of `bart.gpu_kernels`, by the transform's name."""
 
 
 def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] | None:
-    """The kernel of a transform for images like `x`, or None where the eager definition has to do. Never waits."""
+    """Return the kernel of a transform for images like `x`, or None if the eager code has to run.
+
+    Never waits for the device.
+    """
     return _load(KERNELS[name]) if name in KERNELS and available(x) else None
 
 
 @lru_cache
 def _load(place: str) -> Any:
+    """Return a function of `bart.gpu_kernels` from "module:function"."""
     module, function = place.split(":")
     return getattr(import_module(f"bart.gpu_kernels.{module}"), function)
 
 
 def available(x: Tensor) -> bool:
-    """Whether kernels can run on `x`: float32 on a GPU that Triton compiles for."""
+    """Return whether kernels can run on `x`: float32, on a GPU that Triton compiles for."""
     return x.is_cuda and x.dtype is torch.float32 and _supports(x.get_device())
 
 
 def hashing(keys: Tensor) -> bool:
-    """Whether the random numbers of `keys` can come from kernels."""
+    """Return whether kernels can make the random numbers of `keys` (n,)."""
     return keys.is_cuda and _supports(keys.get_device())
 
 
 def hashed(function: str) -> Callable[..., Tensor]:
-    """The function of `bart.rng` as a kernel; see `bart.gpu_kernels.common.rng`."""
+    """Return the kernel that computes a function of `bart.rng`, by name; see `bart.gpu_kernels.common.rng`."""
     return _load(f"common.rng:{function}")
 
 
 @lru_cache
 def _supports(index: int) -> bool:
-    """Tried once per device: Triton promises nothing for the older ones, and may be missing or without its assembler."""
+    """Return whether Triton compiles for a CUDA device, by one small kernel, once per device.
+
+    Triton promises nothing for older devices, and it may be missing or lack its assembler. In that case a warning says why.
+    """
     if find_spec("triton") is None or torch.cuda.get_device_capability(index) < OLDEST:
         return False
     try:
         _load("common.probe:probe")(torch.device("cuda", index))
-    except Exception as error:  # whatever a compiler may raise; eager code computes the same, slowly
+    except Exception as error:  # a compiler may raise anything; eager code computes the same, more slowly
         warnings.warn(f"no Triton kernels on {torch.cuda.get_device_name(index)}: {error}", stacklevel=2)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Expectation over transformation: the input gradient of a randomised defense (Athalye et al., ICML 2018)."""
+"""Estimate the input gradient of a randomised defense by expectation over transformation (EOT: Athalye et al., ICML 2018)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.bpda.policies import POLICIES, complete
-from bart.defenses.defended import Defended
+from bart.bpda import POLICIES, complete
+from bart.defenses import Defended
 from bart.losses import LOSSES
 
 Forward = Callable[[Tensor, slice, slice], Tensor]
-"""(images, which of all, which draws) -> logits (images, draws, classes)."""
+"""(which images, as a tensor; which of all images; which draws) -> logits (images, draws, classes)."""
 
 Estimator = Literal["per_draw", "mean_logits", "mean_probabilities"]
 
 HALF_SCALE = 2.0**10
-"""Losses are scaled by this on their way back, so that fp16 does not underflow; a power of two changes no digit."""
+"""Factor of the losses in the backward pass, so that fp16 does not underflow. A power of two changes no digit."""
 
 
 @dataclass(frozen=True)
 class Eot:
-    """How a gradient is estimated.
+    """Hold how a gradient is estimated.
 
     draws       draws per gradient
     loss        a name of `bart.losses.LOSSES`
     estimator   per_draw: the mean of each draw's loss; mean_logits, mean_probabilities: the loss of the draws' mean
     policy      a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
-    fixed_order one choice and order of transforms for all draws of an image's step, the parameters independent
-    Raises ValueError for a name that is none of these.
+    fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent Raises
+    ValueError for an unknown name or fewer than 1 draw.
     """
 
     draws: int = 10
@@ -49,7 +49,7 @@ class Eot:
 
 
 def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:
-    """One key per image and draw from one per image, image by image: (n,) -> (n x draws,)."""
+    """Return one key per image and draw, image by image, from one per image: (n,) -> (n x draws,)."""
 
     def spread(side: Tensor) -> Tensor:
         return rng.fold(side[:, None], torch.arange(draws, device=side.device)).flatten()
@@ -58,7 +58,7 @@ def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:
 
 
 def pieces(images: int, draws: int, stack: int) -> Iterator[tuple[slice, slice]]:
-    """Cuts images x draws into passes of at most `stack` rows: whole images where their draws fit, else runs of draws."""
+    """Cut images x draws into passes of at most `stack` rows: whole images if their draws fit, else runs of draws."""
     together = max(1, stack // draws)
     at_once = min(draws, stack)
     for first in range(0, images, together):
@@ -66,74 +66,83 @@ def pieces(images: int, draws: int, stack: int) -> Iterator[tuple[slice, slice]]
             yield slice(first, min(first + together, images)), slice(draw, min(draw + at_once, draws))
 
 
-def rows(keys: rng.Mirror, draws: int, some: slice, of: slice) -> rng.Mirror:
-    """The keys of some draws of some images."""
-    return keys.map(lambda side: side.view(-1, draws)[some, of].flatten())
+def rows(keys: rng.Mirror, draws: int, images: slice, draw_range: slice) -> rng.Mirror:
+    """Return the keys of a range of draws of a range of images, from all keys (n x draws,)."""
+    return keys.map(lambda side: side.view(-1, draws)[images, draw_range].flatten())
 
 
 class Goal(NamedTuple):
-    """What is wanted of each image: `label` (n,) is right, `target` (n,) is to be reached, -1 where any wrong class will do."""
+    """Hold the aim for each image:
+
+    `label` (n,) is the right class, `target` (n,) the class to reach, or -1 for any wrong class.
+    """
 
     label: Tensor
     target: Tensor
 
-    def of(self, some: slice) -> "Goal":
-        return Goal(self.label[some], self.target[some])
+    def rows(self, images: slice) -> "Goal":
+        """Return the goal of a range of images."""
+        return Goal(self.label[images], self.target[images])
 
-    def each(self, times: int) -> "Goal":
+    def repeated(self, times: int) -> "Goal":
+        """Return the goal with each image repeated."""
         return Goal(self.label.repeat_interleave(times), self.target.repeat_interleave(times))
 
 
 def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
-    """What the attack ascends: the gradient of its loss in the images, (n, 3, h, w), and the loss, (n,), over the draws.
+    """Return what the attack ascends: the gradient of its loss in the images, (n, 3, h, w), and the loss, (n,), over the
+    draws.
 
-    x (n, 3, h, w) in [0, 1]; keys one per image, fresh each step; `stack` draws fit the device at once.
-    Raises ValueError where the policy needs a network that `defended` lacks.
+    x (n, 3, h, w) in [0, 1]; keys one per image, different in each step; `stack` draws fit the device at once. Raises
+    ValueError if the policy needs a network that `defended` lacks.
     """
     complete(eot.policy, defended.networks, defended.barrage.transforms if defended.barrage.k else ())
-    every = draw_keys(keys, eot.draws)
+    all_keys = draw_keys(keys, eot.draws)
     order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
     policy = partial(POLICIES[eot.policy], networks=defended.networks)
     total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
 
-    def forward(leaf: Tensor, some: slice, of: slice) -> Tensor:
+    def forward(leaf: Tensor, images: slice, draw_range: slice) -> Tensor:
         """Logits (images, draws, classes) of one pass."""
-        count = of.stop - of.start
-        order_keys = rows(order, eot.draws, some, of) if order else None
+        count = draw_range.stop - draw_range.start
+        order_keys = rows(order, eot.draws, images, draw_range) if order else None
         stacked = leaf.repeat_interleave(count, 0)
-        logits = defended.logits(stacked, rows(every, eot.draws, some, of), policy, order_keys, fast=True)
+        logits = defended.logits(stacked, rows(all_keys, eot.draws, images, draw_range), policy, order_keys, fast=True)
         return logits.view(len(leaf), count, -1)
 
-    for some, of in pieces(len(x), eot.draws, stack):
-        leaf = x[some].detach().requires_grad_()
-        logits = forward(leaf, some, of)
-        if eot.estimator == "per_draw" or of.stop - of.start == eot.draws:
-            value = _loss(logits, goal.of(some), eot) * (logits.shape[1] / eot.draws)
-            loss[some] += value.detach()
-        else:  # the mean needs all draws, which do not fit: its cotangent comes from a pass without a graph
-            if of.start == 0:
-                loss[some], cotangent = _cotangent(forward, x[some], goal.of(some), some, eot, stack)
-            value = (logits * cotangent[:, of]).sum((1, 2))
+    for images, draw_range in pieces(len(x), eot.draws, stack):
+        leaf = x[images].detach().requires_grad_()
+        logits = forward(leaf, images, draw_range)
+        if eot.estimator == "per_draw" or draw_range.stop - draw_range.start == eot.draws:
+            value = _loss(logits, goal.rows(images), eot) * (logits.shape[1] / eot.draws)
+            loss[images] += value.detach()
+        else:  # the mean needs all draws, which do not fit: compute its cotangent without a graph first
+            if draw_range.start == 0:
+                loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, eot, stack)
+            value = (logits * cotangent[:, draw_range]).sum((1, 2))
         (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
-        total[some] += part / HALF_SCALE
+        total[images] += part / HALF_SCALE
     return total, loss
 
 
 def _loss(logits: Tensor, goal: Goal, eot: Eot) -> Tensor:
-    """The loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
+    """Return the loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
     function = LOSSES[eot.loss]
     if eot.estimator == "per_draw":
-        return function(logits.flatten(0, 1), *goal.each(logits.shape[1])).view(len(logits), -1).mean(1)
+        return function(logits.flatten(0, 1), *goal.repeated(logits.shape[1])).view(len(logits), -1).mean(1)
     if eot.estimator == "mean_logits":
         return function(logits.mean(1), *goal)
     return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), *goal)
 
 
-def _cotangent(forward: Forward, x: Tensor, goal: Goal, some: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
-    """The loss (n,) and its derivative in each draw's logits (n, draws, classes), with all draws held as logits only."""
+def _cotangent(forward: Forward, x: Tensor, goal: Goal, images: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+    """Return the loss (n,) and its derivative in each draw's logits (n, draws, classes).
+
+    Holds all draws, but only as logits.
+    """
     with torch.no_grad():
-        cuts = [of for _, of in pieces(1, eot.draws, stack)]
-        logits = torch.cat([forward(x, some, of) for of in cuts], dim=1)
+        cuts = [draw_range for _, draw_range in pieces(1, eot.draws, stack)]
+        logits = torch.cat([forward(x, images, draw_range) for draw_range in cuts], dim=1)
     logits.requires_grad_()
     loss = _loss(logits, goal, eot)
     return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
@@ -143,32 +152,37 @@ def _cotangent(forward: Forward, x: Tensor, goal: Goal, some: slice, eot: Eot, s
 def forward_draws(
     defended: Defended, x: Tensor, keys: rng.Mirror, draws: int, stack: int, fast: bool = True
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Logits (images, draws, classes) of `draws` draws of each image, pass by pass: (which images, which draws, logits)."""
-    every = draw_keys(keys, draws)
-    for some, of in pieces(len(x), draws, stack):
-        count = of.stop - of.start
-        logits = defended.logits(x[some].repeat_interleave(count, 0), rows(every, draws, some, of), fast=fast)
-        yield some, of, logits.view(-1, count, logits.shape[-1])
+    """Yield (which images, which draws, logits (images, draws, classes)) pass by pass, for `draws` draws of each image."""
+    all_keys = draw_keys(keys, draws)
+    for images, draw_range in pieces(len(x), draws, stack):
+        count = draw_range.stop - draw_range.start
+        logits = defended.logits(x[images].repeat_interleave(count, 0), rows(all_keys, draws, images, draw_range), fast=fast)
+        yield images, draw_range, logits.view(-1, count, logits.shape[-1])
 
 
 def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_name: str, draws: int, stack: int) -> Tensor:
-    """The mean over the draws of a loss of `bart.losses.LOSSES`, (n,), more is better for the attack: what attacks compare that
-    go by values. No gradient. Two values are comparable if they come from the same keys, and so from the same draws."""
+    """Return the mean over the draws of a loss of `bart.losses.LOSSES`, (n,); larger is better for the attack.
+
+    No gradient: attacks that use only values compare these. Two values are comparable if they come from the same keys, and so
+    from the same draws.
+    """
     total = torch.zeros(len(x), device=x.device)
-    for some, of, logits in forward_draws(defended, x, keys, draws, stack):
-        values = LOSSES[loss_name](logits.flatten(0, 1), *goal.of(some).each(of.stop - of.start))
-        total[some] += values.view(len(logits), -1).sum(1)
+    for images, draw_range, logits in forward_draws(defended, x, keys, draws, stack):
+        values = LOSSES[loss_name](logits.flatten(0, 1), *goal.rows(images).repeated(draw_range.stop - draw_range.start))
+        total[images] += values.view(len(logits), -1).sum(1)
     return total / draws
 
 
 def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:
-    """How far each image is from being won, (n,) in [0, 1], more is better for the attack: over the draws, the mean probability
-    of the target, or of any class but the label. No gradient."""
+    """Return how near each image is to success, (n,) in [0, 1], without a gradient; larger is better for the attack.
+
+    It is the mean over the draws of the probability of the target, or of any class but the label.
+    """
     total = torch.zeros(len(x), device=x.device)
-    for some, of, logits in forward_draws(defended, x, keys, draws, stack):
-        wanted = goal.of(some).each(of.stop - of.start)
+    for images, draw_range, logits in forward_draws(defended, x, keys, draws, stack):
+        wanted = goal.rows(images).repeated(draw_range.stop - draw_range.start)
         chances = logits.flatten(0, 1).softmax(1)
         label, target = (chances.gather(1, c.clamp_min(0)[:, None])[:, 0] for c in wanted)
         won = torch.where(wanted.target >= 0, target, 1 - label)
-        total[some] += won.view(len(logits), -1).sum(1)
+        total[images] += won.view(len(logits), -1).sum(1)
     return total / draws

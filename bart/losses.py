@@ -1,4 +1,7 @@
-"""What an attack ascends, one value per row of logits: a loss of the label where it is untargeted, else one of the target."""
+"""Define what an attack ascends, one value per row of logits.
+
+An untargeted attack ascends a loss of the label, a targeted one a loss of the target.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,23 +12,26 @@ from torch.nn import functional
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """-log softmax(z)_y, (n,)."""
+    """Return -log softmax(z)_y, (n,), from logits (n, classes) and label (n,)."""
     return functional.cross_entropy(logits, label, reduction="none")
 
 
 def margin(logits: Tensor, label: Tensor) -> Tensor:
-    """max_{j != y} z_j - z_y, (n,). Carlini and Wagner, S&P 2017."""
+    """Return max_{j != y} z_j - z_y, (n,). Source: Carlini and Wagner, S&P 2017."""
     return _others(logits, label).amax(1) - _of(logits, label)
 
 
 def dlr(logits: Tensor, label: Tensor) -> Tensor:
-    """The difference of logits ratio (max_{j != y} z_j - z_y) / (z_1st - z_3rd), (n,). Croce and Hein, ICML 2020, eq. 6."""
+    """Return the difference of logits ratio, (max_{j != y} z_j - z_y) / (z_1st - z_3rd), (n,).
+
+    Source: Croce and Hein, ICML 2020, equation 6.
+    """
     best = logits.topk(3, dim=1).values
     return margin(logits, label) / (best[:, 0] - best[:, 2]).clamp_min(_LEAST)
 
 
 def dlr_targeted(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """(z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2), (n,). Croce and Hein, ICML 2020, eq. 7."""
+    """Return (z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2), (n,). Source: Croce and Hein, ICML 2020, equation 7."""
     best = logits.topk(4, dim=1).values
     return (_of(logits, target) - _of(logits, label)) / (best[:, 0] - best[:, 2:].mean(1)).clamp_min(_LEAST)
 
@@ -42,14 +48,14 @@ def _others(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class Loss(NamedTuple):
-    """Both faces of a loss, each to be ascended; `classes` is the least number that it needs."""
+    """Hold the untargeted and the targeted form of a loss, each to be ascended, and the fewest classes that it needs."""
 
     untargeted: Callable[[Tensor, Tensor], Tensor]
     targeted: Callable[[Tensor, Tensor, Tensor], Tensor]
     classes: int = 2
 
     def __call__(self, logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-        """(n,) from logits (n, classes), label (n,) and target (n,), which is -1 where the attack is untargeted."""
+        """Return the loss (n,) from logits (n, classes), label (n,) and target (n,), which is -1 for an untargeted attack."""
         aimed = target >= 0
         return torch.where(aimed, self.targeted(logits, label, torch.where(aimed, target, 0)), self.untargeted(logits, label))
 

@@ -1,14 +1,14 @@
-"""The only source of randomness: counter-based, keyed, the same on every device.
+"""Make all random numbers: from keys and counters, without a generator and without state, the same on every device.
 
-A key is a 64-bit integer. Everything random about one image follows from its key by integer hashing, so it does not depend
-on the batch, the worker, a restart or the order of anything. There is no generator and no state.
+A key is a 64-bit integer. Everything random about one image follows from its key by integer hashing. So it does not depend on
+the batch, the worker, a restart or the order of calls.
 
     key("seed", 7, "bart5", "ILSVRC2012_val_00000001")   one image of one cell (host, BLAKE2b)
     fold(keys, step)                                       child keys (device, SplitMix64)
     uniform(keys, "sigma", 0.1, 3.0)                       a parameter, (n,)
     field(seeds, (3, 224, 224))                            a pixel field, (n, 3, 224, 224)
 
-Source: SplitMix64, Steele, Lea, Flood, OOPSLA 2014; `lowbias32` by C. Wellons for the 32-bit fields.
+Sources: SplitMix64, Steele, Lea, Flood, OOPSLA 2014; `lowbias32` by C. Wellons for the 32-bit fields.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from bart import dispatch
 
 
 def _signed(value: int, bits: int = 64) -> int:
-    """The two's-complement reading of an unsigned integer, as torch's integers want it."""
+    """Return the two's-complement reading of an unsigned integer, as torch's integers need it."""
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
@@ -34,31 +34,37 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def key(*parts: int | str) -> int:
-    """A key from names and numbers, on the host. Distinct sequences of parts give distinct keys (up to 2^-64)."""
+    """Return a key made of names and numbers, on the host. Distinct sequences of parts give distinct keys (up to a chance of
+    2^-64).
+
+    Raises ValueError if a part holds a NUL character.
+    """
     if any("\0" in str(part) for part in parts):
-        raise ValueError(f"key parts {parts!r} hold a NUL character, which separates them: take it out")
+        raise ValueError(f"key parts {parts!r} hold a NUL character, which separates the parts: remove it")
     text = "\0".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 @lru_cache(maxsize=4096)
 def _name(name: str) -> int:
+    """Return the number by which a name is hashed."""
     return key("name", name)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right (torch's is arithmetic)."""
+    """Shift to the right and fill with zeros; torch's own shift repeats the sign."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _mix(x: Tensor) -> Tensor:
+    """Hash int64 by the finaliser of SplitMix64."""
     x = (x ^ _shift(x, 30)) * _MIX_1
     x = (x ^ _shift(x, 27)) * _MIX_2
     return x ^ _shift(x, 31)
 
 
 def fold(keys: Tensor, data: Tensor | int | str) -> Tensor:
-    """Child keys: `keys` (n,) int64 hashed with a number, a name, or a tensor that broadcasts against it."""
+    """Return child keys: `keys` (n,) int64 hashed with a number, a name, or a tensor that broadcasts against them."""
     if isinstance(data, str):
         data = _name(data)
     if isinstance(data, int) and dispatch.hashing(keys):
@@ -67,7 +73,7 @@ def fold(keys: Tensor, data: Tensor | int | str) -> Tensor:
 
 
 def bits(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
-    """64 random bits per image and element, (n, *shape) int64."""
+    """Return 64 random bits per image and element, (n, *shape) int64, from `keys` (n,)."""
     if dispatch.hashing(keys):
         return dispatch.hashed("bits")(keys, _name(name), shape)
     counter = torch.arange(math.prod(shape), device=keys.device)
@@ -75,28 +81,28 @@ def bits(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
 
 
 def uniform(keys: Tensor, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
-    """U[low, high], (n, *shape) float32: 2^24 equal steps, of which the last may round to `high`."""
+    """Return uniform numbers in [low, high], (n, *shape) float32: 2^24 equal steps, of which the last may round to `high`."""
     if dispatch.hashing(keys):
         return dispatch.hashed("uniform")(keys, _name(name), low, high, shape)
     return _shift(bits(keys, name, shape), 40).float() * ((high - low) * 2.0**-24) + low
 
 
 def integers(keys: Tensor, name: str, low: int | Tensor, high: int | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
-    """Uniform integers, both ends included, (n, *shape) int64; `low` and `high` may be tensors that broadcast."""
+    """Return uniform integers in low..high, both ends included, (n, *shape) int64. The ends may be tensors that broadcast."""
     if dispatch.hashing(keys):
         return dispatch.hashed("integers")(keys, _name(name), low, high, shape)
     return ((_shift(bits(keys, name, shape), 33) * (high - low + 1)) >> 31) + low
 
 
 def coin(keys: Tensor, name: str, shape: tuple[int, ...] = ()) -> Tensor:
-    """Fair coins, (n, *shape) bool."""
+    """Return fair coins, (n, *shape) bool."""
     if dispatch.hashing(keys):
         return dispatch.hashed("coin")(keys, _name(name), shape)
     return bits(keys, name, shape) < 0
 
 
 def order(keys: Tensor, name: str, count: int) -> Tensor:
-    """A uniformly random order of `count` things per image, (n, count) int64."""
+    """Return a uniformly random order of `count` items per image, (n, count) int64."""
     if dispatch.hashing(keys):
         return dispatch.hashed("order")(keys, _name(name), count)
     return bits(keys, name, (count,)).argsort(dim=1, stable=True)
@@ -106,14 +112,18 @@ _LOWBIAS_1, _LOWBIAS_2 = _signed(0x7FEB352D, 32), _signed(0x846CA68B, 32)
 
 
 def _mix32_(x: Tensor, scratch: Tensor) -> Tensor:
-    """`lowbias32` in place, int32; `scratch` is of the same shape."""
+    """Hash int32 by `lowbias32` in place; `scratch` has the same shape."""
     for bits, mask, factor in ((16, 0xFFFF, _LOWBIAS_1), (15, 0x1FFFF, _LOWBIAS_2)):
         x.bitwise_xor_(torch.bitwise_right_shift(x, bits, out=scratch).bitwise_and_(mask)).mul_(factor)
     return x.bitwise_xor_(torch.bitwise_right_shift(x, 16, out=scratch).bitwise_and_(0xFFFF))
 
 
 def field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
-    """U[0, 1) per pixel from one seed per image: (n, *shape) float32, in 32-bit arithmetic; `stream` tells fields apart."""
+    """Return uniform numbers in [0, 1) per pixel, (n, *shape) float32, from one seed per image, (n,) int64, in 32-bit
+    arithmetic.
+
+    Fields of different `stream` are independent.
+    """
     seeds = fold(seeds, stream)
     low, high = seeds.int()[:, None], _shift(seeds, 32).int()[:, None]
     x = torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32) ^ low
@@ -123,17 +133,17 @@ def field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
 
 
 def normal_field(seeds: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
-    """N(0, 1) per pixel from one seed per image, (n, *shape) float32. Box and Muller, 1958."""
+    """Return N(0, 1) numbers per pixel, (n, *shape) float32, from one seed per image. Source: Box and Muller, 1958."""
     radius = torch.sqrt(-2.0 * torch.log1p(-field(seeds, shape, 2 * stream)))
     return radius * torch.cos((2.0 * math.pi) * field(seeds, shape, 2 * stream + 1))
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """An int64 tensor kept twice: on the host, which steers, and on the device, which computes.
+    """Hold an int64 tensor twice: on the host, which controls, and on the device, which computes.
 
-    Both sides go through the same integer arithmetic, so the host knows how many images meet which transform without ever
-    waiting for the device, and nothing is copied inside a step. On a CPU both are one tensor.
+    Both sides go through the same integer arithmetic. So the host knows how many images meet which transform without waiting
+    for the device, and nothing is copied inside a step. On a CPU both sides are one tensor.
     """
 
     host: Tensor
@@ -141,15 +151,16 @@ class Mirror:
 
     @staticmethod
     def of(values: Tensor, device: torch.device | str) -> "Mirror":
+        """Return the mirror of `values`, copied to `device`."""
         host, kind = values.cpu(), torch.device(device).type
         if kind == "cpu":
             return Mirror(host, host)
-        source = host.pin_memory() if kind == "cuda" else host  # from other memory, a copy waits for the device
+        source = host.pin_memory() if kind == "cuda" else host  # a copy from pageable memory waits for the device
         return Mirror(host, source.to(device, non_blocking=True))
 
     def map(self, function: Callable[..., Tensor], *others: "Mirror | int | str") -> "Mirror":
-        """`function(self, *others)` on both sides."""
-        host = function(self.host, *(o.host if isinstance(o, Mirror) else o for o in others))
+        """Return the mirror of `function(self, *others)`, computed on both sides."""
+        host = function(self.host, *(other.host if isinstance(other, Mirror) else other for other in others))
         if self.device is self.host:
             return Mirror(host, host)
-        return Mirror(host, function(self.device, *(o.device if isinstance(o, Mirror) else o for o in others)))
+        return Mirror(host, function(self.device, *(other.device if isinstance(other, Mirror) else other for other in others)))

@@ -1,9 +1,9 @@
-"""Steps of training a classifier for a defense, on tensors alone: what the network is shown of an image, and what it is told.
+"""Train a classifier for a defense: the images that the network sees, and the loss. On tensors alone.
 
-With a barrage, images go through it as they will when the defended model is used (Raff et al., CVPR 2019: every image through a
-number of transforms drawn from 0 to 5). With an attack, they are adversarial examples of the network as it is (Madry et al.,
-ICLR 2018; one step from a random start: Wong, Rice, Kolter, ICLR 2020). With both, the attack sees through the barrage by EOT
-(Sitawarin, Golan-Strieb, Wagner, ICML 2022).
+With a barrage, images go through it as they do when the defended model is used (Raff et al., CVPR 2019: a number of transforms
+drawn from 0 to 5 for every image). With an attack, they are adversarial examples of the current network (Madry et al., ICLR
+2018; one step from a random start: Wong, Rice, Kolter, ICLR 2020). With both, the attack sees the barrage by EOT (Sitawarin,
+Golan-Strieb, Wagner, ICML 2022).
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,19 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bart import rng
-from bart.attacks.attack import Attack
+from bart.attacks import Attack
 from bart.classifier import Normalised
-from bart.defenses.barrage import Barrage
-from bart.defenses.defended import Defended
+from bart.defenses import Barrage, Defended
 from bart.gradient import Goal
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A window of each picture, moved and mirrored at random.
+    """Cut a window of each picture, moved and mirrored at random.
 
-    margin  pixels of the picture on each side of the window's middle place
+    margin  pixels of the picture on each side of the window's central place
     pad     pixels of reflection added around the picture; the window moves by up to margin + pad either way
-    flip    mirrored left to right, with probability 1/2
+    flip    mirror left to right, with probability 1/2
     """
 
     margin: int = 0
@@ -37,7 +36,7 @@ class Augmentation:
     flip: bool = True
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Pictures (n, 3, h, w) of any type to (n, 3, h - 2 margin, w - 2 margin); one key each."""
+        """Return windows (n, 3, h - 2 margin, w - 2 margin) of pictures (n, 3, h, w) of any type; one key each."""
         reach = self.margin + self.pad
         moved = rng.integers(keys, "window", -reach, reach, (2,))
         flipped = rng.coin(keys, "flip") if self.flip else torch.zeros_like(keys, dtype=torch.bool)
@@ -48,12 +47,15 @@ class Augmentation:
         return x.flatten(2).gather(2, at).view(n, c, rows.shape[1], columns.shape[1])
 
     def middle(self, x: Tensor) -> Tensor:
-        """The window where nothing is moved: what a network that is tested sees."""
+        """Return the window that is not moved: what a network sees in a test."""
         m = self.margin
         return x[:, :, m : x.shape[2] - m, m : x.shape[3] - m]
 
     def _places(self, side: int, moved: Tensor, flipped: Tensor) -> Tensor:
-        """Rows or columns of the pictures that the windows take, (n, side - 2 margin) int64; outside, those that it mirrors."""
+        """Return the rows or columns that the windows take, (n, side - 2 margin) int64.
+
+        Those outside the picture are mirrored.
+        """
         window = torch.arange(self.margin, side - self.margin, device=moved.device)
         places = torch.where(flipped[:, None], window.flip(0), window) + moved[:, None]
         return side - 1 - (side - 1 - places.abs()).abs()
@@ -61,7 +63,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Objective:
-    """(1 - distill) x cross-entropy + distill x T^2 x KL(teacher || network), both at temperature T in the second part.
+    """Compute (1 - distill) x cross-entropy + distill x T^2 x KL(teacher || network), the second part at temperature T.
 
     smoothing   of the labels (Szegedy et al., CVPR 2016)
     distill     the teacher's weight (Hinton, Vinyals, Dean, 2015)
@@ -72,27 +74,27 @@ class Objective:
     temperature: float = 1.0
 
     def __call__(self, logits: Tensor, label: Tensor, teacher: Tensor | None = None) -> Tensor:
-        """The loss of each image, (n,), from logits (n, classes) float32, labels (n,) and the teacher's logits."""
-        told = functional.cross_entropy(logits, label, reduction="none", label_smoothing=self.smoothing)
+        """Return the loss of each image, (n,), from logits (n, classes) float32, labels (n,) and the teacher's logits."""
+        label_loss = functional.cross_entropy(logits, label, reduction="none", label_smoothing=self.smoothing)
         if teacher is None:
-            return told
+            return label_loss
         ours, theirs = ((z / self.temperature).log_softmax(1) for z in (logits, teacher))
-        apart = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
-        return (1 - self.distill) * told + self.distill * self.temperature**2 * apart
+        divergence = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+        return (1 - self.distill) * label_loss + self.distill * self.temperature**2 * divergence
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a network is shown of each image: an adversarial example where there is an attack, through the barrage."""
+    """Make the images that the network is trained on: adversarial examples if there is an attack, behind the barrage."""
 
     barrage: Barrage
     attack: Attack | None = None
 
     def __call__(self, classifier: Normalised, x: Tensor, label: Tensor, keys: rng.Mirror, stack: int) -> Tensor:
-        """Images (n, 3, h, w) in [0, 1] from images in [0, 1]; keys one per image, fresh each step; `stack` draws fit at once.
+        """Return images (n, 3, h, w) in [0, 1] from images in [0, 1]; one key per image, different in each step.
 
-        The attack works on the network in eval mode, so that no image changes what another becomes, and on other draws than
-        those that the network then sees.
+        `stack` draws fit the device at once. The attack works on the network in eval mode, so that no image changes another.
+        It uses other draws than those that the network then sees.
         """
         if self.attack:
             x = self._attacked(self.attack, classifier, x, label, keys, stack)
@@ -100,7 +102,7 @@ class Lesson:
 
     @torch.no_grad()
     def through(self, x: Tensor, keys: rng.Mirror) -> Tensor:
-        """The images behind the barrage alone."""
+        """Return the images behind the barrage, without an attack."""
         return self.barrage(x, self.barrage.draw(keys.map(rng.fold, "lesson"), (x.shape[-2], x.shape[-1])))
 
     def _attacked(
@@ -116,7 +118,7 @@ class Lesson:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode; afterwards each of its modules is in the mode in which it was."""
+    """Put the network into eval mode; afterwards restore the mode of each of its modules."""
     before = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -127,18 +129,18 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def norms(network: nn.Module) -> list[nn.Module]:
-    """Its BatchNorm modules."""
+    """Return the BatchNorm modules of a network."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
 def decayed(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Its parameters: those that weight decay is for (of convolutions and matrices), and the others (biases, norms)."""
+    """Return a network's parameters: those with weight decay (of convolutions and matrices), and the others (biases, norms)."""
     every = [p for p in network.parameters() if p.requires_grad]
     return [p for p in every if p.dim() > 1], [p for p in every if p.dim() <= 1]
 
 
 class Average:
-    """The exponential moving average of a network's weights and running statistics, kept beside it."""
+    """Keep the exponential moving average of a network's weights and running statistics."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -146,15 +148,17 @@ class Average:
         self.tensors = {name: value.clone() for name, value in self._floats().items()}
 
     def _floats(self) -> dict[str, Tensor]:
+        """Return the network's floating-point tensors by name."""
         return {name: value.detach() for name, value in self.network.state_dict().items() if value.is_floating_point()}
 
     @torch.no_grad()
     def update(self) -> None:
+        """Move the average towards the network's current values."""
         torch._foreach_lerp_(list(self.tensors.values()), list(self._floats().values()), 1 - self.decay)
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """The average in the place of the network's own weights."""
+        """Use the average instead of the network's own weights, within the context."""
         own = self._floats()
         kept = {name: value.clone() for name, value in own.items()}
         try:
@@ -166,5 +170,6 @@ class Average:
 
 @torch.no_grad()
 def _copy(values: dict[str, Tensor], into: dict[str, Tensor]) -> None:
+    """Copy tensors in place, by name."""
     for name, target in into.items():
         target.copy_(values[name])

@@ -1,4 +1,4 @@
-"""What a transform is, and the legend of shapes used throughout.
+"""Define what a transform is, and the letters for shapes that all modules use.
 
 n       images of a batch, or draws of a stack (images x EOT draws)
 c, h, w channels, height, width; an image is (3, h, w), RGB, float in [0, 1]
@@ -18,30 +18,30 @@ Size = tuple[int, int]
 """Height and width of an image, in pixels."""
 
 Params = dict[str, Tensor]
-"""A transform's parameters by the names of the table, each with leading dimension n. They hold no pixels."""
+"""A transform's parameters by name, each with leading dimension n. They hold no pixels."""
 
 REFERENCE = 256
 """The image side, in pixels, for which the article states its ranges."""
 
 
 class Gradient(str, Enum):
-    """What autograd gives through `Transform.apply`."""
+    """Say what autograd computes through `Transform.apply`."""
 
     EXACT = "exact"
-    """The derivative of the very function, given its parameters."""
+    """The derivative of the function itself, given its parameters."""
     SURROGATE = "surrogate"
-    """A stand-in inside `apply`: straight-through rounding, an unrolled solver, the selected pixel."""
+    """A substitute inside `apply`: straight-through rounding, an unrolled solver, the selected pixel."""
     NONE = "none"
     """No derivative: `apply` detaches, and the attack needs BPDA (`bart.bpda.policies`)."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One of the 25: `draw` makes the parameters and never sees a pixel, `apply` is a pure function of both.
+    """Describe one of the 25 transforms: `draw` makes parameters without seeing pixels, `apply` is a pure function of both.
 
-    draw(keys, size) -> params    keys (n,) int64; on the device of `keys`
-    apply(x, params) -> y         x and y (n, 3, h, w) in [0, 1]; no host sync, nothing shared between images
-    eager                         the definition of `apply` in PyTorch, on any device and in any floating type
+    draw(keys, size) -> params    keys (n,) int64; params on the device of `keys`
+    apply(x, params) -> y         x and y (n, 3, h, w) in [0, 1]; no wait for the device, no image depends on another
+    eager                         the definition of `apply` in PyTorch, on any device and for any floating type
     """
 
     name: str
@@ -50,16 +50,22 @@ class Transform:
     eager: Callable[[Tensor, Params], Tensor]
     gradient: Gradient
     maxima: Mapping[str, float] = field(default_factory=dict)
-    """The upper end of each parameter's range, in the order of P(t); a parameter left out (a seed) is not part of P(t)."""
+    """The upper end of each parameter's range, in the order of P(t).
+
+    A parameter without an entry (a seed) is not part of P(t).
+    """
     scaled: frozenset[str] = frozenset()
     """The parameters in pixels, whose range grows with size / 256."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
-        """The transformed images: by the kernel of `bart.dispatch` where one runs, else by `eager`; the same function."""
+        """Return the transformed images (n, 3, h, w): by a kernel of `bart.dispatch` if one runs here, else by `eager`.
+
+        Both compute the same function.
+        """
         return (dispatch.find(self.name, x) or self.eager)(x, params)
 
     def conditioning(self, params: Params, size: Size) -> Tensor:
-        """P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (section 4 and figure 3 of the article)."""
+        """Return P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (article, section 4 and figure 3)."""
         columns = []
         for name, maximum in self.maxima.items():
             top = maximum * max(size) / REFERENCE if name in self.scaled else maximum
@@ -68,17 +74,20 @@ class Transform:
 
 
 def checked(x: Tensor) -> Tensor:
-    """`x`, if it can be a batch of images. Looks at every pixel: it belongs at the door, in no loop. Raises ValueError."""
+    """Return `x` if it can be a batch of images, (n, 3, h, w) or (n, 1, h, w), floats in [0, 1]. Raises ValueError if not.
+
+    Reads every pixel, so call it once where images enter, never inside a loop.
+    """
     if x.dim() != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width), or 1 if grey: unsqueeze one image")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype}: expected floats in [0, 1]; use x.float() / 255 for 8-bit images")
     low, high = (float(end) for end in x.aminmax()) if x.numel() else (0.0, 0.0)
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"images from {low:g} to {high:g}: expected values in [0, 1]: divide 8-bit by 255, keep no NaN")
+        raise ValueError(f"images from {low:g} to {high:g}: expected values in [0, 1]: divide 8-bit by 255, remove NaN")
     return x
 
 
 def pixels(value: float, side: int) -> int:
-    """A range end stated for 256 px, for an image side of `side` px; at least 1."""
+    """Scale a range end that is stated for 256 px to an image side of `side` px. Returns at least 1."""
     return max(1, round(value * side / REFERENCE))

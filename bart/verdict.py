@@ -1,4 +1,4 @@
-"""The verdict: fresh draws judge the image as it is stored, in the model's own precision, by rules that are stated."""
+"""Judge images as they are stored, on fresh draws and in the model's own precision."""
 
 from typing import NamedTuple
 
@@ -6,30 +6,34 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Goal, forward_draws
 
 
 class Verdict(NamedTuple):
-    """The five likeliest classes, best first: `top5` of each draw (n, draws, 5), `mean_top5` of the draws' mean
-    probability (n, 5). int64; -1 where a model has fewer than five classes."""
+    """Hold the five likeliest classes, best first, int64; -1 if a model has fewer than five classes.
+
+    top5        of each draw, (n, draws, 5)
+    mean_top5   of the draws' mean probability, (n, 5)
+    """
 
     top5: Tensor
     mean_top5: Tensor
 
 
 def _top5(scores: Tensor) -> Tensor:
+    """Return the indices of the five largest scores along the last axis, padded with -1."""
     best = scores.topk(min(5, scores.shape[-1]), dim=-1).indices
     return torch.nn.functional.pad(best, (0, 5 - best.shape[-1]), value=-1)
 
 
 @torch.no_grad()
 def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stack: int) -> Verdict:
-    """Judges 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each, keyed apart from every attack's."""
+    """Judge 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each. Their keys differ from those of every attack."""
     keys = defended.keys(keys, "evaluation")
     top5, probabilities = [], torch.zeros(0, device=stored.device)
-    for _, of, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
-        if of.start == 0:
+    for _, draw_range, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
+        if draw_range.start == 0:
             top5.append(_top5(logits))
             probabilities = torch.cat([probabilities, logits.softmax(2).sum(1)])
         else:  # more draws of the last image
@@ -40,9 +44,12 @@ def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stac
 
 @torch.no_grad()
 def broken(defended: Defended, stored: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:
-    """Which 8-bit images are won in every one of `draws` draws, (n,) bool: the target first, or anything but the label."""
+    """Return which 8-bit images `stored` (n, 3, h, w) succeed in every one of `draws` draws, (n,) bool.
+
+    Success means that the target comes first, or any class but the label if there is no target.
+    """
     won = torch.ones(len(stored), dtype=torch.bool, device=stored.device)
-    for some, _, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
-        first, (label, target) = logits.argmax(2), goal.of(some)
-        won[some] &= torch.where(target[:, None] >= 0, first == target[:, None], first != label[:, None]).all(1)
+    for images, _, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
+        first, (label, target) = logits.argmax(2), goal.rows(images)
+        won[images] &= torch.where(target[:, None] >= 0, first == target[:, None], first != label[:, None]).all(1)
     return won

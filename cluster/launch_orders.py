@@ -1,30 +1,26 @@
-"""Recipes: plain files with {{ placeholders }}, filled from a campaign and a cluster file, submitted by the site's own tool."""
+"""Define what is launched, what a launcher makes of it, and how that is handed to the cluster's own tool."""
 
-import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import yaml
-from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
+from typing import Protocol
 
 from pipeline.config.campaign import Campaign
 from pipeline.errors import BadInput
-from pipeline.models.architectures import ALLOW
 
-HERE = Path(__file__).parent
+ANSWER_SECONDS = 60.0
+"""Time that a cluster's tool has to answer a question."""
+
+SUBMIT_SECONDS = 3600.0
+"""Time that a cluster's tool has to accept a job; `ray up` starts a machine first."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is launched: a campaign file, as given and as read, its store, and the folder that filled recipes go to."""
+    """Hold what is launched: the campaign file and its content, the store, and the folder for filled job files."""
 
     file: Path
     campaign: Campaign
@@ -33,13 +29,13 @@ class Order:
 
     @property
     def name(self) -> str:
-        """Of the job: letters, digits and dashes, as every scheduler takes them."""
+        """Return the job's name: letters, digits and dashes, which every scheduler accepts."""
         return "barrage-" + (re.sub(r"[^a-z0-9]+", "-", self.campaign.name.lower()).strip("-")[:40].rstrip("-") or "campaign")
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Filled recipes by file name, the commands that submit them, and what to tell the user."""
+    """Hold filled job files by name, the commands that submit them, and commands for the user to follow or stop the job."""
 
     files: dict[str, str]
     commands: list[list[str]]
@@ -48,78 +44,52 @@ class Launch:
 
 
 class Launcher(Protocol):
-    """One kind of cluster."""
+    """Launch campaigns on one kind of cluster."""
 
     @property
     def order(self) -> Order:
-        """What is launched."""
+        """Return what is launched."""
         ...
 
     def launch(self) -> Launch:
-        """The recipes filled; asks nobody. Raises BadInput."""
+        """Return the filled job files without contacting the cluster. Raises BadInput."""
         ...
 
     def check(self, launch: Launch) -> None:
-        """Asks the site's own tool whether this can work. Submits nothing. Raises BadInput."""
+        """Ask the cluster's own tool whether it would accept the job; submit nothing. Raises BadInput if not."""
         ...
 
 
-def fill(name: str, own: str | None, **values: Any) -> str:
-    """A recipe of `cluster/`, or the site's `own` in its place, with every placeholder filled. Raises BadInput."""
-    shipped = FileSystemLoader(HERE)
-    try:
-        loader = ChoiceLoader([DictLoader({name: Path(own).read_text()}), shipped]) if own else shipped
-    except OSError as error:
-        raise BadInput(f"recipe {own}: {error.strerror}: give the path of an edited copy of cluster/{name}") from None
-    recipes = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    recipes.filters |= {"sh": lambda value: shlex.quote(str(value)), "yaml": json.dumps, "block": _block}
-    try:
-        return recipes.get_template(name).render(values)
-    except TemplateError as error:
-        raise BadInput(f"recipe {own or f'cluster/{name}'}: {error}: keep to the placeholders of cluster/{name}") from None
-
-
-def _block(value: Any, indent: int) -> str:
-    """A value as lines of YAML."""
-    return textwrap.indent(yaml.safe_dump(value, sort_keys=False).rstrip(), " " * indent)
-
-
-def variables(own: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables of the campaign's processes: those of the cluster file, and whose code models may call."""
-    allowed = os.environ.get(ALLOW)
-    return ({ALLOW: allowed} if allowed else {}) | dict(own)
-
-
-def tool(name: str, why: str) -> None:
-    """Raises BadInput where a command is not installed."""
+def require_tool(name: str, remedy: str) -> None:
+    """Raise BadInput if a command is not installed."""
     if shutil.which(name) is None:
-        raise BadInput(f"{name} is not installed here: {why}")
+        raise BadInput(f"{name} is not installed here: {remedy}")
 
 
-def ask(command: list[str], text: str = "", patience: float = 60) -> subprocess.CompletedProcess[str]:
-    """What a site's tool answers, with `text` on its standard input. Raises BadInput if it does not answer in time."""
+def run_tool(command: list[str], text: str = "", seconds: float = ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run a cluster's tool with `text` on its standard input. Raises BadInput if it does not end within `seconds`."""
     try:
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=patience)
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{shlex.join(command)} gave no answer in {patience:.0f} s: is the cluster reachable?") from None
+        raise BadInput(
+            f"{shlex.join(command)} gave no answer in {seconds:.0f} s: check that the cluster is reachable"
+        ) from None
 
 
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What a failed command said."""
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the message of a failed command in one line of at most 500 characters."""
     return " ".join((done.stderr or done.stdout).split())[:500]
 
 
 def submit(launch: Launch, folder: Path) -> str:
-    """Writes the filled recipes and hands them to the site's tool; gives what it says. Raises BadInput if it refuses."""
+    """Write the filled job files and submit them; return what the cluster's tool prints. Raises BadInput if it refuses."""
     for name, text in launch.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    said = []
+    outputs = []
     for command in launch.commands:
-        done = ask(command, patience=3600)
+        done = run_tool(command, seconds=SUBMIT_SECONDS)
         if done.returncode:
-            raise BadInput(f"{shlex.join(command)} refused: {one_line(done)}")
-        said.append(done.stdout.strip())
-    return "\n".join(line for line in said if line)
+            raise BadInput(f"{shlex.join(command)} refused: {error_line(done)}")
+        outputs.append(done.stdout.strip())
+    return "\n".join(output for output in outputs if output)

@@ -1,4 +1,4 @@
-"""The kinds of cluster, by the name that `--on` takes."""
+"""List the kinds of cluster by the name that `--on` takes."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ KINDS: dict[str, tuple[type[Site], Any]] = {
     "kuberay": (KubeSite, KubeRay),
     "ray": (RaySite, Ray),
 }
-"""A cluster file's schema, and the launcher for (order, cluster file)."""
+"""The schema of the cluster file, and the launcher, which is called with (order, cluster file)."""
 
 
-def launcher(on: str, file: Path, cluster: Path, store: str | None) -> Launcher:
-    """A campaign on a cluster, everything read and nothing asked. Raises BadInput."""
+def launcher(kind: str, file: Path, cluster: Path, store: str | None) -> Launcher:
+    """Return the launcher of a campaign file on a cluster; reads both files, contacts no cluster. Raises BadInput.
+
+    kind   a key of KINDS
+    store  where results go; default: the cluster file's store, the campaign's store, or stores/NAME
+    """
     campaign = load(file)
-    schema, kind = KINDS[on]
+    schema, make = KINDS[kind]
     site = read(cluster, schema)
     url = store or site.store or campaign.store or f"stores/{campaign.name}"
-    return kind(Order(file, campaign, url, Path("launched") / campaign.name), site)
+    return make(Order(file, campaign, url, Path("launched") / campaign.name), site)

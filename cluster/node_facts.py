@@ -1,4 +1,4 @@
-"""What a machine says of itself before a campaign runs on it: GPUs, memory, versions, shards and store as seen from there."""
+"""Collect facts of this machine: cores, memory, GPUs, versions, and whether it can read the shards and write the store."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from pipeline.errors import StorageError
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 
-LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Of a container's memory: bytes, or `max`."""
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""A container's memory limit: bytes, or `max`."""
 
-SHARDS = 64
-"""Shards that a node opens at most, spread over all of them."""
+MOST_SHARDS = 64
+"""Maximum of shards that a node opens, spread evenly over all of them."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as the driver sees it: its compute capability such as (7, 0), memory in bytes."""
+    """Describe a GPU as the driver reports it: compute capability such as (7, 0), memory in bytes."""
 
     name: str
     capability: tuple[int, int]
@@ -34,8 +34,8 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a node is asked to try: shards by path, and a store with the name of a file to create there."""
+class Request:
+    """Say what a node should try: open these shards, and create the file `token` in this store."""
 
     shards: Sequence[str] = ()
     store: str | None = None
@@ -44,29 +44,36 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found. `cpus` and `memory` (bytes) are what may be used of it, `gpus` what the driver shows; `architectures` are
-    those that torch was built for, such as sm_70 and compute_90, none on a build without CUDA."""
+    """Hold the facts of one node."""
 
     node: str
     cpus: float
+    """Cores that may be used."""
     memory: int
+    """Bytes that may be used."""
     gpus: tuple[Gpu, ...]
+    """GPUs that the driver reports."""
     cuda: str | None
+    """CUDA version of torch's build; None for a CPU build."""
     architectures: tuple[str, ...]
+    """GPU architectures of torch's build, such as sm_70 and compute_90; empty for a CPU build."""
     versions: dict[str, str]
     unreadable: tuple[str, ...]
+    """One line for each shard that cannot be read."""
     store_error: str
+    """Why the store cannot be written; empty if it can."""
     created: bool
-    lent: float | None = None
-    """GPUs that Ray was told of there; None where no Ray was asked."""
-    ahead: float = 0.0
-    """Seconds that its clock is ahead of the asker's."""
+    """Whether this node was the one that created the file in the store."""
+    ray_gpus: float | None = None
+    """GPUs that Ray counts on the node; None without a Ray cluster."""
+    clock_ahead: float = 0.0
+    """Seconds by which the node's clock is ahead of the clock here."""
 
 
-def probe(wanted: Wanted) -> Facts:
-    """The facts of this machine. The file that is created in the store is for the caller to remove."""
-    unreadable = tuple(found for path in _spread(wanted.shards) if (found := _unreadable(path)))
-    error, created = _create(wanted)
+def probe(request: Request) -> Facts:
+    """Return the facts of this machine. The caller must remove the file that this creates in the store."""
+    unreadable = tuple(error for path in _sample(request.shards) if (error := _read_error(path)))
+    store_error, created = _create(request)
     return Facts(
         node=socket.gethostname(),
         cpus=len(os.sched_getaffinity(0)),
@@ -76,23 +83,23 @@ def probe(wanted: Wanted) -> Facts:
         architectures=_architectures(),
         versions=json.loads(provenance.versions()) | {"barrage": provenance.commit()},
         unreadable=unreadable,
-        store_error=error,
+        store_error=store_error,
         created=created,
     )
 
 
 def memory() -> int:
-    """Bytes of this machine, or of the container where that has fewer."""
+    """Return the bytes of this machine's memory, or the container's limit if that is lower."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        limit = LIMIT.read_text().strip()
+        limit = MEMORY_LIMIT.read_text().strip()
     except OSError:
         return whole
     return min(whole, int(limit)) if limit.isdigit() else whole
 
 
 def gpus() -> list[Gpu]:
-    """The GPUs that the driver shows, whether this process may use them or not."""
+    """Return the GPUs that the driver reports, whether this process may use them or not."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=compute_cap,memory.total,driver_version,name", "--format=csv,noheader,nounits"]
@@ -100,30 +107,31 @@ def gpus() -> list[Gpu]:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
-    found = []
+    reported = []
     for line in lines:
         capability, memory, driver, name = (part.strip() for part in line.split(",", 3))
         major, _, minor = capability.partition(".")
-        found.append(Gpu(name, (int(major), int(minor)), int(memory) << 20, driver))
-    return found
+        reported.append(Gpu(name, (int(major), int(minor)), int(memory) << 20, driver))
+    return reported
 
 
 def _architectures() -> tuple[str, ...]:
-    """Known without a GPU in sight, where torch.cuda.get_arch_list() says nothing."""
+    """Return the architectures of torch's build; torch.cuda.get_arch_list() returns none on a machine without a GPU."""
     flags = getattr(torch._C, "_cuda_getArchFlags", lambda: None)()
     return tuple((flags or "").split())
 
 
-def _spread(paths: Sequence[str]) -> Sequence[str]:
-    step = -(-len(paths) // SHARDS) or 1
+def _sample(paths: Sequence[str]) -> Sequence[str]:
+    """Return at most MOST_SHARDS paths, spread evenly."""
+    step = -(-len(paths) // MOST_SHARDS) or 1
     return paths[::step]
 
 
-def _unreadable(path: str) -> str:
-    """Why a shard can not be read, or nothing."""
+def _read_error(path: str) -> str:
+    """Return why a shard cannot be read; empty if it can."""
     folder, name = urls.split(path)
     try:
-        with urls.at(folder, urls.DOOR).open(name) as file:
+        with urls.at(folder, urls.ANSWER_SECONDS).open(name) as file:
             return "" if file.read(512) else f"{path}: it is empty"
     except OSError as error:
         return f"{path}: {error.strerror or 'No such file or directory'}"
@@ -131,18 +139,18 @@ def _unreadable(path: str) -> str:
         return str(error)
 
 
-def _create(wanted: Wanted) -> tuple[str, bool]:
-    """Why the store can not be written, and whether this machine was the one that created the file."""
-    if wanted.store is None:
+def _create(request: Request) -> tuple[str, bool]:
+    """Return why the store cannot be written (empty if it can), and whether this machine was the one that created the file."""
+    if request.store is None:
         return "", False
-    data = wanted.token.encode()
+    data = request.token.encode()
     try:
-        store = Store(wanted.store)
-        created = store.create(wanted.token, data)
-        if store.create(wanted.token, data):
-            return "a file that is there could be created again", created
-        if store.read(wanted.token) != data:
-            return "what was written is not what is read", created
-    except Exception as error:  # of any kind of store
+        store = Store(request.store)
+        created = store.create(request.token, data)
+        if store.create(request.token, data):
+            return "a file that exists could be created a second time", created
+        if store.read(request.token) != data:
+            return "reading returns other bytes than were written", created
+    except Exception as error:  # each kind of store raises its own
         return " ".join(f"{type(error).__name__}: {error}".split())[:300], False
     return "", created

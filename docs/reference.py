@@ -39,7 +39,7 @@ CAMPAIGN: list[Section] = [
     ("workers", campaign.Workers),
 ]
 CLASSIFIER: list[Section] = [
-    ("A classifier: the whole file", classifier_training.Recipe),
+    ("A classifier: the whole file", classifier_training.ClassifierTraining),
     ("barrage", classifier_training.Barrages),
     ("attack", classifier_training.InnerPgd),
     ("distill", classifier_training.Distill),
@@ -47,7 +47,7 @@ CLASSIFIER: list[Section] = [
     ("optimizer", classifier_training.Optimizer),
     ("evaluation", classifier_training.Evaluation),
 ]
-BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.Training), ("Workers of a training", Share)]
+BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.BpdaTraining), ("Workers of a training", Share)]
 ELSEWHERE: dict[type[BaseModel], str] = {
     campaign.Data: "campaign-file.md#data",
     campaign.Model: "campaign-file.md#models",
@@ -212,7 +212,8 @@ def _parameter(name: str, hint: Any, default: Any) -> tuple[str, str, str, str]:
     kind = next(k for k in (*get_args(kind), kind) if k is not type(None))
     info = next(found for found in told if isinstance(found, ArgumentInfo | OptionInfo))
     own = [text for text in (info.default, *(info.param_decls or ())) if isinstance(text, str)]  # typer takes the first apart
-    options = own or [f"--{name}", f"--no-{name}"][: 1 + (kind is bool)]
+    long = name.replace("_", "-")
+    options = own or [f"--{long}", f"--no-{long}"][: 1 + (kind is bool)]
     shown = name.upper() if isinstance(info, ArgumentInfo) else ", ".join(options)
     least = f", at least {info.min:g}" if info.min is not None else ""
     unless = "" if default in (None, False) else f"`{getattr(default, 'value', default)}`"

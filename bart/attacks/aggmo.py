@@ -1,4 +1,4 @@
-"""AggMo: several momentum buffers at once, the strongest published attack on random transforms.
+"""Attack with several momentum buffers at once (AggMo), the strongest published attack on random transforms.
 
 Sources: Lucas et al., ICLR 2019 (aggregated momentum); Sitawarin, Golan-Strieb, Wagner, ICML 2022 (the attack).
 """
@@ -12,16 +12,16 @@ from bart import rng
 from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal
 
 
 @dataclass(frozen=True)
 class AggMo(GradientSteps):
-    """`steps` steps of `step_size` along the mean of the buffers' steepest directions.
+    """Take `steps` steps of `step_size` along the mean of the buffers' steepest directions.
 
-    buffers     B of them, damped by mu_j = 1 - 10^-j for j = 0..B-1: v_j <- mu_j v_j + gradient
-    clamp       largest magnitude of a gradient's entry that enters the buffers, in units of the gradient's mean magnitude
+    buffers     their number B; they are damped by mu_j = 1 - 10^-j for j = 0..B-1: v_j <- mu_j v_j + gradient
+    clamp       the largest magnitude of a gradient's entry that enters the buffers, in units of the gradient's mean magnitude
     """
 
     ball: Ball
@@ -48,5 +48,5 @@ class AggMo(GradientSteps):
         return state.advanced(x, gradient, grads=self.eot.draws, memory={"velocity": velocity})
 
     def result(self, state: State) -> Tensor:
-        """The last iterate."""
+        """Return the last iterate."""
         return state.x

@@ -1,4 +1,4 @@
-"""Auto-PGD: steps whose size halves when they stop helping, by EOT. Croce and Hein, ICML 2020, algorithm 1."""
+"""Attack by Auto-PGD, whose steps halve when they stop helping, with EOT. Source: Croce and Hein, ICML 2020, algorithm 1."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from bart import rng
 from bart.attacks.attack import GradientSteps, ascent, finite, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal
 
 MOMENTUM, SHARE = 0.75, 0.75
-"""alpha and rho of the article."""
+"""The article's alpha and rho."""
 
 
 @dataclass(frozen=True)
 class Apgd(GradientSteps):
-    """`steps` gradients. The example is the iterate with the highest loss: with draws, the highest of noisy estimates."""
+    """Take `steps` gradients. The example is the iterate with the highest loss: with draws, the highest of noisy estimates."""
 
     ball: Ball
     steps: int = 100
@@ -28,13 +28,16 @@ class Apgd(GradientSteps):
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """The steps w_1, w_2, ... at which the step size may halve: after .22, .19, .16, ... of the budget, .06 at least."""
+        """Return the steps w_1, w_2, ... at which the step size may halve: after .22, .19, .16, ... of the budget.
+
+        The intervals become shorter by .03 of the budget, down to .06.
+        """
         last, share = 0.0, 0.22
-        found = []
+        checkpoints = []
         while share <= 1:
-            found.append(math.ceil(share * self.steps - 1e-9))  # .57 of 100 is 57
+            checkpoints.append(math.ceil(share * self.steps - 1e-9))  # .57 of 100 is 57
             last, share = share, share + max(share - last - 0.03, 0.06)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(checkpoints))
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
         x = self.first(clean, keys)
@@ -77,7 +80,10 @@ class Apgd(GradientSteps):
         return state.advanced(following, raw, grads=self.eot.draws, memory=m)
 
     def _halve(self, m: dict[str, Tensor], step: Tensor) -> Tensor:
-        """Which images halve their step size now, (n,): conditions 1 and 2 of the article, at a checkpoint. Renews `m`."""
+        """Return which images halve their step size now, (n,) bool, and update `m`.
+
+        These are conditions 1 and 2 of the article, at a checkpoint.
+        """
         due = torch.zeros_like(step, dtype=torch.bool)
         for w in self.checkpoints:
             due |= step == w
@@ -91,5 +97,5 @@ class Apgd(GradientSteps):
         return halve
 
     def result(self, state: State) -> Tensor:
-        """The best iterate."""
+        """Return the best iterate."""
         return state.memory["best"]

@@ -1,4 +1,4 @@
-"""What every attack is: frozen settings, a start, a pure step, and the example that it hands in."""
+"""Define what every attack is: frozen settings, a start, a pure step, and the example to be judged."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,49 +7,52 @@ from torch import Tensor
 from bart import rng
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal, gradient
 from bart.losses import LOSSES
 
 
 class Cost(NamedTuple):
-    """Draws of one image from start to end: with a gradient, and without."""
+    """Count the draws of one image from start to end: with a gradient, and without."""
 
     gradients: int
     forwards: int = 0
 
 
 class Attack(Protocol):
-    """An attack. Images of one state may be at different steps; none ever depends on another."""
+    """Describe an attack. Images of one state may be at different steps; none depends on another."""
 
     @property
     def ball(self) -> Ball:
-        """Where the examples must lie."""
+        """Return the ball in which the examples must be."""
 
     @property
     def steps(self) -> int:
-        """Calls of `step` until the budget is spent."""
+        """Return the number of calls of `step` that spend the budget."""
 
     @property
     def cost(self) -> Cost:
-        """Of all steps of one image."""
+        """Return the cost of all steps of one image."""
 
     @property
     def classes(self) -> int:
-        """The fewest classes that a model must have."""
+        """Return the fewest classes that a model must have."""
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        """The state before the first step; clean (n, 3, h, w) in [0, 1], one key per image."""
+        """Return the state before the first step; clean (n, 3, h, w) in [0, 1], one key per image."""
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
-        """One step of every image; `stack` draws fit the device at once. Pure: the same state gives the same next one."""
+        """Return the state after one step of every image; `stack` draws fit the device at once.
+
+        Pure: the same state gives the same next state.
+        """
 
     def result(self, state: State) -> Tensor:
-        """The example to be judged, (n, 3, h, w), at any step."""
+        """Return the example to be judged, (n, 3, h, w), at any step."""
 
 
 class GradientSteps:
-    """What attacks share that take one gradient a step."""
+    """Share what all attacks have in common that take one gradient a step."""
 
     ball: Ball
     steps: int
@@ -65,21 +68,21 @@ class GradientSteps:
         return LOSSES[self.eot.loss].classes
 
     def first(self, clean: Tensor, keys: rng.Mirror) -> Tensor:
-        """A random point of the ball, or the image itself."""
+        """Return a random point of the ball, or the image itself."""
         return self.ball.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
 
 
 def ascent(state: State, defended: Defended, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
-    """Gradient and loss at the iterate, to be ascended, from draws that no other step has."""
+    """Return the gradient and the loss at the iterate, to be ascended, from draws of this step alone."""
     keys = defended.keys(state.keys, "step", state.step)
     return gradient(defended, state.x, state.goal, keys, eot, stack)
 
 
 def finite(gradient: Tensor) -> Tensor:
-    """A direction to go: pixels without a finite derivative stay where they are. The state counts them."""
+    """Return a direction with 0 for entries that are not finite: these pixels do not move. The state counts such gradients."""
     return gradient.nan_to_num(0, 0, 0)
 
 
 def where(chosen: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """`a` for the images `chosen` (n,), `b` for the others."""
+    """Return `a` for the images `chosen` (n,) bool, `b` for the others."""
     return a.where(chosen.view(-1, *[1] * (a.dim() - 1)), b)

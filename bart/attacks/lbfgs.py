@@ -1,7 +1,8 @@
-"""L-BFGS: the smallest perturbation that wins, by a penalty on its length. Szegedy et al., ICLR 2014, section 4.1.
+"""Attack by L-BFGS: find the smallest perturbation that succeeds, by a penalty on its length.
 
-The minimiser is that of Liu and Nocedal, Mathematical Programming 1989, within a box by the two-metric projection of Bertsekas,
-SIAM J. Control and Optimization 1982: pixels that are black or white and would leave [0, 1] are held where they are.
+Sources: Szegedy et al., ICLR 2014, section 4.1. The minimiser is that of Liu and Nocedal, Mathematical Programming 1989,
+within a box by the two-metric projection of Bertsekas, SIAM J. Control and Optimization 1982: black or white pixels that would
+leave [0, 1] are held.
 """
 
 import math
@@ -14,38 +15,40 @@ from bart import rng
 from bart.attacks.attack import Cost, finite, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal, gradient, mean_loss
 from bart.losses import LOSSES
 
 PAIRS = 8
-"""Pairs of a move and the change of the gradient along it that an image remembers: m of the article."""
+"""Pairs (move, change of the gradient along it) that an image remembers: m of the article."""
 
 ENOUGH = 1e-4
-"""A trial is accepted if the objective falls by this share of what its slope promises (Armijo)."""
+"""A trial is accepted if the objective falls by this share of what its slope predicts (Armijo)."""
 
 CURVED = 1e-6
-"""A pair is used if the cosine between its move and its change is greater: else the objective bends the wrong way there."""
+"""A pair is used if the cosine between its move and its change is greater; else the objective is not convex there."""
 
 FACTOR = 10.0
-"""By which c rises or falls until one has won and one has lost."""
+"""The factor by which c rises or falls until one c has succeeded and one has failed."""
 
 
 @dataclass(frozen=True)
 class Lbfgs:
-    """`steps` gradients in `searches` rounds, each of which minimises c |x - clean|^2 - loss over x in [0, 1] for another c.
+    """Spend `steps` gradients in `searches` rounds; each minimises c |x - clean|^2 - loss over x in [0, 1] for another c.
 
-    The larger c, the smaller the perturbation. c rises after a round whose minimiser wins and falls after one whose minimiser
-    does not: tenfold, until both have happened, then to the geometric mean of the largest that won and the smallest that lost.
-    A round goes on from the last one's minimiser, and what is known of the objective's curvature stays true of the new one.
+    The larger c, the smaller the perturbation. c rises after a round whose minimiser succeeds and falls after one whose
+    minimiser fails: tenfold, until both have happened; then to the geometric mean of the largest that succeeded and the
+    smallest that failed. A round starts from the last minimiser. What is known of the objective's curvature is converted to
+    the new c.
 
-    A minimiser needs a function that does not change: the draws are the same in all steps of an attempt (a restart has others).
-    Their mean stands in for the expectation, and the example is fitted to them: use many. Whether a minimiser wins is judged
-    by these draws too, and as it would be stored, since the smallest perturbations are less than a level of 8 bits: projected
-    and rounded, its mean margin is above 0; of one draw, the class that is wanted comes first.
+    A minimiser needs a function that does not change, so the draws are the same in all steps of an attempt (a restart has
+    others). Their mean replaces the expectation, and the example is fitted to them: use many. The same draws decide whether a
+    minimiser succeeds: as it would be stored, projected and rounded (the smallest perturbations are less than one level of 8
+    bits), its mean margin must be above 0. For one draw this means that the wanted class comes first.
 
-    The ball does not bound the minimiser, only what is handed in, and no move is longer than its radius (in L2; for L-inf that
-    of its corners). Steps that are no multiple of `searches` lengthen the last round.
+    The ball does not bound the minimiser, only the result. No move is longer than the ball's radius (L2; for L-inf that of its
+    corners). If `steps` is not a multiple of `searches`, the last round is longer.
+
     c           of the first round
     Raises ValueError for fewer steps than searches, no search, or a c that is not positive.
     """
@@ -71,9 +74,14 @@ class Lbfgs:
         return LOSSES[self.eot.loss].classes
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        """Memory: `point` is the last accepted iterate, with the objective's `value` and gradient `slope` there; `moves` and
-        `changes` (n, 8, 3, h, w) the pairs, newest first; `length` the share of the direction that is tried next; `won` and
-        `lost` the ends of the search for `c`; `best` the minimiser to hand in, and `least` its distance if it wins."""
+        """Start at the photograph. Memory, per image:
+
+        point       the last accepted iterate; `value` and `slope` are the objective and its gradient there
+        moves, changes   the pairs, (n, 8, 3, h, w), newest first
+        length      the share of the direction that is tried next
+        won, lost   the ends of the search for `c`
+        best        the minimiser that is the result; `least` is its distance if it succeeds
+        """
         number, none = clean.new_zeros(len(clean)), clean.new_zeros(len(clean), PAIRS, *clean.shape[1:])
         return begin(
             clean,
@@ -98,33 +106,35 @@ class Lbfgs:
         memory = _tried(state, finite(raw), loss)
         state = state.advanced(state.x, raw, grads=self.eot.draws, memory=memory)
         ages = (state.step.host - state.began.host).tolist()
-        over = [i for i, age in enumerate(ages) if self._ends(age)]
-        if over:
-            state = state.put(over, self._searched(state.rows(over), defended, stack))
+        ended = [i for i, age in enumerate(ages) if self._ends(age)]
+        if ended:
+            state = state.put(ended, self._searched(state.rows(ended), defended, stack))
         direction = _direction(state.memory, self._radius(state.x))
         trial = state.memory["point"] + state.memory["length"][:, None, None, None] * direction
         return replace(state, x=trial.clamp(0, 1))
 
     def _keys(self, state: State, defended: Defended) -> rng.Mirror:
+        """Return the keys of the attempt's draws, the same in all its steps."""
         return defended.keys(state.keys, "lbfgs", state.began)
 
     def _ends(self, age: int) -> bool:
-        """Whether a round ends with this step of the attempt, counted from 1."""
+        """Return whether a round ends with this step of the attempt, counted from 1."""
         length = self.steps // self.searches
         return age == self.steps or (age % length == 0 and age // length < self.searches)
 
     def _radius(self, x: Tensor) -> float:
+        """Return the L2 length of the longest allowed move."""
         return self.ball.eps * (math.sqrt(x[0].numel()) if self.ball.norm == "linf" else 1)
 
     def _searched(self, state: State, defended: Defended, stack: int) -> State:
-        """Images at the end of a round: the minimiser judged, and the next c chosen."""
+        """Judge the minimisers at the end of a round, and choose the next c."""
         m = dict(state.memory)
         stored = self.ball.store(self.ball.project(m["point"], state.clean), state.clean).float() / 255
         margin = mean_loss(defended, stored, state.goal, self._keys(state, defended), "margin", self.eot.draws, stack)
         wins, apart = margin > 0, m["point"] - state.clean
         distance = _dot(apart, apart).sqrt()
         closer = wins & (distance < m["least"])
-        m["best"] = where(closer | m["least"].isinf(), m["point"], m["best"])  # one that has lost, until one wins
+        m["best"] = where(closer | m["least"].isinf(), m["point"], m["best"])  # a failed one, until one succeeds
         m["least"] = torch.where(closer, distance, m["least"])
 
         m["won"], m["lost"] = torch.where(wins, m["c"], m["won"]), torch.where(wins, m["lost"], m["c"])
@@ -134,27 +144,30 @@ class Lbfgs:
         return replace(state, forward_evals=state.forward_evals + self.eot.draws, memory=m)
 
     def result(self, state: State) -> Tensor:
-        """Of the minimisers that win, the one closest to the photograph; else the last one's; projected."""
+        """Return the minimiser closest to the photograph of those that succeed, else the last one; projected."""
         return self.ball.project(state.memory["best"], state.clean)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The inner product of each image, (n,)."""
+    """Return the inner product of each image, (n,)."""
     return (a * b).flatten(1).sum(1)
 
 
 def _wide(values: Tensor) -> Tensor:
+    """Return values (n,) as (n, 1, 1, 1)."""
     return values[:, None, None, None]
 
 
 def _tried(state: State, ascent: Tensor, loss: Tensor) -> dict[str, Tensor]:
-    """The memory after the trial point was evaluated: accepted, it is the new point and makes a pair; rejected, the next trial
-    goes half as far."""
+    """Return the memory after the trial point was evaluated.
+
+    If it is accepted, it is the new point and makes a pair. If not, the next trial goes half as far.
+    """
     m, apart = dict(state.memory), state.x - state.clean
     value = m["c"] * _dot(apart, apart) - loss
     slope = _wide(2 * m["c"]) * apart - ascent
     move, change = state.x - m["point"], slope - m["slope"]
-    accepted = value <= m["value"] + ENOUGH * _dot(m["slope"], move).clamp_max(0)  # NaN is not
+    accepted = value <= m["value"] + ENOUGH * _dot(m["slope"], move).clamp_max(0)  # NaN is never accepted
     curved = accepted & _curved(move, change)
     for name, new in (("moves", move), ("changes", change)):
         m[name] = where(curved, torch.cat([new[:, None], m[name][:, :-1]], 1), m[name])
@@ -164,12 +177,15 @@ def _tried(state: State, ascent: Tensor, loss: Tensor) -> dict[str, Tensor]:
 
 
 def _curved(move: Tensor, change: Tensor) -> Tensor:
-    """Which pairs tell of an objective that bends upwards, (n,) bool. The first point of all makes none: it moves nowhere."""
+    """Return which pairs show an objective that curves upwards, (n,) bool.
+
+    The first point makes no pair, since it does not move.
+    """
     return _dot(move, change) > CURVED * (_dot(move, move) * _dot(change, change)).sqrt()
 
 
 def _exchange(m: dict[str, Tensor], apart: Tensor, c: Tensor) -> None:
-    """Another c: its term is known, so value, slope and changes become those of the new objective without an evaluation."""
+    """Change c. Its term is known, so value, slope and changes are converted to the new objective without an evaluation."""
     more = c - m["c"]
     m["value"] = m["value"] + more * _dot(apart, apart)
     m["slope"] = m["slope"] + _wide(2 * more) * apart
@@ -178,11 +194,14 @@ def _exchange(m: dict[str, Tensor], apart: Tensor, c: Tensor) -> None:
 
 
 def _direction(m: dict[str, Tensor], radius: float) -> Tensor:
-    """Downhill from the point: the two-loop recursion in the free pixels, no longer than `radius`, (n, 3, h, w)."""
+    """Return the direction downhill from the point, (n, 3, h, w), at most `radius` long.
+
+    It is the two-loop recursion in the pixels that may move.
+    """
     point, slope = m["point"], m["slope"]
     free = ~((point <= 0) & (slope > 0) | (point >= 1) & (slope < 0))
     direction, shares, pairs = -slope * free, [], []
-    scale, unknown = 1 / (2 * m["c"]), torch.ones_like(m["c"], dtype=torch.bool)  # the curvature of the term that is known
+    scale, unknown = 1 / (2 * m["c"]), torch.ones_like(m["c"], dtype=torch.bool)  # the curvature of the penalty
     for k in range(PAIRS):
         move, change = m["moves"][:, k] * free, m["changes"][:, k] * free
         along, good = _dot(move, change), _curved(move, change)

@@ -1,4 +1,7 @@
-"""Random noise: a control without any knowledge of the model's inside. If it beats the white-box attack, that one is weak."""
+"""Attack by random noise: a control without knowledge of the model's inside.
+
+If it beats the white-box attack, that attack is weak.
+"""
 
 from dataclasses import dataclass
 
@@ -9,13 +12,16 @@ from bart import rng
 from bart.attacks.attack import Cost, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Goal, score
 
 
 @dataclass(frozen=True)
 class Noise:
-    """`steps` uniformly random points of the ball; the one with the highest mean probability of success over `draws` draws."""
+    """Try `steps` uniformly random points of the ball.
+
+    The example is the point with the highest mean probability of success over `draws` draws.
+    """
 
     ball: Ball
     steps: int = 20
@@ -35,11 +41,11 @@ class Noise:
     def step(self, state: State, defended: Defended, stack: int) -> State:
         seeds = rng.fold(rng.fold(state.keys.device, "point"), state.step.device)
         point = self.ball.start(state.clean, seeds)
-        found = score(defended, point, state.goal, defended.keys(state.keys, "step", state.step), self.draws, stack)
-        better = found > state.memory["score"]
-        memory = {"score": torch.where(better, found, state.memory["score"])}
+        new_score = score(defended, point, state.goal, defended.keys(state.keys, "step", state.step), self.draws, stack)
+        better = new_score > state.memory["score"]
+        memory = {"score": torch.where(better, new_score, state.memory["score"])}
         return state.advanced(where(better, point, state.x), forwards=self.draws, memory=memory)
 
     def result(self, state: State) -> Tensor:
-        """The best point so far."""
+        """Return the best point so far."""
         return state.x

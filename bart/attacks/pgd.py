@@ -1,4 +1,7 @@
-"""Projected gradient descent on the expected loss over draws. Madry et al., ICLR 2018; momentum: Dong et al., CVPR 2018."""
+"""Attack by projected gradient descent on the expected loss over draws.
+
+Sources: Madry et al., ICLR 2018; momentum: Dong et al., CVPR 2018.
+"""
 
 from dataclasses import dataclass, field
 
@@ -9,13 +12,13 @@ from bart import rng
 from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal
 
 
 @dataclass(frozen=True)
 class Pgd(GradientSteps):
-    """`steps` steps of `step_size` (in the unit of `ball.eps`) from a random start or from the image itself.
+    """Take `steps` steps of `step_size` (in the unit of `ball.eps`) from a random start or from the image itself.
 
     momentum    mu of the sum g <- mu g + gradient / |gradient|_1 that the steps follow; 0 follows each gradient alone
     """
@@ -42,10 +45,10 @@ class Pgd(GradientSteps):
         return state.advanced(x, gradient, grads=self.eot.draws, memory=memory)
 
     def result(self, state: State) -> Tensor:
-        """The last iterate."""
+        """Return the last iterate."""
         return state.x
 
 
 def fgsm(ball: Ball, eot: Eot, random_start: bool = False) -> Pgd:
-    """The fast gradient sign method: one step to the border of the ball. Goodfellow et al., ICLR 2015."""
+    """Return the fast gradient sign method: one step to the border of the ball. Source: Goodfellow et al., ICLR 2015."""
     return Pgd(ball, 1, ball.eps, random_start, eot)

@@ -1,4 +1,4 @@
-"""An attack several times over, each image keeping its best example."""
+"""Repeat an attack from several starts; each image keeps its best example."""
 
 from dataclasses import dataclass, replace
 
@@ -9,14 +9,17 @@ from bart import rng
 from bart.attacks.attack import Attack, Cost, where
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Goal, score
 
 
 @dataclass(frozen=True)
 class Restarts:
-    """`attack` from `count` starts, one after the other. The best example is the one with the highest mean probability of
-    success (`bart.gradient.score`) over `draws` draws of its own, which neither made it nor will judge it."""
+    """Run `attack` from `count` starts, one after the other.
+
+    The best example is the one with the highest mean probability of success (`bart.gradient.score`) over `draws` draws. These
+    draws neither made the example nor will judge it.
+    """
 
     attack: Attack
     count: int
@@ -46,23 +49,23 @@ class Restarts:
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
         state = self.attack.step(state, defended, stack)
-        over = [i for i, step in enumerate(state.step.host.tolist()) if step % self.attack.steps == 0]
-        return state.put(over, self._restarted(state.rows(over), defended, stack)) if over else state
+        ended = [i for i, step in enumerate(state.step.host.tolist()) if step % self.attack.steps == 0]
+        return state.put(ended, self._restarted(state.rows(ended), defended, stack)) if ended else state
 
     def result(self, state: State) -> Tensor:
-        """The best example of the finished runs; before the first is over, the running one's."""
+        """Return the best example of the finished runs; before the first run ends, that of the running one."""
         scored = state.memory["restart_score"] >= 0
         return where(scored, state.memory["restart_best"], self.attack.result(state))
 
     def _restarted(self, state: State, defended: Defended, stack: int) -> State:
-        """Images at the end of a run: its example compared with the best so far, and the next run begun."""
+        """Compare each image's example with the best so far, and begin the next run."""
         example = self.attack.result(state)
         stored = self.ball.store(example, state.clean).float() / 255
         keys = defended.keys(state.keys, "restart", state.step)
-        found = score(defended, stored, state.goal, keys, self.draws, stack)
-        better = found > state.memory["restart_score"]
+        new_score = score(defended, stored, state.goal, keys, self.draws, stack)
+        better = new_score > state.memory["restart_score"]
         best = where(better, example, state.memory["restart_best"])
-        own = {"restart_best": best, "restart_score": torch.where(better, found, state.memory["restart_score"])}
+        own = {"restart_best": best, "restart_score": torch.where(better, new_score, state.memory["restart_score"])}
         fresh = self.attack.start(state.clean, state.goal, state.keys.map(rng.fold, "restart").map(rng.fold, state.step))
         return replace(
             state,

@@ -1,4 +1,7 @@
-"""SPSA: a gradient from values alone, by differences along random signs. Uesato et al., ICML 2018; Spall, IEEE TAC 1992."""
+"""Attack with gradients estimated from values alone, by differences along random signs (SPSA).
+
+Sources: Uesato et al., ICML 2018; Spall, IEEE Transactions on Automatic Control 1992.
+"""
 
 from dataclasses import dataclass
 
@@ -9,17 +12,18 @@ from bart import rng
 from bart.attacks.attack import Cost, finite
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Goal, mean_loss
 
 
 @dataclass(frozen=True)
 class Spsa:
-    """`steps` steps of `step_size` along the steepest ascent of Adam's direction.
+    """Take `steps` steps of `step_size` along the steepest ascent of Adam's direction.
 
-    pairs       of points x + delta s and x - delta s, s random signs, that one gradient comes from; the margin at both is the
-                mean over the same `draws` draws, so that their difference is the perturbation's and not the barrage's
-    delta       how far the points are from the iterate
+    pairs       pairs of points x + delta s and x - delta s, with random signs s, for one gradient
+    draws       draws for the mean margin at each point; the same for both points of a pair, so that their difference comes
+                from the perturbation and not from the barrage
+    delta       distance of the points from the iterate, per pixel
     """
 
     ball: Ball
@@ -51,7 +55,10 @@ class Spsa:
         return state.advanced(x, slope, forwards=2 * self.pairs * self.draws, memory=memory)
 
     def _slope(self, state: State, defended: Defended, stack: int) -> Tensor:
-        """The mean over pairs of (f(x + delta s) - f(x - delta s)) / (2 delta) s; as many pairs at once as the stack holds."""
+        """Return the mean over pairs of (f(x + delta s) - f(x - delta s)) / (2 delta) s.
+
+        Takes as many pairs at once as the stack holds.
+        """
         total, n = torch.zeros_like(state.x), len(state)
         step_keys = defended.keys(state.keys, "step", state.step)
         seeds = rng.fold(rng.fold(state.keys.device, "signs"), state.step.device)
@@ -59,7 +66,7 @@ class Spsa:
         for first in range(0, self.pairs, together):
             pairs = range(first, min(first + together, self.pairs))
             signs = torch.stack([self._signs(state, seeds, pair) for pair in pairs])
-            above, below = self._values(state, signs, defended, _of_pairs(step_keys, pairs), stack)
+            above, below = self._values(state, signs, defended, _pair_keys(step_keys, pairs), stack)
             for slope, sign in zip(
                 (above - below) / (2 * self.delta), signs, strict=True
             ):  # one by one: the same sum for any stack
@@ -67,10 +74,11 @@ class Spsa:
         return total / self.pairs
 
     def _signs(self, state: State, seeds: Tensor, pair: int) -> Tensor:
+        """Return the random signs of one pair, +1 or -1, of the shape of the images."""
         return torch.where(rng.field(seeds, tuple(state.x.shape[1:]), pair) < 0.5, -1.0, 1.0)
 
     def _values(self, state: State, signs: Tensor, defended: Defended, keys: rng.Mirror, stack: int) -> Tensor:
-        """The mean margin over the draws above and below, (2, pairs, n); signs (pairs, n, 3, h, w)."""
+        """Return the mean margin over the draws above and below, (2, pairs, n); signs (pairs, n, 3, h, w)."""
         points = torch.stack([state.x + self.delta * signs, state.x - self.delta * signs]).clamp_(0, 1)
         copies = 2 * len(signs)
         goal = Goal(state.label.repeat(copies), state.target.repeat(copies))
@@ -78,12 +86,12 @@ class Spsa:
         return values.view(2, len(signs), -1)
 
     def result(self, state: State) -> Tensor:
-        """The last iterate."""
+        """Return the last iterate."""
         return state.x
 
 
-def _of_pairs(keys: rng.Mirror, pairs: range) -> rng.Mirror:
-    """Keys of (side, pair, image), the same on both sides, from one an image."""
+def _pair_keys(keys: rng.Mirror, pairs: range) -> rng.Mirror:
+    """Return keys of (side, pair, image), the same on both sides, from one key an image."""
 
     def spread(side: Tensor) -> Tensor:
         places = torch.arange(pairs.start, pairs.stop, device=side.device)

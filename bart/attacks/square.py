@@ -1,4 +1,7 @@
-"""Square attack: random search by squares, from values alone. Andriushchenko, Croce, Flammarion and Hein, ECCV 2020."""
+"""Attack by random search over squares, from values alone (Square attack).
+
+Source: Andriushchenko, Croce, Flammarion and Hein, ECCV 2020.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,29 +13,30 @@ from bart import rng
 from bart.attacks.attack import Cost, where
 from bart.attacks.state import State, begin
 from bart.ball import Ball
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Goal, mean_loss
 from bart.types import Size
 
 HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Steps of 10,000 after which p has halved: those of the authors' program. (The article leaves out 500.)"""
+"""The steps of 10,000 after which p has halved, from the authors' program. (The article leaves out 500.)"""
 
 BUMPS = 5
 """Bumps along a side of the L2 start."""
 
 LEAST_SIDE = {"linf": 1, "l2": 3}
+"""The smallest side of a square, in pixels, by norm."""
 _TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Square:
-    """`steps` proposals, each of which changes the perturbation within a random square and stays if that is better.
+    """Propose `steps` changes of the perturbation, each within a random square; keep a proposal if it is better.
 
-    The example and the proposal are compared by their mean margin over the same `draws` draws, fresh at each step: a value kept
-    from an earlier step would be the luck of its draws, and could never be beaten again.
+    The example and the proposal are compared by their mean margin over the same `draws` draws, which are new at each step. A
+    value kept from an earlier step could be high by chance, and would never be beaten again.
 
-    p           the share of the image that the first squares cover, in (0, 1]; it halves by the schedule of the article,
-                rescaled to `steps`. 0.8 is the choice for robust models; for others the article has 0.05 (L-inf) and 0.1 (L2)
+    p           the share of the image that the first squares cover, in (0, 1]; it halves by the article's schedule, rescaled
+                to `steps`. 0.8 is the choice for robust models; for others the article has 0.05 (L-inf) and 0.1 (L2)
     Raises ValueError for a p outside its range.
     """
 
@@ -54,18 +58,23 @@ class Square:
         return 2
 
     def sides(self, size: Size) -> tuple[int, ...]:
-        """The side of the squares before p halves for the first time, and after each time, in pixels: that of p h w pixels,
-        for L2 odd and 3 at least, and no longer than the image's shorter side."""
-        found = []
+        """Return the side of the squares before p halves for the first time, and after each time, in pixels.
+
+        It is that of p h w pixels, for L2 odd and at least 3, and never longer than the image's shorter side.
+        """
+        sides = []
         for halvings in range(len(HALVED) + 1):
             side = max(round(math.sqrt(self.p * math.prod(size) / 2**halvings)), LEAST_SIDE[self.ball.norm])
             if self.ball.norm == "l2" and side % 2 == 0:
                 side += 1
-            found.append(min(side, *size))
-        return tuple(found)
+            sides.append(min(side, *size))
+        return tuple(sides)
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
-        """Vertical stripes of +-eps, by column and channel, for L-inf; for L2 a grid of bumps of random signs, eps long."""
+        """Start from vertical stripes of +-eps by column and channel (L-inf), or from a grid of bumps (L2).
+
+        The bumps have random signs, and their length is eps.
+        """
         seeds = rng.fold(keys.device, "start")
         x = _stripes(clean, seeds, self.ball.eps) if self.ball.norm == "linf" else _grid(clean, seeds, self.ball.eps)
         return begin(clean, x, goal, keys)
@@ -80,14 +89,14 @@ class Square:
         return state.advanced(where(after > before, proposal, state.x), forwards=2 * self.draws)
 
     def _proposal(self, state: State) -> Tensor:
-        """The example of each image with one square changed, (n, 3, h, w), by random numbers of this step."""
+        """Return the example of each image with one square changed, (n, 3, h, w), by random numbers of this step."""
         seeds = rng.fold(rng.fold(state.keys.device, "square"), state.step.device)
         propose = _flat_square if self.ball.norm == "linf" else _moved_square
         x = propose(state.x, state.clean, self._side(state), seeds, self.ball.eps)
-        return x.contiguous()  # sums depend on the layout, and a resume has this one
+        return x.contiguous()  # sums depend on the memory layout, and a resumed state is contiguous
 
     def _side(self, state: State) -> Tensor:
-        """The side of the square, (n,) int64."""
+        """Return the side of the square, (n,) int64, in pixels."""
         first, *others = self.sides((state.x.shape[-2], state.x.shape[-1]))
         age = state.age * 10_000 // self.steps
         side = torch.full_like(age, first)
@@ -96,60 +105,64 @@ class Square:
         return side
 
     def result(self, state: State) -> Tensor:
-        """The example so far."""
+        """Return the example so far."""
         return state.x
 
 
 def _signs(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """+1 or -1, (n, *shape)."""
+    """Return random signs, +1 or -1, (n, *shape)."""
     return torch.where(rng.coin(seeds, "signs", shape), 1.0, -1.0)
 
 
 def _norm(x: Tensor, first: int) -> Tensor:
-    """The Euclidean norm over the dimensions from `first` on, which stay with length 1, so that one may divide by it."""
+    """Return the Euclidean norm over the dimensions from `first` on. They stay with length 1, so that one can divide by it."""
     return x.square().sum(tuple(range(first, x.dim())), keepdim=True).sqrt()
 
 
 def _unit(x: Tensor, first: int) -> Tensor:
-    """`x` over its norm; zeros stay zeros."""
+    """Return `x` divided by its norm; zeros stay zeros."""
     return x / _norm(x, first).clamp_min(_TINY)
 
 
 def _corner(name: str, side: Tensor, seeds: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-    """A random place for a square of each image: its first row and its first column, (n,) each."""
+    """Return a random place for a square of each image: its first row and its first column, (n,) each."""
     room = torch.stack([length - side for length in size], dim=1)
     row, column = rng.integers(seeds, name, 0, room, (2,)).unbind(1)
     return row, column
 
 
 def _inside(corner: tuple[Tensor, Tensor], size: Size) -> tuple[Tensor, Tensor]:
-    """The row and the column of each pixel as counted from the corner, (n, h, 1) and (n, 1, w)."""
+    """Return the row and the column of each pixel as counted from the corner, (n, h, 1) and (n, 1, w)."""
     row, column = (torch.arange(length, device=at.device) - at[:, None] for length, at in zip(size, corner, strict=True))
     return row[:, :, None], column[:, None, :]
 
 
 def _window(corner: tuple[Tensor, Tensor], side: Tensor, size: Size) -> Tensor:
-    """Which pixels are in the square, (n, 1, h, w) bool."""
+    """Return which pixels are in the square, (n, 1, h, w) bool."""
     row, column = _inside(corner, size)
     side = side[:, None, None]
     return ((row >= 0) & (row < side) & (column >= 0) & (column < side))[:, None]
 
 
 def _stripes(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
+    """Return the images with vertical stripes of +-eps."""
     return (clean + eps * _signs(seeds, (3, 1, clean.shape[-1]))).clamp(0, 1)
 
 
 def _flat_square(x: Tensor, clean: Tensor, side: Tensor, seeds: Tensor, eps: float) -> Tensor:
-    """Algorithm 2 of the article: in the square, each channel of the perturbation becomes +eps or -eps."""
+    """Set each channel of the perturbation to +eps or -eps within the square. Algorithm 2 of the article."""
     size = (x.shape[-2], x.shape[-1])
     window = _window(_corner("corner", side, seeds, size), side, size)
     return torch.where(window, (clean + eps * _signs(seeds, (3, 1, 1))).clamp(0, 1), x)
 
 
 def _bump(corner: tuple[Tensor, Tensor], side: Tensor, turned: Tensor, size: Size) -> Tensor:
-    """Two hills of opposite signs that fill the square, on top of each other or (`turned`, (n,) bool) side by side: (n, h, w),
-    of length 1, zero outside. Section 4.2 of the article: at a distance m from its middle, in the maximum norm, a hill has the
-    height 1 / (m + 1)^2 + ... + 1 / k^2, k = side // 2 + 1, until it is scaled to the other's length."""
+    """Return two hills of opposite signs that fill the square, (n, h, w), of length 1, zero outside it.
+
+    They stand on top of each other, or side by side if `turned` (n,) bool. Section 4.2 of the article: at a distance m from
+    its middle, in the maximum norm, a hill has the height 1 / (m + 1)^2 + ... + 1 / k^2, k = side // 2 + 1; then it is scaled
+    to the other's length.
+    """
     window = _window(corner, side, size)[:, 0]
     row, column = torch.broadcast_tensors(*_inside(corner, size))
     turned, side = turned[:, None, None], side[:, None, None]
@@ -165,7 +178,10 @@ def _bump(corner: tuple[Tensor, Tensor], side: Tensor, turned: Tensor, size: Siz
 
 
 def _grid(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
-    """5 x 5 bumps (as many as fit, in small images and oblong ones), each turned by a coin, with a random sign per channel."""
+    """Return the images with 5 x 5 bumps, each turned by a coin, with a random sign per channel.
+
+    Small or oblong images hold fewer.
+    """
     size = clean.shape[2:]
     side = max(min(size) // BUMPS, 1)
     across = [length // side for length in size]
@@ -184,7 +200,10 @@ def _grid(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
 
 
 def _moved_square(x: Tensor, clean: Tensor, side: Tensor, seeds: Tensor, eps: float) -> Tensor:
-    """Algorithm 3 of the article: the first square gets a bump on top of what it has, and the share of eps of a second one."""
+    """Give the first square a bump on top of its values, and the share of eps of a second square.
+
+    Algorithm 3 of the article.
+    """
     size, delta = (x.shape[-2], x.shape[-1]), x - clean
     corner = _corner("corner", side, seeds, size)
     first, second = _window(corner, side, size), _window(_corner("other_corner", side, seeds, size), side, size)

@@ -1,4 +1,4 @@
-"""The state of a running attack: a record of tensors, so that a checkpoint is the record and a resume is exact."""
+"""Hold the state of a running attack as a record of tensors. A checkpoint is this record, so a resume is exact."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -17,18 +17,18 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class State:
-    """Per image, leading dimension n.
+    """Hold a running attack, per image, with leading dimension n.
 
     clean, x    the photograph and the iterate, (n, 3, h, w) float32 in [0, 1]
-    label       the class that is right, (n,) int64
-    target      the class to reach, (n,) int64; -1 where the attack is untargeted
+    label       the right class, (n,) int64
+    target      the class to reach, (n,) int64; -1 if the attack is untargeted
     keys        one per image: all its randomness
-    step        steps done, (n,); no two steps of an image see the same draws
+    step        steps done, (n,); no two steps of an image have the same draws
     began       the step at which the running attempt began, (n,): later than 0 after a restart
-    left        the step after which the image left because it was won, (n,); -1 while it has not
+    left        the step after which the image left because it succeeded, (n,); -1 while it has not
     grad_evals, forward_evals   draws with and without a gradient, spent so far, (n,) int64
-    nonfinite, zero   gradients that held NaN or Inf; gradients that were zero everywhere: counts, (n,) int64
-    memory      what an attack keeps besides, by name: momentum, the best point so far, ...
+    nonfinite, zero   numbers of gradients that held NaN or Inf, and that were zero everywhere, (n,) int64
+    memory      other tensors that an attack keeps, by name: momentum, the best point so far, ...
     """
 
     clean: Tensor
@@ -54,18 +54,18 @@ class State:
 
     @property
     def age(self) -> Tensor:
-        """Steps since the running attempt began, (n,), for schedules."""
+        """Return the steps since the running attempt began, (n,), for schedules."""
         return self.step.device - self.began.device
 
     def tensors(self) -> dict[str, Tensor]:
-        """The record as host tensors by name, for a checkpoint."""
+        """Return the record as host tensors by name, for a checkpoint."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
         values |= {_MEMORY + name: value for name, value in self.memory.items()}
         return {name: (v.host if isinstance(v, rng.Mirror) else v.cpu()).contiguous() for name, v in values.items()}
 
     @staticmethod
     def of(tensors: dict[str, Tensor], device: torch.device | str) -> "State":
-        """The record back from `tensors()`, bit for bit."""
+        """Return the record from the tensors that `tensors()` returned, bit for bit."""
         values: dict[str, Any] = {"memory": {}}
         for name, value in tensors.items():
             if name.startswith(_MEMORY):
@@ -75,16 +75,17 @@ class State:
         return State(**values)
 
     def rows(self, index: Sequence[int]) -> "State":
-        """The images of these places, as a state of their own."""
+        """Return the images at these places as a state of their own."""
         places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
         return self._map(lambda side, place: side[place], places)
 
-    def put(self, index: Sequence[int], some: "State") -> "State":
-        """This state with the images of these places replaced by those of `some`."""
+    def put(self, index: Sequence[int], replacement: "State") -> "State":
+        """Return this state with the images at these places replaced by those of another state."""
         places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
-        return self._map(lambda side, place, new: side.index_copy(0, place, new), places, some)
+        return self._map(lambda side, place, new: side.index_copy(0, place, new), places, replacement)
 
     def _map(self, function: Any, places: rng.Mirror, *others: "State") -> "State":
+        """Apply a function to each tensor of the record, with the places and the same tensor of other states."""
         values: dict[str, Any] = {}
         for f in fields(self):
             mine, theirs = getattr(self, f.name), [getattr(other, f.name) for other in others]
@@ -104,7 +105,12 @@ class State:
         forwards: int = 0,
         memory: dict[str, Tensor] | None = None,
     ) -> "State":
-        """One step further, at `x`: with the evaluations it took, the faults of its gradient counted, and `memory` renewed."""
+        """Return the state one step further, at `x`.
+
+        grads, forwards   the draws that the step took
+        gradient    is checked for values that are not finite and for zeros
+        memory      replaces the entries of these names
+        """
         flat = gradient.flatten(1) if gradient is not None else None
         return replace(
             self,
@@ -119,9 +125,10 @@ class State:
 
 
 def begin(clean: Tensor, x: Tensor, goal: Goal, keys: rng.Mirror, **memory: Tensor) -> State:
-    """A state before its first step, at `x`. Raises ValueError where `clean` are no images in [0, 1]."""
+    """Return a state before its first step, at `x`. Raises ValueError if `clean` are not images in [0, 1]."""
     checked(clean)
     none = torch.full((len(clean),), -1)
-    step, began, left = (rng.Mirror.of(values, clean.device) for values in (none + 1, none + 1, none))  # no two share memory
+    values = (none + 1, none + 1, none)  # no two share memory
+    step, began, left = (rng.Mirror.of(value, clean.device) for value in values)
     grads, forwards, nonfinite, zero = (torch.zeros_like(goal.label) for _ in range(4))
     return State(clean, x, *goal, keys, step, began, left, grads, forwards, nonfinite, zero, memory)

@@ -1,4 +1,4 @@
-"""Transfer: the attack sees the undefended classifier, the verdict is the defended one's."""
+"""Attack the undefended classifier; the verdict is that of the defended one."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,16 @@ from bart import rng
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.defenses.barrage import Barrage
-from bart.defenses.defended import Defended
+from bart.defenses import Barrage, Defended
 from bart.gradient import Goal
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """`attack` against the classifier without its barrage. A control: if it beats the white-box attack, that one is weak."""
+    """Run `attack` against the classifier without its barrage.
+
+    A control: if it beats the white-box attack, that attack is weak.
+    """
 
     attack: Attack
 

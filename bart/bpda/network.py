@@ -1,4 +1,4 @@
-"""The BPDA network: a small convolutional network that imitates one transform, so that its derivative can stand in.
+"""Define the BPDA network: a small convolutional network that imitates one transform, so that its derivative can replace it.
 
 Source: figure 3 and section 4 of Raff et al., CVPR 2019; CoordConv: Liu et al., NeurIPS 2018.
 """
@@ -17,12 +17,15 @@ WIDTHS = (16, 22, 32, 45, 64)
 """Channels that each block adds; they grow by about sqrt 2."""
 
 FIELD = 23
-"""Side of the square of pixels that one output pixel sees: five 5x5 convolutions and a 3x3."""
+"""Side of the square of pixels on which one output pixel depends: five 5x5 convolutions and a 3x3."""
 
 
 @lru_cache
 def parameter_count(name: str) -> int:
-    """|P(t)|, the numbers that the network of a transform is told. Raises ValueError for an unknown transform."""
+    """Return |P(t)|, how many numbers the network of a transform takes besides the image.
+
+    Raises ValueError for an unknown transform.
+    """
     if name not in TRANSFORMS:
         raise ValueError(f"unknown transform {name!r}: expected a name of bart.TRANSFORMS")
     size = (REFERENCE, REFERENCE)
@@ -30,12 +33,12 @@ def parameter_count(name: str) -> int:
 
 
 class BpdaNet(nn.Module):
-    """Imitates one transform: forward(x, conditioning) -> y.
+    """Imitate one transform: forward(x, conditioning) -> y.
 
     of          the transform's name, or |P(t)|, the width of its conditioning
-    key         decides the weights that it begins with (those of He et al., ICCV 2015): no global generator is touched
-    Each block is a 5x5 convolution, BatchNorm and ReLU, and is followed by the input again; a 3x3 convolution ends it.
-    Raises ValueError for an unknown transform.
+    key         decides the initial weights (He et al., ICCV 2015), without any global generator
+    Each block is a 5x5 convolution, BatchNorm and ReLU; the input is concatenated again after it. A 3x3 convolution ends the
+    network. Raises ValueError for an unknown transform.
     """
 
     def __init__(self, of: str | int, key: int = 0) -> None:
@@ -49,10 +52,11 @@ class BpdaNet(nn.Module):
             channels = width + inputs
         self.blocks = nn.ModuleList(blocks)
         self.last = nn.utils.skip_init(nn.Conv2d, channels, 3, 3, padding=1)
-        self._begin(key)
+        self._initialise(key)
 
     @torch.no_grad()
-    def _begin(self, key: int) -> None:
+    def _initialise(self, key: int) -> None:
+        """Set the initial weights from a key."""
         keys = torch.tensor([key])
         for name, weight in self.named_parameters():
             if weight.dim() == 4:
@@ -61,21 +65,21 @@ class BpdaNet(nn.Module):
         nn.init.zeros_(self.get_parameter("last.bias"))
 
     def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
-        """The transform's output as the network sees it, (n, 3, h, w), not clipped.
+        """Return the network's guess of the transform's output, (n, 3, h, w), not clipped.
 
-        x (n, 3, h, w) in [0, 1], of any size; conditioning (n, |P(t)|) in [0, 1], see `Transform.conditioning`.
-        In train mode images of a batch share their statistics; in eval mode each is on its own.
+        x (n, 3, h, w) in [0, 1], of any size; conditioning (n, |P(t)|) in [0, 1], see `Transform.conditioning`. In train mode
+        images of a batch share their statistics; in eval mode each is on its own.
         """
         size = (x.shape[-2], x.shape[-1])
-        told = conditioning.to(x.dtype)[:, :, None, None].expand(-1, -1, *size)
-        image = torch.cat([x, _places(size, x).expand(len(x), -1, -1, -1), told], dim=1)
+        parameters = conditioning.to(x.dtype)[:, :, None, None].expand(-1, -1, *size)
+        image = torch.cat([x, _coordinates(size, x).expand(len(x), -1, -1, -1), parameters], dim=1)
         y = image
         for block in self.blocks:
             y = torch.cat([block(y), image], dim=1)
         return self.last(y)
 
 
-def _places(size: Size, like: Tensor) -> Tensor:
-    """Where each pixel is: its row and its column, from -1 to 1, (1, 2, h, w)."""
+def _coordinates(size: Size, like: Tensor) -> Tensor:
+    """Return each pixel's row and column, from -1 to 1, (1, 2, h, w)."""
     rows, columns = (torch.linspace(-1, 1, side, device=like.device, dtype=like.dtype) for side in size)
     return torch.stack([rows[:, None].expand(size), columns[None].expand(size)])[None]

@@ -1,7 +1,7 @@
-"""Backward-pass differentiable approximation (Athalye, Carlini, Wagner, ICML 2018): the true value, another gradient.
+"""Define gradient policies: the transform's true value with a chosen derivative (BPDA: Athalye, Carlini, Wagner, ICML 2018).
 
-A policy is (transform, x, params, networks) -> y: the value of `transform.apply(x, params)`, bit for bit, x and y (n, 3, h, w),
-with the derivative that the policy stands for. `networks` holds a `bart.bpda.network.BpdaNet` of some transforms, by name.
+A policy is (transform, x, params, networks) -> y. y is the value of `transform.apply(x, params)`, bit for bit, x and y (n, 3,
+h, w); its derivative is the policy's. `networks` holds a `bart.bpda.network.BpdaNet` for some transforms, by name.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,29 +20,36 @@ Networks = Mapping[str, BpdaNet]
 """Trained networks by the name of the transform that each imitates, in eval mode and on the device of the images."""
 
 NONE: Networks = MappingProxyType({})
+"""No networks."""
 
 
 def identity(transform: Transform, x: Tensor, params: Params, networks: Networks = NONE) -> Tensor:
-    """The identity as the derivative."""
+    """Return the transformed images with the identity as the derivative."""
     with torch.no_grad():
         y = transform.apply(x, params)
     return straight_through(x, y)
 
 
 def network(transform: Transform, x: Tensor, params: Params, networks: Networks = NONE) -> Tensor:
-    """The network's derivative at the same `x` and the same parameters. Raises ValueError where there is none."""
+    """Return the transformed images with the network's derivative, at the same `x` and the same parameters.
+
+    Raises ValueError if no network for the transform.
+    """
     if transform.name not in networks:
-        raise ValueError(f"policy network: there is no network for {transform.name}: train one, or use the policy combo")
+        raise ValueError(f"policy network: no network for {transform.name}: train one, or use the policy combo")
     with torch.no_grad():
         y = transform.apply(x, params)
-    told = transform.conditioning(params, (x.shape[-2], x.shape[-1]))
-    imitated: Tensor = _Imitated.apply(x, y, told, networks[transform.name])
+    conditioning = transform.conditioning(params, (x.shape[-2], x.shape[-1]))
+    imitated: Tensor = _Imitated.apply(x, y, conditioning, networks[transform.name])
     return imitated
 
 
 def combo(transform: Transform, x: Tensor, params: Params, networks: Networks = NONE) -> Tensor:
-    """Autograd where `apply` has a gradient of its own (exact or surrogate), else the network's where there is one, else the
-    identity. The default policy. Where all three exist, Sitawarin et al., ICML 2022, find exact > identity > network."""
+    """Return the transformed images with the best derivative there is. This is the default policy.
+
+    It is autograd if `apply` has a gradient of its own (exact or surrogate), else the network's if there is one, else the
+    identity. Where all three exist, Sitawarin et al., ICML 2022, find exact > identity > network.
+    """
     if transform.gradient is not Gradient.NONE:
         return transform.apply(x, params)
     return (network if transform.name in networks else identity)(transform, x, params, networks)
@@ -53,15 +60,15 @@ POLICIES = {"combo": combo, "identity": identity, "network": network}
 
 
 AT_ONCE = 32
-"""Images that go through a network together: some 150 MB each at 224 px, which is freed before the next ones come."""
+"""Images that go through a network together: about 150 MB each at 224 px, which is freed before the next ones."""
 
 
 class _Imitated(torch.autograd.Function):
-    """The value of `y` with the network's derivative. Its forward pass is made in backward, so that none of it is kept."""
+    """Return `y` with the network's derivative. Its forward pass is computed in `backward`, so that none of it is kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, told: Tensor, net: BpdaNet) -> Tensor:
-        ctx.save_for_backward(x, told)
+    def forward(ctx: Any, x: Tensor, y: Tensor, conditioning: Tensor, net: BpdaNet) -> Tensor:
+        ctx.save_for_backward(x, conditioning)
         ctx.net = net
         return y.view_as(y)
 
@@ -69,34 +76,35 @@ class _Imitated(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         parts = [
-            _product(ctx.net, *some) for some in zip(*(t.split(AT_ONCE) for t in (*ctx.saved_tensors, gradient)), strict=True)
+            _product(ctx.net, *piece) for piece in zip(*(t.split(AT_ONCE) for t in (*ctx.saved_tensors, gradient)), strict=True)
         ]
         return torch.cat(parts), None, None, None
 
 
-def _product(net: BpdaNet, x: Tensor, told: Tensor, gradient: Tensor) -> Tensor:
-    """The vector-Jacobian product of a network at `x` (n, 3, h, w)."""
+def _product(net: BpdaNet, x: Tensor, conditioning: Tensor, gradient: Tensor) -> Tensor:
+    """Return the vector-Jacobian product of a network at `x` (n, 3, h, w) with `gradient` (n, 3, h, w)."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        imitation = net(leaf, told)
+        imitation = net(leaf, conditioning)
     return torch.autograd.grad(imitation, leaf, gradient)[0]
 
 
 def checked(networks: Networks) -> Networks:
-    """The networks, if they can be used. Raises ValueError for one of an unknown transform, of another P(t), or in train mode,
-    where images of a batch would change each other's gradients."""
+    """Return the networks if they can be used.
+
+    Raises ValueError for an unknown transform, another P(t), or a network in train mode. In train mode images of a batch would
+    change each other's gradients.
+    """
     for name, net in networks.items():
         if net.parameter_count != parameter_count(name):
-            raise ValueError(
-                f"network of {name}: it is told {net.parameter_count} parameters, expected {parameter_count(name)}"
-            )
+            raise ValueError(f"network of {name}: it takes {net.parameter_count} parameters, expected {parameter_count(name)}")
         if net.training:
             raise ValueError(f"network of {name} is in train mode: call its eval() first")
     return networks
 
 
 def complete(policy: str, networks: Collection[str], transforms: tuple[str, ...]) -> None:
-    """Raises ValueError where a policy lacks a network that an attack on these transforms will need."""
+    """Raise ValueError if a policy lacks a network that an attack on these transforms needs."""
     missing = [name for name in transforms if name not in networks] if policy == "network" else []
     if missing:
-        raise ValueError(f"policy network: there is no network for {', '.join(missing)}: train them, or use the policy combo")
+        raise ValueError(f"policy network: no network for {', '.join(missing)}: train them, or use the policy combo")

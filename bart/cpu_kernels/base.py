@@ -1,4 +1,4 @@
-"""On a CPU: a filter without a gradient of its own may be a compiled NumPy routine, run image by image in threads."""
+"""Run a NumPy routine over the images of a batch, one image per thread."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +12,17 @@ from torch import Tensor
 from bart.types import Params
 
 Image = np.ndarray[Any, np.dtype[Any]]
+"""A NumPy array of one image or plane."""
 
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return the pool of threads, made once."""
     return ThreadPoolExecutor(threads, thread_name_prefix="bart")
 
 
 def each(function: Callable[[int], None], count: int) -> None:
-    """`function(i)` for i below `count`, in as many threads as torch uses."""
+    """Call `function(i)` for i in 0..count - 1, in as many threads as torch uses."""
     if torch.get_num_threads() == 1 or count == 1:
         for i in range(count):
             function(i)
@@ -29,9 +31,9 @@ def each(function: Callable[[int], None], count: int) -> None:
 
 
 def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: Params) -> Tensor:
-    """`function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in torch's thread count.
+    """Return `function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in the type of `x`.
 
-    `function` gets and returns (3, h, w) float32 and must not write into its input.
+    `function` takes and returns (3, h, w) float32. It must not write into its input. It has no gradient.
     """
     images = x.detach().float().numpy()
     values = {name: value.numpy() for name, value in params.items()}

@@ -1,7 +1,8 @@
-"""The bilateral mean of `bart.transforms.denoising.rank` on a CPU, compiled: offset by offset of the disk, over bands of a plane.
+"""Compute the bilateral mean of `bart.transforms.denoising.rank` on a CPU, offset by offset of the disk, over bands of a
+plane.
 
-Planes lie as flat lines with a margin, where a shift in two dimensions is one number. Sums are of 16 bits: a disk of radius 20
-has 1257 pixels, each at most 39 above the window's lower end.
+Planes are stored as flat lines with a margin, where a shift in two dimensions is one number. Sums have 16 bits: a disk of
+radius 20 has 1257 pixels, each at most 39 above the window's lower end.
 """
 
 import numpy as np
@@ -10,15 +11,15 @@ from numba import njit
 from bart.cpu_kernels.base import Image
 
 BAND = 8
-"""Rows that are worked on together: what they need stays in the nearest cache."""
+"""Rows that are computed together, so that their data stays in the first-level cache."""
 OUTSIDE = 2**16 - 1
-"""A level beyond the image, above every window."""
+"""The level of entries outside the image, above every window."""
 
 
 def mean_bilateral(levels: Image, radius: int, s0: int, s1: int) -> Image:
-    """The mean of those levels v of each disk with g - s1 < v < g + s0, g being the pixel's own, its fraction cut off.
+    """Return the mean of those levels v of each disk with g - s1 < v < g + s0, rounded down. g is the pixel's own level.
 
-    levels (h, w) uint8, and so the result; radius up to 20, s0 and s1 up to 20.
+    levels (h, w) uint8, and so is the result; radius up to 20, s0 and s1 up to 20.
     """
     own = levels.astype(np.int16)
     low = np.maximum(own - (s1 - 1), 0)
@@ -32,12 +33,13 @@ def mean_bilateral(levels: Image, radius: int, s0: int, s1: int) -> Image:
 
 
 def _padded(plane: Image, margin: int, value: int) -> Image:
+    """Return a plane with a margin of `value` on all sides, uint16."""
     return np.pad(plane.astype(np.uint16), margin, constant_values=value)
 
 
 @njit(nogil=True, cache=True)
 def _means(line: Image, low: Image, span: Image, width: int, radius: int, halves: Image, means: Image) -> None:
-    """Fills `means` inside the margin of `radius`; `halves` is how far the disk reaches on either side, row by row."""
+    """Fill `means` inside the margin of `radius`. `halves` is how far the disk reaches on either side, row by row."""
     excess, count = np.empty(BAND * width, np.uint16), np.empty(BAND * width, np.uint16)
     bottom = len(line) // width - radius
     for top in range(radius, bottom, BAND):
@@ -49,9 +51,11 @@ def _means(line: Image, low: Image, span: Image, width: int, radius: int, halves
             for dx in range(-halves[dy + radius], halves[dy + radius] + 1):
                 levels = line[start + dy * width + dx :]
                 for i in range(length):
-                    above = np.uint16(levels[i] - lows[i])  # modulo 65536: a level below the window ends up above it
+                    above = np.uint16(levels[i] - lows[i])  # modulo 65536: a level below the window becomes one above it
                     kept = above <= spans[i]
                     aboves[i] += above if kept else np.uint16(0)
                     counts[i] += np.uint16(kept)
         for i in range(length):
-            means[start + i] = lows[i] + aboves[i] // max(counts[i], np.uint16(1))  # between two rows there may be none
+            means[start + i] = lows[i] + aboves[i] // max(
+                counts[i], np.uint16(1)
+            )  # the entries between two rows may have no pixel

@@ -1,8 +1,9 @@
-"""The sums of non-local means on a CPU: the loops of `bart.transforms.denoising.nl_means`, compiled, one image at a time.
+"""Compute the sums of non-local means on a CPU, compiled, one image at a time; see `bart.transforms.denoising.nl_means`.
 
-Planes lie as flat lines, where a shift in two dimensions is one number; what stands between the ends of two rows is computed in
-vain, and falls on the margin. The image goes by in bands of rows, all shifts one after another, so that a band stays in the
-cache; each loop is a plain one over a line, which the compiler turns into vectors.
+Planes are stored as flat lines, where a shift in two dimensions is one number. Entries between the ends of two rows are
+computed too; their results are in the margin and are cropped. The image is processed in bands of rows, all shifts of a band
+one after another, so that a band stays in the cache. Each loop runs over a line, so the compiler turns it into vector
+instructions.
 """
 
 from typing import Any
@@ -10,24 +11,25 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from bart.approximate_exp import CUTOFF, OFFSET, SLOPE
 from bart.cpu_kernels.base import Image
-from bart.exponential import CUTOFF, OFFSET, SLOPE
 
 BAND = 16
-"""Rows that are worked on together."""
+"""Rows that are computed together."""
 STEEPNESS, LEAST, ONE = np.float32(-SLOPE), np.int32(-int(CUTOFF * SLOPE)), np.int32(OFFSET)
-"""Of the exponential: from a distance to bits, the bits at the cutoff, and those of exp(0)."""
+"""Constants of the exponential: from a distance to bits, the bits at the cutoff, and those of exp(0)."""
 
 compiled = njit(nogil=True, cache=True)
 
 
 def sums(values: Image, width: int, scale: float, radius: int, distance: int, own: float) -> tuple[Image, Image]:
-    """Over all shifts within `distance`: the sum of weight times difference (c, length), and that of the weights (length,).
+    """Return, over all shifts within `distance`, the sum of weight times difference, (c, length), and that of the weights,
+    (length,).
 
-    values      (c, length) float32, planes with a margin of radius + distance as lines of rows of `width`; one set of weights
-    scale       of the squared differences of two patches, summed, to what the exponential takes
-    radius      2 or 3: a patch sums 2 radius pixels a side, from radius - 1 before its own on
-    own         the weight of a pixel itself
+    values      (c, length) float32: planes with a margin of radius + distance, as lines of rows of `width`; one set of weights
+    scale       factor from the squared differences of two patches, summed, to the argument of the exponential
+    radius      2 or 3: a patch sums 2 radius pixels a side, beginning radius - 1 before its own pixel
+    own         the weight of a pixel for itself
     """
     length = (BAND + 2 * radius) * width
     lines, bits = np.empty((3, length), np.float32), np.empty(length, np.int32)
@@ -38,7 +40,7 @@ def sums(values: Image, width: int, scale: float, radius: int, distance: int, ow
 
 @compiled
 def _squares(values: Image, start: int, shift: int, squares: Image) -> None:
-    """The squared differences of pixels and those `shift` further on, summed over the planes."""
+    """Compute the squared differences of pixels and those `shift` further on, summed over the planes."""
     for c in range(len(values)):
         here, there = values[c, start : start + len(squares)], values[c, start + shift : start + shift + len(squares)]
         for i in range(len(squares)):
@@ -48,7 +50,7 @@ def _squares(values: Image, start: int, shift: int, squares: Image) -> None:
 
 @compiled
 def _box(line: Image, stride: int, radius: int, out: Image) -> None:
-    """Sums of 2 radius entries `stride` apart, by the place of the first."""
+    """Sum 2 radius entries that are `stride` apart, indexed by the first of them."""
     b, c, d = line[stride:], line[2 * stride :], line[3 * stride :]
     if radius == 2:
         for i in range(len(out)):
@@ -61,7 +63,7 @@ def _box(line: Image, stride: int, radius: int, out: Image) -> None:
 
 @compiled
 def _exponentials(away: Image, scale: Any, bits: Image) -> None:
-    """exp(-scale away) as the bits of float32, 0 beyond the cutoff; what is beyond the integers becomes the lowest of them."""
+    """Compute exp(-scale away) as the bits of float32, 0 beyond the cutoff. Values outside int32 become its lowest number."""
     for i in range(len(bits)):
         bit = np.int32(away[i] * scale * STEEPNESS)
         bits[i] = ((bit + ONE) << 3) if bit >= LEAST else 0
@@ -69,15 +71,16 @@ def _exponentials(away: Image, scale: Any, bits: Image) -> None:
 
 @compiled
 def _add(weight: Image, here: Image, there: Image) -> None:
+    """Add the weights of pairs to both pixels."""
     for i in range(len(weight)):
         here[i] += weight[i]
-    for i in range(len(weight)):  # a loop of its own: it may be the same memory, a little further on
+    for i in range(len(weight)):  # a separate loop, because both may be the same memory
         there[i] += weight[i]
 
 
 @compiled
 def _move(weight: Image, values: Image, start: int, shift: int, total: Image, steps: Image) -> None:
-    """Each of a pair of pixels moves towards the other."""
+    """Move the two pixels of each pair towards each other."""
     end = start + len(weight)
     for c in range(len(values)):
         here, there = values[c, start:end], values[c, start + shift : end + shift]
@@ -94,7 +97,7 @@ def _accumulate(
     values: Image, width: int, scale: Any, radius: int, distance: int, total: Image, weights: Image,
     lines: Image, bits: Image, weight: Image,
 ) -> None:  # fmt: skip
-    """All pairs of pixels of which one is inside the image. `weight` is the memory of `bits`, seen as float32."""
+    """Add up all pairs of pixels of which one is inside the image. `weight` is the memory of `bits`, seen as float32."""
     margin = radius + distance
     bottom, right = values.shape[1] // width - margin, width - margin
     corner = (radius - 1) * (width + 1)  # from a pixel back to the first of its patch

@@ -1,4 +1,4 @@
-"""The seams of seam carving on a CPU: the dynamic programme of `bart.transforms.seam_carving`, compiled, image by image."""
+"""Find the seams of seam carving on a CPU, compiled, image by image: the search of `bart.transforms.seam_carving`."""
 
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,8 @@ from bart.cpu_kernels.base import Image, each
 
 
 def kept_columns(energy: Tensor, count: Tensor) -> Tensor:
-    """Which columns are left in each row when `count` (n,) seams are gone: (n, rows, columns) int64, the last one repeated.
+    """Return which columns remain in each row after `count` (n,) seams are removed: (n, rows, columns) int64, the last one
+    repeated.
 
     energy (n, rows, columns) float32.
     """
@@ -24,8 +25,10 @@ def kept_columns(energy: Tensor, count: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
-    """`carve(energy, count, kept)` of one image: its loops as machine code that runs without the interpreter's lock,
-    compiled once and kept beside this file. `energy` (rows, columns) is used up, `kept` of the same shape is filled."""
+    """Return `carve(energy, count, kept)` of one image, compiled once; the machine code is cached beside this file.
+
+    It runs without the interpreter's lock. It overwrites `energy` (rows, columns) and fills `kept`, of the same shape.
+    """
     from numba import njit
 
     totals, cut = (njit(nogil=True, cache=True)(function) for function in (_totals, _cut))
@@ -43,8 +46,10 @@ def _compiled() -> Any:
 
 
 def _totals(energy: Image, left: int, totals: Image) -> None:
-    """Least energy of a path from the first row to each pixel of the first `left` columns. Every row is seen as slices whose
-    places count from zero: only such a loop becomes vectors."""
+    """Compute the least energy of a path from the first row to each pixel of the first `left` columns.
+
+    Every row is taken as slices that count from zero: only such a loop becomes vector instructions.
+    """
     totals[0, :left] = energy[0, :left]
     for r in range(1, len(energy)):
         above, own, row = totals[r - 1, :left], energy[r, :left], totals[r, :left]
@@ -56,7 +61,7 @@ def _totals(energy: Image, left: int, totals: Image) -> None:
 
 
 def _cut(energy: Image, kept: Image, left: int, totals: Image) -> None:
-    """Follows the least path from its end, ties to the left, and moves what is right of it one column on."""
+    """Follow the least path from its end, ties to the left, and move all pixels to the right of it one column on."""
     first, last = 0, left
     for r in range(len(energy) - 1, -1, -1):
         column = first

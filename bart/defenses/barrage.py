@@ -1,4 +1,7 @@
-"""The barrage: k of the ten groups in random order, one transform of each, every image its own (section 4 of the article)."""
+"""Draw and apply barrages: k of the ten groups in random order, one transform of each (article, section 4).
+
+Every image has its own barrage.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +13,9 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.bpda.policies import combo
-from bart.defenses.permute import Arrangement, arrange
-from bart.defenses.streams import aside
+from bart.bpda import combo
+from bart.defenses.permute import Permutation, clip_and_permute
+from bart.defenses.streams import side_streams
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size, Transform
 
@@ -20,11 +23,11 @@ Policy = Callable[[Transform, Tensor, Params], Tensor]
 """How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
 GREY = tuple(name for name, transform in TRANSFORMS.items() if transform.group not in ("color space", "grey"))
-"""The transforms that grey images have."""
+"""The transforms that grey images have: all but those of groups 7 and 9."""
 
 
 class Part(NamedTuple):
-    """The images of one round that meet the same transform: `images` neighbours of the sorted stack."""
+    """Describe the images of one round that meet the same transform: the next `images` rows of the sorted stack."""
 
     name: str
     images: int
@@ -32,29 +35,35 @@ class Part(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One place in the order: `arrangement` sorts the stack, as the round before left it, by transform. Images that are through
-    already come last, and are in no part."""
+    """Describe one place in the order of transforms.
 
-    arrangement: Arrangement
+    `permutation` sorts the stack, as the previous round left it, by this round's transform. Images that have met all of their
+    transforms come last and are in no part.
+    """
+
+    permutation: Permutation
     parts: list[Part]
 
 
 class Draws(NamedTuple):
-    """What a stack of n draws goes through. `restore` brings the stack back into its own order at the end."""
+    """Describe which transforms a stack of n draws meets, round by round.
+
+    `restore` returns the stack to its original order at the end.
+    """
 
     rounds: list[Round]
-    restore: Arrangement
+    restore: Permutation
 
 
 @dataclass(frozen=True)
 class Barrage:
-    """Draws and applies barrages.
+    """Draw and apply barrages.
 
     k           transforms of one barrage, 0 to the number of groups that have one of `transforms`
-    transforms  names that may be drawn; all of the table unless told
-    fewest      each image meets a number of transforms drawn uniformly from `fewest` to k; k itself unless told. It meets what
-                a barrage of that number would send it through
-    Raises ValueError for an unknown name, a k that cannot be met, or a `fewest` outside 0 to k.
+    transforms  names that may be drawn (default: all of the table)
+    fewest      each image meets a number of transforms drawn uniformly from `fewest` to k, the first ones of its k
+                (default: always k)
+    Raises ValueError for an unknown name, a k out of range, or a `fewest` outside 0 to k.
     """
 
     k: int
@@ -78,7 +87,7 @@ class Barrage:
 
     @cached_property
     def _groups(self) -> list[list[str]]:
-        """The selected transforms, group by group, in the order of the table."""
+        """Return the selected transforms, group by group, in the order of the table."""
         groups: dict[str, list[str]] = {}
         for name, transform in TRANSFORMS.items():
             if name in self.transforms:
@@ -87,42 +96,62 @@ class Barrage:
 
     @cached_property
     def names(self) -> list[str]:
-        """The selected transforms, group by group: what `select` counts in."""
+        """Return the selected transforms, group by group: `select` returns indices into this list."""
         return [name for group in self._groups for name in group]
 
     def select(self, keys: Tensor) -> Tensor:
-        """The transforms of each image, (n, k) int64, as places in the selected names: groups without replacement in a
-        uniformly random order, then one transform of each group uniformly. Past an image's number stands the count of names."""
+        """Return the transforms of each image, (n, k) int64, as indices into `names`, from one key an image.
+
+        Groups are drawn without replacement in a uniformly random order, then one transform of each group uniformly. With
+        `fewest`, the columns beyond an image's number of transforms hold len(names).
+
+        Example: of the groups noise = ("noise",), fft = ("fft",) and grey = ("grey_mix", "grey_two_thirds"), `names` is these
+        four in this order. With k = 2, the rows [0, 3], [1, 0] and [0, 1] say: image 0 meets noise, then grey_two_thirds;
+        image 1 meets fft, then noise; image 2 meets noise, then fft.
+        """
         groups = rng.order(keys, "groups", len(self._groups))[:, : self.k]
         sizes, starts = _layout(tuple(len(group) for group in self._groups), keys.device)
-        chosen = starts[groups] + rng.integers(keys, "members", 0, sizes[groups] - 1, (self.k,))
+        selected = starts[groups] + rng.integers(keys, "members", 0, sizes[groups] - 1, (self.k,))
         if self.fewest is None:
-            return chosen
+            return selected
         number = rng.integers(keys, "number", self.fewest, self.k)
-        return chosen.where(torch.arange(self.k, device=keys.device) < number[:, None], len(self.names))
+        return selected.where(torch.arange(self.k, device=keys.device) < number[:, None], len(self.names))
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Draws:
-        """Barrages for a stack of n draws, one key each; no image is seen and the device is not waited for.
+        """Return barrages for a stack of n draws, one key each. Sees no image and never waits for the device.
 
-        `order_keys`, where given, choose the transforms and their order, so that draws can share these but not the
-        parameters (the fixed order of Sitawarin et al., ICML 2022).
+        order_keys  choose the transforms and their order (default: `keys`). So draws can share these but not the parameters:
+                    the fixed order of Sitawarin et al., ICML 2022
+
+        Example: three images and k = 2, as in `select`, with the transforms A = noise, B = fft, D = grey_two_thirds.
+
+                      image 0   image 1   image 2   stack sorted by transform   parts           gather
+            round 0      A         B         A      images 0, 2, 1              A x 2, B x 1    [0, 2, 1]
+            round 1      D         A         B      images 1, 2, 0              A, B, D x 1     [2, 1, 0]
+            restore                                 images 0, 1, 2                              [2, 0, 1]
+
+        Each permutation acts on the stack as the previous round left it. Round 1 needs image 1 first, and round 0 left it at
+        place 2: so `gather` begins with 2. `restore` finds image 0 at place 2, image 1 at place 0 and image 2 at place 1.
         """
-        chosen = (order_keys or keys).map(self.select)
+        selected = (order_keys or keys).map(self.select)
         n = len(keys.host)
-        orders = chosen.device.T.argsort(dim=1, stable=True)  # (k, n): the stack sorted by transform, in each round
+        orders = selected.device.T.argsort(dim=1, stable=True)  # (k, n): the stack sorted by transform, in each round
         places = orders.argsort(dim=1)
         start = torch.arange(n, device=orders.device)[None]
         gathers = torch.cat([start, places]).gather(1, torch.cat([orders, start]))
         scatters = torch.cat([places, start]).gather(1, torch.cat([start, orders]))
-        arrangements = [Arrangement(*both) for both in zip(gathers, scatters, strict=True)]
-        parts = self._parts(chosen, keys.device, size)
-        return Draws([Round(a, part) for a, part in zip(arrangements, parts, strict=False)], arrangements[-1])
+        permutations = [Permutation(*both) for both in zip(gathers, scatters, strict=True)]
+        parts = self._parts(selected, keys.device, size)
+        return Draws([Round(a, part) for a, part in zip(permutations, parts, strict=False)], permutations[-1])
 
-    def _parts(self, chosen: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
-        """The parts of each round. A transform's parameters are drawn at once for all rounds, as no image meets it twice."""
+    def _parts(self, selected: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
+        """Return the parts of each round.
+
+        A transform's parameters are drawn at once for all rounds, since no image meets it twice.
+        """
         n, names = len(keys), self.names
-        counts = [torch.bincount(column, minlength=len(names) + 1).tolist() for column in chosen.host.T]
-        by_transform = chosen.device.T.flatten().argsort(stable=True)  # transform by transform, then round by round
+        counts = [torch.bincount(column, minlength=len(names) + 1).tolist() for column in selected.host.T]
+        by_transform = selected.device.T.flatten().argsort(stable=True)  # transform by transform, then round by round
         sorted_keys = keys[by_transform % n]
         parts: list[list[Part]] = [[] for _ in range(self.k)]
         start = 0
@@ -132,40 +161,44 @@ class Barrage:
                 continue
             drawn = TRANSFORMS[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
             split = {key: value.split(images) for key, value in drawn.items()}
-            for r, some in enumerate(images):
-                if some:
-                    parts[r].append(Part(name, some, {key: value[r] for key, value in split.items()}))
+            for r, count in enumerate(images):
+                if count:
+                    parts[r].append(Part(name, count, {key: value[r] for key, value in split.items()}))
             start += sum(images)
         return parts
 
     def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
-        """The stack `x` (n, 3, h, w) in [0, 1] through its draws, clipped to [0, 1] after every transform.
+        """Return the stack `x` (n, 3, h, w) in [0, 1] after its draws, clipped to [0, 1] after every transform.
 
-        Grey images (n, 1, h, w) come back as such: they meet what the first channel would. Raises ValueError where the barrage
-        has transforms of the colours (groups 7 and 9), which grey images do not have.
+        In the example of `draw`, round 0 moves the stack to images 0, 2, 1, applies A to the first two rows and B to the last.
+        Round 1 moves it to images 1, 2, 0 and applies A, B and D to one row each. `restore` moves it to images 0, 1, 2. Each
+        move also clips.
+
+        Grey images (n, 1, h, w) stay grey: they meet what the first channel would. Raises ValueError if the barrage has
+        transforms of groups 7 and 9 (colour space, grey), which grey images do not have.
         """
         assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
         if x.shape[1] == 1:
             return self._grey(x, draws, policy)
-        for arrangement, parts in draws.rounds:
-            busy = [part.images for part in parts]
-            *pieces, through = arrange(x, arrangement).split([*busy, len(x) - sum(busy)])
-            with aside(x, {p.name for p in parts}) as on:
-                done = []
+        for permutation, parts in draws.rounds:
+            counts = [part.images for part in parts]
+            *pieces, finished = clip_and_permute(x, permutation).split([*counts, len(x) - sum(counts)])
+            with side_streams(x, {part.name for part in parts}) as stream_of:
+                outputs = []
                 for part, piece in zip(parts, pieces, strict=True):
-                    with on(part.name, (piece, *part.params.values())):
-                        done.append(policy(TRANSFORMS[part.name], piece, part.params))
-            x = torch.cat([*done, through])
-        return arrange(x, draws.restore) if draws.rounds else x
+                    with stream_of(part.name, (piece, *part.params.values())):
+                        outputs.append(policy(TRANSFORMS[part.name], piece, part.params))
+            x = torch.cat([*outputs, finished])
+        return clip_and_permute(x, draws.restore) if draws.rounds else x
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
-        """Grey images as three equal channels, of which the first is kept after every transform."""
+        """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""
         coloured = [name for name in self.transforms if name not in GREY]
         if coloured:
             raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 
         def first_channel(transform: Transform, x: Tensor, params: Params) -> Tensor:
-            alone = {"per_channel": True, "ycbcr": False}  # what looks across channels looks at one
+            alone = {"per_channel": True, "ycbcr": False}  # with one channel there is nothing to mix across channels
             params = params | {name: torch.full_like(params[name], flag) for name, flag in alone.items() if name in params}
             return policy(transform, x, params)[:, :1].expand(-1, 3, -1, -1)
 
@@ -176,7 +209,7 @@ _LAYOUTS: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}
 
 
 def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Group sizes and the place of each group's first member, (g,) int64, copied to a device once."""
+    """Return the sizes of the groups and the index of each group's first member, (g,) int64, copied to a device once."""
     if (sizes, device) not in _LAYOUTS:
         size = torch.tensor(sizes, dtype=torch.int64)
         _LAYOUTS[sizes, device] = size.to(device), (size.cumsum(0) - size).to(device)
@@ -184,12 +217,12 @@ def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
 
 
 def described(draws: Draws) -> list[list[str]]:
-    """The names of each draw's transforms, in order: for pictures, tests and reports, on the host."""
+    """Return the names of each draw's transforms, in order, on the host: for pictures, tests and reports."""
     stacks: list[list[str]] = [[] for _ in range(len(draws.restore.gather))]
-    at = list(range(len(stacks)))
-    for arrangement, parts in draws.rounds:
-        at = [at[i] for i in arrangement.gather.tolist()]
+    places = list(range(len(stacks)))
+    for permutation, parts in draws.rounds:
+        places = [places[i] for i in permutation.gather.tolist()]
         labels = [part.name for part in parts for _ in range(part.images)]
-        for i, name in zip(at, labels, strict=False):  # those that are through come last
+        for i, name in zip(places, labels, strict=False):  # finished images come last and have no label
             stacks[i].append(name)
     return stacks

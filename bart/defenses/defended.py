@@ -1,22 +1,24 @@
-"""A classifier behind a defense: what is attacked and judged."""
+"""Put a classifier behind a defense."""
 
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from bart import rng
-from bart.bpda.policies import Networks, checked, combo
+from bart.bpda import Networks, checked, combo
 from bart.classifier import Normalised
 from bart.defenses.barrage import Barrage, Policy
 
 
 @dataclass(frozen=True)
 class Defended:
-    """A classifier behind a barrage: what is attacked and judged.
+    """Classify behind a barrage: this is what is attacked and judged.
 
-    `frozen` takes the randomness out: each image meets one barrage, the same in every step, draw and verdict. No defense, but a
-    check: an attack that fails against it would fail for other reasons than randomness (Athalye et al., ICML 2018).
-    `networks` are what the attack knows of the transforms, for its gradients (`bart.bpda.policies`); they change no logit.
+    frozen      remove the randomness: each image meets one barrage, the same in every step, draw and verdict. This is no
+                defense but a check: an attack that fails against it fails for other reasons than randomness (Athalye et
+                al., ICML 2018)
+    networks    BPDA networks by the name of the transform, for the attack's gradients (`bart.bpda.policies`); they change no
+                logit
     Raises ValueError for networks that can not be used.
     """
 
@@ -29,7 +31,7 @@ class Defended:
         checked(self.networks)
 
     def keys(self, images: rng.Mirror, purpose: str, step: rng.Mirror | None = None) -> rng.Mirror:
-        """Keys for the draws of one purpose ("step", "evaluation", ...) from the images' own, fresh at each `step`."""
+        """Return keys for the draws of one purpose ("step", "evaluation", ...), from one key an image, new at each `step`."""
         if self.frozen:
             return images.map(rng.fold, "frozen")
         keys = images.map(rng.fold, purpose)
@@ -43,9 +45,11 @@ class Defended:
         order_keys: rng.Mirror | None = None,
         fast: bool = False,
     ) -> Tensor:
-        """Logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own barrage.
+        """Return logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own barrage.
 
-        `fast` runs the classifier in the precision of attack gradients; a verdict leaves it off.
+        keys        one per row
+        order_keys  see `Barrage.draw`
+        fast        run the classifier in the precision of attack gradients; a verdict does not
         """
         size = (x.shape[-2], x.shape[-1])
         x = self.barrage(x, self.barrage.draw(keys, size, order_keys), policy)

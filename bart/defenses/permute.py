@@ -1,4 +1,4 @@
-"""The one thing that moves whole stacks: what a round left, clipped to [0, 1] and put into the order of the next one."""
+"""Clip a whole stack to [0, 1] and put it into another order, in one pass: what happens between the rounds of a barrage."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +10,15 @@ from bart.autograd import clip
 from bart.cpu_kernels import clip as cpu_clip
 
 
-class Arrangement(NamedTuple):
-    """An order of a stack and its inverse, (n,) int64 each: new[i] = old[gather[i]], old[j] = new[scatter[j]]."""
+class Permutation(NamedTuple):
+    """Hold an order of a stack and its inverse, (n,) int64 each: new[i] = old[gather[i]], old[j] = new[scatter[j]]."""
 
     gather: Tensor
     scatter: Tensor
 
 
 class _Permute(torch.autograd.Function):
-    """The backward pass is a gather too, where autograd's would be a scatter."""
+    """Reorder a stack. The backward pass is a gather too, where autograd's would be a slower scatter."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ class _Permute(torch.autograd.Function):
         return gradient.index_select(0, scatter), None, None
 
 
-class _OnHost(torch.autograd.Function):
-    """Clip and permutation at once."""
+class _ClipAndPermute(torch.autograd.Function):
+    """Clip and reorder on a CPU in one compiled pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
@@ -45,12 +45,12 @@ class _OnHost(torch.autograd.Function):
         return cpu_clip.masked(gradient, *ctx.saved_tensors), None, None
 
 
-def arrange(x: Tensor, arrangement: Arrangement) -> Tensor:
-    """clip(x)[gather], with the derivative of `bart.autograd.clip`."""
+def clip_and_permute(x: Tensor, permutation: Permutation) -> Tensor:
+    """Return clip(x)[gather] of a stack (n, c, h, w), with the derivative of `bart.autograd.clip`."""
     if dispatch.available(x):
-        from bart.gpu_kernels.common.permute import arrange
+        from bart.gpu_kernels.common.permute import clip_and_permute
 
-        return arrange(x, *arrangement)
+        return clip_and_permute(x, *permutation)
     if cpu_clip.fits(x):
-        return _OnHost.apply(x, *arrangement)
-    return _Permute.apply(clip(x), *arrangement)
+        return _ClipAndPermute.apply(x, *permutation)
+    return _Permute.apply(clip(x), *permutation)

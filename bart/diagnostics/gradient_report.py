@@ -1,4 +1,4 @@
-"""What an attack has to follow: how the gradients of single draws agree, image by image."""
+"""Measure how the gradients of single draws agree, image by image."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.defenses.defended import Defended
+from bart.defenses import Defended
 from bart.gradient import Eot, Goal, draw_keys, gradient
 
 
 class GradientReport(NamedTuple):
-    """Over the draws of each image, (n,): the median norm and the largest over the median; the mean cosine between two draws;
-    how often a pixel's sign is that of the mean gradient; the shares of draws whose gradient is zero, or not finite."""
+    """Hold statistics over the draws of each image, (n,) each.
+
+    norm        the median norm
+    spread      the largest norm over the median
+    cosine      the mean cosine between two draws
+    agreement   how often a pixel's sign is that of the mean gradient
+    zero, nonfinite   the shares of draws whose gradient is zero, or not finite
+    """
 
     norm: Tensor
     spread: Tensor
@@ -25,20 +31,22 @@ class GradientReport(NamedTuple):
 def gradient_report(
     defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, eot: Eot, stack: int
 ) -> GradientReport:
-    """Takes `draws` gradients of each image of `x` (n, 3, h, w) apart, with the loss and policy of `eot`."""
-    every = draw_keys(defended.keys(keys, "report"), draws)
+    """Report on `draws` gradients of each image of `x` (n, 3, h, w), taken one by one with the loss and policy of `eot`."""
+    all_keys = draw_keys(defended.keys(keys, "report"), draws)
     one = Eot(1, eot.loss, "per_draw", eot.policy)
-    found = []
+    columns = []
     for i in range(len(x)):
-        some = slice(i * draws, (i + 1) * draws)
-        images, wanted = x[i : i + 1].expand(draws, -1, -1, -1), goal.of(slice(i, i + 1)).each(draws)
-        each, _ = gradient(defended, images, wanted, every.map(lambda side, of=some: side[of]), one, stack)
-        found.append(_of_image(each.flatten(1)))
-    return GradientReport(*(torch.stack(column) for column in zip(*found, strict=True)))
+        image_draws = slice(i * draws, (i + 1) * draws)
+        images, wanted = x[i : i + 1].expand(draws, -1, -1, -1), goal.rows(slice(i, i + 1)).repeated(draws)
+        each, _ = gradient(
+            defended, images, wanted, all_keys.map(lambda side, image_draws=image_draws: side[image_draws]), one, stack
+        )
+        columns.append(_image_columns(each.flatten(1)))
+    return GradientReport(*(torch.stack(column) for column in zip(*columns, strict=True)))
 
 
-def _of_image(each: Tensor) -> tuple[Tensor, ...]:
-    """The columns of one image from its gradients (draws, pixels)."""
+def _image_columns(each: Tensor) -> tuple[Tensor, ...]:
+    """Return the columns of one image from its gradients (draws, pixels)."""
     bad = ~each.isfinite().all(1)
     each = each.nan_to_num(0, 0, 0)
     norms = each.norm(dim=1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Healthy: Ray's raylet runs here and the cluster answers, or no Ray was started.
+# Succeeds if Ray's raylet runs here and the cluster answers, or if Ray was not started.
 set -euo pipefail
 if ! pgrep -x raylet > /dev/null; then
   if pgrep -f 'ray[ ]start' > /dev/null; then exit 1; fi

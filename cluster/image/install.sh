@@ -8,9 +8,9 @@ trap 'rm -f "$kept" "$pinned"' EXIT
 # torch, torchvision, triton and numpy are the base's builds; everything else is pinned to what was tested together.
 python -m pip list --format=freeze | grep -E '^(torch|torchvision|triton|numpy)==' > "$kept"
 grep -vE '^(torch|torchvision|numpy)==' "$checkout/constraints.txt" > "$pinned"
-unset PIP_CONSTRAINT # of the base: it pins what barrage needs newer
+unset PIP_CONSTRAINT # the base sets it, and pins packages that barrage needs newer
 python -m pip install --no-cache-dir --disable-pip-version-check -c "$kept" -c "$pinned" "ray[default]" "$checkout"
-python -m pip list --format=freeze | grep -E '^(torch|torchvision|triton|numpy)==' | diff "$kept" - # else a build was replaced
+python -m pip list --format=freeze | grep -E '^(torch|torchvision|triton|numpy)==' | diff "$kept" - # differs if a build was replaced
 
 architectures=$(python -c 'import torch; print(getattr(torch._C, "_cuda_getArchFlags", str)() or "none")')
 if [[ " $architectures " != *" $gpu "* ]]; then

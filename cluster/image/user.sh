@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A user barrage with the number 1000, whoever has it in the base.
+# Makes a user barrage with the number 1000, and removes the base's user with that number.
 set -euo pipefail
 if name=$(getent passwd 1000 | cut -d: -f1) && [[ -n $name ]]; then
   userdel --remove "$name" 2> /dev/null || userdel "$name"

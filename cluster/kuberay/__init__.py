@@ -1,1 +1,3 @@
-"""Campaigns on Kubernetes, by the KubeRay operator."""
+"""Run a campaign on Kubernetes with the KubeRay operator: the launcher, its manifests and an example cluster file."""
+
+__all__ = ["launcher"]

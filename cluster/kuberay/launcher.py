@@ -1,27 +1,29 @@
-"""Kubernetes, by the KubeRay operator: a RayJob with a Ray cluster of its own, or a job of a RayCluster that stays."""
+"""Launch on Kubernetes with KubeRay: a RayJob with a Ray cluster of its own, or a job of a RayCluster that stays."""
 
 import json
 import shlex
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
-from cluster.cluster_file import Duration, Group, GroupName, Site, absolute, fits, local, places, seen
-from cluster.launch_orders import Launch, Order, ask, fill, one_line, tool, variables
+from cluster.cluster_file import Duration, Group, GroupName, Site
+from cluster.launch_checks import campaign_paths, check_absolute, check_room, check_visible, is_local
+from cluster.launch_orders import Launch, Order, error_line, require_tool, run_tool
 from cluster.ray.job import script, submission
+from cluster.templates import fill, process_environment
 from pipeline.config.fields import Strict
+from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 
 KubeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
-"""A name of a thing in Kubernetes."""
+"""Name of an object in Kubernetes."""
 
 ClusterName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,45}[a-z0-9])?$")]
-"""A name of a RayCluster, of which KubeRay makes others."""
+"""Name of a RayCluster; short, because KubeRay appends to it."""
 
 SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-"""Of every container."""
+"""Security context of every container."""
 
 POD_SECURITY = {
     "runAsNonRoot": True,
@@ -30,14 +32,14 @@ POD_SECURITY = {
     "fsGroup": 1000,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""Of every pod: the user that cluster/Dockerfile makes."""
+"""Security context of every pod; 1000 is the user that cluster/Dockerfile makes."""
 
-GONE = ("Complete", "Failed")
-"""What the operator says of a RayJob that is over."""
+FINISHED = ("Complete", "Failed")
+"""Statuses of a RayJob that has ended."""
 
 
 class Toleration(Strict):
-    """Of a taint, such as those of spot nodes."""
+    """Tolerate a taint, such as that of spot nodes."""
 
     key: str
     operator: Literal["Exists", "Equal"] = "Exists"
@@ -46,55 +48,62 @@ class Toleration(Strict):
 
 
 class KubeGroup(Group):
-    """Nodes of one kind; `nodes` is how many there may be."""
+    """Describe nodes of one kind; `nodes` is the maximum."""
 
-    least: int = Field(0, ge=0, description="how many there are even when nothing is to do")
-    node_selector: dict[str, str] = Field({}, description="labels, such as nvidia.com/gpu.product: Tesla-V100-SXM2-16GB")
-    tolerations: list[Toleration] = Field([], description="of taints, such as those of spot nodes")
+    least: int = Field(0, ge=0, description="number of nodes to keep even without work")
+    node_selector: dict[str, str] = Field(
+        {}, description="labels of the nodes to use, such as nvidia.com/gpu.product: Tesla-V100-SXM2-16GB"
+    )
+    tolerations: list[Toleration] = Field([], description="taints to tolerate, such as those of spot nodes")
 
 
 class Claim(Strict):
-    """A file system that every pod mounts."""
+    """Name a file system that every pod mounts."""
 
     claim: KubeName = Field(description="a PersistentVolumeClaim with ReadWriteMany")
-    path: str = Field(pattern="^/", description="where it is mounted; local paths of the campaign begin so")
+    path: str = Field(pattern="^/", description="where it is mounted; local paths of the campaign must begin with it")
 
 
 class KubeSite(Site):
-    """A cluster file for Kubernetes."""
+    """Describe a Kubernetes cluster."""
 
-    image: str = Field(pattern="^[^ ]+[:@][^ :@]+$", description="made from cluster/Dockerfile, with its tag or digest")
+    image: str = Field(
+        pattern="^[^ ]+[:@][^ :@]+$", description="container image made from cluster/Dockerfile, with its tag or digest"
+    )
     groups: dict[GroupName, KubeGroup] = Field(min_length=1)
     head: Group = Group(cpus=4, memory_gb=16)
     namespace: KubeName = "default"
-    context: str | None = Field(None, description="of kubectl; the current one unless told")
+    context: str | None = Field(None, description="context of kubectl; default: the current one")
     raycluster: ClusterName | None = Field(
-        None, description="a cluster that stays, by this name; unless told, one for the campaign"
+        None, description="name of a cluster that stays; default: a new cluster for this campaign only"
     )
-    secret: KubeName | None = Field(None, description="whose keys become environment variables: AWS_ACCESS_KEY_ID, ...")
-    service_account: KubeName | None = Field(None, description="whose cloud identity reaches the store, instead of a secret")
+    secret: KubeName | None = Field(None, description="secret whose keys become environment variables: AWS_ACCESS_KEY_ID, ...")
+    service_account: KubeName | None = Field(None, description="account with the right to use the store, instead of a secret")
     shared: Claim | None = None
-    retries: int = Field(5, ge=0, description="new clusters, once the head is lost or the campaign fails")
-    time_limit: Duration | None = Field(None, description="of all retries together")
+    retries: int = Field(
+        5, ge=0, description="how often to start again on a new cluster when the head is lost or the campaign fails"
+    )
+    time_limit: Duration | None = Field(None, description="time limit of all retries together")
 
 
 @dataclass(frozen=True)
 class KubeRay:
-    """A campaign on Kubernetes."""
+    """Launch a campaign on Kubernetes."""
 
     order: Order
     site: KubeSite
 
     def launch(self) -> Launch:
+        """Return the filled manifest and the commands for it. Raises BadInput."""
         order, site = self.order, self.site
-        fits(order.campaign, site.groups)
-        seen(order.campaign, order.store, site.shared.path if site.shared else False)
-        absolute(order.campaign, order.store)
-        self._credentials()
-        return self._of_the_cluster(site.raycluster) if site.raycluster else self._with_a_cluster()
+        check_room(order.campaign, site.groups)
+        check_visible(order.campaign, order.store, site.shared.path if site.shared else False)
+        check_absolute(order.campaign, order.store)
+        self._check_credentials()
+        return self._job_of_cluster(site.raycluster) if site.raycluster else self._own_cluster()
 
-    def _with_a_cluster(self) -> Launch:
-        """A RayJob, which brings its cluster and takes it away."""
+    def _own_cluster(self) -> Launch:
+        """Return a RayJob, which makes its own Ray cluster and removes it at the end."""
         order, site = self.order, self.site
         run = f"barrage run /campaign/campaign.yaml --store {shlex.quote(order.store)}"
         doctor = f"barrage doctor /campaign/campaign.yaml --store {shlex.quote(order.store)} --no-rate"
@@ -111,8 +120,8 @@ class KubeRay:
         apply = [*self._kubectl, "apply", "-f", str(file)]
         return Launch({file.name: text}, [delete, apply], follow, [f"{shlex.join(delete)}    # launch again to go on"])
 
-    def _of_the_cluster(self, name: str) -> Launch:
-        """A job of a RayCluster, which is made if it is not there, and stays."""
+    def _job_of_cluster(self, name: str) -> Launch:
+        """Return a job of the RayCluster `name`, which is made if it does not exist, and stays."""
         order, site = self.order, self.site
         text = self._fill("raycluster.yaml")
         file = order.folder / "raycluster.yaml"
@@ -132,22 +141,24 @@ class KubeRay:
 
     @property
     def _steps(self) -> list[str]:
+        """Return what the job does."""
         return ["doctor", "run"] if self.site.preflight else ["run"]
 
-    def _credentials(self) -> None:
-        """Raises BadInput if a place is in a bucket and nothing says by which right the pods reach it."""
+    def _check_credentials(self) -> None:
+        """Raise BadInput if a path is in a bucket and the cluster file names no credentials for it."""
         site = self.site
         named = any(name.startswith(("AWS_", "GOOGLE_", "AZURE_")) and "REGION" not in name for name in site.environment)
         if site.secret or site.service_account or named:
             return
-        for what, path in places(self.order.campaign, self.order.store).items():
-            if not local(path) and not path.startswith(("http://", "https://")):
+        for what, path in campaign_paths(self.order.campaign, self.order.store).items():
+            if not is_local(path) and not path.startswith(("http://", "https://")):
                 raise BadInput(
                     f"{what} is {path}, and the cluster file names no credentials: give `secret`, or the `service_account` "
                     "that has the right (`default` where the nodes have it)"
                 )
 
     def _fill(self, name: str, **values: Any) -> str:
+        """Return a manifest of cluster/kuberay with its pods filled in."""
         import ray
 
         site = self.site
@@ -160,20 +171,21 @@ class KubeRay:
             container_security=SECURITY,
             pod_security=POD_SECURITY,
             head=self._pod("ray-head", site.head),
-            workers={group: self._pod("ray-worker", found) for group, found in site.groups.items()},
+            workers={name: self._pod("ray-worker", group) for name, group in site.groups.items()},
             **values,
         )
 
     @property
     def _kubectl(self) -> list[str]:
+        """Return kubectl with the context and namespace of the cluster file."""
         context = ["--context", self.site.context] if self.site.context else []
         return ["kubectl", *context, "--namespace", self.site.namespace]
 
     def _pod(self, container: str, group: Group) -> Any:
-        """The specification of the pods of one group."""
+        """Return the specification of the pods of one group."""
         seconds = str(self.site.grace_seconds)
         grace = {"RAY_JOB_STOP_WAIT_TIME_S": seconds, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": seconds}
-        named = {"HOME": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"} | grace | variables(self.site.environment)
+        environment = {"HOME": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"} | grace | process_environment(self.site.environment)
         values = {"node_selector": {}, "tolerations": []} | group.model_dump(exclude_none=True)
         text = fill(
             "kuberay/pod.yaml",
@@ -184,29 +196,40 @@ class KubeRay:
             container=container,
             container_security=SECURITY,
             pod_security=POD_SECURITY,
-            environment=[{"name": name, "value": value} for name, value in named.items()],
+            environment=[{"name": name, "value": value} for name, value in environment.items()],
         )
-        return yaml.safe_load(text)
+        return plain(text)
 
     def check(self, launch: Launch) -> None:
-        tool("kubectl", "it submits to Kubernetes; see https://kubernetes.io/docs/tasks/tools")
+        """Ask Kubernetes whether it has what the cluster file names and would accept the job. Raises BadInput if not."""
+        require_tool("kubectl", "it submits to Kubernetes; see https://kubernetes.io/docs/tasks/tools")
+        self._check_not_running(shlex.join(launch.commands[0]))
+        self._check_objects()
+        tried = run_tool([*self._kubectl, "apply", "--dry-run=server", "-f", "-"], next(iter(launch.files.values())))
+        if tried.returncode:
+            raise BadInput(f"Kubernetes would refuse the job: {error_line(tried)}")
+
+    def _check_not_running(self, stop: str) -> None:
+        """Raise BadInput if kubectl does not answer or the campaign's RayJob still runs; `stop` is the command to end it."""
         site = self.site
         kind, name = ("raycluster", site.raycluster) if site.raycluster else ("rayjob", self.order.name)
-        found = ask([*self._kubectl, "get", kind, name, "--output=json", "--ignore-not-found"])
-        if found.returncode:
+        answer = run_tool([*self._kubectl, "get", kind, name, "--output=json", "--ignore-not-found"])
+        if answer.returncode:
             raise BadInput(
-                f"kubectl cannot ask for a {kind} in namespace {site.namespace}: {one_line(found)}: check `kubectl config "
+                f"kubectl cannot ask for a {kind} in namespace {site.namespace}: {error_line(answer)}: check `kubectl config "
                 "current-context`, the credentials, and that the KubeRay operator is installed"
             )
-        status = json.loads(found.stdout or "{}").get("status", {}).get("jobDeploymentStatus")
-        if kind == "rayjob" and found.stdout.strip() and status not in GONE:
-            stop = shlex.join(launch.commands[0])
+        status = json.loads(answer.stdout or "{}").get("status", {}).get("jobDeploymentStatus")
+        if kind == "rayjob" and answer.stdout.strip() and status not in FINISHED:
             raise BadInput(f"{self.order.name} runs there already ({status or 'new'}): `{stop}` first, or wait")
-        needed = {"secret": site.secret, "serviceaccount": site.service_account}
-        needed |= {"persistentvolumeclaim": site.shared.claim if site.shared else None}
-        for what, by in needed.items():
-            if by and (asked := ask([*self._kubectl, "get", what, by, "--output=name"])).returncode:
-                raise BadInput(f"{what} {by} of the cluster file: {one_line(asked)}: create it in namespace {site.namespace}")
-        tried = ask([*self._kubectl, "apply", "--dry-run=server", "-f", "-"], next(iter(launch.files.values())))
-        if tried.returncode:
-            raise BadInput(f"Kubernetes would refuse the job: {one_line(tried)}")
+
+    def _check_objects(self) -> None:
+        """Raise BadInput if an object that the cluster file names does not exist."""
+        site = self.site
+        objects = {"secret": site.secret, "serviceaccount": site.service_account}
+        objects |= {"persistentvolumeclaim": site.shared.claim if site.shared else None}
+        for kind, name in objects.items():
+            if name and (answer := run_tool([*self._kubectl, "get", kind, name, "--output=name"])).returncode:
+                raise BadInput(
+                    f"{kind} {name} of the cluster file: {error_line(answer)}: create it in namespace {site.namespace}"
+                )

@@ -1,1 +1,3 @@
-"""Campaigns as jobs of a Ray cluster, one that runs or one that a cloud lends."""
+"""Run a campaign as a job of a Ray cluster that exists, or that `ray up` makes on AWS: launcher, job script, examples."""
+
+__all__ = ["job", "launcher"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# {{ order.campaign.name }} as a job of a Ray cluster, filled by `barrage launch`. Ray sets RAY_ADDRESS. Submitting it again
-# is resuming it.
+# {{ order.campaign.name }} as a job of a Ray cluster, filled by `barrage launch`. Ray sets RAY_ADDRESS. To resume, submit it
+# again.
 set -euo pipefail
 folder=$(mktemp -d)
 cat > "$folder/campaign.yaml" << 'END_OF_THE_CAMPAIGN'

@@ -1,33 +1,40 @@
-"""What a job of a Ray cluster does, and how it is handed over."""
+"""Build the script of a Ray job and the arguments that submit it."""
 
 import json
 from collections.abc import Collection
 from typing import Any
 
 from cluster.cluster_file import Site
-from cluster.launch_orders import Order, fill, variables
+from cluster.launch_orders import Order
+from cluster.templates import fill, process_environment
 
 SCRIPT = "BARRAGE_JOB"
-"""The environment variable that holds what a job does."""
+"""Environment variable that holds the job's script."""
 
 START = f"import os; os.execlp('bash', 'bash', '-c', os.environ['{SCRIPT}'])"
-"""Runs it; quoted alike by every release of Ray."""
+"""Python that runs the script; every release of Ray quotes it in the same way."""
 
 
-def script(order: Order, site: Site, nodes: int, steps: Collection[str], own: str | None = None) -> str:
-    """The recipe of a job: the `doctor`, which waits for so many nodes, or the `run`, or both; the site's `own` in the place of
-    the one that ships."""
+def script(order: Order, site: Site, nodes: int, steps: Collection[str], edited_copy: str | None = None) -> str:
+    """Return the script of a job.
+
+    nodes        nodes that `barrage doctor` waits for
+    steps        "doctor", "run" or both
+    edited_copy  path of the site's own version of campaign.sh, used instead
+    """
     text = order.file.read_text().rstrip()
-    return fill("ray/campaign.sh", own, order=order, site=site, nodes=nodes, steps=steps, campaign=text)
+    return fill("ray/campaign.sh", edited_copy, order=order, site=site, nodes=nodes, steps=steps, campaign=text)
 
 
 def environment(site: Site, text: str) -> dict[str, Any]:
-    """The runtime environment of a job. There is no file to be looked for later: the script travels in a variable, since Ray
-    may remove a job's folder once any driver in it has ended."""
-    return {"env_vars": variables(site.environment) | {SCRIPT: text}}
+    """Return the runtime environment of a job.
+
+    The script travels in a variable, not in a file: Ray may remove a job's folder once any driver in it has ended.
+    """
+    return {"env_vars": process_environment(site.environment) | {SCRIPT: text}}
 
 
 def submission(order: Order, site: Site, text: str) -> list[str]:
-    """The arguments of `ray job submit`. Who submits need not stay."""
-    named = ["--metadata-json", json.dumps({"campaign": order.name})]
-    return ["--no-wait", "--runtime-env-json", json.dumps(environment(site, text)), *named, "--", "python3", "-c", START]
+    """Return the arguments of `ray job submit`; it returns at once, and the job belongs to the cluster."""
+    metadata = ["--metadata-json", json.dumps({"campaign": order.name})]
+    return ["--no-wait", "--runtime-env-json", json.dumps(environment(site, text)), *metadata, "--", "python3", "-c", START]

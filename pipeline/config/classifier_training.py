@@ -1,4 +1,4 @@
-"""The training of a classifier as a file: one frozen, typed object that decides the weights."""
+"""Define the training file of a classifier: one frozen, typed object that decides the weights."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,15 +17,15 @@ EXAMPLE = "campaigns/train/cifar10-bart.yaml"
 
 
 class Barrages(Strict):
-    """Every image through k transforms, k drawn for each image and step."""
+    """Send every image through k transforms; k is drawn for each image and step."""
 
     k: Annotated[
         tuple[int, int],
         BeforeValidator(lambda value: (value, value) if isinstance(value, int) else value),
-        Field(description="from, to: uniform, both ends included; one number is that number always"),
+        Field(description="from, to: k is uniform, both ends included; one number: always that k"),
     ] = (0, 5)
-    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
-    ramp: int = Field(0, ge=0, description="steps over which the upper end grows evenly from the lower one")
+    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names of the transforms that may be drawn")
+    ramp: int = Field(0, ge=0, description="steps over which the upper end grows evenly from the lower end")
 
     @model_validator(mode="after")
     def _possible(self) -> "Barrages":
@@ -33,7 +33,7 @@ class Barrages(Strict):
         return self
 
     def at(self, step: int) -> Barrage:
-        """The barrage of a step."""
+        """Return the barrage of a step."""
         low, high = self.k
         if step < self.ramp:
             high = low + (high - low + 1) * step // self.ramp
@@ -41,62 +41,67 @@ class Barrages(Strict):
 
 
 class InnerPgd(Pgd):
-    """PGD as adversarial training has it: few steps, without momentum, through one draw of a barrage."""
+    """Configure PGD for adversarial training: few steps, no momentum, one draw per gradient."""
 
     steps: int = Field(10, ge=1, description=STEPS)
-    momentum: float = Field(0.0, ge=0, lt=1, description="of the gradients' sum; 0 follows each gradient alone")
+    momentum: float = Field(0.0, ge=0, lt=1, description="decay of the sum of gradients; 0: only the current gradient")
     eot_draws: int = Field(1, ge=1, description="draws per gradient")
 
 
 class InnerFgsm(Fgsm):
-    """FGSM as adversarial training has it: from a random start (Wong, Rice, Kolter, ICLR 2020)."""
+    """Configure FGSM for adversarial training, from a random start (Wong, Rice, Kolter, ICLR 2020)."""
 
     random_start: bool = Field(True, description=START)
     eot_draws: int = Field(1, ge=1, description="draws per gradient")
 
 
 def _kind(value: Any) -> str:
+    """Return the kind of an attack section; default: pgd."""
     return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
 
 
 Inner = Annotated[Annotated[InnerPgd, Tag("pgd")] | Annotated[InnerFgsm, Tag("fgsm")], Discriminator(_kind)]
-"""The attack inside a training; PGD unless told."""
+"""Section of the attack inside a training; default kind: pgd."""
 
 
 class Augment(Strict):
-    """Pictures moved and mirrored at random before anything else is done to them."""
+    """Shift and mirror images at random before any other change."""
 
-    flip: bool = Field(True, description="mirror half of the pictures")
-    margin: int = Field(0, ge=0, description="the window of `data.crop` moves by so many pixels over the larger picture")
-    pad: int = Field(0, ge=0, description="and by so many more over its reflected border, as is usual for small images")
+    flip: bool = Field(True, description="mirror half of the images")
+    margin: int = Field(
+        0, ge=0, description="pixels by which the crop is shifted at random, over an image decoded larger by this margin"
+    )
+    pad: int = Field(
+        0, ge=0, description="pixels of a further shift, over the image's reflected border; usual for small images"
+    )
 
 
 class Optimizer(Strict):
-    """How weights follow gradients."""
+    """Configure how gradients change the weights."""
 
-    kind: Literal["adam", "adamw", "sgd"] = Field("adam", description="torch's own")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="its peak, after the warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="of convolutions and matrices alone; decoupled in adamw")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, Nesterov's")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate; cosine ends at 0")
+    kind: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimiser of torch.optim")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="highest learning rate, after the warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of convolutions and matrices only; decoupled in adamw")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="schedule of the learning rate; cosine ends at 0")
     warm_up: int = Field(0, ge=0, description="steps over which the learning rate grows evenly from 0")
 
 
 class Distill(Strict):
-    """The network also learns the teacher's probabilities of the undisturbed image."""
+    """Teach the network also the teacher's probabilities for the unchanged image."""
 
-    weight: float = Field(0.5, gt=0, le=1, description="share of this loss; the labels have the rest")
-    temperature: float = Field(1.0, gt=0, description="by which both sides' logits are divided")
-    teacher: Model | None = Field(None, description="the model as it is before the training, unless told")
+    weight: float = Field(0.5, gt=0, le=1, description="share of this loss in the total; the labels' loss has the rest")
+    temperature: float = Field(1.0, gt=0, description="divisor of both networks' logits")
+    teacher: Model | None = Field(None, description="default: the model before the training")
 
 
 class Evaluation(Strict):
-    """Accuracy on images that are kept out of training. Decides no weight."""
+    """Measure the accuracy on images that are not trained on. Decides no weight."""
 
-    data: Data | None = Field(None, description="the images kept out by `held_out`, unless told")
-    every: int = Field(0, ge=0, description="steps between two looks; only at the end unless told")
-    k: tuple[int, ...] = Field((0, 5), min_length=1, description="transforms; 0 is undefended")
-    draws: int = Field(1, ge=1, description="of each image; the same at every look")
+    data: Data | None = Field(None, description="images to measure on; default: those that `held_out` keeps out")
+    every: int = Field(0, ge=0, description="steps between two measurements; 0: only at the end")
+    k: tuple[int, ...] = Field((0, 5), min_length=1, description="numbers of transforms to measure with; 0: undefended")
+    draws: int = Field(1, ge=1, description="draws of each image; the same in every measurement")
 
     @field_validator("k")
     @classmethod
@@ -106,78 +111,85 @@ class Evaluation(Strict):
         return numbers
 
 
-class Recipe(Strict):
-    """The whole file. `barrage` alone is BaRT fine-tuning, `attack` alone adversarial training, both are adversarial training
-    through the barrage, neither is plain training."""
+class ClassifierTraining(Strict):
+    """The whole file. Only `barrage`: BaRT training; only `attack`: adversarial training; both: adversarial training through
+    the barrage; neither: plain training."""
 
-    kind: Literal["classifier"] = Field(description="what is trained")
-    name: Name = Field(description="of the training, and of its store where none is named")
-    seed: int = Field(0, description="of all randomness: order, augmentation, barrages, attacks")
-    data: Data = Field(description="the images, as in a campaign")
-    held_out: int = Field(0, ge=0, description="images of `data` kept out of training")
-    shuffle: int = Field(2048, ge=1, description="images that are shuffled together, whole shards of them")
-    model: Model = Field(description="as in a campaign; weights: random begins from nothing")
-    epochs: float = Field(gt=0, description="passes over the images; a part of one will do")
-    batch: int = Field(128, ge=2, description="images of a step, over all workers")
-    accumulate: int = Field(1, ge=1, description="parts of a batch that are worked on one after the other, to save memory")
-    barrage: Barrages | None = Field(None, description="what images go through; none unless told")
-    attack: Inner | None = Field(None, description="adversarial training by `kind: pgd` or `fgsm`; none unless told")
-    distill: Distill | None = Field(None, description="learning from a teacher too; not unless told")
-    augment: Augment | None = Field(None, description="pictures moved and mirrored; not unless told")
-    optimizer: Optimizer = Field(Optimizer(), description="how weights follow gradients")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread evenly over all classes")
+    kind: Literal["classifier"] = Field(description="kind of training")
+    name: Name = Field(description="name of the training; default store: stores/NAME")
+    seed: int = Field(0, description="seed of all randomness: order, augmentation, barrages, attacks")
+    data: Data = Field(description="images, as in a campaign")
+    held_out: int = Field(0, ge=0, description="number of images of `data` that are kept out of training")
+    shuffle: int = Field(2048, ge=1, description="number of images that are shuffled together, in whole shards")
+    model: Model = Field(description="as in a campaign; `weights: random` starts from random weights")
+    epochs: float = Field(gt=0, description="passes over the images; may be a fraction")
+    batch: int = Field(128, ge=2, description="images of a step, over all workers together")
+    accumulate: int = Field(1, ge=1, description="parts of a batch that are computed one after the other, to save memory")
+    barrage: Barrages | None = Field(None, description="defense that images go through; default: none")
+    attack: Inner | None = Field(None, description="attack for adversarial training, `kind: pgd` or `fgsm`; default: none")
+    distill: Distill | None = Field(None, description="learn from a teacher too; default: no")
+    augment: Augment | None = Field(None, description="shift and mirror images; default: no")
+    optimizer: Optimizer = Field(Optimizer(), description="optimiser and learning rate")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label that is spread evenly over all classes")
     batch_norm: Literal["update", "frozen"] = Field(
-        "update", description="statistics of the batch, as usual, or those that the weights came with"
+        "update",
+        description="update: use each batch's statistics, as usual; frozen: keep the statistics that came with the weights",
     )
-    average: float = Field(0.0, ge=0, lt=1, description="decay of a moving average of the weights, which is then the result")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of a moving average of the weights, which becomes the result; 0: no average"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the network's arithmetic; auto: the 16-bit type that the device multiplies natively"
+        "auto", description="number type of the network; auto: the 16-bit type that the device multiplies natively"
     )
-    store_as: Literal["float32", "float16"] = Field("float32", description="of the weights in their file")
-    evaluation: Evaluation = Field(Evaluation(), description="accuracy on images kept out of training")
-    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints")
-    store: str | None = Field(None, description="folder of what comes out; stores/NAME unless told, or --store")
-    workers: Share = Field(Share(), description="how the work is spread")
+    store_as: Literal["float32", "float16"] = Field("float32", description="number type of the weights in their file")
+    evaluation: Evaluation = Field(Evaluation(), description="measurements during the training")
+    checkpoint_seconds: float = Field(120, gt=0, description="seconds between two checkpoints")
+    store: str | None = Field(None, description="folder of the results; default: stores/NAME; --store overrides it")
+    workers: Share = Field(Share(), description="how the work is spread; decides no number")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
+    def _consistent(self) -> "ClassifierTraining":
         if self.accumulate > self.batch:
-            raise ValueError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}: ask for fewer")
+            raise ValueError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}: use fewer parts")
         if self.evaluation.data is None and not self.held_out:
-            raise ValueError("nothing to evaluate on: name evaluation.data, or keep images out of training with held_out")
+            raise ValueError("nothing to evaluate on: set evaluation.data, or keep images out of training with held_out")
         if self.attack and (self.attack.networks or self.attack.transfer or self.attack.restarts > 1):
             raise ValueError("attack: networks, transfer and restarts are for campaigns: leave them out of a training")
         return self
 
     @property
     def augmentation(self) -> Augmentation | None:
-        told = self.augment
-        return Augmentation(told.margin, told.pad, told.flip) if told else None
+        """Return the augmentation, or None."""
+        augment = self.augment
+        return Augmentation(augment.margin, augment.pad, augment.flip) if augment else None
 
     @property
     def pictures(self) -> Data:
-        """The data as it is decoded: with the margin over which windows move."""
+        """Return the data as it is decoded: larger than the crop by the margin for shifts."""
         return self.data.model_copy(update={"crop": self.data.crop + 2 * (self.augment.margin if self.augment else 0)})
 
     @property
     def objective(self) -> Objective:
-        told = self.distill
-        return Objective(self.label_smoothing, told.weight if told else 0.0, told.temperature if told else 1.0)
+        """Return the settings of the loss."""
+        distill = self.distill
+        weight, temperature = (distill.weight, distill.temperature) if distill else (0.0, 1.0)
+        return Objective(self.label_smoothing, weight, temperature)
 
     def lesson(self, step: int) -> Lesson:
-        """What the network is shown at a step."""
+        """Return the barrage and the attack of a step."""
         barrage = self.barrage.at(step) if self.barrage else Barrage(0)
         return Lesson(barrage, self._attack(barrage.k > 0))
 
     def _attack(self, random: bool) -> bart.Attack | None:
+        """Return the attack, or None; `random` says whether the defense is random."""
         return self.attack.build(random) if self.attack else None
 
     @property
     def draws(self) -> int:
-        """Draws of each image that are at work together."""
+        """Return how many draws of each image are computed together."""
         return self.attack.eot_draws if self.attack and self.barrage else 1
 
 
-def load(path: str | Path) -> Recipe:
-    """The training of a YAML file. Raises BadInput with the first thing that is wrong."""
-    return validated(Recipe, content(path, "training", EXAMPLE), path)
+def load(path: str | Path) -> ClassifierTraining:
+    """Return the training of a YAML file. Raises BadInput with the first mistake."""
+    return validated(ClassifierTraining, content(path, "training", EXAMPLE), path)

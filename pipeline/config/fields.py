@@ -1,18 +1,19 @@
-"""What the sections of a campaign file are made of."""
+"""Define the types that the sections of campaign, training and cluster files are made of."""
 
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _fraction(value: Any) -> Any:
-    """`8/255` as well as 0.0314."""
+    """Return `8/255` as a number; other values as they are."""
     if isinstance(value, str):
         try:
             return float(Fraction(value.replace(" ", "")))
         except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{value!r} is no number: write 8/255 or 0.0314") from None
+            raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314") from None
     return value
 
 
@@ -20,27 +21,46 @@ Length = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1e3)]
 """A distance between images with values in [0, 1]."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-"""A name that may stand in a file name."""
-
+"""A name that may be part of a file name."""
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
 """A key or value of a node's labels, as Ray allows them."""
 
 
 class Strict(BaseModel):
-    """A section: no key that is not known, and nothing changes once it is read."""
+    """Hold one section of a file: unknown keys are refused, and values never change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Share(Strict):
-    """How work is spread over a cluster; decides no number."""
+    """Say how work is spread over a cluster; decides no number."""
 
-    count: int | None = Field(None, ge=1, description="actors at most; as many as the cluster has room for, unless told")
+    count: int | None = Field(None, ge=1, description="maximum of actors; default: as many as the cluster has room for")
     cpus: float = Field(1, gt=0, description="cores of each actor")
-    gpus: float | None = Field(None, ge=0, description="GPUs of each actor; 1 where there are any, unless told")
-    accelerator: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$", description="the GPU as Ray calls it: V100, H100")
+    gpus: float | None = Field(None, ge=0, description="GPUs of each actor; default: 1 if the cluster has GPUs, else 0")
+    accelerator: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$", description="GPU type by Ray's name: V100, H100")
     labels: dict[Label, Label] = Field({}, description="labels that a node must have, such as market-type: spot")
-    silent_seconds: float = Field(60, ge=5, description="without an answer of an actor, until its unit goes to another")
-    stuck_seconds: float = Field(1800, gt=0, description="without progress of a unit, until it goes to another actor")
-    ready_seconds: float = Field(600, gt=0, description="until an actor must have started, or is asked for anew")
+    silent_seconds: float = Field(60, ge=5, description="an actor that gives no answer for this long loses its unit to another")
+    stuck_seconds: float = Field(1800, gt=0, description="a unit without progress for this long goes to another actor")
+    ready_seconds: float = Field(600, gt=0, description="an actor that has not started after this long is requested again")
+
+
+def known_keys(section: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Return the keys of the section at `location` of a file whose schema is `section`.
+
+    Parts of the location that are no key, such as the name of a group or of an attack's kind, are skipped.
+    """
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is not None:
+            section = next(_sections(field.annotation), section)
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)

@@ -1,7 +1,8 @@
-"""The order in which the images of a shard are attacked: fixed by the seed, the same for all cells.
+"""Order the images of a shard for the attack: by the seed, the same for all cells.
 
-Shards are often sorted by class. In this order any first part of a shard is a random sample of it, so what a campaign says
-while it runs, or when a stop rule ends it, is said of the whole. Cells have it in common: they are compared on the same images.
+Shards are often sorted by class. In this order the first part of a shard is a random sample of it. So the figures of an
+unfinished campaign, or of a cell that a stop rule ended, estimate those of the whole. All cells share the order, so they are
+compared on the same images.
 """
 
 from functools import lru_cache
@@ -11,10 +12,10 @@ from bart import key
 
 @lru_cache(maxsize=64)
 def order(seed: int, shard: str, images: int) -> tuple[int, ...]:
-    """The places 0 to `images` - 1 of a shard, in the order of their keys."""
+    """Return the positions 0 to `images` - 1 of a shard, sorted by their random keys."""
     return tuple(sorted(range(images), key=lambda place: key(seed, "order", shard, place)))
 
 
 def places(seed: int, shard: str, images: int, start: int, stop: int) -> list[int]:
-    """Where the images `start` to `stop` of that order lie in the shard, ascending."""
+    """Return the positions in the shard of the images `start` to `stop` (excluded) of that order, ascending."""
     return sorted(order(seed, shard, images)[start:stop])

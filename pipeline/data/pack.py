@@ -1,4 +1,4 @@
-"""Labelled image files into WebDataset shards with an index: counts and hashes that a campaign can hold them to."""
+"""Pack labelled image files into WebDataset shards, with an index of counts and hashes to check them by."""
 
 import csv
 import hashlib
@@ -17,10 +17,11 @@ from pipeline.storage import urls
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 Labelled = tuple[Path, int]
+"""An image file and its class."""
 
 
 def photographs() -> Path:
-    """The folder of the foolbox wheel with 20 labelled ImageNet photographs (imagenet_00_243.jpg: class 243)."""
+    """Return the folder of foolbox with 20 labelled ImageNet photographs (imagenet_00_243.jpg: class 243). Raises BadInput."""
     try:
         import foolbox
     except ImportError:
@@ -29,13 +30,16 @@ def photographs() -> Path:
 
 
 def labelled(source: Path, labels: str, pattern: str = "**/*") -> list[Labelled]:
-    """The image files under a folder with their classes, sorted by path. Raises BadInput.
+    """Return the image files under a folder with their classes, sorted by path.
 
-    labels  `folder`: the place of the image's folder among all, sorted by name (as torchvision's ImageFolder);
-            `name`: the number after the last underscore of the file name; or the path of a CSV of file name, class
+    labels  where classes come from. `folder`: folders sorted by name have the classes 0, 1, ... (as torchvision's
+            ImageFolder); `name`: the number after the last underscore of the file name; else the path of a CSV file with
+            lines of file name, class
+    pattern glob pattern of the files to use
+    Raises BadInput if an image has no class.
     """
     if not source.is_dir():
-        raise BadInput(f"pack: {source} is no folder: give the folder that holds the images")
+        raise BadInput(f"pack: {source} is not a folder: give the folder that holds the images")
     files = sorted(path for path in source.glob(pattern) if path.suffix.lower() in ENDINGS)
     if not files:
         raise BadInput(f"pack: {source} holds no file {pattern} that ends in {', '.join(ENDINGS)}")
@@ -43,15 +47,16 @@ def labelled(source: Path, labels: str, pattern: str = "**/*") -> list[Labelled]
 
 
 def _classes(files: list[Path], labels: str) -> Iterator[int]:
+    """Yield the class of each file. Raises BadInput."""
     if labels == "folder":
-        places = {folder: place for place, folder in enumerate(sorted({file.parent for file in files}))}
-        yield from (places[file.parent] for file in files)
+        classes = {folder: number for number, folder in enumerate(sorted({file.parent for file in files}))}
+        yield from (classes[file.parent] for file in files)
     elif labels == "name":
         for file in files:
-            found = re.search(r"_(\d+)$", file.stem)
-            if not found:
+            match = re.search(r"_(\d+)$", file.stem)
+            if not match:
                 raise BadInput(f"pack: {file.name} does not end in _CLASS: use --labels folder or a CSV")
-            yield int(found[1])
+            yield int(match[1])
     else:
         table = _csv(Path(labels))
         for file in files:
@@ -61,6 +66,7 @@ def _classes(files: list[Path], labels: str) -> Iterator[int]:
 
 
 def _csv(path: Path) -> dict[str, int]:
+    """Return {file name: class} of a CSV file. Lines without a class, such as a heading, are skipped."""
     if not path.is_file():
         raise BadInput(f"pack: labels {path}: expected `folder`, `name` or the path of a CSV of file name, class")
     with path.open(newline="") as file:
@@ -68,9 +74,10 @@ def _csv(path: Path) -> dict[str, int]:
 
 
 def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per_shard: int = 1000) -> list[str]:
-    """Writes PREFIX-000000.tar, ... and the index; the same files give the same bytes. Returns the paths or URLs of the shards.
+    """Write shards PREFIX-000000.tar, ... and their index; return their paths or URLs. The same files give the same bytes.
 
-    Raises BadInput, and StorageError if the folder or bucket can not be written to.
+    folder  path or URL
+    Raises BadInput for an unusable file name; StorageError if the folder or bucket cannot be written to.
     """
     stems = Counter(file.stem for file, _ in images)
     for file, _ in images:
@@ -80,15 +87,15 @@ def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per
     target.ready()
     index, written = json.loads(target.read(INDEX) or b"{}"), []
     for number, first in enumerate(range(0, len(images), per_shard)):
-        some = images[first : first + per_shard]
+        group = images[first : first + per_shard]
         name = f"{prefix}-{number:06d}.tar"
-        data = _tar(some)
+        data = _tar(group)
         target.replace(name, data)
-        classes = [label for _, label in some]
+        classes = [label for _, label in group]
         index[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
-            "images": len(some),
+            "images": len(group),
             "labels": [min(classes), max(classes)],
         }
         written.append(urls.join(str(folder), name))
@@ -98,6 +105,7 @@ def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per
 
 
 def _tar(images: list[Labelled]) -> bytes:
+    """Return a tar of the images and their labels, without times and owners, so that its bytes depend on nothing else."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for file, label in images:

@@ -1,4 +1,4 @@
-"""The images of a training: which are kept out of it, the order in which the others come, and decoded when they are needed."""
+"""Choose, order and decode the images of a training: held-out images, the order of each pass, decoding on demand."""
 
 from bisect import bisect_right
 from collections import OrderedDict
@@ -18,14 +18,14 @@ from pipeline.data import shards
 from pipeline.data.shards import Sample, Shard
 
 WINDOW = 2048
-"""The usual window: so many images lie encoded in memory, or twice as many for a moment."""
+"""Default number of images that are shuffled together; at most twice as many are encoded in memory."""
 
 CACHE_BYTES = 256 << 20
-"""The usual cache; a set that fits is decoded once."""
+"""Default bytes of decoded images to keep; a set of images that fits is decoded only once."""
 
 
 class Image(NamedTuple):
-    """A decoded sample; pixels (3, crop, crop) uint8."""
+    """Hold a decoded sample; pixels (3, crop, crop) uint8."""
 
     key: str
     pixels: np.ndarray[Any, Any]
@@ -33,19 +33,19 @@ class Image(NamedTuple):
 
 
 def counts(found: Sequence[Shard], limit: int | None) -> list[int]:
-    """How many images of each shard take part, where only the first `limit` of all do."""
+    """Return how many images of each shard are used, if only the first `limit` of all are (default: all)."""
     ends = [min(end, limit) if limit is not None else end for end in accumulate(shard.images for shard in found)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class Images:
-    """The images of some shards, each called by its place among all of them.
+    """Read the images of some shards; an image is named by its position among all of them.
 
-    seed        decides which `held_out` images are kept out, and the order of every pass over the others
-    threads     that decode
-    window      images that are shuffled together, whole shards of them
-    cache       bytes of decoded images that are kept for the next pass
-    What a batch holds depends on its number and on nothing else. Images that can not be read are left out of their batch.
+    seed        decides which `held_out` images are kept out of training, and the order of every pass over the others
+    threads     number of threads that decode
+    window      number of images that are shuffled together, in whole shards (default: WINDOW)
+    cache       bytes of decoded images to keep for the next pass (default: CACHE_BYTES)
+    A batch depends on its number and nothing else. Images that cannot be read are left out of their batch.
     """
 
     def __init__(
@@ -72,30 +72,30 @@ class Images:
 
     @property
     def in_training(self) -> int:
-        """Images of one pass."""
+        """Return the number of images of one pass."""
         return self._starts[-1] - len(self.held_out)
 
     @property
     def every(self) -> range:
-        """The places of all images."""
+        """Return the positions of all images."""
         return range(self._starts[-1])
 
     def _members(self, shard: int, *key: int | str) -> Tensor:
-        """The places of a shard's images in the order of a key."""
+        """Return the positions of a shard's images, shuffled by a key."""
         return self._starts[shard] + _shuffled(self._counts[shard], self._seed, *key, self._shards[shard].name)
 
     def _by_key(self, *key: int | str) -> list[int]:
-        """The shards in the order of a key."""
+        """Return the numbers of the shards, shuffled by a key."""
         return sorted(range(len(self._shards)), key=lambda i: rng.key(self._seed, *key, self._shards[i].name))
 
     def _kept_out(self, wanted: int) -> Tensor:
-        """The places kept out of training: from as few shards as hold so many, since each has to be read whole."""
+        """Return `wanted` positions to keep out of training, from few shards, since each shard has to be read whole."""
         places = torch.cat([self._members(i, "held out") for i in self._by_key("held out")])[:wanted]
-        assert len(places) == wanted, "fewer images than are kept out"
+        assert len(places) == wanted, "fewer images than must be held out"
         return places
 
     def _order(self, turn: int) -> Tensor:
-        """The places of a pass in its order: shards shuffled, then the images of neighbouring shards."""
+        """Return the positions of a pass in order: shuffled shards, then the shuffled images of neighbouring shards."""
         windows: list[list[Tensor]] = [[]]
         for i in self._by_key("pass", turn):
             if windows[-1] and sum(map(len, windows[-1])) + self._counts[i] > self._window:
@@ -109,33 +109,33 @@ class Images:
         return order[~torch.isin(order, self.held_out)]
 
     def places(self, step: int, size: int) -> list[int]:
-        """The places of batch `step`; the passes follow each other without a gap."""
-        found: list[int] = []
-        while len(found) < size:
-            turn, i = divmod(step * size + len(found), self.in_training)
-            found += self.order(turn)[i : i + size - len(found)].tolist()
-        return found
+        """Return the `size` positions of batch `step`; each pass begins where the one before ends."""
+        positions: list[int] = []
+        while len(positions) < size:
+            turn, i = divmod(step * size + len(positions), self.in_training)
+            positions += self.order(turn)[i : i + size - len(positions)].tolist()
+        return positions
 
     def read(self, places: Sequence[int]) -> list[Image]:
-        """The images at these places, but for those that can not be read. Raises ShardUnusable."""
+        """Return the images at these positions, without those that cannot be read. Raises ShardUnusable."""
         return [image for image in self.at(places) if image is not None]
 
     def at(self, places: Sequence[int]) -> list[Image | None]:
-        """The images at these places, None for each that can not be read. Raises ShardUnusable."""
+        """Return the images at these positions, None for each that cannot be read. Raises ShardUnusable."""
         fresh = [place for place in places if place not in self._decoded]
-        found = dict(zip(fresh, self._pool.map(self._decode, [self._sample(place) for place in fresh]), strict=True))
-        every = [self._decoded[place] if place in self._decoded else found[place] for place in places]
-        for place, image in found.items():
+        decoded = dict(zip(fresh, self._pool.map(self._decode, [self._sample(place) for place in fresh]), strict=True))
+        every = [self._decoded[place] if place in self._decoded else decoded[place] for place in places]
+        for place, image in decoded.items():
             if len(self._decoded) < self._room:
                 self._decoded[place] = image
         return every
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[list[Image]]:
-        """Batches `start` to `stop`, the next one being read while the last is worked on."""
+        """Yield the batches `start` to `stop` (excluded); the next one is read while the caller uses the last."""
         return self.ahead(self.places(number, size) for number in range(start, stop))
 
     def ahead(self, batches: Iterable[Sequence[int]]) -> Iterator[list[Image]]:
-        """The images of each of some batches of places, the next one being read while the last is worked on."""
+        """Yield the images of batches of positions; the next batch is read while the caller uses the last."""
         with ThreadPoolExecutor(1) as reader:
             waiting: Future[list[Image]] | None = None
             for places in batches:
@@ -146,6 +146,7 @@ class Images:
                 yield waiting.result()
 
     def _sample(self, place: int) -> Sample:
+        """Return the encoded image at a position; its shard stays in memory for the images that follow."""
         i = bisect_right(self._starts, place) - 1
         if i not in self._encoded:
             while self._encoded and sum(map(len, self._encoded.values())) + self._counts[i] > 2 * self._window:
@@ -154,6 +155,7 @@ class Images:
         return self._encoded[i][place - self._starts[i]]
 
     def _decode(self, sample: Sample) -> Image | None:
+        """Return a decoded sample, or None if it is damaged."""
         if sample.status != "ok":
             return None
         try:
@@ -163,5 +165,5 @@ class Images:
 
 
 def _shuffled(count: int, *key: int | str) -> Tensor:
-    """0 to count - 1 in the order of a key, (count,) int64."""
+    """Return 0 to count - 1 shuffled by a key, (count,) int64."""
     return rng.order(torch.tensor([rng.key(*key)]), "places", count)[0]

@@ -1,7 +1,7 @@
-"""BPDA networks as files: one of weights for each transform, and a manifest that says what they are. Checked before use.
+"""Write and read BPDA networks: one weights file for each transform, and a manifest that describes them. Checked before use.
 
-FOLDER/<transform>.safetensors      weights; what is known of them is inside too
-FOLDER/manifest.json                of every weights file, what is inside and its SHA-256
+FOLDER/<transform>.safetensors      weights, with their description inside
+FOLDER/manifest.json                the description and SHA-256 of every weights file
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from pipeline.config.attacks import Attack, ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
 from pipeline.store.layout import Store
+from pipeline.store.tensor_files import metadata
 
 MANIFEST = "manifest.json"
 _KEY = "network"
@@ -29,29 +30,29 @@ _REMEDY = "restore the folder, or train again with `barrage train`"
 
 @dataclass(frozen=True)
 class Entry:
-    """A trained network. Errors are mean squared ones over pixels of images in [0, 1]; cosines are means over images."""
+    """Describe a trained network. Errors are mean squared errors over pixels in [0, 1]; cosines are means over images."""
 
     transform: str
     maxima: dict[str, float]
-    """P(t): the parameters that the network is told, in their order, and the upper ends of their ranges."""
+    """P(t): the transform's parameters that the network gets as input, in order, with the upper ends of their ranges."""
     size: int
-    """Side of the images in pixels: `data.crop`."""
+    """Side of the images in pixels (`data.crop`)."""
     steps: int
     seed: int
     data: str
     """Hash of the shards."""
     training: str
-    """Identity of the training: what decides the weights."""
+    """Identity of the training: a hash of what decides the weights."""
     train_error: float
-    """Mean over the last batches."""
+    """Mean error over the last batches of the training."""
     held_out: int
-    """Images that were kept out of training and could be read."""
+    """Number of images that were kept out of training and could be read."""
     error: float
-    """On images kept out of training."""
+    """Error on the held-out images."""
     identity_error: float
-    """Of the image itself as a guess of its transform, on the same."""
+    """Error of the unchanged image as a guess of the transformed one, on the same images."""
     cosine: float | None
-    """Between the network's input gradient and the exact one, for random cotangents; None where there is no exact one."""
+    """Cosine between the network's input gradient and the exact one, for random cotangents; None without an exact one."""
     identity_cosine: float | None
     device: str
     commit: str
@@ -59,25 +60,25 @@ class Entry:
 
 
 def file_name(transform: str) -> str:
+    """Return the name of a transform's weights file."""
     return f"{transform}.safetensors"
 
 
 def encode(entry: Entry, weights: dict[str, Tensor]) -> bytes:
-    """A weights file; the same entry and weights give the same bytes."""
+    """Return the bytes of a weights file; the same entry and weights make the same bytes."""
     return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(asdict(entry))})
 
 
 def entry_of(data: bytes) -> Entry | None:
-    """What a weights file says of itself, or None if it is none of ours."""
+    """Return the description inside a weights file, or None if `barrage train` did not write it."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        return Entry(**json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY]))
-    except (ValueError, KeyError, TypeError):
+        return Entry(**json.loads(metadata(data, _KEY)))
+    except (ValueError, TypeError):
         return None
 
 
 def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
-    """The networks whose files are in a folder, with the SHA-256 of each, by the name of the transform."""
+    """Return {transform: (description, SHA-256)} of the weights files in a folder."""
     found = {}
     store = Store(folder)
     for file in store.list("*.safetensors"):
@@ -89,16 +90,16 @@ def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
 
 
 def write_manifest(folder: str | Path) -> None:
-    """The manifest of what is there."""
+    """Write the manifest of the weights files in a folder."""
     networks = [asdict(entry) | {"sha256": sha256} for entry, sha256 in entries(folder).values()]
     Store(folder).replace(MANIFEST, (json.dumps({"networks": networks}, indent=1) + "\n").encode())
 
 
 def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
-    """What a folder's manifest says of its networks. Raises BadInput."""
+    """Return {transform: (description, SHA-256)} of a folder's manifest. Raises BadInput."""
     data = Store(folder).read(MANIFEST)
     if data is None:
-        raise BadInput(f"networks {folder} hold no {MANIFEST}: give the folder that `barrage train` wrote")
+        raise BadInput(f"networks {folder}: there is no {MANIFEST}: give the folder that `barrage train` wrote")
     try:
         found = {}
         for values in json.loads(data)["networks"]:
@@ -107,19 +108,19 @@ def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{MANIFEST} of networks {folder} is damaged ({error!r}): {_REMEDY}") from None
     if not found:
-        raise BadInput(f"networks {folder}: the manifest names none: wait for `barrage train` to finish one")
+        raise BadInput(f"networks {folder}: the manifest lists no network: wait until `barrage train` has finished one")
     return found
 
 
 def _files(folder: str | Path) -> dict[str, bytes]:
-    """The weights files of a folder as its manifest knows them, by transform. Raises BadInput for any other."""
+    """Return {transform: bytes} of the weights files of a folder. Raises BadInput if they do not match the manifest."""
     files = {}
     for name, (_, sha256) in manifest(folder).items():
         if name not in TRANSFORMS:
             raise BadInput(f"networks {folder} are of an unknown transform {name!r}: {_REMEDY}")
         data = Store(folder).read(file_name(name))
         if data is None:
-            raise BadInput(f"networks {folder} lack {file_name(name)}, which their manifest names: {_REMEDY}")
+            raise BadInput(f"networks {folder} lack {file_name(name)}, which their manifest lists: {_REMEDY}")
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             raise BadInput(f"{folder}/{file_name(name)} has SHA-256 {found}, the manifest says {sha256}: {_REMEDY}")
@@ -127,26 +128,27 @@ def _files(folder: str | Path) -> dict[str, bytes]:
     return files
 
 
-def _hash(folder: str | Path, files: dict[str, bytes]) -> str:
+def _hash(files: dict[str, bytes]) -> str:
+    """Return one SHA-256 for all weights files of a folder."""
     lines = sorted(f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in files.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def checked(attack: Attack) -> Any:
-    """The attack with one hash of all its networks filled in, or checked where it has one. Raises BadInput."""
+    """Return the attack with the hash of its networks filled in, or checked if it has one. Raises BadInput."""
     if not isinstance(attack, ByGradient) or attack.networks is None:
         return attack
-    found = _hash(attack.networks, _files(attack.networks))
+    found = _hash(_files(attack.networks))
     if attack.networks_sha256 not in (None, found):
         raise BadInput(
             f"networks {attack.networks} have the hash {found}, expected {attack.networks_sha256}: "
-            "use the right folder or mend networks_sha256"
+            "use the right folder or correct networks_sha256"
         )
     return attack.model_copy(update={"networks_sha256": found})
 
 
 def fit(cell: Cell) -> None:
-    """Raises BadInput unless the networks of a cell's attack are for its images and transforms, and are all that it needs."""
+    """Raise BadInput unless the networks of a cell's attack fit its images and transforms, and none is missing."""
     attack = cell.attack
     if not isinstance(attack, ByGradient) or attack.networks is None:
         return
@@ -159,7 +161,9 @@ def fit(cell: Cell) -> None:
             )
         maxima = dict(TRANSFORMS[name].maxima)
         if list(entry.maxima.items()) != list(maxima.items()):
-            raise BadInput(f"networks {attack.networks}: {name} was told {entry.maxima}, expected {maxima}: train again")
+            raise BadInput(
+                f"networks {attack.networks}: {name} takes the parameters {entry.maxima}, expected {maxima}: train again"
+            )
     if cell.defense.k and not attack.transfer:
         try:
             complete(attack.policy, found, cell.defense.transforms)
@@ -168,18 +172,19 @@ def fit(cell: Cell) -> None:
 
 
 def load(folder: str, sha256: str, device: torch.device) -> dict[str, BpdaNet]:
-    """The networks of a folder on a device, frozen and in eval mode. Raises BadInput if they are not those of the hash."""
+    """Return {transform: network} on a device, frozen and in eval mode. Raises BadInput if the files have another hash."""
     files = _files(folder)
-    if _hash(folder, files) != sha256:
-        raise BadInput(f"networks {folder} have changed, they no longer have the hash {sha256}: restore them")
+    if _hash(files) != sha256:
+        raise BadInput(f"networks {folder} have changed: their hash is not {sha256} any more: restore them")
     return {name: _network(folder, name, data).to(device) for name, data in files.items()}
 
 
 def _network(folder: str, name: str, data: bytes) -> BpdaNet:
+    """Return the network of a transform from the bytes of its file. Raises BadInput."""
     net = BpdaNet(name)
     try:
         net.load_state_dict(load_tensors(data))
-    except Exception as error:  # safetensors raises many kinds, load_state_dict RuntimeError
+    except Exception as error:  # safetensors raises many kinds of error, load_state_dict RuntimeError
         detail = " ".join(str(error).split())[:200]
-        raise BadInput(f"{folder}/{file_name(name)} holds no network of {name} ({detail}): {_REMEDY}") from None
+        raise BadInput(f"{folder}/{file_name(name)} is not a network of {name} ({detail}): {_REMEDY}") from None
     return net.eval().requires_grad_(False)

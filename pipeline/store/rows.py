@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
@@ -93,3 +94,8 @@ def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:
         return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read(columns=list(columns)).to_pydict()
     except DAMAGED as error:
         raise ValueError(f"no Parquet file of rows: {error}") from None
+
+
+def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:
+    """Return the rows of a table whose `image_key` is `image`."""
+    return table.filter(pc.equal(table["image_key"].cast(pa.string()), image)).to_pylist()

@@ -12,7 +12,7 @@ WRONG = {
     "0 to 255": (IMAGE * 255, r"expected values in \[0, 1\]: divide"),
     "normalised": (IMAGE * 4 - 2, r"expected values in \[0, 1\]"),
     "a little above": (IMAGE + 0.01, r"to 1.00"),
-    "not a number": (torch.where(IMAGE > 0.999, torch.nan, IMAGE), "keep no NaN"),
+    "not a number": (torch.where(IMAGE > 0.999, torch.nan, IMAGE), "remove NaN"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What facts of nodes mean, by facts made by hand; and the command on this machine."""
+"""Judge facts made by hand; run `barrage doctor` on this machine."""
 
 import os
 from dataclasses import replace
@@ -44,9 +44,9 @@ def test_good_nodes_pass():
         ("memory", {"memory": 2 * GIB}, "b: 2 GiB for 1 workers", "3 GiB"),
         ("versions", {"versions": NODE.versions | {"torch": "2.7.0"}}, "torch is 2.6.0 on a, 2.7.0 on b", "one environment"),
         ("versions", {"versions": {"python": "3.11.7"}}, "ray is 2.60.0 on a, none on b", "one environment"),
-        ("GPUs", {"lent": 2}, "b: Ray was told of 2 GPUs, the driver shows 1", "nvidia-smi"),
-        ("clocks", {"ahead": 19.0}, "b is 19 s ahead", "chrony"),
-        ("clocks", {"ahead": -39.0}, "b is 39 s behind", "chrony"),
+        ("GPUs", {"ray_gpus": 2}, "b: Ray counts 2 GPUs, the driver shows 1", "nvidia-smi"),
+        ("clocks", {"clock_ahead": 19.0}, "b is 19 s ahead", "chrony"),
+        ("clocks", {"clock_ahead": -39.0}, "b is 39 s behind", "chrony"),
         (
             "shards",
             {"unreadable": ("/d/x.tar: No such file", "/d/y.tar: No such file")},
@@ -64,37 +64,37 @@ def test_each_fault_is_found_alone_with_its_remedy(check, bad, said, remedy):
 
 
 def test_gpus_that_no_worker_asks_for_need_not_be_there():
-    assert not failed(NODE, replace(OTHER, lent=2), share=Share(gpus=0))
+    assert not failed(NODE, replace(OTHER, ray_gpus=2), share=Share(gpus=0))
 
 
 @pytest.mark.parametrize("wrong", [-30.0, 0.0, 30.0])
 def test_a_clock_is_read_between_question_and_answer(monkeypatch, wrong):
-    """However long the answer takes: one of them is quick, and the others say less than it does."""
+    """Answers may take long: one of three is quick, and it alone counts."""
     now, delays = [1000.0], iter([(60.0, 0.0), (0.5, 0.1), (0.0, 45.0)])
     monkeypatch.setattr(doctor.time, "time", lambda: now[0])
 
     def clock():
-        there, back = next(delays)
-        now[0] += there
-        read = now[0] + wrong
-        now[0] += back
-        return read
+        question, answer = next(delays)
+        now[0] += question
+        reading = now[0] + wrong
+        now[0] += answer
+        return reading
 
-    assert doctor.ahead(clock) == pytest.approx(wrong, abs=0.3)
+    assert doctor.clock_ahead(clock) == pytest.approx(wrong, abs=0.3)
 
 
-def test_what_ray_may_use_of_a_node_is_what_counts():
-    """On a shared node or in a pod."""
+def test_only_what_ray_may_use_of_a_node_counts():
+    """Ray has less than the machine on a shared node or in a pod."""
     has = {"CPU": 4.0, "GPU": 1.0, "memory": 6.0 * GIB, "object_store_memory": 1.0 * GIB}
-    facts = doctor._may_use(replace(NODE, cpus=96), has)
-    assert (facts.cpus, facts.memory, facts.lent) == (4, 7 * GIB, 1)
+    facts = doctor._usable_by_ray(replace(NODE, cpus=96), has)
+    assert (facts.cpus, facts.memory, facts.ray_gpus) == (4, 7 * GIB, 1)
     assert not failed(facts) and "7 GiB for 4 workers" in failed(facts, share=Share(gpus=0))["memory"].found
-    head = doctor._may_use(NODE, {"memory": 1e12})
-    assert (head.cpus, head.memory, head.lent) == (0, NODE.memory, 0)
+    head = doctor._usable_by_ray(NODE, {"memory": 1e12})
+    assert (head.cpus, head.memory, head.ray_gpus) == (0, NODE.memory, 0)
 
 
 def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
-    monkeypatch.setattr(node_facts, "LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(node_facts, "MEMORY_LIMIT", tmp_path / "memory.max")
     whole = node_facts.memory()
     for limit, expected in (("max", whole), (str(GIB), GIB), (str(whole * 2), whole)):
         (tmp_path / "memory.max").write_text(f"{limit}\n")
@@ -105,7 +105,7 @@ def test_missing_nodes_are_a_fault():
     assert "1 of 2: a" in failed(NODE, nodes=2)["nodes"].found
 
 
-def test_nobody_who_created_the_file_is_a_fault():
+def test_a_file_that_no_node_created_is_a_fault():
     assert "0 nodes" in failed(OTHER)["store"].found
 
 
@@ -151,7 +151,7 @@ def test_gpus_are_read_from_the_driver(tmp_path, monkeypatch):
     assert gpus() == []
 
 
-def test_this_machine_passes_and_nothing_is_left_behind(barrage, pattern, write, tmp_path, monkeypatch):
+def test_this_machine_passes_and_no_file_is_left_behind(barrage, pattern, write, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     store = tmp_path / "store"
     campaign = write(tiny.campaign(pattern, workers={"count": 1}))
@@ -161,7 +161,7 @@ def test_this_machine_passes_and_nothing_is_left_behind(barrage, pattern, write,
     assert not [path for path in store.rglob("*") if path.is_file()]
 
 
-def test_a_store_that_is_no_folder_fails_with_exit_code_1(barrage, tmp_path, monkeypatch):
+def test_a_store_that_is_a_file_fails_with_exit_code_1(barrage, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "file").touch()
     code, out, _ = barrage("doctor", "--store", tmp_path / "file" / "store")

@@ -1,4 +1,4 @@
-"""What `barrage launch --dry-run` shows, letter for letter: the example of each kind of cluster, for one campaign."""
+"""Compare what `barrage launch --dry-run` prints with the golden files, byte for byte: each example cluster, one campaign."""
 
 from pathlib import Path
 
@@ -43,11 +43,11 @@ def test_a_dry_run_shows_the_same_text_always(barrage, tmp_path, monkeypatch, na
     kind, example, changes = CASES[name]
     store = "/shared/stores/table1" if kind == "slurm" else "s3://bucket/table1"
     Path("table1.yaml").write_text(CAMPAIGN)
-    told = yaml.safe_load((FOLDER / example).read_text()) | changes
-    Path("cluster.yaml").write_text(yaml.safe_dump({key: value for key, value in told.items() if value is not None}))
+    values = yaml.safe_load((FOLDER / example).read_text()) | changes
+    Path("cluster.yaml").write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
     code, out, err = barrage("launch", "table1.yaml", "--on", kind, "--cluster", "cluster.yaml", "--store", store, "--dry-run")
     assert code == 0, err
     assert not Path("launched").exists()
     shown, golden = Path("shown.txt"), GOLDEN / f"{name}.txt"
     shown.write_text(out.replace(str(tmp_path), "/home/ada"))
-    assert shown.read_text() == golden.read_text(), f"if that is meant: cp {shown.absolute()} {golden}"
+    assert shown.read_text() == golden.read_text(), f"if you meant this change: cp {shown.absolute()} {golden}"

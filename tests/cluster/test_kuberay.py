@@ -221,7 +221,7 @@ def test_the_same_input_gives_the_same_text(launch):
 
 @pytest.fixture
 def kubectl(tmp_path, monkeypatch):
-    """A kubectl that writes down what it is asked and answers as told: {word of the command: (exit code, text)}."""
+    """Put a kubectl on the PATH that logs its calls and returns given answers: {word of the command: (exit code, text)}."""
     folder = tmp_path / "bin"
     folder.mkdir()
     log, answers = tmp_path / "asked", tmp_path / "answers.json"
@@ -236,7 +236,7 @@ def kubectl(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
     def answer(**words):
-        answers.write_text(json.dumps({word.replace("_", "-"): told for word, told in words.items()}))
+        answers.write_text(json.dumps({word.replace("_", "-"): answer for word, answer in words.items()}))
         return lambda: log.read_text().splitlines()
 
     return answer
@@ -296,7 +296,7 @@ def test_a_finished_job_may_be_launched_again(launch, kubectl):
     ("changes", "said"),
     [
         ({"shared": None}, "which the nodes may not see"),
-        ({"shared": {"claim": "datasets", "path": "/data"}}, "the nodes see what is in /data"),
+        ({"shared": {"claim": "datasets", "path": "/data"}}, "the nodes see only /data"),
         ({"secret": None}, "store is s3://bucket/tiny, and the cluster file names no credentials: give `secret`"),
         ({"raycluster": "My_Cluster"}, "raycluster: 'My_Cluster'"),
         ({"store": "stores/tiny"}, "store is the relative path stores/tiny"),

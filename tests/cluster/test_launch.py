@@ -1,4 +1,4 @@
-"""What a job of Slurm says, without a Slurm; that recipes are stable, clean, and refuse what cannot work."""
+"""Fill and check Slurm jobs without Slurm: job files are stable, clean, and refuse what cannot work."""
 
 import os
 import shutil
@@ -24,13 +24,13 @@ TWO = {
 
 @pytest.fixture
 def launch(barrage, pattern, write, tmp_path, monkeypatch):
-    """Fills the job of a tiny campaign: (exit code, stdout, stderr)."""
+    """Fill the job of a tiny campaign; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, content=None, **site):
-        told = {"groups": TWO, "time_limit": "1-00:00:00", "shared": True} | site
+        values = {"groups": TWO, "time_limit": "1-00:00:00", "shared": True} | site
         campaign = write(tiny.campaign(pattern) | (content or {}))
-        return barrage("launch", campaign, "--on", "slurm", "--cluster", write(told, "cluster.yaml"), *arguments)
+        return barrage("launch", campaign, "--on", "slurm", "--cluster", write(values, "cluster.yaml"), *arguments)
 
     return call
 
@@ -103,7 +103,7 @@ def test_a_site_may_bring_a_recipe_of_its_own(script, launch, tmp_path):
     ("site", "said"),
     [
         ({"time_limt": 1}, "time_limt: unknown key; did you mean 'time_limit'"),
-        ({"time_limit": "soon"}, "'soon' is no duration: write HH:MM:SS"),
+        ({"time_limit": "soon"}, "'soon' is not a duration: write HH:MM:SS"),
         ({"time_limit": 100, "grace_seconds": 90}, "leaves nothing beside grace_seconds 90"),
         ({"shared": False}, "which the nodes may not see"),
         ({"groups": {}}, "groups: {}"),
@@ -140,7 +140,7 @@ def test_what_some_group_has_may_be_asked_for(launch, workers):
     assert launch("--dry-run", content={"workers": workers})[0] == 0
 
 
-def test_ray_is_told_what_its_nodes_are(script):
+def test_ray_gets_labels_and_resources_of_its_nodes(script):
     text = script(groups=TWO | {"small": TWO["small"] | {"labels": {"market-type": "spot"}}})
     assert """worker group=big 4 16 120000000000 '{"accelerator_type:V100": 1}' --address""" in text
     assert """worker group=small,market-type=spot 2 8 60000000000 '{"accelerator_type:A100": 1}' --address""" in text
@@ -148,7 +148,7 @@ def test_ray_is_told_what_its_nodes_are(script):
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Pretended tools of Slurm, each a line of a shell; gives what they were called with."""
+    """Put pretended Slurm tools on the PATH, each one shell line; return a function that returns their calls."""
 
     def made(**lines):
         folder, log = tmp_path / "bin", tmp_path / "called"
@@ -163,7 +163,7 @@ def tools(tmp_path, monkeypatch):
     return made
 
 
-def test_it_is_submitted_by_sbatch_to_a_store_that_is_there(launch, tools, tmp_path):
+def test_it_is_submitted_by_sbatch_after_the_store_is_made(launch, tools, tmp_path):
     called = tools()
     code, out, err = launch("--store", tmp_path / "a" / "store")
     assert code == 0, err
@@ -177,27 +177,27 @@ def test_it_is_submitted_by_sbatch_to_a_store_that_is_there(launch, tools, tmp_p
 @pytest.mark.parametrize(
     ("lines", "store", "said"),
     [
-        ({"sinfo": "echo no controller >&2; exit 1"}, "store", "sinfo: no controller: is the Slurm controller up?"),
+        ({"sinfo": "echo no controller >&2; exit 1"}, "store", "sinfo: no controller: check that the Slurm controller is up"),
         ({"squeue": "echo 12"}, "store", "barrage-tiny is in the queue already, job 12: `scancel 12` first"),
         ({"sbatch": "echo no account >&2; exit 1"}, "store", "Slurm would refuse the job: no account"),
         ({}, "campaign.yaml", "campaign.yaml is a file, expected a folder"),
         ({}, "/proc/store", "store /proc/store cannot be made"),
-        ({}, "s3://bucket-of-nobody/store", "the environment holds no credentials; set AWS_ACCESS_KEY_ID"),
+        ({}, "s3://bucket-without-credentials/store", "the environment holds no credentials; set AWS_ACCESS_KEY_ID"),
     ],
 )
 def test_what_slurm_or_the_store_refuses_is_one_line(launch, tools, tmp_path, monkeypatch, lines, store, said):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there, as without a network
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no service listens there, as without a network
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setattr("cluster.slurm.launcher.DOOR", 1.0)
+    monkeypatch.setattr("cluster.slurm.launcher.ANSWER_SECONDS", 1.0)
     called = tools(**lines)
     code, _, err = launch("--store", store if "/" in store else tmp_path / store)
     assert code == 2 and said in err and err.count("\n") == 1
     assert not (tmp_path / "launched").exists() and "sbatch launched" not in " ".join(called())
 
 
-def test_without_slurm_it_says_so_and_submits_nothing(launch, monkeypatch, tmp_path):
+def test_without_slurm_an_error_says_so_and_nothing_is_submitted(launch, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = launch()
     assert code == 2 and "sbatch is not installed here" in err and err.count("\n") == 1

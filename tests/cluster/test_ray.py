@@ -89,7 +89,7 @@ def test_the_examples_are_cluster_files():
 @pytest.mark.parametrize(
     ("site", "said"),
     [
-        ({}, "either `address`, of a cluster that runs, or `aws`"),
+        ({}, "either `address` of a cluster that exists, or `aws`"),
         ({"address": "http://x:1", "aws": AWS}, "either `address`"),
         ({"address": "head:8265"}, "address: 'head:8265'"),
         ({"address": "http://x:1", "shared": False}, "which the nodes may not see"),

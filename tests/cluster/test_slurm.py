@@ -101,14 +101,14 @@ def launch(slurm, command, pattern, tmp_path, write):
         network = {"architecture": "tests.support.cluster.counting_network:network", "classes": 10}
         content = tiny.campaign(pattern, workers=shares, models={"net": network})
         content["attacks"]["pgd"]["steps"] = 20
-        told = {
+        values = {
             "groups": GROUPS,
             "shared": True,
             "grace_seconds": 60,
             "time_limit": 600,
             "environment": {"COUNTED": str(counts), "RAY_gcs_rpc_server_reconnect_timeout_s": "20"},
         }
-        site.write_text(yaml.safe_dump(told | changes))
+        site.write_text(yaml.safe_dump(values | changes))
         given = ("launch", write(content), "--on", "slurm", "--cluster", site, "--store", store)
         done = command(*given, cwd=tmp_path, by=slurm.inside, SLURM_CONF=str(slurm.file), COUNTED=str(counts))
         assert done.returncode == 0, done.stderr
@@ -172,7 +172,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_finishes(launch, check):
     used = int(job.slurm.ask("squeue", "-h", "-o", "%M", "-j", str(job.number)).split(":")[0])
     job.slurm.ask("scontrol", "update", f"JobId={job.number}", f"TimeLimit={used + 2}")  # Slurm warns a minute before
     job.until(lambda: int(job.about["Restarts"]) == 1, "it was queued again")
-    assert "back into the queue" in job.log.read_text() and job.checkpoints
+    assert "requeued: the job continues" in job.log.read_text() and job.checkpoints
     job.slurm.ask("scontrol", "update", f"JobId={job.number}", "TimeLimit=10")
     job.finished()
     assert check(job, drivers=2) <= 2 * CLEAN_JUDGED, "work was done again, though there was time for checkpoints"
@@ -193,7 +193,7 @@ def test_a_node_that_dies_costs_the_work_since_the_last_checkpoint(launch, check
     assert again <= lost + 2 * CLEAN_JUDGED < kept, f"{again} passes again; {lost} after checkpoints, {kept} before"
 
 
-def test_a_job_told_to_stop_leaves_checkpoints_and_goes_on_when_launched_again(launch, check):
+def test_a_stopped_job_leaves_checkpoints_and_continues_when_launched_again(launch, check):
     job = launch()
     well_begun(job)
     job.slurm.ask("scancel", f"--name={job.about['JobName']}", "--batch", "--signal=TERM")

@@ -17,11 +17,12 @@ import torch
 import yaml
 from PIL import Image
 
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Model, content, load, parse
 from pipeline.config.yaml_loader import plain
-from pipeline.data import shards
+from pipeline.data import samples, shards
 from pipeline.errors import BadInput
 from pipeline.models import architectures, bpda_networks, loading
 from pipeline.store import checkpoints
@@ -229,7 +230,7 @@ def test_damaged_images_are_refused_by_one_kind_of_error():
 
 def test_a_member_that_is_too_large_is_a_row_and_is_not_read(tmp_path, monkeypatch):
     good = tiny.picture(0)
-    monkeypatch.setattr(shards, "MAX_BYTES", len(good))
+    monkeypatch.setattr(samples, "MAX_BYTES", len(good))
     path = tar(tmp_path / "x.tar", [("a.png", good + b"\0"), ("a.cls", b"1"), ("b.png", good), ("b.cls", b"2"), ("c.png", good),
                                     ("c.cls", b"3".zfill(len(good) + 1))])  # fmt: skip
     read = tarfile.ExFileObject.read

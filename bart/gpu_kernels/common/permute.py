@@ -37,7 +37,7 @@ def _backward_kernel(gradient, scatter, inside, out, size, BLOCK: tl.constexpr):
     tl.store(out + image * size + place, value * kept, mask=valid)
 
 
-class _Arrange(torch.autograd.Function):
+class _ClipAndPermute(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
         x = x.contiguous()
@@ -59,6 +59,6 @@ class _Arrange(torch.autograd.Function):
         return out, None, None
 
 
-def arrange(x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
+def clip_and_permute(x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
     """clip(x)[gather] of a stack (n, ...) float32, with derivative 1 where clipping changed nothing."""
-    return _Arrange.apply(x, gather, scatter)
+    return _ClipAndPermute.apply(x, gather, scatter)

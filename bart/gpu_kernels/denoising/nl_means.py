@@ -13,9 +13,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bart.exponential import CUTOFF, OFFSET, SLOPE
+from bart.approximate_exp import CUTOFF, OFFSET, SLOPE
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.denoising import wavelet
+from bart.gpu_kernels.denoising.wavelet.filters import (
+    COLUMNS,
+    ROWS,
+    band_length,
+    high_tap,
+    mirrored,
+    row_entry,
+    tile_count,
+    tile_entries,
+)
+from bart.gpu_kernels.denoising.wavelet.noise import noise
+from bart.gpu_kernels.denoising.wavelet.transform import SCHEDULE
 from bart.transforms.denoising.nl_means import STEEPEST
 
 TILE = 8
@@ -31,31 +42,29 @@ _ROUND_BITS = 0x4B800000
 _LANES, _BEFORE, _INNER = tl.constexpr(LANES), tl.constexpr(BEFORE), tl.constexpr(LANES - AROUND)
 _CUTOFF, _SLOPE, _LEAST_SPREAD = tl.constexpr(CUTOFF), tl.constexpr(SLOPE), tl.constexpr(1 / STEEPEST)
 _MAGIC, _SHIFTED = tl.constexpr(_ROUND), tl.constexpr(OFFSET - _ROUND_BITS)
-_ROWS, _COLUMNS = tl.constexpr(wavelet.ROWS), tl.constexpr(wavelet.COLUMNS)
-_half, _mirrored, _seen, _tiles = wavelet.half, wavelet.mirrored, wavelet.seen, wavelet.tiles
-_entries, _high_tap, _noise = wavelet.entries, wavelet.high_tap, wavelet.noise
+_ROWS, _COLUMNS = tl.constexpr(ROWS), tl.constexpr(COLUMNS)
 
 
 @triton.jit
 def _noise_kernel(x, details, sigmas, height, width):
     """Program (plane): its noise from db2's details, float64, each product and sum rounded alone as in the twin."""
     plane = tl.program_id(0)
-    rows, columns = _half(height, 4), _half(width, 4)
+    rows, columns = band_length(height, 4), band_length(width, 4)
     source = x + plane.to(tl.int64) * height * width
     target = details + plane.to(tl.int64) * rows * columns
-    for tile in range(_tiles(rows, columns)):
-        row, column, valid = _entries(tile, rows, columns)
+    for tile in range(tile_count(rows, columns)):
+        row, column, valid = tile_entries(tile, rows, columns)
         total = tl.zeros([_ROWS, _COLUMNS], tl.float64)
         for across in tl.static_range(4):
             along = tl.zeros([_ROWS, _COLUMNS], tl.float64)
             for down in tl.static_range(4):
-                there = _seen(_mirrored(2 * row + 1 - down, height), column, across, width)
+                there = row_entry(mirrored(2 * row + 1 - down, height), column, across, width)
                 value = tl.load(source + there, mask=valid, other=0)
-                along += value.to(tl.float64) * _high_tap("db2", down)
-            total += along * _high_tap("db2", across)
+                along += value.to(tl.float64) * high_tap("db2", down)
+            total += along * high_tap("db2", across)
         tl.store(target + row * columns + column, total.to(tl.float32), mask=valid)
     tl.debug_barrier()
-    tl.store(sigmas + plane, _noise(target, rows * columns))
+    tl.store(sigmas + plane, noise(target, rows * columns))
 
 
 @triton.jit
@@ -176,8 +185,8 @@ def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, wid
     if alone | (channel == 0):
         radius = tl.where(tl.load(patches + image) > 5, 3, 2)
         distance = tl.load(distances + image).to(tl.int32)
-        noise = tl.load(sigmas + image * 3) + tl.load(sigmas + image * 3 + 1) + tl.load(sigmas + image * 3 + 2)
-        steps = tl.load(hs + image).to(tl.float64) * (noise / 3) * (2 * radius + 1)
+        total_noise = tl.load(sigmas + image * 3) + tl.load(sigmas + image * 3 + 1) + tl.load(sigmas + image * 3 + 2)
+        steps = tl.load(hs + image).to(tl.float64) * (total_noise / 3) * (2 * radius + 1)
         spread = tl.where(alone, 1, 3) * steps * steps
         scale = (1 / tl.maximum(spread, _LEAST_SPREAD)).to(tl.float32)
 
@@ -203,7 +212,7 @@ def nl_means(x: Tensor, params: dict[str, Tensor]) -> Tensor:
     details = torch.empty(n * 3, (height + 3) // 2 * ((width + 3) // 2), dtype=torch.float32, device=x.device)
     sigmas = torch.empty(n * 3, dtype=torch.float64, device=x.device)
     out = torch.empty_like(x, requires_grad=False)
-    launcher.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **wavelet.SCHEDULE)
+    launcher.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **SCHEDULE)
     tiles = triton.cdiv(height, TILE) * triton.cdiv(width, LANES - AROUND)
     numbers = (params["h"], params["patch"], params["distance"], params["per_channel"])
     launcher.launch(_nl_means_kernel, n * 3 * tiles, x, sigmas, *numbers, out, height, width, TILE=TILE, num_warps=TILE)

@@ -8,7 +8,7 @@ from bart.bpda.policies import POLICIES, combo, identity, network
 from bart.classifier import Classifier
 from bart.defenses.barrage import Barrage
 from bart.defenses.defended import Defended
-from bart.diagnostics.planted import Planted
+from bart.diagnostics import PlantedWeakness
 from bart.gradient import Eot, Goal, gradient
 from bart.rng import Mirror
 from bart.transforms import TRANSFORMS
@@ -204,9 +204,9 @@ def test_networks_that_are_missing_or_cannot_be_used_are_refused_before_a_step()
     ascended(defended({}, k=0), "network")  # nothing is transformed
     with pytest.raises(ValueError, match="train mode"):
         defended({"jpeg": BpdaNet("jpeg").train()})
-    with pytest.raises(ValueError, match="told 4 parameters, expected 1"):
+    with pytest.raises(ValueError, match="takes 4 parameters, expected 1"):
         defended({"jpeg": BpdaNet("swirl").eval()})
     with pytest.raises(ValueError, match="gray_mix"):
         defended({"gray_mix": BpdaNet(3).eval()})
-    planted = defended(nets("hist_eq", "grey_mix"), kind=Planted)
+    planted = defended(nets("hist_eq", "grey_mix"), kind=PlantedWeakness)
     assert planted.slope == 2000 and ascended(planted, "network")[0].isfinite().all()

@@ -90,6 +90,21 @@ def test_each_place_is_uniform_over_the_groups_then_over_the_groups_transforms()
                 assert stats.chisquare(counts.numpy()).pvalue > UNLIKELY
 
 
+def test_the_worked_example_of_the_docstrings(monkeypatch):
+    """Three images and k = 2: the rounds, parts and permutations that the docstrings of `select` and `draw` state."""
+    barrage = Barrage(2, ("noise", "fft", "grey_mix", "grey_two_thirds"))
+    assert barrage.names == ["noise", "fft", "grey_mix", "grey_two_thirds"]
+    monkeypatch.setattr(Barrage, "select", lambda self, keys: torch.tensor([[0, 3], [1, 0], [0, 1]]))
+    draws = barrage.draw(mirror(3), SIZE)
+    assert [[(part.name, part.images) for part in parts] for _, parts in draws.rounds] == [
+        [("noise", 2), ("fft", 1)],
+        [("noise", 1), ("fft", 1), ("grey_two_thirds", 1)],
+    ]
+    assert [permutation.gather.tolist() for permutation, _ in draws.rounds] == [[0, 2, 1], [2, 1, 0]]
+    assert draws.restore.gather.tolist() == [2, 0, 1]
+    assert described(draws) == [["noise", "grey_two_thirds"], ["fft", "noise"], ["noise", "fft"]]
+
+
 def test_every_ordered_pair_of_groups_is_as_likely_and_no_group_comes_twice():
     chosen = Barrage(2).select(keys(20_000))
     names = [n for g in GROUPS for n in members(g)]

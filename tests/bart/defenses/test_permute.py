@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bart.defenses.permute import Arrangement, arrange
+from bart.defenses.permute import Permutation, clip_and_permute
 from tests.support.contracts.kernels import TARGETS, assert_compiles, assert_interpreted
 
 
@@ -12,21 +12,21 @@ def example():
     x = torch.rand(5, 3, 37, 41, generator=generator) * 1.4 - 0.2
     x[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
     order = torch.tensor([3, 0, 4, 1, 2])
-    return x, Arrangement(order, order.argsort()), torch.randn(x.shape, generator=generator)
+    return x, Permutation(order, order.argsort()), torch.randn(x.shape, generator=generator)
 
 
 def test_images_are_clipped_and_put_into_order():
-    x, arrangement, _ = example()
-    assert torch.equal(arrange(x, arrangement), x.clamp(0, 1)[arrangement.gather])
+    x, permutation, _ = example()
+    assert torch.equal(clip_and_permute(x, permutation), x.clamp(0, 1)[permutation.gather])
 
 
 def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipped():
-    x, arrangement, cotangent = example()
+    x, permutation, cotangent = example()
     leaf = x.clone().requires_grad_()
-    (product,) = torch.autograd.grad(arrange(leaf, arrangement), leaf, cotangent)
+    (product,) = torch.autograd.grad(clip_and_permute(leaf, permutation), leaf, cotangent)
     inside = (x >= 0) & (x <= 1)
     assert inside[0, 0, 0, :2].all()
-    assert torch.equal(product, cotangent[arrangement.scatter] * inside)
+    assert torch.equal(product, cotangent[permutation.scatter] * inside)
 
 
 def test_the_interpreted_kernel_equals_its_twin():
@@ -40,8 +40,8 @@ def test_the_kernel_compiles(capability):
     from bart.gpu_kernels.common import permute as kernel
 
     def function():
-        x, arrangement, cotangent = example()
-        y = kernel.arrange(x.requires_grad_(), *arrangement)
+        x, permutation, cotangent = example()
+        y = kernel.clip_and_permute(x.requires_grad_(), *permutation)
         torch.autograd.grad(y, x, cotangent)
 
     assert_compiles(function, capability)
@@ -50,15 +50,18 @@ def test_the_kernel_compiles(capability):
 def _compare() -> None:
     from bart.gpu_kernels.common import permute as kernel
 
-    x, arrangement, cotangent = example()
-    assert torch.equal(kernel.arrange(x, *arrangement), arrange(x, arrangement))
+    x, permutation, cotangent = example()
+    assert torch.equal(kernel.clip_and_permute(x, *permutation), clip_and_permute(x, permutation))
     products = []
-    for function in (lambda leaf: kernel.arrange(leaf, *arrangement), lambda leaf: arrange(leaf, arrangement)):
+    for function in (
+        lambda leaf: kernel.clip_and_permute(leaf, *permutation),
+        lambda leaf: clip_and_permute(leaf, permutation),
+    ):
         leaf = x.clone().requires_grad_()
         products.append(torch.autograd.grad(function(leaf), leaf, cotangent)[0])
     assert torch.equal(*products)
     x[1, 2, 3, 4] = torch.nan
-    assert kernel.arrange(x, *arrangement).isnan().sum() == 1
+    assert kernel.clip_and_permute(x, *permutation).isnan().sum() == 1
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, judge
+from bart.diagnostics import PlantedWeakness
 from bart.diagnostics.gradient_report import gradient_report
-from bart.diagnostics.planted import Planted
 from tests.support.linear_models import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 
@@ -53,7 +53,7 @@ def test_a_planted_weakness_is_there_and_is_found(label):
     """The example at eps along the chequerboard is wrong for every draw, and the attack finds one as good."""
     model, _ = linear()
     base = behind(model, 2)
-    planted = Planted(base.classifier, base.barrage)
+    planted = PlantedWeakness(base.classifier, base.barrage)
     clean, eps = (images() * 0.5 + 0.25), 8 / 255
     clean = (clean * 255).round() / 255
     row = torch.arange(SIDE)
@@ -72,5 +72,5 @@ def test_a_planted_weakness_is_there_and_is_found(label):
 def test_a_planted_model_is_otherwise_the_model():
     flat = torch.full((2, 3, SIDE, SIDE), 0.5)
     classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 5)), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE))
-    base, planted = Defended(classifier, Barrage(0)), Planted(classifier, Barrage(0))
+    base, planted = Defended(classifier, Barrage(0)), PlantedWeakness(classifier, Barrage(0))
     torch.testing.assert_close(planted.logits(flat, mirror(2)), base.logits(flat, mirror(2)))

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipeline import provenance
 from tests.support import tiny
 
 
@@ -58,7 +60,6 @@ def test_workers_that_no_cluster_has_are_refused(barrage, write, pattern, tmp_pa
 def test_wrong_weights_are_refused(barrage, write, pattern, tmp_path):
     page, other = tmp_path / "page.pt", tmp_path / "other.pt"
     page.write_text("<!DOCTYPE html><html>not found</html>")
-    import torch
 
     torch.save({"0.weight": torch.zeros(1)}, other)
     for path, changes, named in ((page, {}, "HTML page"), (other, {}, "do not fit"), (other, {"sha256": "0" * 64}, "SHA-256")):
@@ -136,7 +137,26 @@ def test_every_command_explains_itself_with_an_example(barrage):
         assert f"barrage {name}" in barrage(name, "--help")[1]
 
 
+def test_help_is_there_without_torch_ray_or_arrays():
+    code = (
+        "import sys; from pipeline.__main__ import app, more_commands; more_commands(); app(['--help'], standalone_mode=False)"
+    )
+    code += "; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "barrage run campaigns/demo.yaml" in done.stdout
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "rich" in loaded and not loaded & {"torch", "ray", "numpy", "pyarrow", "pydantic", "bart"}
+
+
 def test_python_m_pipeline_is_the_same_command():
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-m", "pipeline", "run", "none.yaml"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 2 and "none.yaml does not exist" in done.stderr
+
+
+def test_version_names_the_release_the_commit_and_the_engines(barrage):
+    code, out, _ = barrage("--version")
+    found = dict(part.split(" ", 1) for part in out.strip().split(", "))
+    assert code == 0 and list(found) == ["barrage", "commit", "torch", "ray"]
+    assert found["torch"] == torch.__version__.partition("+")[0] or found["torch"] == torch.__version__
+    assert found["commit"] == provenance.commit()

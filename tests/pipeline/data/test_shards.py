@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.campaign import Data
-from pipeline.data import shards
+from pipeline.data import decoding, shards
 from pipeline.data.pack import labelled, pack
 from pipeline.errors import BadInput, ShardUnusable
 from tests.support import tiny
@@ -156,7 +156,7 @@ def test_decode_resizes_the_shorter_side_and_cuts_the_centre():
 
 
 def test_an_image_bomb_is_refused_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(shards, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
         shards.decode(tiny.picture(0), None, 32)
 
@@ -177,7 +177,7 @@ def test_pack_reads_labels_from_names_folders_and_tables(tmp_path):
     assert [label for _, label in labelled(tmp_path, "folder")] == [0, 1]
     assert [label for _, label in labelled(tmp_path, "name")] == [3, 7]
     assert [label for _, label in labelled(tmp_path, str(tmp_path / "labels.csv"))] == [6, 5]
-    with pytest.raises(BadInput, match="no folder"):
+    with pytest.raises(BadInput, match="is not a folder"):
         labelled(tmp_path / "none", "name")
     with pytest.raises(BadInput, match="is not unique"):
         pack([(tmp_path / "a/y_3.png", 1), (tmp_path / "a/y_3.png", 1)], tmp_path / "out")

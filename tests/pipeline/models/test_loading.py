@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import Data, Model, parse
 from pipeline.errors import BadInput
 from pipeline.models import architectures, loading
@@ -157,9 +157,9 @@ def test_images_that_a_network_can_not_take_are_refused(resnet):
         def forward(self, x):
             return torch.zeros(1, 10) if x.shape[-1] == 64 else (_ for _ in ()).throw(RuntimeError("wrong\nsize"))
 
-    with pytest.raises(BadInput, match="can not take images of 32 px"):
+    with pytest.raises(BadInput, match="cannot take images of 32 px"):
         loading.tried(Fixed(), section(), 32)
     loading.tried(Fixed(), section(), 64)
-    with pytest.raises(BadInput, match="gives no logits"):
+    with pytest.raises(BadInput, match="does not return logits"):
         loading.tried(torch.nn.Identity(), section(), 32)
     assert Path(resnet).is_file()

@@ -103,7 +103,7 @@ def test_a_probe_that_a_dead_run_left_is_swept_when_it_is_old(s3, monkeypatch):
     store.replace("campaign.yaml", b"")
     store.sweep()
     assert store.read(".probe-dead") == b""
-    monkeypatch.setattr(bucket, "AGED", -60)
+    monkeypatch.setattr(bucket, "STALE_SECONDS", -60)
     store.sweep()
     assert store.read(".probe-dead") is None and store.read("campaign.yaml") == b""
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import attacking
@@ -67,7 +67,7 @@ def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path):
         ("fsync", errno.EDQUOT, "quota"),
         ("link", errno.EPERM, "hard links"),
         ("link", errno.EROFS, "mount it writable"),
-        ("fsync", errno.EIO, "mend the disk"),
+        ("fsync", errno.EIO, "repair the disk"),
     ],
 )
 def test_what_is_refused_is_said_with_a_remedy(tmp_path, monkeypatch, call, number, said):
@@ -95,10 +95,10 @@ def test_over_nfs_an_answer_that_was_lost_is_no_lost_race(tmp_path, monkeypatch)
 def test_what_dead_writers_left_is_swept_and_what_is_being_written_is_not(tmp_path):
     files = Disk(tmp_path)
     files.create("u", b"data")
-    old, fresh = tmp_path / disk.ASIDE / "old", tmp_path / disk.ASIDE / "fresh"
+    old, fresh = tmp_path / disk.TEMPORARY / "old", tmp_path / disk.TEMPORARY / "fresh"
     for path in (old, fresh):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * disk.AGED,) * 2)
+    os.utime(old, (time.time() - 2 * disk.STALE_SECONDS,) * 2)
     files.sweep()
     assert fresh.exists() and not old.exists() and files.read("u") == b"data"
 

@@ -54,7 +54,7 @@ def test_patterns_stand_for_files_that_are_not_hidden_in_order(tmp_path):
     assert [entry.name for entry in urls.matching(files, "?.tar")] == ["8.tar"]
     assert list(urls.matching(files, "none/*.tar")) == []
     assert urls.expand(str(tmp_path / "b/*.tar")) == [str(tmp_path / "b/1.tar"), str(tmp_path / "b/2.tar")]
-    with pytest.raises(BadInput, match="write them out"):
+    with pytest.raises(BadInput, match="write out their numbers"):
         urls.expand("https://host/x-*.tar")
 
 

@@ -53,25 +53,26 @@ def _ties(height: int, width: int) -> torch.Tensor:
 
 def _compare_rounding() -> None:
     """Values between two levels and their neighbours in float32, and those out of range."""
-    from bart.gpu_kernels.denoising import rank
+    from bart.gpu_kernels.denoising.rank.frames import empty_frame, fill_frame, levels_kernel
 
     halves = (torch.arange(-1, 256, dtype=torch.float64) + 0.5).div(255).float()
     up, down = torch.full_like(halves, 2.0), torch.full_like(halves, -2.0)
     x = torch.stack([halves, halves.nextafter(up), halves.nextafter(down)]).view(1, 3, 1, 257)
-    frame = rank._fill(rank._levels_kernel, rank._frame(x, 2), x, MARGIN=2, INSIDE=3, OUTSIDE=-7)
+    frame = fill_frame(levels_kernel, empty_frame(x, 2), x, MARGIN=2, INSIDE=3, OUTSIDE=-7)
     inside = frame[:, 2:3, 2:259].clone()
     frame[:, 2:3, 2:259] = -7
     assert torch.equal(inside, eager._levels(x).float() + 3) and (frame == -7).all()
 
 
 def _compare() -> None:
-    from bart.gpu_kernels.denoising import rank
+    from bart.gpu_kernels.denoising.rank import bilateral, frames
 
     _compare_rounding()
     _equal("mean", _ties(18, 37), radius=[2, 3, 2])  # four tiles a plane
     _equal("median", _ties(18, 34), radius=[2, 3, 2])
     _equal("mean_bilateral", _ties(10, 34), radius=[2, 3, 2], s0=[5, 8, 20], s1=[20, 5, 6])
-    with patch.multiple(rank, TILE_H=64, TILE_W=64, BILATERAL_H=16):  # a tile a plane: the interpreter pays by the operation
+    one_tile = patch.multiple(frames, TILE_H=64, TILE_W=64), patch.object(bilateral, "BILATERAL_H", 16)
+    with one_tile[0], one_tile[1]:  # a tile a plane: the interpreter pays by the operation
         _equal("median", _ties(33, 40), radius=[5, 2, 2])
         wide = _ties(41, 41)
         wide[0, 0] = 1.0  # the largest sum of a row, and nearly of a disk

@@ -29,15 +29,15 @@ def test_kernels_compile(capability):
 
 def test_programs_never_exceed_their_buffers():
     """Of many sizes: a problem's strips fit the sum of their energies and are not empty, a launch the longest of its kind."""
-    from bart.gpu_kernels.denoising import tv
+    from bart.gpu_kernels.denoising.tv import solver, strips
 
-    bounds = (*tv.STARTS, eager.ITERATIONS - 1)
+    bounds = (*solver.STARTS, eager.ITERATIONS - 1)
     spans = [end - begin for begin, end in pairwise(bounds)]
-    assert min(spans) > 0 and max(spans) <= tv.LONGEST <= tv._SPAN.value
+    assert min(spans) > 0 and max(spans) <= solver.LONGEST <= solver._SPAN.value
     for n in (1, 2, 7, 50):
         for height in (32, 33, 97, 224, 512, 4096):
-            strips, programs, _ = tv._cut(torch.empty(1).expand(n, 3, height, 40), tv.LONGEST, 2, tv.FIELDS)
-            assert programs == 3 * n * strips and 3 * strips <= min(tv.PARTS, height)
+            parts, programs, _ = strips.cut_strips(torch.empty(1).expand(n, 3, height, 40), solver.LONGEST, 2, solver.FIELDS)
+            assert programs == 3 * n * parts and 3 * parts <= min(strips.PARTS, height)
 
 
 @contextmanager
@@ -45,18 +45,18 @@ def _short(epsilon, iterations, starts):
     """Both twins stop sooner: the interpreter needs a tenth of a second for an iteration of a program."""
     import triton.language as tl
 
-    from bart.gpu_kernels.denoising import tv
+    from bart.gpu_kernels.denoising.tv import solver
 
     with ExitStack() as stack:
         stack.enter_context(patch.multiple(eager, EPSILON=epsilon, ITERATIONS=iterations))
         constants = {"_EPSILON": tl.constexpr(epsilon), "_END": tl.constexpr(iterations - 1)}
-        stack.enter_context(patch.multiple(tv, ITERATIONS=iterations, STARTS=starts, **constants))
+        stack.enter_context(patch.multiple(solver, ITERATIONS=iterations, STARTS=starts, **constants))
         yield
 
 
 def _compare_stops() -> None:
     """Stops in the first launch, in later ones, and none, with strips of unequal heights."""
-    from bart.gpu_kernels.denoising import tv
+    from bart.gpu_kernels.denoising.tv.transform import tv_chambolle
 
     photo = photographs(35, 40, 3)[1:2].contiguous()
     for per_channel, epsilon, iterations, starts in (
@@ -67,18 +67,18 @@ def _compare_stops() -> None:
     ):
         params = {"weight": torch.tensor([0.13]), "per_channel": torch.tensor([per_channel])}
         with _short(epsilon, iterations, starts):
-            torch.testing.assert_close(tv.tv_chambolle(photo, params), eager.apply(photo, params), rtol=0, atol=1e-6)
+            torch.testing.assert_close(tv_chambolle(photo, params), eager.apply(photo, params), rtol=0, atol=1e-6)
 
 
 def _compare_whole() -> None:
     """All as it is, on three channels that stop apart; one is constant, and one has an edge at each border."""
-    from bart.gpu_kernels.denoising import tv
+    from bart.gpu_kernels.denoising.tv.transform import tv_chambolle
 
     x = photographs(32, 33)[3:4].contiguous() * 0.2
     x[0, 1] = 0.3
     x[0, 2, :, -1] = x[0, 2, -1] = 1
     params = {"weight": torch.tensor([0.05]), "per_channel": torch.tensor([True])}
-    torch.testing.assert_close(tv.tv_chambolle(x, params), eager.apply(x, params), rtol=0, atol=1e-6)
+    torch.testing.assert_close(tv_chambolle(x, params), eager.apply(x, params), rtol=0, atol=1e-6)
 
 
 def _compare() -> None:

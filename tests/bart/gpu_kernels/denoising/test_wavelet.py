@@ -28,7 +28,7 @@ def _params(ycbcr, wavelet, soft, shift):
 
 
 def _assert_twin(x, params, largest):
-    from bart.gpu_kernels.denoising.wavelet import wavelet
+    from bart.gpu_kernels.denoising.wavelet.transform import wavelet
 
     ours = wavelet(x, params)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def _medians():
     import triton
     from triton import language as tl
 
-    from bart.gpu_kernels.denoising import wavelet
+    from bart.gpu_kernels.denoising.wavelet.noise import noise
 
     global _noise
 
@@ -65,7 +65,7 @@ def _medians():
     def _noise_kernel(values, out, count):
         tl.store(out, _noise(values, count))
 
-    _noise = wavelet.noise
+    _noise = noise
     normal = torch.randn(4500, generator=torch.Generator().manual_seed(0))
     few = (normal * 2).round() / 4
     constants = torch.zeros(7), torch.full((50,), 2.0)

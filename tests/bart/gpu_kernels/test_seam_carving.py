@@ -25,9 +25,9 @@ def _params(both, vertical, count):
 
 def _compare_seams(x, params):
     """On both of the eager searches, pixel for pixel, and `place` is the way back."""
-    from bart.gpu_kernels import seams
+    from bart.gpu_kernels.seam_carving.kept import kept_pixels
 
-    kept, place = seams.kept_pixels(x, params)
+    kept, place = kept_pixels(x, params)
     host, device = eager._kept, eager._kept_device
     for search in (host, device):
         eager._kept = search
@@ -46,17 +46,17 @@ def _compare_seams(x, params):
 
 
 def _compare():
-    from bart.gpu_kernels import seams
+    from bart.gpu_kernels.seam_carving import kept
 
     photos = images(33, 64)  # odd rows, lanes that are all filled
     x = torch.stack([photos[0], (photos[1] > 0.5).float(), photos[5]])  # two levels and a constant: full of ties
     _compare_seams(x, _params([True, True, False], [False, True, False], [[2, 1], [2, 2], [9, 2]]))
     photos = images(67, 32)  # lanes that are empty
-    ways = seams._ways
+    ways = kept._ways
     assert [ways(side) for side in (32, 256, 512, 1024)] == [4, 4, 3, 3]
-    for seams._ways in (lambda rows: 3, lambda rows: 1):
+    for kept._ways in (lambda rows: 3, lambda rows: 1):
         _compare_seams((photos[:1] > 0.4).float(), _params([False], [True], [[2, 1]]))
-    seams._ways = ways
+    kept._ways = ways
     assert_twin("seam_carving", (32, 33), largest=1e-5, gradient=1e-5, seeds=(0,))
 
 

@@ -1,0 +1,140 @@
+"""Lay planes of 8-bit levels into frames, and share what the rank filters' kernels have in common.
+
+A first launch rounds the images to 8-bit levels and copies each plane into a frame. The frame is wide enough for the largest
+disk about the last pixel of the last tile. Entries outside the image hold a value that does not count, so the loops over a
+disk check no borders. Sums and numbers of pixels are computed together: a level carries the number one above the bits of the
+sum.
+
+Levels are floats and exact: a GPU adds them twice as fast as integers, and counts by additions alone (`positive`).
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bart.gpu_kernels.common import launcher
+
+TILE_H, TILE_W = 16, 32
+"""Rows and columns of the tile of a program."""
+BLOCK = 1024
+"""Entries of a frame that a program writes."""
+ONE = 1 << 14
+"""The number one, above the bits of a sum of levels: over a row of up to 41 pixels, or a disk of up to 29."""
+NEVER = 511
+"""No level: neither below one nor equal to one."""
+
+
+@triton.jit
+def inside_image(y, x, height, width):
+    return (y >= 0) & (y < height) & (x >= 0) & (x < width)
+
+
+@triton.jit
+def frame_entries(height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.constexpr):
+    """This program's plane and block of a frame: the places in the frame, and those in the plane with whether they exist."""
+    blocks = tl.cdiv(rows * columns, BLOCK)
+    plane = (tl.program_id(0) // blocks).to(tl.int64)
+    place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    y, x = place // columns - MARGIN, place % columns - MARGIN
+    return plane, place, y, x, inside_image(y, x, height, width)
+
+
+@triton.jit
+def tile_origin(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """This program's plane, and the first row and column of its tile."""
+    across = tl.cdiv(width, TILE_W)
+    tiles = across * tl.cdiv(height, TILE_H)
+    tile = tl.program_id(0) % tiles
+    return (tl.program_id(0) // tiles).to(tl.int64), tile // across * TILE_H, tile % across * TILE_W
+
+
+@triton.jit
+def tile_pixels(height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """This program's plane, the rows and columns of its tile, and where its pixels are in the frames."""
+    plane, y, x = tile_origin(height, width, TILE_H, TILE_W)
+    y += tl.arange(0, TILE_H)[:, None]
+    x += tl.arange(0, TILE_W)[None, :]
+    return plane, y, x, plane * rows * columns + (y + MARGIN) * columns + x + MARGIN
+
+
+@triton.jit
+def disk_radius(radii, plane, MARGIN: tl.constexpr):
+    return tl.minimum(tl.load(radii + plane).to(tl.int32), MARGIN)
+
+
+@triton.jit
+def half_width(radius, dy):
+    """How far the disk reaches in its row dy."""
+    return tl.sqrt((radius * radius - dy * dy).to(tl.float32) + 0.5).to(tl.int32)
+
+
+@triton.jit
+def disk_population(y, x, height, width, radius):
+    """The number of pixels of each disk inside the image."""
+    total = tl.zeros_like(y + x)
+    for dy in range(-radius, radius + 1):
+        half = half_width(radius, dy)
+        columns = tl.minimum(x + half, width - 1) - tl.maximum(x - half, 0) + 1
+        total += tl.where((y + dy >= 0) & (y + dy < height), columns, 0)
+    return total
+
+
+@triton.jit
+def positive(whole):
+    """1 for a positive whole number, 0 for others. A GPU cuts a float to 0..1 as it adds: faster than to select."""
+    return tl.clamp(whole, 0.0, 1.0)
+
+
+@triton.jit
+def to_unit(level):
+    return tl.div_rn(level.to(tl.float32), 255.0)
+
+
+@triton.jit
+def levels_kernel(
+    x, levels, height, width, rows, columns,
+    MARGIN: tl.constexpr, INSIDE: tl.constexpr, OUTSIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Levels plus INSIDE, rounded half to even, in a frame of OUTSIDE."""
+    plane, place, row, column, valid = frame_entries(height, width, rows, columns, MARGIN, BLOCK)
+    value = tl.load(x + plane * height * width + row * width + column, mask=valid, other=0.0)
+    # the product as float32 rounds it: by way of float64, since it must not become part of a fused operation
+    value = (tl.minimum(tl.maximum(value, 0.0), 1.0).to(tl.float64) * 255.0).to(tl.float32)
+    floor = tl.floor(value)
+    level = floor.to(tl.int32)
+    up = (value - floor > 0.5) | ((value - floor == 0.5) & (level % 2 == 1))
+    level += up.to(tl.int32)
+    tl.store(levels + plane * rows * columns + place, tl.where(valid, level + INSIDE, OUTSIDE), mask=place < rows * columns)
+
+
+@triton.jit
+def store_mean(out, total, ONE: tl.constexpr, y, x, height, width):
+    """The mean level of each disk, its fraction cut off, from sum and number of its pixels, in units of ONE."""
+    level = (total % ONE) // tl.maximum(total // ONE, 1)
+    tl.store(out + y * width + x, to_unit(level), mask=inside_image(y, x, height, width))
+
+
+def empty_frame(x: Tensor, margin: int) -> Tensor:
+    """Room for all planes of `x`, (3 n, rows, columns): whole tiles with a margin around."""
+    n, channels, height, width = x.shape
+    rows, columns = triton.cdiv(height, TILE_H) * TILE_H, triton.cdiv(width, TILE_W) * TILE_W
+    return torch.empty((n * channels, rows + 2 * margin, columns + 2 * margin), dtype=torch.float32, device=x.device)
+
+
+def fill_frame(kernel: Any, frame: Tensor, x: Tensor, *others: Tensor, **constants: int) -> Tensor:
+    """`frame`, written by a kernel from the planes of `x` and what there is to each plane."""
+    planes, rows, columns = frame.shape
+    programs = planes * triton.cdiv(rows * columns, BLOCK)
+    launcher.launch(kernel, programs, x, *others, frame, *x.shape[2:], rows, columns, **constants, BLOCK=BLOCK)
+    return frame
+
+
+def filter_tiles(kernel: Any, frame: Tensor, *others: Tensor, margin: int) -> None:
+    """Runs a kernel over the tiles of all planes; the last of `others` is an image that it writes."""
+    height, width = others[-1].shape[2:]
+    programs = len(frame) * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
+    sizes = (height, width, *frame.shape[1:])
+    launcher.launch(kernel, programs, frame, *others, *sizes, MARGIN=margin, TILE_H=TILE_H, TILE_W=TILE_W)

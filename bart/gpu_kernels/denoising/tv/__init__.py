@@ -1,0 +1,1 @@
+"""Total variation denoising as Triton kernels. `transform.tv_chambolle` is the whole transform."""

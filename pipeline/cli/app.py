@@ -1,0 +1,90 @@
+"""Put the commands together as `barrage`, and turn errors into one line and an exit code."""
+
+import os
+import sys
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import note
+from pipeline.cli.files.gallery import gallery
+from pipeline.cli.files.pack import pack
+from pipeline.cli.store.compact import compact
+from pipeline.cli.store.replay import replay
+from pipeline.cli.store.report import report
+from pipeline.cli.store.show import show
+from pipeline.cli.store.status import status
+from pipeline.cli.store.table import table
+from pipeline.cli.store.verify import verify
+from pipeline.cli.work.check import check
+from pipeline.cli.work.plan import plan
+from pipeline.cli.work.run import run
+from pipeline.cli.work.train import train
+from pipeline.errors import BadInput, ClusterLost, StorageError
+
+COMMANDS = {
+    "Run": (run, plan, check, train),
+    "Read a store": (status, table, report, show, replay, verify, compact),
+    "Make files": (pack, gallery),
+}
+"""The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""
+
+app = typer.Typer(
+    help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if not asked:
+        return
+    from pipeline import provenance
+
+    found = {"barrage": _version("barrage"), "commit": provenance.commit()}
+    found |= {package: _version(package) for package in ("torch", "ray")}
+    print(", ".join(f"{name} {number}" for name, number in found.items()))
+    raise typer.Exit()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the versions of barrage, torch and ray."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@lru_cache
+def more_commands() -> None:
+    """Add the commands of packages above this one, such as `cluster`: they name themselves as entry points."""
+    for point in entry_points(group="barrage.commands"):
+        point.load()(app)
+
+
+def main() -> None:
+    """Run the command. Exit code 2 and one line for bad input, 1 where Ray itself is gone."""
+    more_commands()
+    try:
+        app()
+    except (BadInput, StorageError) as error:
+        note(f" {error}", "barrage:")
+        sys.exit(2)
+    except ClusterLost as error:
+        note(f" {error}; run the same command again: it resumes from the checkpoints", "barrage:")
+        os._exit(1)  # what is left of Ray in this process would wait for an answer

@@ -1,0 +1,85 @@
+"""Share among the commands what means the same in all of them: consoles, options, the default store, this machine's device."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+out, err = Console(), Console(stderr=True)
+
+CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
+StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
+Here = Annotated[bool, typer.Option("--here", help="work in this process, without Ray: for a debugger")]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-module",
+        help="a module whose functions the campaign's models may call (architecture module:function); repeat the option for "
+        "more; the environment variable BARRAGE_ALLOW_MODULES does the same",
+    ),
+]
+
+
+class Stored(Protocol):
+    """Describe a campaign or a training: it has a name, and perhaps a store of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def store(self) -> str | None: ...
+
+
+def note(text: str, alarm: str = "") -> None:
+    """Print one line for the person on stderr, with `alarm` before it in red."""
+    err.print(Text.assemble((alarm, "red"), text), soft_wrap=True)
+
+
+def answer(text: str) -> None:
+    """Print one line of what the command was asked for on stdout."""
+    out.print(Text(text), soft_wrap=True)
+
+
+def store_of(config: Stored, store: str | None) -> str:
+    """Return where results go: `store` if it is given, else the file's own store, else stores/NAME."""
+    return store or config.store or f"stores/{config.name}"
+
+
+def allow(modules: Iterable[str] | None) -> None:
+    """Let campaigns of this process call functions of these modules."""
+    from pipeline.models import architectures
+
+    architectures.allow(modules or ())
+
+
+def device() -> "torch.device":
+    """Return the GPU of this process, or its CPU where there is none."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def refuse_folder(path: Path | None, option: str, example: str) -> None:
+    """Raise BadInput if `path` is a folder, so that no file can be written there."""
+    if path is not None and path.is_dir():
+        raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
+
+
+@contextmanager
+def report_packages() -> Iterator[None]:
+    """Raise BadInput that says what to install where a package of the extra `report` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "matplotlib", "pandas", "scipy"):
+            raise
+        raise BadInput(f"reports need {error.name}, which is not installed: pip install 'barrage[report]'") from None

@@ -1,0 +1,33 @@
+"""barrage report: write a page that opens offline, and figures for papers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import StoreUrl, answer, refuse_folder, report_packages
+
+
+def report(
+    store: StoreUrl,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the page to write; default: report.html")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="a folder to write Table 1 (CSV, LaTeX) and curves (PDF, PNG) to")
+    ] = None,
+) -> None:
+    """Write a page that opens offline, and figures for papers: barrage report stores/demo -o report.html --figures figures/"""
+    if output is None and figures is None:
+        output = Path("report.html")
+    refuse_folder(output, "-o", "report.html")
+    with report_packages():
+        if output:
+            from pipeline.reports.page import write as write_page
+
+            content = write_page(store, output)
+            half = "" if content.status.complete else ", of a store that is half finished"
+            answer(f"{output}: {output.stat().st_size / 1e6:.1f} MB{half}")
+        if figures:
+            from pipeline.reports.figures import write
+
+            for path in write(store, figures):
+                answer(str(path))

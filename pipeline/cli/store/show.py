@@ -1,0 +1,24 @@
+"""barrage show: draw one image under each attack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import StoreUrl, answer, refuse_folder, report_packages
+
+
+def show(
+    store: StoreUrl,
+    image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture to write; default: IMAGE.png")] = None,
+    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+) -> None:
+    """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
+    path = output or Path(f"{Path(image).name}.png")
+    refuse_folder(path, "-o", "story.png")
+    with report_packages():
+        from pipeline.reports.image_trace import story
+
+        cells = story(store, image, path, cell)
+    answer(f"{path}: {image} in {', '.join(cells)}")

@@ -1,0 +1,26 @@
+"""barrage verify: prove that a store is what its campaign says."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, out
+
+
+def verify(
+    store: StoreUrl,
+    sample: Annotated[int, typer.Option(min=0, help="images to judge again, spread evenly over the cells")] = 8,
+    allow_module: Modules = None,
+) -> None:
+    """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
+    from pipeline.campaigns.job import opened
+    from pipeline.campaigns.verify import verify as check
+
+    allow(allow_module)
+    faults = 0
+    for fault in check(opened(store), sample, device()):
+        faults += 1
+        answer(fault)
+    judged = f", {sample} images judged again" if sample else ""
+    out.print(f"[green]verified: every planned row once{judged}" if not faults else f"[red]{faults} faults", highlight=False)
+    raise typer.Exit(1 if faults else 0)

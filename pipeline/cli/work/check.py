@@ -1,0 +1,56 @@
+"""barrage check: run the checks of an honest evaluation on a sample of a campaign."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from pipeline.cli.common import CampaignFile, Here, Modules, allow, device, err, note, out, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def check(
+    campaign: CampaignFile,
+    store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,
+    cell: Annotated[str | None, typer.Option(help="the cell to check; default: the one with the most transforms")] = None,
+    images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
+    here: Here = False,
+    allow_module: Modules = None,
+) -> None:
+    """Check on a sample whether the attack is strong enough for an honest evaluation: barrage check campaigns/demo.yaml"""
+    from pipeline.campaigns import check as checks
+    from pipeline.campaigns.prepare import prepare, resolve
+    from pipeline.campaigns.run import run as execute
+    from pipeline.campaigns.worker import attacking
+    from pipeline.cli.progress import Reporter
+    from pipeline.config.campaign import load
+    from pipeline.execution import LocalExecutor, RayExecutor
+    from pipeline.store.layout import Store
+
+    allow(allow_module)
+    config = resolve(load(campaign))
+    checked = checks.chosen(config, cell)
+    url = f"{store_of(config, store)}/check/{checked.name}"
+    job = prepare(checks.campaign_of(config, checked, images), url, note)
+    executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking)
+    with closing(executor):
+        outcome = execute(job, executor, Reporter(err))
+    if outcome.stopped_by:
+        note(f"stopped; resume with: barrage check {campaign}")
+        raise typer.Exit(outcome.exit_code)
+    findings = [checks.gradients(job, checked, device()), *checks.findings(checked, url)]
+    Store(url).replace("check.json", checks.to_json(checked, findings))
+    _show(findings, f"{checked.name}, {images} images")
+    raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in findings)))
+
+
+def _show(findings: "Sequence[Any]", title: str) -> None:
+    view = Table("check", "", "accuracy in %", "why", box=box.SIMPLE_HEAD, title=title, pad_edge=False)
+    for finding in findings:
+        mark = "[dim]note" if finding.passed is None else "[green]pass" if finding.passed else "[red]FAIL"
+        view.add_row(finding.name, mark, finding.figures, finding.why)
+    out.print(view)

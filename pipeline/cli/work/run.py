@@ -1,0 +1,97 @@
+"""barrage run: attack every image of a campaign that its store lacks."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.common import CampaignFile, Here, Modules, allow, answer, err, note, store_of
+from pipeline.cli.store.table import Format, print_table
+
+if TYPE_CHECKING:
+    from pipeline.execution.outcome import Outcome
+
+NAMED = 3
+"""Parked units that are named; the others are counted."""
+
+
+def run(
+    campaign: CampaignFile,
+    store: Annotated[str | None, typer.Option(help="where results go; default: the campaign's own store")] = None,
+    here: Here = False,
+    allow_module: Modules = None,
+    retry_parked: Annotated[
+        bool, typer.Option("--retry-parked", help="try again the units that failed three times and were parked")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster; default: RAY_ADDRESS, else a cluster that is started here")
+    ] = None,
+    detached: Annotated[
+        bool, typer.Option("--detach", help="run in a process of its own, which goes on when the terminal is closed")
+    ] = False,
+) -> None:
+    """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
+    from pipeline.campaigns.parking import retry
+    from pipeline.campaigns.prepare import prepare
+    from pipeline.campaigns.run import run as execute
+    from pipeline.campaigns.worker import attacking
+    from pipeline.cli.progress import Reporter
+    from pipeline.config.campaign import load
+    from pipeline.execution import LocalExecutor, RayExecutor
+    from pipeline.store.layout import Store
+
+    allow(allow_module)
+    config, began = load(campaign), time.monotonic()
+    job = prepare(config, store_of(config, store), note)
+    if detached:
+        _detach(campaign, job.store, here, address, retry_parked, allow_module)
+        return
+    if retry_parked:
+        note(f"{retry(Store(job.store))} parked units will be tried again")
+    executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
+    note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
+    with closing(executor):
+        outcome = execute(job, executor, Reporter(err))
+    _conclude(outcome, campaign, job.store)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _detach(
+    campaign: Path, store: str, here: bool, address: str | None, retry_parked: bool, allow_module: list[str] | None
+) -> None:
+    """Start the same run as a process of its own, and say how to follow and stop it."""
+    from pipeline.execution.detached import detach
+
+    arguments = ["run", str(campaign), "--store", store, *(["--here"] if here else [])]
+    arguments += [*(["--address", address] if address else []), *(["--retry-parked"] if retry_parked else [])]
+    arguments += [option for module in allow_module or () for option in ("--allow-module", module)]
+    process = detach(arguments, store)
+    note(
+        f"detached as process {process.pid}; follow it: tail -f {process.log}\nwhat is done: barrage status {store}\n"
+        f"stop it: kill {process.pid} (it leaves checkpoints; the same command resumes)"
+    )
+
+
+def _conclude(outcome: "Outcome", campaign: Path, store: str) -> None:
+    """Say how the run ended and what to do next; show the table where it ended well."""
+    again = f"barrage run {campaign} --store {store}"
+    if outcome.stopped_by:
+        note(f"stopped; resume with: {again}")
+    elif outcome.refused:
+        note(f" {outcome.refused}; mend that and resume with: {again}", "the run cannot continue:")
+    else:
+        print_table(store, ["single"], Format.TERMINAL)
+        answer(
+            f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
+            f"open them: python -c \"from pipeline.store.rows import results; print(results('{store}').to_pandas())\""
+        )
+    if outcome.failed_units:
+        note(f"; retry with: {again} --retry-parked", _parked(outcome.failed_units))
+
+
+def _parked(units: tuple[str, ...]) -> str:
+    """Return how many units were parked, with a few of them by name."""
+    more = f" and {len(units) - NAMED} more" if len(units) > NAMED else ""
+    return f"{len(units)} parked after three failures, see parked/ in the store: {', '.join(units[:NAMED])}{more}"
