@@ -249,7 +249,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
     (place / "campaigns" / "demo.yaml").write_text(yaml.safe_dump(more))
     before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
     barrage(["barrage", "run", "campaigns/demo.yaml", "--here"], monkeypatch)
-    assert all(path.read_bytes() == data for path, data in before.items())
+    assert before and all(path.read_bytes() == data for path, data in before.items())
     assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
 
 

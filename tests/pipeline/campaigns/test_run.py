@@ -104,8 +104,9 @@ def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
     header = replace(checkpoints.header(data), seconds=3000.0)
     store.replace(store.checkpoint(unit), checkpoints.encode(header, checkpoints.decode(data)))
     events = list(Worker(job, device, threading.Event()).attack(unit))
-    assert all(event.seconds < 1000 for event in events), "an attempt tells its own time"
-    assert all(1000 < seconds < 1100 for seconds in results(job.store)["seconds"].to_pylist())
+    assert events and all(event.seconds < 1000 for event in events), "an attempt tells its own time"
+    spent = results(job.store)["seconds"].to_pylist()
+    assert len(spent) == unit.images and all(1000 < seconds < 1100 for seconds in spent)
 
 
 def test_draws_depend_on_seed_cell_and_image(pattern):
@@ -149,7 +150,9 @@ def test_what_is_judged_is_what_the_store_holds(tmp_path, pattern):
     clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples])
     Store(job.store).create(Store(job.store).adversarial(unit), image_rows.examples(samples, clean))
     list(Worker(job, torch.device("cpu"), threading.Event()).attack(unit))
-    for row in rows(job.store).values():
+    found = rows(job.store)
+    assert len(found) == unit.images
+    for row in found.values():
         assert row["linf"] == 0 and row["adv_top5"] == row["clean_top5"]
 
 
@@ -216,7 +219,9 @@ def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, s
 def test_targets_are_never_the_label(tmp_path, pattern, goal):
     attack = {"eps": "8/255", "steps": 2, "goal": goal, "eot_draws": 1}
     job, _ = ran(tiny.campaign(pattern, attacks={"pgd": attack}), tmp_path / "store")
-    for row in rows(job.store).values():
+    found = rows(job.store)
+    assert len(found) == 16
+    for row in found.values():
         assert row["target"] not in (None, row["label"]) and 0 <= row["target"] < tiny.CLASSES
         assert row["target_hits"] == sum(draw[0] == row["target"] for draw in row["adv_top5"])
 

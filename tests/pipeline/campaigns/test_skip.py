@@ -57,7 +57,9 @@ def test_what_the_rule_gets_wrong_is_its_own_example_and_the_rest_is_as_ever(tmp
 def test_the_tables_say_how_many_were_skipped_and_count_them_as_not_robust(finished):
     store = str(finished(skip_misclassified="vote"))
     skipped = [row["cell"] for row in rows(store).values() if row["first_break"] == 0]
-    for line in lines(results(store), ["vote"]):
+    found = list(lines(results(store), ["vote"]))
+    assert len(found) == 2
+    for line in found:
         assert line.skipped == skipped.count(line.cell) > 0 and line.images == 8
         assert line.adv_top1.images == line.clean_top1.images == 8
         assert line.adv_top1.value <= line.clean_top1.value <= 1 - line.skipped / 8
@@ -109,7 +111,8 @@ def test_targeted_attacks_skip_nothing(tmp_path, pattern):
     content = tiny.campaign(pattern, attacks={"pgd": attack}, skip_misclassified="single")
     assert all(cell.skip_misclassified is None for cell in parse(content, "c").grid())
     job, _ = ran(content, tmp_path / "store")
-    assert all(row["first_break"] is None and row["grad_evals"] > 0 for row in rows(job.store).values())
+    found = rows(job.store).values()
+    assert len(found) == 16 and all(row["first_break"] is None and row["grad_evals"] > 0 for row in found)
 
 
 def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, pattern):

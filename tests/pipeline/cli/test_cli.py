@@ -118,6 +118,7 @@ def test_verify_of_a_spoiled_store_exits_1(barrage, store):
 def test_plan_counts_what_a_run_does(barrage, write, pattern, store):
     out = barrage("plan", write(tiny.campaign(pattern)), "--no-calibrate")[1]
     spent = {line["cell"]: line["draw_gradients"] for line in json.loads(barrage("table", store, "--format", "json")[1])}
+    assert set(spent) == {"net-none-pgd", "net-bart2-pgd"}
     for cell, count in spent.items():
         assert re.search(rf"{cell} .* 3 .* 8 .* {count} ", out), out
 
