@@ -24,6 +24,7 @@ from pipeline.status.summary import Reader
 from pipeline.store.rows import results
 from tests.support import sandbox
 from tests.support.images import photographs
+from tests.support.once import folder, once
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
@@ -85,9 +86,10 @@ def given():
     return {"my_network": nn.Sequential(*layers), "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    return sandbox.made(tmp_path_factory.mktemp("sandbox"))
+    """Return the sandbox, for reading only."""
+    return once(folder(tmp_path_factory) / "sandbox", sandbox.made)
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
     (place / "campaigns" / "demo.yaml").write_text(yaml.safe_dump(more))
     before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
     barrage(["barrage", "run", "campaigns/demo.yaml", "--here"], monkeypatch)
-    assert all(path.read_bytes() == data for path, data in before.items())
+    assert before and all(path.read_bytes() == data for path, data in before.items())
     assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
 
 

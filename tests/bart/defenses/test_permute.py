@@ -35,7 +35,7 @@ def test_the_interpreted_kernel_equals_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
+def test_the_kernel_compiles(capability):
     pytest.importorskip("triton")
     from bart.gpu_kernels.common import permute as kernel
 
@@ -44,7 +44,7 @@ def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
         y = kernel.clip_and_permute(x.requires_grad_(), *permutation)
         torch.autograd.grad(y, x, cotangent)
 
-    assert_compiles(function, capability, tmp_path, monkeypatch)
+    assert_compiles(function, capability)
 
 
 def _compare() -> None:

@@ -16,8 +16,8 @@ def test_interpreted_kernels_equal_the_eager_code():
 
 @pytest.mark.parametrize("capability", TARGETS)
 @pytest.mark.parametrize("name", ("hist_eq", "contrast_stretch"))
-def test_kernels_compile(name, capability, tmp_path, monkeypatch):
-    assert_transform_compiles(name, capability, tmp_path, monkeypatch)
+def test_kernels_compile(name, capability):
+    assert_transform_compiles(name, capability)
 
 
 def _assert_equal(name, x, params, largest=0.0):

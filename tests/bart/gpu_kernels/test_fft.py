@@ -16,8 +16,8 @@ def test_the_interpreted_kernel_equals_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
-    assert_transform_compiles("fft", capability, tmp_path, monkeypatch)
+def test_the_kernel_compiles(capability):
+    assert_transform_compiles("fft", capability)
 
 
 def _compare() -> None:

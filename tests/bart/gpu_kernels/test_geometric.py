@@ -23,8 +23,8 @@ def test_interpreted_kernels_equal_the_eager_code(part):
 
 @pytest.mark.parametrize("capability", TARGETS)
 @pytest.mark.parametrize("name", ("zoom", "swirl"))
-def test_kernels_compile(name, capability, tmp_path, monkeypatch):
-    assert_transform_compiles(name, capability, tmp_path, monkeypatch)
+def test_kernels_compile(name, capability):
+    assert_transform_compiles(name, capability)
 
 
 def _assert_exact(name: str, size: tuple[int, int], params: dict, value: float, gradient: float) -> None:

@@ -20,8 +20,8 @@ def test_interpreted_kernels_equal_the_eager_code():
 
 @pytest.mark.parametrize("capability", TARGETS)
 @pytest.mark.parametrize("name", ("color_precision", *GREY))
-def test_kernels_compile(name, capability, tmp_path, monkeypatch):
-    assert_transform_compiles(name, capability, tmp_path, monkeypatch)
+def test_kernels_compile(name, capability):
+    assert_transform_compiles(name, capability)
 
 
 def _compare_levels() -> None:

@@ -56,9 +56,9 @@ def test_interpreted_kernels_give_the_same_numbers():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(capability, tmp_path, monkeypatch):
+def test_kernels_compile(capability):
     cases = [case for name in CASES for case in CASES[name][-2:]]
-    assert_compiles(lambda: [_on_kernels(case, keys(COUNT)) for case in cases], capability, tmp_path, monkeypatch)
+    assert_compiles(lambda: [_on_kernels(case, keys(COUNT)) for case in cases], capability)
 
 
 def test_a_call_is_one_launch(monkeypatch):

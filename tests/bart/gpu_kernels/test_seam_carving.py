@@ -15,8 +15,8 @@ def test_interpreted_kernels_equal_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(capability, tmp_path, monkeypatch):
-    assert_transform_compiles("seam_carving", capability, tmp_path, monkeypatch)
+def test_kernels_compile(capability):
+    assert_transform_compiles("seam_carving", capability)
 
 
 def _params(both, vertical, count):

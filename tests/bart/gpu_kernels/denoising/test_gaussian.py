@@ -17,9 +17,9 @@ def test_the_interpreted_kernel_equals_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
+def test_the_kernel_compiles(capability):
     """Compile down to machine code, without a GPU."""
-    assert_transform_compiles("gaussian_blur", capability, tmp_path, monkeypatch)
+    assert_transform_compiles("gaussian_blur", capability)
 
 
 def _compare() -> None:

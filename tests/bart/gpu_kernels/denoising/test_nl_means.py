@@ -13,8 +13,8 @@ def test_the_interpreted_kernels_equal_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernels_compile(capability, tmp_path, monkeypatch):
-    assert_transform_compiles("nl_means", capability, tmp_path, monkeypatch)
+def test_the_kernels_compile(capability):
+    assert_transform_compiles("nl_means", capability)
 
 
 def _compare():

@@ -26,9 +26,9 @@ def test_interpreted_kernels_equal_the_eager_code():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(name, capability, tmp_path, monkeypatch):
+def test_kernels_compile(name, capability):
     """Compile down to machine code, without a GPU."""
-    assert_transform_compiles(name, capability, tmp_path, monkeypatch)
+    assert_transform_compiles(name, capability)
 
 
 def _equal(name, x, **params) -> None:

@@ -23,8 +23,8 @@ def test_interpreted_kernels_equal_the_eager_code():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(capability, tmp_path, monkeypatch):
-    assert_transform_compiles(NAME, capability, tmp_path, monkeypatch)
+def test_kernels_compile(capability):
+    assert_transform_compiles(NAME, capability)
 
 
 def test_programs_never_exceed_their_buffers():

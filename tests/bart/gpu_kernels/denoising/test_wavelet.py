@@ -14,8 +14,8 @@ def test_the_interpreted_kernels_equal_the_eager_code(part):
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernels_compile(capability, tmp_path, monkeypatch):
-    assert_transform_compiles("wavelet", capability, tmp_path, monkeypatch)
+def test_the_kernels_compile(capability):
+    assert_transform_compiles("wavelet", capability)
 
 
 def _params(ycbcr, wavelet, soft, shift):
