@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.common import CampaignFile, file_or_shipped
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def launch(
-    campaign: Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")],
+    campaign: CampaignFile,
     on: Annotated[On, typer.Option(help="the kind of cluster")],
     cluster: Annotated[Path, typer.Option(help="the cluster file; start from cluster/slurm/example.yaml")],
     store: Annotated[str | None, typer.Option(help="default: the cluster file's store, else the campaign's")] = None,
@@ -63,7 +64,8 @@ def launch(
 
 def doctor(
     campaign: Annotated[
-        Path | None, typer.Argument(help="a campaign file: open its shards, check that its workers fit")
+        Path | None,
+        typer.Argument(help="a campaign file: open its shards, check that its workers fit", callback=file_or_shipped),
     ] = None,
     store: Annotated[str | None, typer.Option(help="try to write here; default: the campaign's own store")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="nodes that must be there; waits up to five minutes for them")] = 1,

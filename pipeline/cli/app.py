@@ -19,20 +19,21 @@ from pipeline.cli.store.status import status
 from pipeline.cli.store.table import table
 from pipeline.cli.store.verify import verify
 from pipeline.cli.work.check import check
+from pipeline.cli.work.demo import demo
 from pipeline.cli.work.plan import plan
 from pipeline.cli.work.run import run
 from pipeline.cli.work.train import train
 from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
-    "Run": (run, plan, check, train),
+    "Run": (demo, run, plan, check, train),
     "Read a store": (status, table, report, show, replay, verify, compact),
     "Make files": (pack, gallery),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""
 
 app = typer.Typer(
-    help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
+    help="Evaluate randomised defenses of image classifiers. Start with: barrage demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
