@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from bart import Ball, Goal, judge
-from pipeline.campaigns.job import Job, prepare
+from pipeline.campaigns.job import Job
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Finished, Progress, Worker, attacking, image_keys
 from pipeline.config.campaign import Campaign, parse
 from pipeline.data import shards

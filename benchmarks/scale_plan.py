@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.campaigns.job import Job, opened
-from pipeline.campaigns.release import Rounds
+from pipeline.campaigns.release import Release
 from pipeline.config.campaign import parse
 from pipeline.data.shards import Shard
 from pipeline.execution.queue import Queue
-from pipeline.planning import unit_sizes
+from pipeline.planning import cost, unit_sizes
 from pipeline.planning.units import units as units_of
 from pipeline.store.layout import Store
 
@@ -44,9 +44,7 @@ def campaign(units: int, store: str) -> tuple[Job, dict[str, float]]:
     names = [f"train-{place:06d}" for place in range(-(-images // most))]
     shards = {n: Shard(f"{n}.tar", "0" * 64, 1, min(most, images - i * most), (0, 999)) for i, n in enumerate(names)}
     job = Job(parse(content, "benchmark"), shards, store)
-    rates = {
-        name: unit_sizes.seconds_an_image(cell, 1.0) * IMAGES / unit_sizes.UNIT_SECONDS for name, cell in job.cells.items()
-    }
+    rates = {name: cost.seconds_an_image(cell, 1.0) * IMAGES / unit_sizes.UNIT_SECONDS for name, cell in job.cells.items()}
     return job, rates
 
 
@@ -58,8 +56,8 @@ def plan(units: int, store: str) -> str:
 
 def resume(store: str) -> str:
     job = opened(store)
-    rounds = Rounds(job, job.todo())
-    return f"{len(Queue(rounds.first())):,} units to do"
+    release = Release(job, job.todo())
+    return f"{len(Queue(release.ready())):,} units to do"
 
 
 def fill(store: str) -> None:
@@ -92,7 +90,7 @@ def tails() -> None:
                "cells": [{"model": "m", "defense": ["k1", "k5", "k10"], "attack": "pgd"}]}  # fmt: skip
     cells, images = list(parse(content, "benchmark").grid()), {f"val-{i:06d}": 1000 for i in range(50)}
     cuts = unit_sizes.cuts(parse(content, "benchmark"), cells, images, {cell.name: 2000.0 for cell in cells})
-    each = unit_sizes.seconds_an_image(cells[0], 2000.0)
+    each = cost.seconds_an_image(cells[0], 2000.0)
     seconds = [each * unit.images for unit in units_of(cells, images, cuts)]
     equal = [unit_sizes.UNIT_SECONDS] * math.ceil(sum(seconds) / unit_sizes.UNIT_SECONDS)
     print(f"{sum(seconds) / 3600:.0f} GPU-hours in {len(seconds)} units; time that workers wait at the end:")

@@ -13,7 +13,7 @@ import torch
 
 from bart import Mirror, key
 from pipeline.config import classifier_training as recipes
-from pipeline.config.classifier_training import Recipe
+from pipeline.config.classifier_training import ClassifierTraining
 from pipeline.data.loader import Batch
 from pipeline.provenance import device_name
 from pipeline.training import checkpoint
@@ -25,7 +25,7 @@ WARM = 5
 """Steps of each kind before any is timed: compilation, the choice of algorithms."""
 
 
-def pictures(recipe: Recipe, device: torch.device) -> Batch:
+def pictures(recipe: ClassifierTraining, device: torch.device) -> Batch:
     """A batch of random pictures."""
     side, count = recipe.pictures.crop, recipe.batch
     pixels = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -40,7 +40,7 @@ def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> 
     plain = {"barrage": None, "attack": None, "distill": None, "augment": None, "average": 0.0}
     runs = {name: Steps(each, WARM + steps, device, Group())
             for name, each in (("bare", told.model_copy(update=plain)), ("recipe", told))}  # fmt: skip
-    batches = {name: pictures(run.told, device) for name, run in runs.items()}
+    batches = {name: pictures(run.config, device) for name, run in runs.items()}
     with checkpoint.reproducible():
         for step in range(WARM + steps):
             for name, run in runs.items():
@@ -48,7 +48,7 @@ def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> 
                 run.clock.pause()  # the other kind's step does not count
                 if step == WARM - 1:
                     run.clock.reset()
-    bare, found = runs["bare"].clock.pace(), runs["recipe"].clock.pace()
+    bare, found = runs["bare"].clock.speed(), runs["recipe"].clock.speed()
     spent = runs["recipe"].clock.seconds
     shares = ", ".join(f"{name} {spent[name] / spent.total():.0%}" for name in ("bare", "lesson", "rest"))
     print(

@@ -14,7 +14,8 @@ from cluster.node_checks import Finding, findings
 from cluster.node_facts import Facts, Request, probe
 from pipeline.config.campaign import Campaign
 from pipeline.config.fields import Share
-from pipeline.costs.campaign_cost import Asked, lines, quote
+from pipeline.costs.campaign_cost import Asked, quote
+from pipeline.costs.quote_text import lines
 from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.execution.ray.cluster import Cluster

@@ -39,7 +39,7 @@ CAMPAIGN: list[Section] = [
     ("workers", campaign.Workers),
 ]
 CLASSIFIER: list[Section] = [
-    ("A classifier: the whole file", classifier_training.Recipe),
+    ("A classifier: the whole file", classifier_training.ClassifierTraining),
     ("barrage", classifier_training.Barrages),
     ("attack", classifier_training.InnerPgd),
     ("distill", classifier_training.Distill),
@@ -47,7 +47,7 @@ CLASSIFIER: list[Section] = [
     ("optimizer", classifier_training.Optimizer),
     ("evaluation", classifier_training.Evaluation),
 ]
-BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.Training), ("Workers of a training", Share)]
+BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.BpdaTraining), ("Workers of a training", Share)]
 ELSEWHERE: dict[type[BaseModel], str] = {
     campaign.Data: "campaign-file.md#data",
     campaign.Model: "campaign-file.md#models",

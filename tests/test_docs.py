@@ -159,9 +159,8 @@ def validated(text):
     """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
     content = yaml.safe_load(text)
     if "kind" in content:
-        return {"classifier": classifier_training.Recipe, "bpda": bpda_training.Training}[content["kind"]].model_validate(
-            content
-        )
+        kinds = {"classifier": classifier_training.ClassifierTraining, "bpda": bpda_training.BpdaTraining}
+        return kinds[content["kind"]].model_validate(content)
     whole = {
         "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},
         "defenses": {"d": {"k": 5}}, "attacks": {"a": {"eps": "8/255"}},

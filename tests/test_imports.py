@@ -81,6 +81,7 @@ HOMES = {
     "ray": {"execution.ray.actor", "execution.ray.metrics", "execution.ray.executor", "training.ray_train"},
     "webdataset": {"data.samples"},
     "braceexpand": {"data.shards"},
+    "yaml": {"config.yaml_loader", "config.campaign", "store.planned_cells", "campaigns.record", "training.record"},
     "obstore": {"storage.bucket"},
     "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verify"},
     "pyarrow": {

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from docs import measured
-from pipeline.campaigns.job import opened, resolve
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import resolve
 from pipeline.config.campaign import load
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The table of transforms: one line each, group by group, in the order of the article."""
+"""List the transforms in one table, group by group, in the order of the article."""
 
 from bart.transforms.clahe import CLAHE
 from bart.transforms.color_space import HSV, LAB, XYZ, YUV

@@ -1,11 +1,11 @@
-"""Group 8, contrast: contrast limited adaptive histogram equalisation (CLAHE) of each channel, without a derivative.
+"""Equalise each channel by contrast limited adaptive histogram equalisation (CLAHE). Group 8, contrast; no derivative.
 
-A channel is divided into tiles; each tile has a histogram whose bins are clipped, and the counts above the limit are spread
-over the other bins; its cumulative histogram maps grey levels; a pixel goes through the maps of the four nearest tiles, which
-are interpolated. Source: `skimage.exposure.equalize_adapthist` with its 256 bins, the order of spreading included.
+A channel is divided into tiles. Each tile has a histogram whose bins are clipped; the counts above the limit are spread over
+the other bins. Its cumulative histogram maps grey levels. A pixel goes through the maps of the four nearest tiles, which are
+interpolated. Source: `skimage.exposure.equalize_adapthist` with its 256 bins, the order of spreading included.
 
-Shapes here: p planes (channels of images, each with its own parameters) of h x w pixels, each with t tiles, a rectangle that
-is large enough for the smallest tiles; the planes with larger tiles use a part of it.
+Shapes here: p planes (channels of images, each with its own parameters) of h x w pixels, each with t tiles. t is large enough
+for the smallest tiles; planes with larger tiles use a part of it.
 """
 
 import torch
@@ -16,27 +16,28 @@ from bart.types import REFERENCE, Gradient, Params, Size, Transform
 
 _GREYS = 2**14 - 1
 _BINS = 256
-_GREYS_PER_BIN = 65  # scikit-image's 1 + 2**14 // 256; so the last three bins get no pixel
+_GREYS_PER_BIN = 65  # scikit-image's 1 + 2**14 // 256, so the last three bins get no pixel
 _PLANES_IN_CACHE = 3
-_ROUNDS = 8  # of spreading; photographs and two-level images need at most 5
+_ROUNDS = 8  # rounds of spreading; photographs and two-level images need at most 5
 
 
 def _tile_sides(size: Size) -> tuple[int, int]:
-    """The smallest and the largest side of a tile, in pixels."""
+    """Return the smallest and the largest side of a tile, in pixels."""
     return min(size) // 10, min(size) // 6
 
 
 def _tiles(side: int, size: Size) -> int:
-    """How many tiles lie along `side` at most, padded to whole tiles and by the part of another tile."""
+    """Return the most tiles along `side`, padded to whole tiles and by the part of another tile."""
     smallest, largest = _tile_sides(size)
     return (side + largest - 2) // smallest + 1
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`on` (n, 3) coins; `tile_height`, `tile_width` (n, 3) int, pixels; `clip_limit` (n, 3) in 0.01..0.04.
+    """Return the parameters of images of `size`, one key an image.
 
-    A tile's sides lie between a tenth and a sixth of the image's shorter side, rounded down. The limit of a bin is a fraction
-    of the tile's area.
+    on          (n, 3) coins: which channels are equalised
+    tile_height, tile_width   (n, 3) int, pixels: from a tenth to a sixth of the image's shorter side, rounded down
+    clip_limit  (n, 3) in 0.01..0.04: the limit of a bin as a fraction of the tile's area
     """
     smallest, largest = _tile_sides(size)
     return {
@@ -48,16 +49,19 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def _rescale(planes: Tensor, top: int) -> Tensor:
-    """The range of each plane of integers becomes 0..top; a constant plane is clipped. Source: `rescale_intensity`."""
+    """Stretch the range of each plane of integers to 0..top; clip a constant plane.
+
+    Source: `skimage.exposure.rescale_intensity`.
+    """
     low, high = planes.amin((1, 2), keepdim=True), planes.amax((1, 2), keepdim=True)
     return torch.where(high > low, (planes - low) / (high - low).clamp(min=1) * top, planes.clamp(max=top))
 
 
 def _histograms(bins: Tensor, tile: Tensor) -> Tensor:
-    """Counts (p, t, 256) of `bins` (p, h, w) float, in tiles with the sides `tile` (p, 2).
+    """Return the counts (p, t, 256) of `bins` (p, h, w) float, in tiles with the sides `tile` (p, 2).
 
-    The last tile of a row or column is completed with the image, mirrored. What is mirrored beyond it is counted in the tile
-    after the last, which is never read.
+    The last tile of a row or column is completed with the mirrored image. Mirrored pixels beyond it are counted in one more
+    tile, which is never read.
     """
     size = (bins.shape[1], bins.shape[2])
     beyond = _tile_sides(size)[1] - 1
@@ -72,7 +76,7 @@ def _histograms(bins: Tensor, tile: Tensor) -> Tensor:
 
 
 def _clip(counts: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """Histograms (p, t, 256) clipped at `limit` (p, 1, 1), and the counts (p, t, 1) that are left after equal shares."""
+    """Return histograms (p, t, 256) clipped at `limit` (p, 1, 1), and the counts (p, t, 1) that remain after equal shares."""
 
     def total(values: Tensor) -> Tensor:
         return values.sum(2, keepdim=True, dtype=torch.int32)
@@ -88,11 +92,11 @@ def _clip(counts: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(counts: Tensor, excess: Tensor, limit: Tensor) -> Tensor:
-    """One each for the bins below the limit, until the excess is used up: in round i from bin i, at even distances."""
+    """Add one count each to the bins below the limit until the excess is used up: in round i from bin i, at even distances."""
     bin_ = torch.arange(_BINS, dtype=torch.int32, device=counts.device)
     for i in range(_ROUNDS):
         if counts.device.type == "cpu" and not bool((excess > 0).any()):
-            break  # only on a CPU is asking cheaper than another round
+            break  # on a CPU this check is cheaper than another round; on a device it would wait
         open_ = counts < limit
         distance = (open_.sum(2, keepdim=True, dtype=torch.int32) // excess.clamp(min=1)).clamp_(min=1)
         hit = open_ & (bin_ >= i) & ((bin_ - i) % distance == 0) & (excess > 0)
@@ -102,7 +106,10 @@ def _spread(counts: Tensor, excess: Tensor, limit: Tensor) -> Tensor:
 
 
 def _neighbours(side: int, tile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For `tile` (p,) pixels along `side`: the tiles before and after each pixel, and how far it is from one to the other."""
+    """Return, for tiles of `tile` (p,) px along `side`, the tiles before and after each pixel.
+
+    The third result is how far the pixel is from one centre to the other, in 0..1.
+    """
     length = tile[:, None]
     position = torch.arange(side, device=tile.device) + length // 2
     last = (side + length - 1) // length - 1
@@ -111,10 +118,10 @@ def _neighbours(side: int, tile: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _interpolate(maps: Tensor, bins: Tensor, tile: Tensor) -> Tensor:
-    """Each pixel of `bins` (p, h, w) through the `maps` (p, t, 256) of the four tiles whose centres surround it.
+    """Map each pixel of `bins` (p, h, w) by the `maps` (p, t, 256) of the four tiles whose centres surround it.
 
-    Interpolated so that four equal values stay what they are: a sum of weighted values would give a constant channel's last
-    digit away, which the final rescaling makes black and white.
+    The interpolation keeps four equal values exactly. A sum of weighted values would change the last digit of a constant
+    channel, and the final rescaling would turn that into black and white.
     """
     size = (bins.shape[1], bins.shape[2])
     above, below, down = _neighbours(size[0], tile[:, 0])
@@ -132,7 +139,7 @@ def _interpolate(maps: Tensor, bins: Tensor, tile: Tensor) -> Tensor:
 
 
 def _equalise(planes: Tensor, tile: Tensor, clip_limit: Tensor) -> Tensor:
-    """CLAHE of `planes` (p, h, w) in [0, 1] with tiles (p, 2) and clip limits (p,)."""
+    """Return CLAHE of `planes` (p, h, w) in [0, 1] with tiles (p, 2) and clip limits (p,)."""
     greys = _rescale((planes * (2**16 - 1)).round().float(), _GREYS).round_()
     bins = (greys / _GREYS_PER_BIN).floor_()
     area = tile.prod(1)[:, None, None]
@@ -143,18 +150,19 @@ def _equalise(planes: Tensor, tile: Tensor, clip_limit: Tensor) -> Tensor:
 
 
 def _planes(x: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images and parameters channel by channel: planes (p, h, w), on (p,), tile (p, 2), clip limit (p,)."""
+    """Return images and parameters channel by channel: planes (p, h, w), on (p,), tile (p, 2), clip limit (p,)."""
     tile = torch.stack([params["tile_height"], params["tile_width"]], dim=-1)
     return x.flatten(0, 1), params["on"].flatten(), tile.flatten(0, 1), params["clip_limit"].flatten()
 
 
 def _device(x: Tensor, params: Params) -> Tensor:
+    """Equalise all planes and keep the chosen ones, without waiting for the device."""
     planes, on, tile, clip_limit = _planes(x, params)
     return torch.where(on[:, None, None], _equalise(planes, tile, clip_limit), planes).view_as(x)
 
 
 def _host(x: Tensor, params: Params) -> Tensor:
-    """The same on a CPU, where choosing the channels costs no synchronisation, and few at a time stay in its cache."""
+    """Equalise the chosen planes only, a few at a time, as a CPU can choose without waiting and its cache holds only a few."""
     planes, on, tile, clip_limit = _planes(x, params)
     out = planes.clone()
     for few in torch.split(on.nonzero()[:, 0], _PLANES_IN_CACHE):
@@ -164,7 +172,7 @@ def _host(x: Tensor, params: Params) -> Tensor:
 
 @torch.no_grad()
 def apply(x: Tensor, params: Params) -> Tensor:
-    """Where `on`, the channel equalised; the other channels are left alone. No derivative."""
+    """Equalise the channels that are `on`; leave the others unchanged. x (n, 3, h, w) in [0, 1]; no derivative."""
     return (_host if x.device.type == "cpu" else _device)(x, params)
 
 

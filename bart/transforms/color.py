@@ -1,7 +1,7 @@
-"""Colour spaces of batches of images (n, 3, h, w), differentiable, with the constants and conventions of scikit-image.
+"""Convert batches of images (n, 3, h, w) between colour spaces, differentiably, with scikit-image's constants and conventions.
 
-RGB is sRGB in [0, 1]. HSV is in [0, 1], hue in turns. XYZ and LAB are for D65 and the 2 degree observer; L in [0, 100]. YUV is
-analogue PAL. Gradients are finite everywhere, also where the function has none (black and grey in HSV, negative light).
+RGB is sRGB in [0, 1]. HSV is in [0, 1], hue in turns. XYZ and LAB are for D65 and the 2 degree observer; L is in [0, 100]. YUV
+is analogue PAL. Gradients are finite everywhere, even where the function has none (black and grey in HSV, negative light).
 """
 
 from functools import lru_cache
@@ -12,6 +12,7 @@ from torch import Tensor
 from bart.autograd import clip
 
 Rows = tuple[tuple[float, float, float], ...]
+"""The rows of a 3 x 3 matrix."""
 
 XYZ_FROM_RGB: Rows = (
     (0.412453, 0.357580, 0.180423),
@@ -27,30 +28,30 @@ WHITE = (0.95047, 1.0, 1.08883)
 """XYZ of the reference white, D65, 2 degree observer."""
 
 GREY = 1e-6
-"""Largest minus smallest channel below which a pixel has no hue: under the resolution of float32 images, far under 8 bits."""
+"""A pixel has no hue if its largest minus its smallest channel is below this: finer than float32 images, far below 8 bits."""
 
 
 @lru_cache(maxsize=128)
 def constant(values: tuple[float, ...] | Rows, inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A constant on a device, copied there once; a matrix may be inverted."""
-    with torch.inference_mode(False):  # a tensor made in inference mode could never take part in a backward pass
+    """Return a constant on a device, copied there once; a matrix may be inverted."""
+    with torch.inference_mode(False):  # autograd refuses tensors that were made in inference mode
         table = torch.tensor(values, dtype=torch.double)
         return (torch.linalg.inv(table) if inverse else table).to(device, dtype)
 
 
 def mix(x: Tensor, rows: Rows, inverse: bool = False) -> Tensor:
-    """Each pixel's three channels multiplied by a matrix, or by its inverse."""
+    """Multiply each pixel's three channels by a matrix, or by its inverse."""
     matrix = constant(rows, inverse, x.device, x.dtype).expand(len(x), 3, 3)
     return torch.bmm(matrix, x.flatten(2)).view(x.shape)
 
 
 def per_channel(values: tuple[float, ...], x: Tensor) -> Tensor:
-    """Three numbers as (3, 1, 1), on the device and in the type of `x`."""
+    """Return three numbers as (3, 1, 1), on the device and in the type of `x`."""
     return constant(values, False, x.device, x.dtype)[:, None, None]
 
 
 def rgb_to_hsv(x: Tensor) -> Tensor:
-    """Hue of a grey pixel is 0, and so is its saturation."""
+    """Convert RGB to HSV. A grey pixel has hue 0 and saturation 0."""
     red, green, blue = x.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
@@ -64,7 +65,7 @@ def rgb_to_hsv(x: Tensor) -> Tensor:
 
 
 def hsv_to_rgb(x: Tensor) -> Tensor:
-    """For hue, saturation and value in [0, 1]."""
+    """Convert HSV to RGB, for hue, saturation and value in [0, 1]."""
     hue, saturation, value = x.unbind(1)
     hue = hue * 6
     red = (hue - 3).abs() - 1
@@ -75,24 +76,24 @@ def hsv_to_rgb(x: Tensor) -> Tensor:
 
 
 def rgb_to_xyz(x: Tensor) -> Tensor:
-    """Through linear light."""
+    """Convert RGB to XYZ through linear light."""
     return mix(_linear(x), XYZ_FROM_RGB)
 
 
 def xyz_to_rgb(x: Tensor) -> Tensor:
-    """Clipped to [0, 1]: not every XYZ is a colour of sRGB."""
+    """Convert XYZ to RGB, clipped to [0, 1]: not every XYZ is a colour of sRGB."""
     return clip(_encoded(mix(x, XYZ_FROM_RGB, inverse=True)))
 
 
 def rgb_to_lab(x: Tensor) -> Tensor:
-    """L in [0, 100]; a and b around 0, within about 110."""
+    """Convert RGB to LAB: L in [0, 100]; a and b around 0, within about 110."""
     xyz = rgb_to_xyz(x) / per_channel(WHITE, x)
     x, y, z = torch.where(xyz > 0.008856, _power(xyz.clamp_min(0.008856), 1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
 def lab_to_rgb(x: Tensor) -> Tensor:
-    """Clipped to [0, 1]; a z below 0 counts as 0."""
+    """Convert LAB to RGB, clipped to [0, 1]; a z below 0 counts as 0."""
     light, a, b = x.unbind(1)
     y = (light + 16) / 116
     roots = torch.stack([a / 500 + y, y, (y - b / 200).clamp_min(0)], dim=1)
@@ -101,25 +102,28 @@ def lab_to_rgb(x: Tensor) -> Tensor:
 
 
 def rgb_to_yuv(x: Tensor) -> Tensor:
-    """Linear, on the encoded values."""
+    """Convert RGB to YUV, a linear map of the encoded values."""
     return mix(x, YUV_FROM_RGB)
 
 
 def yuv_to_rgb(x: Tensor) -> Tensor:
-    """Linear and not clipped."""
+    """Convert YUV to RGB, linear and not clipped."""
     return mix(x, YUV_FROM_RGB, inverse=True)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """x ** exponent for x > 0; unlike that of `pow`, its derivative costs no second power."""
+    """Return x ** exponent for x > 0. Its derivative needs no second power, unlike that of `pow`."""
     return (x.log() * exponent).exp()
 
 
 def _linear(x: Tensor) -> Tensor:
-    """sRGB to linear light. Both branches are computed, so the curved one must not see what it has no derivative for."""
+    """Convert sRGB to linear light.
+
+    Both branches are computed, so the curved one gets only values where it has a derivative.
+    """
     return torch.where(x > 0.04045, _power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4), x / 12.92)
 
 
 def _encoded(x: Tensor) -> Tensor:
-    """Linear light to sRGB."""
+    """Convert linear light to sRGB."""
     return torch.where(x > 0.0031308, 1.055 * _power(x.clamp_min(0.0031308), 1 / 2.4) - 0.055, x * 12.92)

@@ -1,7 +1,7 @@
-"""Group 7, colour space: a small offset in HSV, XYZ, LAB or YUV. Exact gradients.
+"""Add a small offset in HSV, XYZ, LAB or YUV. Group 7, colour space; exact gradients.
 
-An offset is signed, but P(t) is in [0, 1]: so the parameter is the `position` (n, 3) of each channel's offset in its range,
-0 the lower end and 1 the upper, offset = (2 position - 1) reach.
+An offset is signed, but P(t) is in [0, 1]. So the parameter is the `position` (n, 3) of each channel's offset in its range, 0
+the lower end and 1 the upper: offset = (2 position - 1) reach. Source of the conversions: `skimage.color`.
 """
 
 from collections.abc import Callable
@@ -26,40 +26,42 @@ from bart.types import Gradient, Params, Size, Transform
 GROUP = "color space"
 
 Bounds = tuple[float, float, float]
+"""One bound for each channel."""
 FREE = float("inf")
+"""The bound of a channel that is not clipped."""
 
 HSV_REACH, XYZ_REACH, LAB_REACH, YUV_REACH = (0.05, 0.25, 0.25), (0.05, 0.05, 0.05), (5.0, 2.0, 2.0), (0.05, 0.02, 0.02)
-"""Largest offset of each channel, in the units of its space."""
+"""The largest offset of each channel, in the units of its space."""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`position` (n, 3) U(0, 1)."""
+    """Return `position` (n, 3) in 0..1, one key an image."""
     return {"position": rng.uniform(keys, "position", shape=(3,))}
 
 
 def _shift(x: Tensor, params: Params, reach: Bounds, low: Bounds, high: Bounds) -> Tensor:
-    """Adds the offsets and clips each channel to its bounds."""
+    """Add the offsets and clip each channel to its bounds."""
     offset = (2 * params["position"].to(x.dtype) - 1)[:, :, None, None] * per_channel(reach, x)
     return clip(x + offset, per_channel(low, x), per_channel(high, x))
 
 
 def apply_hsv(x: Tensor, params: Params) -> Tensor:
-    """All of HSV is clipped to [0, 1]; the hue does not wrap."""
+    """Add offsets of up to +-.05, +-.25 and +-.25 in HSV and clip all of it to [0, 1]. The hue does not wrap."""
     return hsv_to_rgb(_shift(rgb_to_hsv(x), params, HSV_REACH, (0.0,) * 3, (1.0,) * 3))
 
 
 def apply_xyz(x: Tensor, params: Params) -> Tensor:
-    """All of XYZ is clipped to [0, 1]."""
+    """Add offsets of up to +-.05 in XYZ and clip all of it to [0, 1]."""
     return xyz_to_rgb(_shift(rgb_to_xyz(x), params, XYZ_REACH, (0.0,) * 3, (1.0,) * 3))
 
 
 def apply_lab(x: Tensor, params: Params) -> Tensor:
-    """L is clipped to [0, 100]."""
+    """Add offsets of up to +-5 (L) and +-2 (a, b) in LAB and clip L to [0, 100]."""
     return lab_to_rgb(_shift(rgb_to_lab(x), params, LAB_REACH, (0.0, -FREE, -FREE), (100.0, FREE, FREE)))
 
 
 def apply_yuv(x: Tensor, params: Params) -> Tensor:
-    """Y is clipped to [0, 1]."""
+    """Add offsets of up to +-.05 (Y) and +-.02 (U, V) in YUV and clip Y to [0, 1]."""
     return yuv_to_rgb(_shift(rgb_to_yuv(x), params, YUV_REACH, (0.0, -FREE, -FREE), (1.0, FREE, FREE)))
 
 

@@ -1,4 +1,4 @@
-"""Group 8, contrast: histogram equalisation and percentile stretching of each channel. CLAHE has a file of its own."""
+"""Equalise histograms and stretch contrast channel by channel. Group 8, contrast; `bart.transforms.clahe` has the third."""
 
 import math
 
@@ -13,21 +13,21 @@ from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "contrast"
 _MOST_BINS = 256
-_IMAGES_IN_CACHE = 4  # at a time on a CPU
+_IMAGES_IN_CACHE = 4  # images that a CPU works on at a time
 _LEAST_SPAN = 1e-6  # a narrower contrast is float32 rounding of a constant channel; stretching it would show only noise
 
 
 def draw_hist_eq(keys: Tensor, size: Size) -> Params:
-    """`bins` (n, 3) int in 40..256."""
+    """Return `bins` (n, 3) int in 40..256, one key an image."""
     return {"bins": rng.integers(keys, "bins", 40, _MOST_BINS, (3,))}
 
 
 def _equalise(x: Tensor, bins: Tensor) -> Tensor:
-    """Each channel of `x` (n, 3, h, w) through its own cumulative histogram of `bins` (n, 3) bins."""
+    """Map each channel of `x` (n, 3, h, w) by its own cumulative histogram of `bins` (n, 3) bins."""
     values, bins = x.flatten(2), bins[:, :, None]
     low, high = values.amin(2, keepdim=True), values.amax(2, keepdim=True)
     half = 0.5 * (low == high)
-    # In double precision a value on the edge of two bins falls on the side on which NumPy sees it.
+    # In double precision a value on the edge of two bins goes to the same bin as in NumPy.
     low, high = low.double() - half, high.double() + half
     position = (values - low).mul_(bins / (high - low))  # in bins from the lower end
 
@@ -45,19 +45,24 @@ def _equalise(x: Tensor, bins: Tensor) -> Tensor:
 
 @torch.no_grad()
 def apply_hist_eq(x: Tensor, params: Params) -> Tensor:
-    """Each channel through its cumulative histogram, interpolated between the bins' centres. No derivative.
+    """Map each channel by its cumulative histogram, interpolated between the bins' centres. No derivative.
 
-    Source: `skimage.exposure.equalize_hist`. The histogram spans the channel's own range; a constant channel's spans its
+    Source: `skimage.exposure.equalize_hist`. The histogram spans the channel's own range. That of a constant channel spans its
     value +- 0.5, as in `numpy.histogram`.
     """
     if x.device.type != "cpu":
         return _equalise(x, params["bins"])
-    few = zip(torch.split(x, _IMAGES_IN_CACHE), torch.split(params["bins"], _IMAGES_IN_CACHE), strict=True)
-    return torch.cat([_equalise(*some) for some in few])
+    batches = zip(torch.split(x, _IMAGES_IN_CACHE), torch.split(params["bins"], _IMAGES_IN_CACHE), strict=True)
+    return torch.cat([_equalise(*batch) for batch in batches])
 
 
 def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
-    """`on` (n, 3) coins; `low` (n, 3) int in 1..4 and `high` (n, 3) int in 96..99, percentiles."""
+    """Return the parameters, one key an image.
+
+    on      (n, 3) coins: which channels are stretched
+    low     (n, 3) int in 1..4, percentile
+    high    (n, 3) int in 96..99, percentile
+    """
     return {
         "on": rng.coin(keys, "on", (3,)),
         "low": rng.integers(keys, "low", 1, 4, (3,)),
@@ -66,28 +71,28 @@ def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
 
 
 def _tails(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` smallest values of each channel, ascending, and the `count` largest, descending, (n, 3, count) each."""
+    """Return the `count` smallest values of each channel, ascending, and the `count` largest, descending: (n, 3, count)."""
     values = x.flatten(2)
     return values.topk(count, dim=2, largest=False).values, values.topk(count, dim=2).values
 
 
 def _tails_host(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The same on a CPU in float32, where NumPy's vectorised sort of everything is faster than a selection of some."""
+    """Return the same on a CPU in float32, where NumPy's vectorised sort of everything is faster than a partial sort."""
     ordered = map_images(lambda image, _: np.sort(image.reshape(3, -1), axis=1).reshape(image.shape), x, {}).flatten(2)
     return ordered[..., :count], ordered[..., -count:].flip(2)
 
 
 def _between(ordered: Tensor, rank: Tensor, step: int, fraction: Tensor) -> Tensor:
-    """The value `fraction` of the way from rank `rank` to the next larger value, which lies `step` further in `ordered`."""
+    """Return the value `fraction` of the way from rank `rank` to the next value, which is `step` further in `ordered`."""
     here, there = ordered.gather(2, rank), ordered.gather(2, rank + step)
     return torch.lerp(here, there, fraction.to(ordered.dtype))
 
 
 @torch.no_grad()
 def percentiles(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
-    """The `low` and the `high` percentile of each channel, (n, 3, 1, 1) each. Source: `numpy.percentile`, linear."""
+    """Return the `low` and the `high` percentile of each channel, (n, 3, 1, 1) each. Source: `numpy.percentile`, linear."""
     last = x.shape[2] * x.shape[3] - 1
-    deepest = last * 4 // 100 + 2  # every percentile of the ranges lies within tails of this length
+    deepest = last * 4 // 100 + 2  # tails of this length hold every percentile of the ranges
     fast = x.device.type == "cpu" and x.dtype is torch.float32
     smallest, largest = (_tails_host if fast else _tails)(x, deepest)
     low, high = last * params["low"][..., None], last * params["high"][..., None]  # ranks in hundredths
@@ -97,9 +102,9 @@ def percentiles(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
 
 
 def stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """`low`..`high` becomes 0..1 and what lies beyond is clipped. Source: `skimage.exposure.rescale_intensity`.
+    """Map `low`..`high` to 0..1 and clip values outside. Source: `skimage.exposure.rescale_intensity`.
 
-    A channel without contrast becomes the constant `low`, as there; one from -inf to inf is left alone.
+    A channel without contrast becomes the constant `low`, as in the source. One with bounds from -inf to inf stays unchanged.
     """
     span = high - low
     still = (span < _LEAST_SPAN) | span.isinf()
@@ -107,10 +112,10 @@ def stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def apply_contrast_stretch(x: Tensor, params: Params) -> Tensor:
-    """Where `on`, the channel's `low` and `high` percentiles become 0 and 1; the other channels are left alone.
+    """Map the `low` and `high` percentiles of the channels that are `on` to 0 and 1; leave the others unchanged.
 
     The gradient is exact given the percentiles, which count as constants. In an image of 8-bit values that is the partial
-    derivative itself: many pixels share the value at a percentile's rank, and moving one of them does not move it.
+    derivative itself: many pixels share the value at a percentile's rank, so moving one of them does not move the percentile.
     """
     low, high = percentiles(x, params)
     off = ~params["on"][:, :, None, None]

@@ -1,4 +1,4 @@
-"""Group 9, grey scale: four ways of mixing the channels. All linear in the image, so the gradient is exact."""
+"""Mix the channels in four ways. Group 9, grey scale; all linear in the image, so gradients are exact."""
 
 import torch
 from torch import Tensor
@@ -10,53 +10,54 @@ GROUP = "grey"
 
 
 def _ratio(keys: Tensor, count: int) -> Tensor:
-    """U(0, 1) divided by their sum, (n, count)."""
-    ratio = rng.uniform(keys, "ratio", shape=(count,)) + 2.0**-24  # never a sum of zero
+    """Return `count` numbers U(0, 1) divided by their sum, (n, count)."""
+    ratio = rng.uniform(keys, "ratio", shape=(count,)) + 2.0**-24  # the sum is never zero
     return ratio / ratio.sum(dim=1, keepdim=True)
 
 
 def _channel(keys: Tensor) -> Tensor:
+    """Return a channel, (n,) int 0..2."""
     return rng.integers(keys, "channel", 0, 2)
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
-    """Each pixel's RGB by its image's matrix (n, 3, 3)."""
+    """Multiply each pixel's RGB by its image's matrix (n, 3, 3)."""
     return torch.einsum("nij,njhw->nihw", matrix.to(x.dtype), x)
 
 
 def _unit(channel: Tensor) -> Tensor:
-    """One-hot rows, (n, 3)."""
+    """Return one-hot rows, (n, 3)."""
     return torch.nn.functional.one_hot(channel, 3).float()
 
 
 def draw_mix(keys: Tensor, size: Size) -> Params:
-    """`ratio` (n, 3), summing to 1."""
+    """Return `ratio` (n, 3), which sums to 1, one key an image."""
     return {"ratio": _ratio(keys, 3)}
 
 
 def apply_mix(x: Tensor, params: Params) -> Tensor:
-    """All channels = ratio . x."""
+    """Set all channels to ratio . x."""
     return _mix(x, params["ratio"][:, None, :].expand(-1, 3, -1))
 
 
 def draw_partial_mix(keys: Tensor, size: Size) -> Params:
-    """`ratio` (n, 3), summing to 1; `keep` (n, 3) = max(U(0, 1), 0.2)."""
+    """Return `ratio` (n, 3), which sums to 1, and `keep` (n, 3) = max(U(0, 1), 0.2), one key an image."""
     return {"ratio": _ratio(keys, 3), "keep": rng.uniform(keys, "keep", shape=(3,)).clamp_min(0.2)}
 
 
 def apply_partial_mix(x: Tensor, params: Params) -> Tensor:
-    """x keep + grey (1 - keep), per channel."""
+    """Return x keep + grey (1 - keep) for each channel."""
     keep = params["keep"]
     return _mix(x, torch.diag_embed(keep) + (1 - keep)[:, :, None] * params["ratio"][:, None, :])
 
 
 def draw_two_thirds(keys: Tensor, size: Size) -> Params:
-    """`channel` (n,) int 0..2, left alone; `ratio` (n, 2) of the other two in their order, summing to 1."""
+    """Return `channel` (n,) int 0..2, which stays, and `ratio` (n, 2) of the other two in their order, which sums to 1."""
     return {"channel": _channel(keys), "ratio": _ratio(keys, 2)}
 
 
 def apply_two_thirds(x: Tensor, params: Params) -> Tensor:
-    """The two other channels become their mix."""
+    """Replace the two other channels by their mix."""
     alone, ratio = _unit(params["channel"]), params["ratio"]
     other = 1 - alone
     second = (other.cumsum(1) - 1).clamp_min(0)  # the rank of each channel among the two that are mixed
@@ -65,12 +66,12 @@ def apply_two_thirds(x: Tensor, params: Params) -> Tensor:
 
 
 def draw_one_channel(keys: Tensor, size: Size) -> Params:
-    """`channel` (n,) int 0..2, the one altered; `ratio` (n, 3), summing to 1; `mix` (n,) in 0.1..0.9."""
+    """Return `channel` (n,) int 0..2, which is altered, `ratio` (n, 3), which sums to 1, and `mix` (n,) in 0.1..0.9."""
     return {"channel": _channel(keys), "ratio": _ratio(keys, 3), "mix": rng.uniform(keys, "mix", 0.1, 0.9)}
 
 
 def apply_one_channel(x: Tensor, params: Params) -> Tensor:
-    """Channel c becomes grey mix + x_c (1 - mix)."""
+    """Set channel c to grey mix + x_c (1 - mix)."""
     strength = _unit(params["channel"]) * params["mix"][:, None]
     return _mix(x, torch.diag_embed(1 - strength) + strength[:, :, None] * params["ratio"][:, None, :])
 

@@ -1,11 +1,11 @@
-"""Group 2, JPEG: encoding and decoding at a random quality with 4:2:0 chroma, as libjpeg does it, on values 0..255.
+"""Encode and decode images as JPEG at a random quality with 4:2:0 chroma, exactly as libjpeg, on values 0..255. Group 2, JPEG.
 
-The forward pass rounds wherever libjpeg keeps integers, those between the two passes of its DCT included: left out, they
-flip enough quantised coefficients to be seen. The backward pass takes the derivative of every rounding, and of the range
+The forward pass rounds wherever libjpeg keeps integers, also between the two passes of its DCT: without that rounding, enough
+quantised coefficients would change to be visible. The backward pass takes the derivative of every rounding, and of the range
 limits between, as 1 (straight-through). Without rounding the DCT and its inverse cancel, so the gradient is that of halving
 and restoring the chroma's resolution.
 
-Source: ITU-T T.81 annex K (tables); libjpeg (colour in units of 2^-16, scaling of the tables by quality, padding, "islow"
+Sources: ITU-T T.81 annex K (tables); libjpeg (colour in units of 2^-16, scaling of the tables by quality, padding, "islow"
 DCT, "fancy" upsampling).
 """
 
@@ -46,13 +46,16 @@ DCT = (
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`quality` (n,) int 55..95, of the IJG's scale."""
+    """Return `quality` (n,) int 55..95 on the scale of the Independent JPEG Group, one key an image."""
     return {"quality": rng.integers(keys, "quality", 55, 95)}
 
 
 @lru_cache(maxsize=64)
 def _dct(scale: float, count: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The DCT of `count` runs of 8 samples, (8 count frequencies, 8 count samples); `scale` 1 sums for frequency 0."""
+    """Return the DCT of `count` runs of 8 samples, (8 count frequencies, 8 count samples).
+
+    With `scale` 1 frequency 0 is a sum.
+    """
     with torch.inference_mode(False):
         half = torch.tensor(DCT, dtype=torch.double) * (scale / 8192)
         mirrored = half.flip(1) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]
@@ -60,14 +63,14 @@ def _dct(scale: float, count: int, device: torch.device, dtype: torch.dtype) -> 
 
 
 def _steps(standard: tuple[float, ...], quality: Tensor, like: Tensor) -> Tensor:
-    """Quantisation steps (n, 8, 8): the standard table scaled and rounded as `jpeg_set_quality` does, for quality >= 50."""
+    """Return the quantisation steps (n, 8, 8), scaled and rounded as by `jpeg_set_quality`, for quality >= 50."""
     table = constant(standard, False, like.device, like.dtype)
     scaled = table * (200 - 2 * quality[:, None]).to(like.dtype)
     return ((scaled + 50) / 100).floor_().clamp_min_(1).view(-1, 8, 8)
 
 
 def _pad(x: Tensor, vertical: int, horizontal: int) -> Tensor:
-    """Repeats the last row and column until the height and width are multiples."""
+    """Repeat the last row and column until height and width are multiples of `vertical` and `horizontal`."""
     down, right = -x.shape[-2] % vertical, -x.shape[-1] % horizontal
     if down:
         x = torch.cat([x, x[..., -1:, :].expand(-1, -1, down, -1)], dim=2)
@@ -75,25 +78,25 @@ def _pad(x: Tensor, vertical: int, horizontal: int) -> Tensor:
 
 
 def _round(x: Tensor) -> Tensor:
-    """In place; halves go up."""
+    """Round in place; halves go up."""
     return x.add_(0.5).floor_()
 
 
 def _on_rows(planes: Tensor, matrix: Tensor) -> Tensor:
-    """`matrix` (16, 16) on each 16 samples of the rows, two runs of 8: a product of 8 columns is slow."""
+    """Multiply each 16 samples of the rows, two runs of 8, by `matrix` (16, 16). A product of 8 columns would be slower."""
     return (planes.reshape(-1, 16) @ matrix.T).view(planes.shape)
 
 
 def _on_columns(planes: Tensor, matrix: Tensor) -> Tensor:
-    """`matrix` (8, 8) on each 8 samples of each column."""
+    """Multiply each 8 samples of each column by `matrix` (8, 8)."""
     strips = planes.reshape(-1, 8, planes.shape[-1])
     return torch.bmm(matrix.expand(len(strips), 8, 8), strips).view(planes.shape)
 
 
 def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
-    """Planes (n, c, h, w) of integers -128..127 through the quantised DCT of their 8 x 8 blocks.
+    """Return planes (n, c, h, w) of integers -128..127 after the quantised DCT of their 8 x 8 blocks and its inverse.
 
-    Each pass of libjpeg's DCT multiplies by sqrt(8); what lies between two passes has two binary places.
+    Each pass of libjpeg's DCT multiplies by sqrt(8); values between two passes have two binary places.
     """
     height, width = planes.shape[-2:]
     planes = _pad(planes, 8, 8)
@@ -111,19 +114,19 @@ def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
 
 
 def _alternating(even: float, odd: float, like: Tensor) -> Tensor:
-    """What libjpeg adds along a row before it truncates, so that ties go both ways, (width,)."""
+    """Return what libjpeg adds along a row before it truncates, so that ties go both ways, (width,)."""
     return torch.arange(like.shape[-1], device=like.device).remainder(2).to(like.dtype) * (odd - even) + even
 
 
 def _halve(chroma: Tensor) -> Tensor:
-    """The mean of each 2 x 2 pixels; an odd last row or column counts twice."""
+    """Return the mean of each 2 x 2 pixels; an odd last row or column counts twice."""
     chroma = _pad(chroma, 2, 2)
     rows = chroma[..., ::2, :] + chroma[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def _twice(x: Tensor, dim: int) -> Tensor:
-    """Twice the size along one side: a sample weighs 3/4, and its neighbour on either side 1/4."""
+    """Double the size along one side: a sample weighs 3/4, and its neighbour on either side 1/4."""
     rest = x.shape[dim] - 1
     before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, rest)], dim)
     after = torch.cat([x.narrow(dim, 1, rest), x.narrow(dim, rest, 1)], dim)
@@ -134,12 +137,12 @@ def _twice(x: Tensor, dim: int) -> Tensor:
 
 
 def _restore(chroma: Tensor, size: Size) -> Tensor:
-    """libjpeg's "fancy upsampling", cropped to `size`."""
+    """Restore the chroma's resolution by libjpeg's "fancy upsampling", cropped to `size`."""
     return _twice(_twice(chroma, 2), 3)[..., : size[0], : size[1]]
 
 
 def _code(x: Tensor, quality: Tensor) -> Tensor:
-    """The decoded file, in [0, 1] but for the last range limit."""
+    """Return the decoded file, in [0, 1] before the last range limit."""
     size = (x.shape[-2], x.shape[-1])
     ycc = mix((x * 255).round_(), YCC_FROM_RGB)
     luma, chroma = (ycc[:, :1] - 127.5).floor_(), (ycc[:, 1:] - 0.5).ceil_()  # chroma's ties go down, or blue is out of range
@@ -154,14 +157,14 @@ def _code(x: Tensor, quality: Tensor) -> Tensor:
 
 
 def _smooth(x: Tensor) -> Tensor:
-    """The same without rounding: what the backward pass differentiates."""
+    """Return the same without rounding: the function that the backward pass differentiates."""
     ycc = mix(x, YCC_FROM_RGB)
     chroma = _restore(_halve(ycc[:, 1:]), (x.shape[-2], x.shape[-1]))
     return mix(torch.cat([ycc[:, :1], chroma], dim=1), RGB_FROM_YCC)
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The image rounded to 8 bits, encoded and decoded; straight-through in the backward pass."""
+    """Round the image to 8 bits, encode and decode it. x (n, 3, h, w) in [0, 1]; straight-through in the backward pass."""
     with torch.no_grad():
         y = _code(x, params["quality"])
     if torch.is_grad_enabled() and x.requires_grad:

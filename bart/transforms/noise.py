@@ -1,12 +1,13 @@
-"""Group 4, noise: the defaults of skimage.util.random_noise, one of six kinds per image.
+"""Add one of six kinds of noise per image, with the defaults of `skimage.util.random_noise`. Group 4, noise.
 
-Every kind is a function of one uniform field, by the inverse of its distribution: so all six cost one field, the draw is
-monotone in it, and no image waits for the kind of another. scikit-image scales Poisson counts by the number of distinct
-values of the image, rounded up to a power of two; that is 256 for an 8-bit photograph and means nothing for the floats
-inside a barrage, so it is 256 here.
+Every kind is a function of one uniform field, by the inverse of its distribution. So all six cost one field, the result is
+monotone in it, and no image waits for the kind of another. scikit-image scales Poisson counts by the number of distinct values
+of the image, rounded up to a power of two. That is 256 for an 8-bit photograph and has no meaning for the floats inside a
+barrage, so it is 256 here.
 
-Gradient, given the draw: gaussian and speckle are linear in the image; salt and pepper pass what they leave alone. A Poisson
-count is a step function of the image and has no useful derivative of its own: its gradient is that of its mean, which is 1.
+The gradient is for the given draw. Gaussian and speckle noise are linear in the image; salt and pepper let pass what they do
+not replace. A Poisson count is a step function of the image and has no useful derivative: its gradient is that of its mean,
+which is 1.
 """
 
 import math
@@ -26,30 +27,30 @@ AMOUNT = 0.05
 LEVELS = 256
 """Poisson counts per unit of intensity."""
 EXACT_COUNTS = 6
-"""Poisson counts below this are found in the cumulative distribution itself, the others in its asymptotic inverse."""
+"""Smaller Poisson counts come from the cumulative distribution itself, the others from its asymptotic inverse."""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`kind` (n,) int 0..5, an index of `KINDS`; `seed` (n,) of the field."""
+    """Return `kind` (n,) int 0..5, an index of `KINDS`, and `seed` (n,) of the field, one key an image."""
     return {"kind": rng.integers(keys, "kind", 0, len(KINDS) - 1), "seed": rng.bits(keys, "seed")}
 
 
 def normal(uniform: Tensor) -> Tensor:
-    """N(0, 1) from multiples of 2^-24 in [0, 1), each taken at the middle of its interval: within 5.4 and symmetric."""
+    """Return N(0, 1) from multiples of 2^-24 in [0, 1), each taken at the middle of its interval: symmetric, within +-5.4."""
     return torch.erfinv(2 * uniform - (1 - 2.0**-24)) * math.sqrt(2)
 
 
 def poisson(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    """Poisson counts by inversion: the least count whose cumulative probability is not below `uniform`, all same shape.
+    """Return Poisson counts by inversion: the least count whose cumulative probability is not below `uniform`.
 
-    `mean` >= 0, any; `uniform` > 0; `normal` is the normal quantile of `uniform`. Cumulative probabilities are right within
-    6e-4 for every mean. Source of the asymptotic inverse: M. B. Giles, ACM TOMS 42, 7, 2016.
+    All have one shape. `mean` >= 0, any; `uniform` > 0; `normal` is the normal quantile of `uniform`. Cumulative probabilities
+    are right within 6e-4 for every mean. Source of the asymptotic inverse: M. B. Giles, ACM TOMS 42, 7, 2016.
     """
-    root, square = mean.clamp_min(1).sqrt_(), normal * normal  # far below 1, every likely count is an exact one
+    root, square = mean.clamp_min(1).sqrt_(), normal * normal  # far below 1, every likely count is below EXACT_COUNTS
     quantile = (square + 2).div_(root).mul_(-1 / 72).add_(root).mul_(normal)
     quantile.addcmul_(root, root).add_(square, alpha=1 / 6).add_(1 / 3)
 
-    term = mean.clamp_max(80).neg_().exp_()  # exp(-80) is no denormal number, which would be slow, and as good as 0
+    term = mean.clamp_max(80).neg_().exp_()  # exp(-80) is as good as 0 and not a denormal number, which would be slow
     cumulative = term.clone()
     count = (uniform > cumulative).view(torch.uint8)
     for k in range(1, EXACT_COUNTS):
@@ -60,7 +61,7 @@ def poisson(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
 
 
 def _poisson_noise(x: Tensor, uniform: Tensor, deviate: Tensor, wanted: Tensor) -> Tensor:
-    """Counts / LEVELS, at least for the images `wanted` (n,): a CPU may look which these are, a device computes them all."""
+    """Return counts / LEVELS, at least for the images `wanted` (n,). A CPU computes only these; a device computes all."""
     if x.device.type == "cpu" and not wanted.all():
         rows, y = wanted.nonzero()[:, 0], torch.zeros_like(x)
         y[rows] = _poisson_noise(x[rows], uniform[rows], deviate[rows], wanted[rows])
@@ -69,7 +70,7 @@ def _poisson_noise(x: Tensor, uniform: Tensor, deviate: Tensor, wanted: Tensor) 
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The noise of each image's kind, clipped to [0, 1]."""
+    """Add the noise of each image's kind and clip to [0, 1]. x (n, 3, h, w)."""
     kind = params["kind"][:, None, None, None]
     gaussian, poissonian, salt, pepper, both, speckle = (kind == i for i in range(len(KINDS)))
     uniform = rng.field(params["seed"], tuple(x.shape[1:])).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Group 1, colour precision: fewer grey levels per channel."""
+"""Reduce the number of grey levels per channel. Group 1, colour precision."""
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from bart.types import Gradient, Params, Size, Transform
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`scale` (n, 3) int in 8..200; a shared coin gives the three channels one value."""
+    """Return `scale` (n, 3) int in 8..200, one key an image; a shared coin gives the three channels one value."""
     scale = rng.integers(keys, "scale", 8, 200, (3,))
     return {"scale": torch.where(rng.coin(keys, "shared")[:, None], scale[:, :1], scale)}
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """round(x s) / s, straight-through in the backward pass."""
+    """Return round(x s) / s for x (n, 3, h, w); straight-through in the backward pass."""
     scale = params["scale"].to(x.dtype)[:, :, None, None]
     return straight_through(x, (x.detach() * scale).round() / scale)
 

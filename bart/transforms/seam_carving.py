@@ -1,11 +1,12 @@
-"""Group 6, seam carving: paths of least contrast are cut out of the image, which is then enlarged to its size.
+"""Cut paths of least contrast out of the image and enlarge it to its size. Group 6, zoom; exact gradient given the seams.
 
-A vertical seam has one pixel in each row, at most one column from row to row. Seams are found one after another by a dynamic
-programme on the Sobel energy of the grey image, which is computed once for each direction and carved along with the image, as
-the former `skimage.transform.seam_carve` did; like there, the outermost columns belong to no seam. (It also cut out several
-disjoint seams of one programme. Here each seam is the least one of what is left, as Avidan and Shamir, SIGGRAPH 2007, have it.)
+A vertical seam has one pixel in each row, and moves at most one column from row to row. Seams are found one after another by a
+dynamic programme on the Sobel energy of the grey image. The energy is computed once for each direction and carved along with
+the image, as the former `skimage.transform.seam_carve` did; as there, the outermost columns belong to no seam. (That function
+also cut several disjoint seams out of one programme. Here each seam is the least one of what remains: Avidan and Shamir,
+SIGGRAPH 2007.)
 
-Energies are whole multiples of 2^-15, so their sums are exact in float32, ties are ties on every device, and a tie goes to the
+Energies are whole multiples of 2^-15, so their sums are exact in float32 and ties are ties on every device. A tie goes to the
 leftmost pixel of the last row and, from there up, to the leftmost of the predecessors.
 """
 
@@ -20,16 +21,17 @@ from bart.transforms.zoom import GROUP, bilinear, resize_coordinates
 from bart.types import Gradient, Params, Size, Transform, pixels
 
 _LUMINANCE = (0.2125, 0.7154, 0.0721)  # skimage.color.rgb2gray
-_LEVELS = 2**15  # of energy; the sum of a 512 px seam is still exact in float32
-_BLOCK = 4  # rows that a device does in one step
-_MOST = 50  # seams of a direction, for 256 px
+_LEVELS = 2**15  # levels of energy; the sum of a 512 px seam is still exact in float32
+_BLOCK = 4  # rows that a device computes in one step
+_MOST = 50  # the most seams of a direction, for 256 px
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`both` (n,) coins; `vertical` (n,) coins; `count` (n, 2) int, 10..50 for 256 px.
+    """Return the parameters of images of `size`, one key an image.
 
-    count[:, 0] vertical seams scale with the width, count[:, 1] horizontal ones with the height. Where not `both`, only the
-    vertical (or else the horizontal) seams are cut out.
+    both        (n,) coins: seams in both directions
+    vertical    (n,) coins: if not `both`, vertical seams instead of horizontal ones
+    count       (n, 2) int, 10..50 for 256 px: vertical seams scale with the width, horizontal ones with the height
     """
     height, width = size
     columns = rng.integers(keys, "columns", pixels(10, width), pixels(_MOST, width))
@@ -42,7 +44,10 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def _energy(grey: Tensor) -> Tensor:
-    """Sobel magnitude of `grey` (n, rows, columns) float64, in whole numbers, float32. Source: `skimage.filters.sobel`."""
+    """Return the Sobel magnitude of `grey` (n, rows, columns) float64, in whole numbers, float32.
+
+    Source: `skimage.filters.sobel`.
+    """
     padded = torch.nn.functional.pad(grey[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     down = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
@@ -53,9 +58,10 @@ def _energy(grey: Tensor) -> Tensor:
 
 
 def _transitions(energy: Tensor) -> Tensor:
-    """Least energy of a path through a block of rows: (rows / _BLOCK, n, 2 _BLOCK + 1, columns) of (rows, n, columns).
+    """Return the least energy of a path through a block of rows, from energies (rows, n, columns).
 
-    The path ends in column c of the block's last row and comes from column c + o - _BLOCK of the row above the block.
+    The result is (rows / _BLOCK, n, 2 _BLOCK + 1, columns). The path ends in column c of the block's last row and comes from
+    column c + o - _BLOCK of the row above the block.
     """
     width, least, reach = energy.shape[2], energy[:, :, None].expand(-1, -1, 3, -1), 1
     while reach < _BLOCK:
@@ -70,13 +76,16 @@ def _transitions(energy: Tensor) -> Tensor:
 
 
 def _least_of_three(rows: Tensor) -> Tensor:
-    """Of each pixel and its two neighbours, along the last dimension."""
+    """Return the least of each entry and its two neighbours along the last dimension."""
     padded = torch.nn.functional.pad(rows, (1, 1), value=math.inf)
     return torch.minimum(torch.minimum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
 
 
 def _totals(energy: Tensor) -> Tensor:
-    """Least energy of a path from the first row to each pixel, (rows, n, columns); block after block, then within blocks."""
+    """Return the least energy of a path from the first row to each pixel, (rows, n, columns).
+
+    Blocks are computed one after another, then the rows within all blocks.
+    """
     _, n, width = energy.shape
     transitions = _transitions(energy)
     above = energy.new_full((len(transitions) + 1, n, width + 2 * _BLOCK), math.inf)
@@ -94,14 +103,14 @@ def _totals(energy: Tensor) -> Tensor:
 
 
 def _trace(totals: Tensor) -> Tensor:
-    """The least seam's column in each row, (rows, n) int64, of the totals (rows, n, columns)."""
+    """Return the least seam's column in each row, (rows, n) int64, from the totals (rows, n, columns)."""
     rows, n, width = totals.shape
     padded = torch.nn.functional.pad(totals, (1, 1), value=math.inf)
     left, middle, right = padded[..., :-2], padded[..., 1:-1], padded[..., 2:]
     to_right = right < torch.minimum(left, middle)
     to_left = (left <= middle) & ~to_right
     step = to_right.to(torch.int8) - to_left.to(torch.int8)
-    # To which column of row r comes a seam that is in column c of row r + 1: from[r, c], by blocks.
+    # origin[r, c], by blocks: the column in row r of a seam that is in column c of row r + 1
     origin = (torch.arange(width, device=totals.device) + step).clamp_(min=0).view(-1, _BLOCK, n, width)
     jump = origin[1:, -2]  # from the last row of a block up to the last row of the block before
     for i in reversed(range(_BLOCK - 2)):
@@ -120,9 +129,9 @@ def _trace(totals: Tensor) -> Tensor:
 
 
 def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
-    """The seams (most, n, rows) int16 of `energy` (n, rows, columns), each in columns of what the ones before it have left.
+    """Return the seams (most, n, rows) int16 of `energy` (n, rows, columns), each in columns of what the previous ones left.
 
-    Image i has count[i] <= `most` seams; a seam that it lacks lies beyond its last column.
+    Image i has count[i] <= `most` seams; a missing seam is beyond its last column.
     """
     _, rows, width = energy.shape
     energy = torch.nn.functional.pad(energy.transpose(0, 1), (0, 0, 0, 0, -rows % _BLOCK, 0))  # free rows above the image
@@ -136,12 +145,15 @@ def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
 
 
 def _kept(energy: Tensor, count: Tensor, most: int) -> Tensor:
-    """Which columns are left in each row when `count` (n,) seams are gone: (n, rows, columns) int64, the last one repeated."""
+    """Return which columns remain in each row after `count` (n,) seams are removed:
+
+    (n, rows, columns) int64, the last one repeated.
+    """
     return kept_columns(energy, count) if energy.device.type == "cpu" else _kept_device(energy, count, most)
 
 
 def _kept_device(energy: Tensor, count: Tensor, most: int) -> Tensor:
-    """The same elsewhere; `most` is at least every count."""
+    """Return the same on a device; `most` is at least every count."""
     width = energy.shape[2]
     last = (width - 1 - count)[:, None, None]
     column = torch.arange(width, device=energy.device).minimum(last).to(torch.int16).repeat(1, energy.shape[1], 1)
@@ -151,17 +163,17 @@ def _kept_device(energy: Tensor, count: Tensor, most: int) -> Tensor:
 
 
 def _counts(params: Params) -> tuple[Tensor, Tensor]:
-    """How many vertical and horizontal seams each image has, (n,) each."""
+    """Return how many vertical and horizontal seams each image has, (n,) each."""
     vertical, horizontal = params["count"].unbind(dim=1)
     return vertical * (params["both"] | params["vertical"]), horizontal * (params["both"] | ~params["vertical"])
 
 
 @torch.no_grad()
 def kept_pixels(x: Tensor, params: Params) -> Tensor:
-    """Which pixels of `x` the carved image consists of, (n, h, w) int64 into the flattened image.
+    """Return the pixels of `x` that remain in the carved image, (n, h, w) int64, as indices into the flattened image.
 
-    The vertical seams go first, then the horizontal ones of what is left. The carved image is at the top left; beyond it its
-    last column and row are repeated.
+    Vertical seams are removed first, then the horizontal ones of what remains. The carved image is at the top left; beyond it
+    its last column and row are repeated.
     """
     height, width = x.shape[-2:]
     vertical, horizontal = _counts(params)
@@ -175,7 +187,7 @@ def kept_pixels(x: Tensor, params: Params) -> Tensor:
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The image without its seams, resized to the full size by `skimage.transform.resize` of order 1."""
+    """Remove the seams and resize to the full size by `skimage.transform.resize` of order 1. x (n, 3, h, w)."""
     height, width = x.shape[-2:]
     kept = kept_pixels(x, params).flatten(1)[:, None].expand(-1, 3, -1)
     carved = x.flatten(2).gather(2, kept).view_as(x)

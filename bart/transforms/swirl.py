@@ -1,4 +1,4 @@
-"""Group 3, swirl: the image is turned about a point, most of all at that point. Linear in the image: exact gradient."""
+"""Turn the image about a point, most of all at that point. Group 3, swirl; linear in the image, exact gradient."""
 
 import math
 
@@ -11,10 +11,11 @@ from bart.types import Gradient, Params, Size, Transform, pixels
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`strength` (n,) in 0.01..2, radians at the centre; `center` (n, 2) int, (x, y) pixel; `radius` (n,) int, pixels.
+    """Return the parameters of images of `size`, one key an image.
 
-    For 256 px the centre lies in 1..256 and the radius in 10..200. x scales with the width, y with the height and the
-    radius with the longer side.
+    strength    (n,) in 0.01..2, radians at the centre
+    center      (n, 2) int, (x, y) in pixels: 1..256 for 256 px; x scales with the width, y with the height
+    radius      (n,) int, pixels: 10..200 for 256 px, scales with the longer side
     """
     height, width = size
     x = rng.integers(keys, "x", pixels(1, width), pixels(256, width))
@@ -28,7 +29,7 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """A pixel at distance d takes what lies strength * exp(-d / decay) radians further round.
+    """Give a pixel at distance d the value from strength * exp(-d / decay) radians further round. x (n, 3, h, w).
 
     Source: `skimage.transform.swirl`, with its defaults (mode "reflect", order 1).
     """

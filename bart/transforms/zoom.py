@@ -1,4 +1,4 @@
-"""Group 6, zoom: crop at random margins and enlarge to the full size. Linear in the image, so the gradient is exact."""
+"""Crop at random margins and enlarge to the full size. Group 6, zoom; linear in the image, exact gradient."""
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ GROUP = "zoom"
 
 
 def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """Each image of `x` (n, 3, h, w) sampled bilinearly at pixel coordinates that broadcast to (n, h, w).
+    """Sample each image of `x` (n, 3, h, w) bilinearly at pixel coordinates that broadcast to (n, h, w).
 
-    Coordinate 0 is the centre of the first pixel. Beyond the image the samples are mirrored about the centres of the border
+    Coordinate 0 is the centre of the first pixel. Samples outside the image are mirrored about the centres of the border
     pixels, which NumPy and scikit-image call "reflect" and `scipy.ndimage` "mirror".
     """
     height, width = x.shape[-2:]
@@ -23,10 +23,10 @@ def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
 
 
 def resize_coordinates(start: Tensor, length: Tensor, side: int, dtype: torch.dtype) -> Tensor:
-    """Where `skimage.transform.resize` to `side` pixels samples the pixels start..start + length - 1: (n, side).
+    """Return where `skimage.transform.resize` to `side` pixels samples the pixels start..start + length - 1: (n, side).
 
-    Pixel areas, not centres, are aligned, so the outermost samples lie beyond the crop's border pixels and are mirrored about
-    their centres; the pixels outside the crop are never seen.
+    It aligns pixel areas, not centres. So the outermost samples are outside the centres of the crop's border pixels, and are
+    mirrored about them; pixels outside the crop are never read.
     """
     start, length = start[:, None].to(dtype), length[:, None].to(dtype)
     within = (torch.arange(side, device=start.device, dtype=dtype) + 0.5) * (length / side) - 0.5
@@ -35,7 +35,7 @@ def resize_coordinates(start: Tensor, length: Tensor, side: int, dtype: torch.dt
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`margin` (n, 4) int, pixels cut off at the left, right, top and bottom: 10..50 for 256 px.
+    """Return `margin` (n, 4) int, pixels cut off at the left, right, top and bottom: 10..50 for 256 px, one key an image.
 
     Left and right scale with the width, top and bottom with the height.
     """
@@ -46,7 +46,7 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The crop without the margins, resized to the full size. Source: `skimage.transform.resize`, order 1."""
+    """Crop by the margins and resize to the full size. x (n, 3, h, w). Source: `skimage.transform.resize`, order 1."""
     height, width = x.shape[-2:]
     left, right, top, bottom = params["margin"].unbind(dim=1)
     columns = resize_coordinates(left, width - left - right, width, x.dtype)

@@ -5,7 +5,6 @@ import shlex
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
 from cluster.cluster_file import Duration, Group, GroupName, Site
@@ -14,6 +13,7 @@ from cluster.launch_orders import Launch, Order, error_line, require_tool, run_t
 from cluster.ray.job import script, submission
 from cluster.templates import fill, process_environment
 from pipeline.config.fields import Strict
+from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 
 KubeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
@@ -198,7 +198,7 @@ class KubeRay:
             pod_security=POD_SECURITY,
             environment=[{"name": name, "value": value} for name, value in environment.items()],
         )
-        return yaml.safe_load(text)
+        return plain(text)
 
     def check(self, launch: Launch) -> None:
         """Ask Kubernetes whether it has what the cluster file names and would accept the job. Raises BadInput if not."""

@@ -5,30 +5,14 @@ import json
 import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, Stores, listed, results
+from pipeline.campaigns.image_rows import cell_columns
 from pipeline.campaigns.job import Job
 from pipeline.store.layout import Store
 
 
 def settings(job: Job) -> pd.DataFrame:
     """The cells of a campaign, a line each, by model, k and attack: `store` and the settings as rows hold them."""
-    found = [
-        {
-            "store": job.store,
-            "cell": cell.name,
-            "model": cell.model_name,
-            "defense": cell.defense_name,
-            "k": cell.defense.k,
-            "attack": cell.attack_name,
-            "policy": cell.attack.gradient,
-            "mode": cell.attack.mode,
-            "norm": cell.attack.norm,
-            "eps": cell.attack.eps,
-            "steps": cell.built.steps,
-            "eot_draws": cell.eot_draws,
-            "evaluation_draws": cell.judged_by,
-        }
-        for cell in job.cells.values()
-    ]
+    found = [{"store": job.store} | cell_columns(cell) for cell in job.cells.values()]
     frame = pd.DataFrame(found, columns=["store", *SETTINGS])
     return frame.sort_values(["model", "k", "attack", "cell"]).reset_index(drop=True)
 

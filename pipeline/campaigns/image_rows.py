@@ -1,4 +1,4 @@
-"""What a worker knows of an image, as the columns of its row; and its examples as a shard."""
+"""Turn what a worker knows of an image into the columns of its row, and adversarial examples into a shard."""
 
 import io
 import tarfile
@@ -21,10 +21,9 @@ Picture = np.ndarray[Any, Any]
 """(3, h, w) uint8."""
 
 
-def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
-    """The columns that all rows of a unit share."""
+def cell_columns(cell: Cell) -> Row:
+    """Return the columns that all rows of a cell share, by name; `pipeline.store.schema` describes each."""
     return {
-        "shard": unit.shard,
         "cell": cell.name,
         "model": cell.model_name,
         "defense": cell.defense_name,
@@ -39,17 +38,24 @@ def context(cell: Cell, unit: Unit, device: torch.device) -> Row:
         "steps": cell.built.steps,
         "eot_draws": cell.eot_draws,
         "evaluation_draws": cell.judged_by,
-        "device": provenance.device_name(device),
         "seed": cell.seed,
-        "unit": unit.name,
         "campaign": cell.identity,
+    }
+
+
+def unit_columns(cell: Cell, unit: Unit, device: torch.device) -> Row:
+    """Return the columns that all rows of a unit share."""
+    return cell_columns(cell) | {
+        "shard": unit.shard,
+        "unit": unit.name,
+        "device": provenance.device_name(device),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
     }
 
 
 def refused(sample: Sample) -> Row:
-    """The columns of an image that could not be attacked."""
+    """Return the columns of an image that could not be attacked."""
     spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
     return _named(sample) | {"status": sample.status, "error": sample.error} | spent
 
@@ -57,7 +63,10 @@ def refused(sample: Sample) -> Row:
 def attacked(
     samples: list[Sample], state: State, stored: Tensor, clean: Verdict, adversarial: Verdict, cell: Cell, seconds: float
 ) -> list[Row]:
-    """The columns of attacked images; `stored` (n, 3, h, w) uint8, `seconds` each image's share."""
+    """Return the columns of attacked images.
+
+    `stored` (n, 3, h, w) uint8 are the examples as the store keeps them; `seconds` is each image's share of the unit's time.
+    """
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
@@ -82,7 +91,7 @@ def attacked(
 
 
 def misclassified(samples: list[Sample], clean: Verdict, cell: Cell) -> list[bool]:
-    """Which images the cell skips: those that its rule gets wrong without an attack; none where it has no such rule."""
+    """Return which images the cell skips: those that its rule gets wrong without an attack; none if it has no such rule."""
     if cell.skip_misclassified is None:
         return [False] * len(samples)
     known = ({"label": sample.label, "evaluation_draws": cell.judged_by} for sample in samples)
@@ -109,7 +118,10 @@ def _target(first: Tensor, target: int) -> Row:
 
 
 def examples(samples: list[Sample], stored: Tensor) -> bytes:
-    """Adversarial examples as a WebDataset shard of 8-bit PNG and cls; the same images give the same bytes."""
+    """Return adversarial examples as a WebDataset shard of 8-bit PNG and cls; the same images give the same bytes.
+
+    `stored` (n, 3, h, w) uint8.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
@@ -123,7 +135,7 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
 
 
 def pictures(tar: bytes) -> dict[str, Picture]:
-    """The images of `examples` by key, (3, h, w) uint8."""
+    """Return the images of a shard that `examples` made, by key; each (3, h, w) uint8."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as file:
         found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
         return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in found.items() if data}

@@ -1,8 +1,8 @@
-"""Units that were given up: out of the way of the others, with their tracebacks, until somebody asks for them again.
+"""Park units that were given up: they don't hold up the others, and their errors are kept until a person retries them.
 
 parked/<unit>.json      {unit, attempts: [{worker, host, when, error}]}
 
-A unit that is committed is done, whatever is said of it here: a rival may have managed it.
+A unit whose rows are committed is done, even if it is parked: another worker may have done it.
 """
 
 import json
@@ -11,26 +11,27 @@ from dataclasses import asdict
 
 from pipeline.errors import StorageError
 from pipeline.execution.queue import Failed
+from pipeline.planning.units import Unit
 from pipeline.store.layout import Store
 
 SHARDS = 3
-"""That can not be used one after the other, with none read in between, until it is taken to be the place where all are."""
+"""Different shards that can't be used, with none read in between, until the storage itself counts as unreachable."""
 
 _FOLDER = "parked"
 
 
-class Lot:
-    """Where a run parks units; those whose shard can not be used once it is known that others can.
+class ParkingLot:
+    """Park the units of a run. A unit whose shard can't be used waits until another shard was read since.
 
-    So one bad shard costs its own units, and a service that is gone, which would fail all, parks none.
+    So one bad shard parks only its own units, and a storage service that is down, which would fail all units, parks none.
     """
 
     def __init__(self, store: Store, shards: int) -> None:
         self._store, self._enough = store, min(SHARDS, shards)
-        self._held: list[tuple[float, Failed]] = []  # with the time
+        self._held: list[tuple[float, Failed[Unit]]] = []  # with the time
 
-    def add(self, failed: Failed) -> None:
-        """Takes in a unit that was given up. Raises StorageError once it looks as if no shard can be used."""
+    def add(self, failed: Failed[Unit]) -> None:
+        """Take a unit that was given up. Raises StorageError if it seems that no shard can be used."""
         if not failed.shard:
             park(self._store, failed)
             return
@@ -39,7 +40,7 @@ class Lot:
             raise StorageError(failed.shard)
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Parks what was held back before a unit was begun, so many seconds ago, whose shard could be read; all at the end."""
+        """Park what waits and failed more than `seconds` ago: a unit that was begun then could read its shard."""
         began = time.monotonic() - seconds
         for at, failed in self._held:
             if at < began:
@@ -47,19 +48,19 @@ class Lot:
         self._held = [(at, failed) for at, failed in self._held if at >= began]
 
 
-def park(store: Store, failed: Failed) -> None:
-    """Takes a unit out of this run and of those to come."""
+def park(store: Store, failed: Failed[Unit]) -> None:
+    """Write down a unit with its errors, so that no later run tries it."""
     content = {"unit": failed.unit.name, "attempts": [asdict(attempt) for attempt in failed.attempts]}
     store.replace(f"{_FOLDER}/{failed.unit.name}.json", json.dumps(content, indent=1).encode())
 
 
 def parked(store: Store) -> set[str]:
-    """The names of the units that were given up."""
+    """Return the names of the units that are parked."""
     return {entry.name[len(_FOLDER) + 1 : -len(".json")] for entry in store.list(f"{_FOLDER}/*.json")}
 
 
 def retry(store: Store) -> int:
-    """Puts all parked units back among those to do, and says how many there were."""
+    """Put all parked units back among those to do, and return how many there were."""
     names = parked(store)
     for name in names:
         store.remove(f"{_FOLDER}/{name}.json")

@@ -1,4 +1,4 @@
-"""A sample of a store's verdicts, judged again: the same draws on the same pictures must say the same."""
+"""Judge a sample of a store's verdicts again: the same draws of the same images must give the same classes."""
 
 import random
 from bisect import bisect_right
@@ -18,32 +18,36 @@ from pipeline.config.campaign import Cell
 from pipeline.planning.units import Unit
 
 TOLERATED = 0.2
-"""Draws of an image whose first class may be another one, as a share, where device or libraries are not those that judged it:
-they round otherwise, which near a tie, or at a step of a transform, is another class."""
+"""Share of an image's draws whose first class may differ on another device or with other libraries. They round in another way:
+near a tie, or at a discontinuity of a transform, that gives another class."""
 
 
 def chosen(units: Sequence[Unit], images: int, seed: int) -> dict[str, list[int]]:
-    """So many images, by the name of their unit and their place in it: from every cell alike, by chance, each time the same."""
+    """Choose `images` images at random, equally from every cell; the same seed chooses the same ones.
+
+    Returns positions in the unit, by the unit's name.
+    """
     cells: dict[str, list[Unit]] = {}
     for unit in units:
         cells.setdefault(unit.cell, []).append(unit)
-    dice, found = random.Random(seed), dict[str, list[int]]()
-    for turn, of in enumerate(cells.values()):
-        ends = list(accumulate(unit.images for unit in of))
-        share = (images + len(cells) - 1 - turn) // len(cells)
-        for place in sorted(dice.sample(range(ends[-1]), min(share, ends[-1]))):
-            which = bisect_right(ends, place)
-            found.setdefault(of[which].name, []).append(place - ends[which] + of[which].images)
-    return found
+    generator, positions = random.Random(seed), dict[str, list[int]]()
+    for number, cell_units in enumerate(cells.values()):
+        ends = list(accumulate(unit.images for unit in cell_units))
+        share = (images + len(cells) - 1 - number) // len(cells)
+        for position in sorted(generator.sample(range(ends[-1]), min(share, ends[-1]))):
+            unit = cell_units[index := bisect_right(ends, position)]
+            positions.setdefault(unit.name, []).append(position - ends[index] + unit.images)
+    return positions
 
 
 def disagreements(
     worker: Worker, cell: Cell, rows: Sequence[dict[str, Any]], clean: Sequence[Picture], stored: Sequence[Picture] | None
 ) -> Iterator[tuple[str, str]]:
-    """(image key, what differs) for rows of attacked images whose pictures (3, h, w) uint8 are judged otherwise now.
+    """Yield (image key, what differs) for each row of an attacked image whose images are judged in another way now.
 
-    Where device and libraries are those of the row, every list of five classes must be the same; else the first class of all
-    but `TOLERATED` of the draws.
+    `clean` and `stored` hold the image and its adversarial example for each row, (3, h, w) uint8; `stored` is None if none are
+    kept. Where device and libraries are those of the row, every list of five classes must be the same; elsewhere the first
+    class, for all but the share `TOLERATED` of the draws.
     """
     keys = image_keys(cell, [row["image_key"] for row in rows], worker.device)
     here = provenance.device_name(worker.device), provenance.versions()

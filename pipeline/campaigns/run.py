@@ -1,23 +1,29 @@
-"""Run a campaign or a training, which is also how to resume one: whatever is planned and not in the store is worked on."""
+"""Run a campaign, which is also how to resume one: every unit that is planned and not in the store is worked on.
+
+A run is a line: plan (measure and cut new cells), hand out, collect (events), settle (what failed), report.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.parking import Lot
-from pipeline.campaigns.release import Rounds
+from pipeline.campaigns.measuring import Measured, Trial, rates, trials
+from pipeline.campaigns.parking import ParkingLot
+from pipeline.campaigns.release import Release
 from pipeline.campaigns.worker import Finished, Progress
 from pipeline.errors import StorageError
-from pipeline.execution import Executor
-from pipeline.execution.outcome import Outcome, Stop, stopping
-from pipeline.execution.queue import Failed, Queue
+from pipeline.execution import Executor, Failed, Outcome, Queue, Stop, stopping
 from pipeline.planning import unit_sizes
-from pipeline.planning.unit_sizes import Measured
 from pipeline.planning.units import Unit
 from pipeline.store.attempts import unit_of
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
+
+Task = Unit | Trial
+"""What workers of a campaign are handed."""
+
+CampaignExecutor = Executor[Job, Task, Progress | Finished | Measured]
 
 
 class RunReporter(Protocol):
@@ -43,68 +49,71 @@ class RunReporter(Protocol):
         """Show that a unit is committed."""
         ...
 
-    def failed(self, event: Failed) -> None:
+    def failed(self, event: Failed[Unit]) -> None:
         """Show that an attempt failed."""
         ...
 
 
-def run(job: Job, executor: Executor, reporter: RunReporter) -> Outcome:
-    """Works on every unit that the store lacks; one that fails three times is parked, and the rest goes on."""
+def run(job: Job, executor: CampaignExecutor, reporter: RunReporter) -> Outcome:
+    """Do every unit that the store lacks. A unit that fails three times is parked, and the others go on."""
     refused = ""
     with stopping() as stop:
         try:
-            if job.uncut:
-                job = job.with_cuts(_measured(job, executor, stop, reporter))
+            planned = _plan(job, executor, stop, reporter)
             if not stop.drain.is_set():
-                job = job.write_down()
+                job = planned.write_down()
                 _work(job, executor, stop, reporter)
                 job.write_down()  # cells that a stop rule ended hold fewer units than were planned
         except StorageError as error:
             refused = str(error)
-    try:
-        return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
-    except StorageError as error:  # a service that is gone tells nothing either
-        return Outcome(0, (), stop.signal, refused or str(error))
+    return _report(job, stop, refused)
 
 
-def _measured(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -> dict[str, float]:
-    """Draw-gradients a second of the cells that are new, by the workers that will do them."""
-    trials, found = unit_sizes.trials(job.uncut), []
-    reporter.say(f"measuring {len(trials)} kinds of cells, to make units of {unit_sizes.UNIT_SECONDS / 60:.0f} minutes or less")
-    for event in executor.execute(job, trials, stop.drain):
+def _plan(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporter) -> Job:
+    """Return the job with all cells cut into units. The workers of this run measure the rates of new cells."""
+    if not job.uncut:
+        return job
+    kinds, measured = trials(job.uncut), list[Measured]()
+    reporter.say(f"measuring {len(kinds)} kinds of cells, to make units of {unit_sizes.UNIT_SECONDS / 60:.0f} minutes or less")
+    for event in executor.execute(job, kinds, stop.drain):
         match event:
             case Measured():
-                found.append(event)
+                measured.append(event)
             case Failed(final=True):
                 reporter.say(f"{event.unit.name} failed, so its units have {unit_sizes.UNMEASURED} images: {event.reason}")
-    return unit_sizes.rates(job.uncut, found)
+    return job.with_cuts(rates(job.uncut, measured))
 
 
-def _work(job: Job, executor: Executor, stop: Stop, reporter: RunReporter) -> None:
+def _work(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporter) -> None:
+    """Hand out what is left to do, collect the events, and park the units that were given up."""
     todo = job.todo()
-    _sweep(job, todo)
-    rounds, lot = Rounds(job, todo, reporter.ended), Lot(Store(job.store), len(job.shards))
+    _remove_old_checkpoints(job, todo)
+    release, parking = Release(job, todo, reporter.ended), ParkingLot(Store(job.store), len(job.shards))
     with reporter.watching(job, todo, executor.workers):
-        queue = Queue(rounds.first())
+        queue = Queue[Task](release.ready())
         for event in executor.execute(job, queue, stop.drain):
             match event:
                 case Progress():
-                    lot.settle(event.seconds)
+                    parking.settle(event.seconds)
                     reporter.progress(event)
                 case Finished():
-                    queue.add(rounds.through(event.unit))
+                    queue.add(release.closed(event.unit))
                     reporter.finished(event)
-                case Failed():
+                case Failed() if _of_unit(event):
                     reporter.failed(event)
                     if event.final:
-                        lot.add(event)
-                        queue.add(rounds.through(event.unit))
+                        parking.add(event)
+                        queue.add(release.closed(event.unit))
         if not stop.drain.is_set():
-            lot.settle()
+            parking.settle()
 
 
-def _sweep(job: Job, todo: list[Unit]) -> None:
-    """Removes the checkpoints of units that are done: whoever committed them was killed before it could."""
+def _of_unit(event: Failed[Task]) -> TypeGuard[Failed[Unit]]:
+    return isinstance(event.unit, Unit)
+
+
+def _remove_old_checkpoints(job: Job, todo: list[Unit]) -> None:
+    """Remove the checkpoints of units that are done: a worker may be killed after its commit, before it removes them."""
     store = Store(job.store)
     left: dict[str, list[str]] = {}
     for entry in store.list("checkpoints/*"):
@@ -116,8 +125,16 @@ def _sweep(job: Job, todo: list[Unit]) -> None:
             store.remove(name)
 
 
+def _report(job: Job, stop: Stop, refused: str) -> Outcome:
+    """Return how the run ended; `refused` is why the store ended it."""
+    try:
+        return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
+    except StorageError as error:  # a storage service that is down can't be read either
+        return Outcome(0, (), stop.signal, refused or str(error))
+
+
 def _failed_images(job: Job) -> int:
-    """Images that could not be attacked, in this run or an earlier one."""
+    """Return how many images could not be attacked, in this run or an earlier one."""
     if not Store(job.store).done():
         return 0
     return sum(status != "ok" for status in results(job.store, ["status"])["status"].to_pylist())

@@ -1,18 +1,19 @@
-"""The stop rule: a cell ends once the interval of its attacked accuracy is narrow enough.
+"""Apply the stop rule: a cell ends once the interval of its attacked accuracy is narrow enough.
 
 A cell with a stop rule is worked on in rounds. Each round takes the same share of every shard, of images in the order that the
-seed gives (`pipeline.data.order`), so the rounds up to any are a stratified sample of the whole. After each round that brings the
-images to `minimum_images` or more, but the last, there is a look: the interval of the rows so far decides whether the next
-round is begun, and no unit of a later round is handed out before (`pipeline.campaigns.release`). So the places of the looks are fixed
-beforehand, any run of the campaign stops after the same round, however fast and wide it is, and all rows of a store count.
+seed gives (`pipeline.data.order`), so the first rounds together are a stratified sample of the whole. An interim check follows
+each round that brings the images to `minimum_images` or more, but for the last round: the interval of the rows so far decides
+whether the next round is begun. No unit of a later round is handed out before (`pipeline.campaigns.release`). So the
+rounds with a check are fixed beforehand, every run of the campaign stops after the same round, however fast it is and however
+many workers it has, and all rows of a store count.
 
-looks/<cell>/<round>.json       what was seen: whoever writes it first has decided
+looks/<cell>/<round>.json       an interim check; the first that is written decides
 
-What stopping costs in honesty: a cell that is looked at again and again stops rather when its interval happens to be narrow.
-docs/units.md says how often the 95 % interval at the stop covers the truth. As in every table images are the clusters; that
+Stopping has a price: a cell that is checked again and again stops more often when its interval happens to be narrow.
+docs/units.md says how often the 95 % interval at the stop covers the truth. As in every table, images are the clusters; that
 each shard gives its share makes the interval, if anything, too wide.
 
-A unit that was given up does not hold up its cell: the look is taken without it and names it.
+A unit that was given up does not hold up its cell: the check is made without it and names it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,8 +30,8 @@ from pipeline.store.rows import results
 _COLUMNS = ("unit", "status", "label", "evaluation_draws")
 
 
-class Look(BaseModel):
-    """The attacked accuracy after a round, over the images so far with their 95 % interval; None of no images."""
+class InterimCheck(BaseModel):
+    """Hold the attacked accuracy of a cell after a round, in [0, 1], over the images so far, with its 95 % interval."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,46 +39,48 @@ class Look(BaseModel):
     round: int
     rounds: int
     rate: Rate | None
+    """None if there are no images."""
     without: tuple[str, ...] = ()
+    """Names of units that had no rows."""
 
     def ends(self, stop: Stop) -> bool:
-        """Whether the cell has been seen often enough."""
-        found = self.rate
-        return found is not None and found.images >= stop.minimum_images and (found.high - found.low) / 2 <= stop.interval
+        """Return whether the cell has enough images, by its stop rule."""
+        rate = self.rate
+        return rate is not None and rate.images >= stop.minimum_images and (rate.high - rate.low) / 2 <= stop.interval
 
 
-def due(stop: Stop, cut: Cut, images: Mapping[str, int]) -> list[int]:
-    """The rounds after which there is a look; `images` of each shard."""
+def rounds_to_check(stop: Stop, cut: Cut, images: Mapping[str, int]) -> list[int]:
+    """Return the rounds of a cell that an interim check follows, ascending from 0; `images` of each shard."""
     seen = [sum(count * (number + 1) // cut.rounds for count in images.values()) for number in range(cut.rounds - 1)]
     return [number for number, count in enumerate(seen) if count >= stop.minimum_images]
 
 
-def taken(store: Store, cell: str, rounds: Iterable[int]) -> list[Look]:
-    """The looks at a cell that were taken, of those that are due."""
-    found = []
+def read(store: Store, cell: str, rounds: Iterable[int]) -> list[InterimCheck]:
+    """Return the interim checks of a cell in the store, for the first of these rounds up to one that has none yet."""
+    checks = []
     for number in rounds:
-        data = store.read(_name(cell, number))
+        data = store.read(_file(cell, number))
         if data is None:
             break
-        found.append(Look.model_validate_json(data))
-    return found
+        checks.append(InterimCheck.model_validate_json(data))
+    return checks
 
 
-def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[str]) -> Look:
-    """What the rows of these units, those up to a round, say of a cell."""
+def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[str]) -> InterimCheck:
+    """Return the interim check of a cell after round `number`, from the rows of these units: all up to that round."""
     needed = [name.format("adv") for name in RULES[rule].columns]
     wanted = set(units)
     table = results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if Store(url).files(cell) else []
     rows = [row for row in table if row["unit"] in wanted]
-    found = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
+    accuracy = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
-    return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without)
+    return InterimCheck(cell=cell, round=number, rounds=cut.rounds, rate=accuracy, without=without)
 
 
-def write_down(store: Store, look: Look) -> None:
-    """Decides by a look, unless somebody else was faster: then his holds."""
-    store.create(_name(look.cell, look.round), look.model_dump_json().encode())
+def write(store: Store, check: InterimCheck) -> None:
+    """Record an interim check; an earlier record stands."""
+    store.create(_file(check.cell, check.round), check.model_dump_json().encode())
 
 
-def _name(cell: str, number: int) -> str:
+def _file(cell: str, number: int) -> str:
     return f"looks/{cell}/{number:02d}.json"

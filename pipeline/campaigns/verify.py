@@ -47,7 +47,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     )
     changed = _changed(job)
     yield from changed.values()
-    yield from _looks(job)
+    yield from _interim_checks(job)
     judges = Worker(replace(job, modules=frozenset()), torch.device(device), threading.Event())
     sound = [unit for unit in planned if unit.name in done and unit.cell not in changed]
     again = chosen(sound, sample, job.campaign.seed)
@@ -93,13 +93,13 @@ def _changed(job: Job) -> dict[str, str]:
     return {name: faults[part] for name, parts in of.items() for part in parts if part in faults}
 
 
-def _looks(job: Job) -> Iterator[str]:
-    """Whether each look of a stop rule is what the rows say; units that came later than it are left out, as they were then."""
+def _interim_checks(job: Job) -> Iterator[str]:
+    """Compare each interim check of a stop rule with the rows. Units without rows at its time are left out, as they were."""
     for cell in job.cells:
-        for look in job.looks(cell):
-            seen = job.seen(cell, look.round, look.without)
-            if seen != look.model_copy(update={"without": ()}):
-                yield f"cell {cell}: the look after round {look.round} says {look.rate}, the rows say {seen.rate}"
+        for check in job.interim_checks(cell):
+            now = job.compute_check(cell, check.round, check.without)
+            if now != check.model_copy(update={"without": ()}):
+                yield f"cell {cell}: the interim check after round {check.round} says {check.rate}, the rows say {now.rate}"
 
 
 def _unit(

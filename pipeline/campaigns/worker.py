@@ -1,10 +1,10 @@
-"""One unit's work, from shard to committed Parquet. No Ray: the same code runs in an actor and under a debugger."""
+"""Do one unit, from its shard to committed Parquet. Without Ray: the same code runs in an actor and under a debugger."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +14,16 @@ from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, S
 from bart.diagnostics import PlantedWeakness
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
+from pipeline.campaigns.measuring import Measured, Trial
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.data import shards
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
+from pipeline.execution import Event
 from pipeline.models import architectures, bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
-from pipeline.planning.unit_sizes import Measured, Trial
 from pipeline.planning.units import Unit
 from pipeline.store import checkpoints, compaction, schema
 from pipeline.store.attempts import Attempts
@@ -32,36 +33,57 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a unit is: the steps that its images have behind them, on average. `draw_gradients` and `seconds` are of this
-    attempt, without what a checkpoint brought."""
+class Progress(Event[Unit]):
+    """Report how far a unit is: `step` of `steps`, the mean over its images."""
 
-    unit: Unit
     step: float
     steps: int
     draw_gradients: int
+    """Spent by this attempt, without what was done before its checkpoint."""
     seconds: float
+    """Spent by this attempt."""
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Return what this attempt has spent so far."""
+        return {"draw_gradients": self.draw_gradients, "worker_seconds": self.seconds}
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A unit whose rows are committed, by this worker or (`lost`) by a faster one."""
+class Finished(Event[Unit]):
+    """Report that the rows of a unit are committed."""
 
-    unit: Unit
     failed: int
+    """Images that could not be attacked."""
     draw_gradients: int
+    """Spent by this attempt, as of `Progress`; likewise `seconds`."""
     seconds: float
     lost: bool = False
+    """Whether another worker committed the rows first."""
+
+    ends: ClassVar[bool] = True
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Return what this attempt has spent and done."""
+        return {
+            "draw_gradients": self.draw_gradients,
+            "worker_seconds": self.seconds,
+            "units_done": int(not self.lost),
+            "images_failed": self.failed,
+        }
 
 
-def attacking(job: Job, device: torch.device, drain: threading.Event) -> Callable[[Unit | Trial], Iterator[Any]]:
-    """Begin a campaign's worker on `device`: what executors call once and then hand units to."""
+def attacking(
+    job: Job, device: torch.device, drain: threading.Event
+) -> Callable[[Unit | Trial], Iterator[Progress | Finished | Measured]]:
+    """Return the function that does a unit of a campaign on `device`. Executors call this once for each worker."""
     return Worker(job, device, drain).work
 
 
 @dataclass
 class Worker:
-    """A device with the job's classifiers on it."""
+    """Hold a device, with the job's classifiers on it."""
 
     job: Job
     device: torch.device
@@ -74,7 +96,7 @@ class Worker:
         self._stacks: dict[str, int] = {}
 
     def defended(self, cell: Cell) -> Defended:
-        """The cell's classifier behind its barrage, with the networks of its attack; what is loaded is loaded once."""
+        """Return the cell's classifier behind its barrage, with the networks of its attack. Each file is loaded once."""
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
         barrage = Barrage(cell.defense.k, cell.defense.transforms)
@@ -82,7 +104,7 @@ class Worker:
         return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
-        """The networks of the cell's attack, by transform; none where it has none."""
+        """Return the BPDA networks of the cell's attack, by transform; empty if it has none."""
         attack = cell.attack
         if not isinstance(attack, ByGradient) or attack.networks is None or attack.networks_sha256 is None:
             return {}
@@ -91,14 +113,14 @@ class Worker:
         return self._networks[attack.networks_sha256]
 
     def stack(self, cell: Cell) -> int:
-        """How many draws of a cell go through the device at once: as the campaign says, or as found by trying."""
+        """Return how many draws of a cell go through the device at once: as the campaign says, else as trying shows."""
         if cell.name not in self._stacks:
             asked = self.job.campaign.workers.stack
             self._stacks[cell.name] = asked or stacks.best(self.defended(cell), cell.crop, self.device)
         return self._stacks[cell.name]
 
     def fitting(self, cell: Cell, work: Callable[[int], T]) -> T:
-        """`work(stack)`, again with half the stack where memory does not suffice. It must be pure, the same for any."""
+        """Return `work(stack)`; after running out of memory, try half the stack. `work` must give the same for any stack."""
         while True:
             stack = self.stack(cell)
             try:
@@ -110,7 +132,7 @@ class Worker:
             torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
 
     def work(self, unit: Unit | Trial) -> Iterator[Progress | Finished | Measured]:
-        """Attacks a unit, or measures a cell to find out how large its units should be."""
+        """Attack a unit, or measure a cell to find out how large its units should be."""
         if isinstance(unit, Trial):
             cell = self.job.cells[unit.cell]
             yield Measured(unit, self.fitting(cell, lambda n: throughput.rate(self.defended(cell), cell, n, self.device)))
@@ -118,23 +140,23 @@ class Worker:
             yield from self.attack(unit)
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
-        """Attacks a unit and commits its rows; reports now and then. Raises Drained, ShardUnusable."""
-        return _Attempt(self, unit).run()
+        """Attack a unit and commit its rows. Yields its progress. Raises Drained, ShardUnusable."""
+        return UnitAttempt(self, unit).run()
 
 
 def image_keys(cell: Cell, keys: list[str], device: torch.device) -> Mirror:
-    """The randomness of a cell's images: by seed, cell and image key, and by nothing else."""
+    """Return the random keys of a cell's images, (n,): they follow from seed, cell and image key, and from nothing else."""
     return Mirror.of(torch.tensor([key(cell.seed, cell.name, k) for k in keys], dtype=torch.int64), device)
 
 
-def _behind(state: State, attack: Attack) -> float:
-    """Steps that the images have behind them, on average; one that left has all of them."""
+def _mean_step(state: State, attack: Attack) -> float:
+    """Return the steps that the images have done, the mean over images; one that left early counts as done."""
     steps = torch.where(state.left.host >= 0, attack.steps, state.step.host)
     return float(steps.double().mean())
 
 
-class _Attempt:
-    """A unit in the making."""
+class UnitAttempt:
+    """Hold one attempt at a unit."""
 
     def __init__(self, worker: Worker, unit: Unit) -> None:
         self.worker, self.unit = worker, unit
@@ -146,6 +168,7 @@ class _Attempt:
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
 
     def run(self) -> Iterator[Progress | Finished]:
+        """Read the images, attack and judge them, and commit their rows."""
         if self.store.entry(self.store.results(self.unit)):  # by a rival, or just before its worker was lost
             self.attempts.clear()
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
@@ -154,7 +177,7 @@ class _Attempt:
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
-        context, work = image_rows.context(self.cell, self.unit, self.worker.device), 0
+        context, work = image_rows.unit_columns(self.cell, self.unit, self.worker.device), 0
         found = [context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
@@ -163,7 +186,7 @@ class _Attempt:
             keys = image_keys(self.cell, [sample.key for sample in kept], self.worker.device)
             clean = self._verdict(original, keys, defended)
             for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
-                yield Progress(self.unit, _behind(state, self.attack), self.attack.steps, work, self.own_seconds)
+                yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, work, self.own_seconds)
             found += self._judged(kept, original, clean, state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
@@ -171,12 +194,12 @@ class _Attempt:
 
     @property
     def own_seconds(self) -> float:
-        """Of this attempt."""
+        """Return the seconds of this attempt."""
         return time.monotonic() - self.began
 
     @property
     def seconds(self) -> float:
-        """Of the unit: what earlier attempts spent on its checkpoint counts too."""
+        """Return the seconds of the unit, with those that earlier attempts spent up to its checkpoint."""
         return self.before + self.own_seconds
 
     def _decode(self, sample: Sample) -> tuple[Sample, np.ndarray[Any, Any] | None]:
@@ -188,7 +211,7 @@ class _Attempt:
             return replace(sample, status="bad_image", error=str(error)), None
 
     def _start(self, good: list[Sample], original: Tensor, keys: Mirror, verdict: Verdict, defended: Defended) -> State:
-        """The state of the checkpoint if there is a sound one, else of step 0; `original` (n, 3, h, w) uint8."""
+        """Return the state of the furthest sound checkpoint, else of step 0; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
         found = self.attempts.furthest(self.unit.name, self.cell.identity)
@@ -201,7 +224,7 @@ class _Attempt:
         return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
     def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
-        """The classes that the attack wants, (n,); -1 where it wants any wrong one."""
+        """Return the classes that the attack aims at, (n,); -1 for any wrong class. `clean` (n, 3, h, w) in [0, 1]."""
         goal, classes = self.cell.attack.goal, self.cell.model.classes
         if goal == "random_target":
             other = rng.integers(keys.device, "target", 0, classes - 2)
@@ -213,7 +236,7 @@ class _Attempt:
         return torch.full_like(label, -1)
 
     def _steps(self, state: State, defended: Defended) -> Iterator[tuple[State, int]]:
-        """The attack to its end, one state a step, with the draw-gradients spent so far."""
+        """Attack to the end. Yields the state after each step, with the draw-gradients spent so far."""
         before, each = int(state.step.host.sum()), self.cell.cost.gradients // self.attack.steps
         yield state, 0
         rule = self.cell.attack.first_break
@@ -228,7 +251,7 @@ class _Attempt:
             yield state, (int(state.step.host.sum()) - before) * each  # counted on the host: the device is not waited for
 
     def _step(self, state: State, defended: Defended, width: int) -> State:
-        """One step of the images in the lanes."""
+        """Do one step of the images in the lanes, `width` at most."""
         rule = self.cell.attack.first_break
         return self._fitting(lambda stack: lanes.step(self.attack, state, defended, stack, width, rule))
 
@@ -238,7 +261,7 @@ class _Attempt:
     def _save(self, state: State) -> None:
         tensors = state.tensors()
         del tensors["clean"]  # comes from the shard
-        step, steps = _behind(state, self.attack), self.attack.steps
+        step, steps = _mean_step(state, self.attack), self.attack.steps
         header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
         self.attempts.save(header, tensors)
         self.saved = time.monotonic()
@@ -246,7 +269,7 @@ class _Attempt:
     def _judged(
         self, good: list[Sample], original: Tensor, clean: Verdict, state: State, defended: Defended
     ) -> list[image_rows.Row]:
-        """The rows of the attacked images, judged as they are stored."""
+        """Return the rows of the attacked images. The examples are judged as they are stored: 8-bit."""
         cell, worker = self.cell, self.worker
         ball = self.attack.ball
         stored = ball.store(self.attack.result(state), state.clean)
@@ -255,16 +278,16 @@ class _Attempt:
             stored = self._saved_examples(good, stored)
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
         adversarial = self._verdict(stored, state.keys, defended)
-        context = image_rows.context(cell, self.unit, worker.device)
+        context = image_rows.unit_columns(cell, self.unit, worker.device)
         share = self.seconds / len(good)
         return [context | row for row in image_rows.attacked(good, state, stored, clean, adversarial, cell, share)]
 
     def _verdict(self, images: Tensor, keys: Mirror, defended: Defended) -> Verdict:
-        """Of 8-bit images (n, 3, h, w) uint8."""
+        """Judge 8-bit images (n, 3, h, w) uint8."""
         return self._fitting(lambda stack: judge(defended, images, keys, self.cell.judged_by, stack))
 
     def _saved_examples(self, good: list[Sample], stored: Tensor) -> Tensor:
-        """The examples that the store holds: these, or those of an earlier or a rival attempt, which then are judged."""
+        """Store the examples (n, 3, h, w) uint8; return those that the store holds, which may be of an earlier attempt."""
         name = self.store.adversarial(self.unit)
         if self.store.create(name, image_rows.examples(good, stored)):
             return stored

@@ -13,11 +13,11 @@ from rich.progress import Progress as Bar
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Finished, Progress
 from pipeline.execution.queue import Failed
-from pipeline.planning import time_left
+from pipeline.planning import cost, time_left
 from pipeline.planning.time_left import clock
 from pipeline.planning.units import Unit
-from pipeline.training.bpda_job import TrainingJob
-from pipeline.training.bpda_trainer import Step, Trained
+from pipeline.training.bpda_job import BpdaJob
+from pipeline.training.bpda_trainer import NetworkProgress, NetworkTrained
 
 LINE_SECONDS = 15.0
 """Between two lines of a log."""
@@ -38,7 +38,7 @@ class Pace:
     def __init__(self, job: Job, units: Sequence[Unit], workers: int) -> None:
         cells = job.cells
         self._gradients = {name: cell.cost.gradients for name, cell in cells.items()}
-        self._weights = {n: time_left.weight(c.cost.gradients, c.draws_judged, c.defense.k) for n, c in cells.items()}
+        self._weights = {n: cost.cell_weight(c) for n, c in cells.items()}
         self._workers = max(1, min(workers, len(units)))
         self._left: dict[str, float] = dict.fromkeys(cells, 0.0)  # images
         for unit in units:
@@ -161,7 +161,7 @@ class TrainingReporter:
         self.console = console
 
     @contextmanager
-    def watching(self, job: TrainingJob, transforms: Sequence[str]) -> Iterator[None]:
+    def watching(self, job: BpdaJob, transforms: Sequence[str]) -> Iterator[None]:
         """While a training goes on."""
         self._of, self._steps = len(job.training.transforms), job.training.steps
         self._done = self._of - len(transforms)
@@ -175,11 +175,11 @@ class TrainingReporter:
             yield
             self._show("", force=True)
 
-    def progress(self, event: Step) -> None:
-        self._at[event.transform], self._fresh[event.transform] = event.step, event.fresh
-        self._show(f", loss of {event.transform} {event.loss:.2g}")
+    def progress(self, event: NetworkProgress) -> None:
+        self._at[event.unit.name], self._fresh[event.unit.name] = event.step, event.fresh
+        self._show(f", loss of {event.unit.name} {event.loss:.2g}")
 
-    def finished(self, event: Trained) -> None:
+    def finished(self, event: NetworkTrained) -> None:
         entry = event.entry
         self._done += 1
         self._at[entry.transform], self._fresh[entry.transform] = self._steps, event.fresh
@@ -187,7 +187,7 @@ class TrainingReporter:
 
     def failed(self, event: Failed) -> None:
         fate = "given up for this run" if event.final else "back to the queue"
-        text = f"{event.unit}: {event.reason}; {fate}"
+        text = f"{event.unit.name}: {event.reason}; {fate}"
         self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, more: str, force: bool = False) -> None:

@@ -11,8 +11,8 @@ from rich.progress import Progress as Bar
 from pipeline.cli.progress import LINE_SECONDS
 from pipeline.execution.queue import Failed
 from pipeline.planning.time_left import clock
-from pipeline.training.classifier_job import RecipeJob
-from pipeline.training.classifier_trainer import Learned, Learning, Looked
+from pipeline.training.classifier_job import ClassifierJob
+from pipeline.training.classifier_trainer import ClassifierProgress, ClassifierTrained, Evaluated
 
 
 class LearningReporter:
@@ -22,22 +22,22 @@ class LearningReporter:
         self.console = console
 
     @contextmanager
-    def watching(self, job: RecipeJob) -> Iterator[None]:
+    def watching(self, job: ClassifierJob) -> Iterator[None]:
         """While a training goes on."""
         self._said = time.monotonic()
-        self._batch, self._last = job.recipe.batch, ""
+        self._batch, self._last = job.training.batch, ""
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()
         self._bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
         self._task = self._bar.add_task("training", total=job.steps, text="")
         with self._bar:
             yield
 
-    def progress(self, event: Learning) -> None:
-        pace = event.pace
-        left = f", {clock((event.steps - event.step) * self._batch / pace.images)} left" if pace.images else ""
+    def progress(self, event: ClassifierProgress) -> None:
+        speed = event.speed
+        left = f", {clock((event.steps - event.step) * self._batch / speed.images)} left" if speed.images else ""
         text = (
-            f"step {event.step}/{event.steps}, loss {event.loss:.3f}, {event.right:.1%} right, {pace.images:,.0f} images/s, "
-            f"bare training {pace.bare:.0%}{left}"
+            f"step {event.step}/{event.steps}, loss {event.loss:.3f}, {event.right:.1%} right, {speed.images:,.0f} images/s, "
+            f"bare training {speed.bare:.0%}{left}"
         )
         self._bar.update(self._task, completed=event.step, text=text)
         self._last = text
@@ -45,12 +45,12 @@ class LearningReporter:
             self._said = time.monotonic()
             self.console.print(text, highlight=False, soft_wrap=True)
 
-    def looked(self, event: Looked) -> None:
+    def evaluated(self, event: Evaluated) -> None:
         found = ", ".join(f"k={k} {share:.2%}" for k, share in event.accuracy.items())
-        text = f"step {event.step}: accuracy on images kept out {found} ({event.seconds:.1f} s)"
+        text = f"step {event.step}: accuracy on images held out {found} ({event.seconds:.1f} s)"
         self.console.print(text, highlight=False, soft_wrap=True)
 
-    def finished(self, event: Learned) -> None:
+    def finished(self, event: ClassifierTrained) -> None:
         if self._last:
             self.console.print(self._last, highlight=False, soft_wrap=True)
         text = f"trained: {event.fresh} steps in {clock(event.seconds)}, images and models at hand"

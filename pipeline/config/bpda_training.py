@@ -17,7 +17,7 @@ KINDS = ("classifier", "bpda")
 """Values of `kind` in a training file."""
 
 
-class Training(Strict):
+class BpdaTraining(Strict):
     """The whole file."""
 
     kind: Literal["bpda"] = Field(description="kind of training")
@@ -42,9 +42,9 @@ class Training(Strict):
         return names
 
 
-def load(path: str | Path) -> Training:
+def load(path: str | Path) -> BpdaTraining:
     """Return the training of a YAML file. Raises BadInput with the first mistake."""
-    return validated(Training, content(path, "training", "campaigns/bpda-small.yaml"), path)
+    return validated(BpdaTraining, content(path, "training", "campaigns/bpda-small.yaml"), path)
 
 
 def kind(path: str | Path) -> str:

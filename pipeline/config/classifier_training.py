@@ -111,7 +111,7 @@ class Evaluation(Strict):
         return numbers
 
 
-class Recipe(Strict):
+class ClassifierTraining(Strict):
     """The whole file. Only `barrage`: BaRT training; only `attack`: adversarial training; both: adversarial training through
     the barrage; neither: plain training."""
 
@@ -148,7 +148,7 @@ class Recipe(Strict):
     workers: Share = Field(Share(), description="how the work is spread; decides no number")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
+    def _consistent(self) -> "ClassifierTraining":
         if self.accumulate > self.batch:
             raise ValueError(f"accumulate: {self.accumulate} parts of a batch of {self.batch}: use fewer parts")
         if self.evaluation.data is None and not self.held_out:
@@ -190,6 +190,6 @@ class Recipe(Strict):
         return self.attack.eot_draws if self.attack and self.barrage else 1
 
 
-def load(path: str | Path) -> Recipe:
+def load(path: str | Path) -> ClassifierTraining:
     """Return the training of a YAML file. Raises BadInput with the first mistake."""
-    return validated(Recipe, content(path, "training", EXAMPLE), path)
+    return validated(ClassifierTraining, content(path, "training", EXAMPLE), path)

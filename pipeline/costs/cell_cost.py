@@ -1,7 +1,8 @@
-"""What a campaign will cost before anything is spent: time, money and room, from rates that were measured.
+"""Estimate what a cell will cost before anything is spent: time, money and bytes, from a rate.
 
-A rate is measured on the device at hand (`pipeline.planning.throughput`), known from an earlier measurement of the GPU that is asked for
-(rates.yaml), or assumed by who asks. Where there is none of these, the cost is unknown, and nothing is scaled from other GPUs.
+A rate is measured on this machine (`pipeline.planning.throughput`), known from an earlier measurement of the GPU in question
+(rates.yaml), or assumed by the user. Without any of these the cost is unknown: nothing is scaled from other GPUs. What follows
+from a rate is computed by `pipeline.planning.cost`.
 """
 
 from collections.abc import Sequence
@@ -12,23 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from bart import TRANSFORMS, rng
 from pipeline.campaigns import image_rows
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
+from pipeline.config.yaml_loader import plain
 from pipeline.data.shards import Sample
-from pipeline.planning.throughput import Speed, work
+from pipeline.planning import cost
+from pipeline.planning.throughput import Speed
 from pipeline.planning.time_left import HOUR
 from pipeline.store import schema
 from pipeline.store.planned_cells import Planned
 
+UNKNOWN = "unknown"
+"""The source of a rate that is not known."""
+
 
 @dataclass(frozen=True)
 class Rated:
-    """A cell's speed and where it comes from; no speed where it is unknown."""
+    """Hold a cell's speed, None if unknown, and where it comes from."""
 
     speed: Speed | None
     source: str
@@ -36,27 +41,29 @@ class Rated:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A cell: what is planned, and what one image of it takes: device-seconds (None if unknown), bytes of rows and example."""
+    """Hold what is planned of a cell, and what one image of it takes."""
 
     planned: Planned
     rated: Rated
     seconds: float | None
+    """Device-seconds of an image; None if unknown."""
     row_bytes: float
     example_bytes: float
 
     @property
     def device_hours(self) -> float | None:
+        """Return the device-hours of all images; None if unknown."""
         return None if self.seconds is None else self.seconds * self.planned.images / HOUR
 
     @property
     def unit_seconds(self) -> float:
-        """Of a unit of the usual size; 0 if unknown."""
+        """Return the device-seconds of a unit of mean size; 0 if unknown."""
         return (self.seconds or 0.0) * self.planned.images / max(1, self.planned.units)
 
 
 @dataclass(frozen=True)
 class Bill:
-    """All cells together, on so many devices: device-hours, hours of the clock, and money; None where a rate is unknown."""
+    """Hold the cost of all cells together: device-hours, wall-clock hours, and money. None where a rate is unknown."""
 
     device_hours: float | None
     hours: float | None
@@ -66,16 +73,22 @@ class Bill:
 
 
 def estimate(cell: Cell, planned: Planned, rated: Rated, sample: Tensor, examples: bool) -> Estimate:
-    """`sample` are images of the data, (n, 3, crop, crop) in [0, 1]; `examples` whether adversarial ones are kept."""
+    """Return the estimate of a cell.
+
+    `sample` are images of the data, (n, 3, crop, crop) in [0, 1]; `examples` says whether adversarial examples are kept.
+    """
     seconds = None
     if rated.speed:
-        seconds = work(cell) / rated.speed.attack + 2 * cell.judged_by / rated.speed.verdict
+        seconds = cost.of_attack(cell) / rated.speed.attack + 2 * cell.judged_by / rated.speed.verdict
     unit = max(1, round(planned.images / max(1, planned.units)))
     return Estimate(planned, rated, seconds, row_bytes(cell, unit), example_bytes(cell, sample) if examples else 0.0)
 
 
 def bill(cells: Sequence[Estimate], devices: int, price: float | None) -> Bill:
-    """The clock waits for the longest unit at least. `price` of one device-hour."""
+    """Return the bill of all cells on `devices` devices; `price` of one device-hour.
+
+    A campaign takes at least as long as its longest unit.
+    """
     found = [cell.device_hours for cell in cells if cell.device_hours is not None]
     total = sum(found) if len(found) == len(cells) else None
     longest = max((cell.unit_seconds for cell in cells), default=0.0) / HOUR
@@ -89,8 +102,10 @@ def bill(cells: Sequence[Estimate], devices: int, price: float | None) -> Bill:
 
 
 def known(gpu: str, cell: Cell) -> Rated | None:
-    """The rate of a GPU by a part of its name, where it was measured for such a cell; between two k, a draw's time is
-    interpolated. The verdict was not measured: its draws are counted as draw-gradients, the most they can take."""
+    """Return the rate of a GPU, which `gpu` names in part, if it was measured for such a cell; else None.
+
+    Between two measured k, the time of a draw is interpolated. The verdict follows from the rate by the cost model.
+    """
     attack, defense = cell.attack, cell.defense
     plain = isinstance(attack, ByGradient) and attack.policy == "combo" and not attack.transfer and not cell.cost.forwards
     if not plain or (defense.k and set(defense.transforms) != set(TRANSFORMS)):
@@ -101,21 +116,30 @@ def known(gpu: str, cell: Cell) -> Rated | None:
             rate, exact = _between(entry["draw_gradients"], defense.k)
             if rate is not None:
                 how = "" if exact else ", interpolated in k"
-                return Rated(Speed(rate, rate), f"{entry['gpu']}, {entry['source']}{how}")
+                return Rated(_by_model(rate), f"{entry['gpu']}, {entry['source']}{how}")
     return None
 
 
+def assumed(rate: float | None) -> Rated:
+    """Return the rate that the user assumes, in draw-gradients a second; unknown if there is none."""
+    return Rated(_by_model(rate), "assumed by --rate") if rate else Rated(None, UNKNOWN)
+
+
+def _by_model(rate: float) -> Speed:
+    return Speed(rate, cost.forward_rate(rate))
+
+
 def gpus() -> list[str]:
-    """The GPUs of which rates are known."""
+    """Return the GPUs with known rates."""
     return sorted({entry["gpu"] for entry in _table()})
 
 
 def _table() -> list[dict[str, Any]]:
-    return yaml.safe_load((files("pipeline.costs") / "rates.yaml").read_text())
+    return plain((files("pipeline.costs") / "rates.yaml").read_text())
 
 
 def _between(rates: dict[int, float], k: int) -> tuple[float | None, bool]:
-    """The rate at k, and whether it was measured there."""
+    """Return the rate at k, None outside the measured range, and whether it was measured at this k."""
     if k in rates:
         return rates[k], True
     for low, high in pairwise(sorted(rates)):
@@ -126,7 +150,10 @@ def _between(rates: dict[int, float], k: int) -> tuple[float | None, bool]:
 
 
 def row_bytes(cell: Cell, images: int) -> float:
-    """Of one image, in a file of so many: real rows with verdicts that are all noise, so at most about this."""
+    """Return the bytes of one image's row in a file of `images` rows.
+
+    Real rows are written with random verdicts, which don't compress, so a store takes about this or less.
+    """
     random = np.random.default_rng(0)
     top5 = random.integers(0, cell.model.classes, (images, 2, cell.judged_by + 1, 5)).tolist()
     found = [
@@ -139,7 +166,7 @@ def row_bytes(cell: Cell, images: int) -> float:
 
 
 def example_bytes(cell: Cell, sample: Tensor) -> float:
-    """Of one stored example: images of the sample at random points of the cell's ball, in the files of a store."""
+    """Return the bytes of one stored example: sample images, moved to random points of the cell's ball, in a store's file."""
     if not len(sample):
         return float(3 * cell.crop**2)
     ball = cell.attack.ball

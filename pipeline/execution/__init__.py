@@ -1,13 +1,29 @@
-"""Where units are worked on: in this process, or by the actors of a Ray cluster. The only package that knows Ray.
+"""Run units of a job: in this process, or by the actors of a Ray cluster.
 
-An executor turns units into events: Progress and Finished from a worker, Failed when an attempt came to nothing. It keeps
-no record of what is done; files do that. What a unit is, and what is done with it, is the job's: a campaign's units are
-attacked, a training's are transforms that get their networks.
+An executor turns units into events: those that the job's work yields, and `Failed` for an attempt that failed. It keeps no
+record of what is done; the job's files do. What a unit is, and how it is done, is the job's business.
 """
 
+from pipeline.execution.executor import Executor
 from pipeline.execution.local import LocalExecutor
-from pipeline.execution.protocol import Executor
-from pipeline.execution.queue import Failed
-from pipeline.execution.ray.executor import RayExecutor
+from pipeline.execution.outcome import Outcome, Stop, stopping
+from pipeline.execution.protocol import Begin, Event, Job, Unit, Work
+from pipeline.execution.queue import ATTEMPTS, Failed, Queue
+from pipeline.execution.ray import RayExecutor
 
-__all__ = ["Executor", "Failed", "LocalExecutor", "RayExecutor"]
+__all__ = [
+    "ATTEMPTS",
+    "Begin",
+    "Event",
+    "Executor",
+    "Failed",
+    "Job",
+    "LocalExecutor",
+    "Outcome",
+    "Queue",
+    "RayExecutor",
+    "Stop",
+    "Unit",
+    "Work",
+    "stopping",
+]

@@ -1,4 +1,4 @@
-"""A run as a process of its own, that goes on when the terminal is closed; a lock says whether one is there already."""
+"""Start a run as a process of its own, which outlives the terminal; a lock on its pid file allows one per store."""
 
 import fcntl
 import hashlib
@@ -14,14 +14,14 @@ from pipeline.errors import BadInput
 
 @dataclass(frozen=True)
 class Detached:
-    """A process that was started, and the file that it writes to."""
+    """Hold the id of a process that was started, and the file that its output goes to."""
 
     pid: int
     log: Path
 
 
 def files(store: str) -> tuple[Path, Path]:
-    """The log and the pid file of a store's runs: beside a local store, else in the user's state folder."""
+    """Return the log file and the pid file of a store's runs: beside a local store, else in the user's state folder."""
     if "://" in store:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         name = store.rstrip("/").rpartition("/")[2]
@@ -32,9 +32,9 @@ def files(store: str) -> tuple[Path, Path]:
 
 
 def detach(arguments: Sequence[str], store: str) -> Detached:
-    """Starts `barrage` with these arguments. Raises BadInput if a detached process works on this store already.
+    """Start `barrage` with these arguments. Raises BadInput if a detached process works on this store already.
 
-    The process holds a lock on its pid file until it ends, in whatever way, so that an old file is no obstacle.
+    The process holds a lock on its pid file until it ends, even if it is killed. So an old pid file never stops a new run.
     """
     log, pid = files(store)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,31 +1,35 @@
-"""One worker in this process, for a debugger and for machines without Ray."""
+"""Run units in this process: for a debugger, and for machines without Ray."""
 
 import os
 import socket
 import threading
 import traceback
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Generic
 
 from pipeline.errors import Drained, StorageError
-from pipeline.execution.protocol import Begin, Units, device, name, shard_at_fault
-from pipeline.execution.queue import Queue
+from pipeline.execution.protocol import Begin, EventT, JobT, UnitT
+from pipeline.execution.queue import Failed, Queue
+from pipeline.execution.worker import default_device, shard_fault, worker_name
 
 
-class LocalExecutor:
-    """Units one after the other, in this process."""
+class LocalExecutor(Generic[JobT, UnitT, EventT]):
+    """Do units one after the other, in this process."""
 
     workers = 1
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin[JobT, UnitT, EventT]) -> None:
         self.begin = begin
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: nothing was started."""
 
-    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
-        """Events of all units, in turn."""
-        work, queue, worker = self.begin(job, device(), drain), Queue.of(units), name(socket.gethostname(), os.getpid())
+    def execute(
+        self, job: JobT, units: Iterable[UnitT] | Queue[UnitT], drain: threading.Event
+    ) -> Iterator[EventT | Failed[UnitT]]:
+        """Yield the events of all units in turn; see `Executor.execute`."""
+        work, queue = self.begin(job, default_device(), drain), Queue.of(units)
+        worker = worker_name(socket.gethostname(), os.getpid())
         while not drain.is_set() and (unit := queue.take(worker)) is not None:
             try:
                 yield from work(unit)
@@ -35,4 +39,4 @@ class LocalExecutor:
             except StorageError:
                 raise
             except Exception as error:
-                yield queue.failed(unit, traceback.format_exc(), worker, shard_at_fault(error))
+                yield queue.failed(unit, traceback.format_exc(), worker, shard_fault(error))

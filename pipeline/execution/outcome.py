@@ -1,4 +1,4 @@
-"""How a run ends, and how a signal asks it to stop."""
+"""Say how a run ended, and let a signal ask it to stop."""
 
 import signal
 import threading
@@ -9,16 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `failed_units` names those that were given up, in this run or an earlier one; `stopped_by` is the
-    signal that ended it early, or 0; `refused` says why it could not go on."""
+    """Describe how a run ended."""
 
     failed_images: int
+    """Images that could not be attacked, in this run or an earlier one."""
     failed_units: tuple[str, ...]
+    """Names of the units that were given up, in this run or an earlier one."""
     stopped_by: int
+    """The signal that ended the run early, or 0."""
     refused: str = ""
+    """Why the store or the cluster ended the run; empty if neither did."""
 
     @property
     def exit_code(self) -> int:
+        """Return the exit code of a command: 128 + signal if stopped, 1 if anything failed, else 0."""
         if self.stopped_by:
             return 128 + self.stopped_by
         return 1 if self.failed_images or self.failed_units or self.refused else 0
@@ -26,7 +30,7 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """That a run was told to stop, and by which signal."""
+    """Hold whether a run was asked to stop (`drain` is set), and by which signal."""
 
     drain: threading.Event
     signal: int = 0
@@ -34,7 +38,10 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the workers to checkpoint and leave; a second one ends at once."""
+    """Handle SIGINT and SIGTERM: the first asks the workers to write checkpoints and leave, a second ends the run at once.
+
+    Does nothing outside the main thread, where Python allows no signal handlers.
+    """
     stop = Stop(threading.Event())
 
     def ask(number: int, frame: object) -> None:

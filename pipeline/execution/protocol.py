@@ -1,65 +1,71 @@
-"""What an executor is, and what it needs of a job."""
+"""Define what an executor asks of a job, of its units and of the events about them.
+
+A job brings a function `begin`, which loads what a worker needs once and returns the function that does one unit. An executor
+decides where and when that function is called. It knows neither campaigns nor trainings.
+"""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
 from pipeline.config.fields import Share
-from pipeline.errors import ShardUnusable
-from pipeline.execution.queue import Queue
 
 
-class Spread(Protocol):
-    """What an executor knows of a job."""
+class Unit(Hashable, Protocol):
+    """Describe a piece of work that one worker does at a time: it is handed out, retried and finished as a whole."""
 
     @property
     def name(self) -> str:
-        """What the campaign or training is called."""
+        """Return a name that no other unit of the job has."""
+
+    @property
+    def counted_as(self) -> str | None:
+        """Return the label that metrics count the unit under, such as the name of its cell; None: not counted."""
+
+
+class Job(Protocol):
+    """Describe what an executor needs to know of a job. A job is pickled and sent to each worker once."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the campaign or training."""
 
     @property
     def workers(self) -> Share:
-        """What each worker gets of a cluster."""
-
-
-Work = Callable[[Any], Iterator[Any]]
-"""What a worker does with a unit: events, until it is done. Raises Drained."""
-
-Begin = Callable[[Any, torch.device, threading.Event], Work]
-"""A worker for (job, device, drain), with what it loads once for all its units."""
-
-
-Units = Iterable[Any] | Queue
-
-
-class Executor(Protocol):
-    """What `run` needs."""
+        """Return what each worker gets of a cluster."""
 
     @property
-    def workers(self) -> int:
-        """How many units are worked on at once, as far as is known."""
-
-    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
-        """Works on units until all are finished or failed, or `drain` is set and the running ones are checkpointed. Whoever
-        hears an event may add units to the queue. Raises StorageError, which is no unit's fault."""
-        ...
-
-    def close(self) -> None:
-        """Ends what the executor started."""
-        ...
+    def counters(self) -> Mapping[str, str]:
+        """Return the names and descriptions of the counters that the job's events hold totals of."""
 
 
-def name(host: str, pid: int) -> str:
-    """What a worker is called."""
-    return f"{pid}@{host}"
+UnitT = TypeVar("UnitT", bound=Unit)
+UnitT_co = TypeVar("UnitT_co", bound=Unit, covariant=True)
 
 
-def shard_at_fault(error: BaseException) -> str:
-    """Why a unit's shard can not be used, if that is what an attempt failed at."""
-    return str(error) if isinstance(error, ShardUnusable) else ""
+@dataclass(frozen=True)
+class Event(Generic[UnitT_co]):
+    """Hold one message of a worker about its unit."""
+
+    unit: UnitT_co
+
+    ends: ClassVar[bool] = False
+    """Whether this is the last event of an attempt."""
+
+    @property
+    def totals(self) -> Mapping[str, float]:
+        """Return what this attempt has counted so far, by the name of a counter of the job."""
+        return {}
 
 
-def device() -> torch.device:
-    """Where this process computes."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+JobT = TypeVar("JobT", bound=Job)
+EventT = TypeVar("EventT", bound=Event[Unit])
+
+Work = Callable[[UnitT], Iterator[EventT]]
+"""Do a unit; yield events until it is done. Raises Drained after it has written a checkpoint on request."""
+
+Begin = Callable[[JobT, torch.device, threading.Event], Work[UnitT, EventT]]
+"""Load what a worker needs for all its units, from (job, device, drain). The worker stops its unit once `drain` is set."""

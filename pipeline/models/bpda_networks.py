@@ -21,6 +21,7 @@ from pipeline.config.attacks import Attack, ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
 from pipeline.store.layout import Store
+from pipeline.store.tensor_files import metadata
 
 MANIFEST = "manifest.json"
 _KEY = "network"
@@ -71,9 +72,8 @@ def encode(entry: Entry, weights: dict[str, Tensor]) -> bytes:
 def entry_of(data: bytes) -> Entry | None:
     """Return the description inside a weights file, or None if `barrage train` did not write it."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        return Entry(**json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY]))
-    except (ValueError, KeyError, TypeError):
+        return Entry(**json.loads(metadata(data, _KEY)))
+    except (ValueError, TypeError):
         return None
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.config.campaign import Model
 from pipeline.errors import BadInput
 from pipeline.store.layout import Store
+from pipeline.store.tensor_files import metadata
 
 FILE = "model.safetensors"
 MANIFEST = "manifest.json"
@@ -34,11 +35,10 @@ def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:
 def manifest_of(data: bytes) -> Manifest | None:
     """Return the manifest inside a weights file, or None if it has none. Reads only the start of `data`."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        found = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
-        return found if isinstance(found, dict) else None
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(metadata(data, _KEY))
+    except ValueError:
         return None
+    return found if isinstance(found, dict) else None
 
 
 def manifest(folder: str | Path) -> Manifest | None:

@@ -1,7 +1,8 @@
-"""How fast a campaign goes and how long it will still take: one arithmetic for the live view of a run and for `barrage status`.
+"""Compute how fast a campaign goes and how long it will still take, for the live view of a run and for `barrage status`.
 
-Time is counted in device-seconds: those of one worker's device. A cell's price is seconds an image, measured where rows or
-events tell it. Cells that nobody has begun are priced by their `weight`, as the others turned out.
+Time is counted in device-seconds: seconds of one worker's device. A cell's price is device-seconds an image, measured where
+rows or events show it. Cells that were not begun are priced by their weight (`pipeline.planning.cost`), at the price per weight
+of the others.
 """
 
 from collections.abc import Mapping
@@ -14,17 +15,11 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 HOUR = 3600.0
 PAUSE = 600.0
-"""Seconds without a sign of work that are no part of any rate."""
-
-
-def weight(draw_gradients: float, forwards: float, k: int) -> float:
-    """What one image of a cell costs, in draw-gradients of the undefended model, roughly: a draw without a gradient is a third
-    of one with, and five transforms cost about as much as the model."""
-    return (draw_gradients + forwards / 3) * (1 + k / 5)
+"""Seconds without a commit that end a stretch of work, so that a night without a run lowers no rate."""
 
 
 def prices(measured: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
-    """Device-seconds an image of every cell of `weights`, from those `measured`; none if nothing was measured."""
+    """Return the device-seconds an image of every cell in `weights`, from those `measured`; empty if none was measured."""
     known = sum(weights[cell] for cell in measured)
     if not known:
         return {}
@@ -33,7 +28,10 @@ def prices(measured: Mapping[str, float], weights: Mapping[str, float]) -> dict[
 
 
 def seconds_left(images: Mapping[str, float], prices: Mapping[str, float], workers: float) -> float | None:
-    """Seconds until `images` left of each cell are done by so many workers; None where a price is unknown."""
+    """Return the wall-clock seconds until the `images` left of each cell are done; None if a price is unknown.
+
+    `workers` is the number of workers, which may be a mean. Work is taken to be shared evenly.
+    """
     if any(count > 0 and cell not in prices for cell, count in images.items()):
         return None
     return sum(count * prices[cell] for cell, count in images.items() if count > 0) / max(workers, 1e-9)
@@ -41,9 +39,9 @@ def seconds_left(images: Mapping[str, float], prices: Mapping[str, float], worke
 
 @dataclass(frozen=True)
 class Throughput:
-    """Work of the last stretch without a pause, at most an hour or four units long: all figures are per second of the clock.
+    """Hold the work of the last stretch without a pause, at most an hour or four units long, per wall-clock second.
 
-    `workers` is device-seconds a second: how many devices were at work, on average.
+    `seconds` is the length of the stretch. `workers` is device-seconds a second: the mean number of devices at work.
     """
 
     seconds: float
@@ -53,11 +51,12 @@ class Throughput:
 
 
 def throughput(times: Floats, images: Floats, draw_gradients: Floats, device_seconds: Floats) -> Throughput | None:
-    """The throughput that commits show, from the time of each (seconds, in any order; nan where it is lost) and what each took;
-    None of none.
+    """Return the throughput that commits show; None if there are none. All arrays (n,), one value a commit, in any order.
 
-    A stretch ends with the last commit and begins an hour or four units before, or else where the first unit after a pause
-    began: a unit was worked on before it was committed. A pause is longer than any unit by PAUSE.
+    `times` in seconds, nan where a time is not known; `device_seconds` that each commit took.
+
+    The stretch ends with the last commit. It begins an hour or four units before, or where the first unit after a pause was
+    begun, which was before its commit. A pause is longer than the longest unit by PAUSE.
     """
     order = np.argsort(times, kind="stable")
     order = order[~np.isnan(times[order])]
@@ -79,7 +78,7 @@ def throughput(times: Floats, images: Floats, draw_gradients: Floats, device_sec
 
 
 def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 under an hour; 3 d 4 h from two days on."""
+    """Return a time in words: 1:02:03, or 2:03 under an hour, or 3 d 4 h from two days on."""
     if seconds >= 48 * HOUR:
         days, hours = divmod(round(seconds / HOUR), 24)
         return f"{days:,} d {hours} h"

@@ -1,15 +1,17 @@
-"""Cells x shards, cut into units. Pure: the same campaign, shards and cuts give the same units, in the same order."""
+"""Cut cells x shards into units. Pure: the same campaign, shards and cuts give the same units, in the same order."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from pipeline.planning.cost import cell_weight
 
 if TYPE_CHECKING:
     from pipeline.config.campaign import Cell
 
 
 class Counted(Protocol):
-    """What the plan needs to know of a shard."""
+    """Describe what the plan needs to know of a shard."""
 
     @property
     def name(self) -> str: ...
@@ -19,8 +21,10 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Images `start` to `stop` of one shard, counted in the order of `pipeline.data.order`, for one cell: what is leased,
-    retried, checkpointed and committed."""
+    """Name the images `start` to `stop` of one shard, for one cell, counted in the order of `pipeline.data.order`.
+
+    A unit is what a worker is handed, what is retried, what has a checkpoint, and what is committed as one file.
+    """
 
     cell: str
     shard: str
@@ -29,41 +33,48 @@ class Unit:
 
     @property
     def name(self) -> str:
+        """Return the name that its files have."""
         return f"{self.cell}--{self.shard}--{self.start:06d}-{self.stop:06d}"
 
     @property
     def images(self) -> int:
+        """Return how many images it has."""
         return self.stop - self.start
+
+    @property
+    def counted_as(self) -> str:
+        """Return the label that metrics count the unit under: its cell."""
+        return self.cell
 
 
 def cell_of(name: str, cells: Iterable[str]) -> str | None:
-    """The cell, of these, that the unit of this name belongs to; the longest where names of cells hold hyphens of their own."""
+    """Return which of these cells the unit of this name belongs to, or None. Of several that fit, the longest name counts."""
     return max((cell for cell in cells if name.startswith(f"{cell}--")), key=len, default=None)
 
 
 def images_of(name: str) -> int:
-    """How many images a unit of this name has. Raises ValueError if it is no unit's."""
+    """Return how many images the unit of this name has. Raises ValueError if no unit has such a name."""
     start, stop = name.rpartition("--")[2].split("-")
     return int(stop) - int(start)
 
 
 Runs = tuple[tuple[int, int], ...]
-"""(images of a unit, units of that size that follow one another), from the start of a shard."""
+"""(images of a unit, how many units of that size follow one another), from the start of a shard."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How a cell's images are cut into units. Decided once, when the cell comes into a store: see `pipeline.planning.unit_sizes`."""
+    """Say how a cell's images are cut into units. `pipeline.planning.unit_sizes` decides it once, when the cell is new."""
 
     images: int
-    """Of a unit, at most."""
+    """Images of a unit, at most."""
     rounds: int = 1
-    """Equal shares of every shard, after which a stop rule may look. A unit lies in one round."""
+    """Equal shares of every shard. A stop rule may check a cell after each. The images of a unit are all of one round."""
     smaller: Mapping[str, Runs] = field(default_factory=dict)
-    """Shards whose units are smaller, so that the end of a campaign is not waited for; of one round only."""
+    """Shards with smaller units, so that few workers wait at the end of a campaign. Only where there is one round."""
 
     def lengths(self, shard: str, images: int) -> Iterator[int]:
-        """The images of each unit of a shard with so many images."""
+        """Yield the images of each unit of a shard that has `images` images."""
         if shard in self.smaller:
             yield from (length for length, count in self.smaller[shard] for _ in range(count))
             return
@@ -72,23 +83,17 @@ class Cut:
             yield from (min(self.images, run - begun) for begun in range(0, run, self.images))
 
     def round_of(self, unit: Unit, images: int) -> int:
-        """The round of a unit, from 0, in a shard of so many images."""
+        """Return the round of a unit, from 0; its shard has `images` images."""
         return ((unit.start + 1) * self.rounds - 1) // images
 
 
-def price(cell: "Cell") -> float:
-    """Of one image, roughly: a forward pass is a third of a draw-gradient, and k transforms cost about k times the model."""
-    cost = cell.cost
-    return (cost.gradients + cost.forwards / 3) * (1 + cell.defense.k)
-
-
-def by_price(cells: "Iterable[Cell]") -> "list[Cell]":
-    """The cells as they are worked on: the costliest first, so that the tail is short."""
-    return sorted(cells, key=lambda cell: (-price(cell), cell.name))
+def costliest_first(cells: "Iterable[Cell]") -> "list[Cell]":
+    """Return the cells in the order of the work: the costliest first, so that few workers wait at the end."""
+    return sorted(cells, key=lambda cell: (-cell_weight(cell), cell.name))
 
 
 def planned_images(shards: Iterable[Counted], limit: int | None = None) -> dict[str, int]:
-    """How many images of each shard are attacked: the first `limit` in the order of the shards."""
+    """Return how many images of each shard are attacked: the first `limit` images in the order of the shards (default: all)."""
     found, left = {}, limit
     for shard in shards:
         found[shard.name] = shard.images if left is None else min(shard.images, left)
@@ -97,9 +102,11 @@ def planned_images(shards: Iterable[Counted], limit: int | None = None) -> dict[
 
 
 def units(cells: "Iterable[Cell]", images: Mapping[str, int], cuts: Mapping[str, Cut]) -> Iterator[Unit]:
-    """Every unit of a campaign in the order of the work: cell by cell, and all shards of a cell at an even pace, so that what
-    is done of a cell is as good as a sample of the whole. `images` of each shard, `cuts` of each cell."""
-    for cell in by_price(cells):
+    """Yield every unit of a campaign in the order of the work: cell by cell, all shards of a cell at an even pace.
+
+    So the finished part of a cell is close to a random sample of the whole. `images` of each shard, `cuts` of each cell.
+    """
+    for cell in costliest_first(cells):
         cut, found = cuts[cell.name], []
         for place, (shard, count) in enumerate(images.items()):
             start = 0

@@ -80,3 +80,16 @@ class Moments:
 def rate(shares: ArrayLike) -> Rate | None:
     """Return the mean of shares (images,), each in [0, 1], with its interval; None without images."""
     return Moments.of(shares).rate
+
+
+def half_width(values: ArrayLike) -> float:
+    """Return half the 95 % interval of a mean, by the normal distribution; `values` (n,), one an image, n at least 1."""
+    numbers = np.asarray(values, dtype=np.float64)
+    n = len(numbers)
+    return Z * math.sqrt(float(((numbers - numbers.mean()) ** 2).sum()) / max(1, n - 1) / n)
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Return the mean of a - b over the same images, and half its 95 % interval; `a` and `b` (n,), one value an image."""
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(difference.mean()), half_width(difference)

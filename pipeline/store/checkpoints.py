@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.store.tensor_files import metadata
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,9 +36,8 @@ def encode(header: Header, tensors: "dict[str, Tensor]") -> bytes:
 def header(data: bytes) -> Header | None:
     """What a checkpoint says of itself, or None if it is damaged. Reads only the start of `data`."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        return Header(**json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["header"]))
-    except (ValueError, KeyError, TypeError):
+        return Header(**json.loads(metadata(data, "header")))
+    except (ValueError, TypeError):
         return None
 
 
@@ -45,8 +46,7 @@ def decode(data: bytes) -> "dict[str, Tensor] | None":
     from safetensors.torch import load
 
     try:
-        size = int.from_bytes(data[:8], "little")
-        expected = json.loads(data[8 : 8 + size])["__metadata__"]["sha256"]
+        expected = metadata(data, "sha256")
         tensors = load(data)
     except Exception:  # any damage: safetensors raises many kinds
         return None

@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
-from pipeline.planning.time_left import weight
+from pipeline.planning.cost import weight
 from pipeline.store.layout import Store
 
 FILE = "campaign.yaml"

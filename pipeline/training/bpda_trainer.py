@@ -1,125 +1,138 @@
-"""The training of one BPDA network, from shards to weights. No Ray: the same code runs in an actor and under a debugger."""
+"""Train one BPDA network, from shards to weights. Without Ray: the same code runs in an actor and under a debugger."""
 
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss
 
-from bart import TRANSFORMS, BpdaNet, Gradient, Transform, rng
+from bart import TRANSFORMS, BpdaNet, Gradient, rng
 from bart.bpda.policies import network
 from bart.types import Params
 from pipeline import provenance
 from pipeline.data.training_images import Image, Images
 from pipeline.errors import Drained
+from pipeline.execution import Event
 from pipeline.models import bpda_networks
 from pipeline.models.bpda_networks import Entry
 from pipeline.store.layout import Store
 from pipeline.training import checkpoint
-from pipeline.training.bpda_job import TrainingJob
+from pipeline.training.bpda_job import BpdaJob
+from pipeline.training.unit import TrainingUnit
 
 RECENT = 100
-"""Batches over which the train error is the mean."""
+"""Last batches whose mean loss is the train error."""
 
 REPORT_SECONDS = 1.0
-"""Between two looks at the loss, each of which waits for the device."""
+"""Between two reports of the loss, each of which waits for the device."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """How far a training is; `fresh` steps and `seconds` are of this attempt, without what a checkpoint brought."""
+class NetworkProgress(Event[TrainingUnit]):
+    """Report how far the training of a network is."""
 
-    transform: str
     step: int
     fresh: int
+    """Steps of this attempt, without those before its checkpoint; likewise `seconds`."""
     loss: float
+    """Mean squared error of the last batch."""
     seconds: float
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network whose weights are in the store."""
+class NetworkTrained(Event[TrainingUnit]):
+    """Report that the weights of a network are in the store; `fresh` and `seconds` as of `NetworkProgress`."""
 
     entry: Entry
     fresh: int
     seconds: float
 
-
-def training(job: TrainingJob, device: torch.device, drain: threading.Event) -> "Trainer":
-    """The work of a training, as executors want it."""
-    return Trainer(job, device, drain)
+    ends: ClassVar[bool] = True
 
 
-class Trainer:
-    """A device with the images of a job at hand; called with a transform's name, it trains that network."""
+def begin_bpda(job: BpdaJob, device: torch.device, drain: threading.Event) -> "BpdaTrainer":
+    """Return the function that trains a network on `device`. Executors call this once for each worker."""
+    return BpdaTrainer(job, device, drain)
 
-    def __init__(self, job: TrainingJob, device: torch.device, drain: threading.Event) -> None:
+
+class BpdaTrainer:
+    """Hold a device and the images of a job. A call with a unit trains the network of that transform."""
+
+    def __init__(self, job: BpdaJob, device: torch.device, drain: threading.Event) -> None:
         self.job, self.device, self.drain = job, device, drain
-        told, threads = job.training, max(1, int(job.workers.cpus))
-        self.images = Images(job.shards, told.data, told.seed, told.held_out, threads)
+        config, threads = job.training, max(1, int(job.workers.cpus))
+        self.images = Images(job.shards, config.data, config.seed, config.held_out, threads)
 
-    def __call__(self, name: str) -> Iterator[Step | Trained]:
-        """Trains a network and puts it into the store; reports now and then. Raises Drained, ShardUnusable."""
-        return _Attempt(self, TRANSFORMS[name]).run()
+    def __call__(self, unit: TrainingUnit) -> Iterator[NetworkProgress | NetworkTrained]:
+        """Train a network and store it. Yields its progress. Raises Drained, ShardUnusable."""
+        return NetworkAttempt(self, unit).run()
 
 
 class _Example(NamedTuple):
-    """Images (n, 3, h, w) in [0, 1], parameters, P(t) (n, |P|), and what the transform makes of them, (n, 3, h, w)."""
+    """Hold images and what a transform makes of them."""
 
     x: Tensor
+    """Images (n, 3, h, w) in [0, 1]."""
     params: Params
-    told: Tensor
+    """The parameters that were drawn, one set for each image."""
+    conditioning: Tensor
+    """P(t), the parameters as the network gets them, (n, |P|)."""
     y: Tensor
+    """The transformed images, (n, 3, h, w)."""
 
 
-class _Attempt:
-    """A network in the making."""
+class NetworkAttempt:
+    """Hold one attempt at training a network."""
 
-    def __init__(self, trainer: Trainer, transform: Transform) -> None:
-        self.trainer, self.transform, self.told = trainer, transform, trainer.job.training
+    def __init__(self, trainer: BpdaTrainer, unit: TrainingUnit) -> None:
+        self.trainer, self.unit, self.transform = trainer, unit, TRANSFORMS[unit.name]
+        self.config = trainer.job.training
         self.store, self.device = Store(trainer.job.store), trainer.device
-        self.net = BpdaNet(transform.name, rng.key(self.told.seed, "weights", transform.name)).to(self.device).train()
-        self.adam = torch.optim.Adam(self.net.parameters(), self.told.learning_rate)
+        self.net = BpdaNet(unit.name, rng.key(self.config.seed, "weights", unit.name)).to(self.device).train()
+        self.adam = torch.optim.Adam(self.net.parameters(), self.config.learning_rate)
         self.recent = torch.zeros(RECENT, dtype=torch.float64, device=self.device)
         parts: dict[str, checkpoint.Part] = {
             "net": checkpoint.Network(self.net),
             "adam": checkpoint.Optimizer(self.adam),
             "recent": checkpoint.Plain({"loss": self.recent}),
         }
-        self.saved = checkpoint.Saved(self.store, transform.name, trainer.job.identity, self.told.steps, self.told.batch, parts)
+        self.checkpoint = checkpoint.TrainingCheckpoint(
+            self.store, unit.name, trainer.job.identity, self.config.steps, self.config.batch, parts
+        )
         self.step = 0
-        self.began = self.said = time.monotonic()
+        self.began = self.reported = time.monotonic()
 
-    def run(self) -> Iterator[Step | Trained]:
-        first = self.step = self.saved.resume()
-        for batch in self.trainer.images.batches(self.step, self.told.steps, self.told.batch):
+    def run(self) -> Iterator[NetworkProgress | NetworkTrained]:
+        """Train from the checkpoint, or from the start, to the end."""
+        first = self.step = self.checkpoint.resume()
+        for batch in self.trainer.images.batches(self.step, self.config.steps, self.config.batch):
             self._learn(batch)
             now = time.monotonic()
-            if self.trainer.drain.is_set() and self.step < self.told.steps:
-                self.saved.save(self.step)
+            if self.trainer.drain.is_set() and self.step < self.config.steps:
+                self.checkpoint.save(self.step)
                 raise Drained(self.transform.name)
-            if now - self.saved.at > self.told.checkpoint_seconds:
-                self.saved.save(self.step)
-            if now - self.said > REPORT_SECONDS:
-                self.said = now
+            if now - self.checkpoint.at > self.config.checkpoint_seconds:
+                self.checkpoint.save(self.step)
+            if now - self.reported > REPORT_SECONDS:
+                self.reported = now
                 loss = float(self.recent[(self.step - 1) % RECENT])
-                yield Step(self.transform.name, self.step, self.step - first, loss, now - self.began)
-        entry = self._examined()
+                yield NetworkProgress(self.unit, self.step, self.step - first, loss, now - self.began)
+        entry = self._evaluated()
         self.store.create(bpda_networks.file_name(self.transform.name), bpda_networks.encode(entry, self.net.state_dict()))
-        self.saved.remove()
-        yield Trained(entry, self.step - first, time.monotonic() - self.began)
+        self.checkpoint.remove()
+        yield NetworkTrained(self.unit, entry, self.step - first, time.monotonic() - self.began)
 
     def _learn(self, batch: list[Image]) -> None:
-        """One step of Adam. A batch without a readable image changes nothing but the count."""
+        """Take one step of Adam. A batch without a readable image only counts as a step."""
         if batch:
             example = self._example(batch, "step", self.step)
             with checkpoint.reproducible():
-                loss = mse_loss(self.net(example.x, example.told), example.y)
+                loss = mse_loss(self.net(example.x, example.conditioning), example.y)
                 self.adam.zero_grad()
                 loss.backward()
                 self.adam.step()
@@ -127,7 +140,7 @@ class _Attempt:
         self.step += 1
 
     def _example(self, batch: list[Image], *purpose: int | str) -> _Example:
-        """What is to be learnt of a batch; the parameters follow from the seed, the transform, the purpose and the image."""
+        """Return what the network learns from a batch. The parameters follow from seed, transform, purpose and image."""
         x = torch.from_numpy(np.stack([image.pixels for image in batch])).to(self.device).float() / 255
         size = (x.shape[-2], x.shape[-1])
         params = self.transform.draw(self._keys(batch, *purpose), size)
@@ -135,35 +148,35 @@ class _Attempt:
             return _Example(x, params, self.transform.conditioning(params, size), self.transform.apply(x, params))
 
     def _keys(self, batch: list[Image], *purpose: int | str) -> Tensor:
-        of = (self.told.seed, self.transform.name, *purpose)
-        return torch.tensor([rng.key(*of, image.key) for image in batch]).to(self.device)
+        path = (self.config.seed, self.transform.name, *purpose)
+        return torch.tensor([rng.key(*path, image.key) for image in batch]).to(self.device)
 
-    def _examined(self) -> Entry:
-        """The network measured on the images kept out."""
+    def _evaluated(self) -> Entry:
+        """Measure the network on the images held out of training. Raises ValueError if none can be read."""
         self.net.eval()
         held = self.trainer.images.held_out.tolist()
-        found, count = torch.zeros(4, dtype=torch.float64), 0
-        for start in range(0, len(held), self.told.batch):
-            batch = self.trainer.images.read(held[start : start + self.told.batch])
+        sums, count = torch.zeros(4, dtype=torch.float64), 0
+        for start in range(0, len(held), self.config.batch):
+            batch = self.trainer.images.read(held[start : start + self.config.batch])
             if batch:
-                found += self._measured(batch)
+                sums += self._measured(batch)
                 count += len(batch)
         if not count:
             raise ValueError(
-                f"none of the {len(held)} images kept out of training can be read: raise held_out, or mend the shards"
+                f"none of the {len(held)} images held out of training can be read: raise held_out, or mend the shards"
             )
-        error, identity_error, cosine, identity_cosine = (found / count).tolist()
+        error, identity_error, cosine, identity_cosine = (sums / count).tolist()
         exact = self.transform.gradient is Gradient.EXACT
         job = self.trainer.job
         return Entry(
             transform=self.transform.name,
             maxima=dict(self.transform.maxima),
-            size=self.told.data.crop,
-            steps=self.told.steps,
-            seed=self.told.seed,
+            size=self.config.data.crop,
+            steps=self.config.steps,
+            seed=self.config.seed,
             data=job.data,
             training=job.identity,
-            train_error=float(self.recent[: self.told.steps].mean()),
+            train_error=float(self.recent[: self.config.steps].mean()),
             held_out=count,
             error=error,
             identity_error=identity_error,
@@ -175,10 +188,10 @@ class _Attempt:
         )
 
     def _measured(self, batch: list[Image]) -> Tensor:
-        """Sums over images: the network's error and the identity's; the cosines of their gradients with the exact one."""
-        x, params, told, y = self._example(batch, "held out")
+        """Return sums over a batch, (4,): errors of network and identity, cosines of both gradients with the exact one."""
+        x, params, conditioning, y = self._example(batch, "held out")
         with torch.no_grad():
-            errors = [(guess - y).square().flatten(1).mean(1) for guess in (self.net(x, told), x)]
+            errors = [(guess - y).square().flatten(1).mean(1) for guess in (self.net(x, conditioning), x)]
         if self.transform.gradient is not Gradient.EXACT:
             return torch.stack([*errors, *(torch.zeros_like(e) for e in errors)]).double().sum(1).cpu()
         cotangent = rng.normal_field(self._keys(batch, "cotangent"), tuple(x.shape[1:]))

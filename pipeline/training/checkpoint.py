@@ -1,4 +1,4 @@
-"""A training's checkpoint in its store: whatever has tensors to keep, by name, and the step. Bit for bit what it was."""
+"""Save and restore the checkpoint of a training, bit for bit: all tensors that a step changes, by name, and the step."""
 
 import os
 import time
@@ -17,41 +17,45 @@ Tensors = dict[str, Tensor]
 
 
 class Part(Protocol):
-    """Something whose state is tensors."""
+    """Describe a part of a training whose state is tensors."""
 
     def tensors(self) -> Tensors:
-        """The state by name."""
+        """Return the state by name."""
 
     def restore(self, tensors: Tensors) -> None:
-        """Goes back to a state."""
+        """Go back to a state that `tensors` returned."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Weights and running statistics."""
+    """Save weights and running statistics."""
 
     module: nn.Module
 
     def tensors(self) -> Tensors:
+        """Return the state by name; see `Part`."""
         return dict(self.module.state_dict())
 
     def restore(self, tensors: Tensors) -> None:
+        """Go back to a state; see `Part`."""
         self.module.load_state_dict(tensors)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The moments of each parameter; the settings come from the training's file."""
+    """Save the moments of each parameter; the settings come from the training's file."""
 
     optimizer: torch.optim.Optimizer
 
     def tensors(self) -> Tensors:
+        """Return the state by name; see `Part`."""
         state = self.optimizer.state_dict()["state"]
         return {
             f"{place}.{name}": value for place, moments in state.items() for name, value in moments.items() if value is not None
         }
 
     def restore(self, tensors: Tensors) -> None:
+        """Go back to a state; see `Part`."""
         state: dict[int, Tensors] = {}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, value in tensors.items():
@@ -65,15 +69,17 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Scaler:
-    """The factor of a loss in fp16, and the steps since it last changed."""
+    """Save the factor of a loss in fp16, and the steps since it last changed."""
 
     scaler: torch.amp.GradScaler
 
     def tensors(self) -> Tensors:
+        """Return the state by name; see `Part`."""
         state = self.scaler.state_dict()
         return {name: torch.tensor(state[name], dtype=torch.float64) for name in ("scale", "_growth_tracker") if name in state}
 
     def restore(self, tensors: Tensors) -> None:
+        """Go back to a state; see `Part`."""
         if tensors:
             found = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
             self.scaler.load_state_dict(self.scaler.state_dict() | found)
@@ -81,22 +87,25 @@ class Scaler:
 
 @dataclass(frozen=True)
 class Plain:
-    """Tensors that are changed in place."""
+    """Save tensors that are changed in place."""
 
     values: Tensors
 
     def tensors(self) -> Tensors:
+        """Return the state by name; see `Part`."""
         return self.values
 
     def restore(self, tensors: Tensors) -> None:
+        """Go back to a state; see `Part`."""
         for name, value in tensors.items():
             self.values[name].copy_(value)
 
 
-class Saved:
-    """The checkpoint of one training.
+class TrainingCheckpoint:
+    """Hold the checkpoint of one training.
 
-    unit, identity  whose it is; a checkpoint of another is left alone
+    unit, identity  the training that it belongs to; a checkpoint of another one is not used
+    steps, images   of the training and of a step, for the header
     parts           by name, without a dot
     """
 
@@ -107,7 +116,7 @@ class Saved:
         self.at = time.monotonic()
 
     def save(self, step: int) -> None:
-        """Puts the state into the store, in the place of an earlier one."""
+        """Write the state into the store; it replaces an earlier one."""
         tensors = {f"{part}.{name}": v for part, holder in self.parts.items() for name, v in holder.tensors().items()}
         header = checkpoints.Header(step=step, seconds=0.0, **self._about)
         host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -115,7 +124,7 @@ class Saved:
         self.at = time.monotonic()
 
     def resume(self) -> int:
-        """Goes back to the checkpoint if there is a sound one of this training; gives the step, 0 without one."""
+        """Go back to the checkpoint, if there is a sound one of this training. Returns its step, else 0."""
         data = self.store.read(self.name)
         header = checkpoints.header(data) if data else None
         if not data or not header or (header.unit, header.identity) != (self._about["unit"], self._about["identity"]):
@@ -129,12 +138,13 @@ class Saved:
         return int(header.step)
 
     def remove(self) -> None:
+        """Remove the checkpoint: the training is done."""
         self.store.remove(self.name)
 
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Algorithms that give the same sums each time, so that a resumed training gives the same weights."""
+    """Use algorithms with reproducible sums, so that a resumed training ends with the same weights."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic

@@ -1,4 +1,4 @@
-"""Where a device's time goes, by marks in its queue: none of them waits."""
+"""Measure where a device's time goes, by marks in its queue. A mark waits for nothing."""
 
 import time
 from collections import Counter, deque
@@ -9,15 +9,18 @@ import torch
 
 
 @dataclass(frozen=True)
-class Pace:
-    """`images` a second, and the share of the device's time that goes into the bare step: network forward, backward, update."""
+class TrainingSpeed:
+    """Hold the images a second of a training, and the share of the device's time in [0, 1] that its bare steps take.
+
+    The bare step is the network's forward and backward pass and the update of its weights.
+    """
 
     images: float
     bare: float
 
 
-class Clock:
-    """Collects the time between marks, by what the later one says; and the images that are through."""
+class DeviceClock:
+    """Add up the time between marks, under the name that the later mark gives, and the images that were done."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -26,13 +29,13 @@ class Clock:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets what has been."""
+        """Forget all marks and times."""
         self._marks.clear()
         self._images = 0
         self.seconds: Counter[str] = Counter()
 
     def mark(self, what: str, images: int = 0) -> None:
-        """What has been at work since the last mark; and how many images it finished."""
+        """Count the time since the last mark as `what`, which finished `images` images."""
         now: Any = time.perf_counter()
         if self._cuda:
             now = torch.cuda.Event(enable_timing=True)
@@ -41,12 +44,12 @@ class Clock:
         self._images += images
 
     def pause(self) -> None:
-        """What comes before the next mark does not count. Waits for the device."""
-        self.pace()
+        """Leave out the time until the next mark. Waits for the device."""
+        self.speed()
         self._marks.clear()
 
-    def pace(self) -> Pace:
-        """So far. Waits for the device."""
+    def speed(self) -> TrainingSpeed:
+        """Return the speed so far. Waits for the device."""
         if self._cuda:
             torch.cuda.synchronize(self._device)
         while len(self._marks) > 1:
@@ -54,4 +57,4 @@ class Clock:
             what, after = self._marks[0]
             self.seconds[what] += before.elapsed_time(after) / 1e3 if self._cuda else after - before
         total = self.seconds.total()
-        return Pace(self._images / total, self.seconds["bare"] / total) if total else Pace(0.0, 0.0)
+        return TrainingSpeed(self._images / total, self.seconds["bare"] / total) if total else TrainingSpeed(0.0, 0.0)

@@ -1,50 +1,56 @@
-"""The training of a classifier by several workers on Ray Train; with `pipeline.execution` all that knows Ray.
+"""Train a classifier by several workers on Ray Train.
 
-Each worker is a process with a device, `pipeline.training.process_group` joins them. What Train offers besides is left alone: checkpoints are
-the store's, so that a training goes on the same whether Train restarts its workers or a person starts the command again.
+Each worker is a process with a device; `pipeline.training.process_group` joins them. Checkpoints are the store's, not Ray
+Train's, so a training goes on the same way if Ray Train restarts its workers or a person starts the command again.
 """
 
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.config.fields import Share
 from pipeline.errors import BadInput, Drained
-from pipeline.execution.protocol import Units
-from pipeline.execution.queue import ATTEMPTS, Failed, Queue
+from pipeline.execution import ATTEMPTS, Failed, Queue
 from pipeline.execution.ray import cluster
-from pipeline.training.classifier_trainer import Learner
+from pipeline.execution.ray.private import Handle, Ray
+from pipeline.training.classifier_job import ClassifierJob
+from pipeline.training.classifier_trainer import ClassifierTrainer, TrainingEvent
 from pipeline.training.process_group import Group
+from pipeline.training.unit import TrainingUnit
 
 POLL_SECONDS = 0.5
-"""Between two looks for news, on either side."""
+"""Between two questions for news, on either side."""
 
 
 class Mailbox:
-    """An actor between the workers and the driver: events one way, the wish to stop the other."""
+    """Pass events from the workers to the driver, and its request to stop to the workers. An actor."""
 
     def __init__(self) -> None:
-        self.events: list[Any] = []
+        self.events: list[TrainingEvent] = []
         self.leaving = False
 
-    def put(self, event: Any) -> None:
+    def put(self, event: TrainingEvent) -> None:
+        """Add an event."""
         self.events.append(event)
 
-    def take(self) -> list[Any]:
-        found, self.events = self.events, []
-        return found
+    def take(self) -> list[TrainingEvent]:
+        """Return the events since the last call."""
+        events, self.events = self.events, []
+        return events
 
     def leave(self) -> None:
+        """Ask the workers to stop."""
         self.leaving = True
 
-    def asked(self) -> bool:
+    def must_leave(self) -> bool:
+        """Return whether the workers are asked to stop."""
         return self.leaving
 
 
 def members(share: Share, gpus: bool, room: int) -> int:
-    """The workers of a group: as many as are asked for, or one a GPU, or else one. Raises BadInput without room for them."""
+    """Return the workers of a group: as many as asked for; else one per GPU; else one. Raises BadInput without room."""
     count = share.count or (room if gpus else 1)
     if count > room:
         raise BadInput(f"workers.count is {count}, there is room for {room}: ask for fewer or smaller ones")
@@ -52,12 +58,12 @@ def members(share: Share, gpus: bool, room: int) -> int:
 
 
 class RayTrainExecutor:
-    """As many workers as the job asks for, or one a GPU, or else one; a group that loses one is started again."""
+    """Train on a group of workers: as many as the job asks for, or one per GPU, or else one. If one is lost, all restart."""
 
-    def __init__(self, job: Any, address: str | None = None) -> None:
+    def __init__(self, job: ClassifierJob, address: str | None = None) -> None:
         import ray
 
-        self._ray: Any = ray
+        self._ray: Ray = ray
         self._own = not ray.is_initialized()
         if self._own:
             cluster.start(ray, address)
@@ -70,18 +76,20 @@ class RayTrainExecutor:
             raise
 
     def close(self) -> None:
-        """Ends the Ray that was started here."""
+        """End the Ray that was started here."""
         self._cluster.close()
         if self._own:
             self._ray.shutdown()
 
-    def execute(self, job: Any, units: Units, drain: threading.Event) -> Iterator[Any]:
-        """Events of all units, in turn."""
+    def execute(
+        self, job: ClassifierJob, units: Iterable[TrainingUnit] | Queue[TrainingUnit], drain: threading.Event
+    ) -> Iterator[TrainingEvent | Failed[TrainingUnit]]:
+        """Yield the events of all units in turn; see `pipeline.execution.Executor.execute`."""
         queue = Queue.of(units)
         while not drain.is_set() and (unit := queue.take("the group")) is not None:
             mailbox = self._ray.remote(num_cpus=0)(Mailbox).remote()
-            failure: list[Exception] = []
-            fit = threading.Thread(target=self._fit, args=(job, unit, mailbox, failure), daemon=True)
+            errors: list[Exception] = []
+            fit = threading.Thread(target=self._fit, args=(job, unit, mailbox, errors), daemon=True)
             fit.start()
             asked = False
             while fit.is_alive():
@@ -92,17 +100,17 @@ class RayTrainExecutor:
                 yield from self._ray.get(mailbox.take.remote())
             yield from self._ray.get(mailbox.take.remote())
             self._ray.kill(mailbox)
-            if failure and not drain.is_set():
-                yield Failed(unit, f"{type(failure[0]).__name__}: {' '.join(str(failure[0]).split())[-600:]}", True)
+            if errors and not drain.is_set():
+                yield Failed(unit, f"{type(errors[0]).__name__}: {' '.join(str(errors[0]).split())[-600:]}", True)
 
-    def _fit(self, job: Any, unit: Any, mailbox: Any, failure: list[Exception]) -> None:
-        """Runs the group to its end."""
+    def _fit(self, job: ClassifierJob, unit: TrainingUnit, mailbox: Handle, errors: list[Exception]) -> None:
+        """Run the group to its end; an error is added to `errors`."""
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
         need = self._need
         share = {"CPU": need.cpus} | ({"GPU": need.gpus} if need.gpus else {})
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as notes:  # Train's own, of no use afterwards
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as notes:  # Ray Train's own files, of no later use
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"job": job, "unit": unit, "mailbox": mailbox},
@@ -117,30 +125,30 @@ class RayTrainExecutor:
             try:
                 trainer.fit()
             except Exception as error:
-                failure.append(error)
+                errors.append(error)
 
 
-def _work(told: dict[str, Any]) -> None:
-    """A worker's whole life."""
+def _work(config: dict[str, Any]) -> None:
+    """Do what one worker of the group does, from start to end; `config` is the `train_loop_config` of `_fit`."""
     import ray
     import torch
     from ray.train import get_context
     from ray.train.torch import get_device
 
-    context, mailbox, drain = get_context(), told["mailbox"], threading.Event()
+    context, mailbox, drain = get_context(), config["mailbox"], threading.Event()
     group = Group(context.get_world_rank(), context.get_world_size())
-    torch.set_num_threads(max(1, int(told["job"].workers.cpus)))
+    torch.set_num_threads(max(1, int(config["job"].workers.cpus)))
 
     def listen() -> None:
         while not drain.is_set():
-            if ray.get(mailbox.asked.remote()):
+            if ray.get(mailbox.must_leave.remote()):
                 drain.set()
             time.sleep(POLL_SECONDS)
 
     if group.first:
         threading.Thread(target=listen, daemon=True).start()
     try:
-        for event in Learner(told["job"], get_device(), drain, group)(told["unit"]):
+        for event in ClassifierTrainer(config["job"], get_device(), drain, group)(config["unit"]):
             if group.first:
                 ray.get(mailbox.put.remote(event))
     except Drained:

@@ -17,7 +17,8 @@ import torch
 import yaml
 from PIL import Image
 
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Model, content, load, parse
 from pipeline.config.yaml_loader import plain

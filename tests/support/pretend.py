@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.config.fields import Share
 from pipeline.errors import Drained
+from pipeline.execution import Event
 
 
 @dataclass(frozen=True)
@@ -18,29 +20,35 @@ class Task:
     name: str
     does: str = "nothing"
     seconds: float = 0.0
-    cell: str = "cell"
+    counted_as: str | None = "cell"
 
 
 @dataclass(frozen=True)
-class Went:
+class Went(Event[Task]):
     """A unit went on, as Progress says it of a real one."""
 
-    unit: Task
     draw_gradients: int
     seconds: float
 
+    @property
+    def totals(self) -> dict[str, float]:
+        return {"draw_gradients": self.draw_gradients, "worker_seconds": self.seconds}
+
 
 @dataclass(frozen=True)
-class Through:
+class Through(Event[Task]):
     """A unit is done, as Finished says it of a real one; and where."""
 
-    unit: Task
     draw_gradients: int
     seconds: float
     pid: int
     node: str
-    failed: int = 0
-    lost: bool = False
+
+    ends: ClassVar[bool] = True
+
+    @property
+    def totals(self) -> dict[str, float]:
+        return {"draw_gradients": self.draw_gradients, "worker_seconds": self.seconds, "units_done": 1, "images_failed": 0}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,9 @@ class Job:
     folder: str
     workers: Share
     name: str = "pretended"
+    counters: ClassVar[dict[str, str]] = {
+        "draw_gradients": "work", "worker_seconds": "time", "units_done": "units", "images_failed": "images"
+    }  # fmt: skip
 
     def done(self) -> list[str]:
         return sorted(path.name for path in Path(self.folder, "done").glob("*"))

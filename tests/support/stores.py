@@ -5,7 +5,7 @@ import os
 
 import torch
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.store import checkpoints, schema
 from pipeline.store.layout import Store

@@ -1,7 +1,7 @@
-"""Sums over the disk around every pixel, of whatever each offset contributes: what rank filters are made of.
+"""Sum contributions over the disk around every pixel: the basis of the rank filters.
 
-They go offset by offset, all planes (m, h, w) at once, a plane being one channel of one image: nothing is sorted, and no window
-is gathered in memory.
+Sums are computed offset by offset, for all planes (m, h, w) at once; a plane is one channel of one image. Nothing is sorted,
+and no window is gathered in memory.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,18 @@ from bart.types import Size
 
 Offset = tuple[int, int]
 Tally = Callable[[Tensor, list[Offset]], None]
-"""Adds to a total (..., k, length), in place, what the pixels at some offsets contribute, in the first k planes."""
+"""Adds to a total (..., k, length), in place, the contributions of the pixels at some offsets, in the first k planes."""
 
 CHUNK_CPU, CHUNK_DEVICE = 2**20, 2**25
-"""Pixels that are worked on together: what a cache holds, and a bound on the memory for intermediate results."""
+"""Pixels that are computed together: what a cache holds (CPU), and a bound on the memory for intermediate results (device)."""
 
 
 @lru_cache
 def _rings(low: int, high: int) -> list[tuple[int, list[Offset]]]:
-    """The disk of radius `high` (dy dy + dx dx <= r r) cut at each radius from `low`: (radius, what it adds), inside out."""
+    """Return the disk of radius `high` (dy dy + dx dx <= r r) cut at each radius from `low`:
+
+    (radius, offsets it adds), inside out.
+    """
     reach = range(-high, high + 1)
     offsets = [(dy, dx) for dy in reach for dx in reach]
     inner = [-1, *(r * r for r in range(low, high))]
@@ -34,11 +37,11 @@ def _rings(low: int, high: int) -> list[tuple[int, list[Offset]]]:
 
 
 class Disks:
-    """The disks around all pixels of planes (m, h, w), one radius (m,) in low..high per plane.
+    """Describe the disks around all pixels of planes (m, h, w), one radius (m,) in low..high per plane.
 
-    Each plane is laid out as one line with margins, where a shift in two dimensions is a slice; what stands between the
-    ends of two rows there is computed in vain and cropped. Where the planes come sorted, largest disk first, `members` says
-    how many have each radius of low..high or a larger one, and none goes through more than its own disk.
+    Each plane is stored as one line with margins, where a shift in two dimensions is a slice. Entries between the ends of two
+    rows are computed too, and cropped. If the planes are sorted, largest disk first, `members` says how many have each radius
+    of low..high or a larger one; then no plane goes through more than its own disk.
     """
 
     def __init__(self, radius: Tensor, low: int, high: int, size: Size, members: list[int] | None = None) -> None:
@@ -49,24 +52,24 @@ class Disks:
         self.length = (self.height - 1) * self.stride + self.width
 
     def line(self, planes: Tensor, outside: int = 0) -> Tensor:
-        """Planes as lines, with the value `outside` beyond the image."""
+        """Return planes as lines, with the value `outside` beyond the image."""
         return pad(planes, (self.margin,) * 4, value=outside).flatten(1)
 
     def at(self, line: Tensor, offset: Offset) -> Tensor:
-        """For each pixel, the one at `offset` from it: a view (m, length)."""
+        """Return for each pixel the one at `offset` from it: a view (m, length)."""
         return line.narrow(1, (self.margin + offset[0]) * self.stride + self.margin + offset[1], self.length)
 
     def center(self, planes: Tensor) -> Tensor:
-        """Each pixel itself, (m, length)."""
+        """Return each pixel itself, (m, length)."""
         return self.at(self.line(planes), (0, 0)).contiguous()
 
     def crop(self, values: Tensor) -> Tensor:
-        """Back from (m, length) to (m, h, w)."""
+        """Return values (m, length) as planes (m, h, w)."""
         values = values.contiguous()
         return values.as_strided((len(values), self.height, self.width), (self.length, self.stride, 1), values.storage_offset())
 
     def total(self, total: Tensor, tally: Tally) -> Tensor:
-        """The sum over each plane's own disk, (..., m, length): `total`, of that shape and zero, is overwritten."""
+        """Return the sum over each plane's own disk, (..., m, length). `total`, of that shape and zero, is overwritten."""
         if self.members is not None:
             for count, (_, ring) in zip(self.members, self.rings, strict=True):
                 tally(total.narrow(-2, 0, count), ring)
@@ -78,19 +81,19 @@ class Disks:
         return result
 
     def _rows(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The rows of the largest disk (rows,); for each plane's own disk, how far they reach and whether it has them."""
+        """Return the rows of the largest disk (rows,), and for each plane's disk how far they reach and whether it has them."""
         radius = self.radius.float()
         rows = torch.arange(-self.margin, self.margin + 1, device=radius.device)
         half = (radius.square() - rows.square() + 0.5).clamp_min(0).sqrt().floor()
         return rows, half, rows.abs() <= radius
 
     def size(self) -> Tensor:
-        """The number of pixels of each plane's disk, (m,) float32."""
+        """Return the number of pixels of each plane's disk, (m,) float32."""
         _, half, has = self._rows()
         return ((2 * half + 1) * has).sum(1)
 
     def population(self) -> Tensor:
-        """The number of pixels of each disk inside the image, (m, h, w) float32."""
+        """Return the number of pixels of each disk inside the image, (m, h, w) float32."""
         rows, half, has = self._rows()
         half, x = half[:, :, None], torch.arange(self.width, device=half.device)
         columns = (x + half).clamp_max(self.width - 1) - (x - half).clamp_min(0) + 1
@@ -99,15 +102,17 @@ class Disks:
 
 
 def each(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
-    """`filter(disks, *planes)` in chunks of bounded memory: `radius` (m,) within `radii`; planes (m, ...), of which the
-    last is (m, h, w) and of the shape and type of the result."""
+    """Return `filter(disks, *planes)`, computed in chunks of bounded memory.
+
+    radius (m,) is within `radii`; planes (m, ...), of which the last is (m, h, w) and of the shape and type of the result.
+    """
     if radius.device.type == "cpu":
         return each_sorted(filter, radius, *planes)
     return each_unsorted(filter, radius, radii, *planes)
 
 
 def each_sorted(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) -> Tensor:
-    """On the host, which knows the radii: the largest disks together, so that no plane pays for another's."""
+    """Filter on the host, which knows the radii: the largest disks together, so that no plane goes through another's disk."""
     height, width = planes[-1].shape[-2:]
     out = torch.empty_like(planes[-1])
     for index in radius.argsort(descending=True).split(max(1, CHUNK_CPU // (height * width))):
@@ -119,8 +124,8 @@ def each_sorted(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) 
 
 
 def each_unsorted(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:
-    """Elsewhere, where asking would be a wait: every plane goes through the largest disk and keeps its own sum on the way."""
+    """Filter on a device, where reading the radii would wait: planes go through the largest disk and keep their own sum."""
     height, width = planes[-1].shape[-2:]
     size = max(1, CHUNK_DEVICE // (height * width))
     chunks = zip(*(value.split(size) for value in (radius, *planes)), strict=True)
-    return torch.cat([filter(Disks(r, *radii, (height, width)), *some) for r, *some in chunks])
+    return torch.cat([filter(Disks(r, *radii, (height, width)), *parts) for r, *parts in chunks])

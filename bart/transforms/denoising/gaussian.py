@@ -1,4 +1,7 @@
-"""Group 10, Gaussian blur: separable, linear in the image, so the gradient is exact."""
+"""Blur images by a Gaussian. Group 10, denoising; separable and linear in the image, exact gradient.
+
+Source: `skimage.filters.gaussian`, mode "nearest", truncate 4.
+"""
 
 import torch
 from torch import Tensor
@@ -8,22 +11,29 @@ from bart import rng
 from bart.types import Gradient, Params, Size, Transform
 
 LARGEST = 3.0
+"""The largest sigma, in pixels."""
 TRUNCATE = 4.0
 """The window ends at round(4 sigma), as in scipy.ndimage and scikit-image."""
 REACH = int(TRUNCATE * LARGEST + 0.5)
-"""The largest window's reach in pixels: all windows are as wide, and the narrower ones end in zeros."""
+"""The largest window's reach in pixels. All windows have this width; the narrower ones end in zeros."""
 CHUNK_CPU = 2**20
-"""Pixels that a CPU works on together, about what its caches hold; a GPU takes all planes at once."""
+"""Pixels that a CPU computes together, about what its caches hold; a GPU takes all planes at once."""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`sigma` (n, 3) in .1..3 pixels, whatever the size; a shared coin gives the three channels one value."""
+    """Return `sigma` (n, 3) in .1..3 pixels, for any image size, one key an image.
+
+    A shared coin gives the three channels one value.
+    """
     sigma = rng.uniform(keys, "sigma", 0.1, LARGEST, (3,))
     return {"sigma": torch.where(rng.coin(keys, "shared")[:, None], sigma[:, :1], sigma)}
 
 
 def _windows(sigma: Tensor) -> Tensor:
-    """Gaussian weights from -REACH to REACH, summing to one over the window of each sigma: (m,) to (m, 2 REACH + 1)."""
+    """Return Gaussian weights from -REACH to REACH, which sum to one over the window of each sigma:
+
+    (m,) to (m, 2 REACH + 1).
+    """
     sigma = sigma.double()[:, None]  # a window must not end a pixel early for a rounding error
     offset = torch.arange(-REACH, REACH + 1, device=sigma.device)
     inside = offset.abs() <= (TRUNCATE * sigma + 0.5).floor()
@@ -32,21 +42,24 @@ def _windows(sigma: Tensor) -> Tensor:
 
 
 def _extend(x: Tensor, dim: int) -> Tensor:
-    """The border repeated REACH times on both ends of `dim`; unlike `pad`, its backward pass on a GPU adds in a fixed order."""
+    """Repeat the border REACH times on both ends of `dim`.
+
+    Unlike that of `pad`, its backward pass adds in a fixed order on a GPU.
+    """
     shape = list(x.shape)
     shape[dim] = REACH
     return torch.cat([x.narrow(dim, 0, 1).expand(shape), x, x.narrow(dim, -1, 1).expand(shape)], dim)
 
 
 def _blur(planes: Tensor, windows: Tensor) -> Tensor:
-    """Planes (m, h, w), each by its own window (m, 2 REACH + 1), down and across."""
+    """Blur planes (m, h, w), each by its own window (m, 2 REACH + 1), down and across."""
     m, one = len(planes), planes[None]
     one = conv2d(_extend(one, 2), windows[:, None, :, None], groups=m)
     return conv2d(_extend(one, 3), windows[:, None, None, :], groups=m)[0]
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """Each channel blurred with its own sigma, the border repeated outwards (mode "nearest")."""
+    """Blur each channel with its own sigma, the border repeated outwards (mode "nearest"). x (n, 3, h, w)."""
     planes, windows = x.flatten(0, 1), _windows(params["sigma"].reshape(-1)).to(x.dtype)
     size = max(1, CHUNK_CPU // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else max(1, len(planes))
     chunks = zip(planes.split(size), windows.split(size), strict=True)

@@ -1,17 +1,19 @@
-"""Group 10, non-local means (skimage.restoration.denoise_nl_means in its fast mode).
+"""Average pixels with similar surroundings (non-local means). Group 10, denoising; no derivative.
 
-Every pixel becomes the mean of those around it, each weighed by how alike the squares about both are:
+Source: `skimage.restoration.denoise_nl_means` in its fast mode. Every pixel becomes the mean of the pixels around it, each
+weighted by how similar the squares about both are:
 
     w(p, p + t) = exp(-d),   d = sum over o, c of (x(p + o) - x(p + t + o))^2 / (channels (h sigma patch)^2),   0 where d > 5
 
-As in scikit-image: the sum runs over o in -r + 1 .. r, one less than the patch of 2 r + 1 that it is divided by; a patch of 6
-is one of 7; exp is Schraudolph's piecewise linear one, whose exp(0), the pixel's own weight, is .971; the border is mirrored.
-sigma is the noise of the image, the mean of the channels' as in `bart.transforms.denoising.wavelet` with db2, also where each channel is
-denoised alone. Of a constant image, whose sigma is zero, only equal pixels are averaged: it stays.
+As in scikit-image: the sum runs over o in -r + 1 .. r, one less than the patch of 2 r + 1 by which it is divided. A patch of 6
+is one of 7. exp is Schraudolph's piecewise linear one, whose exp(0), the pixel's own weight, is .971. The border is mirrored.
+sigma is the noise of the image, the mean of the channels' as in `bart.transforms.denoising.wavelet` with db2, also if each
+channel is denoised alone. In a constant image sigma is zero: only equal pixels are averaged, so it does not change.
 
-w(p, q) = w(q, p), so half of the shifts t do, each a few passes over flat rows: on a CPU compiled, one image per thread, band
-by band in its cache (`bart.cpu_kernels.nl_means`); elsewhere over the whole batch, each image masking the shifts beyond its own
-distance.
+Since w(p, q) = w(q, p), half of the shifts t are enough, each a few passes over flat rows. On a CPU this is compiled, one
+image per thread, band by band in its cache (`bart.cpu_kernels.nl_means`). On a device it runs over the whole batch, and each
+image masks the shifts beyond its own distance.
+
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """
 
@@ -28,16 +30,21 @@ from bart.types import Gradient, Params, Size, Transform
 
 DISTANCES = (6, 11)
 MARGIN = DISTANCES[1] + 3
-"""As far as the farthest pixel of the farthest patch is away."""
+"""The distance of the farthest pixel of the farthest patch."""
 STEEPEST = 1e25
-"""Of 1 / (h sigma)^2, where sigma is zero."""
+"""The value of 1 / (h sigma)^2 where sigma is zero."""
 OWN = approximate_exp(torch.zeros(())).item()
 """The weight of the pixel itself."""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`h` (n,) in .6..1.15, over sigma; `patch` (n,) int 5..7 and `distance` (n,) int 6..11, in pixels of any size of image;
-    `per_channel` (n,) bool: each channel alone, or one set of weights for the three."""
+    """Return the parameters, one key an image.
+
+    h           (n,) in .6..1.15, in units of sigma
+    patch       (n,) int 5..7, pixels for any image size
+    distance    (n,) int 6..11, pixels for any image size
+    per_channel (n,) bool: each channel alone, or one set of weights for the three
+    """
     return {
         "h": rng.uniform(keys, "h", 0.6, 1.15),
         "patch": rng.integers(keys, "patch", 5, 7),
@@ -47,12 +54,12 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def shifts(distance: int) -> list[tuple[int, int]]:
-    """Half of those within `distance` on both axes, rows first: of t and -t the one further down, or to the right."""
+    """Return half of the shifts within `distance` on both axes, rows first: of t and -t the one further down or right."""
     return [(y, x) for y in range(distance + 1) for x in range(-distance, distance + 1) if (y, x) > (0, 0)]
 
 
 def _box(d: Tensor, stride: int, wide: Tensor) -> Tensor:
-    """Sums of six entries `stride` apart, or of the inner four where not `wide`, by the place of the first of the six."""
+    """Sum six entries `stride` apart, or the inner four where not `wide`, indexed by the first of the six."""
     two = d[..., :-stride] + d[..., stride:]
     length = d.shape[-1] - 5 * stride
     ends = d[..., :length] + d[..., 5 * stride :]
@@ -60,14 +67,16 @@ def _box(d: Tensor, stride: int, wide: Tensor) -> Tensor:
 
 
 def _eager(padded: Tensor, scale: Tensor, radius: Tensor, distance: Tensor, joint: Tensor) -> Tensor:
-    """The denoised inner part of `padded` (n, 3, h, w) float32, which has a margin of MARGIN.
+    """Return the denoised inner part of `padded` (n, 3, h, w) float32, which has a margin of MARGIN.
 
-    `scale` (n,) float, 1 / (channels (h sigma patch)^2); `radius` (n,) int 2..3 of the patch; `distance` (n,) int;
-    `joint` (n,) bool, one set of weights for the channels.
+    scale       (n,) float, 1 / (channels (h sigma patch)^2)
+    radius      (n,) int 2..3, of the patch
+    distance    (n,) int
+    joint       (n,) bool, one set of weights for the channels
     """
     scale, wide, distance, joint = (v[:, None, None] for v in (scale, (radius - 2).float(), distance, joint.float()))
     width, values = padded.shape[-1], padded.flatten(2)
-    first = 2 * width + 2  # the first pixel whose window of six lies within
+    first = 2 * width + 2  # the first pixel whose window of six is inside
     total = torch.zeros_like(values)
     weights = torch.full_like(values, OWN)
     for y, x in shifts(DISTANCES[1]):
@@ -87,6 +96,7 @@ def _eager(padded: Tensor, scale: Tensor, radius: Tensor, distance: Tensor, join
 
 
 def _device(x: Tensor, params: Params) -> Tensor:
+    """Denoise the whole batch without waiting for the device."""
     sigma = noise(x.double(), DB2).mean((1, 2, 3))
     radius, joint = torch.where(params["patch"] > 5, 3, 2), ~params["per_channel"]
     spread = (1 + 2 * joint.int()) * (params["h"] * sigma * (2 * radius + 1)).square()
@@ -96,7 +106,7 @@ def _device(x: Tensor, params: Params) -> Tensor:
 
 
 def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Image:
-    """Planes (c, h, w) averaged with one set of weights; `spread` is channels (h sigma patch)^2. As `_eager`."""
+    """Average planes (c, h, w) with one set of weights, as `_eager`; `spread` is channels (h sigma patch)^2."""
     from bart.cpu_kernels.nl_means import sums
 
     margin = radius + distance
@@ -109,6 +119,7 @@ def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Ima
 
 
 def _host(image: Image, params: dict[str, Image]) -> Image:
+    """Denoise one image."""
     import pywt
 
     sigma = noise_host(pywt.dwtn(image.astype(np.float64), "db2", axes=(-2, -1))["dd"]).mean()
@@ -121,7 +132,10 @@ def _host(image: Image, params: dict[str, Image]) -> Image:
 
 @torch.no_grad()
 def apply(x: Tensor, params: Params) -> Tensor:
-    """Each pixel the mean of those around it, weighed by how alike their surroundings are; no gradient."""
+    """Return each pixel as the mean of those around it, weighted by how similar their surroundings are.
+
+    x (n, 3, h, w) in [0, 1]; no gradient.
+    """
     return map_images(_host, x, params) if x.device.type == "cpu" else _device(x, params)
 
 

@@ -1,7 +1,7 @@
-"""Group 10, rank filters over a disk: median, mean and bilateral mean, on 8-bit levels like scikit-image's.
+"""Filter by ranks and means over a disk: median, mean and bilateral mean, on 8-bit levels. Group 10, denoising.
 
-The image is rounded to 8 bits. The window of a pixel is the disk around it without what lies outside the image. Everything is
-exact in integers, so every device gives the same levels.
+The image is rounded to 8 bits. The window of a pixel is the part of the disk around it that is inside the image. Everything is
+exact in integers, so every device gives the same levels. Source: `skimage.filters.rank`.
 """
 
 from collections.abc import Callable
@@ -20,25 +20,27 @@ GROUP = "denoising"
 MEDIAN_RADII, MEAN_RADII, BILATERAL_RADII = (2, 5), (2, 3), (2, 20)
 SPREADS = (5, 20)
 AT_ONCE = 255 // (2 * SPREADS[1] - 2)
-"""How many levels of a bilateral window, counted from its lowest, add up in 8 bits."""
+"""How many levels of a bilateral window, counted from its lowest, can be added in 8 bits."""
 
 
 def _count(disks: Disks, compare: Callable[..., Tensor], line: Tensor, reference: Tensor) -> Tensor:
-    """How many pixels of each disk compare with the reference (m, length), as uint8: enough for a radius of 8."""
+    """Return how many pixels of each disk compare with the reference (m, length), as uint8: enough for a radius of 8."""
     hits = torch.empty_like(reference, dtype=torch.bool)
 
     def tally(total: Tensor, offsets: list[Offset]) -> None:
-        some, hit, than = (tensor[: len(total)] for tensor in (line, hits, reference))
+        pixels, hit, limit = (tensor[: len(total)] for tensor in (line, hits, reference))
         for offset in offsets:
-            compare(disks.at(some, offset), than, out=hit)
+            compare(disks.at(pixels, offset), limit, out=hit)
             total.add_(hit.view(torch.uint8))
 
     return disks.total(torch.zeros_like(reference, dtype=torch.uint8), tally)
 
 
 def _median(disks: Disks, levels: Tensor) -> Tensor:
-    """The element number floor(population / 2) of each sorted disk, found bit by bit: the largest level that at most so
-    many elements are below. uint8 in and out; some (16 x largest disk) launches."""
+    """Return the element number floor(population / 2) of each sorted disk, uint8 in and out.
+
+    It is found bit by bit, as the largest level with at most that many elements below it. About (16 x largest disk) launches.
+    """
     line = disks.line(levels, outside=255)  # below no candidate
     rank = disks.center((disks.population() * 0.5).byte())
     median = torch.zeros_like(rank)
@@ -49,9 +51,9 @@ def _median(disks: Disks, levels: Tensor) -> Tensor:
 
 
 def _median_backward(disks: Disks, levels: Tensor, median: Tensor, gradient: Tensor) -> Tensor:
-    """Each output's gradient in equal shares to those pixels of its disk that have the median's level.
+    """Divide each output's gradient equally among the pixels of its disk that have the median's level.
 
-    A gather over the same disk, since q lies in the disk of p when p lies in that of q: no atomic adds, one fixed order.
+    This is a gather over the same disk, since q is in the disk of p when p is in that of q: no atomic adds, a fixed order.
     """
     center = disks.center(median.short())
     ties = disks.crop(_count(disks, torch.eq, disks.line(levels.short(), outside=-1), center))
@@ -69,17 +71,19 @@ def _median_backward(disks: Disks, levels: Tensor, median: Tensor, gradient: Ten
 
 
 def _mean(disks: Disks, levels: Tensor) -> Tensor:
-    """The mean of each disk, its fraction cut off. uint8 in and out."""
+    """Return the mean of each disk, rounded down. uint8 in and out."""
     total = disks.crop(_sum(disks, disks.line(levels.short())))
-    return ((total + 0.5) / disks.population()).byte()  # the half keeps a whole mean clear of its own rounding
+    return ((total + 0.5) / disks.population()).byte()  # the half protects a whole mean from its own rounding
 
 
 def _mean_backward(disks: Disks, gradient: Tensor) -> Tensor:
-    """The transpose of the unrounded mean: a disk is symmetric, so it is a sum over the same disk."""
+    """Return the transpose of the unrounded mean: a disk is symmetric, so it is a sum over the same disk."""
     return disks.crop(_sum(disks, disks.line(gradient / disks.population())))
 
 
 def _sum(disks: Disks, line: Tensor) -> Tensor:
+    """Return the sum over each disk."""
+
     def tally(total: Tensor, offsets: list[Offset]) -> None:
         for offset in offsets:
             total.add_(disks.at(line[: len(total)], offset))
@@ -88,7 +92,7 @@ def _sum(disks: Disks, line: Tensor) -> Tensor:
 
 
 def _window_sums(disks: Disks, line: Tensor, lows: Tensor, spans: Tensor) -> tuple[Tensor, Tensor]:
-    """Over the pixels of each disk whose level is in low..low + span: the sum of what they are above low, and their number."""
+    """Return the sum of level - low over the pixels of each disk with levels in low..low + span, and their number."""
     aboves, keeps = torch.empty_like(lows), torch.empty_like(lows, dtype=torch.bool)
     parts = lows.new_empty(2, *lows.shape)
 
@@ -98,7 +102,7 @@ def _window_sums(disks: Disks, line: Tensor, lows: Tensor, spans: Tensor) -> tup
         for i in range(0, len(offsets), AT_ONCE):
             part.zero_()
             for offset in offsets[i : i + AT_ONCE]:
-                torch.sub(disks.at(level, offset), low, out=above)  # modulo 256: a level below low ends up above low + span
+                torch.sub(disks.at(level, offset), low, out=above)  # modulo 256: a level below low becomes one above low + span
                 torch.le(above, span, out=keep)
                 part[0].add_(above.mul_(keep.view(torch.uint8)))
                 part[1].add_(keep.view(torch.uint8))
@@ -109,26 +113,26 @@ def _window_sums(disks: Disks, line: Tensor, lows: Tensor, spans: Tensor) -> tup
 
 
 def _mean_bilateral(disks: Disks, s0: Tensor, s1: Tensor, levels: Tensor) -> Tensor:
-    """The mean of those levels v of each disk with g - s1 < v < g + s0, g being the center's, its fraction cut off.
+    """Return the mean of those levels v of each disk with g - s1 < v < g + s0, rounded down. g is the center's level.
 
-    uint8 in and out; s0, s1 (m,) integers. Some (5 x largest disk) launches and passes over the planes.
+    uint8 in and out; s0, s1 (m,) integers. About (5 x largest disk) launches and passes over the planes.
     """
     center = levels.short()
     low = (center - s1[:, None, None].short() + 1).clamp_min(0)
     span = (center + s0[:, None, None].short() - 1).clamp_max(255) - low
     excess, count = _window_sums(disks, disks.line(levels), disks.center(low.byte()), disks.center(span.byte()))
-    outside = disks.size()[:, None, None] - disks.population()  # has level 0 there: in windows from 0, it added to the number
+    outside = disks.size()[:, None, None] - disks.population()  # has level 0: in windows from 0, it was counted
     count -= ((low == 0) * outside).int()
     return (low + torch.div(excess, count, rounding_mode="floor")).byte()
 
 
 def _levels(x: Tensor) -> Tensor:
-    """Images (n, 3, h, w) in [0, 1] as planes of 8-bit levels (3 n, h, w), rounded half to even as scikit-image rounds."""
+    """Return images (n, 3, h, w) in [0, 1] as planes of 8-bit levels (3 n, h, w), rounded half to even as in scikit-image."""
     return (x.detach().clamp(0, 1) * 255).round().byte().flatten(0, 1)
 
 
 def _image(levels: Tensor, x: Tensor) -> Tensor:
-    """Planes of levels as images like `x`."""
+    """Return planes of levels as images like `x`."""
     return (levels.to(x.dtype) / 255).view(x.shape)
 
 
@@ -160,53 +164,71 @@ class _Mean(torch.autograd.Function):
 
 
 def _radius(keys: Tensor, low: int, high: int) -> Params:
+    """Return radii (n, 3) in low..high; a shared coin gives the three channels one value."""
     radius = rng.integers(keys, "radius", low, high, (3,))
     return {"radius": torch.where(rng.coin(keys, "shared")[:, None], radius[:, :1], radius)}
 
 
 def draw_median(keys: Tensor, size: Size) -> Params:
-    """`radius` (n, 3) int 2..5 pixels, whatever the size; a shared coin gives the three channels one value."""
+    """Return `radius` (n, 3) int 2..5 pixels, for any image size, one key an image.
+
+    A shared coin gives the three channels one value.
+    """
     return _radius(keys, *MEDIAN_RADII)
 
 
 def apply_median(x: Tensor, params: Params) -> Tensor:
-    """The median of each disk, the upper one of an even number. The surrogate gradient goes to the selected level's pixels,
-    in equal shares, past the rounding to 8 bits."""
+    """Return the median of each disk, the upper one of an even number. x (n, 3, h, w).
+
+    The surrogate gradient goes to the pixels of the selected level, in equal shares, and ignores the rounding to 8 bits.
+    """
     return _Median.apply(x, params["radius"].reshape(-1))
 
 
 def draw_mean(keys: Tensor, size: Size) -> Params:
-    """`radius` (n, 3) int 2..3 pixels, whatever the size; a shared coin gives the three channels one value."""
+    """Return `radius` (n, 3) int 2..3 pixels, for any image size, one key an image.
+
+    A shared coin gives the three channels one value.
+    """
     return _radius(keys, *MEAN_RADII)
 
 
 def apply_mean(x: Tensor, params: Params) -> Tensor:
-    """The mean of each disk, its 8-bit fraction cut off. The gradient is the unrounded mean's: exact but for the steps of
-    1/255, whose own derivative is zero, and therefore declared a surrogate."""
+    """Return the mean of each disk, rounded down to 8 bits. x (n, 3, h, w).
+
+    The gradient is the unrounded mean's. It is exact except for the steps of 1/255, whose own derivative is zero; so it counts
+    as a surrogate.
+    """
     return _Mean.apply(x, params["radius"].reshape(-1))
 
 
 def draw_mean_bilateral(keys: Tensor, size: Size) -> Params:
-    """`radius` (n, 3) int 2..20 pixels, whatever the size; `s0`, `s1` (n, 3) int 5..20 grey levels."""
+    """Return the parameters, one key an image.
+
+    radius  (n, 3) int 2..20 pixels, for any image size
+    s0, s1  (n, 3) int 5..20 grey levels
+    """
     ranges = {"radius": BILATERAL_RADII, "s0": SPREADS, "s1": SPREADS}
     return {name: rng.integers(keys, name, *ends, (3,)) for name, ends in ranges.items()}
 
 
 @torch.no_grad()
 def apply_mean_bilateral(x: Tensor, params: Params) -> Tensor:
-    """The mean of those levels v of each disk with g - s1 < v < g + s0, g being the pixel's own. Without a gradient."""
+    """Return the mean of those levels v of each disk with g - s1 < v < g + s0. g is the pixel's own level; no gradient."""
     if x.device.type == "cpu":
         return map_images(_mean_bilateral_host, x, params)
     return _mean_bilateral_device(x, params)
 
 
 def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
+    """Filter the whole batch without waiting for the device."""
     levels = _levels(x)
     radius, s0, s1 = (params[name].reshape(-1) for name in ("radius", "s0", "s1"))
     return _image(each(_mean_bilateral, radius, BILATERAL_RADII, s0, s1, levels), x)
 
 
 def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
+    """Filter one image."""
     from bart.cpu_kernels.bilateral import mean_bilateral
 
     levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)

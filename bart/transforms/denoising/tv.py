@@ -1,19 +1,21 @@
-"""Group 10, total variation denoising by Chambolle's projections (skimage.restoration.denoise_tv_chambolle).
+"""Denoise by total variation with Chambolle's projections. Group 10, denoising; surrogate gradient.
 
     u = x + weight div q,   q <- (q + g) / (1 + |g|),   g = tau / weight grad u
 
-A problem is one channel (two axes), or the image with its colour axis as a third one. Each stops on its own, when its energy
-changes by less than 2e-4 of the first one; photographs take 5 to 90 of at most 200 iterations. On a device a stopped problem
-stays in the batch with a step of zero and nothing is waited for: where the device is known in time to be through, the queue
-ends early. On a CPU each problem is solved alone, within the cache, and leaves when it stops; the same lines do both.
+A problem is one channel (two axes), or the image with its colour axis as a third one. Each problem stops on its own, when its
+energy changes by less than 2e-4 of the first one; photographs take 5 to 90 of at most 200 iterations. On a device a stopped
+problem stays in the batch with a step of zero, and nothing waits. If the host learns in time that all problems have stopped,
+it queues no more. On a CPU each problem is solved alone, within the cache, until it stops. The same lines do both.
 
-The derivative is that of lagged diffusivity: with d = 1 / (|grad u| / weight + 1 / (40 tau)) held constant the solution is
-u = (1 - div d grad)^-1 x, a linear map that is its own adjoint; eight Jacobi-Chebyshev steps from the cotangent on apply it.
-The cosine with the fully unrolled derivative is .92 on the mean and .82 at least for white cotangents, .96 and .87 for smooth
-ones (float64, photographs, weight .06 to .24), with norms within 10 %; the identity has .53 and .20, .79 and .52. Unrolling
-the last five iterations gives .92 and .80, .95 and .87, and has to store them. The 40 is how many iterations a flat region
+The derivative is that of lagged diffusivity. With d = 1 / (|grad u| / weight + 1 / (40 tau)) held constant the solution is u =
+(1 - div d grad)^-1 x, a linear map that is its own adjoint. Eight Jacobi-Chebyshev steps from the cotangent apply it. The
+cosine with the fully unrolled derivative is on average .92 and at least .82 for white cotangents, .96 and .87 for smooth ones
+(float64, photographs, weight .06 to .24), with norms within 10 %. The identity has .53 and .20, .79 and .52. Unrolling the
+last five iterations has .92 and .80, .95 and .87, and needs their memory. The 40 is how many iterations a flat region
 typically gets before the energy stops falling.
-Sources: Chambolle, J. Math. Imaging Vis. 2004; Vogel and Oman, SIAM J. Sci. Comput. 1996 (lagged diffusivity).
+
+Sources: `skimage.restoration.denoise_tv_chambolle`; Chambolle, J. Math. Imaging Vis. 2004; Vogel and Oman, SIAM J. Sci.
+Comput. 1996 (lagged diffusivity).
 """
 
 from typing import Any
@@ -28,22 +30,30 @@ from bart.cpu_kernels import map_images
 from bart.types import Gradient, Params, Size, Transform
 
 Array = Any
-"""A NumPy array (c, h, w) or a tensor (n, c, h, w): the functions below use what both have, from the last axis backwards."""
+"""A NumPy array (c, h, w) or a tensor (n, c, h, w). The functions below use what both have, counting axes from the last."""
 
 EPSILON, ITERATIONS = 2e-4, 200
+"""The relative change of the energy at which a problem stops, and the most iterations."""
 STEPS, HORIZON, LOWEST = 8, 40, 0.2
-"""Of the derivative: Chebyshev steps, iterations that a flat region diffuses for, and the least eigenvalue they cover."""
+"""Constants of the derivative:
+
+Chebyshev steps, iterations for which a flat region diffuses, and the least eigenvalue covered.
+"""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`weight` (n,) in .05...25, more is smoother; `per_channel` (n,) bool: each channel alone, or across colour too."""
+    """Return the parameters, one key an image.
+
+    weight      (n,) in .05...25, more is smoother
+    per_channel (n,) bool: each channel alone, or across colour too
+    """
     return {"weight": rng.uniform(keys, "weight", 0.05, 0.25), "per_channel": rng.coin(keys, "per_channel")}
 
 
 def _pairs(x: Array, k: int) -> tuple[Array, Array]:
-    """Views of all that have a next neighbour along the k-th axis from the right, and of these neighbours.
+    """Return views of all entries that have a next neighbour along the k-th axis from the right, and of these neighbours.
 
-    Columns are taken over all rows at once, which is contiguous: what links two rows has to be zero.
+    Columns are taken over all rows at once, which is contiguous. So the entry that links two rows has to be zero.
     """
     if k == 0:
         x = x.reshape(*x.shape[:-2], -1)
@@ -52,10 +62,10 @@ def _pairs(x: Array, k: int) -> tuple[Array, Array]:
 
 
 class _Grid:
-    """The working memory of a problem or a batch, and the finite differences on it."""
+    """Hold the working memory of a problem or a batch, and compute finite differences in it."""
 
     def __init__(self, x: Array, coupled: Array) -> None:
-        """`coupled`: 0 or 1, whether the colour axis counts; it is not looked at where there is one channel."""
+        """Allocate memory like `x`. `coupled` is 0 or 1, whether the colour axis counts; it is ignored for one channel."""
         self.xp: Any = torch if isinstance(x, Tensor) else np
         self.coupled, self.axes = coupled, 2 + (x.shape[-3] > 1)
         self.tau = 1 / (4 + 2 * coupled)
@@ -63,11 +73,11 @@ class _Grid:
         self.norm, self.scratch = self.xp.zeros_like(x), self.xp.zeros_like(x)
 
     def field(self, x: Array) -> Array:
-        """A zero vector field on `x`: along columns, rows and, where there are several, channels."""
+        """Return a zero vector field on `x`: along columns, rows and, if there are several, channels."""
         return self.xp.stack([self.xp.zeros_like(x)] * self.axes)
 
     def gradient(self, x: Array) -> None:
-        """Forward differences into `slope`, the last one of each axis zero, and their magnitude into `norm`."""
+        """Write forward differences to `slope`, the last one of each axis zero, and their magnitude to `norm`."""
         for k, slope in enumerate(self.slope):
             low, high = _pairs(x, k)
             self.xp.subtract(high, low, out=_pairs(slope, k)[0])
@@ -80,7 +90,7 @@ class _Grid:
         self.xp.sqrt(self.norm, out=self.norm)
 
     def divergence(self, fields: Array, out: Array) -> None:
-        """The negative adjoint of the differences, for fields whose last entries are zero."""
+        """Write the negative adjoint of the differences to `out`, for fields whose last entries are zero."""
         self.xp.add(fields[0], fields[1], out=out)
         if self.axes == 3:
             out += fields[2]
@@ -89,19 +99,23 @@ class _Grid:
             inner -= _pairs(field, k)[0]
 
     def energy(self, divergence: Array) -> Array:
-        """The energy of each problem, over weight^2 / tau, from `norm` and the divergence; repeated over coupled channels."""
+        """Return the energy of each problem, over weight^2 / tau, from `norm` and the divergence.
+
+        Coupled channels all get the energy of their problem.
+        """
         self.xp.multiply(divergence, divergence, out=self.scratch)
         energy = self.tau * self.scratch.sum(axis=(-2, -1), keepdims=True) + self.norm.sum(axis=(-2, -1), keepdims=True)
         return energy + self.coupled * (energy.mean(axis=-3, keepdims=True) - energy)
 
 
 class _Watch:
-    """Whether all problems have stopped, as far as that is known without waiting for the device."""
+    """Find out whether all problems have stopped, without waiting for the device."""
 
     event: Any = None
     running: Any = None
 
     def over(self, active: Array) -> bool:
+        """Return whether all problems are known to have stopped. On CUDA, the answer is that of an earlier call."""
         if not isinstance(active, Tensor) or active.device.type == "cpu":
             return not active.any()
         if active.device.type != "cuda" or torch.cuda.is_current_stream_capturing():
@@ -116,16 +130,17 @@ class _Watch:
 
 
 def _advance(q: Array, slope: Array, norm: Array, active: Array) -> None:
+    """Make one step of the projections, in place."""
     if isinstance(q, Tensor):
         q.addcmul_(slope, active).div_(norm.mul_(active).add_(1))
-    else:  # a problem of its own, which has not stopped
+    else:  # one problem, which has not stopped
         q += slope
         norm += 1
         q /= norm
 
 
 def _solve(x: Array, weight: Array, coupled: Array) -> Array:
-    """The denoised `x`; `weight` and `coupled` are numbers, or broadcast against it."""
+    """Return the denoised `x`; `weight` and `coupled` are numbers, or broadcast against it."""
     grid, watch = _Grid(x, coupled), _Watch()
     q, divergence, u, start = grid.field(x), grid.xp.zeros_like(x), grid.xp.zeros_like(x), x * (grid.tau / weight)
     active = first = previous = 0.0
@@ -147,7 +162,7 @@ def _solve(x: Array, weight: Array, coupled: Array) -> Array:
 
 
 def _spread(x: Array, edges: list[Array], out: Array) -> None:
-    """Adds div d grad x, from the diffusivities between neighbours along each axis."""
+    """Add div d grad x to `out`, from the diffusivities between neighbours along each axis."""
     for k, edge in enumerate(edges):
         low, high = _pairs(x, k)
         flux = (high - low) * edge
@@ -157,7 +172,7 @@ def _spread(x: Array, edges: list[Array], out: Array) -> None:
 
 
 def _diffuse(v: Array, u: Array, weight: Array, coupled: Array) -> Array:
-    """About (1 - div d grad)^-1 v with the diffusivity d of the solution `u`: linear in `v`, constants stay."""
+    """Return about (1 - div d grad)^-1 v with the diffusivity d of the solution `u`. Linear in `v`; constants stay."""
     grid = _Grid(u, coupled)
     grid.gradient(u)
     diffusivity = 1 / (grid.norm / weight + 1 / (HORIZON * grid.tau))
@@ -183,7 +198,7 @@ def _diffuse(v: Array, u: Array, weight: Array, coupled: Array) -> Array:
 
 
 def _host(function: Any, image: Array, params: dict[str, Array]) -> Array:
-    """One image: its channels in turn, or all three together."""
+    """Compute one image: its channels in turn, or all three together."""
     planes = [image, params["u"]] if "u" in params else [image]
     weight, together = float(params["weight"]), not params["per_channel"]
     if together:
@@ -192,6 +207,7 @@ def _host(function: Any, image: Array, params: dict[str, Array]) -> Array:
 
 
 def _device(function: Any, images: tuple[Tensor, ...], params: Params) -> Tensor:
+    """Compute the whole batch."""
     weight, coupled = (v.to(images[0].dtype)[:, None, None, None] for v in (params["weight"], ~params["per_channel"]))
     return function(*(image.contiguous() for image in images), weight, coupled)
 
@@ -216,7 +232,10 @@ class _Denoise(torch.autograd.Function):
 
 
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The minimiser u of weight TV(u) + |u - x|^2 / 2 as Chambolle's iteration reaches it; lagged diffusivity backwards."""
+    """Return the minimiser u of weight TV(u) + |u - x|^2 / 2 as Chambolle's iteration reaches it. x (n, 3, h, w).
+
+    The backward pass is lagged diffusivity.
+    """
     return _Denoise.apply(x, params["weight"], params["per_channel"])
 
 

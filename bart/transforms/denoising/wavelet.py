@@ -1,12 +1,14 @@
-"""Group 10, wavelet shrinkage averaged over shifts (skimage.restoration.cycle_spin of denoise_wavelet, BayesShrink).
+"""Shrink wavelet details, averaged over shifts. Group 10, denoising; no derivative.
 
-Each plane, RGB or YCbCr stretched to [0, 1], is decomposed with pywt's symmetric extension; its noise is the median of the
-finest diagonal details over .6745, exact zeros left out; each band is shrunk by noise^2 / deviation of its signal.
+Source: `skimage.restoration.cycle_spin` of `denoise_wavelet` with BayesShrink. Each plane, RGB or YCbCr stretched to [0, 1],
+is decomposed with pywt's symmetric extension. Its noise is the median of the finest diagonal details over .6745, without exact
+zeros. Each band is shrunk by noise^2 / deviation of its signal.
 
-On a CPU this is PyWavelets, one image per thread. Elsewhere the three filter banks (db1 is haar) run on the whole batch and
-each image takes its own: three times the work, and no waiting for the device. There the details that the noise is read from
-are computed in float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to rounding, and
-whether a zero is exact moves the median. A plane without any such detail, where scikit-image returns NaN, stays as it is.
+On a CPU this is PyWavelets, one image per thread. On a device the three filter banks (db1 is haar) run on the whole batch and
+each image takes its own: three times the work, and no waiting for the device. There the details for the noise are computed in
+float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to rounding, and whether a zero
+is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not change.
+
 Sources: Donoho and Johnstone, Biometrika 1994 (noise); Chang, Yu, Vetterli, IEEE TIP 2000 (BayesShrink); Coifman and Donoho,
 1995 (shifts); Daubechies, Ten Lectures on Wavelets, 1992 (filters).
 """
@@ -24,7 +26,7 @@ from bart.types import Gradient, Params, Size, Transform
 
 WAVELETS = ("db1", "db2", "haar", "sym9")
 OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Of a shift by at most one pixel."""
+"""The offsets of a shift by at most one pixel."""
 
 # Low-pass analysis filters.
 _HAAR = (0.7071067811865476, 0.7071067811865476)
@@ -56,12 +58,20 @@ _TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112
 _QUARTILE = 0.6744897501960817
 """The upper quartile of N(0, 1)."""
 _LEAST = float(np.finfo(np.float64).eps)
+"""The least variance of a signal: a band with less is shrunk to zero."""
 
 Taps = tuple[float, ...]
+"""The coefficients of a filter."""
 
 
 def draw(keys: Tensor, size: Size) -> Params:
-    """`ycbcr` (n,) bool; `wavelet` (n,) int 0..3 of db1, db2, haar, sym9; `soft` (n,) bool, or hard; `shift` (n,) int 0..1."""
+    """Return the parameters, one key an image.
+
+    ycbcr   (n,) bool: denoise in YCbCr instead of RGB
+    wavelet (n,) int 0..3 of db1, db2, haar, sym9
+    soft    (n,) bool: soft or hard thresholds
+    shift   (n,) int 0..1: average over shifts by up to this many pixels
+    """
     return {
         "ycbcr": rng.coin(keys, "ycbcr"),
         "wavelet": rng.integers(keys, "wavelet", 0, len(WAVELETS) - 1),
@@ -71,17 +81,17 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 
 def _levels(side: int, length: int) -> int:
-    """Three levels fewer than the filter could decompose the shorter side into, at least one."""
+    """Return three levels fewer than the filter could decompose the shorter side into, at least one."""
     return max(1, (side // (length - 1)).bit_length() - 4)
 
 
 def _high(low: Taps) -> Taps:
-    """The high-pass filter of an orthogonal bank, its quadrature mirror."""
+    """Return the high-pass filter of an orthogonal bank, its quadrature mirror."""
     return tuple(tap * (-1) ** (k + 1) for k, tap in enumerate(reversed(low)))
 
 
 def _windows(x: Tensor, length: int, axis: int) -> list[Tensor]:
-    """What each tap of a filter sees: every other entry, of `x` with its ends mirrored."""
+    """Return the entries that each tap of a filter multiplies: every other entry of `x` with its ends mirrored."""
     size = x.shape[axis]
     count = (size + length - 1) // 2
     left, right = length - 2, 2 * count - size
@@ -91,6 +101,7 @@ def _windows(x: Tensor, length: int, axis: int) -> list[Tensor]:
 
 
 def _weigh(windows: list[Tensor], taps: Taps) -> Tensor:
+    """Return the sum of the windows, weighted by the taps."""
     out = windows[0] * taps[0]
     for window, tap in zip(windows[1:], taps[1:], strict=True):
         out.add_(window, alpha=tap)
@@ -98,13 +109,13 @@ def _weigh(windows: list[Tensor], taps: Taps) -> Tensor:
 
 
 def _analyse(x: Tensor, low: Taps, axis: int) -> Tensor:
-    """Approximation and details along `axis`, (2, *x.shape) with `axis` halved."""
+    """Return approximation and details along `axis`, (2, *x.shape) with `axis` halved."""
     windows = _windows(x, len(low), axis)
     return torch.stack([_weigh(windows, low), _weigh(windows, _high(low))])
 
 
 def _synthesise(pair: Tensor, low: Taps, axis: int, size: int) -> Tensor:
-    """The inverse of `_analyse`, for an axis of `size`."""
+    """Invert `_analyse`, for an axis of `size`."""
     half = len(low) // 2
     count = pair.shape[axis] - half + 1
     banks = list(zip(pair, (low[::-1], _high(low)[::-1]), strict=True))
@@ -115,7 +126,7 @@ def _synthesise(pair: Tensor, low: Taps, axis: int, size: int) -> Tensor:
 
 
 def noise(x: Tensor, low: Taps) -> Tensor:
-    """The noise of each plane of `x` (..., h, w) float64, with products and sums rounded one by one as in PyWavelets."""
+    """Return the noise of each plane of `x` (..., h, w) float64; products and sums are rounded one by one as in PyWavelets."""
     for axis in (-2, -1):
         windows = _windows(x, len(low), axis)
         x = sum((window * tap for window, tap in zip(windows, _high(low), strict=True)), torch.zeros_like(windows[0]))
@@ -128,7 +139,7 @@ def noise(x: Tensor, low: Taps) -> Tensor:
 
 
 def _shrink(bands: Tensor, variance: Tensor, soft: Tensor) -> Tensor:
-    """`bands` (2, 2, n, 3, h, w) with the details shrunk; `variance` (n, 3, 1, 1) of the noise, `soft` (n, 1, 1, 1)."""
+    """Shrink the details of `bands` (2, 2, n, 3, h, w); `variance` (n, 3, 1, 1) of the noise, `soft` (n, 1, 1, 1)."""
     signal = bands.square().mean((-2, -1), keepdim=True).double() - variance
     threshold = (variance / signal.clamp_min(_LEAST).sqrt()).to(bands.dtype)
     threshold[0, 0] = 0
@@ -136,7 +147,7 @@ def _shrink(bands: Tensor, variance: Tensor, soft: Tensor) -> Tensor:
 
 
 def _denoise(planes: Tensor, low: Taps, soft: Tensor) -> Tensor:
-    """Planes (n, 3, h, w) float64 through one filter bank, in float32 but for the noise."""
+    """Denoise planes (n, 3, h, w) float64 by one filter bank, in float32 except for the noise."""
     variance = noise(planes, low).square()
     x, pyramid = planes.float(), []
     for _ in range(_levels(min(planes.shape[-2:]), len(low))):
@@ -151,10 +162,12 @@ def _denoise(planes: Tensor, low: Taps, soft: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _matrices(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the colour matrix and its inverse on a device, copied there once."""
     return torch.from_numpy(_TO_YCBCR).to(device), torch.from_numpy(np.linalg.inv(_TO_YCBCR)).to(device)
 
 
 def _device(x: Tensor, params: Params) -> Tensor:
+    """Denoise the whole batch without waiting for the device."""
     ycbcr, soft, wavelet, shift = (params[name][:, None, None, None] for name in ("ycbcr", "soft", "wavelet", "shift"))
     to, back = _matrices(x.device)
     image = x.double()
@@ -175,6 +188,7 @@ def _device(x: Tensor, params: Params) -> Tensor:
 
 
 def _shrink_host(coefficients: Image, variance: Image, soft: bool) -> Image:
+    """Shrink the coefficients of a band."""
     signal = np.square(coefficients).mean(axis=(-2, -1), keepdims=True) - variance
     threshold = variance / np.sqrt(np.maximum(signal, _LEAST))
     if soft:
@@ -183,7 +197,7 @@ def _shrink_host(coefficients: Image, variance: Image, soft: bool) -> Image:
 
 
 def noise_host(details: Image) -> Image:
-    """Of each plane of `details` (..., h, w), (..., 1, 1); zero where all of them are."""
+    """Return the noise of each plane of `details` (..., h, w), (..., 1, 1); zero if all details are zero."""
     magnitude = np.sort(np.abs(details).reshape(*details.shape[:-2], -1), axis=-1)
     zeros = (magnitude == 0).sum(axis=-1, keepdims=True)
     count = magnitude.shape[-1] - zeros
@@ -193,6 +207,7 @@ def noise_host(details: Image) -> Image:
 
 
 def _denoise_host(planes: Image, wavelet: Any, soft: bool) -> Image:
+    """Denoise planes (3, h, w) by one wavelet."""
     import pywt
 
     axes, variance, pyramid = (-2, -1), None, []
@@ -209,6 +224,7 @@ def _denoise_host(planes: Image, wavelet: Any, soft: bool) -> Image:
 
 
 def _host(image: Image, params: dict[str, Image]) -> Image:
+    """Denoise one image."""
     import pywt
 
     planes = image.astype(np.float64)
@@ -229,7 +245,7 @@ def _host(image: Image, params: dict[str, Image]) -> Image:
 
 @torch.no_grad()
 def apply(x: Tensor, params: Params) -> Tensor:
-    """The image with its wavelet details shrunk; no gradient."""
+    """Return the images with their wavelet details shrunk. x (n, 3, h, w); no gradient."""
     return map_images(_host, x, params) if x.device.type == "cpu" else _device(x, params)
 
 

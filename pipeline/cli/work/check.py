@@ -23,7 +23,7 @@ def check(
 ) -> None:
     """Check on a sample whether the attack is strong enough for an honest evaluation: barrage check campaigns/demo.yaml"""
     from pipeline.campaigns import check as checks
-    from pipeline.campaigns.job import prepare, resolve
+    from pipeline.campaigns.prepare import prepare, resolve
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
     from pipeline.cli.progress import Reporter

@@ -22,7 +22,8 @@ def plan(
 ) -> None:
     """Show what a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.config.campaign import load
-    from pipeline.costs.campaign_cost import Asked, quote, show
+    from pipeline.costs.campaign_cost import Asked, quote
+    from pipeline.costs.quote_text import show
 
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, note), out)

@@ -65,7 +65,7 @@ def attack(
 
 def _prepared(campaign: Path, store: str | None) -> "Job":
     """Return the job of a campaign file. Raises BadInput, before anything is written."""
-    from pipeline.campaigns.job import prepare
+    from pipeline.campaigns.prepare import prepare
     from pipeline.config.campaign import load
 
     config = load(campaign)

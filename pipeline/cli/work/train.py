@@ -39,12 +39,12 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> "tuple[Outcome, 
     from pipeline.config.bpda_training import load
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.training.bpda_job import prepare
-    from pipeline.training.bpda_trainer import training
-    from pipeline.training.run import train as execute
+    from pipeline.training.bpda_trainer import begin_bpda
+    from pipeline.training.run import train_networks as execute
 
     settings = load(config)
     job = prepare(settings, store_of(settings, store), note)
-    executor = LocalExecutor(training) if here or not job.todo() else RayExecutor(job, training)
+    executor = LocalExecutor(begin_bpda) if here or not job.todo() else RayExecutor(job, begin_bpda)
     with closing(executor):
         outcome = execute(job, executor, TrainingReporter(err))
     if not outcome.stopped_by:
@@ -59,13 +59,13 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> "tuple[Out
     from pipeline.execution import LocalExecutor
     from pipeline.training import curves
     from pipeline.training.classifier_job import prepare
-    from pipeline.training.classifier_trainer import learning
+    from pipeline.training.classifier_trainer import begin_classifier
     from pipeline.training.ray_train import RayTrainExecutor
-    from pipeline.training.run import learn as execute
+    from pipeline.training.run import train_classifier as execute
 
     settings = load(config)
     job = prepare(settings, store_of(settings, store), note)
-    executor = LocalExecutor(learning) if here or not job.todo() else RayTrainExecutor(job)
+    executor = LocalExecutor(begin_classifier) if here or not job.todo() else RayTrainExecutor(job)
     with closing(executor):
         outcome = execute(job, executor, LearningReporter(err))
     if not outcome.stopped_by and not outcome.failed_units:

@@ -1,4 +1,4 @@
-"""A worker as a Ray actor: a thread that works, and a desk in front of it where the driver leaves units and hears events."""
+"""Run a worker as a Ray actor: one thread does the work, another exchanges units and events with the driver."""
 
 import os
 import signal
@@ -7,21 +7,23 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic
 
 import torch
 
 from pipeline.errors import Drained, StorageError
-from pipeline.execution.protocol import Begin, Spread, Work, device, shard_at_fault
+from pipeline.execution.protocol import Begin, EventT, JobT, UnitT, Work
+from pipeline.execution.worker import default_device, gpu_is_broken, shard_fault
 
 LEAVE_SECONDS = 25.0
-"""From the notice to leave until a worker is gone, whatever it is in the middle of; a spot machine grants 30 s or more."""
+"""From the notice to leave until a worker has ended, whatever it is doing; a spot machine grants 30 s or more."""
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where an actor lives."""
+class Location:
+    """Say where an actor runs: host name, process id, and Ray's id of the node."""
 
     host: str
     pid: int
@@ -29,113 +31,114 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The end of an attempt: finished, or drained, or with the traceback of an error (and, if the shard is at fault, the reason
-    in one line), or with the store's reason to refuse."""
+class Ended(Generic[UnitT]):
+    """Report the end of an attempt. It finished if no other field is set."""
 
-    unit: Any
+    unit: UnitT
     error: str = ""
+    """The traceback of a failed attempt."""
     shard: str = ""
+    """Why the unit's shard can't be used, if that is the reason of the failure."""
     drained: bool = False
+    """Whether the unit was left on request, with a checkpoint."""
     refused: str = ""
+    """Why the store refused; the run must end."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What an actor has to tell since it was last asked."""
+class Report(Generic[UnitT, EventT]):
+    """Hold what happened in an actor since its last report."""
 
-    events: list[Any]
-    """The newest of each kind for each unit, in order."""
-    ended: list[Ended]
+    events: list[EventT]
+    """The newest event of each kind for each unit, in order."""
+    ended: list[Ended[UnitT]]
     leaving: str
     """Why the actor takes no more units; empty while it does."""
-    now: Any
-    """The unit in hand, or None."""
-
-
-def broken(error: BaseException) -> bool:
-    """Whether an error leaves the process without a usable GPU."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return False
-    kinds = getattr(torch, "AcceleratorError", ()), getattr(torch.cuda, "DeferredCudaCallError", ())
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    current: UnitT | None
+    """The unit that is being worked on."""
 
 
 @dataclass
-class Actor:
-    """Ray runs its methods in the main thread, where signals are heard too; the work has a thread of its own.
+class Actor(Generic[JobT, UnitT, EventT]):
+    """Do units in a thread of its own. Ray calls the public methods in the main thread, which also gets the signals.
 
-    A SIGTERM (a spot machine's notice, a drained node, Slurm) lets the unit in hand write its checkpoint. The process ends
-    LEAVE_SECONDS later at the latest, and as soon as the driver has heard.
+    On SIGTERM (the notice of a spot machine, a drained node, Slurm) the current unit writes its checkpoint. The process ends as
+    soon as the driver has heard of it, and LEAVE_SECONDS later at the latest.
     """
 
-    job: Spread
-    begin: Begin
+    job: JobT
+    begin: Begin[JobT, UnitT, EventT]
     leaving: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
+        """Start the thread that works."""
         self._drain = threading.Event()
         self._changed = threading.Condition()
-        self._units: deque[Any] = deque()
-        self._now: Any = None
-        self._told = False
-        self._events: dict[Any, Any] = {}
-        self._ended: list[Ended] = []
-        self._work: Work | None = None
-        signal.signal(signal.SIGTERM, self._noticed)
+        self._waiting: deque[UnitT] = deque()
+        self._current: UnitT | None = None
+        self._leave_reported = False
+        self._events: dict[tuple[type, UnitT], EventT] = {}
+        self._ended: list[Ended[UnitT]] = []
+        self._work: Work[UnitT, EventT] | None = None
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def where(self) -> Where:
-        """Says that the actor is ready."""
+    def locate(self) -> Location:
+        """Return where the actor runs. An answer means that it is ready."""
         import ray
 
-        return Where(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
+        return Location(socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
-    def turn(self, units: list[Any], drain: bool, seconds: float) -> Report:
-        """Takes units; answers when all are through, when it is to leave, and after `seconds` in any case."""
+    def exchange(self, units: Sequence[UnitT], leave: bool, seconds: float) -> Report[UnitT, EventT]:
+        """Take units and return a report: once all units have ended, once the actor is to leave, or after `seconds`.
+
+        Units that were not begun by then are forgotten; the driver hands them out anew.
+        """
         with self._changed:
-            if drain:
-                self._leave("told to stop")
-            self._units.extend(units)
+            if leave:
+                self._leave("the run asked it to stop")
+            self._waiting.extend(units)
             self._changed.notify_all()
-            idle, known, end = not self._units and self._now is None, self.leaving, time.monotonic() + seconds
-            while self._waiting(idle, known) and (left := end - time.monotonic()) > 0:
+            idle, known, end = not self._waiting and self._current is None, self.leaving, time.monotonic() + seconds
+            while self._nothing_to_report(idle, known) and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
             return self._report()
 
-    def _waiting(self, idle: bool, known: str) -> bool:
-        """Whether there is nothing to say before the time is over."""
+    def _nothing_to_report(self, idle: bool, known: str) -> bool:
+        """Return whether a report can wait: `idle` and `known` are whether there was work, and why to leave, at first."""
         if self.leaving:
-            return self._now is not None and self.leaving == known
-        return idle or self._now is not None or bool(self._units)
+            return self._current is not None and self.leaving == known
+        return idle or self._current is not None or bool(self._waiting)
 
-    def _report(self) -> Report:
+    def _report(self) -> Report[UnitT, EventT]:
         events, ended = list(self._events.values()), self._ended
         self._events, self._ended = {}, []
-        self._units.clear()  # they are not to wait for a long one: the driver shares them out anew
+        self._waiting.clear()  # they must not wait behind a long unit: the driver hands them out anew
         if self.leaving:
-            self._told = self._now is None
+            self._leave_reported = self._current is None
             self._changed.notify_all()
-        return Report(events, ended, self.leaving, self._now)
+        return Report(events, ended, self.leaving, self._current)
 
     def _serve(self) -> None:
+        """Work until the actor is to leave."""
         torch.set_num_threads(max(1, int(self.job.workers.cpus)))
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._units or self.leaving)
+                self._changed.wait_for(lambda: self._waiting or self.leaving)
                 if self.leaving:
                     return
-                unit = self._now = self._units.popleft()
+                unit = self._current = self._waiting.popleft()
             ended = self._attempt(unit)
             with self._changed:
                 self._ended.append(ended)
-                self._now = None
+                self._current = None
                 self._changed.notify_all()
 
-    def _attempt(self, unit: Any) -> Ended:
+    def _attempt(self, unit: UnitT) -> Ended[UnitT]:
+        """Do a unit; collect its events."""
         try:
             if self._work is None:
-                self._work = self.begin(self.job, device(), self._drain)
+                self._work = self.begin(self.job, default_device(), self._drain)
             for event in self._work(unit):
                 with self._changed:
                     self._events[type(event), unit] = event
@@ -144,17 +147,17 @@ class Actor:
             return Ended(unit, drained=True)
         except StorageError as error:
             return Ended(unit, refused=str(error))
-        except BaseException as error:  # whatever a unit raises is the driver's to count
-            if broken(error):
+        except BaseException as error:  # the driver counts whatever a unit raises
+            if gpu_is_broken(error):
                 self._retire("its GPU is broken")
-            return Ended(unit, traceback.format_exc(), shard_at_fault(error))
+            return Ended(unit, traceback.format_exc(), shard_fault(error))
 
-    def _noticed(self, number: int, frame: object) -> None:
-        """Of SIGTERM. The main thread may be anywhere, with the lock in its hand: another one does what is to be done."""
-        threading.Thread(target=self._retire, args=("it was told to leave by SIGTERM",), daemon=True).start()
+    def _on_sigterm(self, number: int, frame: object) -> None:
+        """Leave. The interrupted main thread may hold the lock, so another thread does what needs it."""
+        threading.Thread(target=self._retire, args=("SIGTERM asked it to leave",), daemon=True).start()
 
     def _retire(self, why: str) -> None:
-        """Takes no more units, and ends the process."""
+        """Take no more units, and end the process."""
         with self._changed:
             self._leave(why)
         threading.Thread(target=self._exit, daemon=True).start()
@@ -166,6 +169,6 @@ class Actor:
 
     def _exit(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._told, LEAVE_SECONDS)
-        time.sleep(1)  # for the last report to be on its way
+            self._changed.wait_for(lambda: self._leave_reported, LEAVE_SECONDS)
+        time.sleep(1)  # so that the last report can be sent
         os._exit(0)

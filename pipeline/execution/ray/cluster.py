@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster: what they have, which of them could hold a worker, and which are about to leave."""
+"""Describe the nodes of a Ray cluster: what they have, which of them have room for a worker, which are about to leave."""
 
 import os
 import threading
@@ -6,47 +6,49 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.config.fields import Share
 from pipeline.errors import BadInput, ClusterLost
+from pipeline.execution.ray import private
+from pipeline.execution.ray.private import Ray
 
-LOOK_SECONDS = 2.0
-"""Between two looks at the cluster."""
+POLL_SECONDS = 2.0
+"""Between two questions to the cluster."""
 
-GONE_SECONDS = 40.0
-"""Without an answer from the cluster, until it is given up. Ray ends the process after 60 s, with a message of its own."""
+LOST_SECONDS = 40.0
+"""Without an answer, until the cluster counts as lost. Ray itself ends the process after 60 s, with its own message."""
 
 Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one worker needs of a node."""
+    """Say what one worker needs of a node."""
 
     cpus: float
     gpus: float
     accelerator: str | None
     labels: Mapping[str, str]
 
-    def room(self, has: Resources) -> int:
-        """How many workers fit onto a node with these resources."""
-        if self.accelerator and f"accelerator_type:{self.accelerator}" not in has:
+    def room(self, resources: Resources) -> int:
+        """Return how many workers fit onto a node with these resources."""
+        if self.accelerator and f"accelerator_type:{self.accelerator}" not in resources:
             return 0
-        fits = has.get("CPU", 0) / self.cpus
+        fits = resources.get("CPU", 0) / self.cpus
         if self.gpus:
-            fits = min(fits, has.get("GPU", 0) / self.gpus)
+            fits = min(fits, resources.get("GPU", 0) / self.gpus)
         return int(fits + 1e-6)
 
-    def options(self, without: Collection[str]) -> dict[str, Any]:
-        """Ray's options of such an actor, that is to stay off some nodes."""
-        wanted: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
+    def options(self, without: Collection[str]) -> dict[str, object]:
+        """Return Ray's options of an actor with this need, which stays off the nodes `without`."""
+        wanted: dict[str, object] = {"num_cpus": self.cpus, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
         if self.accelerator:
             wanted["accelerator_type"] = self.accelerator
         labels = dict(self.labels) | ({"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else {})
         return wanted | ({"label_selector": labels} if labels else {})
 
     def __str__(self) -> str:
+        """Return the need in words, such as "4 cores and 1 GPUs of type V100 each"."""
         gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
         kind = f" of type {self.accelerator}" if self.accelerator else ""
         labels = f" on nodes labelled {', '.join(f'{k}: {v}' for k, v in self.labels.items())}" if self.labels else ""
@@ -55,17 +57,18 @@ class Need:
 
 @dataclass(frozen=True)
 class Node:
-    """One machine of the cluster."""
+    """Describe one machine of the cluster."""
 
     id: str
     resources: Resources
     labels: Mapping[str, str]
 
     def room(self, need: Need) -> int:
-        """How many workers fit onto it."""
+        """Return how many workers fit onto it."""
         return need.room(self.resources) if need.labels.items() <= self.labels.items() else 0
 
     def __str__(self) -> str:
+        """Return what it has, in words."""
         kinds = [key.partition(":")[2] for key in self.resources if key.startswith("accelerator_type:")]
         text = f"{self.resources.get('CPU', 0):g} cores, {self.resources.get('GPU', 0):g} GPUs {' '.join(kinds)}".rstrip()
         labels = [f"{k}: {v}" for k, v in sorted(self.labels.items()) if not k.startswith("ray.io/")]
@@ -74,60 +77,57 @@ class Node:
 
 @dataclass(frozen=True)
 class View:
-    """The cluster at a moment: its living nodes, those of them that leave, and what the autoscaler could add."""
+    """Describe the cluster at one moment: its living nodes, those that are about to leave, what the autoscaler may add."""
 
     nodes: tuple[Node, ...]
     draining: frozenset[str]
     types: tuple[tuple[Resources, int], ...]
+    """(resources of a node, how many the autoscaler may have) of each node type."""
     at: float
+    """When it was seen, on the monotonic clock."""
 
     def room(self, need: Need, without: Collection[str] = ()) -> int:
-        """How many workers fit onto the nodes that stay."""
+        """Return how many workers fit onto the nodes that stay, but for those in `without`."""
         return sum(node.room(need) for node in self.nodes if node.id not in self.draining and node.id not in without)
 
     def most(self, need: Need) -> int:
-        """How many workers fit once the autoscaler has added what it may; it does not tell labels."""
-        return max(self.room(need), sum(need.room(has) * count for has, count in self.types))
-
-
-VITAL = ("raylet", "gcs_server")
-"""Processes that no Ray goes on without."""
+        """Return how many workers fit once the autoscaler has added what it may. It does not tell the labels of new nodes."""
+        return max(self.room(need), sum(need.room(resources) * count for resources, count in self.types))
 
 
 class Cluster:
-    """A connected Ray cluster, looked at again and again by a thread, so that nobody waits for an answer."""
+    """Watch a connected Ray cluster. A thread asks for its state again and again, so that no caller waits for an answer."""
 
-    def __init__(self, ray: Any) -> None:
+    def __init__(self, ray: Ray) -> None:
+        private.check(ray)
         self._ray = ray
-        self._left = threading.Event()
-        self.view = self._look()
+        self._closed = threading.Event()
+        self.view = self._poll()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def close(self) -> None:
-        """Looks no more."""
-        self._left.set()
+        """Stop watching."""
+        self._closed.set()
 
     def check(self) -> None:
-        """Raises ClusterLost if the cluster answers no more or has lost its last node.
+        """Raise ClusterLost if the cluster no longer answers or has lost its last node.
 
-        A Ray that was started here is looked at itself: once it misses its raylet, it ends this process without a word.
+        If this process started Ray, its processes are checked too: if the raylet dies, Ray ends this process without an error.
         """
-        started = self._ray._private.worker._global_node
-        for kind, _ in started.dead_processes() if started else ():
-            if kind in VITAL:
-                raise ClusterLost(f"the {kind} of the Ray that was started here is gone")
-        if time.monotonic() - self.view.at > GONE_SECONDS:
-            raise ClusterLost(f"Ray has not answered for {GONE_SECONDS:.0f} s")
+        if dead := private.dead_process(self._ray):
+            raise ClusterLost(f"the {dead} of the Ray that was started here is gone")
+        if time.monotonic() - self.view.at > LOST_SECONDS:
+            raise ClusterLost(f"Ray has not answered for {LOST_SECONDS:.0f} s")
         if not self.view.nodes:
             raise ClusterLost("the last node of the Ray cluster is gone")
 
     def need(self, share: Share) -> Need:
-        """What each worker needs here. Raises BadInput if no node has it and none may come that has."""
+        """Return what each worker needs here. Raises BadInput if no node has it, and none that may come."""
         view = self.view
-        some = [node.resources for node in view.nodes] + [has for has, _ in view.types]
+        known = [node.resources for node in view.nodes] + [resources for resources, _ in view.types]
         gpus = share.gpus
         if gpus is None:
-            gpus = 1.0 if share.accelerator or any(has.get("GPU") for has in some) else 0.0
+            gpus = 1.0 if share.accelerator or any(resources.get("GPU") for resources in known) else 0.0
         need = Need(share.cpus, gpus, share.accelerator, share.labels)
         if not view.most(need):
             counts = Counter(map(str, view.nodes))
@@ -136,31 +136,27 @@ class Cluster:
         return need
 
     def limit(self, share: Share, need: Need) -> int:
-        """The most workers that there is room for, or will be once the autoscaler has made it."""
+        """Return the most workers that fit now, or once the autoscaler has added nodes."""
         return min(share.count or 1 << 30, self.view.most(need))
 
     def _watch(self) -> None:
-        while not self._left.wait(LOOK_SECONDS):
+        while not self._closed.wait(POLL_SECONDS):
             try:
-                self.view = self._look()
+                self.view = self._poll()
             except Exception:  # no answer: the view grows old, which `check` sees
                 continue
 
-    def _look(self) -> View:
-        state = self._ray._private.state.state
+    def _poll(self) -> View:
         alive = [node for node in self._ray.nodes() if node["Alive"]]
         nodes = tuple(Node(node["NodeID"], node["Resources"], node["Labels"]) for node in alive)
-        config = state.get_cluster_config()
-        groups = config.node_group_configs if config else ()
-        types = tuple((dict(group.resources), max(0, group.max_count)) for group in groups)
-        return View(nodes, frozenset(state.get_draining_nodes()), types, time.monotonic())
+        return View(nodes, private.draining_nodes(self._ray), tuple(private.node_types(self._ray)), time.monotonic())
 
 
-def start(ray: Any, address: str | None) -> None:
-    """Joins the cluster at `address` or of RAY_ADDRESS, or starts one here that ends with this process. Raises BadInput."""
+def start(ray: Ray, address: str | None) -> None:
+    """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput."""
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    if not address:  # "local", or Ray would join what somebody else started on this machine
+    if not address:  # "local", or Ray would join a cluster that another program started on this machine
         ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **quiet)
         return
     try:

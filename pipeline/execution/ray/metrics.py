@@ -1,60 +1,60 @@
-"""What a run counts, as Prometheus metrics through Ray: each node serves them at its metrics port. The files stay the truth."""
+"""Count what a run does, as Prometheus metrics through Ray: each node serves them at its metrics port.
+
+Metrics are for dashboards alone. What is done is decided by the job's files.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pipeline.execution.queue import Failed
-from pipeline.planning.unit_sizes import Trial
+from pipeline.execution.protocol import Event, Unit
+
+if TYPE_CHECKING:
+    from ray.util.metrics import Counter, Gauge
 
 COUNTERS = {
-    "draw_gradients": "forward and input-backward passes of one draw of one image",
-    "units_done": "units whose rows were committed",
-    "units_failed": "attempts of units that came to nothing",
+    "units_failed": "attempts at units that failed",
     "units_parked": "units that were given up",
-    "images_failed": "images that are rows with a reason",
-    "worker_seconds": "seconds that workers spent on units",
 }
+"""Counters of every job; a job adds its own."""
 
 
 class Metrics:
-    """Counters by campaign and cell, and a gauge of the workers. Where Ray has no metrics, nothing happens."""
+    """Hold counters by job and label of the unit, and a gauge of the workers. Does nothing where Ray has no metrics."""
 
-    def __init__(self, campaign: str) -> None:
-        self._spent: dict[Any, tuple[float, float]] = {}  # draw-gradients and seconds of running attempts
-        self._counters: Mapping[str, Any] = {}
-        self._tags = {"campaign": campaign}
+    def __init__(self, job: str, counters: Mapping[str, str]) -> None:
+        self._totals: dict[Unit, Mapping[str, float]] = {}  # of attempts that go on, as last seen
+        self._tags = {"campaign": job}
+        self._counters: Mapping[str, Counter] = {}
+        self._workers: Gauge | None = None
+        names, tags = COUNTERS | dict(counters), ("campaign", "cell")
         try:
-            from ray.util.metrics import Counter, Gauge
+            from ray.util import metrics
 
-            tags = ("campaign", "cell")
-            self._counters = {name: Counter(f"barrage_{name}_total", text, tags) for name, text in COUNTERS.items()}
-            self._workers: Any = Gauge("barrage_workers", "actors that are ready", ("campaign",))
+            self._counters = {name: metrics.Counter(f"barrage_{name}_total", text, tags) for name, text in names.items()}
+            self._workers = metrics.Gauge("barrage_workers", "actors that are ready", ("campaign",))
         except Exception:  # a build of Ray without metrics
             self._workers = None
 
-    def saw(self, event: Any, workers: int) -> None:
-        """Counts an event, or None, while so many actors are ready."""
-        if self._workers is None:
+    def count(self, event: Event[Unit], workers: int) -> None:
+        """Count what an event adds to the totals of its attempt, and set the number of `workers` that are ready."""
+        self.count_workers(workers)
+        label = event.unit.counted_as
+        if self._workers is None or label is None:
             return
-        self._workers.set(workers, self._tags)
-        unit: Any = getattr(event, "unit", None)
-        if isinstance(unit, Trial) or not hasattr(unit, "cell"):  # a cell that is measured, a network of a training
-            return
-        for name, value in self._counted(event, unit).items():
+        for name, value in self._increments(event).items():
             if value > 0:
-                self._counters[name].inc(value, self._tags | {"cell": unit.cell})
+                self._counters[name].inc(value, self._tags | {"cell": label})
 
-    def _counted(self, event: Any, unit: Any) -> dict[str, float]:
-        """What an event adds to which counter."""
-        if isinstance(event, Failed):
-            self._spent.pop(unit, None)
-            return {"units_failed": 1, "units_parked": int(event.final)}
-        work, seconds = self._spent.pop(unit, (0, 0.0))
-        now = event.draw_gradients, event.seconds
-        if now[0] < work:  # another attempt
-            work, seconds = 0, 0.0
-        found: dict[str, float] = {"draw_gradients": now[0] - work, "worker_seconds": now[1] - seconds}
-        if hasattr(event, "lost"):
-            return found | {"units_done": int(not event.lost), "images_failed": event.failed}
-        self._spent[unit] = now
-        return found
+    def count_workers(self, workers: int) -> None:
+        """Set the number of workers that are ready."""
+        if self._workers is not None:
+            self._workers.set(workers, self._tags)
+
+    def _increments(self, event: Event[Unit]) -> dict[str, float]:
+        """Return how much the totals have grown since the last event of the same attempt."""
+        before = self._totals.pop(event.unit, {})
+        if any(value < before.get(name, 0) for name, value in event.totals.items()):
+            before = {}  # totals never shrink: this is a new attempt
+        if not event.ends:
+            self._totals[event.unit] = event.totals
+        return {name: value - before.get(name, 0) for name, value in event.totals.items()}

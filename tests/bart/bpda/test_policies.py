@@ -204,7 +204,7 @@ def test_networks_that_are_missing_or_cannot_be_used_are_refused_before_a_step()
     ascended(defended({}, k=0), "network")  # nothing is transformed
     with pytest.raises(ValueError, match="train mode"):
         defended({"jpeg": BpdaNet("jpeg").train()})
-    with pytest.raises(ValueError, match="told 4 parameters, expected 1"):
+    with pytest.raises(ValueError, match="takes 4 parameters, expected 1"):
         defended({"jpeg": BpdaNet("swirl").eval()})
     with pytest.raises(ValueError, match="gray_mix"):
         defended({"gray_mix": BpdaNet(3).eval()})

@@ -41,7 +41,7 @@ def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
 
     def function():
         x, permutation, cotangent = example()
-        y = kernel.arrange(x.requires_grad_(), *permutation)
+        y = kernel.clip_and_permute(x.requires_grad_(), *permutation)
         torch.autograd.grad(y, x, cotangent)
 
     assert_compiles(function, capability, tmp_path, monkeypatch)
@@ -51,14 +51,14 @@ def _compare() -> None:
     from bart.gpu_kernels.common import permute as kernel
 
     x, permutation, cotangent = example()
-    assert torch.equal(kernel.arrange(x, *permutation), clip_and_permute(x, permutation))
+    assert torch.equal(kernel.clip_and_permute(x, *permutation), clip_and_permute(x, permutation))
     products = []
-    for function in (lambda leaf: kernel.arrange(leaf, *permutation), lambda leaf: clip_and_permute(leaf, permutation)):
+    for function in (lambda leaf: kernel.clip_and_permute(leaf, *permutation), lambda leaf: clip_and_permute(leaf, permutation)):
         leaf = x.clone().requires_grad_()
         products.append(torch.autograd.grad(function(leaf), leaf, cotangent)[0])
     assert torch.equal(*products)
     x[1, 2, 3, 4] = torch.nan
-    assert kernel.arrange(x, *permutation).isnan().sum() == 1
+    assert kernel.clip_and_permute(x, *permutation).isnan().sum() == 1
 
 
 if __name__ == "__main__":

@@ -2,23 +2,25 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import Job, opened
+from pipeline.campaigns.measuring import Measured, Trial, rates, trials
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
-from pipeline.campaigns.worker import Worker, attacking
+from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
 from pipeline.execution.ray.metrics import Metrics
 from pipeline.planning import throughput, unit_sizes
-from pipeline.planning.unit_sizes import Measured, Trial
-from pipeline.planning.units import Cut
+from pipeline.planning.units import Cut, Unit
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
@@ -153,6 +155,20 @@ def test_shards_in_front_under_a_limit_are_refused(prepared, pattern, measured):
 
 def test_what_is_measured_counts_as_no_work():
     """Prometheus counts units; a trial is none."""
-    metrics = Metrics("campaign")
-    metrics.saw(Measured(Trial("net-bart2-pgd"), 2.0), 1)
-    assert not metrics._spent
+    metrics, counted = Metrics("campaign", Job.counters), []
+    metrics._counters = {name: SimpleNamespace(inc=lambda value, tags: counted.append(value)) for name in Job.counters}
+    metrics.count(Measured(Trial("net-bart2-pgd"), 2.0), 1)
+    assert not counted
+    metrics.count(Finished(Unit("net-bart2-pgd", "s0", 0, 2), 0, 36, 1.5), 1)
+    assert counted == [36, 1.5, 1]
+
+
+def test_cells_alike_are_measured_once():
+    content = tiny.campaign("x.tar", attacks={"pgd": {"eps": "8/255"}, "weak": {"eps": "2/255", "steps": 5}})
+    content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": ["pgd", "weak"]}]
+    cells = list(parse(content, "c").grid())
+    kinds = trials(cells)
+    assert len(kinds) == 2, "one without a defense, one with"
+    found = rates(cells, [Measured(trial, 5.0 + i) for i, trial in enumerate(kinds)])
+    assert found["net-none-pgd"] == found["net-none-weak"] != found["net-bart2-pgd"] == found["net-bart2-weak"]
+    assert set(rates(cells, [Measured(Trial("net-none-weak"), 5.0)])) == {"net-none-pgd", "net-none-weak"}

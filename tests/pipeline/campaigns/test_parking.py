@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.campaigns import parking
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
@@ -196,7 +197,7 @@ def test_shards_that_are_all_gone_end_the_run_with_the_reason_and_park_nothing(f
 
 def test_a_unit_begun_before_a_shard_was_lost_says_nothing_of_others(tmp_path):
     """It read its own shard while the service still answered."""
-    store, lot = Store(tmp_path), parking.Lot(Store(tmp_path), 5)
+    store, lot = Store(tmp_path), parking.ParkingLot(Store(tmp_path), 5)
     lot.add(Failed(Unit("c", "s0", 0, 1), "Traceback", True, shard="shard s0 can not be read"))
     lot.settle(seconds=100)
     assert parking.parked(store) == set()

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
 from pipeline.campaigns import image_rows
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Progress, Worker, attacking, image_keys

@@ -9,7 +9,8 @@ import torch
 
 from bart import Verdict
 from pipeline.campaigns import image_rows
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse

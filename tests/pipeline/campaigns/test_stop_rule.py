@@ -11,11 +11,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.campaigns.job import opened, prepare
-from pipeline.campaigns.release import Rounds
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
+from pipeline.campaigns.release import Release
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
-from pipeline.campaigns.worker import Worker, attacking
+from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.data.order import order
@@ -78,7 +79,7 @@ def stopped(pattern, tmp_path_factory):
     return job
 
 
-def test_a_cell_ends_at_the_first_look_with_a_narrow_interval_on_a_fair_sample(whole, stopped):
+def test_a_cell_ends_at_the_first_interim_check_with_a_narrow_interval_on_a_fair_sample(whole, stopped):
     """By hand: the keyed order of each shard, its first shares, the mean over images, Wilson at the effective size."""
     _, found = whole
     keys = [[f"image{i:02d}" for i in range(18)], [f"image{i:02d}" for i in range(18, 30)]]
@@ -166,7 +167,7 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(pattern, stopped, tmp
     assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
-def test_killed_between_the_last_row_of_a_round_and_its_look(pattern, stopped, tmp_path, monkeypatch):
+def test_killed_between_the_last_row_of_a_round_and_its_interim_check(pattern, stopped, tmp_path, monkeypatch):
     job, create, failures = made(pattern, tmp_path / "store"), Store.create, itertools.count()
 
     def torn(store, name, data):
@@ -183,7 +184,7 @@ def test_killed_between_the_last_row_of_a_round_and_its_look(pattern, stopped, t
         except KeyboardInterrupt:
             torn_runs += 1
             job = made(pattern, tmp_path / "store")
-    assert torn_runs >= 3, "every look was torn once"
+    assert torn_runs >= 3, "every interim check was torn once"
     assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
@@ -194,16 +195,16 @@ def test_two_drivers_at_once_end_with_the_same_rows(pattern, stopped, tmp_path, 
     job = made(pattern, tmp_path / "store").write_down()
     for _ in range(2):
         todo = job.todo()
-        rounds = Rounds(job, todo)
-        queue = Queue(rounds.first())
-        drivers.append((rounds, queue, Shuffled(chance.random()).execute(job, queue, threading.Event())))
+        release = Release(job, todo)
+        queue = Queue(release.ready())
+        drivers.append((release, queue, Shuffled(chance.random()).execute(job, queue, threading.Event())))
     while drivers:
-        rounds, queue, events = chosen = chance.choice(drivers)
+        release, queue, events = chosen = chance.choice(drivers)
         event = next(events, None)
         if event is None:
             drivers.remove(chosen)
-        elif hasattr(event, "lost"):
-            queue.add(rounds.through(event.unit))
+        elif isinstance(event, Finished):
+            queue.add(release.closed(event.unit))
     assert decided(job.store) == decided(stopped.store) and list(verify(job)) == []
 
 
@@ -219,22 +220,22 @@ def test_a_unit_that_was_parked_holds_up_nobody_and_may_come_later(pattern, tmp_
     monkeypatch.setattr(Worker, "attack", broken)
     outcome = go(job)
     assert outcome.failed_units == (victim.name,) and outcome.exit_code == 1
-    looks = job.looks(CELL)
-    assert all(look.without == (victim.name,) for look in looks) and job.ended(CELL)
+    checks = job.interim_checks(CELL)
+    assert checks and all(check.without == (victim.name,) for check in checks) and job.ended_by(CELL)
     monkeypatch.undo()
     Store(job.store).remove(f"parked/{victim.name}.json")
     assert job.todo() == [victim]
     assert go(job).exit_code == 0
-    assert job.looks(CELL) == looks, "what was decided is decided"
+    assert job.interim_checks(CELL) == checks, "what was decided is decided"
     assert list(verify(job)) == []
 
 
-def test_verify_names_a_look_that_the_rows_contradict(pattern, tmp_path):
+def test_verify_names_an_interim_check_that_the_rows_contradict(pattern, tmp_path):
     job = made(pattern, tmp_path / "store")
     go(job)
-    path = Path(job.store) / f"looks/{CELL}/{job.looks(CELL)[1].round:02d}.json"
+    path = Path(job.store) / f"looks/{CELL}/{job.interim_checks(CELL)[1].round:02d}.json"
     path.write_text(path.read_text().replace('"images":', '"images":1'))
-    assert [fault for fault in verify(job) if "the look after round" in fault]
+    assert [fault for fault in verify(job) if "the interim check after round" in fault]
 
 
 def test_a_stop_rule_may_become_stricter_or_go_and_nothing_else(pattern, stopped, whole, tmp_path):
@@ -263,10 +264,10 @@ def test_a_stop_rule_may_become_stricter_or_go_and_nothing_else(pattern, stopped
 @pytest.mark.parametrize("rule", ["vote", "mean", "persistent"])
 def test_other_rules_may_decide(pattern, tmp_path, rule):
     job = made(pattern, tmp_path / "store", stop={"interval": 0.3, "minimum_images": 5, "rule": rule})
-    assert go(job).exit_code == 0 and list(verify(job)) == [] and job.ended(CELL)
+    assert go(job).exit_code == 0 and list(verify(job)) == [] and job.ended_by(CELL)
 
 
-def test_a_look_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_path):
+def test_an_interim_check_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_path):
     from pipeline.campaigns import stop_rule
     from pipeline.store.schema import encode
 
@@ -276,26 +277,26 @@ def test_a_look_counts_good_rows_of_its_units_and_names_units_without_rows(tmp_p
     bad = row("u2", None, status="bad_image", label=None)
     for unit, found in (("u1", [row("u1", 1)]), ("u2", [row("u2", 3), bad]), ("u3", [row("u3", 4)])):
         Store(tmp_path).create(f"results/cell=c/{unit}.parquet", encode(found, {}))
-    look = stop_rule.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
-    assert (look.rate.images, look.rate.value, look.without) == (2, 0.5, ("u9",))
-    assert stop_rule.seen(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
-    assert stop_rule.seen(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
+    check = stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
+    assert (check.rate.images, check.rate.value, check.without) == (2, 0.5, ("u9",))
+    assert stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
+    assert stop_rule.compute(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
 
 
-def test_looks_are_due_after_whole_rounds_with_enough_images_but_the_last():
-    from pipeline.campaigns.stop_rule import due
+def test_interim_checks_follow_whole_rounds_with_enough_images_but_the_last():
+    from pipeline.campaigns.stop_rule import rounds_to_check
     from pipeline.config.campaign import Stop
 
     stop = Stop(interval=0.02, minimum_images=500)
-    assert due(stop, Cut(10, 20), {"a": 1000, "b": 1000}) == list(range(4, 19))
-    assert due(stop, Cut(10, 1), {"a": 1000}) == [] == due(stop, Cut(10, 20), {"a": 400})
+    assert rounds_to_check(stop, Cut(10, 20), {"a": 1000, "b": 1000}) == list(range(4, 19))
+    assert rounds_to_check(stop, Cut(10, 1), {"a": 1000}) == [] == rounds_to_check(stop, Cut(10, 20), {"a": 400})
     assert Cut(10, 20).round_of(Unit("c", "a", 50, 60), 1000) == 1
 
 
 @pytest.mark.parametrize("mean", [0.05, 0.3, 0.5])
 def test_the_interval_of_a_stopped_cell_covers_the_truth_nearly_as_often_as_it_says(mean):
-    """1,000 cells of images of differing difficulty, looked at after each twentieth."""
-    from pipeline.campaigns.stop_rule import Look
+    """1,000 cells of images of differing difficulty, checked after each twentieth."""
+    from pipeline.campaigns.stop_rule import InterimCheck
     from pipeline.config.campaign import Stop
     from pipeline.scoring.intervals import rate
 
@@ -304,14 +305,14 @@ def test_the_interval_of_a_stopped_cell_covers_the_truth_nearly_as_often_as_it_s
         shares = []
         for number in range(20):
             shares += (draws.binomial(5, draws.beta(mean, 1 - mean, 50)) / 5).tolist()
-            look = Look(cell="c", round=number, rounds=20, rate=rate(shares))
-            if look.ends(stop):
+            check = InterimCheck(cell="c", round=number, rounds=20, rate=rate(shares))
+            if check.ends(stop):
                 break
-        hits += look.rate.low <= mean <= look.rate.high
+        hits += check.rate.low <= mean <= check.rate.high
     assert 0.93 <= hits / 1000 <= 0.97
 
 
-def test_a_store_that_refuses_a_look_stops_the_run_with_the_reason(pattern, tmp_path, monkeypatch):
+def test_a_store_that_refuses_an_interim_check_stops_the_run_with_the_reason(pattern, tmp_path, monkeypatch):
     job, create = made(pattern, tmp_path / "store"), Store.create
 
     def full(store, name, data):

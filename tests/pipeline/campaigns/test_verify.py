@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from pipeline import provenance
 from pipeline.campaigns import image_rows
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.rejudge import chosen
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Finished, Progress
 from pipeline.cli import progress
 from pipeline.config.campaign import parse

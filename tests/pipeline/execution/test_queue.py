@@ -56,7 +56,7 @@ def test_a_worker_that_is_lost_counts_for_nothing():
     queue = Queue("ab")
     for _ in range(2 * ATTEMPTS):
         assert queue.take("w") == "a", "what was begun goes on first"
-        queue.back("a")
+        queue.give_back("a")
     queue.take("w")
     assert not queue.failed("a", "no", "w").final
 
@@ -85,7 +85,7 @@ def test_whatever_happens_every_unit_ends_once(seed):
             queue.finished(unit)
             ended.append(unit)
         elif how < 0.7:
-            queue.back(unit)
+            queue.give_back(unit)
         elif queue.failed(unit, "no", worker).final:
             ended.append(unit)
     assert sorted(ended) == list(range(30)) and not out and not queue

@@ -140,7 +140,8 @@ def test_a_unit_that_raises_what_can_not_be_sent_fails_with_its_traceback(cluste
 def test_what_a_run_counts_can_be_scraped(cluster, start, tmp_path):
     job = pretend.job(tmp_path)
     object.__setattr__(job, "name", "scraped")
-    start(job, [Task("t0", "goes", 0.3), Task("t1", "goes", 0.3), Task("bad", "fails", cell="other")]).rest()
+    tasks = [Task("t0", "goes", 0.3), Task("t1", "goes", 0.3), Task("bad", "fails", counted_as="other")]
+    start(job, [*tasks, Task("trial", "goes", 0.1, counted_as=None)]).rest()
     ports = {node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]}
     found, end = {}, time.monotonic() + PATIENCE
     while len(found) < 6 and time.monotonic() < end:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import Data, Model, parse
 from pipeline.errors import BadInput
 from pipeline.models import architectures, loading

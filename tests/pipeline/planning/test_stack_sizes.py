@@ -8,7 +8,7 @@ import torch
 
 import pipeline.campaigns.worker
 from bart import Classifier
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
 from pipeline.planning.stack_sizes import LEAST, MOST, out_of_memory, probe

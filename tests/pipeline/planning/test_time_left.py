@@ -70,10 +70,6 @@ def test_prices_of_cells_not_begun_follow_from_those_measured():
     assert time_left.prices({}, weights) == {}
 
 
-def test_weights_count_draws_and_transforms():
-    assert time_left.weight(30, 0, 0) == 30 and time_left.weight(0, 30, 0) == 10 and time_left.weight(30, 30, 5) == 80
-
-
 def test_time_left_is_shared_by_the_workers_and_unknown_without_a_price():
     assert time_left.seconds_left({"a": 10, "b": 5}, {"a": 2.0, "b": 4.0}, 4) == 10
     assert time_left.seconds_left({"a": 10, "b": 5}, {"a": 2.0}, 4) is None

@@ -3,8 +3,7 @@
 import pytest
 
 from pipeline.config.campaign import parse
-from pipeline.planning import unit_sizes
-from pipeline.planning.unit_sizes import Measured, Trial
+from pipeline.planning import cost, unit_sizes
 from pipeline.planning.units import Cut, units
 from tests.support import tiny
 
@@ -30,7 +29,7 @@ def cut(images, rates, k=(0, 5, 10), **changes):
     rate = {name: rates[cell.defense.k] for name, cell in cells.items()}
     cuts = unit_sizes.cuts(found, cells.values(), images, rate)
     every = list(units(cells.values(), images, cuts))
-    each = {name: unit_sizes.seconds_an_image(cell, rate[name]) for name, cell in cells.items()}
+    each = {name: cost.seconds_an_image(cell, rate[name]) for name, cell in cells.items()}
     return cells, cuts, [unit.images * each[unit.cell] for unit in every], every
 
 
@@ -40,7 +39,7 @@ H100 = {0: 6000.0, 5: 3000.0, 10: 2000.0}
 
 def test_seconds_an_image_by_hand():
     (cell,) = (cell for cell in campaign((5,), evaluation_draws=30).grid())
-    assert unit_sizes.seconds_an_image(cell, 100) == pytest.approx((1600 + 60 / 3) / 100)
+    assert cost.seconds_an_image(cell, 100) == pytest.approx((1600 + 60 / 3) / 100)
 
 
 def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
@@ -110,17 +109,6 @@ def test_the_same_cells_are_cut_the_same_whatever_is_added():
     assert set(before) <= set(after)
     new = [u for u in after if u.shard == "val-050" and u.cell == "net-k0-pgd"]
     assert sum(u.images for u in new) == 800 and new[0].images == cuts["net-k0-pgd"].images
-
-
-def test_cells_alike_are_measured_once():
-    content = tiny.campaign("x.tar", attacks={"pgd": {"eps": "8/255"}, "weak": {"eps": "2/255", "steps": 5}})
-    content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": ["pgd", "weak"]}]
-    cells = list(parse(content, "c").grid())
-    trials = unit_sizes.trials(cells)
-    assert len(trials) == 2, "one without a defense, one with"
-    rates = unit_sizes.rates(cells, [Measured(trial, 5.0 + i) for i, trial in enumerate(trials)])
-    assert rates["net-none-pgd"] == rates["net-none-weak"] != rates["net-bart2-pgd"] == rates["net-bart2-weak"]
-    assert set(unit_sizes.rates(cells, [Measured(Trial("net-none-weak"), 5.0)])) == {"net-none-pgd", "net-none-weak"}
 
 
 def test_a_cut_comes_back_from_its_file():

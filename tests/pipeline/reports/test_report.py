@@ -18,7 +18,8 @@ from bart import Barrage, Defended
 from bart.defenses.barrage import described
 from bart.gradient import draw_keys
 from pipeline import analysis
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.worker import attacking, image_keys
 from pipeline.cli.progress import Reporter

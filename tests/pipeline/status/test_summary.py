@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
-from pipeline.planning import time_left
+from pipeline.planning import cost
 from pipeline.planning.units import cell_of
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
@@ -280,6 +280,6 @@ def test_prices_of_cells_without_rows_come_from_their_checkpoints(job):
     stores.checkpointed(job, unit(job, NONE), at=1000, step=3, seconds=6.0)
     found = at(job, 1001)
     assert found.cells[NONE].device_seconds_left == pytest.approx(4.0 * 6.5)
-    weights = time_left.weight(6, 2, 0), time_left.weight(18, 8, 2)
+    weights = cost.weight(6, 2, 0), cost.weight(18, 8, 2)
     assert found.cells[BART].device_seconds_left == pytest.approx(8 * 4.0 * weights[1] / weights[0])
     assert found.seconds_left == pytest.approx(found.total("device_seconds_left")), "one worker writes checkpoints"

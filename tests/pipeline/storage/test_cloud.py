@@ -8,8 +8,9 @@ import torch
 from rich.console import Console
 
 from pipeline.campaigns import parking
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
 from pipeline.campaigns.parking import parked
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker, attacking

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import attacking

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.worker import Finished, Progress, Worker, attacking
 from pipeline.cli.progress import Reporter

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from bart import TRANSFORMS, BpdaNet, Gradient, rng
-from pipeline.campaigns.job import opened, prepare
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verify import verify
-from pipeline.config.bpda_training import Training, load
+from pipeline.config.bpda_training import BpdaTraining, load
 from pipeline.config.campaign import Data, parse
 from pipeline.data import shards, training_images
 from pipeline.data.pack import pack
@@ -28,7 +29,8 @@ from pipeline.models import bpda_networks
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.training.bpda_job import prepare as prepare_training
-from pipeline.training.bpda_trainer import Trained, Trainer, training
+from pipeline.training.bpda_trainer import BpdaTrainer, NetworkTrained, begin_bpda
+from pipeline.training.unit import TrainingUnit
 from tests.support import tiny
 from tests.support.campaigns import command
 from tests.support.processes import PATIENCE, actors, until
@@ -47,12 +49,12 @@ def content(photos, **changes):
 
 
 def job(photos, store, **changes):
-    return prepare_training(Training.model_validate(content(photos, **changes)), str(store))
+    return prepare_training(BpdaTraining.model_validate(content(photos, **changes)), str(store))
 
 
 def trained(found, name="grey_mix", drain=None):
     """Events of one training in this process."""
-    return list(Trainer(found, CPU, drain or threading.Event())(name))
+    return list(BpdaTrainer(found, CPU, drain or threading.Event())(TrainingUnit(name)))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,8 @@ def nets(photos, tmp_path_factory):
     """A folder with the networks of the two transforms of the tiny campaign's `two` defense."""
     folder = tmp_path_factory.mktemp("nets")
     found = job(photos, folder, transforms=["color_precision", "grey_mix"])
-    for name in found.todo():
-        trained(found, name)
+    for unit in found.todo():
+        trained(found, unit.name)
     bpda_networks.write_manifest(folder)
     return folder
 
@@ -160,7 +162,7 @@ def test_the_first_steps_are_those_of_a_plain_loop(photos, tmp_path):
 
 def test_the_loss_falls_far_below_the_identitys_where_a_transform_can_be_learnt(photos, tmp_path):
     (*_, last) = trained(job(photos, tmp_path, steps=120, batch=2))
-    assert isinstance(last, Trained) and last.fresh == 120
+    assert isinstance(last, NetworkTrained) and last.fresh == 120
     entry = last.entry
     assert entry.error < 0.4 * entry.identity_error and entry.train_error < 0.6 * entry.identity_error
     assert 0.1 < entry.cosine < entry.identity_cosine, "a low error does not mean a good gradient"
@@ -197,10 +199,10 @@ def test_an_entry_holds_what_was_measured(photos, tmp_path):
 def stopped_after(found, steps, name="grey_mix"):
     """A training that is told to leave, and that is killed without a word afterwards: only its files remain."""
     drain = threading.Event()
-    trainer = Trainer(found, CPU, drain)
+    trainer = BpdaTrainer(found, CPU, drain)
     trainer.images.batches = counted(trainer.images.batches, steps, drain)
     with pytest.raises(Drained):
-        list(trainer(name))
+        list(trainer(TrainingUnit(name)))
 
 
 def counted(source, steps, drain):
@@ -243,10 +245,10 @@ def test_a_damaged_or_a_foreign_checkpoint_costs_time_and_nothing_else(photos, t
 
 def test_a_transforms_network_does_not_depend_on_the_others(photos, tmp_path):
     both, one = job(photos, tmp_path / "both"), job(photos, tmp_path / "one", transforms=["clahe"])
-    list(LocalExecutor(training).execute(both, both.todo(), threading.Event()))
+    list(LocalExecutor(begin_bpda).execute(both, both.todo(), threading.Event()))
     trained(one, "clahe")
     assert (tmp_path / "both/clahe.safetensors").read_bytes() == (tmp_path / "one/clahe.safetensors").read_bytes()
-    assert job(photos, tmp_path / "one").todo() == ["grey_mix"]
+    assert job(photos, tmp_path / "one").todo() == [TrainingUnit("grey_mix")]
 
 
 def test_the_command_trains_writes_the_manifest_and_does_nothing_twice(photos, tmp_path, barrage, write):

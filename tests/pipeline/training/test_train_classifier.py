@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from bart import Barrage, Mirror, rng
 from pipeline.campaigns.job import opened
 from pipeline.config.campaign import Data
-from pipeline.config.classifier_training import Barrages, Optimizer, Recipe
+from pipeline.config.classifier_training import Barrages, ClassifierTraining, Optimizer
 from pipeline.config.fields import Share
 from pipeline.data import shards
 from pipeline.data.loader import Feed
@@ -25,7 +25,7 @@ from pipeline.data.training_images import Images
 from pipeline.errors import BadInput, Drained
 from pipeline.store.rows import results
 from pipeline.training.classifier_job import UNIT, prepare
-from pipeline.training.classifier_trainer import Learned, Learner, Learning, Looked
+from pipeline.training.classifier_trainer import ClassifierProgress, ClassifierTrained, ClassifierTrainer, Evaluated
 from pipeline.training.process_group import Group
 from pipeline.training.ray_train import members
 from pipeline.training.steps import Steps, optimizer, rate
@@ -52,18 +52,18 @@ def content(photos, **changes):
 
 
 def job(photos, store, **changes):
-    return prepare(Recipe.model_validate(content(photos, **changes)), str(store))
+    return prepare(ClassifierTraining.model_validate(content(photos, **changes)), str(store))
 
 
 def trained(found, drain=None):
     """Events of a training in this process."""
-    return list(Learner(found, CPU, drain or threading.Event())(UNIT))
+    return list(ClassifierTrainer(found, CPU, drain or threading.Event())(UNIT))
 
 
 def stopped_after(found, steps):
     """A training that is told to leave, of which only the files remain."""
     drain = threading.Event()
-    learner = Learner(found, CPU, drain)
+    learner = ClassifierTrainer(found, CPU, drain)
     source = learner.feed.batches
 
     def batches(*arguments):
@@ -102,12 +102,12 @@ def test_a_resumed_training_gives_the_same_files_bit_for_bit(photos, tmp_path, m
     settings = MODES[mode] | (EVERYTHING if mode in ("bart", "advrt") else {})
     whole = job(photos, tmp_path / "whole", **settings)
     events = trained(whole)
-    assert whole.steps == 6 and [event.step for event in events if isinstance(event, Looked)] == [4, 6]
+    assert whole.steps == 6 and [event.step for event in events if isinstance(event, Evaluated)] == [4, 6]
     found = job(photos, tmp_path / "stopped", **settings)
     for steps in (1, 4):
         stopped_after(found, steps)
     last = trained(found)[-1]
-    assert isinstance(last, Learned) and last.fresh == 1, "it did not go on from the checkpoint"
+    assert isinstance(last, ClassifierTrained) and last.fresh == 1, "it did not go on from the checkpoint"
     assert files(found) == files(whole)
     assert not list(Path(found.store, "checkpoints").glob("*"))
     assert json.loads(Path(found.store, "manifest.json").read_text())["accuracy"].keys() == {"0", "2"}
@@ -202,7 +202,7 @@ def test_the_first_steps_are_those_of_a_plain_loop(photos, tmp_path, case):
     trained(found)
     ours = load_file(tmp_path / "model.safetensors")
     teacher = tiny.network().eval() if case == "distilled" else None
-    expected = plain_steps(photos, found.recipe, 3, teacher)
+    expected = plain_steps(photos, found.training, 3, teacher)
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):  # a count, of which there is no mean
@@ -232,7 +232,7 @@ def test_the_accuracy_is_that_of_the_stored_weights(photos, tmp_path):
 
 
 def test_accuracy_without_other_images_is_on_those_kept_out(photos, tmp_path):
-    found = Learner(job(photos, tmp_path, held_out=8), CPU, threading.Event())
+    found = ClassifierTrainer(job(photos, tmp_path, held_out=8), CPU, threading.Event())
     assert sorted(found.places) == sorted(found.feed.images.held_out.tolist()) and len(found.places) == 8
     assert not set(found.places) & {place for step in range(9) for place in found.feed.images.places(step, 6)}
 
@@ -240,7 +240,7 @@ def test_accuracy_without_other_images_is_on_those_kept_out(photos, tmp_path):
 def test_training_learns_and_frozen_statistics_stay(photos, tmp_path):
     many = {"epochs": 60, "optimizer": {"learning_rate": 0.05}}
     found = job(photos, tmp_path / "a", **many)
-    *_, last = [event.loss for event in trained(found) if isinstance(event, Learning)]
+    *_, last = [event.loss for event in trained(found) if isinstance(event, ClassifierProgress)]
     curve = pandas.read_parquet(tmp_path / "a" / "curves.parquet")
     assert curve.loss[-20:].mean() < 0.5 * curve.loss[:5].mean() and curve.train_accuracy[-20:].mean() > 0.7
     assert curve.step.tolist() == list(range(1, 201)) and curve.accuracy_k0.notna().sum() == 50
@@ -268,8 +268,8 @@ def test_images_on_the_device_and_images_from_the_shards_give_the_same_files(pho
     trained(kept)
     monkeypatch.setattr("pipeline.data.loader.HOST_BYTES", 0)
     streamed = job(photos, tmp_path / "streamed", **settings)
-    learner = Learner(streamed, CPU, threading.Event())
-    assert not learner.feed.resident and not learner.kept_out.resident
+    learner = ClassifierTrainer(streamed, CPU, threading.Event())
+    assert not learner.feed.resident and not learner.held_out.resident
     list(learner(UNIT))
     assert files(kept) == files(streamed)
 
@@ -304,7 +304,11 @@ def test_the_rate_and_the_number_of_transforms_follow_their_schedules():
 
 def test_the_attack_inside_is_the_one_of_adversarial_training(photos):
     def inside(**attack):
-        return Recipe.model_validate(content(photos, barrage={"k": [0, 2]}, attack={"eps": "8/255"} | attack)).lesson(0).attack
+        return (
+            ClassifierTraining.model_validate(content(photos, barrage={"k": [0, 2]}, attack={"eps": "8/255"} | attack))
+            .lesson(0)
+            .attack
+        )
 
     pgd, fgsm = inside(eot_draws=3), inside(kind="fgsm")
     assert (pgd.steps, pgd.momentum, pgd.random_start, pgd.eot.draws, pgd.step_size) == (10, 0, True, 3, pytest.approx(2 / 255))
@@ -337,7 +341,7 @@ def test_a_campaign_takes_the_weights_and_their_preprocessing(photos, pattern, t
     }
     path, folder = write(content(photos, model=model, store_as="float16"), "train.yaml"), tmp_path / "trained"
     code, out, err = barrage("train", path, "--here", "--store", folder)
-    assert code == 0 and "accuracy on images kept out k=0" in err and "images/s, bare training" in err and "curves.png" in out
+    assert code == 0 and "accuracy on images held out k=0" in err and "images/s, bare training" in err and "curves.png" in out
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     manifest = json.loads((folder / "manifest.json").read_text())
     data = (folder / "model.safetensors").read_bytes()
@@ -396,7 +400,7 @@ BAD = {
     "too few images": ({"batch": 21}, "24 images, expected at least 25"),
     "labels that do not fit": ({"model": {"architecture": "tests.support.tiny:network", "classes": 9}}, "holds the label 9"),
     "too few classes": ({"model": {"architecture": "tests.support.tiny:network", "classes": 11}}, "has 10 classes"),
-    "a random teacher": ({"distill": {}}, "no teacher"),
+    "a random teacher": ({"distill": {}}, "can't be a teacher"),
     "random weights as a name": ({"model": {"architecture": "resnet18_cifar"}}, "has no weights"),
     "missing weights": ({"model": {"architecture": "resnet18_cifar", "weights": "none/x.pt"}}, "none/x.pt do not exist"),
     "an attack of a campaign": ({"attack": PGD | {"transfer": True}}, "leave them out"),
@@ -464,8 +468,8 @@ def test_two_workers_on_ray_train_take_the_steps_of_one(photos, tmp_path, write)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_step_through_the_barrage_never_waits_for_the_device(photos, tmp_path):
     found = job(photos, tmp_path, barrage={"k": [0, 5]}, augment={"pad": 2}, precision="auto", average=0.9, accumulate=2)
-    learner = Learner(found, torch.device("cuda"), threading.Event())
-    steps = Steps(found.recipe, 40, torch.device("cuda"), Group())
+    learner = ClassifierTrainer(found, torch.device("cuda"), threading.Event())
+    steps = Steps(found.training, 40, torch.device("cuda"), Group())
     batches = learner.feed.batches(0, 40, 6)
     for step in range(30):  # every transform is compiled
         steps.take(next(batches), step)

@@ -53,7 +53,7 @@ def assert_images_are_independent(attack, defended):
 
     def alone(i, steps):
         one = slice(i, i + 1)
-        state = attack.start(images()[one], MIXED.of(one), Mirror.of(keys(4)[one], "cpu"))
+        state = attack.start(images()[one], MIXED.rows(one), Mirror.of(keys(4)[one], "cpu"))
         return run(attack, state, defended, steps).tensors()
 
     ahead = attack.steps // 2

@@ -1,0 +1,45 @@
+"""Say what the checks found, from the rows of their campaign."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from pipeline.campaigns.check.judgement import mean
+from pipeline.campaigns.check.table import checks
+from pipeline.config.campaign import Cell
+from pipeline.scoring.rules import attacked, single
+from pipeline.store.rows import results
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Hold what a check found: its figures in words, and whether it passed; None where there is nothing to pass."""
+
+    name: str
+    passed: bool | None
+    figures: str
+    why: str
+
+
+def findings(cell: Cell, store: str) -> list[Finding]:
+    """Return what the checks of a cell found. `store` holds the rows of `campaign_of`; checks without rows are left out."""
+    accuracies: dict[str, dict[str, float]] = {}
+    rows = attacked(results(store, ["image_key", "attack", "status", "evaluation_draws", "adv_correct"]))
+    for variant, key, share in zip(
+        rows["attack"].to_pylist(), rows["image_key"].to_pylist(), single(rows, "adv", 1), strict=True
+    ):
+        accuracies.setdefault(variant, {})[key] = float(share)
+    found = []
+    for check in checks(cell):
+        if any(name not in accuracies for name in ("base", *check.variants)):
+            continue
+        figures = [f"{name} {100 * mean(accuracies[name]):.1f}" for name in check.variants]
+        base = f"base {100 * mean(accuracies['base']):.1f}"
+        found.append(Finding(check.name, check.judge(accuracies), f"{base}, {' '.join(figures)}", check.why))
+    return found
+
+
+def to_json(cell: Cell, found: Iterable[Finding]) -> bytes:
+    """Return findings as the JSON that a store keeps (check.json)."""
+    content = {"cell": cell.name, "identity": cell.identity, "checks": [asdict(finding) for finding in found]}
+    return json.dumps(content, indent=1).encode()

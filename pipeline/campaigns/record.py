@@ -1,0 +1,63 @@
+"""Write a resolved campaign and the cuts of its cells into a store, and read them back.
+
+campaign.yaml           {campaign, shards, identity, planned}: the campaign with all hashes filled in, and what it comes to
+units/<cell>.json       the cut of a cell; the first that is written stays
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+import yaml
+
+from pipeline.config.campaign import Campaign, Cell, parse
+from pipeline.config.yaml_loader import plain
+from pipeline.data.shards import Shard
+from pipeline.errors import BadInput
+from pipeline.planning import unit_sizes
+from pipeline.planning.units import Cut
+from pipeline.store.layout import Store
+from pipeline.store.planned_cells import DAMAGED, FILE, Planned, damaged
+
+
+def encode(campaign: Campaign, shards: Iterable[Shard], cells: Mapping[str, Cell], planned: Mapping[str, Planned]) -> bytes:
+    """Return a store's campaign.yaml."""
+    content = {
+        "campaign": campaign.model_dump(mode="json", exclude={"store", "workers"}),
+        "shards": [asdict(shard) for shard in shards],
+        "identity": {name: cell.identity for name, cell in cells.items()},
+        "planned": {name: asdict(plan) for name, plan in planned.items()},
+    }
+    return yaml.safe_dump(content, sort_keys=False).encode()
+
+
+def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
+    """Return the campaign that a store was made by, and its shards by name.
+
+    Raises BadInput if there is no store, or one that this version can't read.
+    """
+    data = store.read(FILE)
+    if data is None:
+        raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
+    try:
+        content = plain(data)
+        shards = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
+        campaign = content["campaign"]
+    except DAMAGED as error:
+        raise damaged(url, error) from None
+    return parse(campaign, f"{url}/{FILE}"), {shard.name: shard for shard in shards}
+
+
+def write_cuts(store: Store, cuts: Mapping[str, Cut]) -> None:
+    """Write the cuts of cells that have none in the store. Cuts that are there stay: another driver was first."""
+    for cell, cut in cuts.items():
+        store.create(_cut_file(cell), unit_sizes.encode(cut))
+
+
+def read_cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
+    """Return the cuts of those cells that have one in the store."""
+    files = ((cell, store.read(_cut_file(cell))) for cell in cells)
+    return {cell: unit_sizes.decode(data) for cell, data in files if data is not None}
+
+
+def _cut_file(cell: str) -> str:
+    return f"units/{cell}.json"

@@ -1,0 +1,28 @@
+"""Describe the process that a worker runs in, and what its errors mean."""
+
+import torch
+
+from pipeline.errors import ShardUnusable
+
+
+def worker_name(host: str, pid: int) -> str:
+    """Return the name of a worker: PID@HOST."""
+    return f"{pid}@{host}"
+
+
+def default_device() -> torch.device:
+    """Return the device that this process computes on: its GPU, or the CPU if it has none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def shard_fault(error: BaseException) -> str:
+    """Return why a shard can't be used, if an attempt failed for that reason; else an empty string."""
+    return str(error) if isinstance(error, ShardUnusable) else ""
+
+
+def gpu_is_broken(error: BaseException) -> bool:
+    """Return whether an error leaves this process without a usable GPU. Running out of GPU memory does not."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return False
+    fatal = getattr(torch, "AcceleratorError", ()), getattr(torch.cuda, "DeferredCudaCallError", ())  # not in every release
+    return isinstance(error, fatal) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

@@ -1,0 +1,79 @@
+"""Write a training into its store, and read back which shards an earlier run has inspected.
+
+training.yaml       {training, identity, shards}
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from pipeline.config.bpda_training import BpdaTraining
+from pipeline.config.campaign import Data
+from pipeline.config.classifier_training import ClassifierTraining
+from pipeline.config.yaml_loader import plain
+from pipeline.data import shards
+from pipeline.data.shards import Shard
+from pipeline.errors import BadInput
+from pipeline.store.layout import Store
+
+FILE = "training.yaml"
+
+Report = Callable[[str], None]
+"""Show one line to a person."""
+
+
+def hashed(values: Any) -> str:
+    """Return a short hash of plain values: what JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def hash_of_images(used: Iterable[Shard], limit: int | None) -> str:
+    """Return a hash of the images of a training: of its shards, and of how many images take part."""
+    return hashed([[shard.sha256 for shard in used], limit])
+
+
+def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, used: Iterable[Shard]) -> None:
+    """Write a training, with all hashes filled in, into the store at `url`."""
+    content = {
+        "training": training.model_dump(mode="json", exclude={"store", "workers"}),
+        "identity": identity,
+        "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in used],
+    }
+    store = Store(url)
+    store.sweep()
+    store.replace(FILE, yaml.safe_dump(content, sort_keys=False).encode())
+
+
+def inspected(data: Data, url: str, report: Report) -> list[Shard]:
+    """Return the shards of a training. Those that an earlier run on its store has inspected are not read again.
+
+    Raises BadInput, StorageError.
+    """
+    known, found = _known(url), []
+    for path, size in shards.paths(data).items():
+        shard = known.get(path)
+        if shard is None or shard.bytes != size:
+            report(f"reading {path} for the first time")
+            shard = shards.inspect(path)
+        found.append(shard)
+    return found
+
+
+def _known(url: str) -> dict[str, Shard]:
+    """Return the shards that an earlier run on this store has inspected, by path."""
+    data = Store(url).read(FILE)
+    known = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in plain(data)["shards"]] if data else []
+    return {shard.url: shard for shard in known}
+
+
+def check_images(images: int, held_out: int, batch: int) -> None:
+    """Raise BadInput if there are too few images for those held out of training and one batch."""
+    if images < held_out + batch:
+        raise BadInput(
+            f"data hold {images} images, expected at least {held_out + batch}, held_out and one batch: "
+            "add shards, or lower held_out"
+        )
