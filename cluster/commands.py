@@ -14,10 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.common import CampaignFile, file_or_shipped
+from pipeline.cli.files.schema import FILES
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from cluster.node_checks import Finding
+    from pipeline.config.schema import Schema
 
 out, err = Console(), Console(stderr=True)
 
@@ -31,9 +33,16 @@ class On(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands to the application; `barrage.commands` in pyproject.toml points here."""
+    """Add both commands and the schema of cluster files; the entry point `barrage.commands` in pyproject.toml points here."""
     app.command(rich_help_panel="Use a cluster")(launch)
     app.command(rich_help_panel="Use a cluster")(doctor)
+    FILES["cluster"] = _schema
+
+
+def _schema() -> "Schema":
+    from cluster.launchers import schema
+
+    return schema()
 
 
 def launch(

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
+from pipeline.cli.files.schema import schema
 from pipeline.cli.store.compact import compact
 from pipeline.cli.store.replay import replay
 from pipeline.cli.store.report import report
@@ -28,7 +29,7 @@ from pipeline.errors import BadInput, ClusterLost, StorageError
 COMMANDS = {
     "Run": (demo, run, plan, check, train),
     "Read a store": (status, table, report, show, replay, verify, compact),
-    "Make files": (pack, gallery),
+    "Make files": (pack, gallery, schema),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""
 

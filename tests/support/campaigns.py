@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from pipeline.campaigns.job import prepare
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter

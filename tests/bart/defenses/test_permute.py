@@ -53,7 +53,10 @@ def _compare() -> None:
     x, permutation, cotangent = example()
     assert torch.equal(kernel.clip_and_permute(x, *permutation), clip_and_permute(x, permutation))
     products = []
-    for function in (lambda leaf: kernel.clip_and_permute(leaf, *permutation), lambda leaf: clip_and_permute(leaf, permutation)):
+    for function in (
+        lambda leaf: kernel.clip_and_permute(leaf, *permutation),
+        lambda leaf: clip_and_permute(leaf, permutation),
+    ):
         leaf = x.clone().requires_grad_()
         products.append(torch.autograd.grad(function(leaf), leaf, cotangent)[0])
     assert torch.equal(*products)
