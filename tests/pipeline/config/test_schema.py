@@ -1,4 +1,4 @@
-"""The JSON schemas that editors use: they are those of the code, take every file that ships, and refuse what the reader refuses."""
+"""The JSON schemas for editors: they are those of the code, take every file that ships, and refuse what the reader refuses."""
 
 import copy
 import json
