@@ -12,8 +12,8 @@ import yaml
 
 from pipeline.campaigns import stop_rule
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.parking import park, parked
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.stop_rule import InterimCheck
 from pipeline.campaigns.verify import verify
