@@ -3,7 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 out, err = Console(), Console(stderr=True)
 
 
-class On(str, Enum):
+class On(StrEnum):
     SLURM = "slurm"
     KUBERAY = "kuberay"
     RAY = "ray"

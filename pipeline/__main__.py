@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -46,7 +46,7 @@ Modules = Annotated[
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "md"
     CSV = "csv"

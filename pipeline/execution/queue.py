@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 ATTEMPTS = 3
@@ -89,7 +89,7 @@ class Queue:
 
     def failed(self, unit: Any, error: str, worker: str = "", shard: str = "") -> Failed:
         """Puts a unit back unless it was tried often enough. Arguments as of Failed."""
-        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        when = datetime.now(UTC).isoformat(timespec="seconds")
         attempt = Attempt(worker, worker.partition("@")[2], when, error)
         attempts = self._failed.setdefault(unit, [])
         attempts.append(attempt)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -98,7 +98,7 @@ def lines(status: Status) -> Iterator[str]:
 
 def summary(status: Status) -> str:
     """One line, for a log that is written to again and again."""
-    return f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
 
 
 def _totals(status: Status) -> list[str]:
