@@ -8,7 +8,7 @@ keys    (n,) int64, see `bart.rng`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from torch import Tensor, cat
 

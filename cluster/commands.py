@@ -3,7 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 

@@ -6,22 +6,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from pipeline import extras
 
-from pipeline.errors import BadInput, ClusterLost, StorageError
-from pipeline.scoring import summaries
-from pipeline.scoring.rules import RULES
-from pipeline.status.summary import FILES, Reader
+with extras.explained():
+    import typer
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pipeline.errors import BadInput, ClusterLost, StorageError
+    from pipeline.scoring import summaries
+    from pipeline.scoring.rules import RULES
+    from pipeline.status.summary import FILES, Reader
 
 if TYPE_CHECKING:
     from pipeline.execution.detached import Detached
@@ -487,9 +490,10 @@ def more_commands() -> None:
 
 def main() -> None:
     """Runs the command; bad input is one line and exit code 2."""
-    more_commands()
     try:
-        app()
+        with extras.explained():
+            more_commands()
+            app()
     except (BadInput, StorageError) as error:
         err.print(f"[bold red]barrage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -32,6 +32,7 @@ FLOORS = {
         "training",
     ],
     "pipeline": [
+        "extras",
         "errors",
         "provenance",
         "parallel",
