@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -159,9 +160,8 @@ def validated(text):
     """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
     content = yaml.safe_load(text)
     if "kind" in content:
-        return {"classifier": classifier_training.Recipe, "bpda": bpda_training.Training}[content["kind"]].model_validate(
-            content
-        )
+        kinds: dict[str, Any] = {"classifier": classifier_training.Recipe, "bpda": bpda_training.Training}
+        return kinds[content["kind"]].model_validate(content)
     whole = {
         "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},
         "defenses": {"d": {"k": 5}}, "attacks": {"a": {"eps": "8/255"}},
@@ -254,7 +254,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
 
 def test_the_demo_ends_with_its_report():
     recipe = (ROOT / "Makefile").read_text().partition("\ndemo: ")[2].partition("\n\n")[0]
-    lines = [line.replace("$(BIN)/", "").strip() for line in classifier_training.splitlines()[1:]]
+    lines = [line.replace("$(BIN)/", "").strip() for line in recipe.splitlines()[1:]]
     assert [words[1] for line in lines for words in commands(line.partition("||")[2] or line)] == ["pack", "run", "report"]
     for line in lines:
         for words in commands(line.partition("||")[2] or line):
