@@ -7,6 +7,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 
 import pytest
+import yaml
 
 from pipeline import extras
 from tests.test_imports import ROOT, imports, modules, tops
@@ -83,6 +84,13 @@ def test_the_command_names_the_extra_that_it_lacks(missing):
     assert done.returncode == 2 and not done.stdout
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(r"barrage: this command needs \w+, which is not installed: pip install 'barrage\[campaigns\]'", line)
+
+
+def test_the_version_is_the_same_everywhere():
+    version = PROJECT["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"-t barrage:{version} ." in (ROOT / "cluster" / "Dockerfile").read_text()
+    assert re.search(rf"^## (Unreleased|{re.escape(version)} )", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
 def test_an_import_that_no_extra_mends_stays_an_error():
