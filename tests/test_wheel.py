@@ -63,9 +63,14 @@ def installed(wheel, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def call(installed, tmp_path_factory):
-    """A function that runs a program of the environment in a folder outside the checkout and returns what it prints."""
-    folder = tmp_path_factory.mktemp("elsewhere")
+def folder(tmp_path_factory):
+    """A folder outside the checkout."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(scope="module")
+def call(installed, folder):
+    """A function that runs a program of the environment in the folder and returns what it prints."""
 
     def called(program, *arguments):
         command = [str(installed / program), *map(str, arguments)]
@@ -73,7 +78,6 @@ def call(installed, tmp_path_factory):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    called.folder = folder
     return called
 
 
@@ -104,29 +108,29 @@ def test_packages_are_those_of_the_wheel(call, installed):
     assert all(Path(place).is_relative_to(installed.parent) for place in places.split()) and len(places.split()) == 3
 
 
-def test_a_campaign_runs_where_there_is_no_checkout(call):
+def test_a_campaign_runs_where_there_is_no_checkout(call, folder):
     """As the demo: photographs, a shipped classifier, Ray, rows, tables and a page."""
     place = Path(call("python", "-c", "import pipeline; print(*pipeline.__path__)").strip()).parent / SHIPPED / "campaigns"
-    asked = tiny.campaign(str(tiny.packed(call.folder) / "photos-{000000..000001}.tar"), store="store")
+    asked = tiny.campaign(str(tiny.packed(folder) / "photos-{000000..000001}.tar"), store="store")
     weights = str(place / "weights" / "cifar10-bart.safetensors")
     asked["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "eot_draws": 1}}
     asked["models"] = {"net": {"architecture": "resnet20_cifar", "classes": 10, "weights": weights}}
-    (call.folder / "tiny.yaml").write_text(yaml.safe_dump(asked))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(asked))
     assert "run a campaign" in call("barrage", "--help").lower()
     assert "net-bart2-pgd" in call("barrage", "plan", "tiny.yaml", "--no-calibrate")
     call("barrage", "run", "tiny.yaml")
-    files = list((call.folder / "store" / "results").rglob("*.parquet"))
+    files = list((folder / "store" / "results").rglob("*.parquet"))
     rows = pd.concat(pq.read_table(path).to_pandas() for path in files)
     assert set(rows["status"]) == {"ok"} and rows.groupby("cell").size().to_dict() == {"net-bart2-pgd": 8, "net-none-pgd": 8}
     assert "net-bart2-pgd" in call("barrage", "table", "store", "--format", "csv")
     call("barrage", "verify", "store")
     call("barrage", "report", "store", "-o", "report.html", "--figures", "figures")
-    assert "net-bart2-pgd" in (call.folder / "report.html").read_text()
-    assert (call.folder / "figures" / "table1.csv").exists()
+    assert "net-bart2-pgd" in (folder / "report.html").read_text()
+    assert (folder / "figures" / "table1.csv").exists()
 
 
-def test_recipes_of_clusters_are_filled_from_the_wheel(call):
+def test_recipes_of_clusters_are_filled_from_the_wheel(call, folder):
     assert "--on" in call("barrage", "launch", "--help")
-    (call.folder / "site.yaml").write_text((ROOT / "cluster" / "slurm" / "example.yaml").read_text())
+    (folder / "site.yaml").write_text((ROOT / "cluster" / "slurm" / "example.yaml").read_text())
     said = call("barrage", "launch", "tiny.yaml", "--on", "slurm", "--cluster", "site.yaml", "--store", "store", "--dry-run")
     assert "#SBATCH" in said

@@ -18,10 +18,9 @@ from pipeline.reports import style
 
 _CYCLE = cycler(color=[series.figure for series in style.SERIES], marker=[series.marker for series in style.SERIES])
 
-STYLE: dict[str, Any] = {
-    **matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False),
-    "axes.prop_cycle": _CYCLE,
-}
+_FILE: Any = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
+
+STYLE: dict[str, Any] = {**_FILE, "axes.prop_cycle": _CYCLE}
 """The settings of Matplotlib for every figure: `with plt.style.context(STYLE)`."""
 
 SIZE = (4.8, 3.2)

@@ -85,7 +85,7 @@ def test_the_picture_of_an_image_has_the_first_two_colours():
     figure, axes = matplotlib.pyplot.subplots()
     five = [[3, 1, 2, 4, 5]] * 4
     image_trace._classes(axes, {"label": 3, "clean_top5": five, "adv_top5": [[1, 3, 2, 4, 5]] * 4})
-    colours = [matplotlib.colors.to_hex(bars.patches[0].get_facecolor()) for bars in axes.containers]
-    assert colours == [series.figure for series in style.SERIES[:2]]
+    colours = dict.fromkeys(matplotlib.colors.to_hex(bar.get_facecolor()) for bar in axes.patches)
+    assert list(colours) == [series.figure for series in style.SERIES[:2]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(style.SIDES.values())
     matplotlib.pyplot.close(figure)
