@@ -91,6 +91,7 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
+        """Allow the job's modules; nothing is loaded yet."""
         architectures.allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
@@ -179,7 +180,7 @@ class UnitAttempt:
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
         context, work = image_rows.unit_columns(self.cell, self.unit, self.worker.device), 0
-        found = [context | image_rows.refused(s) for s, image in decoded if image is None]
+        rows = [context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
             kept = [sample for sample, _ in good]
@@ -188,9 +189,9 @@ class UnitAttempt:
             clean = self._verdict(original, keys, defended)
             for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
                 yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, work, self.own_seconds)
-            found += self._judged(kept, original, clean, state, defended)
+            rows += self._judged(kept, original, clean, state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
-        won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
+        won = self._commit(sorted(rows, key=lambda row: place[row["image_key"]]))
         yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
 
     @property
@@ -215,10 +216,10 @@ class UnitAttempt:
         """Return the state of the furthest sound checkpoint, else of step 0; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
-        found = self.attempts.furthest(self.unit.name, self.cell.identity)
-        if found and len(found[1]["x"]) == len(clean):
-            self.before = found[0].seconds
-            return State.of(found[1] | {"clean": clean.cpu()}, device)
+        saved = self.attempts.furthest(self.unit.name, self.cell.identity)
+        if saved and len(saved[1]["x"]) == len(clean):
+            self.before = saved[0].seconds
+            return State.of(saved[1] | {"clean": clean.cpu()}, device)
         label = torch.tensor([s.label for s in good], device=device)
         state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
         skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
@@ -293,8 +294,8 @@ class UnitAttempt:
         name = self.store.adversarial(self.unit)
         if self.store.create(name, image_rows.examples(good, stored)):
             return stored
-        found = image_rows.pictures(self.store.read(name) or b"")
-        return torch.stack([torch.from_numpy(found[sample.key]) for sample in good]).to(stored.device)
+        examples = image_rows.pictures(self.store.read(name) or b"")
+        return torch.stack([torch.from_numpy(examples[sample.key]) for sample in good]).to(stored.device)
 
     def _commit(self, found: list[image_rows.Row]) -> bool:
         data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})

@@ -81,8 +81,8 @@ class Scaler:
     def restore(self, tensors: Tensors) -> None:
         """Go back to a state; see `Part`."""
         if tensors:
-            found = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
-            self.scaler.load_state_dict(self.scaler.state_dict() | found)
+            settings = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
+            self.scaler.load_state_dict(self.scaler.state_dict() | settings)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ _FORKS.set_forkserver_preload(
     [
         "ray",
         "pipeline.__main__",
-        "pipeline.campaigns.job",
+        "pipeline.campaigns.prepare",
         "pipeline.execution",
         "pipeline.campaigns.run",
         "pipeline.campaigns.verify",

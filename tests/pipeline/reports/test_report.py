@@ -228,8 +228,9 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit, half):
 def test_it_fits_a_phone_and_is_legible(visit, done, scheme):
     view = visit(done, width=390, scheme=scheme)
     assert view.evaluate("document.documentElement.scrollWidth") == 390
-    assert all(image.evaluate("i => i.complete && i.naturalWidth == 32") for image in view.query_selector_all("img"))
-    assert all(image.get_attribute("alt") for image in view.query_selector_all("img"))
+    pictures = view.query_selector_all("img")
+    assert pictures and all(picture.evaluate("i => i.complete && i.naturalWidth == 32") for picture in pictures)
+    assert all(picture.get_attribute("alt") for picture in pictures)
     view.click("#curve .legend [aria-pressed]")
     texts = ("h1", ".dim", ".state", "td.key", "nav a", ".pass", ".fail", "figcaption", "pre", "thead th", "small", "button")
     for selector in (*texts, "[aria-pressed=false]", ".tiles div", "label", "select", "footer p"):

@@ -1,4 +1,4 @@
-"""Whole campaigns whose shards and store are in a bucket of a real S3 server, with a network that fails on the way."""
+"""Run whole campaigns with shards and store in a bucket of a real S3 server, over a network that fails."""
 
 import threading
 from itertools import count
@@ -36,7 +36,7 @@ UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
 
 @pytest.fixture
 def remote(s3, tmp_path, shards):
-    """A pattern of two shards in the bucket, the same as the local ones of `pattern`."""
+    """Return a pattern of two shards in the bucket, copies of the local shards of `pattern`."""
     images = sorted((tmp_path / "images").glob("*.png"))
     written = pack([(p, i % tiny.CLASSES) for i, p in enumerate(images)], f"{s3.url}/val", "photos", per_shard=5)
     assert written == [f"{s3.url}/val/photos-{i:06d}.tar" for i in range(2)]
@@ -49,7 +49,7 @@ def ran(content, store):
 
 
 def every(n, faults):
-    """Every n-th request fails, in turn by each of these."""
+    """Make every n-th request fail, by each of these faults in turn."""
     numbers = count(1)
 
     def fault(request):
@@ -176,7 +176,7 @@ def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypa
 
 
 def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
-    """Its images are sound: rows that call them damaged would leave the denominators for ever."""
+    """Its images are good: rows that call them damaged would be missing from every rate for ever."""
     shard = shards.inspect(f"{s3.url}/val/photos-000000.tar")
     monkeypatch.setattr(bucket, "SMALL", 100)
     monkeypatch.setattr(bucket, "BUFFER", 2048)
@@ -208,7 +208,7 @@ def test_shards_that_are_all_forbidden_end_the_run_and_park_nothing(s3, remote):
 
 
 def test_all_pages_of_a_listing_count(s3, remote):
-    """The server gives five names a page: a unit that is listed on a later one is done, and its checkpoint is seen."""
+    """The server lists five names per page: a unit on a later page is done, and its checkpoint is found."""
     job, outcome = ran(tiny.campaign(remote, unit_images=1), f"{s3.url}/store")
     assert outcome.exit_code == 0
     names = {unit.name for unit in job.units()}
