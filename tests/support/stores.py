@@ -9,7 +9,6 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.store import checkpoints, schema
 from pipeline.store.layout import Store
-from pipeline.store.rows import results
 
 DRAWS = 4
 """Evaluation draws of `tiny.campaign` where the defense is random."""
