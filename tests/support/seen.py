@@ -13,6 +13,11 @@ def decided(store, without=()):
     return Counter(tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in rows)
 
 
+def in_order(store):
+    """Return all rows as dicts, sorted by cell and image key."""
+    return sorted(results(str(store)).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
+
+
 def checkpoints(store, but=()):
     """Checkpoints and when they were written, {path: ns}; `but` those already known."""
     found = {}
