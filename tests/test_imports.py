@@ -34,6 +34,7 @@ FLOORS = {
         "training",
     ],
     "pipeline": [
+        "extras",
         "errors",
         "provenance",
         "parallel",

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "reporting.md",
     "cluster/README.md": "cluster.md",
     "notebooks/README.md": "notebooks.md",
 }

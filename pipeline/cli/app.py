@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline import extras
 from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
@@ -84,10 +85,11 @@ def more_commands() -> None:
 
 def main() -> None:
     """Run the command. Exit code 2 and one line for bad input, 1 where Ray itself is gone."""
-    more_commands()
     show_warnings_as_lines()
     try:
-        app()
+        with extras.explained():
+            more_commands()
+            app()
     except (BadInput, StorageError) as error:
         note(f" {error}", "barrage:")
         sys.exit(2)

@@ -86,7 +86,7 @@ def drain_node(scene):
     """A spot machine's notice."""
     if scene.victim() is None:
         return False
-    client = ray._raylet.GcsClient(address=scene.ground.address)
+    client = ray._raylet.GcsClient(address=scene.ground.address)  # type: ignore[attr-defined]
     node, deadline = scene.chance.choice(scene.ground.nodes), int(time.time() * 1000) + 600_000
     accepted, _ = client.drain_node(node.node_id, PREEMPTION, "spot notice", deadline)
     if not accepted:  # it is not known yet

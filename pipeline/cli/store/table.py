@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.summaries import Line
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "md"
     CSV = "csv"

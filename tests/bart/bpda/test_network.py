@@ -30,7 +30,7 @@ def test_the_channels_are_those_of_figure_3():
     shapes = [tuple(block[0].weight.shape) for block in net.blocks]
     assert shapes == [(16, 8, 5, 5), (22, 24, 5, 5), (32, 30, 5, 5), (45, 40, 5, 5), (64, 53, 5, 5)]
     assert tuple(net.last.weight.shape) == (3, 72, 3, 3) and net.last.bias.shape == (3,)
-    assert [type(layer) for layer in net.blocks[0]] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert [type(layer) for layer in net.blocks[0].children()] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     assert BpdaNet(12).blocks[0][0].in_channels == 17 == BpdaNet("clahe").blocks[0][0].in_channels
 
 

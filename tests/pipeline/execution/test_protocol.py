@@ -118,7 +118,8 @@ class Sum:
 
 def test_totals_of_an_attempt_are_counted_once_and_a_new_attempt_counts_anew():
     metrics, unit, other = Metrics("counting", {"letters": "letters"}), Label("a"), Label("b")
-    sums = metrics._counters = {name: Sum() for name in ("letters", "units_failed", "units_parked")}
+    sums = {name: Sum() for name in ("letters", "units_failed", "units_parked")}
+    metrics._counters = sums
     for done, expected in ((3, 3), (3, 3), (7, 7), (2, 9), (4, 11)):  # 2 after 7: its worker was lost, another one began
         metrics.count(Counted(unit, done), 1)
         assert sums["letters"].value == expected

@@ -137,7 +137,7 @@ def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
             told({"adv_top5": fives[at : at + count], "label": of}, top)
             for at, count, of in zip(first, counts, label, strict=True)
         ]
-        found = votes.elected(np.array(fives, np.int32), *map(np.array, (first, counts, label)), top)
+        found = votes.elected(np.array(fives, np.int32), np.array(first), np.array(counts), np.array(label), top)
         assert found.tolist() == told_ and 0 < sum(told_) < len(told_)
 
 

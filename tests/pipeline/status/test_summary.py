@@ -122,7 +122,12 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
 def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     stores.commit(job, unit(job, BART), at=1000)
     reader, read = Reader(job.store, now=lambda: 1001.0), []
-    monkeypatch.setattr(scan, "_rows", lambda data, rows=scan._rows: read.append(1) or rows(data))
+
+    def counted(data, rows=scan._rows):
+        read.append(1)
+        return rows(data)
+
+    monkeypatch.setattr(scan, "_rows", counted)
     first = reader.look()
     assert asdict(reader.look()) == asdict(first) and len(read) == 1
     stores.commit(job, unit(job, BART, 1), at=1000)

@@ -91,10 +91,10 @@ def test_a_service_without_conditional_writes_is_refused_at_the_door(s3):
     s3.proxy.fault = lambda request: "deaf"
     with pytest.raises(BadInput, match="If-None-Match.*conditional writes"):
         Store(s3.url).ready()
-    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"  # type: ignore[attr-defined]
     s3.proxy.fault = lambda request: None
     Store(s3.url).ready()
-    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"  # type: ignore[attr-defined]
 
 
 def test_a_probe_that_a_dead_run_left_is_swept_when_it_is_old(s3, monkeypatch):

@@ -11,13 +11,8 @@ from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
-from pipeline.store.rows import results
 from tests.support import tiny
-
-
-def seen(store):
-    """All rows, sorted."""
-    return sorted(results(store.url).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
+from tests.support.stores import seen
 
 
 @pytest.fixture(scope="package")

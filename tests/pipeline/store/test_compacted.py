@@ -16,8 +16,8 @@ from pipeline.store.export import export
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
-from tests.pipeline.store.conftest import seen
 from tests.support import release01
+from tests.support.stores import seen
 
 CELL = "net-bart2-pgd"
 

@@ -3,6 +3,8 @@
 import json
 import re
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,14 +23,14 @@ from pipeline.campaigns.worker import Worker, attacking
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Drained
 from pipeline.execution import LocalExecutor
-from pipeline.execution.queue import Attempt, Failed
+from pipeline.execution.queue import Failed, FailedAttempt
 from pipeline.status.summary import Reader
 from pipeline.store import checkpoints, formats, schema
 from pipeline.store.formats import FORMAT, RELEASES, StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.pipeline.store.conftest import seen
 from tests.support import release01
+from tests.support.stores import seen
 
 CELL = "net-bart2-pgd"
 NEWER = {"format": FORMAT + 1, "release": "9.9"}
@@ -50,7 +52,7 @@ def checkpointed(job, place=0):
 
 def parked_unit(job):
     unit = next(iter(job.units()))
-    park(Store(job.store), Failed(unit, "no luck", True, attempts=(Attempt("w", "h", "now", "RuntimeError: no luck"),)))
+    park(Store(job.store), Failed(unit, "no luck", True, attempts=(FailedAttempt("w", "h", "now", "RuntimeError: no luck"),)))
     return f"parked/{unit.name}.json"
 
 
@@ -82,6 +84,7 @@ def rewrite_json(path, **about):
 @pytest.mark.parametrize("kind", ["campaign.yaml", "units", "looks", "parked", "results", "checkpoints"])
 def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_release(store, folder, kind, barrage):
     job = opened(store.url)
+    reading: Callable[[], Any]
     if kind == "campaign.yaml":
         path = folder / kind
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | NEWER))

@@ -131,7 +131,12 @@ def test_a_run_names_the_commit_of_checkpoints_that_it_goes_on_from(store, folde
 def test_before_a_run_only_a_sample_is_read(store, folder, monkeypatch):
     monkeypatch.setattr(mixing, "SAMPLE", 4)
     opened_files, real = [], Store.open
-    monkeypatch.setattr(Store, "open", lambda self, name: opened_files.append(name) or real(self, name))
+
+    def counted(self, name):
+        opened_files.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(Store, "open", counted)
     assert list(mixing.before_run(store, A, provenance.versions()))
     assert len(opened_files) == 4 and len({name.split("/")[1] for name in opened_files}) == 2
     for path in folder.glob("results/*/*.parquet"):
