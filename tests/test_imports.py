@@ -158,6 +158,15 @@ def test_rooms_import_one_way(package):
 
 
 @pytest.mark.parametrize("package", list(FLOORS))
+def test_the_architecture_page_lists_the_rooms_in_order(package):
+    text = (ROOT / "docs" / "architecture.md").read_text().partition(f"\n## {package}: ")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = [name for cell in cells for name in re.findall(r"`(\w+)(?:\.py|/)`", cell)]
+    old = {name.rpartition(".")[2] for name in MOVED}
+    assert [name for name in listed if name not in old] == FLOORS[package]
+
+
+@pytest.mark.parametrize("package", list(FLOORS))
 def test_no_module_imports_itself_by_a_detour(package):
     """Imports inside functions count too: they hide a cycle rather than avoid it."""
     known = modules(package)
