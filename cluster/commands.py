@@ -3,7 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 out, err = Console(), Console(stderr=True)
 
 
-class On(str, Enum):
+class On(StrEnum):
     """Name the kinds of cluster."""
 
     SLURM = "slurm"
@@ -33,13 +33,16 @@ class On(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands and the schema of cluster files; the entry point `barrage.commands` in pyproject.toml points here."""
-    app.command(rich_help_panel="Use a cluster")(launch)
-    app.command(rich_help_panel="Use a cluster")(doctor)
+    """Add both commands, once, and the schema of cluster files. The entry point `barrage.commands` points here."""
+    present = [command.callback for command in app.registered_commands]
+    for command in (launch, doctor):
+        if command not in present:
+            app.command(rich_help_panel="Use a cluster")(command)
     FILES["cluster"] = _schema
 
 
 def _schema() -> "Schema":
+    """Return the JSON schema of cluster files."""
     from cluster.launchers import schema
 
     return schema()

@@ -75,7 +75,8 @@ def commands() -> str:
     """Return every command with its example, arguments and options."""
     more_commands()
     parts = []
-    for function in sorted((c.callback for c in app.registered_commands if c.callback), key=lambda found: found.__name__):
+    shown = (c.callback for c in app.registered_commands if c.callback and not c.hidden)
+    for function in sorted(shown, key=lambda found: found.__name__):
         said, _, example = (function.__doc__ or "").rpartition(" barrage ")
         hints, parameters = get_type_hints(function, include_extras=True), signature(function).parameters
         rows = [_parameter(name, hints[name], parameter.default) for name, parameter in parameters.items()]

@@ -1,8 +1,11 @@
 """Hold what tests of more than one room need: small shards, campaign files, the command, a browser."""
 
+import hashlib
+import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +13,11 @@ import yaml
 
 from pipeline.__main__ import main
 from tests.support import tiny
+from tests.support.campaigns import ran
+from tests.support.once import folder, once
+from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_auto_num_workers
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_auto_num_workers"]
 
 torch.set_num_threads(1)  # small tensors: threads only get into each other's way
 
@@ -18,16 +26,49 @@ os.environ["BARRAGE_ALLOW_MODULES"] = "tests"  # campaigns of the tests bring ne
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 
-@pytest.fixture
-def shards(tmp_path):
-    """Return a folder of two shards with 5 and 3 images."""
-    return tiny.packed(tmp_path)
+@pytest.fixture(scope="session", autouse=True)
+def unsynced():
+    """Skip `fsync` in the processes of the tests: they kill processes, never the machine, and each call waits for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """Return a folder with eight images below images/ and two shards of 5 and 3 of them below shards/; for reading only."""
+    return once(folder(tmp_path_factory) / "packed", tiny.packed)
+
+
+@pytest.fixture(scope="session")
+def pattern(packed):
+    """Return the pattern of these two shards; for reading only."""
+    return str(packed / "shards" / tiny.SHARDS)
 
 
 @pytest.fixture
-def pattern(shards):
-    """Return the pattern of these two shards."""
-    return str(shards / "photos-{000000..000001}.tar")
+def shards(packed, tmp_path):
+    """Return a folder of two such shards that a test may damage; their images are in images/ next to it."""
+    shutil.copytree(packed, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "shards"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, packed):
+    """Return a function that returns the finished store of `tiny.campaign(pattern, **changes)`; for reading only."""
+
+    def store(**changes):
+        content = tiny.campaign(str(packed / "shards" / tiny.SHARDS), **changes)
+        name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return once(folder(tmp_path_factory) / f"finished-{name}", lambda place: ran(content, place))
+
+    return store
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """Return a function that copies such a store to `tmp_path / name`, where a test may change it, and returns the copy."""
+    return lambda name="store", **changes: Path(shutil.copytree(finished(**changes), tmp_path / name))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from pipeline.status.summary import Reader
 from pipeline.store.rows import results
 from tests.support import sandbox
 from tests.support.images import photographs
+from tests.support.once import folder, once
 from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
@@ -85,9 +87,10 @@ def given():
     return {"my_network": nn.Sequential(*layers), "x": photographs(224, 224, 2), "label": torch.tensor([1, 2])}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    return sandbox.made(tmp_path_factory.mktemp("sandbox"))
+    """Return the sandbox, for reading only."""
+    return once(folder(tmp_path_factory) / "sandbox", sandbox.made)
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def validated(text):
     """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
     content = yaml.safe_load(text)
     if "kind" in content:
-        kinds = {"classifier": classifier_training.ClassifierTraining, "bpda": bpda_training.BpdaTraining}
+        kinds: dict[str, Any] = {"classifier": classifier_training.ClassifierTraining, "bpda": bpda_training.BpdaTraining}
         return kinds[content["kind"]].model_validate(content)
     whole = {
         "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},
@@ -247,7 +250,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
     (place / "campaigns" / "demo.yaml").write_text(yaml.safe_dump(more))
     before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
     barrage(["barrage", "run", "campaigns/demo.yaml", "--here"], monkeypatch)
-    assert all(path.read_bytes() == data for path, data in before.items())
+    assert before and all(path.read_bytes() == data for path, data in before.items())
     assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
 
 

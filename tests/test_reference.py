@@ -54,6 +54,7 @@ def test_every_help_has_an_example_that_parses():
 
 
 def test_every_file_that_the_pages_name_is_there():
+    assert sum(len(list(links(page))) for page in PAGES) > 20
     for page in PAGES:
         for link in links(page):
             assert (page.parent / link).exists(), f"{name(page)} links to {link}"

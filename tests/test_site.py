@@ -46,7 +46,15 @@ def pages(site):
 
 
 def test_every_page_of_the_repository_is_there(site):
-    for name in ("index", "cluster", "notebooks", "changelog", *(path.stem for path in (ROOT / "docs").glob("*.md"))):
+    for name in (
+        "index",
+        "cluster",
+        "notebooks",
+        "changelog",
+        "contributing",
+        "reporting",
+        *(path.stem for path in (ROOT / "docs").glob("*.md")),
+    ):
         assert (site / f"{name}.html").exists(), name
     assert "one photograph through a growing barrage" in (site / "index.html").read_text()
     assert not list(site.rglob("*.py"))
@@ -69,11 +77,14 @@ def test_every_link_leads_to_a_page_and_a_place_of_it(pages):
 
 
 def test_nothing_is_fetched_from_elsewhere(site, pages):
+    assert sum(len(page.loaded) for page in pages.values()) > len(pages) > 5
     for path, page in pages.items():
         for source in page.loaded:
             assert not urlsplit(source).scheme and not source.startswith("//"), f"{path.name} fetches {source}"
             assert (path.parent / unquote(urlsplit(source).path)).is_file(), f"{path.name}: {source} is not there"
-    for sheet in site.rglob("*.css"):
+    sheets = list(site.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
         assert "url(http" not in sheet.read_text() and "@import" not in sheet.read_text(), sheet
 
 

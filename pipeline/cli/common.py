@@ -1,7 +1,6 @@
 """Share among the commands what means the same in all of them: consoles, options, the default store, this machine's device."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -85,14 +84,3 @@ def refuse_folder(path: Path | None, option: str, example: str) -> None:
     """Raise BadInput if `path` is a folder, so that no file can be written there."""
     if path is not None and path.is_dir():
         raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
-
-
-@contextmanager
-def report_packages() -> Iterator[None]:
-    """Raise BadInput that says what to install where a package of the extra `report` is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ("jinja2", "matplotlib", "pandas", "scipy"):
-            raise
-        raise BadInput(f"reports need {error.name}, which is not installed: pip install 'barrage[report]'") from None

@@ -69,7 +69,7 @@ class Share(Strict):
     gpus: float | None = Field(None, ge=0, description="GPUs of each actor; default: 1 if the cluster has GPUs, else 0")
     accelerator: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$", description="GPU type by Ray's name: V100, H100")
     labels: dict[Label, Label] = Field({}, description="labels that a node must have, such as market-type: spot")
-    silent_seconds: float = Field(60, ge=5, description="an actor that gives no answer for this long loses its unit to another")
+    silent_seconds: float = Field(60, ge=5, description="an actor without an answer for this long loses its unit to another")
     stuck_seconds: float = Field(1800, gt=0, description="a unit without progress for this long goes to another actor")
     ready_seconds: float = Field(600, gt=0, description="an actor that has not started after this long is requested again")
 

@@ -62,10 +62,10 @@ def checked(model: Model) -> Model:
         if model.sha256:
             raise BadInput(f"{model.architecture}: sha256 is given, but there is no weights file: leave it out")
         return model
-    found = _sha256(path, path.stat().st_mtime_ns)
-    if model.sha256 not in (None, found):
-        raise BadInput(f"weights {path} have SHA-256 {found}, expected {model.sha256}: use the right file or correct sha256")
-    return model.model_copy(update={"sha256": found})
+    actual = _sha256(path, path.stat().st_mtime_ns)
+    if model.sha256 not in (None, actual):
+        raise BadInput(f"weights {path} have SHA-256 {actual}, expected {model.sha256}: use the right file or correct sha256")
+    return model.model_copy(update={"sha256": actual})
 
 
 @lru_cache

@@ -1,5 +1,5 @@
-"""The RayJob and the RayCluster, checked without a cluster: KubeRay's fields by hand, pods by Kubernetes' schema, what the
-autoscaler makes of them by Ray, a pretended kubectl."""
+"""Check the RayJob and the RayCluster without a cluster: KubeRay's fields by a schema made by hand, pods by Kubernetes' schema,
+the autoscaler's view by Ray, and the commands by a pretended kubectl."""
 
 import json
 import os
@@ -42,7 +42,7 @@ SITE = {
 
 @pytest.fixture
 def launch(barrage, pattern, write, tmp_path, monkeypatch):
-    """Launches a tiny campaign: (exit code, stdout, stderr)."""
+    """Launch a tiny campaign; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, **changes):
@@ -63,7 +63,7 @@ def filled(launch):
 
 @pytest.fixture
 def stays(launch):
-    """The RayCluster, and the commands."""
+    """Return the RayCluster and the commands of a dry run."""
     code, out, err = launch("--dry-run", raycluster="barrage")
     assert code == 0, err
     text, *commands = out.split("\n$ ")
@@ -71,14 +71,23 @@ def stays(launch):
 
 
 def pods(found):
-    """The pods of a RayJob or a RayCluster; the first is the head, the last of a RayJob hands the job over."""
+    """Return the pods of a RayJob or a RayCluster; the first is the head, the last of a RayJob submits the job."""
     cluster = found["spec"].get("rayClusterSpec", found["spec"])
     templates = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
     return templates + ([found["spec"]["submitterPodTemplate"]] if found["kind"] == "RayJob" else [])
 
 
+@cache
+def validator(kind):
+    """Return the validator of one kind, whose schema is checked once."""
+    schema = {"RayJob": RAY_JOB, "RayCluster": RAY_CLUSTER}[kind]
+    made = jsonschema.validators.validator_for(schema)
+    made.check_schema(schema)
+    return made(schema)
+
+
 def check(found):
-    jsonschema.validate(found, {"RayJob": RAY_JOB, "RayCluster": RAY_CLUSTER}[found["kind"]])
+    validator(found["kind"]).validate(found)
     for pod in pods(found):
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"} | pod.get("metadata", {}), "spec": pod["spec"]}
         valid(json.dumps(whole))
@@ -86,7 +95,7 @@ def check(found):
 
 @cache
 def valid(text):
-    """Raises unless Kubernetes takes it; asked once of each."""
+    """Raise unless Kubernetes' schema accepts the object; checked once for each."""
     kubernetes_validate.validate(json.loads(text), "1.30", strict=True)
 
 
@@ -131,7 +140,8 @@ def test_a_cluster_that_stays_takes_the_campaign_as_a_job(stays):
     cluster, (apply, wait, submit) = stays
     assert cluster["metadata"] == {"name": "barrage", "namespace": "ml"}
     assert "campaign" not in [volume["name"] for pod in pods(cluster) for volume in pod["spec"]["volumes"]]
-    assert all("replicas" not in group for group in cluster["spec"]["workerGroupSpecs"]), "another apply would end workers"
+    groups = cluster["spec"]["workerGroupSpecs"]
+    assert len(groups) == 2 and not any("replicas" in group for group in groups), "another apply would end workers"
     assert apply == "kubectl --namespace ml apply -f launched/tiny/raycluster.yaml"
     assert "condition=HeadPodReady raycluster/barrage" in wait
     words = shlex.split(submit)
@@ -151,7 +161,7 @@ def test_a_cluster_that_stays_takes_the_campaign_as_a_job(stays):
 
 
 def places(tree, path=()):
-    """Every key of a tree of mappings and lists."""
+    """Yield every key of a tree of mappings and lists."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         if isinstance(tree, dict):
             yield (*path, key)

@@ -8,6 +8,7 @@ import pytest
 from pipeline.data.pack import pack
 from pipeline.storage import bucket
 from tests.support import faulty, tiny
+from tests.support.once import folder, once
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +45,16 @@ def s3(s3_port, monkeypatch):
     proxy.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """A pattern of three shards, with 10, 10 and 4 images of 40 px."""
-    folder = tmp_path_factory.mktemp("photos")
-    files = []
-    for i in range(24):
-        path = folder / f"image{i}.png"
-        path.write_bytes(tiny.picture(i))
-        files.append((path, i % tiny.CLASSES))
-    pack(files, folder / "shards", "train", per_shard=10)
-    return str(folder / "shards" / "train-{000000..000002}.tar")
+    """Return the pattern of three shards, with 10, 10 and 4 images of 40 px; for reading only."""
+
+    def make(place):
+        files = []
+        for i in range(24):
+            path = place / f"image{i}.png"
+            path.write_bytes(tiny.picture(i))
+            files.append((path, i % tiny.CLASSES))
+        pack(files, place / "shards", "train", per_shard=10)
+
+    return str(once(folder(tmp_path_factory) / "photos", make) / "shards" / "train-{000000..000002}.tar")

@@ -10,6 +10,8 @@ from torch import nn
 from pipeline.data.pack import pack
 
 CLASSES = 10
+SHARDS = "photos-{000000..000001}.tar"
+"""The names of the shards that `packed` makes."""
 
 
 def network():

@@ -1,4 +1,4 @@
-"""Moving stacks: an order, its inverse, the clip, and their derivative; the kernel against the eager definition."""
+"""Check how stacks are moved: an order, its inverse, the clip, and the derivative; the kernel against the eager code."""
 
 import pytest
 import torch
@@ -29,13 +29,13 @@ def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipp
     assert torch.equal(product, cotangent[permutation.scatter] * inside)
 
 
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernel_equals_the_eager_code():
     pytest.importorskip("triton")
     assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
+def test_the_kernel_compiles(capability):
     pytest.importorskip("triton")
     from bart.gpu_kernels.common import permute as kernel
 
@@ -44,7 +44,7 @@ def test_the_kernel_compiles(capability, tmp_path, monkeypatch):
         y = kernel.clip_and_permute(x.requires_grad_(), *permutation)
         torch.autograd.grad(y, x, cotangent)
 
-    assert_compiles(function, capability, tmp_path, monkeypatch)
+    assert_compiles(function, capability)
 
 
 def _compare() -> None:

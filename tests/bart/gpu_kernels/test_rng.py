@@ -1,4 +1,4 @@
-"""The random numbers' kernels against `bart.rng`, bit for bit, in Triton's interpreter; and through its compiler."""
+"""Check the random numbers' kernels against `bart.rng`, bit for bit, in Triton's interpreter; and compile them."""
 
 from unittest.mock import patch
 
@@ -46,7 +46,7 @@ CASES = {
 
 
 def _on_kernels(case, some):
-    """A case of the above as on a GPU."""
+    """Run one of the cases above as on a GPU."""
     with patch.object(dispatch, "hashing", lambda keys: True):
         return case(some)
 
@@ -56,9 +56,9 @@ def test_interpreted_kernels_give_the_same_numbers():
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_compile(capability, tmp_path, monkeypatch):
+def test_kernels_compile(capability):
     cases = [case for name in CASES for case in CASES[name][-2:]]
-    assert_compiles(lambda: [_on_kernels(case, keys(COUNT)) for case in cases], capability, tmp_path, monkeypatch)
+    assert_compiles(lambda: [_on_kernels(case, keys(COUNT)) for case in cases], capability)
 
 
 def test_a_call_is_one_launch(monkeypatch):

@@ -73,9 +73,8 @@ def test_units_and_stacks_change_no_draw_and_no_verdict(tmp_path, pattern):
     assert rows(a, {"unit", "linf", "l2"}) == rows(b, {"unit", "linf", "l2"})
 
 
-def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern):
+def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern, finished):
     content = tiny.campaign(pattern, workers={"checkpoint_seconds": 1e9})
-    undisturbed, _ = ran(content, tmp_path / "undisturbed")
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained"))
     job.write_down()
     unit = next(job.units())
@@ -91,7 +90,7 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
     a_step = unit.images * job.cells[unit.cell].eot_draws
     assert [e.draw_gradients for e in events] == [i * a_step for i in range(4)], "an attempt counts its own work alone"
     ran(content, tmp_path / "drained")
-    assert rows(job.store) == rows(undisturbed.store)
+    assert rows(job.store) == rows(finished())
 
 
 def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
@@ -102,11 +101,12 @@ def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
     with pytest.raises(Drained):
         list(drained.attack(unit))
     data = store.read(store.checkpoint(unit))
-    header = replace(checkpoints.header(data), seconds=3000.0)
+    header = replace(checkpoints.header(data, "checkpoint"), seconds=3000.0)
     store.replace(store.checkpoint(unit), checkpoints.encode(header, checkpoints.decode(data)))
     events = list(Worker(job, device, threading.Event()).attack(unit))
-    assert all(event.seconds < 1000 for event in events), "an attempt tells its own time"
-    assert all(1000 < seconds < 1100 for seconds in results(job.store)["seconds"].to_pylist())
+    assert events and all(event.seconds < 1000 for event in events), "an attempt tells its own time"
+    spent = results(job.store)["seconds"].to_pylist()
+    assert len(spent) == unit.images and all(1000 < seconds < 1100 for seconds in spent)
 
 
 def test_draws_depend_on_seed_cell_and_image(pattern):
@@ -118,8 +118,7 @@ def test_draws_depend_on_seed_cell_and_image(pattern):
     assert len(set(found)) == 4 and drawn() == found[0]
 
 
-def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern):
-    undisturbed, _ = ran(tiny.campaign(pattern), tmp_path / "undisturbed")
+def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern, finished):
     job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "damaged"))
     unit, store = next(job.units()), Store(job.store)
     worker = Worker(job, torch.device("cpu"), threading.Event())
@@ -130,7 +129,7 @@ def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path,
     data[-5] ^= 1
     store.replace(store.checkpoint(unit), bytes(data))
     ran(tiny.campaign(pattern), tmp_path / "damaged")
-    assert rows(job.store) == rows(undisturbed.store)
+    assert rows(job.store) == rows(finished())
 
 
 def test_the_slower_of_two_workers_throws_its_work_away(tmp_path, pattern):
@@ -151,7 +150,9 @@ def test_what_is_judged_is_what_the_store_holds(tmp_path, pattern):
     clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in samples])
     Store(job.store).create(Store(job.store).adversarial(unit), image_rows.examples(samples, clean))
     list(Worker(job, torch.device("cpu"), threading.Event()).attack(unit))
-    for row in rows(job.store).values():
+    found = rows(job.store)
+    assert len(found) == unit.images
+    for row in found.values():
         assert row["linf"] == 0 and row["adv_top5"] == row["clean_top5"]
 
 
@@ -191,15 +192,15 @@ def test_faulty_images_are_rows_with_their_reason_and_the_run_goes_on(tmp_path, 
     with tarfile.open(path) as tar:
         cut = tar.getmembers()[4].offset  # after two samples
     path.write_bytes(path.read_bytes()[:cut])
-    job, outcome = ran(tiny.campaign(str(shards / "photos-{000000..000001}.tar")), tmp_path / "store")
+    job, outcome = ran(tiny.campaign(str(shards / tiny.SHARDS)), tmp_path / "store")
     assert outcome.exit_code == 1
     bad = {key: row for key, row in rows(job.store).items() if row["status"] != "ok"}
     assert len(bad) == 6 and all(row["status"] == "bad_shard" and "truncated" in row["error"] for row in bad.values())
     assert len(rows(job.store)) == 16 and list(verify(job)) == []
 
 
-def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, shards, pattern):
-    job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
+def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, shards):
+    job = prepare(parse(tiny.campaign(str(shards / tiny.SHARDS)), "c.yaml"), str(tmp_path / "store"))
     victim = shards / "photos-000001.tar"
     data = victim.read_bytes()
     victim.write_bytes(data[:600] + b"x" + data[601:])  # replaced under way
@@ -218,12 +219,14 @@ def test_a_unit_that_fails_is_tried_three_times_and_the_others_go_on(tmp_path, s
 def test_targets_are_never_the_label(tmp_path, pattern, goal):
     attack = {"eps": "8/255", "steps": 2, "goal": goal, "eot_draws": 1}
     job, _ = ran(tiny.campaign(pattern, attacks={"pgd": attack}), tmp_path / "store")
-    for row in rows(job.store).values():
+    found = rows(job.store)
+    assert len(found) == 16
+    for row in found.values():
         assert row["target"] not in (None, row["label"]) and 0 <= row["target"] < tiny.CLASSES
         assert row["target_hits"] == sum(draw[0] == row["target"] for draw in row["adv_top5"])
 
 
-def test_labels_outside_the_model_are_refused_before_work(tmp_path, shards, pattern):
+def test_labels_outside_the_model_are_refused_before_work(tmp_path, pattern):
     content = tiny.campaign(pattern)
     content["models"]["net"]["classes"] = 4
     with pytest.raises(BadInput, match="label 4|classes"):

@@ -32,11 +32,10 @@ def by_key(found, cell="net-bart2-pgd"):
 
 
 @pytest.mark.parametrize("rule", ["single", "vote", "mean"])
-def test_what_the_rule_gets_wrong_is_its_own_example_and_the_rest_is_as_ever(tmp_path, pattern, rule):
-    ran(tiny.campaign(pattern), tmp_path / "all")
+def test_what_the_rule_gets_wrong_is_its_own_example_and_the_rest_is_as_ever(tmp_path, pattern, finished, rule):
     job, outcome = ran(tiny.campaign(pattern, skip_misclassified=rule), tmp_path / "some")
     assert outcome.exit_code == 0 and list(verify(job, sample=16)) == []
-    every, some = rows(tmp_path / "all", UNBATCHED), rows(tmp_path / "some", UNBATCHED)
+    every, some = rows(finished(), UNBATCHED), rows(tmp_path / "some", UNBATCHED)
     wrong = {
         "single": lambda row: row["clean_correct"] == 0,
         "vote": lambda row: max(votes := [five[0] for five in row["clean_top5"]], key=votes.count) != row["label"],
@@ -55,10 +54,12 @@ def test_what_the_rule_gets_wrong_is_its_own_example_and_the_rest_is_as_ever(tmp
     assert {place for place, far in distances.items() if far == (0, 0)} == skipped
 
 
-def test_the_tables_say_how_many_were_skipped_and_count_them_as_not_robust(tmp_path, pattern):
-    job, _ = ran(tiny.campaign(pattern, skip_misclassified="vote"), tmp_path / "store")
-    skipped = [row["cell"] for row in rows(tmp_path / "store").values() if row["first_break"] == 0]
-    for line in lines(results(job.store), ["vote"]):
+def test_the_tables_say_how_many_were_skipped_and_count_them_as_not_robust(finished):
+    store = str(finished(skip_misclassified="vote"))
+    skipped = [row["cell"] for row in rows(store).values() if row["first_break"] == 0]
+    found = list(lines(results(store), ["vote"]))
+    assert len(found) == 2
+    for line in found:
         assert line.skipped == skipped.count(line.cell) > 0 and line.images == 8
         assert line.adv_top1.images == line.clean_top1.images == 8
         assert line.adv_top1.value <= line.clean_top1.value <= 1 - line.skipped / 8
@@ -110,7 +111,8 @@ def test_targeted_attacks_skip_nothing(tmp_path, pattern):
     content = tiny.campaign(pattern, attacks={"pgd": attack}, skip_misclassified="single")
     assert all(cell.skip_misclassified is None for cell in parse(content, "c").grid())
     job, _ = ran(content, tmp_path / "store")
-    assert all(row["first_break"] is None and row["grad_evals"] > 0 for row in rows(job.store).values())
+    found = rows(job.store).values()
+    assert len(found) == 16 and all(row["first_break"] is None and row["grad_evals"] > 0 for row in found)
 
 
 def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, pattern):
@@ -139,10 +141,10 @@ def test_the_rules_by_hand():
     assert not any(wrong(None, label) for label in (1, 2, 3))
 
 
-def test_verify_holds_the_rows_to_the_rule(tmp_path, pattern):
-    job, _ = ran(tiny.campaign(pattern), tmp_path / "store")
+def test_verify_holds_the_rows_to_the_rule(finished):
+    job = opened(str(finished()))
     strict = replace(job, campaign=job.campaign.model_copy(update={"skip_misclassified": "single"}))
     assert any("an attack was spent on it, against skip_misclassified: single" in fault for fault in verify(strict))
-    job, _ = ran(tiny.campaign(pattern, skip_misclassified="single"), tmp_path / "skipping")
-    loose = replace(opened(job.store), campaign=job.campaign.model_copy(update={"skip_misclassified": None}))
+    job = opened(str(finished(skip_misclassified="single")))
+    loose = replace(job, campaign=job.campaign.model_copy(update={"skip_misclassified": None}))
     assert any("no attack was spent on it, against skip_misclassified: off" in fault for fault in verify(loose))

@@ -16,9 +16,9 @@ from tests.support import tiny
 
 
 @pytest.fixture
-def store(barrage, write, pattern, tmp_path):
-    assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", tmp_path / "store")[0] == 0
-    return tmp_path / "store"
+def store(copied):
+    """Return a finished store."""
+    return copied()
 
 
 def wrong(content):
@@ -118,11 +118,14 @@ def test_verify_of_a_spoiled_store_exits_1(barrage, store):
 def test_plan_counts_what_a_run_does(barrage, write, pattern, store):
     out = barrage("plan", write(tiny.campaign(pattern)), "--no-calibrate")[1]
     spent = {line["cell"]: line["draw_gradients"] for line in json.loads(barrage("table", store, "--format", "json")[1])}
+    assert set(spent) == {"net-none-pgd", "net-bart2-pgd"}
     for cell, count in spent.items():
         assert re.search(rf"{cell} .* 3 .* 8 .* {count} ", out), out
 
 
-def test_a_finished_campaign_runs_again_in_no_time_and_changes_nothing(barrage, write, pattern, store):
+def test_a_finished_campaign_runs_again_in_no_time_and_changes_nothing(barrage, write, pattern, tmp_path):
+    store = tmp_path / "store"
+    assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", store)[0] == 0
     before = {p: p.stat().st_mtime_ns for p in store.rglob("*") if p.is_file()}
     assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", store)[0] == 0
     assert {p: p.stat().st_mtime_ns for p in store.rglob("*") if p.is_file()} == before

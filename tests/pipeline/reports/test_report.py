@@ -32,10 +32,9 @@ from pipeline.models import loading
 from pipeline.reports import figures, image_trace
 from pipeline.reports.examples import Example, examples, unit
 from pipeline.reports.page import content, gather, page, write
-from pipeline.store.compaction import compact
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.support import synthetic, tiny
+from tests.support import release01, synthetic, tiny
 
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
@@ -229,8 +228,9 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(visit, half):
 def test_it_fits_a_phone_and_is_legible(visit, done, scheme):
     view = visit(done, width=390, scheme=scheme)
     assert view.evaluate("document.documentElement.scrollWidth") == 390
-    assert all(image.evaluate("i => i.complete && i.naturalWidth == 32") for image in view.query_selector_all("img"))
-    assert all(image.get_attribute("alt") for image in view.query_selector_all("img"))
+    pictures = view.query_selector_all("img")
+    assert pictures and all(picture.evaluate("i => i.complete && i.naturalWidth == 32") for picture in pictures)
+    assert all(picture.get_attribute("alt") for picture in pictures)
     view.click("#curve .legend [aria-pressed]")
     texts = ("h1", ".dim", ".state", "td.key", "nav a", ".pass", ".fail", "figcaption", "pre", "thead th", "small", "button")
     for selector in (*texts, "[aria-pressed=false]", ".tiles div", "label", "select", "footer p"):
@@ -437,7 +437,7 @@ def of_another_version(folder):
 SPOILED = {
     empty: "holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit",
     half_written: "is no whole Parquet file (.*): remove it, and run the campaign again",
-    of_another_version: "lacks the column .*: another version wrote it; read it with that, or run in a new store",
+    of_another_version: "lacks the column .*, which format 2 has: another program wrote it; restore it",
     of_another_program: "campaign.yaml is damaged or of another program (.*): restore it",
     cut_short: "campaign.yaml is damaged or of another program (.*): restore it",
 }
@@ -471,7 +471,7 @@ def test_a_compacted_store_is_read_from_its_campaign_units_and_rows(barrage, vis
     whole, folder = tmp_path / "whole", tmp_path / "kept"
     shutil.copytree(done, whole)
     for cell in opened(str(whole)).cells:
-        assert [found.units for found in compact(Store(whole), cell)] == [3]
+        release01.compacted(whole, cell)
     for part in ("results", "units", *(["compacted"] if lists else [])):
         shutil.copytree(whole / part, folder / part)
     content = (whole / "campaign.yaml").read_text().replace(str(Path(done).parent), "/gone")

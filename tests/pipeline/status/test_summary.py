@@ -8,23 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.run import run
-from pipeline.campaigns.worker import attacking
-from pipeline.cli.progress import Reporter
-from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
-from pipeline.execution import LocalExecutor
 from pipeline.planning import cost
 from pipeline.planning.units import cell_of
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
 from pipeline.status import scan
 from pipeline.status.summary import QUIET, Reader
-from pipeline.store import compaction
-from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.support import stores, tiny
+from tests.support import release01, stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 """Three units each, of 3, 2 and 3 images; 18 and 6 draw-gradients an image, 4 draws and 1 to judge it."""
@@ -78,14 +70,11 @@ def test_two_workers_need_half_the_time(job):
     assert found.seconds_left == pytest.approx(total / 2)
 
 
-def test_a_finished_run_is_what_the_tables_say(tmp_path, pattern, capsys):
-    from rich.console import Console
-
-    job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
-    run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
-    found = Reader(job.store).look()
+def test_a_finished_run_is_what_the_tables_say(finished):
+    store = str(finished())
+    found = Reader(store).look()
     assert found.complete and found.seconds_left == 0 and not found.running and not found.warnings
-    for line in summaries.lines(results(job.store), ["single"]):
+    for line in summaries.lines(results(store), ["single"]):
         cell = found.cells[line.cell]
         assert (cell.attacked, cell.clean, cell.images_read) == (line.adv_top1, line.clean_top1, line.images)
         assert cell.draw_gradients == line.draw_gradients and cell.draw_gradients_left == 0
@@ -133,18 +122,23 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
 def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     stores.commit(job, unit(job, BART), at=1000)
     reader, read = Reader(job.store, now=lambda: 1001.0), []
-    monkeypatch.setattr(scan, "_rows", lambda data, rows=scan._rows: read.append(1) or rows(data))
+
+    def counted(data, rows=scan._rows):
+        read.append(1)
+        return rows(data)
+
+    monkeypatch.setattr(scan, "_rows", counted)
     first = reader.look()
     assert asdict(reader.look()) == asdict(first) and len(read) == 1
     stores.commit(job, unit(job, BART, 1), at=1000)
     assert reader.look().cells[BART].done == 2 and len(read) == 2
 
 
-def test_compacted_units_are_done_and_their_rows_are_read(job):
+def test_units_that_release_01_compacted_are_done_and_their_rows_are_read(job):
     for place in range(2):
         stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
     before = at(job, 1010).cells[BART]
-    list(compaction.compact(Store(job.store), BART))
+    release01.compacted(job.store, BART)
     stores.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
     found = at(job, 1030)
     after = found.cells[BART]

@@ -286,7 +286,7 @@ def test_images_that_can_not_be_read_are_left_out_of_their_batch(tmp_path):
         found = [batch for batch in feed.batches(0, 4, 5) if batch]
         every = [feed.at([place]) for place in range(12)]
         assert [batch is None for batch in every] == [i % 4 == 0 for i in range(12)]
-        assert all(len(batch.label) == len(batch.pixels) == len(batch.keys.host) < 6 for batch in found)
+        assert found and all(len(batch.label) == len(batch.pixels) == len(batch.keys.host) < 6 for batch in found)
         assert [int(batch.label) for batch in every if batch] == [i % 3 for i in range(12) if i % 4]
 
 
