@@ -16,8 +16,8 @@ They start Ray, a browser, a compiler of kernels or other processes, or run many
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return the number of workers of `-n auto`: two more than cores, up to 16, since many tests wait for processes."""
-    return min(len(os.sched_getaffinity(0)), 14) + 2
+    """Return the number of workers of `-n auto`: one more than cores, up to 16, since many tests wait for processes."""
+    return min(len(os.sched_getaffinity(0)) + 1, 16)
 
 
 @pytest.hookimpl(tryfirst=True)
