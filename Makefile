@@ -2,13 +2,21 @@
 # make test-fast: those that take a minute together, without Ray, a browser, a compiler of kernels or many processes.
 # make check: linters and types. make docs: the pages as a site, build/site/index.html. make chaos: a hundred campaigns under
 # faults, in half an hour.
+#
+# An installation takes some 6 GB, of which PyTorch's libraries for NVIDIA GPUs are 4. Without them:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Another Python, in a folder of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/installed
+VENV ?= .venv
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+FOR_DEMO := $(VENV)/installed-demo
+INSTALLED := $(VENV)/installed
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-all chaos check docs clean
+.PHONY: demo test test-fast test-all chaos check coverage wheel docs clean
 
-demo: $(INSTALLED)
+demo: $(FOR_DEMO)
 	test -f demo/photos/images-000000.tar || $(BIN)/barrage pack demo demo/photos
 	$(BIN)/barrage run campaigns/demo.yaml
 	$(BIN)/barrage report demo/store -o demo/report.html
@@ -32,10 +40,23 @@ docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "build/site/index.html"
 
-$(INSTALLED): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,torchvision,dev]"
+coverage: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report term
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build --outdir build/wheel
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	test -z "$(TORCH_INDEX)" || $(PIP) --index-url "$(TORCH_INDEX)" torch torchvision
+
+$(FOR_DEMO): pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(PIP) -e ".[demo]"
 	touch $@
 
+$(INSTALLED): pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(PIP) -e ".[dev]"
+	touch $@ $(FOR_DEMO)
+
 clean:
-	rm -rf .venv demo stores build *.egg-info .pytest_cache .mypy_cache .ruff_cache .cache
+	rm -rf $(VENV) demo stores build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .cache

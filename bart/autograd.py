@@ -9,6 +9,8 @@ from bart.cpu_kernels import clip as cpu_clip
 
 
 class _StraightThrough(torch.autograd.Function):
+    """Return `y` forward, and pass the gradient to `x` backward."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
         return y.view_as(y)
@@ -24,6 +26,8 @@ def straight_through(x: Tensor, y: Tensor) -> Tensor:
 
 
 class _Clip(torch.autograd.Function):
+    """Clip forward, and mask the gradient where clipping changed a value."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
         ctx.on_host = cpu_clip.fits(x) and not isinstance(low, Tensor)

@@ -13,10 +13,12 @@ from bart import rng
 
 
 def _broadcast(values: Tensor) -> Tensor:
+    """Return values (n,) as (n, 1, 1, 1)."""
     return values[:, None, None, None]
 
 
 def _norms(x: Tensor) -> Tensor:
+    """Return the L2 norm of each image, (n,)."""
     return x.flatten(1).norm(dim=1)
 
 

@@ -103,7 +103,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
 
     def forward(leaf: Tensor, images: slice, draw_range: slice) -> Tensor:
-        """Logits (images, draws, classes) of one pass."""
+        """Return the logits (images, draws, classes) of one pass."""
         count = draw_range.stop - draw_range.start
         order_keys = rows(order, eot.draws, images, draw_range) if order else None
         stacked = leaf.repeat_interleave(count, 0)

@@ -40,10 +40,12 @@ _LEAST = 1e-12
 
 
 def _of(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the logit of each row's label, (n,)."""
     return logits.gather(1, label[:, None])[:, 0]
 
 
 def _others(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the logits with those of the labels at -inf."""
     return logits.scatter(1, label[:, None], -torch.inf)
 
 

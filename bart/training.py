@@ -108,6 +108,7 @@ class Lesson:
     def _attacked(
         self, attack: Attack, classifier: Normalised, x: Tensor, label: Tensor, keys: rng.Mirror, stack: int
     ) -> Tensor:
+        """Return adversarial examples of the network in eval mode."""
         defended = Defended(classifier, self.barrage)
         with evaluating(classifier):
             state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys.map(rng.fold, "attack"))

@@ -8,7 +8,7 @@ keys    (n,) int64, see `bart.rng`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from torch import Tensor, cat
 
@@ -24,7 +24,7 @@ REFERENCE = 256
 """The image side, in pixels, for which the article states its ranges."""
 
 
-class Gradient(str, Enum):
+class Gradient(StrEnum):
     """Say what autograd computes through `Transform.apply`."""
 
     EXACT = "exact"

@@ -44,14 +44,14 @@ class Count(TorchDispatchMode):
         self.launch, self.bandwidth = launch, bandwidth
         self.launches: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.nanoseconds: Counter[str] = Counter()
         self.place = REST
 
     def add(self, launches: int, tensors: list[Tensor]) -> None:
         moved = sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
         self.launches[self.place] += launches
         self.bytes[self.place] += moved
-        self.seconds[self.place] += max(launches * self.launch, moved / (SHARE * self.bandwidth))
+        self.nanoseconds[self.place] += round(1e9 * max(launches * self.launch, moved / (SHARE * self.bandwidth)))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -152,10 +152,10 @@ def predict(args: argparse.Namespace) -> None:
             run(count, Barrage(args.k), keys, x)
         total, moved = count.launches.total(), count.bytes.total()
         print(f"{name}: k = {args.k}, {args.draws} draws of {args.side} px, forward and backward: {total:,} launches, "
-              f"{moved / 1e9:,.0f} GB, predicted {1e3 * count.seconds.total():,.0f} ms")  # fmt: skip
-        for place, seconds in count.seconds.most_common(args.places):
+              f"{moved / 1e9:,.0f} GB, predicted {count.nanoseconds.total() / 1e6:,.0f} ms")  # fmt: skip
+        for place, nanoseconds in count.nanoseconds.most_common(args.places):
             launches, gigabytes = count.launches[place], count.bytes[place] / 1e9
-            print(f"  {place:<20} {launches:>8,} launches {gigabytes:>8.1f} GB {1e3 * seconds:>8.1f} ms")
+            print(f"  {place:<20} {launches:>8,} launches {gigabytes:>8.1f} GB {nanoseconds / 1e6:>8.1f} ms")
 
 
 def measure(args: argparse.Namespace) -> None:

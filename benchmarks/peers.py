@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -157,12 +158,13 @@ def compared(ways: dict[str, Callable[[], None]], args: argparse.Namespace, devi
     model, total = Behind(network(args.model).to(device), Barrage(args.k)), args.images * args.steps * args.draws
     for peer, run in PEERS.items():
         run(model, x, label, 1, 1)
-        theirs, ours = [], {way: [] for way in ways}
+        theirs: list[float] = []
+        ours: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(args.rounds):
             for way, attack in ways.items():
                 ours[way].append(total / timed(attack, device))
             model.gradients = 0
-            seconds = timed(lambda run=run: run(model, x, label, args.steps, args.draws), device)
+            seconds = timed(partial(run, model, x, label, args.steps, args.draws), device)
             theirs.append(model.gradients / seconds)
         print(f"{peer:<22} {statistics.median(theirs):7.1f} draw-gradients/s")
         for way, rates in ours.items():

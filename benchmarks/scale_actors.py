@@ -7,8 +7,8 @@ import argparse
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Nothing:
 
     name: str
     workers: Share
+    counters: Mapping[str, str] = field(default_factory=dict)
 
 
 def nothing(job: Nothing, device: torch.device, drain: threading.Event) -> Any:

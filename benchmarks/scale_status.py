@@ -46,7 +46,7 @@ def row(unit: Unit, place: int) -> dict[str, Any]:
     top5 = [[(place * draw) % 1000, 1, 2, 3, 4] for draw in range(DRAWS)]
     return {
         "image_key": f"{unit.shard}-{place}", "cell": unit.cell, "status": "ok", "evaluation_draws": DRAWS, "clean_top5": top5,
-        "adv_top5": top5, "clean_correct": 12, "adv_correct": place % 7, "grad_evals": 400, "forward_evals": 40, 
+        "adv_top5": top5, "clean_correct": 12, "adv_correct": place % 7, "grad_evals": 400, "forward_evals": 40,
         "seconds": 50.0, "device": "Tesla V100-SXM2-16GB", "unit": unit.name,
     }  # fmt: skip
 

@@ -56,6 +56,9 @@ def network(model: str = "lite0") -> nn.Module:
     """The classifier as its authors ship it: normalisation in front, BatchNorm as it is, in eval mode."""
 
     class Normalised(nn.Module):
+        mean: Tensor
+        std: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.model = build(model)

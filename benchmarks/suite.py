@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def clone(source, folder):
+def clone(source: str | Path, folder: Path) -> Path:
     """Clone what is committed in a worktree into `folder`, next to the data that tests find in `../shared`; return the path."""
     folder.mkdir()
     if (ROOT.parent / "shared").exists():
@@ -39,7 +39,7 @@ def clone(source, folder):
     return folder / "code"
 
 
-def seconds(code, target):
+def seconds(code: Path, target: str) -> float:
     """Return how many seconds `make target` takes in a clone, with the packages of this Python; exits if a test fails."""
     binaries = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(code)}
@@ -52,7 +52,7 @@ def seconds(code, target):
     return took
 
 
-def main():
+def main() -> None:
     """Run both suites and print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("base", help="a worktree or clone of the earlier commit")

@@ -20,8 +20,9 @@ import torch
 from skimage.util import random_noise
 from torch import Tensor
 
-from bart import TRANSFORMS, Barrage, Gradient, Mirror, key
+from bart import TRANSFORMS, Barrage, Gradient, Mirror, Transform, key
 from bart.defenses.barrage import Draws
+from bart.types import Params
 from tests.oracles import ORACLES
 from tests.support.images import photographs
 
@@ -41,7 +42,8 @@ def oracle(name: str, images: list[np.ndarray], params: dict[str, Tensor]) -> li
 def oracle_barrage(images: list[np.ndarray], draws: Draws) -> list[np.ndarray]:
     """The same draws as the barrage's, through the oracles."""
     for arrangement, parts in draws.rounds:
-        images, done = [images[i] for i in arrangement.gather.tolist()], []
+        done: list[np.ndarray] = []
+        images = [images[i] for i in arrangement.gather.tolist()]
         for part in parts:
             done += oracle(part.name, images[len(done) : len(done) + part.images], part.params)
         images = done
@@ -149,7 +151,7 @@ def main() -> None:
         params = transform.draw(keys, size)
         some = {k: v[: args.oracles] for k, v in params.items()}
 
-        def forward(x: Tensor, transform=transform, params=params) -> Tensor:
+        def forward(x: Tensor, transform: Transform = transform, params: Params = params) -> Tensor:
             return transform.apply(x, params)
 
         gradient = transform.gradient is not Gradient.NONE
@@ -161,10 +163,10 @@ def main() -> None:
         barrage = Barrage(k)
         truth = partial(oracle_barrage, images[:few], barrage.draw(mirror.map(lambda side: side[:few]), size))
 
-        def forward(x: Tensor, barrage=barrage) -> Tensor:
+        def defended(x: Tensor, barrage: Barrage = barrage) -> Tensor:
             return barrage(x, barrage.draw(mirror, size))
 
-        print(row(f"barrage k = {k}", forward, x, True, truth, min(few, args.batch), args.repeats), flush=True)
+        print(row(f"barrage k = {k}", defended, x, True, truth, min(few, args.batch), args.repeats), flush=True)
 
 
 if __name__ == "__main__":

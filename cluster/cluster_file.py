@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.config.campaign import content, explain
-from pipeline.config.fields import Label, Share, Strict, known_keys
+from pipeline.config.fields import AlsoWritten, Label, Share, Strict, known_keys
 from pipeline.errors import BadInput
 
 SiteT = TypeVar("SiteT", bound="Site")
@@ -26,7 +26,9 @@ def _seconds(value: Any) -> Any:
     return value
 
 
-Duration = Annotated[int, BeforeValidator(_seconds), Field(ge=60)]
+TIME = {"type": "string", "pattern": r"^(\d+-)?\d+:\d\d:\d\d$", "examples": ["24:00:00"]}
+
+Duration = Annotated[int, Field(ge=60), AlsoWritten(_seconds, lambda seconds: TIME)]
 """Seconds."""
 
 GroupName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]

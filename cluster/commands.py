@@ -3,7 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.common import CampaignFile, file_or_shipped
+from pipeline.cli.files.schema import FILES
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from cluster.node_checks import Finding
+    from pipeline.config.schema import Schema
 
 out, err = Console(), Console(stderr=True)
 
 
-class On(str, Enum):
+class On(StrEnum):
     """Name the kinds of cluster."""
 
     SLURM = "slurm"
@@ -30,13 +33,23 @@ class On(str, Enum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands to the application; `barrage.commands` in pyproject.toml points here."""
-    app.command(rich_help_panel="Use a cluster")(launch)
-    app.command(rich_help_panel="Use a cluster")(doctor)
+    """Add both commands, once, and the schema of cluster files. The entry point `barrage.commands` points here."""
+    present = [command.callback for command in app.registered_commands]
+    for command in (launch, doctor):
+        if command not in present:
+            app.command(rich_help_panel="Use a cluster")(command)
+    FILES["cluster"] = _schema
+
+
+def _schema() -> "Schema":
+    """Return the JSON schema of cluster files."""
+    from cluster.launchers import schema
+
+    return schema()
 
 
 def launch(
-    campaign: Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")],
+    campaign: CampaignFile,
     on: Annotated[On, typer.Option(help="the kind of cluster")],
     cluster: Annotated[Path, typer.Option(help="the cluster file; start from cluster/slurm/example.yaml")],
     store: Annotated[str | None, typer.Option(help="default: the cluster file's store, else the campaign's")] = None,
@@ -63,7 +76,8 @@ def launch(
 
 def doctor(
     campaign: Annotated[
-        Path | None, typer.Argument(help="a campaign file: open its shards, check that its workers fit")
+        Path | None,
+        typer.Argument(help="a campaign file: open its shards, check that its workers fit", callback=file_or_shipped),
     ] = None,
     store: Annotated[str | None, typer.Option(help="try to write here; default: the campaign's own store")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="nodes that must be there; waits up to five minutes for them")] = 1,

@@ -1,7 +1,7 @@
-"""docs/results.md from the rows of the campaigns that it tells of, every number of it: python -m docs.measured
+"""Write docs/results.md; every number is computed from rows: python -m docs.measured
 
-results/page.md.jinja is the text; what it asks for is read from results/CAMPAIGN/, stores without pictures, and from the
-manifests in campaigns/weights. The figures are drawn from the same rows.
+results/page.md.jinja is the text. The numbers come from the stores results/CAMPAIGN/ (without pictures) and the manifests in
+campaigns/weights. The figures are drawn from the same rows.
 """
 
 from functools import cache
@@ -22,40 +22,39 @@ RESULTS = PAGES / "results"
 CAMPAIGNS = PAGES.parent / "campaigns"
 WEIGHTS = CAMPAIGNS / "weights"
 FIGURES = {"figure4-small": "k", "epsilon-small": "eps"}
-"""The campaigns that have a figure, and what their cells differ in."""
+"""{campaign with a figure: the column on its x axis}."""
 
 
 @cache
 def table(campaign: str) -> pd.DataFrame:
-    """The lines of `barrage table` by cell and rule."""
+    """Return the lines of `barrage table` by cell and rule."""
     return analysis.table(str(RESULTS / campaign)).set_index(["cell", "rule"])
 
 
 @cache
 def scores(campaign: str, rule: str = "single") -> pd.DataFrame:
-    """How right each image of each cell is."""
+    """Return how right each image of each cell is."""
     return analysis.scores(str(RESULTS / campaign), rule)
 
 
 def rate(campaign: str, cell: str, what: str = "adv_top1", rule: str = "single") -> str:
-    """A rate of a cell in %, with its 95 % interval: 12.3 [9.1, 16.0]."""
+    """Return a rate of a cell in % with its 95 % interval: 12.3 [9.1, 16.0]."""
     value, low, high = (100 * table(campaign).loc[(cell, rule), name] for name in (what, f"{what}_low", f"{what}_high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def percent(campaign: str, cell: str, what: str = "adv_top1", rule: str = "single") -> str:
-    """A rate of a cell in %, alone."""
+    """Return a rate of a cell in %, without its interval."""
     return f"{100 * table(campaign).loc[(cell, rule), what]:.1f}"
 
 
 def count(campaign: str) -> int:
-    """Images of each of its cells."""
+    """Return the number of images of each cell of a campaign."""
     return int(table(campaign)["images"].iloc[0])
 
 
 def worst(campaigns: list[str], defense: str) -> str:
-    """Attacked top-1 in % with its interval where each image meets whichever attack of these campaigns is worst for it; of the
-    images that all of them have."""
+    """Return attacked top-1 in % with its interval, each image under its worst attack, over images that all campaigns have."""
     found = pd.concat([scores(name) for name in campaigns])
     found = found[(found["defense"] == defense) & (found["model"] == "bart")]
     found = found.assign(attack=found["store"].astype(str) + found["attack"].astype(str))  # the same name may have other steps
@@ -66,40 +65,40 @@ def worst(campaigns: list[str], defense: str) -> str:
 
 
 def compared(campaign: str, cell: str, other: str) -> str:
-    """What the paired comparison of two cells on the same images says."""
+    """Return the paired comparison of two cells on the same images, as text."""
     found = scores(campaign)
     return str(analysis.compare(found[found["cell"] == cell], found[found["cell"] == other]))
 
 
 def says(campaign: str, cell: str, label: int) -> str:
-    """The share in % of a cell's draws of clean images that say a class."""
+    """Return the share in % of a cell's draws of clean images whose first class is `label`."""
     rows = analysis.results(str(RESULTS / campaign), ["clean_top5"], [cell])
     firsts = [five[0] for draws in rows["clean_top5"] for five in draws]
     return f"{100 * sum(first == label for first in firsts) / len(firsts):.0f}"
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """What the weights that ship say of themselves."""
+    """Return the manifest of weights that ship."""
     found = weights.manifest_of((WEIGHTS / f"cifar10-{name}.safetensors").read_bytes())
     assert found, f"the weights of {name} have no manifest"
     return found
 
 
 def learned(name: str, k: int) -> str:
-    """Accuracy in % of a trained network on the images kept out of its training, behind k transforms."""
+    """Return the accuracy in % of a trained network on held-out images, behind k transforms."""
     return f"{100 * manifest(name)['accuracy'][str(k)]:.1f}"
 
 
 @cache
 def planned(campaign: str) -> Quote:
-    """The plan of a campaign file at full scale: 50,000 images, 8 H100, 2,500 draw-gradients a second where none is known."""
+    """Return the cost of a campaign file at full scale: 50,000 images, 8 H100; 2,500 draw-gradients a second if unknown."""
     asked = Asked("h100", 8, 2.5, 2500.0, measure=False, images=50_000)
     return quote(load(CAMPAIGNS / f"{campaign}.yaml"), asked)
 
 
 def page() -> str:
-    """The text of docs/results.md."""
-    asked = jinja2.Environment(
+    """Return the text of docs/results.md."""
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(RESULTS), undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
     names: dict[str, Any] = {
@@ -111,10 +110,11 @@ def page() -> str:
         "says": says,
     }
     names |= {"learned": learned, "table": table, "planned": planned, "clock": clock}
-    return asked.get_template("page.md.jinja").render(names)
+    return templates.get_template("page.md.jinja").render(names)
 
 
 def main() -> None:
+    """Write the page and its figures."""
     from matplotlib import pyplot as plt
 
     from pipeline.reports import figures

@@ -1,35 +1,31 @@
-"""The tables of these pages that are made from the code, so that they can not drift: python -m docs.reference
+"""Write from the code what pages and editors say of files, commands and columns: python -m docs.reference
 
-A page holds a table between two comments, the first of which names it. Running this writes what the code says now between them.
+A page has a table between two comments; the first names the table. Running this writes what the code says now between them, and
+the JSON schemas of campaign, training and cluster files.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
-import yaml
-from pydantic import BaseModel, BeforeValidator
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo, OptionInfo
 
-from bart import TRANSFORMS
+from cluster import launchers
+from docs.file_keys import Heading, about, section, sections
+from docs.tables import table
 from pipeline.__main__ import app, more_commands
-from pipeline.config import bpda_training, campaign, classifier_training
-from pipeline.config.attacks import KINDS, Attack, ByGradient, Pgd
+from pipeline.config import bpda_training, campaign, classifier_training, schema
+from pipeline.config.attacks import KINDS, Attack, ByGradient
 from pipeline.config.fields import Share
 from pipeline.store.schema import SCHEMA
 
 PAGES = Path(__file__).parent
 
-Section = tuple[str, type[BaseModel]]
-"""A heading, and what stands under it."""
-
-CAMPAIGN: list[Section] = [
+CAMPAIGN: list[Heading] = [
     ("The whole file", campaign.Campaign),
     ("data", campaign.Data),
     ("models", campaign.Model),
@@ -38,7 +34,7 @@ CAMPAIGN: list[Section] = [
     ("stop", campaign.Stop),
     ("workers", campaign.Workers),
 ]
-CLASSIFIER: list[Section] = [
+CLASSIFIER: list[Heading] = [
     ("A classifier: the whole file", classifier_training.ClassifierTraining),
     ("barrage", classifier_training.Barrages),
     ("attack", classifier_training.InnerPgd),
@@ -47,71 +43,54 @@ CLASSIFIER: list[Section] = [
     ("optimizer", classifier_training.Optimizer),
     ("evaluation", classifier_training.Evaluation),
 ]
-BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.BpdaTraining), ("Workers of a training", Share)]
-ELSEWHERE: dict[type[BaseModel], str] = {
-    campaign.Data: "campaign-file.md#data",
-    campaign.Model: "campaign-file.md#models",
-    Pgd: "#every-attack",
-    Share: "#workers-of-a-training",
+BPDA: list[Heading] = [("BPDA networks: the whole file", bpda_training.BpdaTraining), ("Workers of a training", Share)]
+ELSEWHERE = {
+    "Data": "campaign-file.md#data",
+    "Model": "campaign-file.md#models",
+    "Pgd": "#every-attack",
+    "Share": "#workers-of-a-training",
 }
-"""Sections that have their heading on another page."""
-
-
-def section(model: type[BaseModel], homes: dict[type[BaseModel], str], without: tuple[type[BaseModel], ...] = ()) -> str:
-    """A table of a section's keys; `without` those that are the same in other sections."""
-    told = {name: repr(field) for other in without for name, field in other.model_fields.items()}
-    own = {name: field for name, field in model.model_fields.items() if told.get(name) != repr(field)}
-    names = sorted(own, key=lambda name: name != "kind")
-    rows = [(f"`{name}`", _takes(own[name], homes), _unless(own[name]), own[name].description) for name in names]
-    for key, *_, text in rows:
-        assert text, f"{model.__name__}.{key} says nothing of itself: give its Field a description"
-    return _table(("key", "takes", "default", "what it is"), rows) if rows else "Nothing else."
-
-
-def sections(all_: list[Section]) -> str:
-    """Sections one after the other, each with its heading."""
-    homes = ELSEWHERE | {model: "#" + _anchor(title) for title, model in all_}
-    return "\n\n".join(f"## {title}\n\n{_said(model)}\n\n{section(model, homes)}" for title, model in all_)
+"""Where sections are that have no heading in a block of their own, by the name of their class."""
 
 
 def attacks() -> str:
-    """What every attack takes, what those by gradients take besides, and what each kind has of its own."""
+    """Return the keys of every attack, those that attacks by gradients add, and those that each kind has of its own."""
+    by_gradient = ", ".join(f"`{name}`" for name, kind in KINDS.items() if issubclass(kind, ByGradient))
     parts = [
         f"### Every attack\n\n{section(Attack, {})}",
-        "### Attacks that follow gradients\n\n"
-        + f"{', '.join(f'`{name}`' for name, kind in KINDS.items() if issubclass(kind, ByGradient))} take also\n\n"
-        + section(ByGradient, {}, (Attack,)),
+        f"### Attacks that follow gradients\n\n{by_gradient} take also\n\n{section(ByGradient, {}, (Attack,))}",
     ]
     for name, kind in KINDS.items():
-        parts.append(f"### {name}\n\n{_said(kind)}\n\n{section(kind, {}, (Attack, ByGradient))}")
+        parts.append(f"### {name}\n\n{about(kind)}\n\n{section(kind, {}, (Attack, ByGradient))}")
     return "\n\n".join(parts)
 
 
 def columns() -> str:
-    """The columns of the rows."""
+    """Return the columns of the rows."""
     found = [(f"`{f.name}`", _arrow(f.type), f.metadata[b"description"].decode()) for f in SCHEMA]
-    return _table(("column", "type", "what it holds"), found)
+    return table(("column", "type", "what it holds"), found)
 
 
 def commands() -> str:
-    """Every command with its example, arguments and options."""
+    """Return every command with its example, arguments and options."""
     more_commands()
     parts = []
-    for function in sorted((c.callback for c in app.registered_commands if c.callback), key=lambda found: found.__name__):
+    shown = (c.callback for c in app.registered_commands if c.callback and not c.hidden)
+    for function in sorted(shown, key=lambda found: found.__name__):
         said, _, example = (function.__doc__ or "").rpartition(" barrage ")
-        hints, told = get_type_hints(function, include_extras=True), signature(function).parameters
-        rows = [_parameter(name, hints[name], told[name].default) for name in told]
-        table = _table(("", "takes", "default", "what it is"), rows)
+        hints, parameters = get_type_hints(function, include_extras=True), signature(function).parameters
+        rows = [_parameter(name, hints[name], parameter.default) for name, parameter in parameters.items()]
+        lines = table(("", "takes", "default", "what it is"), rows)
         said = said.removesuffix(":") + "." * (not said.endswith("?"))
-        parts.append(f"## {function.__name__}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{table}")
+        parts.append(f"## {function.__name__}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{lines}")
     return "\n\n".join(parts)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "campaign": lambda: sections(CAMPAIGN),
+    "campaign": lambda: sections(CAMPAIGN, ELSEWHERE),
     "attacks": attacks,
-    "classifier": lambda: sections(CLASSIFIER),
-    "bpda": lambda: sections(BPDA),
+    "classifier": lambda: sections(CLASSIFIER, ELSEWHERE),
+    "bpda": lambda: sections(BPDA, ELSEWHERE),
     "columns": columns,
     "commands": commands,
 }
@@ -119,86 +98,12 @@ _BLOCK = re.compile(r"(<!-- (\w+): written by python -m docs\.reference -->\n).*
 
 
 def filled(text: str) -> str:
-    """A page with its tables as the code has them now."""
+    """Return a page with its tables as the code has them now."""
     return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
 
 
-def _said(model: type[BaseModel]) -> str:
-    """A section's own words."""
-    return " ".join((model.__doc__ or "").removeprefix("The whole file.").split())
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-
-
-def _takes(field: FieldInfo, homes: dict[type[BaseModel], str]) -> str:
-    """Type and limits of a field, in words."""
-    metadata = [*field.metadata, *_inner(field.annotation)]
-    limits = [f"{text} {getattr(m, name):g}" for m in metadata for name, text in LIMITS.items() if hasattr(m, name)]
-    patterns = [PATTERNS[m.pattern] for m in metadata if hasattr(m, "pattern")]
-    return ", ".join([_kind(field.annotation, metadata, homes), *limits, *patterns])
-
-
-LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-PATTERNS = {
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "of letters, digits, `_`, `.` and `-`",
-    r"^[A-Za-z0-9_.-]+$": "of letters, digits, `_`, `.` and `-`",
-    r"^[0-9a-f]{64}$": "64 hexadecimal digits",
-}
-
-
-def _inner(kind: Any) -> Iterator[Any]:
-    """The metadata of the annotated types that a union is of."""
-    for one in get_args(kind) if get_origin(kind) not in (list, tuple, dict, Literal) else ():
-        for found in getattr(one, "__metadata__", ()):
-            yield from getattr(found, "metadata", [found])
-
-
-def _kind(kind: Any, metadata: list[Any], homes: dict[type[BaseModel], str]) -> str:
-    """A type in words."""
-    origin, inside = get_origin(kind), [k for k in get_args(kind) if k is not type(None)]
-    if hasattr(kind, "__metadata__"):
-        return _kind(inside[0], metadata, homes)
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in inside)
-    if origin is list or (origin is tuple and inside[1] is ...):
-        return f"list of {PLURAL.get(_bare(inside[0]), 'sections')}"
-    if origin is tuple:
-        return f"{len(inside)} {PLURAL[_bare(inside[0])]}"
-    if origin is dict:
-        return f"names, each with a {_kind(inside[1], [], homes)}"
-    if inside:  # a union: with None, or of attacks, whose first has their heading
-        return _kind(inside[0], metadata, homes)
-    if issubclass(kind, BaseModel):
-        return f"[section]({homes[kind]})"
-    if kind is float and any(isinstance(m, BeforeValidator) for m in metadata):
-        return "length, as `8/255` or `0.03`"
-    return {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}[kind]
-
-
-PLURAL = {str: "texts", int: "whole numbers", float: "numbers"}
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
-
-
-def _unless(field: FieldInfo) -> str:
-    """A default, as YAML writes it; empty where the description says what happens."""
-    value = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined:
-        return "**required**"
-    if value is None or isinstance(value, BaseModel) or value == {}:
-        return ""
-    if value == tuple(TRANSFORMS):
-        return f"all {len(TRANSFORMS)}"
-    plain = list(value) if isinstance(value, tuple) else value
-    return f"`{yaml.safe_dump(plain, default_flow_style=True).removesuffix('...' + chr(10)).strip()}`"
-
-
 def _arrow(kind: pa.DataType) -> str:
-    """A column's type in words."""
+    """Return a column's type in words."""
     if pa.types.is_dictionary(kind):
         return "string, as a dictionary"
     if pa.types.is_fixed_size_list(kind):
@@ -207,40 +112,42 @@ def _arrow(kind: pa.DataType) -> str:
 
 
 def _parameter(name: str, hint: Any, default: Any) -> tuple[str, str, str, str]:
-    """An argument or an option as a line of its command's table."""
-    kind, *told = get_args(hint)
+    """Return an argument or an option as a row of its command's table."""
+    kind, *metadata = get_args(hint)
     kind = next(k for k in (*get_args(kind), kind) if k is not type(None))
-    info = next(found for found in told if isinstance(found, ArgumentInfo | OptionInfo))
-    own = [text for text in (info.default, *(info.param_decls or ())) if isinstance(text, str)]  # typer takes the first apart
+    info = next(found for found in metadata if isinstance(found, ArgumentInfo | OptionInfo))
+    own = [text for text in (info.default, *(info.param_decls or ())) if isinstance(text, str)]  # typer moves the first
     long = name.replace("_", "-")
     options = own or [f"--{long}", f"--no-{long}"][: 1 + (kind is bool)]
     shown = name.upper() if isinstance(info, ArgumentInfo) else ", ".join(options)
     least = f", at least {info.min:g}" if info.min is not None else ""
-    unless = "" if default in (None, False) else f"`{getattr(default, 'value', default)}`"
+    shown_default = "" if default in (None, False) else f"`{getattr(default, 'value', default)}`"
     if default is Parameter.empty:
-        unless = "**required**"
-    return f"`{shown}`", _option(kind) + least, "" if kind is bool else unless, str(info.help)
+        shown_default = "**required**"
+    return f"`{shown}`", _option(kind) + least, "" if kind is bool else shown_default, str(info.help)
 
 
 def _option(kind: Any) -> str:
-    """What a parameter takes, in words."""
+    """Return what a parameter takes, in words."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(f"`{choice.value}`" for choice in kind)
     return {int: "whole number", float: "number", bool: "", Path: "path"}.get(kind, "text")
 
 
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+def schemas() -> dict[Path, str]:
+    """Return the JSON schemas that ship, {file: text}; the first line of a campaign file names one for editors."""
+    root = PAGES.parent
+    found = {"campaigns": schema.campaign(), "campaigns/train": schema.training(), "cluster": launchers.schema()}
+    return {root / folder / "schema.json": schema.to_json(content) for folder, content in found.items()}
 
 
 def main() -> None:
-    """Writes every page that holds such a table."""
-    for page in sorted(PAGES.glob("*.md")):
-        text = page.read_text()
-        if (now := filled(text)) != text:
-            page.write_text(now)
-            print(f"written: {page.relative_to(PAGES.parent)}")
+    """Write every page that has such a table, and the schemas."""
+    pages = {page: filled(page.read_text()) for page in sorted(PAGES.glob("*.md"))}
+    for path, text in (pages | schemas()).items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"written: {path.relative_to(PAGES.parent)}")
 
 
 if __name__ == "__main__":

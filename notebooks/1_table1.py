@@ -12,7 +12,7 @@
 # # Table 1, with intervals
 #
 # The article (Raff et al., CVPR 2019) reports one accuracy for each model, without intervals. Here every cell of a store is
-# judged the same way, by fresh draws on the image as it is stored, with 95 % intervals over images.
+# judged in the same way: by fresh draws, on the stored image, with 95 % intervals over images.
 
 # %%
 import os
@@ -27,16 +27,16 @@ ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / 
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
 
 # %% [markdown]
-# What one draw of the defense is expected to say. *Attacked* is after the attack of the cell; top-5 counts an image as right
-# if the label is among the five likeliest classes.
+# The expected accuracy of one draw. *Attacked* is the accuracy after the cell's attack; top-5 counts an image as right if
+# the label is among the five likeliest classes.
 
 # %%
 table = analysis.table(STORE)
 figures.table1(table)
 
 # %% [markdown]
-# The article's own figures, on ImageNet; BaRT's classifier was trained behind the barrage. A difference to the table above says
-# something only where model, training, attack and images are the same.
+# The article's figures, on ImageNet; BaRT's classifier was trained with the barrage. Compare them with the table above only
+# if model, training, attack and images are the same.
 
 # %%
 pd.DataFrame(
@@ -53,8 +53,8 @@ pd.DataFrame(
 # %% [markdown]
 # ## The decision rule matters
 #
-# A random defense gives no single answer. *single* is one draw's expectation; *vote* and *mean* ask all evaluation draws;
-# *persistent* grants the attacker as many tries as there are draws, and is the figure a deployed system should fear.
+# A random defense has no single answer. *single* is the expected accuracy of one draw; *vote* and *mean* use all evaluation
+# draws; *persistent* lets the attacker try as often as there are draws. It is the figure that matters for a deployed system.
 
 # %%
 rates = table.pivot(index="cell", columns="rule", values="adv_top1") * 100
@@ -63,8 +63,8 @@ rates[["single", "vote", "mean", "persistent"]].round(1)
 # %% [markdown]
 # ## Is the difference between two cells more than chance?
 #
-# Both saw the same images, so the comparison is paired: McNemar's exact test for rules that say right or wrong, its extension
-# for shares, and a bootstrap over images for the interval of the difference.
+# Both cells have the same images, so the comparison is paired: McNemar's exact test for rules with right or wrong, the sign
+# test for shares, and a bootstrap over images for the interval of the difference.
 
 # %%
 scores = analysis.scores(STORE, rule="vote")

@@ -11,8 +11,8 @@
 # %% [markdown]
 # # Figure 4: accuracy against the number of transforms
 #
-# Each transform more makes the attack's gradients noisier and the classifier's task harder: attacked accuracy rises, clean
-# accuracy falls. Bars are 95 % intervals over images; dashed lines are clean accuracy.
+# Each additional transform makes the attack's gradients noisier and the classifier's task harder: attacked accuracy rises,
+# clean accuracy falls. Bars are 95 % intervals over images; dashed lines are clean accuracy.
 
 # %%
 import os
@@ -29,7 +29,7 @@ by_k = analysis.curve(scores, "k")
 figures.curve(by_k, "k")
 
 # %% [markdown]
-# The figures behind it. `images` are those that were attacked; failed ones leave every rate.
+# The numbers of the figure. `images` counts attacked images; failed images are in no rate.
 
 # %%
 by_k.round(3)
@@ -37,8 +37,7 @@ by_k.round(3)
 # %% [markdown]
 # ## The worst of all attacks
 #
-# Several attacks on the same images bound the defense from above: an image counts as right only as far as it is under the
-# attack that is worst for it.
+# Several attacks on the same images make a stricter test: each image counts with its result under its worst attack.
 
 # %%
 analysis.worst_case(scores).round(3)
@@ -46,7 +45,8 @@ analysis.worst_case(scores).round(3)
 # %% [markdown]
 # ## An attacker who asks again
 #
-# With randomness, an example that fails once may succeed at the next query. What is left if m fresh draws must all be right:
+# With a random defense, an example that fails once may succeed at the next query. The accuracy if all of m fresh draws must
+# be right:
 
 # %%
 random = scores[scores["evaluation_draws"] > 1]

@@ -9,9 +9,10 @@
 # ---
 
 # %% [markdown]
-# # One image's story
+# # One image
 #
-# Clean, attacked, their difference, a barrage step by step, what every draw said: `barrage show` in a notebook.
+# The clean image, the attacked image, their difference, a barrage step by step, and the class of every draw: `barrage show`
+# in a notebook.
 
 # %%
 import os
@@ -27,7 +28,8 @@ ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / 
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
 
 # %% [markdown]
-# The images that are hardest for the defense come first: a column is a cell, a figure the share of draws that were right.
+# The images that are hardest for the defense come first. Each column is a cell; each number is the share of draws that were
+# right.
 
 # %%
 scores = analysis.scores(STORE)
@@ -35,8 +37,8 @@ images = analysis.per_image(scores)
 images.head(10).round(3)
 
 # %% [markdown]
-# Take the first. The transforms are those of the first evaluation draw: it can be drawn again, since what an image goes
-# through depends only on the seed, the cell, the image's key and the draw's number.
+# The first of them. The transforms are those of the first evaluation draw. It can be drawn again, because a draw depends
+# only on the seed, the cell, the image key and the number of the draw.
 
 # %%
 key = images["image_key"].iloc[0]
@@ -45,7 +47,7 @@ story(STORE, key, picture)
 Image(picture)
 
 # %% [markdown]
-# Its rows, one a cell: counts of draws, distances of the stored example, and what it cost.
+# Its rows, one per cell: counts of draws, distances of the stored example, and the cost.
 
 # %%
 columns = [

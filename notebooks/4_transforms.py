@@ -11,8 +11,8 @@
 # %% [markdown]
 # # Which transforms matter
 #
-# Every evaluation draw met k transforms, which can be drawn again from its keys. Compare, within each image, the draws that met
-# a transform with those that did not: the difference is what the transform does to accuracy, clean and attacked.
+# Every evaluation draw used k transforms, which can be drawn again from its keys. Compare, for each image, the draws with a
+# transform and the draws without it: the difference is the effect of the transform on accuracy, clean and attacked.
 
 # %%
 import os
@@ -27,8 +27,8 @@ found = analysis.by_transform(STORE)
 found.sort_values("adv_difference", ascending=False).head(10).round(3)
 
 # %% [markdown]
-# Positive: draws with the transform resist better. A transform that costs much clean accuracy and brings nothing under attack
-# only hurts. Intervals are over images and of one transform at a time: with 25 of them, one or two will exclude zero by chance.
+# Positive: draws with the transform are more often right. A transform that costs much clean accuracy and gains nothing under
+# attack only harms. Each interval is for one transform alone: with 25 of them, one or two will exclude zero by chance.
 
 # %%
 columns = ["cell", "transform", "draws", "clean_difference", "adv_difference", "adv_low", "adv_high"]

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # Cost, and what a stronger attack buys
+# # Cost, and what a stronger attack gains
 #
 # The unit of cost is the draw-gradient: one forward and backward pass of transforms and model for one draw of one image.
 
@@ -28,14 +28,14 @@ spent = analysis.accuracy(scores, ["model", "k", "defense", "attack"])
 spent[["defense", "attack", "images", "draw_gradients", "hours", "adv", "adv_low", "adv_high"]].round(4)
 
 # %% [markdown]
-# Hours are of a device, and these are the devices that rows were made on:
+# Hours are device hours. The rows were made on these devices:
 
 # %%
 analysis.machines(STORE)
 
 # %% [markdown]
-# Attacked accuracy against what one image's attack cost. A curve that still falls at its right end says that the attack was
-# not at its strongest: its accuracy is an upper bound of the defense's.
+# Attacked accuracy against the cost of attacking one image. If a curve still falls at its right end, a stronger attack
+# exists: then the accuracy is only an upper bound.
 
 # %%
 figures.cost(spent)

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # Is the attack strong enough?
 #
-# A failing attack looks like a strong defense. `barrage check CAMPAIGN` runs what an honest evaluation (Carlini et al., 2019)
-# asks for on a sample: controls that must succeed, and variants that must not beat the attack in use. What it found lies in the
-# store, and is shown here; without it there is nothing to show yet.
+# A weak attack looks like a strong defense. `barrage check CAMPAIGN` runs the controls of an honest evaluation (Carlini et
+# al., 2019) on a sample: attacks that must succeed, and variants that must not be stronger than the attack in use. Its
+# results are in the store and are shown here; without them this notebook has nothing to show.
 
 # %%
 import os
@@ -30,12 +30,14 @@ checks if len(checks) else print("not checked yet: barrage check campaigns/demo.
 # %% [markdown]
 # How to read it:
 #
-# - **undefended, frozen, planted, unbounded** must fall to nothing: else the attack, the gradient or the model is broken.
-# - **eps curve**: a larger ball holds the smaller one, so accuracy can only fall.
-# - **twice the steps, draws, starts**: if more of anything helps, the attack had not converged: the table is an upper bound.
-# - **controls**: what needs no gradient (noise, SPSA, transfer) must not beat what has one, or gradients lead astray.
+# - **undefended, frozen, planted, unbounded**: accuracy must be 0; else the attack, the gradient or the model is broken.
+# - **eps curve**: a larger ball contains the smaller one, so accuracy can only fall.
+# - **twice the steps, draws, starts**: if a larger budget helps, the attack had not converged, and the table is an upper
+#   bound.
+# - **controls**: attacks without the gradient (noise, SPSA, transfer) must not be stronger than the attack in use; else
+#   gradients mislead.
 #
-# Those that failed:
+# The checks that failed:
 
 # %%
 checks[checks["passed"].eq(False)]

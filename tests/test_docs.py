@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def validated(text):
     """A file of the pages, or a part of one, by the schema; a part gets the sections that it leaves out."""
     content = yaml.safe_load(text)
     if "kind" in content:
-        kinds = {"classifier": classifier_training.ClassifierTraining, "bpda": bpda_training.BpdaTraining}
+        kinds: dict[str, Any] = {"classifier": classifier_training.ClassifierTraining, "bpda": bpda_training.BpdaTraining}
         return kinds[content["kind"]].model_validate(content)
     whole = {
         "name": "part", "data": {"shards": "x.tar"}, "models": {"m": {"architecture": "efficientnet_lite0"}},

@@ -34,6 +34,7 @@ FLOORS = {
         "training",
     ],
     "pipeline": [
+        "extras",
         "errors",
         "provenance",
         "parallel",
@@ -85,8 +86,8 @@ HOMES = {
     "obstore": {"storage.bucket"},
     "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verify"},
     "pyarrow": {
-        "store.compaction", "store.schema", "store.rows", "scoring.rules", "scoring.summaries", "campaigns.verify",
-        "training.curves", "analysis.frames",
+        "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "scoring.rules", "scoring.summaries", "campaigns.verify", "training.curves", "analysis.frames",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},

@@ -46,7 +46,15 @@ def pages(site):
 
 
 def test_every_page_of_the_repository_is_there(site):
-    for name in ("index", "cluster", "notebooks", "changelog", *(path.stem for path in (ROOT / "docs").glob("*.md"))):
+    for name in (
+        "index",
+        "cluster",
+        "notebooks",
+        "changelog",
+        "contributing",
+        "reporting",
+        *(path.stem for path in (ROOT / "docs").glob("*.md")),
+    ):
         assert (site / f"{name}.html").exists(), name
     assert "one photograph through a growing barrage" in (site / "index.html").read_text()
     assert not list(site.rglob("*.py"))

@@ -33,10 +33,12 @@ class AggMo(GradientSteps):
     clamp: float = 10.0
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start at a random point of the ball or at the image, with empty buffers: `velocity` (n, B, 3, h, w)."""
         x = self.first(clean, keys)
         return begin(clean, x, goal, keys, velocity=clean.new_zeros(len(clean), self.buffers, *clean.shape[1:]))
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Add the clamped gradient to the buffers and step along the mean of their steepest directions."""
         gradient, _ = ascent(state, defended, self.eot, stack)
         direction = finite(gradient)
         limit = self.clamp * direction.abs().mean((1, 2, 3), keepdim=True)

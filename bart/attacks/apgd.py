@@ -40,6 +40,14 @@ class Apgd(GradientSteps):
         return tuple(dict.fromkeys(checkpoints))
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start at a random point of the ball or at the image. Memory, per image:
+
+        previous    the iterate before
+        best, best_gradient, best_loss   the iterate with the highest loss
+        last_loss   the loss of the last step; `rises` counts the steps that raised it since the last checkpoint
+        size        the step size
+        checkpoint, checkpoint_loss, halved   the last checkpoint, its best loss, and whether the size was halved there
+        """
         x = self.first(clean, keys)
         number = clean.new_zeros(len(clean))
         return begin(
@@ -60,6 +68,7 @@ class Apgd(GradientSteps):
         )
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Evaluate the iterate, halve the step size if due, and step with momentum."""
         raw, loss = ascent(state, defended, self.eot, stack)
         gradient, x, m, step = finite(raw), state.x, dict(state.memory), state.age
         loss = loss.nan_to_num(-torch.inf)

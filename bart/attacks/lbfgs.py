@@ -102,6 +102,7 @@ class Lbfgs:
         )
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Evaluate the trial point, accept or reject it, end the round if due, and set the next trial point."""
         raw, loss = gradient(defended, state.x, state.goal, self._keys(state, defended), self.eot, stack)
         memory = _tried(state, finite(raw), loss)
         state = state.advanced(state.x, raw, grads=self.eot.draws, memory=memory)

@@ -36,9 +36,11 @@ class Noise:
         return 2
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start at the image, with a score below every possible one."""
         return begin(clean, clean.clone(), goal, keys, score=clean.new_full((len(clean),), -1.0))
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Score a random point of the ball and keep it if it is better."""
         seeds = rng.fold(rng.fold(state.keys.device, "point"), state.step.device)
         point = self.ball.start(state.clean, seeds)
         new_score = score(defended, point, state.goal, defended.keys(state.keys, "step", state.step), self.draws, stack)

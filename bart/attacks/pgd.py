@@ -31,11 +31,13 @@ class Pgd(GradientSteps):
     momentum: float = 0.0
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start at a random point of the ball or at the image itself."""
         x = self.first(clean, keys)
         memory = {"momentum": torch.zeros_like(clean)} if self.momentum else {}
         return begin(clean, x, goal, keys, **memory)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Step along the gradient, or along its momentum, and project."""
         gradient, _ = ascent(state, defended, self.eot, stack)
         direction, memory = finite(gradient), {}
         if self.momentum:

@@ -43,11 +43,13 @@ class Restarts:
         return self.attack.classes
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start the first run, without a best example."""
         first = self.attack.start(clean, goal, keys)
         own = {"restart_best": first.x.clone(), "restart_score": clean.new_full((len(clean),), -1.0)}
         return replace(first, memory=first.memory | own)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Make one step of the running attack; at the end of a run, score its example and start the next run."""
         state = self.attack.step(state, defended, stack)
         ended = [i for i, step in enumerate(state.step.host.tolist()) if step % self.attack.steps == 0]
         return state.put(ended, self._restarted(state.rows(ended), defended, stack)) if ended else state

@@ -42,9 +42,11 @@ class Spsa:
         return 2
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
+        """Start at the image, with Adam's two moments at zero."""
         return begin(clean, clean.clone(), goal, keys, mean=torch.zeros_like(clean), square=torch.zeros_like(clean))
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Estimate the gradient, update Adam's moments, and step along their direction."""
         slope = self._slope(state, defended, stack)
         mean = 0.9 * state.memory["mean"] + 0.1 * finite(slope)
         square = 0.999 * state.memory["square"] + 0.001 * finite(slope).square()

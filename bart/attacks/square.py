@@ -80,6 +80,7 @@ class Square:
         return begin(clean, x, goal, keys)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Compare one proposal with the example and keep the better."""
         proposal = self._proposal(state)
         keys = defended.keys(state.keys, "step", state.step)
         before, after = (

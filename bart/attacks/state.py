@@ -50,6 +50,7 @@ class State:
 
     @property
     def goal(self) -> Goal:
+        """Return label and target."""
         return Goal(self.label, self.target)
 
     @property

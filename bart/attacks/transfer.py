@@ -41,6 +41,7 @@ class Transfer:
         return self.attack.start(clean, goal, keys)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
+        """Make one step of the attack on the classifier without its barrage."""
         return self.attack.step(state, Defended(defended.classifier, Barrage(0)), stack)
 
     def result(self, state: State) -> Tensor:

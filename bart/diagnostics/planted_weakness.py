@@ -32,6 +32,7 @@ class PlantedWeakness(Defended):
         order_keys: rng.Mirror | None = None,
         fast: bool = False,
     ) -> Tensor:
+        """Return the logits of `Defended.logits` with the weakness added to class 0."""
         logits = super().logits(x, keys, policy, order_keys, fast)
         row, column = (torch.arange(side, device=x.device) for side in x.shape[-2:])
         pattern = ((row[:, None] + column) % 2 * 2 - 1).to(x.dtype)

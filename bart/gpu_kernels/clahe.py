@@ -1,9 +1,8 @@
-"""CLAHE as Triton kernels: levels, maps and interpolation, three launches.
+"""Compute CLAHE in three launches: levels, maps and interpolation. `bart.transforms.clahe` defines what they compute.
 
-The eager twin in `bart.transforms.clahe` defines what they compute. A plane's ranges, at the beginning and at the end, need all
-its pixels, so the first and the last launch have one program a plane. What takes most of the arithmetic, the histograms and
-the spreading of their excess, is a matter of one tile alone, and there are a hundred of them: in the launch between the two a
-program makes the map of one tile, and all processors share in them.
+A plane's ranges, at the beginning and at the end, need all its pixels. So the first and the last launch have one program a
+plane. Most of the arithmetic, the histograms and the spreading of their excess, concerns one tile alone, and there are a
+hundred of them. So in the second launch a program makes the map of one tile, and all processors share the work.
 """
 
 import torch
@@ -16,11 +15,11 @@ from bart.gpu_kernels.contrast import extremes
 from bart.transforms import clahe as eager
 
 BLOCK = 8192
-"""Values of a plane that a program of the first launch has at hand at a time."""
+"""Values of a plane that a program of the first launch processes at a time."""
 PIXELS = 512
-"""Pixels of a tile that a program of the second launch has at hand at a time."""
+"""Pixels of a tile that a program of the second launch processes at a time."""
 ROWS, COLUMNS = 32, 128
-"""Those of a plane, in the last launch."""
+"""Rows and columns of a plane that a program of the last launch processes at a time."""
 
 _BINS = tl.constexpr(eager._BINS)
 _GREYS = tl.constexpr(eager._GREYS)
@@ -30,7 +29,7 @@ _ROUNDS = tl.constexpr(eager._ROUNDS)
 
 @triton.jit
 def _round(values):
-    """To the nearest integer, and to the even one of two. By comparisons, which no fused operation can change."""
+    """Round to the nearest integer, ties to even. It uses comparisons, which no fused operation can change."""
     whole = tl.floor(values)
     odd = whole.to(tl.int32) & 1
     return whole + ((values > whole + 0.5) | ((values == whole + 0.5) & (odd == 1))).to(tl.float32)
@@ -38,14 +37,14 @@ def _round(values):
 
 @triton.jit
 def _rescale(values, low, high, TOP: tl.constexpr):
-    """The range low..high of integers becomes 0..TOP; a constant plane is clipped."""
+    """Stretch the range low..high of integers to 0..TOP; clip a constant plane."""
     stretched = tl.div_rn(values - low, tl.maximum(high - low, 1.0)) * TOP
     return tl.where(high > low, stretched, tl.minimum(values, TOP))
 
 
 @triton.jit
 def _levels_kernel(x, on, bins, y, size, BLOCK: tl.constexpr):
-    """The bin of each pixel; a plane that is not on goes to `y` as it is."""
+    """Store the bin of each pixel; copy a plane that is not on to `y`."""
     start = tl.program_id(0).to(tl.int64) * size
     place = tl.arange(0, BLOCK)
     if tl.load(on + tl.program_id(0)) != 0:
@@ -64,13 +63,13 @@ def _levels_kernel(x, on, bins, y, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def _mirrored(place, side):
-    """Beyond the last row or column, those before it again."""
+    """Mirror a place beyond the last row or column."""
     return tl.where(place < side, place, 2 * (side - 1) - place)
 
 
 @triton.jit
 def _clipped(counts, limit):
-    """A histogram clipped at `limit`, and the counts that are left after equal shares for all bins."""
+    """Return a histogram clipped at `limit`, and the counts that remain after equal shares for all bins."""
     excess = tl.sum(tl.maximum(counts - limit, 0), 0)
     share = excess // _BINS
     counts = tl.minimum(counts, limit)
@@ -83,7 +82,7 @@ def _clipped(counts, limit):
 
 @triton.jit
 def _spread(counts, excess, limit):
-    """One each for the bins below the limit, until the excess is used up: in round i from bin i, at even distances."""
+    """Add one count each to the bins below the limit until the excess is used up: in round i from bin i, at even distances."""
     bin_ = tl.arange(0, _BINS)
     i = 0
     while (i < _ROUNDS) & (excess > 0):
@@ -98,7 +97,7 @@ def _spread(counts, excess, limit):
 
 @triton.jit
 def _maps_kernel(bins, on, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
-    """The grey level for each bin, in each of `down` x `across` tiles; with large tiles, the last ones are not there."""
+    """Store the grey level for each bin, in each of `down` x `across` tiles. With large tiles, the last ones do not exist."""
     plane = tl.program_id(0) // (down * across)
     if tl.load(on + plane) != 0:
         tile_h = tl.load(heights + plane).to(tl.int32)
@@ -114,8 +113,8 @@ def _maps_kernel(bins, on, heights, widths, limits, maps, height, width, down, a
                 row = place // tile_w
                 column = _mirrored(left + place - row * tile_w, width)
                 row = _mirrored(top + row, height)
-                some = tl.load(bins + start + row * width + column, mask=place < area, other=0)
-                counts += tl.histogram(some.to(tl.int32), _BINS, mask=place < area)
+                values = tl.load(bins + start + row * width + column, mask=place < area, other=0)
+                counts += tl.histogram(values.to(tl.int32), _BINS, mask=place < area)
 
             limit = tl.maximum((tl.load(limits + plane) * area.to(tl.float32)).to(tl.int32), 1)
             counts, excess = _clipped(counts, limit)
@@ -128,7 +127,7 @@ def _maps_kernel(bins, on, heights, widths, limits, maps, height, width, down, a
 
 @triton.jit
 def _neighbours(place, side, length):
-    """The tiles before and after each place along `side`, and how far it is from one's centre to the other's."""
+    """Return the tiles before and after each place along `side`, and how far it is from one centre to the other, in 0..1."""
     place += length // 2
     last = tl.cdiv(side, length) - 1
     after = place // length
@@ -138,14 +137,14 @@ def _neighbours(place, side, length):
 
 @triton.jit
 def _lerp(first, second, part):
-    """From the nearer end, and fused, as torch's: two equal values stay what they are."""
+    """Interpolate from the nearer end and fused, as torch does: two equal values do not change."""
     near = part < 0.5
     return tl.fma(tl.where(near, part, part - 1.0), second - first, tl.where(near, first, second))
 
 
 @triton.jit
 def _row_of_tiles(maps, row, left, right, bin_, part):
-    """The bins through the maps of the tiles `left` and `right` in a row of tiles that begins with tile `row`."""
+    """Map the bins by the tiles `left` and `right` in a row of tiles that begins with tile `row`, and interpolate."""
     first = tl.load(maps + (row + left) * _BINS + bin_).to(tl.float32)
     second = tl.load(maps + (row + right) * _BINS + bin_).to(tl.float32)
     return _lerp(first, second, part)
@@ -155,7 +154,7 @@ def _row_of_tiles(maps, row, left, right, bin_, part):
 def _interpolate_kernel(
     bins, on, heights, widths, maps, y, height, width, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Each pixel through the maps of the four tiles around it, to `y`; then the plane's range becomes 0..1."""
+    """Map each pixel by the four tiles around it, into `y`; then stretch the plane's range to 0..1."""
     plane = tl.program_id(0)
     if tl.load(on + plane) != 0:
         tile_h = tl.load(heights + plane).to(tl.int32)
@@ -189,7 +188,7 @@ def _interpolate_kernel(
 
 
 def clahe(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Where `on`, the channel equalised; the other channels are left alone. No derivative."""
+    """Equalise the channels that are `on`; leave the others unchanged. x (n, 3, h, w); no derivative."""
     n, channels, height, width = x.shape
     planes, size, smallest = n * channels, (height, width), eager._tile_sides((height, width))[0]
     tiles = triton.cdiv(height, smallest), triton.cdiv(width, smallest)

@@ -1,8 +1,8 @@
-"""Histogram equalisation and contrast stretching as Triton kernels: one program works on one channel alone.
+"""Equalise histograms and stretch contrast: one program a channel. `bart.transforms.contrast` defines what each computes.
 
-The eager twins in `bart.transforms.contrast` define what each computes. A program reads its plane several times, from the
-cache, so that a call is one launch. Percentiles are exact order statistics: from +0 up, the bits of float32 values are ordered
-like the values, and the program finds the bits of a rank two by two, from the highest, by counting the values below.
+A program reads its plane several times, from the cache, so a call is one launch. Percentiles are exact order statistics: from
++0 up, the bits of float32 values have the order of the values. The program finds the bits of a rank two by two, from the
+highest, by counting the values below.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from bart.gpu_kernels.common import launcher
 from bart.transforms import contrast as eager
 
 BLOCK = 8192
-"""Values that a program has at hand at a time."""
+"""Values that a program processes at a time."""
 WARPS = 32
-"""Few planes, many processors: a plane gets as many threads as a program can have."""
+"""Planes are few and processors many, so a plane gets as many threads as a program can have."""
 TILE = 2048
-"""Values of a program of the backward pass, which needs nothing but its own."""
+"""Values of a program of the backward pass, which depends on no other values."""
 
 _BINS = tl.constexpr(eager._MOST_BINS)
 _LEAST_SPAN = tl.constexpr(eager._LEAST_SPAN)
@@ -28,12 +28,12 @@ _INFINITY = tl.constexpr(float("inf"))
 _ABOVE_ALL = tl.constexpr(0x7F800000)
 """The bits of infinity."""
 _PAIRS = tl.constexpr(15)
-"""Of bits that a value in [0, 1] may have: 1.0 is 0x3F800000."""
+"""Pairs of bits of a value in [0, 1]: 1.0 is 0x3F800000."""
 
 
 @triton.jit
 def extremes(plane, size, BLOCK: tl.constexpr):
-    """The least and the largest of the `size` values from `plane` on."""
+    """Return the least and the largest of the `size` values from `plane` on."""
     place = tl.arange(0, BLOCK)
     first = tl.load(plane)
     least = tl.zeros([BLOCK], tl.float32) + first
@@ -47,12 +47,13 @@ def extremes(plane, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def _hist_eq_kernel(x, bins, y, size, BLOCK: tl.constexpr):
+    """Map a channel by its cumulative histogram."""
     start = tl.program_id(0).to(tl.int64) * size
     count = tl.load(bins + tl.program_id(0)).to(tl.int32)
     place = tl.arange(0, BLOCK)
     least, largest = extremes(x + start, size, BLOCK)
     half = tl.where(least == largest, 0.5, 0.0).to(tl.float64)
-    low = least.to(tl.float64) - half  # in double precision, as in the twin
+    low = least.to(tl.float64) - half  # in double precision, as in the eager code
     scale = count.to(tl.float64) / (largest.to(tl.float64) + half - low)
 
     counts = tl.zeros([_BINS], tl.int32)
@@ -76,7 +77,7 @@ def _hist_eq_kernel(x, bins, y, size, BLOCK: tl.constexpr):
 
 
 def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Each channel through its cumulative histogram. No derivative."""
+    """Map each channel by its cumulative histogram. x (n, 3, h, w); no derivative."""
     n, channels, height, width = x.shape
     y = torch.empty_like(x)
     launcher.launch(_hist_eq_kernel, n * channels, x, params["bins"], y, height * width, BLOCK=BLOCK, num_warps=WARPS)
@@ -85,26 +86,26 @@ def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
 
 @triton.jit
 def _bits(plane, offset, size, BLOCK: tl.constexpr):
-    """The bits of a block of values, as numbers; beyond the plane's end, those of infinity."""
+    """Return the bits of a block of values, as integers; beyond the plane's end, those of infinity."""
     place = offset + tl.arange(0, BLOCK)
     return tl.load(plane + place, mask=place < size, other=_INFINITY).to(tl.int32, bitcast=True)
 
 
 @triton.jit
-def _both(bits, of_bottom, of_top):
-    """1 for each value below `of_bottom`, and 2^16 for each below `of_top`: two counts in one register."""
-    return (bits < of_bottom).to(tl.int32) + ((bits < of_top).to(tl.int32) << 16)
+def _both(bits, bottom_limit, top_limit):
+    """Return 1 for each value below `bottom_limit`, plus 2^16 for each below `top_limit`: two counts in one register."""
+    return (bits < bottom_limit).to(tl.int32) + ((bits < top_limit).to(tl.int32) << 16)
 
 
 @triton.jit
 def _passed(counts, rank_bottom, rank_top):
-    """Whether no more than `rank` values were counted, at the bottom and at the top."""
+    """Return whether at most `rank` values were counted, at the bottom and at the top."""
     return (tl.sum(counts & 0xFFFF, 0) <= rank_bottom).to(tl.int32), (tl.sum(counts >> 16, 0) <= rank_top).to(tl.int32)
 
 
 @triton.jit
 def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
-    """The bits of the values of two ranks, from 0 for the least."""
+    """Return the bits of the values of two ranks; rank 0 is the least value."""
     bottom = tl.zeros_like(rank_bottom)
     top = tl.zeros_like(rank_top)
     for pair in range(0, _PAIRS):
@@ -127,7 +128,7 @@ def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
 
 @triton.jit
 def _lerp(here, there, hundredths):
-    """As torch's: from the nearer end."""
+    """Interpolate from the nearer end, as torch does."""
     part = tl.div_rn(hundredths.to(tl.float32), 100.0)
     step = there - here
     return tl.where(part < 0.5, here + part * step, there - step * (1.0 - part))
@@ -135,7 +136,7 @@ def _lerp(here, there, hundredths):
 
 @triton.jit
 def _percentiles(plane, size, low, high, BLOCK: tl.constexpr):
-    """Percentiles `low` and `high` of `size` values: interpolated between the value of a rank and that of the next rank."""
+    """Return the percentiles `low` and `high` of `size` values, interpolated between the values of a rank and the next."""
     bottom_rank = ((size - 1) * low // 100).to(tl.int32)
     top_rank = ((size - 1) * high // 100).to(tl.int32)
     bottom, top = _ranked(plane, size, bottom_rank, top_rank, BLOCK)
@@ -157,13 +158,16 @@ def _percentiles(plane, size, low, high, BLOCK: tl.constexpr):
 
 @triton.jit
 def _divisor(low, high):
-    """The width of the range that is stretched, or 0 where the channel is not."""
+    """Return the width of the range that is stretched, or 0 if the channel is not stretched."""
     return tl.where((high - low < _LEAST_SPAN) | (high - low == _INFINITY), 0.0, high - low)
 
 
 @triton.jit
 def _stretch_kernel(x, on, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
-    """Leaves the percentiles in `bounds`; those of a channel that is not on are infinite, as in the twin."""
+    """Stretch a channel and store its percentiles in `bounds`.
+
+    Those of a channel that is not on are infinite, as in the eager code.
+    """
     channel = tl.program_id(0)
     start = channel.to(tl.int64) * size
     low = tl.full([], -_INFINITY, tl.float32)
@@ -186,6 +190,7 @@ def _stretch_kernel(x, on, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def _stretch_backward_kernel(gradient, x, bounds, out, size, TILE: tl.constexpr):
+    """Divide the gradient by the width of the range, zero where values were clipped."""
     tiles = tl.cdiv(size, TILE)
     channel = tl.program_id(0) // tiles
     place = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)
@@ -195,11 +200,11 @@ def _stretch_backward_kernel(gradient, x, bounds, out, size, TILE: tl.constexpr)
     divisor = _divisor(low, high)
     divisor = tl.where(divisor == 0, 1.0, divisor)
     inside = place < size
-    needed = tl.where(low == -_INFINITY, 0, size)  # between infinite bounds any value does
+    needed = tl.where(low == -_INFINITY, 0, size)  # with infinite bounds the value does not matter
     values = tl.load(x + here, mask=place < needed, other=0.0)
-    given = tl.load(gradient + here, mask=inside, other=0.0)
+    incoming = tl.load(gradient + here, mask=inside, other=0.0)
     kept = (values >= low) & (values <= high)
-    tl.store(out + here, tl.where(kept, tl.div_rn(given, divisor), 0.0), mask=inside)
+    tl.store(out + here, tl.where(kept, tl.div_rn(incoming, divisor), 0.0), mask=inside)
 
 
 class _ContrastStretch(torch.autograd.Function):
@@ -223,6 +228,6 @@ class _ContrastStretch(torch.autograd.Function):
 
 
 def contrast_stretch(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Where `on`, the channel's percentiles become 0 and 1. The gradient is exact given the percentiles."""
+    """Map the percentiles of the channels that are `on` to 0 and 1. The gradient is exact given the percentiles."""
     y: Tensor = _ContrastStretch.apply(x, params["on"], params["low"], params["high"])
     return y

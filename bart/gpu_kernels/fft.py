@@ -1,8 +1,8 @@
-"""FFT: between torch's real transforms there and back, one kernel multiplies the half spectrum in place by its gains.
+"""Filter spectra: one kernel multiplies the half spectrum by its gains, in place, between torch's two real transforms.
 
-The gains of a coefficient, the same for the three channels but for the cut band, are computed where they are needed; a
-program does a run of coefficients of one image. They are real and the same for k and -k, so the whole operator is symmetric,
-and the backward pass is the forward pass of the gradient.
+The gains of a coefficient are computed where they are needed; except for the removed band they are the same for the three
+channels. A program processes a run of coefficients of one image. The gains are real and the same for k and -k, so the whole
+operator is symmetric, and the backward pass is the forward pass of the gradient.
 """
 
 from typing import Any
@@ -17,17 +17,18 @@ from bart.gpu_kernels.common.fields import field
 from bart.types import Params
 
 BLOCK = 512
+"""Coefficients of a program."""
 
 
 @triton.jit
 def _kept(k, keep, side):
-    """Whether frequency k of a side remains, in float64: float32 would truncate to other integers than Python's."""
+    """Return whether frequency k of a side remains, in float64: float32 would truncate to other integers than Python's."""
     return (k < tl.floor(keep * side).to(tl.int32)) | (k >= tl.floor((1 - keep) * side).to(tl.int32))
 
 
 @triton.jit
 def _gains_kernel(spectrum, keeps, seeds, height, width, BLOCK: tl.constexpr):
-    """`spectrum` (n, 3, height, width // 2 + 1, 2), multiplied in place; program (image, run of coefficients)."""
+    """Multiply `spectrum` (n, 3, height, width // 2 + 1, 2) in place; program (image, run of coefficients)."""
     half = width // 2 + 1
     size = height * half
     runs = tl.cdiv(size, BLOCK)
@@ -47,12 +48,12 @@ def _gains_kernel(spectrum, keeps, seeds, height, width, BLOCK: tl.constexpr):
         factor = tl.where(kept, gain, 0.0) + tl.where(kept_mirrored, gain_mirrored, 0.0)
         there = spectrum + (image * 3 + channel) * size * 2 + place[:, None] * 2 + tl.arange(0, 2)[None, :]
         inside = (place < size)[:, None]
-        value = tl.load(there, mask=inside & (factor > 0)[:, None], other=0.0)  # no need to read what is cut
+        value = tl.load(there, mask=inside & (factor > 0)[:, None], other=0.0)  # removed coefficients are not read
         tl.store(there, value * factor[:, None], mask=inside)
 
 
 def _filter(x: Tensor, keep: Tensor, seed: Tensor) -> Tensor:
-    """Of contiguous x."""
+    """Filter contiguous images."""
     n, _, height, width = x.shape
     spectrum = torch.fft.rfft2(x).contiguous()
     programs = n * triton.cdiv(height * (width // 2 + 1), BLOCK)
@@ -73,6 +74,6 @@ class _Filter(torch.autograd.Function):
 
 
 def fft(x: Tensor, params: Params) -> Tensor:
-    """`bart.transforms.fft.apply`."""
+    """Return `bart.transforms.fft.apply(x, params)`."""
     y: Tensor = _Filter.apply(x, params["keep"], params["seed"])
     return y

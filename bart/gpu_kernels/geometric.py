@@ -1,10 +1,10 @@
-"""Zoom and swirl: images sampled bilinearly at moved places. One program makes one tile of an image, in all three channels.
+"""Sample images bilinearly at moved places: zoom and swirl. One program computes one tile of an image, in all three channels.
 
-Forward, a tile's places are computed once. Backward, each pixel of a tile gathers what the outputs that sampled it owe it:
-candidates come from the inverse of the map, and each one's weight from the map itself, so that a candidate too many changes
-nothing. Nothing but the parameters is saved, and sums have a fixed order.
+Forward, a tile's places are computed once. Backward, each pixel of a tile gathers the gradients of the outputs that sampled
+it. Candidates come from the inverse of the map, and their weights from the map itself, so a superfluous candidate has weight
+0. Only the parameters are saved, and sums have a fixed order.
 
-Zoom's places are fractions of whole numbers and computed as such: the mirroring and the floor are exact.
+Zoom's places are fractions of integers and computed as such: the mirroring and the floor are exact.
 """
 
 import math
@@ -20,17 +20,18 @@ from bart.gpu_kernels.common import launcher
 from bart.types import Params
 
 TILE_H, TILE_W = 16, 32
+"""Rows and columns of a tile."""
 SCHEDULE = {"num_warps": 8}
-"""Two pixels a thread, as with four the swirl's way back runs out of registers."""
+"""Two pixels a thread; with four the swirl's backward pass would need too many registers."""
 
-_DECAY = tl.constexpr(math.log(2) / 5)  # of a swirl, for a radius of 1
+_DECAY = tl.constexpr(math.log(2) / 5)  # decay of a swirl of radius 1
 _E = tl.constexpr(math.e)
-_DIAGONAL = tl.constexpr(math.sqrt(2) + 0.01)  # of a pixel, and some for the rounding
+_DIAGONAL = tl.constexpr(math.sqrt(2) + 0.01)  # diagonal of a pixel, with a margin for rounding
 
 
 @triton.jit
 def _tile(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """This program's image and the first row and column of its tile."""
+    """Return this program's image and the first row and column of its tile."""
     across = tl.cdiv(width, TILE_W)
     tiles = across * tl.cdiv(height, TILE_H)
     tile = tl.program_id(0) % tiles
@@ -39,7 +40,10 @@ def _tile(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
 
 @triton.jit
 def _sample(x, out, target, valid, row, column, down, right, height, width):
-    """Stores between the pixels (row, column) and the next ones, `down` and `right` of the way; x and out at an image."""
+    """Store values between the pixels (row, column) and the next ones, `down` and `right` of the way.
+
+    x and out point at an image.
+    """
     below = tl.minimum(row + 1, height - 1) * width
     after = tl.minimum(column + 1, width - 1)
     row = row * width
@@ -56,7 +60,7 @@ def _sample(x, out, target, valid, row, column, down, right, height, width):
 
 @triton.jit
 def _crop(margins, image, height, width):
-    """The first column and row of an image's crop, its width and its height."""
+    """Return the first column and row of an image's crop, its width and its height."""
     left, right = tl.load(margins + image * 4).to(tl.int32), tl.load(margins + image * 4 + 1).to(tl.int32)
     top, bottom = tl.load(margins + image * 4 + 2).to(tl.int32), tl.load(margins + image * 4 + 3).to(tl.int32)
     return left, top, width - left - right, height - top - bottom
@@ -64,13 +68,14 @@ def _crop(margins, image, height, width):
 
 @triton.jit
 def _zoomed(i, length, side):
-    """Where output i samples its crop of `length` pixels, mirrored at the ends, times 2 side."""
+    """Return where output i samples its crop of `length` pixels, mirrored at the ends, times 2 side."""
     last = (length - 1) * 2 * side
     return last - tl.abs(last - tl.abs((2 * i + 1) * length - side))
 
 
 @triton.jit
 def _zoom_kernel(x, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """Crop and enlarge one tile."""
     image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
     left, top, wide, high = _crop(margins, image, height, width)
     row = first_row + tl.arange(0, TILE_H)[:, None]
@@ -87,10 +92,10 @@ def _zoom_kernel(x, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: t
 
 @triton.jit
 def _samplers(u, length, side):
-    """The first and the last output that may sample pixel u of a crop; (0, -1) for pixels outside it.
+    """Return the first and the last output that may sample pixel u of a crop; (0, -1) for pixels outside it.
 
-    Those within a pixel of u have 2i + 1 between (2u - 1) side / length and (2u + 3) side / length. Mirrored ones belong to
-    the outermost two pixels as well, which therefore begin and end with the outputs.
+    Outputs within a pixel of u have 2i + 1 between (2u - 1) side / length and (2u + 3) side / length. Mirrored ones also
+    belong to the two outermost pixels at either end, so these begin and end with the outputs.
     """
     inside = (u >= 0) & (u < length)
     first = tl.where(u <= 1, 0, ((2 * u - 1) * side - length) // (2 * length) + 1)
@@ -100,13 +105,14 @@ def _samplers(u, length, side):
 
 @triton.jit
 def _zoom_weight(u, i, last, length, side):
-    """What pixel u of the crop contributes to output i."""
+    """Return the share of pixel u of the crop in output i."""
     away = tl.abs(_zoomed(i, length, side) - u * 2 * side)
     return tl.where(i <= last, tl.maximum(2 * side - away, 0).to(tl.float32) / (2 * side), 0.0)
 
 
 @triton.jit
 def _zoom_backward_kernel(gradient, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """Gather the gradient of one tile."""
     image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
     left, top, wide, high = _crop(margins, image, height, width)
     row = first_row + tl.arange(0, TILE_H)[:, None]
@@ -133,6 +139,7 @@ def _zoom_backward_kernel(gradient, margins, out, height, width, TILE_H: tl.cons
 
 @triton.jit
 def _store(out, image, row, column, height, width, total_0, total_1, total_2):
+    """Store the three channels of a tile."""
     valid = (row < height) & (column < width)
     target = out + image * 3 * height * width + row * width + column
     tl.store(target, total_0, mask=valid)
@@ -142,7 +149,7 @@ def _store(out, image, row, column, height, width, total_0, total_1, total_2):
 
 @triton.jit
 def _turn(strengths, centers, radii, image):
-    """An image's swirl: strength, centre (x, y) and decay."""
+    """Return an image's swirl: strength, centre (x, y) and decay."""
     decay = tl.load(radii + image).to(tl.float32) * _DECAY
     x, y = tl.load(centers + image * 2).to(tl.float32), tl.load(centers + image * 2 + 1).to(tl.float32)
     return tl.load(strengths + image).to(tl.float32), x, y, decay
@@ -150,7 +157,7 @@ def _turn(strengths, centers, radii, image):
 
 @triton.jit
 def _turned(y, x, strength, center_x, center_y, decay):
-    """(y, x) turned about the centre. With the opposite strength this is the inverse, as distances stay."""
+    """Turn (y, x) about the centre. The opposite strength gives the inverse, since distances do not change."""
     down, across = y - center_y, x - center_x
     angle = strength * tl.exp(-tl.sqrt(across * across + down * down) / decay)
     cos, sin = tl.cos(angle), tl.sin(angle)
@@ -159,7 +166,7 @@ def _turned(y, x, strength, center_x, center_y, decay):
 
 @triton.jit
 def _mirrored(t, side):
-    """A coordinate mirrored into 0..side - 1, as often as it takes; its pixel, and how far it is beyond that pixel."""
+    """Mirror a coordinate into 0..side - 1, repeatedly if needed; return its pixel, and how far it is beyond that pixel."""
     span = (side - 1).to(tl.float32)
     flips = tl.floor(tl.abs(t) / span)
     left = tl.abs(t) - flips * span
@@ -170,6 +177,7 @@ def _mirrored(t, side):
 
 @triton.jit
 def _swirl_kernel(x, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+    """Swirl one tile."""
     image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
     strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
     row = first_row + tl.arange(0, TILE_H)[:, None]
@@ -184,7 +192,7 @@ def _swirl_kernel(x, strengths, centers, radii, out, height, width, TILE_H: tl.c
 
 @triton.jit
 def _cells(first, size, side, reach):
-    """How many mirror images of a tile, before and after it, swirled pixels may reach beyond the image by `reach`."""
+    """Return how many mirror images before and after a tile can reach into the image, if pixels move by up to `reach`."""
     span = side - 1
     most = tl.ceil(reach / span).to(tl.int32)
     return tl.where(first <= reach, most, 0), tl.where(first + size - 1 >= span - reach, most, 0)
@@ -192,17 +200,20 @@ def _cells(first, size, side, reach):
 
 @triton.jit
 def _image(q, cell, side):
-    """Coordinates q in a mirror image of the picture, 0 being the picture itself, and whether no other image has them too."""
+    """Return coordinates q in a mirror image of the picture, and whether no other mirror image has them too.
+
+    Cell 0 is the picture itself.
+    """
     even = cell % 2 == 0
     return tl.where(even, cell * (side - 1) + q, (cell + 1) * (side - 1) - q), even | ((q > 0) & (q < side - 1))
 
 
 @triton.jit
 def _spread(y, x, strength, center_x, center_y, decay):
-    """How far the outputs that sample the pixel of a tile may lie, along an axis, from where the tile turns back to.
+    """Return how far from the turned-back place of a pixel the outputs that sample it can be, along an axis.
 
-    The swirl's derivative is a rotation of a shear by strength d / decay exp(-d / decay) at the distance d, whose norm bounds
-    what becomes of the pixel's diagonal. The largest one in the tile is at the distance nearest to `decay`.
+    The swirl's derivative is a rotation of a shear by strength d / decay exp(-d / decay) at the distance d. Its norm bounds
+    the image of the pixel's diagonal. The largest one in the tile is at the distance nearest to `decay`.
     """
     away = tl.sqrt((x - center_x) * (x - center_x) + (y - center_y) * (y - center_y))
     nearest = tl.minimum(tl.maximum(decay, tl.min(away) - 1.5), tl.max(away) + 1.5)
@@ -212,12 +223,12 @@ def _spread(y, x, strength, center_x, center_y, decay):
 
 @triton.jit
 def _swirl_backward_kernel(gradient, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Pixel q of the endlessly mirrored picture owes q's gradient to the outputs that sample within a pixel of it."""
+    """Gather for each pixel of the endlessly mirrored picture the gradients of the outputs that sample within a pixel of it."""
     image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
     strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
     row = first_row + tl.arange(0, TILE_H)[:, None]
     column = first_column + tl.arange(0, TILE_W)[None, :]
-    farthest = tl.abs(strength) * decay / _E + 1.5  # a pixel moves by the former at most, and is mixed with its neighbours
+    farthest = tl.abs(strength) * decay / _E + 1.5  # the largest movement of a pixel, plus its neighbours
     cells_above, cells_below = _cells(first_row, TILE_H, height, farthest)
     cells_before, cells_after = _cells(first_column, TILE_W, width, farthest)
 
@@ -243,16 +254,16 @@ def _swirl_backward_kernel(gradient, strengths, centers, radii, out, height, wid
                     x = first_x + b
                     to_y, to_x = _turned(y.to(tl.float32), x.to(tl.float32), strength, center_x, center_y, decay)
                     weight = tl.maximum(1 - tl.abs(to_y - at_y), 0.0) * tl.maximum(1 - tl.abs(to_x - at_x), 0.0)
-                    some = near & (y >= 0) & (y < height) & (x >= 0) & (x < width) & (weight > 0)
+                    used = near & (y >= 0) & (y < height) & (x >= 0) & (x < width) & (weight > 0)
                     there = source + y * width + x
-                    total_0 += weight * tl.load(there, mask=some, other=0.0)
-                    total_1 += weight * tl.load(there + plane, mask=some, other=0.0)
-                    total_2 += weight * tl.load(there + 2 * plane, mask=some, other=0.0)
+                    total_0 += weight * tl.load(there, mask=used, other=0.0)
+                    total_1 += weight * tl.load(there + plane, mask=used, other=0.0)
+                    total_2 += weight * tl.load(there + 2 * plane, mask=used, other=0.0)
     _store(out, image, row, column, height, width, total_0, total_1, total_2)
 
 
 def _launch(kernel: Any, x: Tensor, *params: Tensor) -> Tensor:
-    """What `kernel` makes of the images or gradients (n, 3, h, w)."""
+    """Return the result of `kernel` for images or gradients (n, 3, h, w)."""
     x = x.contiguous()
     out = torch.empty_like(x)
     n, _, height, width = x.shape
@@ -262,7 +273,7 @@ def _launch(kernel: Any, x: Tensor, *params: Tensor) -> Tensor:
 
 
 class _Sampled(torch.autograd.Function):
-    """Linear in the image, so that the way back needs the parameters only."""
+    """Sample images. The map is linear in the image, so the backward pass needs only the parameters."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Any, back: Any, *params: Tensor) -> Tensor:
@@ -277,9 +288,11 @@ class _Sampled(torch.autograd.Function):
 
 
 def zoom(x: Tensor, params: Params) -> Tensor:
+    """Return `bart.transforms.zoom.apply(x, params)`."""
     return _Sampled.apply(x, _zoom_kernel, _zoom_backward_kernel, params["margin"])
 
 
 def swirl(x: Tensor, params: Params) -> Tensor:
+    """Return `bart.transforms.swirl.apply(x, params)`."""
     numbers = (params["strength"], params["center"], params["radius"])
     return _Sampled.apply(x, _swirl_kernel, _swirl_backward_kernel, *numbers)

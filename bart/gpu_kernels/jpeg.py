@@ -1,15 +1,17 @@
-"""JPEG in libjpeg's own integers: two launches forward, one backward, and between the first two one byte per sample.
+"""Encode and decode JPEG in libjpeg's own integers: two launches forward, one backward, one byte per sample between.
 
-1. `_blocks_kernel` codes two strips of blocks per program: of luma one above the other, of chroma the blueness and the redness
-   of the same place. Each thread holds runs of 8 samples; between rows and columns the tile is transposed on the chip.
-2. `_colour_kernel` restores the chroma's resolution and goes back to RGB, a run of pixels per program. It also writes down
-   which channels the range limits left alone, for the backward pass.
+1. `_blocks_kernel` codes two strips of blocks per program: of luma one above the other, of chroma blueness and redness of the
+same
+   place. Each thread holds runs of 8 samples; between rows and columns the tile is transposed on the chip.
+2. `_colour_kernel` restores the chroma's resolution and converts back to RGB, a run of pixels per program. It also records
+which
+   channels the range limits did not change, for the backward pass.
 
-The backward pass, `_gradient_kernel`, is the transpose of halving and restoring the chroma's resolution, gathered: the four
+The backward pass, `_gradient_kernel`, is the transpose of halving and restoring the chroma's resolution, as a gather: the four
 pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches.
 
-All integers of libjpeg fit in 32 bits. The eager twin computes the same in floats, of which float32 is too short for a few
-sums of the DCT: there, in a few of a million pixels of noise, the two differ by a level, and the kernel is right.
+All integers of libjpeg fit in 32 bits. The eager code computes the same in floats. float32 is too short for a few sums of the
+DCT: in noise, a few of a million pixels differ by a level, and the kernel is right.
 """
 
 from typing import Any
@@ -26,18 +28,18 @@ from bart.types import Params
 TILE_W = 32
 """Samples in a row of a tile of blocks: a program codes 2 x 8 x TILE_W, luma of 16 x TILE_W px or chroma of twice that."""
 RUN = 512
-"""Pixels per program of the way back to RGB."""
+"""Pixels per program of the conversion to RGB."""
 TILE = (8, 32)
 """Chroma samples per program of the backward pass."""
 
 
 def _units(rows: tuple[tuple[float, ...], ...]) -> tl.constexpr:
-    """Factors of the colours in units of 2^-16."""
+    """Return colour factors in units of 2^-16."""
     return tl.constexpr(tuple(tuple(round(factor * eager.ONE) for factor in row) for row in rows))
 
 
 def _packed(table: tuple[float, ...]) -> tl.constexpr:
-    """The rows of a quantisation table, a byte per column, as 64-bit integers."""
+    """Return the rows of a quantisation table as 64-bit integers, a byte per column."""
     return tl.constexpr(tuple(sum(int(table[8 * row + column]) << 8 * column for column in range(8)) for row in range(8)))
 
 
@@ -48,7 +50,7 @@ _DCT = tl.constexpr(eager.DCT)
 
 @triton.jit
 def _level(x):
-    """round(255 x), halves to even. The product is only compared: fused into a sum it would not be rounded."""
+    """Return round(255 x), ties to even. The product is only compared: fused into a sum it would not be rounded."""
     value = x * 255
     down = tl.floor(value)
     half = down + 0.5
@@ -58,7 +60,7 @@ def _level(x):
 
 @triton.jit
 def _mixed(planes, row, column, width, size, factor_0, factor_1, factor_2, half):
-    """Integer combination of a pixel's levels, rounded by adding `half` before the fraction is dropped."""
+    """Return an integer combination of a pixel's levels, rounded by adding `half` before the fraction is removed."""
     there = planes + row * width + column
     red = _level(tl.load(there)) * factor_0
     green = _level(tl.load(there + size)) * factor_1
@@ -67,8 +69,8 @@ def _mixed(planes, row, column, width, size, factor_0, factor_1, factor_2, half)
 
 
 @triton.jit
-def _apart(x):
-    """The eight slices of the last axis, (a, b, c, 8)."""
+def _split_eight(x):
+    """Return the eight slices of the last axis, (a, b, c, 8)."""
     x = tl.reshape(x, [x.shape[0], x.shape[1], x.shape[2], 2, 2, 2])
     even, odd = tl.split(x)
     even_0, even_1 = tl.split(even)
@@ -81,8 +83,8 @@ def _apart(x):
 
 
 @triton.jit
-def _together(x):
-    """The inverse of `_apart`."""
+def _join_eight(x):
+    """Invert `_split_eight`."""
     even = tl.join(tl.join(x[0], x[4]), tl.join(x[2], x[6]))
     odd = tl.join(tl.join(x[1], x[5]), tl.join(x[3], x[7]))
     return tl.reshape(tl.join(even, odd), [x[0].shape[0], x[0].shape[1], x[0].shape[2], 8])
@@ -90,14 +92,14 @@ def _together(x):
 
 @triton.jit
 def _frequency(a, b, c, d, FREQUENCY: tl.constexpr, SHIFT: tl.constexpr):
-    """One coefficient of four sums, or differences, of mirrored samples."""
+    """Return one coefficient of four sums, or differences, of mirrored samples."""
     total = a * _DCT[FREQUENCY][0] + b * _DCT[FREQUENCY][1] + c * _DCT[FREQUENCY][2] + d * _DCT[FREQUENCY][3]
     return (total + (1 << (SHIFT - 1))) >> SHIFT
 
 
 @triton.jit
-def _forth(x, SHIFT: tl.constexpr):
-    """The DCT of eight tensors of samples, in units of 2^(SHIFT - 13)."""
+def _forward_dct(x, SHIFT: tl.constexpr):
+    """Return the DCT of eight tensors of samples, in units of 2^(SHIFT - 13)."""
     a, b, c, d = x[0] + x[7], x[1] + x[6], x[2] + x[5], x[3] + x[4]
     p, q, r, s = x[0] - x[7], x[1] - x[6], x[2] - x[5], x[3] - x[4]
     return (
@@ -114,7 +116,7 @@ def _forth(x, SHIFT: tl.constexpr):
 
 @triton.jit
 def _mirrored(x, SAMPLE: tl.constexpr, SHIFT: tl.constexpr):
-    """A sample of the first four and its mirror image, from the eight coefficients."""
+    """Return a sample of the first four and its mirror image, from the eight coefficients."""
     even = x[0] * _DCT[0][SAMPLE] + x[2] * _DCT[2][SAMPLE] + x[4] * _DCT[4][SAMPLE] + x[6] * _DCT[6][SAMPLE]
     odd = x[1] * _DCT[1][SAMPLE] + x[3] * _DCT[3][SAMPLE] + x[5] * _DCT[5][SAMPLE] + x[7] * _DCT[7][SAMPLE]
     even += 1 << (SHIFT - 1)
@@ -122,8 +124,8 @@ def _mirrored(x, SAMPLE: tl.constexpr, SHIFT: tl.constexpr):
 
 
 @triton.jit
-def _back(x, SHIFT: tl.constexpr):
-    """The transpose of `_forth`."""
+def _inverse_dct(x, SHIFT: tl.constexpr):
+    """Return the transpose of `_forward_dct`."""
     x_0, x_7 = _mirrored(x, 0, SHIFT)
     x_1, x_6 = _mirrored(x, 1, SHIFT)
     x_2, x_5 = _mirrored(x, 2, SHIFT)
@@ -133,7 +135,7 @@ def _back(x, SHIFT: tl.constexpr):
 
 @triton.jit
 def _rounded(coefficient, chroma, scale, ROW: tl.constexpr):
-    """Eight times a coefficient (a, b, column) to the nearest multiple of its step. A tie goes away from zero."""
+    """Round eight times a coefficient (a, b, column) to the nearest multiple of its step. A tie goes away from zero."""
     column = tl.arange(0, 8)[None, None, :]
     standard = ((tl.where(chroma, _CHROMA[ROW], _LUMA[ROW]) >> (8 * column)) & 255).to(tl.int32)
     step = tl.maximum((standard * scale + 50) // 100, 1)
@@ -143,9 +145,9 @@ def _rounded(coefficient, chroma, scale, ROW: tl.constexpr):
 
 @triton.jit
 def _coded(samples, chroma, scale):
-    """Samples (2, 8, columns) -128..127 through the quantised DCT of their blocks."""
-    x = _together(_forth(_apart(tl.reshape(samples, [2, 8, samples.shape[2] // 8, 8])), 11))
-    x = _forth(_apart(tl.permute(x, (0, 2, 3, 1))), 15)
+    """Return samples (2, 8, columns) -128..127 after the quantised DCT of their blocks and its inverse."""
+    x = _join_eight(_forward_dct(_split_eight(tl.reshape(samples, [2, 8, samples.shape[2] // 8, 8])), 11))
+    x = _forward_dct(_split_eight(tl.permute(x, (0, 2, 3, 1))), 15)
     x = (
         _rounded(x[0], chroma, scale, 0),
         _rounded(x[1], chroma, scale, 1),
@@ -156,14 +158,17 @@ def _coded(samples, chroma, scale):
         _rounded(x[6], chroma, scale, 6),
         _rounded(x[7], chroma, scale, 7),
     )
-    x = tl.permute(_together(_back(x, 11)), (0, 3, 1, 2))
-    x = tl.reshape(_together(_back(_apart(x), 18)), samples.shape)
+    x = tl.permute(_join_eight(_inverse_dct(x, 11)), (0, 3, 1, 2))
+    x = tl.reshape(_join_eight(_inverse_dct(_split_eight(x), 18)), samples.shape)
     return tl.minimum(tl.maximum(x, -128), 127)
 
 
 @triton.jit
 def _blocks_kernel(x, qualities, coded, height, width, TILE_W: tl.constexpr):
-    """Program (image, area of 16 x 2 TILE_W px, part): two for the luma's left and right half, one for the chroma."""
+    """Code one part; program (image, area of 16 x 2 TILE_W px, part).
+
+    Two parts are the luma's left and right half, one is the chroma.
+    """
     size = height * width
     half_h, half_w = (height + 1) // 2, (width + 1) // 2
     across = tl.cdiv(width, 2 * TILE_W)
@@ -203,14 +208,14 @@ def _blocks_kernel(x, qualities, coded, height, width, TILE_W: tl.constexpr):
 
 @triton.jit
 def _neighbours(place, count):
-    """The chroma sample that gives 3/4 of what stands at a row or column, and that which gives 1/4."""
+    """Return the chroma sample that has weight 3/4 at a row or column, and the one that has 1/4."""
     near = place >> 1
     return near, tl.minimum(tl.maximum(near - 1 + 2 * (place & 1), 0), count - 1)
 
 
 @triton.jit
 def _restored(chroma, row, column, half_h, half_w, inside):
-    """libjpeg's "fancy upsampling" of a plane."""
+    """Restore a plane's resolution by libjpeg's "fancy upsampling"."""
     near_y, far_y = _neighbours(row, half_h)
     near_x, far_x = _neighbours(column, half_w)
     total = 9 * tl.load(chroma + near_y * half_w + near_x, mask=inside, other=0).to(tl.int32)
@@ -222,7 +227,10 @@ def _restored(chroma, row, column, half_h, half_w, inside):
 
 @triton.jit
 def _colour_kernel(coded, out, height, width, RUN: tl.constexpr):
-    """Program (image, run of pixels). Where a pixel's luma was, there is then a bit for each channel that is not clipped."""
+    """Convert back to RGB; program (image, run of pixels).
+
+    Each pixel's luma is replaced by a bit per channel that is not clipped.
+    """
     size = height * width
     half_h, half_w = (height + 1) // 2, (width + 1) // 2
     runs = tl.cdiv(size, RUN)
@@ -246,7 +254,7 @@ def _colour_kernel(coded, out, height, width, RUN: tl.constexpr):
 
 @triton.jit
 def _kept(gradient, bits, row, column, height, width):
-    """The gradient of a pixel's three channels, zero where clipped and outside."""
+    """Return the gradient of a pixel's three channels, zero where clipped and outside."""
     place = row * width + column
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     bit = tl.load(bits + place, mask=inside, other=0)
@@ -258,20 +266,20 @@ def _kept(gradient, bits, row, column, height, width):
 
 @triton.jit
 def _weight(place, sample, count):
-    """How much of a chroma sample goes into a row or column."""
+    """Return the weight of a chroma sample in a row or column."""
     near, far = _neighbours(place, count)
     return 0.75 * (near == sample).to(tl.float32) + 0.25 * (far == sample).to(tl.float32)
 
 
 @triton.jit
 def _times(place, side):
-    """How often a row or column counts in its chroma sample: twice if it is an odd last one."""
+    """Return how often a row or column counts in its chroma sample: twice if it is an odd last one."""
     return tl.where((place % 2 == 0) & (place == side - 1), 2.0, 1.0)
 
 
 @triton.jit
 def _gradient_kernel(gradient, coded, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Program (image, tile of chroma samples)."""
+    """Compute the gradient; program (image, tile of chroma samples)."""
     size = height * width
     half_h, half_w = (height + 1) // 2, (width + 1) // 2
     across = tl.cdiv(half_w, TILE_W)
@@ -310,7 +318,7 @@ def _gradient_kernel(gradient, coded, out, height, width, TILE_H: tl.constexpr, 
 
 
 def _code(x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-    """The decoded images, and (n, -1) int8 of which the first h w of each image are the bits of `_colour_kernel`."""
+    """Return the decoded images, and (n, -1) int8, whose first h w entries per image are the bits of `_colour_kernel`."""
     n, _, height, width = x.shape
     size = height * width
     coded = torch.empty((n, size + 2 * ((height + 1) // 2) * ((width + 1) // 2)), dtype=torch.int8, device=x.device)
@@ -340,6 +348,6 @@ class _Jpeg(torch.autograd.Function):
 
 
 def jpeg(x: Tensor, params: Params) -> Tensor:
-    """`bart.transforms.jpeg.apply`."""
+    """Return `bart.transforms.jpeg.apply(x, params)`."""
     y: Tensor = _Jpeg.apply(x, params["quality"])
     return y

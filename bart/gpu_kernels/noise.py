@@ -1,6 +1,6 @@
-"""The six kinds of noise: a program takes a block of values of one image and computes that image's kind only.
+"""Add the six kinds of noise: a program takes a block of values of one image and computes that image's kind only.
 
-The backward pass makes the same noise again from the image and its seed, so that nothing but the image is kept.
+The backward pass computes the same noise again from the image and its seed, so that only the image is kept.
 """
 
 import math
@@ -16,6 +16,7 @@ from bart.gpu_kernels.common.fields import field
 from bart.transforms import noise as eager
 
 BLOCK = 1024
+"""Values of a program."""
 
 _GAUSSIAN, _POISSON, _SALT, _PEPPER, _BOTH, _SPECKLE = (tl.constexpr(i) for i in range(len(eager.KINDS)))
 _DEVIATION, _AMOUNT, _LEVELS = tl.constexpr(eager.DEVIATION), tl.constexpr(eager.AMOUNT), tl.constexpr(eager.LEVELS)
@@ -25,7 +26,10 @@ _ROOT_2 = tl.constexpr(math.sqrt(2))
 
 @triton.jit
 def _erfinv(x):
-    """For |x| < 1, within 4e-7 relative. M. Giles, Approximating the erfinv function, 2012, its single precision."""
+    """Return the inverse error function for |x| < 1, within 4e-7 relative.
+
+    Source: M. Giles, Approximating the erfinv function, 2012, in single precision.
+    """
     w = -tl.log((1.0 - x) * (1.0 + x))
     near = w - 2.5
     center = 2.81022636e-08 * near + 3.43273939e-07
@@ -50,13 +54,13 @@ def _erfinv(x):
 
 @triton.jit
 def _normal(uniform):
-    """N(0, 1) from multiples of 2^-24 in [0, 1), each taken at the middle of its interval."""
+    """Return N(0, 1) from multiples of 2^-24 in [0, 1), each taken at the middle of its interval."""
     return _erfinv(uniform * 2.0 - (1 - 2.0**-24)) * _ROOT_2
 
 
 @triton.jit
 def _poisson(mean, uniform, normal):
-    """Poisson counts by inversion, as `bart.transforms.noise.poisson`."""
+    """Return Poisson counts by inversion, as `bart.transforms.noise.poisson`."""
     root = tl.sqrt(tl.maximum(mean, 1.0))
     square = normal * normal
     quantile = (root - (square + 2.0) / root * (1 / 72)) * normal + root * root + square * (1 / 6) + 1 / 3
@@ -73,7 +77,7 @@ def _poisson(mean, uniform, normal):
 
 @triton.jit
 def _noisy(x, kind, uniform):
-    """The noisy values before they are clipped, and their derivative."""
+    """Return the noisy values before they are clipped, and their derivative."""
     value, slope = x, tl.full(x.shape, 1.0, tl.float32)
     if kind == _POISSON:
         value = _poisson(x * _LEVELS, uniform + 2.0**-25, _normal(uniform)) * (1 / _LEVELS)
@@ -92,7 +96,7 @@ def _noisy(x, kind, uniform):
 
 @triton.jit
 def _noise_kernel(x, gradient, kinds, seeds, out, size, BACKWARD: tl.constexpr, BLOCK: tl.constexpr):
-    """`size` is that of an image, 3 h w. The forward pass does not read `gradient`."""
+    """Compute the noise, or its gradient. `size` is that of an image, 3 h w. The forward pass does not read `gradient`."""
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -109,6 +113,7 @@ def _noise_kernel(x, gradient, kinds, seeds, out, size, BACKWARD: tl.constexpr, 
 
 
 def _launch(x: Tensor, gradient: Tensor, kinds: Tensor, seeds: Tensor, backward: bool) -> Tensor:
+    """Launch the kernel and return its result."""
     out, size = torch.empty_like(x), math.prod(x.shape[1:])
     programs = len(x) * triton.cdiv(size, BLOCK)
     launcher.launch(_noise_kernel, programs, x, gradient, kinds, seeds, out, size, BACKWARD=backward, BLOCK=BLOCK)
@@ -128,5 +133,5 @@ class _Noise(torch.autograd.Function):
 
 
 def noise(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """The noise of each image's kind, clipped to [0, 1]."""
+    """Add the noise of each image's kind and clip to [0, 1]. x (n, 3, h, w)."""
     return _Noise.apply(x, params["kind"], params["seed"])

@@ -1,8 +1,8 @@
-"""Colour precision and the four grey transforms: pixel by pixel, so that nothing but memory bounds them.
+"""Compute colour precision and the four grey transforms pixel by pixel, as fast as memory allows.
 
 A program takes a block of pixels of one image with their three channels, and reads that image's parameters once. All grey
-transforms are y = (diag(own) + blend weight^T) x of a pixel's RGB, with three numbers each that the program makes from the
-parameters; their backward pass is the same with `blend` and `weight` exchanged.
+transforms are y = (diag(own) + blend weight^T) x of a pixel's RGB, with three numbers each that the program computes from the
+parameters. Their backward pass is the same with `blend` and `weight` exchanged.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from bart.autograd import straight_through
 from bart.gpu_kernels.common import launcher
 
 BLOCK = 512
-"""Pixels of a program of four warps: four of each channel in a thread, which are one load."""
+"""Pixels of a program of four warps: a thread has four of each channel, which are one load."""
 
 
 @triton.jit
 def pixels(size, BLOCK: tl.constexpr):
-    """This program's image (int64), where its pixels lie in the first of the image's planes of `size`, and which exist."""
+    """Return this program's image (int64), the places of its pixels in the image's first plane of `size`, and which exist."""
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -30,7 +30,7 @@ def pixels(size, BLOCK: tl.constexpr):
 
 @triton.jit
 def load_channels(x, here, size, valid):
-    """Red, green and blue of the pixels `here`."""
+    """Return red, green and blue of the pixels `here`."""
     red = tl.load(x + here, mask=valid, other=0.0)
     green = tl.load(x + size + here, mask=valid, other=0.0)
     blue = tl.load(x + 2 * size + here, mask=valid, other=0.0)
@@ -39,13 +39,14 @@ def load_channels(x, here, size, valid):
 
 @triton.jit
 def store_channels(out, here, size, valid, red, green, blue):
+    """Store red, green and blue of the pixels `here`."""
     tl.store(out + here, red, mask=valid)
     tl.store(out + size + here, green, mask=valid)
     tl.store(out + 2 * size + here, blue, mask=valid)
 
 
 def launch_pixels(kernel: Any, x: Tensor, *arguments: Any, **constants: Any) -> Tensor:
-    """kernel(x, *arguments, out, size) on blocks of the pixels of x (n, 3, h, w), as `pixels` cuts them; out is like x."""
+    """Run kernel(x, *arguments, out, size) on blocks of the pixels of x (n, 3, h, w) and return `out`, like x."""
     out, size = torch.empty_like(x), x.shape[-2] * x.shape[-1]
     programs = len(x) * triton.cdiv(size, BLOCK)
     launcher.launch(kernel, programs, x, *arguments, out, size, **constants, BLOCK=BLOCK)
@@ -54,7 +55,7 @@ def launch_pixels(kernel: Any, x: Tensor, *arguments: Any, **constants: Any) -> 
 
 @triton.jit
 def _quantised(value, scale):
-    """round(value scale) / scale. Ties go to even, and are found by comparisons, which no fused operation can blur."""
+    """Return round(value scale) / scale. Ties go to even and are found by comparisons, which no fused operation can change."""
     scaled = value * scale
     low = tl.floor(scaled)
     odd = tl.floor(low * 0.5) * 2.0 != low
@@ -64,6 +65,7 @@ def _quantised(value, scale):
 
 @triton.jit
 def _color_precision_kernel(x, scales, out, size, BLOCK: tl.constexpr):
+    """Quantise a block of pixels."""
     image, here, valid = pixels(size, BLOCK)
     red, green, blue = load_channels(x, here, size, valid)
     red = _quantised(red, tl.load(scales + image * 3).to(tl.float32))
@@ -73,16 +75,16 @@ def _color_precision_kernel(x, scales, out, size, BLOCK: tl.constexpr):
 
 
 def color_precision(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """round(x s) / s, straight-through in the backward pass."""
+    """Return round(x s) / s, straight-through in the backward pass."""
     return straight_through(x, launch_pixels(_color_precision_kernel, x, params["scale"]))
 
 
 @triton.jit
 def _mixture(channel, ratios, alone, strengths, image, KIND: tl.constexpr):
-    """`own`, `blend` and `weight` of one channel of an image."""
+    """Return `own`, `blend` and `weight` of one channel of an image."""
     if KIND == "two_thirds":
         left = tl.load(alone + image)
-        rank = tl.minimum(channel - (left < channel).to(tl.int32), 1)  # among the two others; any, where there is none
+        rank = tl.minimum(channel - (left < channel).to(tl.int32), 1)  # among the two others; unused for the channel that stays
         other = (left != channel).to(tl.float32)
         return 1.0 - other, other, other * tl.load(ratios + image * 2 + rank)
     else:
@@ -100,6 +102,7 @@ def _mixture(channel, ratios, alone, strengths, image, KIND: tl.constexpr):
 
 @triton.jit
 def _grey_kernel(x, ratios, alone, strengths, out, size, KIND: tl.constexpr, TRANSPOSED: tl.constexpr, BLOCK: tl.constexpr):
+    """Mix the channels of a block of pixels."""
     image, here, valid = pixels(size, BLOCK)
     own_0, blend_0, weight_0 = _mixture(0, ratios, alone, strengths, image, KIND)
     own_1, blend_1, weight_1 = _mixture(1, ratios, alone, strengths, image, KIND)
@@ -119,7 +122,7 @@ def _grey_kernel(x, ratios, alone, strengths, out, size, KIND: tl.constexpr, TRA
 
 
 def _mixed(x: Tensor, kind: str, params: dict[str, Tensor], transposed: bool) -> Tensor:
-    """Each pixel by its image's matrix, or by its transpose. What a kind has no use for, it does not read."""
+    """Multiply each pixel by its image's matrix, or by its transpose. A kind does not read parameters that it lacks."""
     ratio = params["ratio"]
     alone, strength = params.get("channel", ratio), params.get("keep", params.get("mix", ratio))
     return launch_pixels(_grey_kernel, x, ratio, alone, strength, KIND=kind, TRANSPOSED=transposed)
@@ -137,20 +140,20 @@ class _Grey(torch.autograd.Function):
 
 
 def grey_mix(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """All channels = ratio . x."""
+    """Set all channels to ratio . x."""
     return _Grey.apply(x, "mix", params)
 
 
 def grey_partial_mix(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """x keep + grey (1 - keep), per channel."""
+    """Return x keep + grey (1 - keep) for each channel."""
     return _Grey.apply(x, "partial_mix", params)
 
 
 def grey_two_thirds(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """The two other channels become their mix."""
+    """Replace the two other channels by their mix."""
     return _Grey.apply(x, "two_thirds", params)
 
 
 def grey_one_channel(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Channel c becomes grey mix + x_c (1 - mix)."""
+    """Set channel c to grey mix + x_c (1 - mix)."""
     return _Grey.apply(x, "one_channel", params)

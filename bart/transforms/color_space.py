@@ -66,6 +66,7 @@ def apply_yuv(x: Tensor, params: Params) -> Tensor:
 
 
 def _transform(name: str, apply: Callable[[Tensor, Params], Tensor]) -> Transform:
+    """Return the transform of one space."""
     return Transform(name, GROUP, draw, apply, Gradient.EXACT, {"position": 1})
 
 

@@ -9,7 +9,7 @@ trap 'rm -f "$kept" "$pinned"' EXIT
 python -m pip list --format=freeze | grep -E '^(torch|torchvision|triton|numpy)==' > "$kept"
 grep -vE '^(torch|torchvision|numpy)==' "$checkout/constraints.txt" > "$pinned"
 unset PIP_CONSTRAINT # the base sets it, and pins packages that barrage needs newer
-python -m pip install --no-cache-dir --disable-pip-version-check -c "$kept" -c "$pinned" "ray[default]" "$checkout"
+python -m pip install --no-cache-dir --disable-pip-version-check -c "$kept" -c "$pinned" "ray[default]" "${checkout}[campaigns]"
 python -m pip list --format=freeze | grep -E '^(torch|torchvision|triton|numpy)==' | diff "$kept" - # differs if a build was replaced
 
 architectures=$(python -c 'import torch; print(getattr(torch._C, "_cuda_getArchFlags", str)() or "none")')

@@ -118,7 +118,7 @@ class KubeRay:
             f"barrage status {order.store}",
         ]
         apply = [*self._kubectl, "apply", "-f", str(file)]
-        return Launch({file.name: text}, [delete, apply], follow, [f"{shlex.join(delete)}    # launch again to go on"])
+        return Launch({file.name: text}, [delete, apply], follow, [f"{shlex.join(delete)}    # launch again to continue"])
 
     def _job_of_cluster(self, name: str) -> Launch:
         """Return a job of the RayCluster `name`, which is made if it does not exist, and stays."""

@@ -92,7 +92,7 @@ class Slurm:
             {file.name: script},
             [["sbatch", str(file)]],
             [f"squeue --name={order.name}", f"tail -F {order.folder}/slurm-*.log", f"barrage status {order.store}"],
-            [f"scancel --name={order.name} --batch --signal=TERM    # writes checkpoints; launch again to go on"],
+            [f"scancel --name={order.name} --batch --signal=TERM    # writes checkpoints; launch again to continue"],
         )
 
     def check(self, launch: Launch) -> None:

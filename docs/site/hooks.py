@@ -1,4 +1,4 @@
-"""The site, of the pages as they lie in the repository: those outside docs/ join in, links to code lead to a copy of it."""
+"""Build the site from the pages of the repository: add pages outside docs/, and a copy of each file that a page links to."""
 
 import posixpath
 import re
@@ -12,10 +12,12 @@ ROOT = Path(__file__).parents[2]
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "reporting.md",
     "cluster/README.md": "cluster.md",
     "notebooks/README.md": "notebooks.md",
 }
-"""Pages outside docs/, and where they are in the site."""
+"""{page outside docs/: its name in the site}."""
 
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _FENCE = re.compile(r"^(```.*?^```)$", re.M | re.S)
@@ -23,7 +25,7 @@ _LANGUAGES = {".py": "python", ".yaml": "yaml", ".sbatch": "bash", ".sh": "bash"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Every page with its links as the site has them, and a page for each file of the repository that one of them names."""
+    """Return the site's files: every page with its links changed for the site, and a page for each linked file."""
     origins = {**{f"docs/{file.src_uri}": file.src_uri for file in files.documentation_pages()}, **PAGES}
     known = {f"docs/{file.src_uri}": file.src_uri for file in files} | PAGES
     named: dict[str, str] = {}
@@ -38,26 +40,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _relinked(text: str, origin: str, page: str, known: dict[str, str], named: dict[str, str]) -> str:
-    """A page's text with links from its place in the site; files of the repository that it names are added to `named`."""
+    """Return a page's text with its links changed for the site; add files of the repository that it links to to `named`."""
 
-    def moved(found: re.Match[str]) -> str:
-        if ":" in found[2]:
-            return found[0]
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), found[2]))
+    def moved(link: re.Match[str]) -> str:
+        """Return a link as the site needs it."""
+        if ":" in link[2]:
+            return link[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), link[2]))
         target = known.get(path)
         if target is None and (ROOT / path).is_file():
             target = named[path] = f"source/{path}.md"
-        return found[0] if target is None else f"{found[1]}{_between(page, target)}{found[3] or ''}{found[4]}"
+        return link[0] if target is None else f"{link[1]}{_between(page, target)}{link[3] or ''}{link[4]}"
 
     return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in _FENCE.split(text))
 
 
 def _between(page: str, target: str) -> str:
+    """Return the relative link from one page of the site to another."""
     return posixpath.relpath(target, posixpath.dirname(page) or ".")
 
 
 def _source(path: str) -> str:
-    """A page that shows a file of the repository."""
+    """Return a page that shows a file of the repository."""
     language, text = _LANGUAGES.get(Path(path).suffix, "text"), (ROOT / path).read_text()
     head = f"---\ntitle: {path}\nhide: [toc]\nsearch: {{exclude: true}}\n---\n\n# `{path}`"
     return f"{head}\n\n````{language}\n{text}````\n"

@@ -1,12 +1,12 @@
-"""From rows to answers: what a notebook, a figure and the report ask of one store or of several.
+"""Answer the questions of notebooks, figures and the report about one store or several.
 
     from pipeline import analysis
-    found = analysis.scores("demo/store")                     # one line per image and cell, how right it is in [0, 1]
-    analysis.accuracy(found)                                  # clean and attacked, with 95 % intervals over images
-    analysis.compare(found[found.cell == "a"], found[found.cell == "b"])
+    scores = analysis.scores("demo/store")                    # one line per image and cell, how right it is in [0, 1]
+    analysis.accuracy(scores)                                 # clean and attacked, with 95 % intervals over images
+    analysis.compare(scores[scores.cell == "a"], scores[scores.cell == "b"])
 
-Everything takes and gives pandas frames. Rates, and the `_low` and `_high` ends of their 95 % intervals, are in [0, 1]; eps and
-distances are of images in [0, 1]; times are seconds or hours of a device; costs are draw-gradients.
+Every function takes and returns pandas frames. Rates, and the `_low` and `_high` ends of their 95 % intervals, are in [0, 1].
+Eps and distances are of images in [0, 1], times are seconds or hours of a device, costs are draw-gradients.
 """
 
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case

@@ -1,4 +1,4 @@
-"""Accuracy of groups of images, with intervals over images; and the views that are made of it."""
+"""Compute the accuracy of groups of images, with intervals over images, and the views that are made of it."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,22 @@ from pipeline.errors import BadInput
 from pipeline.scoring.intervals import Moments
 
 VALUES = ("clean", "adv", "target_hit")
+"""The columns of `scores` that are shares of an image, in [0, 1]."""
+
 CELL = ("store", "cell")
+"""The columns that name a cell."""
 
 WORDS = {"k": "k = {}", "eps": "eps {:.3g}", "steps": "{} steps", "eot_draws": "{} draws"}
 """How a setting is written in the name of a series, where its value alone says too little."""
 
 
 def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
-    """One line per group: its accuracy, what it cost and what failed.
+    """Return one line per group: its accuracy, its cost, and how many images failed.
 
-    scores   of `analysis.scores`
-    by       columns of it; groups of several cells count an image once, by its mean over them
+    scores   result of `analysis.scores`
+    by       columns that make the groups; in a group of several cells an image counts once, by its mean over the cells
     Columns: `by`; `images`, `failed` (counts); `clean`, `adv`, `target_hit`, each with `_low` and `_high` (in [0, 1]; NaN where
-    there is none); `draw_gradients` (of one attacked image, mean); `hours` (of a device, sum over images and cells).
+    there are no values); `draw_gradients` (mean of the attacked images); `hours` (of a device, sum over images and cells).
     """
     by, cells = list(by), [name for name in CELL if name in scores]
     grouped = scores.groupby(by, observed=True, sort=True, dropna=False)
@@ -46,21 +49,20 @@ def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
 
 
 def _pooled(scores: pd.DataFrame, by: list[str], cells: list[str]) -> bool:
-    """Whether a group holds more than one cell."""
+    """Return whether a group holds more than one cell."""
     pairs = scores[[*by, *cells]].drop_duplicates()
     return bool(pairs.duplicated(by).any())
 
 
 def curve(scores: pd.DataFrame, x: str, by: Sequence[str] | None = None) -> pd.DataFrame:
-    """Accuracy against a setting: one line per series and value, sorted by both.
+    """Return accuracy against a setting: one line per series and value of `x`, sorted by both.
 
-    x        `k`, `eps`, `steps`, `eot_draws`, `evaluation_draws`, or `draw_gradients` (of one image: the cost)
-    by       what makes a series; the fewest settings that hold all cells apart unless told
-    Columns as of `accuracy`.
+    x        `k`, `eps`, `steps`, `eot_draws`, `evaluation_draws`, or `draw_gradients` (the cost of one image)
+    by       columns that make a series; default: those of `series`
+    Columns as in `accuracy`. Raises BadInput for another `x`.
     """
     if x == "draw_gradients":
-        found = accuracy(scores, [*CELL, *SETTINGS[1:]])
-        return found.sort_values(x).reset_index(drop=True)
+        return accuracy(scores, [*CELL, *SETTINGS[1:]]).sort_values(x).reset_index(drop=True)
     if x not in SETTINGS:
         raise BadInput(f"x {x!r}: expected a setting, {', '.join(SETTINGS)}, or draw_gradients")
     names = list(by) if by is not None else series(scores, x)
@@ -68,29 +70,32 @@ def curve(scores: pd.DataFrame, x: str, by: Sequence[str] | None = None) -> pd.D
 
 
 def series(scores: pd.DataFrame, x: str) -> list[str]:
-    """What makes series when accuracy is drawn against `x`: the fewest settings, in this order, that hold all cells apart.
+    """Return the columns that make series when accuracy is drawn against `x`: those that tell all cells apart.
 
-    scores   anything with the columns `store` and the settings of cells
+    A setting is added, in a fixed order, where it tells cells apart that the settings before it do not.
+    scores   frame with the columns `store` and those of SETTINGS
     """
     cells = scores[[*CELL, *SETTINGS[1:]]].drop_duplicates()
     settings = ("norm", "eps", "policy", "mode", "steps", "eot_draws")
     order = ("store", "attack", *settings, "defense") if x == "k" else ("store", "defense", *settings, "attack")
     names = ["model"]
     for name in (name for name in order if name != x):
-        apart, more = (cells.groupby([*some, x], observed=True).ngroups for some in (names, [*names, name]))
-        if more > apart:
+        without, with_it = (cells.groupby([*columns, x], observed=True).ngroups for columns in (names, [*names, name]))
+        if with_it > without:
             names.append(name)
     return names
 
 
 def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
-    """`accuracy` of each class (`label`) in each group, hardest first."""
+    """Return the `accuracy` of each class (`label`) in each group, the class with the lowest `adv` first."""
     return accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
 
 
 def per_image(scores: pd.DataFrame) -> pd.DataFrame:
-    """How right each attacked image is, in [0, 1]: an image a line (`image_key`, `label`), a cell a column, and their `mean`;
-    the hardest image, for the defense, first. NaN where an image failed or was not reached."""
+    """Return how right each attacked image is: an image a line, a cell a column, the image with the lowest mean first.
+
+    Columns: `image_key`, `label`, each cell (in [0, 1]; NaN where the image failed or was not reached), and their `mean`.
+    """
     several = "store" in scores and scores["store"].nunique() > 1
     frame = scores.assign(cell=scores["store"].astype(str) + ":" + scores["cell"].astype(str)) if several else scores
     wide = frame.pivot_table(index=["image_key", "label"], columns="cell", values="adv", observed=True, dropna=False)
@@ -100,9 +105,10 @@ def per_image(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "norm", "eps")) -> pd.DataFrame:
-    """Accuracy under the attack that is worst for each image: the mean over images of the least `adv` over attacks.
+    """Return the accuracy under the strongest attack on each image: the mean over images of the least `adv` over attacks.
 
-    Only images that every attack of the group has reached count. Columns: `by`, `attacks`, `images`, `adv` with its interval.
+    Only images that every attack of the group has reached count. Columns: `by`, `attacks` (count), `images` (count), `adv` with
+    its interval, in [0, 1].
     """
     by = list(by)
     good = scores[scores["adv"].notna()]
@@ -111,28 +117,29 @@ def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "n
     least, reached = image["adv"].min(), image["attack"].nunique()
     frame = pd.DataFrame({"adv": least, "reached": reached}).reset_index().merge(attacks.rename("attacks").reset_index(), on=by)
     out = []
-    for values, some in frame[frame["reached"] == frame["attacks"]].groupby(by, observed=True):
-        rate = Moments.of(some["adv"]).rate
+    for values, group in frame[frame["reached"] == frame["attacks"]].groupby(by, observed=True):
+        rate = Moments.of(group["adv"]).rate
         assert rate is not None
-        row = dict(zip(by, values, strict=True)) | {"attacks": int(some["attacks"].iloc[0]), "images": rate.images}
+        row = dict(zip(by, values, strict=True)) | {"attacks": int(group["attacks"].iloc[0]), "images": rate.images}
         out.append(row | {"adv": rate.value, "adv_low": rate.low, "adv_high": rate.high})
     return pd.DataFrame(out)
 
 
 def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
-    """What is left of an attacker who may ask again: the chance that all of m fresh draws are right, m = 1 to all of them.
+    """Return the accuracy against an attacker who may ask m times: the chance that all of m fresh draws are right.
 
-    scores   of the rule `single`. Of n draws of which c are right, m draws are all right in C(c, m) of C(n, m) choices: exact,
-             and unbiased. Columns: `by`, `draws` (m), `images`, `clean` and `adv` with their intervals.
+    Of n draws of which c are right, m draws are all right in C(c, m) of C(n, m) choices: exact, and unbiased.
+    scores   result of `analysis.scores` for the rule `single`
+    Columns: `by`, `draws` (m, from 1 to the fewest draws of an image), `images`, `clean` and `adv` with their intervals.
     """
     out, by = [], list(by)
     good = scores[scores["clean"].notna()]
-    for values, some in good.groupby(by, observed=True):
-        n = some["evaluation_draws"].to_numpy()
+    for values, group in good.groupby(by, observed=True):
+        n = group["evaluation_draws"].to_numpy()
         for m in range(1, int(n.min()) + 1):
-            row = dict(zip(by, values, strict=True)) | {"draws": m, "images": len(some)}
+            row = dict(zip(by, values, strict=True)) | {"draws": m, "images": len(group)}
             for side in ("clean", "adv"):
-                rate = Moments.of(_all_right(np.rint(some[side].to_numpy() * n), n, m)).rate
+                rate = Moments.of(_all_right(np.rint(group[side].to_numpy() * n), n, m)).rate
                 assert rate is not None
                 row |= {side: rate.value, f"{side}_low": rate.low, f"{side}_high": rate.high}
             out.append(row)
@@ -140,6 +147,6 @@ def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
 
 
 def _all_right(right: np.ndarray, draws: np.ndarray, m: int) -> np.ndarray:
-    """C(right, m) / C(draws, m), as a product of shares."""
+    """Return C(right, m) / C(draws, m) for each image, (n,), as a product of m shares."""
     steps = np.arange(m)
     return (np.maximum(right[:, None] - steps, 0) / (draws[:, None] - steps)).prod(1)

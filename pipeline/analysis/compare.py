@@ -1,4 +1,4 @@
-"""Two attacks or two defenses on the same images."""
+"""Compare two attacks or two defenses on the same images."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ from pipeline.errors import BadInput
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two cells say of the images that both have.
+    """Hold how two cells differ on the images that both have.
 
-    images              that both have
-    first, second       their accuracies, in [0, 1]
-    difference          first - second, with the ends of its 95 % interval, by a bootstrap over images (percentiles)
-    first_only          images on which the first is more right, and `second_only`: the discordant ones
-    p_value             that so uneven a split is chance: exact, two-sided. McNemar's test where images are right or wrong
-                        (vote, mean, persistent); of shares (single) the sign test, its extension
+    images                   the number of images that both have
+    first, second            the two accuracies, in [0, 1]
+    difference               first - second, in [-1, 1]
+    low, high                the ends of its 95 % interval: percentiles of a bootstrap over images
+    first_only, second_only  the number of images on which the first, or the second, is more right
+    p_value                  the probability of a split at least as uneven by chance, exact and two-sided: McNemar's test where
+                             images are right or wrong (rules vote, mean, persistent), else the sign test (rule single)
     """
 
     images: int
@@ -32,6 +33,7 @@ class Comparison:
     p_value: float
 
     def __str__(self) -> str:
+        """Return the difference in points with its interval, the split and the p-value, in one line."""
         points = f"{100 * self.difference:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
         split = f"{self.first_only} images for the first, {self.second_only} for the second"
         return f"{points} on {self.images} images; {split}; p = {self.p_value:.2g}"
@@ -40,12 +42,13 @@ class Comparison:
 def compare(
     first: pd.DataFrame, second: pd.DataFrame, value: str = "adv", resamples: int = 10_000, seed: int = 0
 ) -> Comparison:
-    """Compares two cells, image by image.
+    """Compare two cells, image by image.
 
-    first, second   lines of `analysis.scores`, of one cell each and of the same rule
-    value           `adv`, `clean` or `target_hit`
-    resamples       of the bootstrap; the same `seed` gives the same interval
-    Raises BadInput if a frame holds an image twice, or if they share none.
+    first, second   lines of `analysis.scores`, each of one cell, both of the same rule
+    value           the column to compare: `adv`, `clean` or `target_hit`
+    resamples       number of samples of the bootstrap
+    seed            seed of the bootstrap: the same seed, the same interval
+    Raises BadInput if a frame holds an image twice, or if the two have no image in common.
     """
     sides = []
     for name, frame in (("first", first), ("second", second)):
@@ -56,7 +59,7 @@ def compare(
     both = pd.concat(sides, axis=1, join="inner").to_numpy()
     if not len(both):
         raise BadInput("compare: the two have no image in common: both must have attacked the same shards")
-    both = both[np.lexsort(both.T)]  # the order of rows decides nothing
+    both = both[np.lexsort(both.T)]  # the result does not depend on the order of rows
     differences = both[:, 0] - both[:, 1]
     low, high = np.quantile(_means(differences, resamples, np.random.default_rng(seed)), [0.025, 0.975])
     ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
@@ -67,7 +70,10 @@ def compare(
 
 
 def _means(values: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Means of samples with replacement: as counts of the distinct values, which are few, so a million images are quick."""
+    """Return the means of `resamples` samples with replacement, (resamples,).
+
+    Draws how often each distinct value comes, of which there are few, so that a million images take little time.
+    """
     distinct, counts = np.unique(values, return_counts=True)
     drawn = random.multinomial(len(values), counts / len(values), size=resamples)
     return drawn @ distinct / len(values)

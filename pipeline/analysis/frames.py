@@ -1,4 +1,4 @@
-"""Rows of stores as frames."""
+"""Read rows of stores as pandas frames."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -13,12 +13,12 @@ from pipeline.scoring import rules, summaries
 from pipeline.store.rows import batches
 
 Stores = str | Sequence[str]
-"""A store, or several: folders or URLs."""
+"""One store or several: folders or URLs."""
 
 SETTINGS = (
     "cell", "model", "defense", "k", "attack", "policy", "mode", "norm", "eps", "steps", "eot_draws", "evaluation_draws",
 )  # fmt: skip
-"""What tells cells apart, as columns of rows."""
+"""The columns of rows that tell cells apart."""
 
 _KEPT = (
     "image_key", "label", "target", *SETTINGS, "status", "target_hits", "first_break", "linf", "l2", "grad_evals",
@@ -27,54 +27,53 @@ _KEPT = (
 
 
 def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """The committed rows, as `pipeline.store.schema` documents them, with the column `store` in front; strings are categories.
+    """Return the committed rows, with the columns of `pipeline.store.schema` after the column `store`; strings are categories.
 
-    stores   a store, or several
-    columns  only these; all unless told. Lists of classes take most of the space
-    cells    only these; all unless told
+    stores   one store or several
+    columns  only these; default: all. Lists of classes take most of the memory
+    cells    only these; default: all
     Raises BadInput for a store without rows, or of another version, and for a cell that it lacks.
     """
     return _frame([rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in _each(stores, columns, cells)])
 
 
 def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """One line per image and cell: how right it is under a decision rule, and what it was up against.
+    """Return one line per image and cell: how right the image is under a decision rule, and the settings of its cell.
 
-    rule     a name of `pipeline.scoring.rules.RULES`: single, vote, mean, persistent
-    top      1 or 5: the label must be among so many classes
+    rule     a name of `pipeline.scoring.rules.RULES`, such as single, vote, mean or persistent
+    top      1 or 5: the label must be among the first `top` classes
     Columns: `store`, `image_key`, `label`, `target`, the settings of the cell, `status`, `clean` and `adv` (in [0, 1]; NaN for
-    an image that failed), `target_hit` (share of draws that say the target; NaN where untargeted), `first_break`, `linf`, `l2`,
+    an image that failed), `target_hit` (share of draws that say the target; NaN without a target), `first_break`, `linf`, `l2`,
     `grad_evals`, `forward_evals`, `seconds` (of a device). Raises BadInput as `results` does.
     """
     if rule not in rules.RULES or top not in (1, 5):
         raise BadInput(f"rule {rule!r}, top {top}: expected one of {', '.join(rules.RULES)}, and 1 or 5")
     wanted = list(dict.fromkeys([*_KEPT, *rules.columns([rule])]))
-    found = list(
-        map_ordered(lambda some: _scored(some[1], some[0], rule, top), _each(stores, wanted, cells), os.cpu_count() or 1)
-    )
-    frame = _frame(found)
+    batches_of_rows = _each(stores, wanted, cells)
+    tables = list(map_ordered(lambda pair: _scored(pair[1], pair[0], rule, top), batches_of_rows, os.cpu_count() or 1))
+    frame = _frame(tables)
     frame = frame.astype(dict.fromkeys(("label", "target", "first_break"), "Int32"))
     return frame.assign(cell=frame["cell"].cat.reorder_categories(_in_order(frame)))
 
 
-def _frame(found: list[pa.Table]) -> pd.DataFrame:
-    """Tables as one frame; `found` is emptied, so that ten million rows are held once, not twice."""
-    rows = pa.concat_tables(found, promote_options="default")
-    found.clear()
+def _frame(tables: list[pa.Table]) -> pd.DataFrame:
+    """Return tables as one frame; empties the list `tables`, so that memory holds ten million rows once, not twice."""
+    rows = pa.concat_tables(tables, promote_options="default")
+    tables.clear()
     for place, name in enumerate(rows.column_names):
-        if pa.types.is_dictionary(rows[name].type):  # as one array: where dictionaries are alike, pandas has none to merge
+        if pa.types.is_dictionary(rows[name].type):  # as one array, so that pandas need not merge dictionaries
             rows = rows.set_column(place, name, rows[name].combine_chunks())
     return rows.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _in_order(frame: pd.DataFrame) -> list[str]:
-    """The cells by model, k and attack, as in a table: k = 10 after k = 5."""
+    """Return the names of the cells by model, k and attack, as in a table: k = 10 after k = 5."""
     first = frame.drop_duplicates("cell").astype({"k": int})
     return list(first.sort_values(["model", "k", "attack", "cell"])["cell"])
 
 
 def table(stores: Stores, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """Clean and attacked accuracy of every cell under every decision rule: the lines of `barrage table`, with their store."""
+    """Return clean and attacked accuracy of every cell under every decision rule: the lines of `barrage table` and `store`."""
     found = []
     for url in listed(stores):
         lines = summaries.lines(batches(url, summaries.columns(rules.RULES), cells), rules.RULES)
@@ -83,23 +82,24 @@ def table(stores: Stores, cells: Collection[str] | None = None) -> pd.DataFrame:
 
 
 def listed(stores: Stores) -> list[str]:
-    """The stores, one or several, as a list."""
+    """Return one store or several as a list."""
     return [stores] if isinstance(stores, str) else list(stores)
 
 
 def _each(stores: Stores, columns: Sequence[str] | None, cells: Collection[str] | None) -> Iterator[tuple[str, pa.Table]]:
+    """Read batches of rows, each with the store that holds it."""
     for url in listed(stores):
         for rows in batches(url, columns, cells):
             yield url, rows
 
 
 def _constant(text: str, count: int) -> pa.Array:
-    """A column that says the same in every row, stored once."""
+    """Return a column with the same text in every row, stored once."""
     return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), [text])
 
 
 def _scored(rows: pa.Table, url: str, rule: str, top: int) -> pa.Table:
-    """The columns of `scores`: the failed images of the rows come after the others."""
+    """Return the columns of `scores`; failed images come after the others."""
     good, bad = rules.attacked(rows), rules.failed(rows)
     both = pa.concat_tables([good, bad])
     nothing = pa.nulls(len(bad), pa.float64())

@@ -1,4 +1,4 @@
-"""Which transforms matter: what became of the evaluation draws that met each of them."""
+"""Find which transforms matter: compare the evaluation draws that have a transform with those that do not."""
 
 from collections.abc import Collection
 
@@ -16,13 +16,14 @@ from pipeline.scoring.intervals import Moments
 
 
 def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
-    """Accuracy of the draws that met a transform, beside those that did not.
+    """Return the accuracy of draws with and without each transform, a line a cell and transform.
 
-    A verdict's draws follow from the seed, the cell and the image's key, so what each met is drawn again, not stored.
-    store  whose random defenses are looked at
-    cells  only these; all unless told
-    Columns: `cell`, `transform`, `draws` (that met it), and for `clean` and `adv`: `_with` and `_without` (accuracies in
-    [0, 1]) and their `_difference` with `_low` and `_high`, its 95 % interval over images that have draws of both kinds.
+    The transforms of a draw follow from the seed, the cell and the image key: they are drawn again, and need not be stored.
+    store  a store; cells whose defense is not random are left out
+    cells  only these; default: all
+    Columns: `cell`, `transform`, `draws` (with the transform, count), and for `clean` and `adv`: `_with` and `_without`
+    (accuracies in [0, 1]) and their `_difference` with `_low` and `_high`, its 95 % interval over the images that have draws of
+    both kinds.
     """
     campaign, out = opened(store).cells, []
     columns = ["image_key", "cell", "label", "status", "clean_top5", "adv_top5"]
@@ -40,7 +41,7 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
 
 
 def _met(cell: Cell, keys: list[str]) -> np.ndarray:
-    """Which of the cell's transforms each evaluation draw of each image meets: (images, draws, transforms) of bool."""
+    """Return whether each evaluation draw of each image has each transform of the cell: (images, draws, transforms) bool."""
     barrage, n, draws = Barrage(cell.defense.k, cell.defense.transforms), len(keys), cell.judged_by
     mirror = image_keys(cell, keys, torch.device("cpu")).map(rng.fold, "evaluation")
     chosen = barrage.select(draw_keys(mirror, draws).host)
@@ -51,13 +52,18 @@ def _met(cell: Cell, keys: list[str]) -> np.ndarray:
 
 
 def _right(rows: pd.DataFrame, side: str) -> np.ndarray:
-    """Whether each draw's first class is the label: (images, draws) of bool."""
+    """Return whether the first class of each draw is the label: (images, draws) bool. `side` is "clean" or "adv"."""
     first = np.array([[draw[0] for draw in draws] for draws in rows[f"{side}_top5"]])
     return first == rows["label"].to_numpy()[:, None]
 
 
 def _contrast(side: str, right: np.ndarray, met: np.ndarray) -> dict[str, float]:
-    """Accuracy with and without a transform, and the mean difference within images."""
+    """Return accuracy with and without a transform, and the mean over images of the difference within an image.
+
+    side   "clean" or "adv", the beginning of each name
+    right  whether a draw is right, (images, draws) bool
+    met    whether a draw has the transform, (images, draws) bool
+    """
     shares = []
     for kind in (met, ~met):
         with np.errstate(invalid="ignore"):

@@ -11,11 +11,16 @@ class Compared(Protocol):
     """Describe what is compared of a job; see `pipeline.campaigns.job.Job`."""
 
     @property
-    def campaign(self) -> Campaign: ...
+    def campaign(self) -> Campaign:
+        """Return the campaign."""
+
     @property
-    def cells(self) -> Mapping[str, Cell]: ...
+    def cells(self) -> Mapping[str, Cell]:
+        """Return its cells by name."""
+
     @property
-    def images(self) -> Mapping[str, int]: ...
+    def images(self) -> Mapping[str, int]:
+        """Return how many images of each shard are attacked."""
 
 
 def refuse_changes(earlier: Compared, now: Compared, url: str) -> None:

@@ -137,5 +137,5 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
 def pictures(tar: bytes) -> dict[str, Picture]:
     """Return the images of a shard that `examples` made, by key; each (3, h, w) uint8."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as file:
-        found = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
-        return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in found.items() if data}
+        files = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
+        return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in files.items() if data}

@@ -1,6 +1,6 @@
 """Park units that were given up: they don't hold up the others, and their errors are kept until a person retries them.
 
-parked/<unit>.json      {unit, attempts: [{worker, host, when, error}]}
+parked/<unit>.json      {format, release, unit, attempts: [{worker, host, when, error}]}
 
 A unit whose rows are committed is done, even if it is parked: another worker may have done it.
 """
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pipeline.errors import StorageError
 from pipeline.execution.queue import Failed
 from pipeline.planning.units import Unit
+from pipeline.store import formats
 from pipeline.store.layout import Store
 
 SHARDS = 3
@@ -51,7 +52,7 @@ class ParkingLot:
 def park(store: Store, failed: Failed[Unit]) -> None:
     """Write down a unit with its errors, so that no later run tries it."""
     content = {"unit": failed.unit.name, "attempts": [asdict(attempt) for attempt in failed.attempts]}
-    store.replace(f"{_FOLDER}/{failed.unit.name}.json", json.dumps(content, indent=1).encode())
+    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.stamped(json.dumps(content).encode()))
 
 
 def parked(store: Store) -> set[str]:

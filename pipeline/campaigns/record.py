@@ -1,7 +1,7 @@
 """Write a resolved campaign and the cuts of its cells into a store, and read them back.
 
-campaign.yaml           {campaign, shards, identity, planned}: the campaign with all hashes filled in, and what it comes to
-units/<cell>.json       the cut of a cell; the first that is written stays
+campaign.yaml           {format, release, campaign, shards, identity, planned}: with all hashes, and what each cell plans
+units/<cell>.json       {format, release, ...}: the cut of a cell; the first that is written stays
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,15 @@ from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.planning import unit_sizes
 from pipeline.planning.units import Cut
+from pipeline.storage import urls
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import DAMAGED, FILE, Planned, damaged
 
 
 def encode(campaign: Campaign, shards: Iterable[Shard], cells: Mapping[str, Cell], planned: Mapping[str, Planned]) -> bytes:
     """Return a store's campaign.yaml."""
-    content = {
+    content = formats.stamp() | {
         "campaign": campaign.model_dump(mode="json", exclude={"store", "workers"}),
         "shards": [asdict(shard) for shard in shards],
         "identity": {name: cell.identity for name, cell in cells.items()},
@@ -40,6 +42,7 @@ def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     try:
         content = plain(data)
+        formats.check(f"{url}/{FILE}", content)
         shards = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
         campaign = content["campaign"]
     except DAMAGED as error:
@@ -50,13 +53,17 @@ def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
 def write_cuts(store: Store, cuts: Mapping[str, Cut]) -> None:
     """Write the cuts of cells that have none in the store. Cuts that are there stay: another driver was first."""
     for cell, cut in cuts.items():
-        store.create(_cut_file(cell), unit_sizes.encode(cut))
+        store.create(_cut_file(cell), formats.stamped(unit_sizes.encode(cut)))
 
 
 def read_cuts(store: Store, cells: Iterable[str]) -> dict[str, Cut]:
     """Return the cuts of those cells that have one in the store."""
     files = ((cell, store.read(_cut_file(cell))) for cell in cells)
-    return {cell: unit_sizes.decode(data) for cell, data in files if data is not None}
+    return {cell: unit_sizes.decode(formats.unstamped(_path(store, cell), data)) for cell, data in files if data is not None}
+
+
+def _path(store: Store, cell: str) -> str:
+    return urls.join(store.url, _cut_file(cell))
 
 
 def _cut_file(cell: str) -> str:

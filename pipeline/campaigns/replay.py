@@ -89,6 +89,12 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
     return Replay(row, differences, tuple(_reasons(row, now, together)) if differences else ())
 
 
+def with_stack(job: Job, stack: int | None) -> Job:
+    """Return a job whose workers send `stack` draws through the model at once; default: found as a run finds it."""
+    workers = job.workers.model_copy(update={"stack": stack})
+    return replace(job, campaign=job.campaign.model_copy(update={"workers": workers}))
+
+
 def _unknown(url: str, image: str, shard: str | None, known: set[str]) -> str:
     """Say that a store has no row of an image, and what comes nearest."""
     if image in known:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeGuard
 
+from pipeline import provenance
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial, rates, trials
 from pipeline.campaigns.parking import ParkingLot
@@ -18,6 +19,7 @@ from pipeline.planning import unit_sizes
 from pipeline.planning.units import Unit
 from pipeline.store.attempts import unit_of
 from pipeline.store.layout import Store
+from pipeline.store.mixing import before_run
 from pipeline.store.rows import results
 
 Task = Unit | Trial
@@ -88,6 +90,8 @@ def _work(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporte
     """Hand out what is left to do, collect the events, and park the units that were given up."""
     todo = job.todo()
     _remove_old_checkpoints(job, todo)
+    for line in before_run(Store(job.store), provenance.commit(), provenance.versions()) if todo else ():
+        reporter.say(f"warning: {line}")
     release, parking = Release(job, todo, reporter.ended), ParkingLot(Store(job.store), len(job.shards))
     with reporter.watching(job, todo, executor.workers):
         queue = Queue[Task](release.ready())

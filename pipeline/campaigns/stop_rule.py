@@ -24,6 +24,8 @@ from pipeline.config.campaign import Stop
 from pipeline.planning.units import Cut
 from pipeline.scoring.intervals import Rate, rate
 from pipeline.scoring.rules import RULES, of_row
+from pipeline.storage import urls
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 
@@ -62,7 +64,7 @@ def read(store: Store, cell: str, rounds: Iterable[int]) -> list[InterimCheck]:
         data = store.read(_file(cell, number))
         if data is None:
             break
-        checks.append(InterimCheck.model_validate_json(data))
+        checks.append(InterimCheck.model_validate_json(formats.unstamped(urls.join(store.url, _file(cell, number)), data)))
     return checks
 
 
@@ -79,7 +81,7 @@ def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterab
 
 def write(store: Store, check: InterimCheck) -> None:
     """Record an interim check; an earlier record stands."""
-    store.create(_file(check.cell, check.round), check.model_dump_json().encode())
+    store.create(_file(check.cell, check.round), formats.stamped(check.model_dump_json().encode()))
 
 
 def _file(cell: str, number: int) -> str:

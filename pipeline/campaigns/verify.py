@@ -3,7 +3,7 @@
 import tarfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +23,10 @@ from pipeline.errors import BadInput, ShardUnusable
 from pipeline.models import bpda_networks, loading
 from pipeline.planning.units import Unit
 from pipeline.scoring.rules import of_row
-from pipeline.store.compaction import tables, twice
+from pipeline.storage import urls
+from pipeline.store import compacted, mixing, sealed
 from pipeline.store.layout import Store
-from pipeline.store.schema import SCHEMA
+from pipeline.store.rows import table
 
 Row = dict[str, Any]
 Attacked = list[tuple[Row, Picture]]
@@ -33,18 +34,15 @@ Attacked = list[tuple[Row, Picture]]
 
 
 def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Iterator[str]:
-    """What is wrong with a store, one line each; nothing if all is well. So many images of a `sample` are judged again.
+    """Yield what is wrong with a store, one line each; nothing if all is well. `sample` images are judged again.
 
-    Raises BadInput where that can not be, as a model needs a module that is not allowed.
+    Gives a StoreWarning where rows of several commits or environments are mixed. Raises BadInput where a model needs a module
+    that is not allowed.
     """
     store, planned = Store(job.store), list(job.expected())
     names, done = {unit.name for unit in planned}, store.done()
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
-    yield from (
-        f"{file}: holds the rows of {count} files that are still there, a glob reads them twice: run `barrage compact`"
-        for file, count in twice(store).items()
-    )
     changed = _changed(job)
     yield from changed.values()
     yield from _interim_checks(job)
@@ -53,20 +51,39 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
-    keys: Counter[tuple[str, str]] = Counter()
+    keys, origins, merged = Counter[tuple[str, str]](), Counter[mixing.Origin](), store.merged()
     for shard, some in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except ShardUnusable as error:
             yield str(error)
             samples = []
-        for unit, rows in tables(store, [unit for unit in some if unit.name in done]):
-            if isinstance(rows, str):
-                yield f"{unit.name}: {rows}"
-            elif samples:
+        for unit in (unit for unit in some if unit.name in done):
+            try:
+                rows = _rows(store, unit, merged)
+            except BadInput as error:
+                yield f"{unit.name}: {error}"
+                continue
+            origins += mixing.counted(rows)
+            if samples:
                 mine = [samples[place] for place in job.places(unit)]
                 yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
+    for name in job.cells:
+        yield from sealed.differences(store, name)
+    mixing.warn(origins)
+
+
+def _rows(store: Store, unit: Unit, merged: Mapping[str, str]) -> pa.Table:
+    """Return the rows of a unit, from its own file or the compacted one of release 0.1 that `merged` names. Raises BadInput."""
+    path = urls.join(store.url, merged.get(unit.name, store.results(unit)))
+    if unit.name in merged:
+        with store.open(merged[unit.name]) as file:
+            return compacted.rows_of(file, path, unit.name)
+    data = store.read(store.results(unit))
+    if data is None:
+        raise BadInput(f"{path} is gone: run the campaign again")
+    return table(data, path, whole=True)
 
 
 def _by_shard(planned: list[Unit]) -> dict[str, list[Unit]]:
@@ -106,17 +123,14 @@ def _unit(
     judges: Worker,
     store: Store,
     unit: Unit,
-    table: pa.Table,
+    found: pa.Table,
     samples: list[Sample],
     keys: Counter[tuple[str, str]],
     again: Collection[int],
 ) -> Iterator[str]:
     """What is wrong with one unit's rows and examples; those at the places `again` are judged again."""
     cell = judges.job.cells[unit.cell]
-    if not table.schema.equals(SCHEMA):
-        yield f"{unit.name}: other columns than this version writes"
-        return
-    rows = table.to_pylist()
+    rows = found.to_pylist()
     keys.update((row["cell"], row["image_key"]) for row in rows)
     if [row["image_key"] for row in rows] != [sample.key for sample in samples]:
         yield f"{unit.name}: its images are not those of the shard, one row each"

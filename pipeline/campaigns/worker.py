@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from bart.diagnostics import PlantedWeakness
+from pipeline import provenance
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial
@@ -25,7 +26,7 @@ from pipeline.models import architectures, bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.units import Unit
-from pipeline.store import checkpoints, compaction, schema
+from pipeline.store import checkpoints, schema
 from pipeline.store.attempts import Attempts
 from pipeline.store.layout import Store
 
@@ -90,6 +91,7 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
+        """Allow the job's modules; nothing is loaded yet."""
         architectures.allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
@@ -178,7 +180,7 @@ class UnitAttempt:
         decoded = [self._decode(sample) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
         context, work = image_rows.unit_columns(self.cell, self.unit, self.worker.device), 0
-        found = [context | image_rows.refused(s) for s, image in decoded if image is None]
+        rows = [context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             defended = self.worker.defended(self.cell)
             kept = [sample for sample, _ in good]
@@ -187,9 +189,9 @@ class UnitAttempt:
             clean = self._verdict(original, keys, defended)
             for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
                 yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, work, self.own_seconds)
-            found += self._judged(kept, original, clean, state, defended)
+            rows += self._judged(kept, original, clean, state, defended)
         place = {s.key: i for i, s in enumerate(samples)}
-        won = self._commit(sorted(found, key=lambda row: place[row["image_key"]]))
+        won = self._commit(sorted(rows, key=lambda row: place[row["image_key"]]))
         yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
 
     @property
@@ -214,10 +216,10 @@ class UnitAttempt:
         """Return the state of the furthest sound checkpoint, else of step 0; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
-        found = self.attempts.furthest(self.unit.name, self.cell.identity)
-        if found and len(found[1]["x"]) == len(clean):
-            self.before = found[0].seconds
-            return State.of(found[1] | {"clean": clean.cpu()}, device)
+        saved = self.attempts.furthest(self.unit.name, self.cell.identity)
+        if saved and len(saved[1]["x"]) == len(clean):
+            self.before = saved[0].seconds
+            return State.of(saved[1] | {"clean": clean.cpu()}, device)
         label = torch.tensor([s.label for s in good], device=device)
         state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
         skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
@@ -262,7 +264,8 @@ class UnitAttempt:
         tensors = state.tensors()
         del tensors["clean"]  # comes from the shard
         step, steps = _mean_step(state, self.attack), self.attack.steps
-        header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds)
+        commit = provenance.commit()
+        header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
         self.attempts.save(header, tensors)
         self.saved = time.monotonic()
 
@@ -291,14 +294,11 @@ class UnitAttempt:
         name = self.store.adversarial(self.unit)
         if self.store.create(name, image_rows.examples(good, stored)):
             return stored
-        found = image_rows.pictures(self.store.read(name) or b"")
-        return torch.stack([torch.from_numpy(found[sample.key]) for sample in good]).to(stored.device)
+        examples = image_rows.pictures(self.store.read(name) or b"")
+        return torch.stack([torch.from_numpy(examples[sample.key]) for sample in good]).to(stored.device)
 
     def _commit(self, found: list[image_rows.Row]) -> bool:
         data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
-        if won and compaction.late(self.store, self.unit):  # the name was free as others' rows of this unit moved
-            self.store.remove(self.store.results(self.unit))
-            won = False
         self.attempts.clear()
         return won

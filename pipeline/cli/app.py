@@ -8,31 +8,36 @@ from typing import Annotated
 
 import typer
 
+from pipeline import extras
 from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
-from pipeline.cli.store.compact import compact
+from pipeline.cli.files.schema import schema
+from pipeline.cli.store.export import export
 from pipeline.cli.store.replay import replay
 from pipeline.cli.store.report import report
+from pipeline.cli.store.seal import compact, seal
 from pipeline.cli.store.show import show
 from pipeline.cli.store.status import status
 from pipeline.cli.store.table import table
 from pipeline.cli.store.verify import verify
+from pipeline.cli.warning_lines import show_warnings_as_lines
 from pipeline.cli.work.check import check
+from pipeline.cli.work.demo import demo
 from pipeline.cli.work.plan import plan
 from pipeline.cli.work.run import run
 from pipeline.cli.work.train import train
 from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
-    "Run": (run, plan, check, train),
-    "Read a store": (status, table, report, show, replay, verify, compact),
-    "Make files": (pack, gallery),
+    "Run": (demo, run, plan, check, train),
+    "Read a store": (status, table, report, show, replay, verify, seal, export),
+    "Make files": (pack, gallery, schema),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""
 
 app = typer.Typer(
-    help="Evaluate randomised defenses of image classifiers. Start with: barrage run campaigns/demo.yaml",
+    help="Evaluate randomised defenses of image classifiers. Start with: barrage demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +45,7 @@ app = typer.Typer(
 for heading, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=heading)(command)
+app.command(hidden=True)(compact)
 
 
 def _print_version(asked: bool) -> None:
@@ -79,9 +85,11 @@ def more_commands() -> None:
 
 def main() -> None:
     """Run the command. Exit code 2 and one line for bad input, 1 where Ray itself is gone."""
-    more_commands()
+    show_warnings_as_lines()
     try:
-        app()
+        with extras.explained():
+            more_commands()
+            app()
     except (BadInput, StorageError) as error:
         note(f" {error}", "barrage:")
         sys.exit(2)

@@ -1,7 +1,6 @@
 """Share among the commands what means the same in all of them: consoles, options, the default store, this machine's device."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -16,7 +16,29 @@ if TYPE_CHECKING:
 
 out, err = Console(), Console(stderr=True)
 
-CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml")]
+
+def note(text: str, alarm: str = "") -> None:
+    """Print one line for the person on stderr, with `alarm` before it in red."""
+    err.print(Text.assemble((alarm, "red"), text), soft_wrap=True)
+
+
+def answer(text: str) -> None:
+    """Print one line of what the command was asked for on stdout."""
+    out.print(Text(text), soft_wrap=True)
+
+
+def file_or_shipped(path: Path | None) -> Path | None:
+    """Return a path, or the file that comes with barrage where only that exists: then say so."""
+    found = shipped(path) if path else None
+    if found != path:
+        note(f"{path} is not in this folder: taken from {found}, which came with barrage")
+    return found
+
+
+CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml", callback=file_or_shipped)]
+TrainingFile = Annotated[
+    Path, typer.Argument(help="a training file, such as campaigns/train/cifar10-bart.yaml", callback=file_or_shipped)
+]
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
 Here = Annotated[bool, typer.Option("--here", help="work in this process, without Ray: for a debugger")]
 Modules = Annotated[
@@ -37,16 +59,6 @@ class Stored(Protocol):
 
     @property
     def store(self) -> str | None: ...
-
-
-def note(text: str, alarm: str = "") -> None:
-    """Print one line for the person on stderr, with `alarm` before it in red."""
-    err.print(Text.assemble((alarm, "red"), text), soft_wrap=True)
-
-
-def answer(text: str) -> None:
-    """Print one line of what the command was asked for on stdout."""
-    out.print(Text(text), soft_wrap=True)
 
 
 def store_of(config: Stored, store: str | None) -> str:
@@ -72,14 +84,3 @@ def refuse_folder(path: Path | None, option: str, example: str) -> None:
     """Raise BadInput if `path` is a folder, so that no file can be written there."""
     if path is not None and path.is_dir():
         raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
-
-
-@contextmanager
-def report_packages() -> Iterator[None]:
-    """Raise BadInput that says what to install where a package of the extra `report` is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ("jinja2", "matplotlib", "pandas", "scipy"):
-            raise
-        raise BadInput(f"reports need {error.name}, which is not installed: pip install 'barrage[report]'") from None

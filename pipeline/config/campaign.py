@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import bart
 from bart import TRANSFORMS, Barrage
 from pipeline.config.attacks import KINDS, AnyAttack
-from pipeline.config.fields import Name, Share, Strict
+from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 
@@ -25,22 +25,17 @@ Skip = Literal["single", "vote", "mean"]
 class Data(Strict):
     """Labelled images: WebDataset shards of `jpg` or `png` and `cls`."""
 
-    shards: list[str] = Field(min_length=1, description="paths, URLs or patterns, such as photos-{000000..000009}.tar")
+    shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
+        description="paths, URLs or patterns, such as photos-{000000..000009}.tar"
+    )
     limit: int | None = Field(None, ge=1, description="only the first so many images, in the order of the shards")
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_pattern(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("shards"), str):
-            return values | {"shards": [values["shards"]]}
-        return values
-
 
 class Model(Strict):
-    """A classifier; see `pipeline.models.architectures` for the names. What is left open of the preprocessing is filled in from the
-    weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
+    """Name a classifier by its architecture (`pipeline.models.architectures`) and weights. Missing preprocessing is filled in
+    from the weights' manifest or from the architecture's library; `resize` and `crop` only where `data` has none."""
 
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
@@ -81,14 +76,9 @@ class Defense(Strict):
 class Grid(Strict):
     """Cells: every combination of the names listed."""
 
-    model: list[Name] = Field(description="names of `models`; one name needs no brackets")
-    defense: list[Name] = Field(description="names of `defenses`, likewise")
-    attack: list[Name] = Field(description="names of `attacks`, likewise")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, values: Any) -> Any:
-        return {k: [v] if isinstance(v, str) else v for k, v in values.items()} if isinstance(values, dict) else values
+    model: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `models`; one name needs no brackets")
+    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`, likewise")
+    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`, likewise")
 
 
 class Stop(Strict):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 import bart
 from bart import TRANSFORMS, Barrage
@@ -11,7 +11,7 @@ from bart.training import Augmentation, Lesson, Objective
 from pipeline.config.attacks import START, STEPS, Fgsm, Pgd
 from pipeline.config.bpda_training import validated
 from pipeline.config.campaign import Data, Model, content
-from pipeline.config.fields import Name, Share, Strict
+from pipeline.config.fields import AlsoWritten, Name, Share, Strict
 
 EXAMPLE = "campaigns/train/cifar10-bart.yaml"
 
@@ -21,7 +21,7 @@ class Barrages(Strict):
 
     k: Annotated[
         tuple[int, int],
-        BeforeValidator(lambda value: (value, value) if isinstance(value, int) else value),
+        AlsoWritten(lambda value: (value, value) if isinstance(value, int) else value, lambda pair: {"type": "integer"}),
         Field(description="from, to: k is uniform, both ends included; one number: always that k"),
     ] = (0, 5)
     transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names of the transforms that may be drawn")

@@ -1,10 +1,32 @@
 """Define the types that the sections of campaign, training and cluster files are made of."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+@dataclass(frozen=True)
+class AlsoWritten:
+    """Annotate a value that a file may write in another form too: `Annotated[list[str], AlsoWritten(one_as_list, item)]`.
+
+    read     turns the other form into the value, and leaves the value as it is
+    form     returns the JSON schema of the other form, from that of the value
+    """
+
+    read: Callable[[Any], Any]
+    form: Callable[[JsonSchemaValue], JsonSchemaValue]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        value = handler(schema)
+        return {"anyOf": [value, self.form(value)]}
 
 
 def _fraction(value: Any) -> Any:
@@ -17,8 +39,14 @@ def _fraction(value: Any) -> Any:
     return value
 
 
-Length = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1e3)]
+NUMBER = r"\d+(\.\d*)?([eE][-+]?\d+)?"
+FRACTION = {"type": "string", "pattern": rf"^ *{NUMBER}( */ *\d+)? *$", "examples": ["8/255"]}
+
+Length = Annotated[float, Field(gt=0, le=1e3), AlsoWritten(_fraction, lambda number: FRACTION)]
 """A distance between images with values in [0, 1]."""
+
+ONE_OR_MORE = AlsoWritten(lambda value: [value] if isinstance(value, str) else value, lambda values: values["items"])
+"""Annotates a list of texts that may be one text."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """A name that may be part of a file name."""
@@ -41,7 +69,7 @@ class Share(Strict):
     gpus: float | None = Field(None, ge=0, description="GPUs of each actor; default: 1 if the cluster has GPUs, else 0")
     accelerator: str | None = Field(None, pattern="^[A-Za-z0-9_.-]+$", description="GPU type by Ray's name: V100, H100")
     labels: dict[Label, Label] = Field({}, description="labels that a node must have, such as market-type: spot")
-    silent_seconds: float = Field(60, ge=5, description="an actor that gives no answer for this long loses its unit to another")
+    silent_seconds: float = Field(60, ge=5, description="an actor without an answer for this long loses its unit to another")
     stuck_seconds: float = Field(1800, gt=0, description="a unit without progress for this long goes to another actor")
     ready_seconds: float = Field(600, gt=0, description="an actor that has not started after this long is requested again")
 

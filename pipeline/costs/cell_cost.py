@@ -89,8 +89,8 @@ def bill(cells: Sequence[Estimate], devices: int, price: float | None) -> Bill:
 
     A campaign takes at least as long as its longest unit.
     """
-    found = [cell.device_hours for cell in cells if cell.device_hours is not None]
-    total = sum(found) if len(found) == len(cells) else None
+    hours = [cell.device_hours for cell in cells if cell.device_hours is not None]
+    total = sum(hours) if len(hours) == len(cells) else None
     longest = max((cell.unit_seconds for cell in cells), default=0.0) / HOUR
     return Bill(
         device_hours=total,
@@ -156,13 +156,13 @@ def row_bytes(cell: Cell, images: int) -> float:
     """
     random = np.random.default_rng(0)
     top5 = random.integers(0, cell.model.classes, (images, 2, cell.judged_by + 1, 5)).tolist()
-    found = [
+    rows = [
         {"image_key": f"{cell.name}-{i:08d}", "shard": cell.name, "cell": cell.name, "status": "ok", "label": i,
          "clean_top5": clean[1:], "adv_top5": attacked[1:], "clean_mean_top5": clean[0], "adv_mean_top5": attacked[0],
          "linf": random.random(), "l2": random.random(), "campaign": cell.identity}
         for i, (clean, attacked) in enumerate(top5)
     ]  # fmt: skip
-    return len(schema.encode(found, {"cell": cell.model_dump(mode="json")})) / images
+    return len(schema.encode(rows, {"cell": cell.model_dump(mode="json")})) / images
 
 
 def example_bytes(cell: Cell, sample: Tensor) -> float:

@@ -32,9 +32,9 @@ class Image(NamedTuple):
     label: int
 
 
-def counts(found: Sequence[Shard], limit: int | None) -> list[int]:
+def counts(used: Sequence[Shard], limit: int | None) -> list[int]:
     """Return how many images of each shard are used, if only the first `limit` of all are (default: all)."""
-    ends = [min(end, limit) if limit is not None else end for end in accumulate(shard.images for shard in found)]
+    ends = [min(end, limit) if limit is not None else end for end in accumulate(shard.images for shard in used)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -50,7 +50,7 @@ class Images:
 
     def __init__(
         self,
-        found: Sequence[Shard],
+        used: Sequence[Shard],
         data: Data,
         seed: int,
         held_out: int,
@@ -58,9 +58,9 @@ class Images:
         window: int | None = None,
         cache: int | None = None,
     ) -> None:
-        self._shards, self._data, self._seed = list(found), data, seed
+        self._shards, self._data, self._seed = list(used), data, seed
         self._window = WINDOW if window is None else window
-        self._counts = counts(found, data.limit)
+        self._counts = counts(used, data.limit)
         self._starts = [0, *accumulate(self._counts)]
         self.held_out = self._kept_out(held_out)
         self._encoded: OrderedDict[int, list[Sample]] = OrderedDict()

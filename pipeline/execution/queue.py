@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import ClassVar, Generic
 
 from pipeline.execution.protocol import Event, UnitT, UnitT_co
@@ -102,7 +102,7 @@ class Queue(Generic[UnitT]):
 
     def failed(self, unit: UnitT, error: str, worker: str = "", shard: str = "") -> Failed[UnitT]:
         """Record a failed attempt, and put the unit back unless that was its last; arguments as in `Failed`."""
-        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        when = datetime.now(UTC).isoformat(timespec="seconds")
         attempts = self._failed.setdefault(unit, [])
         attempts.append(FailedAttempt(worker, worker.partition("@")[2], when, error))
         self._out.discard(unit)

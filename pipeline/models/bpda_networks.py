@@ -79,14 +79,14 @@ def entry_of(data: bytes) -> Entry | None:
 
 def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     """Return {transform: (description, SHA-256)} of the weights files in a folder."""
-    found = {}
+    networks = {}
     store = Store(folder)
     for file in store.list("*.safetensors"):
         data = store.read(file.name)
         entry = entry_of(data) if data else None
         if data and entry:
-            found[entry.transform] = entry, hashlib.sha256(data).hexdigest()
-    return {name: found[name] for name in TRANSFORMS if name in found}
+            networks[entry.transform] = entry, hashlib.sha256(data).hexdigest()
+    return {name: networks[name] for name in TRANSFORMS if name in networks}
 
 
 def write_manifest(folder: str | Path) -> None:
@@ -101,15 +101,15 @@ def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
     if data is None:
         raise BadInput(f"networks {folder}: there is no {MANIFEST}: give the folder that `barrage train` wrote")
     try:
-        found = {}
+        networks = {}
         for values in json.loads(data)["networks"]:
             sha256 = values.pop("sha256")
-            found[str(values["transform"])] = Entry(**values), str(sha256)
+            networks[str(values["transform"])] = Entry(**values), str(sha256)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{MANIFEST} of networks {folder} is damaged ({error!r}): {_REMEDY}") from None
-    if not found:
+    if not networks:
         raise BadInput(f"networks {folder}: the manifest lists no network: wait until `barrage train` has finished one")
-    return found
+    return networks
 
 
 def _files(folder: str | Path) -> dict[str, bytes]:
@@ -121,9 +121,9 @@ def _files(folder: str | Path) -> dict[str, bytes]:
         data = Store(folder).read(file_name(name))
         if data is None:
             raise BadInput(f"networks {folder} lack {file_name(name)}, which their manifest lists: {_REMEDY}")
-        found = hashlib.sha256(data).hexdigest()
-        if found != sha256:
-            raise BadInput(f"{folder}/{file_name(name)} has SHA-256 {found}, the manifest says {sha256}: {_REMEDY}")
+        actual = hashlib.sha256(data).hexdigest()
+        if actual != sha256:
+            raise BadInput(f"{folder}/{file_name(name)} has SHA-256 {actual}, the manifest says {sha256}: {_REMEDY}")
         files[name] = data
     return files
 
@@ -138,13 +138,13 @@ def checked(attack: Attack) -> Any:
     """Return the attack with the hash of its networks filled in, or checked if it has one. Raises BadInput."""
     if not isinstance(attack, ByGradient) or attack.networks is None:
         return attack
-    found = _hash(_files(attack.networks))
-    if attack.networks_sha256 not in (None, found):
+    actual = _hash(_files(attack.networks))
+    if attack.networks_sha256 not in (None, actual):
         raise BadInput(
-            f"networks {attack.networks} have the hash {found}, expected {attack.networks_sha256}: "
+            f"networks {attack.networks} have the hash {actual}, expected {attack.networks_sha256}: "
             "use the right folder or correct networks_sha256"
         )
-    return attack.model_copy(update={"networks_sha256": found})
+    return attack.model_copy(update={"networks_sha256": actual})
 
 
 def fit(cell: Cell) -> None:
@@ -152,8 +152,8 @@ def fit(cell: Cell) -> None:
     attack = cell.attack
     if not isinstance(attack, ByGradient) or attack.networks is None:
         return
-    found = manifest(attack.networks)
-    for name, (entry, _) in found.items():
+    networks = manifest(attack.networks)
+    for name, (entry, _) in networks.items():
         if entry.size != cell.crop:
             raise BadInput(
                 f"networks {attack.networks}: {name} is for {entry.size} px, the campaign's data.crop is {cell.crop}: "
@@ -166,7 +166,7 @@ def fit(cell: Cell) -> None:
             )
     if cell.defense.k and not attack.transfer:
         try:
-            complete(attack.policy, found, cell.defense.transforms)
+            complete(attack.policy, networks, cell.defense.transforms)
         except ValueError as error:
             raise BadInput(f"cell {cell.name}, networks {attack.networks}: {error}") from None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bart import Classifier, key, native_half
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Data, Model
+from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
 from pipeline.models import architectures, weights
 
@@ -48,7 +49,7 @@ def weights_file(model: Model) -> Path | None:
         if not library and model.weights not in (None, RANDOM):
             raise BadInput(f"weights {model.weights!r} of {model.architecture}: expected a .pt, .pth or .safetensors file")
         return None
-    path = Path(str(model.weights))
+    path = shipped(Path(str(model.weights)))
     if not path.is_file():
         raise BadInput(f"weights {path} do not exist: give the path of a .pt, .pth or .safetensors file")
     return path
@@ -61,10 +62,10 @@ def checked(model: Model) -> Model:
         if model.sha256:
             raise BadInput(f"{model.architecture}: sha256 is given, but there is no weights file: leave it out")
         return model
-    found = _sha256(path, path.stat().st_mtime_ns)
-    if model.sha256 not in (None, found):
-        raise BadInput(f"weights {path} have SHA-256 {found}, expected {model.sha256}: use the right file or correct sha256")
-    return model.model_copy(update={"sha256": found})
+    actual = _sha256(path, path.stat().st_mtime_ns)
+    if model.sha256 not in (None, actual):
+        raise BadInput(f"weights {path} have SHA-256 {actual}, expected {model.sha256}: use the right file or correct sha256")
+    return model.model_copy(update={"sha256": actual})
 
 
 @lru_cache

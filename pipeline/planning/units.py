@@ -14,9 +14,12 @@ class Counted(Protocol):
     """Describe what the plan needs to know of a shard."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return its name."""
+
     @property
-    def images(self) -> int: ...
+    def images(self) -> int:
+        """Return how many images it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,11 @@ def costliest_first(cells: "Iterable[Cell]") -> "list[Cell]":
 
 def planned_images(shards: Iterable[Counted], limit: int | None = None) -> dict[str, int]:
     """Return how many images of each shard are attacked: the first `limit` images in the order of the shards (default: all)."""
-    found, left = {}, limit
+    counts, left = {}, limit
     for shard in shards:
-        found[shard.name] = shard.images if left is None else min(shard.images, left)
-        left = None if left is None else left - found[shard.name]
-    return found
+        counts[shard.name] = shard.images if left is None else min(shard.images, left)
+        left = None if left is None else left - counts[shard.name]
+    return counts
 
 
 def units(cells: "Iterable[Cell]", images: Mapping[str, int], cuts: Mapping[str, Cut]) -> Iterator[Unit]:
@@ -107,12 +110,12 @@ def units(cells: "Iterable[Cell]", images: Mapping[str, int], cuts: Mapping[str,
     So the finished part of a cell is close to a random sample of the whole. `images` of each shard, `cuts` of each cell.
     """
     for cell in costliest_first(cells):
-        cut, found = cuts[cell.name], []
-        for place, (shard, count) in enumerate(images.items()):
+        cut, entries = cuts[cell.name], []
+        for position, (shard, count) in enumerate(images.items()):
             start = 0
             for length in cut.lengths(shard, count):
                 unit = Unit(cell.name, shard, start, start + length)
-                found.append((cut.round_of(unit, count), start / count, place, unit))
+                entries.append((cut.round_of(unit, count), start / count, position, unit))
                 start += length
-        found.sort(key=lambda entry: entry[:3])
-        yield from (unit for *_, unit in found)
+        entries.sort(key=lambda entry: entry[:3])
+        yield from (unit for *_, unit in entries)

@@ -1,4 +1,4 @@
-"""Images of a store as pictures: as they lay in their shards, as an attack left them, and what lies between."""
+"""Read images of a store as pictures: clean, from their shards; attacked, from the store; and the difference of the two."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +14,12 @@ from pipeline.planning.units import Unit, cell_of
 from pipeline.store.layout import Store
 
 Picture = np.ndarray[Any, Any]
-"""(3, h, w) uint8."""
+"""An image, (3, h, w) uint8."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image of a cell. `difference` shows `clean` as mid-grey and the largest change of a channel as black or white;
-    `magnified` says by how much. `adversarial` is None where the campaign keeps no examples."""
+    """Hold one image of a cell; `adversarial` is None where the campaign keeps no examples."""
 
     key: str
     clean: Picture
@@ -28,19 +27,20 @@ class Example:
 
     @cached_property
     def magnified(self) -> float:
-        """What one grey level of change became."""
+        """Return how many grey levels of `difference` stand for one grey level of change."""
         assert self.adversarial is not None, "no example, no difference"
         return 127 / max(1, int(np.abs(self.adversarial.astype(int) - self.clean).max()))
 
     @cached_property
     def difference(self) -> Picture:
+        """Return the change as a picture: no change is mid-grey, the largest change of a channel is black or white."""
         assert self.adversarial is not None, "no example, no difference"
         change = (self.adversarial.astype(float) - self.clean) * self.magnified
         return (128 + change).round().clip(0, 255).astype(np.uint8)
 
 
 def unit(job: Job, name: str) -> Unit:
-    """The unit of this name, which a row holds. Raises BadInput if the campaign has none such."""
+    """Return the unit of a name that a row holds. Raises BadInput if the campaign has no such unit."""
     cell = cell_of(name, job.cells)
     for shard in job.shards.values():
         if cell and name.startswith(f"{cell}--{shard.name}--"):
@@ -49,16 +49,19 @@ def unit(job: Job, name: str) -> Unit:
     raise BadInput(f"unit {name} is none of store {job.store}: give a store whose campaign.yaml is that of its rows")
 
 
-def examples(job: Job, of: Unit, keys: list[str]) -> list[Example]:
-    """Some images of a unit. Raises BadInput if its shard can not be read, or is not the one that was attacked."""
-    cell = job.cells[of.cell]
+def examples(job: Job, unit: Unit, keys: list[str]) -> list[Example]:
+    """Return the images of a unit that have these keys.
+
+    Raises BadInput if the unit's shard can not be read, or is not the one that was attacked.
+    """
+    cell = job.cells[unit.cell]
     try:
-        samples = {sample.key: sample for sample in shards.read(job.shards[of.shard], job.places(of))}
+        samples = {sample.key: sample for sample in shards.read(job.shards[unit.shard], job.places(unit))}
     except ShardUnusable as error:
         raise BadInput(f"{error}; without it there are no clean images") from None
     for key in keys:
         if key not in samples:
-            raise BadInput(f"unit {of.name} holds the image {key}, which is not planned: another version wrote the store")
-    tar = Store(job.store).read(Store(job.store).adversarial(of))
+            raise BadInput(f"unit {unit.name} holds the image {key}, which is not planned: another version wrote the store")
+    tar = Store(job.store).read(Store(job.store).adversarial(unit))
     stored = image_rows.pictures(tar) if tar else {}
     return [Example(key, shards.decode(samples[key].image, cell.resize, cell.crop), stored.get(key)) for key in keys]

@@ -1,4 +1,4 @@
-"""Figures and tables for papers, from the frames of `pipeline.analysis`: PDF, PNG, LaTeX and CSV; intervals always shown."""
+"""Draw figures and write tables for papers, from the frames of `pipeline.analysis`, always with intervals."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,41 +9,37 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from pipeline import analysis
+from pipeline.reports import style
 
-STYLE = Path(__file__).with_name("figures.mplstyle")
+_CYCLE = cycler(color=[series.figure for series in style.SERIES], marker=[series.marker for series in style.SERIES])
 
-AXES = {
-    "k": "transforms in a barrage (k)",
-    "eps": "radius of the ball (eps, images in [0, 1])",
-    "steps": "steps of the attack",
-    "eot_draws": "draws per gradient",
-    "draw_gradients": "draw-gradients per image",
-    "draws": "fresh draws that must all be right (m)",
-}
-"""What stands under each x of `analysis.curve`."""
+_FILE: Any = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
 
-VALUES = {"adv": "accuracy in %", "target_hit": "draws that say the target, in %"}
-"""What stands beside each rate."""
+STYLE: dict[str, Any] = {**_FILE, "axes.prop_cycle": _CYCLE}
+"""The settings of Matplotlib for every figure: `with plt.style.context(STYLE)`."""
 
 SIZE = (4.8, 3.2)
-"""Inches: a column of a paper and a half."""
+"""Width and height of a figure in inches, for one and a half columns of a paper."""
 
-ASIDE = 2.5
-"""Points between lines at the same x; less where there are many."""
+SHIFT = 2.5
+"""Distance in points between lines at the same x, so that no interval hides another; less where there are many lines."""
 
 LEGEND = 4
-"""Series up to which the legend stands within the axes."""
+"""The most series for which the legend stands within the axes; with more it stands beside them."""
 
 
 def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -> Figure:
-    """Accuracy against `x` as a figure: a line a series, with its 95 % intervals; accuracy without an attack dashed.
+    """Draw accuracy against the column `x`: a line a series, with 95 % intervals.
 
-    frame  of `analysis.curve` or `analysis.persistence`; columns before `x` name the series
-    value  what is drawn, a name of VALUES
+    frame  result of `analysis.curve` or `analysis.persistence`; the columns before `x` name the series
+    x      a name of `style.AXES`
+    clean  draw accuracy without an attack too, dashed
+    value  the column to draw, a name of `style.VALUES`
     """
     frame = frame[frame[value].notna()]
     names = [name for name in frame.columns[: frame.columns.get_loc(x)] if frame[name].nunique() > 1]
@@ -52,80 +48,86 @@ def curve(frame: pd.DataFrame, x: str, clean: bool = True, value: str = "adv") -
         many = len(series) > LEGEND
         tall = max(SIZE[1], 0.19 * len(series) + 0.5)  # inches, as the legend is
         figure, axes = plt.subplots(figsize=(SIZE[0] + 1.6, tall) if many else SIZE)
-        for (label, some), style in zip(series, _styles(len(series)), strict=True):
-            _line(axes, some, x, value, f"{label}attacked" if clean else label.removesuffix(", "), **style)
+        for (label, lines), look in zip(series, _looks(len(series)), strict=True):
+            _line(axes, lines, x, value, label + style.SIDES["adv"] if clean else label.removesuffix(", "), **look)
             if clean:
-                _line(axes, some, x, "clean", f"{label}clean", **style, linestyle="--", markerfacecolor="white")
-        _aside(axes)
-        axes.set(xlabel=AXES[x], ylabel=VALUES[value], ylim=(-2, 102))
+                dashed = {"linestyle": "--", "markerfacecolor": "white"}
+                _line(axes, lines, x, "clean", label + style.SIDES["clean"], **look, **dashed)
+        _separate(axes)
+        axes.set(xlabel=style.AXES[x], ylabel=style.VALUES[value], ylim=(-2, 102))
         if x in ("k", "draws", "steps", "eot_draws"):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(axes.containers) > 1:
             _legend(axes, clean, many)
-    plt.close(figure)  # pyplot forgets it: a notebook would show it a second time
+    plt.close(figure)  # else a notebook shows it a second time
     return figure
 
 
 def _legend(axes: plt.Axes, clean: bool, many: bool) -> None:
-    """Names each series once, and what dashes are; beside the axes where there are many."""
+    """Add a legend that names each series once and says what dashes mean; `many`: beside the axes."""
+    attacked, without = style.SIDES["adv"], style.SIDES["clean"]
     drawn = {str(line.get_label()): line for line in axes.containers}
     if clean and len(drawn) > 2:
-        dashed = next(line for name, line in drawn.items() if name.endswith("clean"))
-        drawn = {name.removesuffix(", attacked"): line for name, line in drawn.items() if name.endswith("attacked")}
-        drawn["dashed: clean"] = dashed
+        dashed = next(line for name, line in drawn.items() if name.endswith(without))
+        drawn = {name.removesuffix(f", {attacked}"): line for name, line in drawn.items() if name.endswith(attacked)}
+        drawn[f"dashed: {without}"] = dashed
     place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {"loc": "best"}
     axes.legend(list(drawn.values()), list(drawn), **place)
 
 
-def _aside(axes: plt.Axes) -> None:
-    """Draws lines some points beside each other, so that no interval hides another; their data stay what they are."""
+def _separate(axes: plt.Axes) -> None:
+    """Draw lines at the same x some points apart; their data do not change."""
     count, inches = len(axes.containers), axes.figure.dpi_scale_trans
-    apart = min(ASIDE, 4 * ASIDE / max(1, count)) / 72
+    apart = min(SHIFT, 4 * SHIFT / max(1, count)) / 72
     for place, drawn in enumerate(axes.containers):
         for artist in drawn.get_children():
             artist.set_transform(axes.transData + ScaledTranslation((place - (count - 1) / 2) * apart, 0, inches))
 
 
-def _styles(count: int) -> list[dict[str, Any]]:
-    """A colour and a marker a series: those of the style, or where it has too few, a ramp from dark to light."""
-    cycle = list(matplotlib.rcParams["axes.prop_cycle"])
+def _looks(count: int) -> list[dict[str, Any]]:
+    """Return a colour and a marker for each series; with more series than `style.SERIES` has, colours from dark to light."""
+    cycle = list(_CYCLE)
     ramp = plt.get_cmap("viridis")(np.linspace(0, 0.9, max(2, count)))
     few = count <= len(cycle)
     return [cycle[i] if few else {"color": ramp[i], "marker": cycle[i % len(cycle)]["marker"]} for i in range(count)]
 
 
 def _series(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The lines of each series with what it is called, empty where there is one."""
+    """Return the lines of each series with its name and a comma; the name is empty where there is one series.
+
+    names  the columns that tell the series apart
+    """
     if not names:
         yield "", frame
         return
-    for values, some in frame.groupby(list(names), observed=True, sort=False, dropna=False):
+    for values, lines in frame.groupby(list(names), observed=True, sort=False, dropna=False):
         words = (analysis.WORDS.get(name, "{}").format(value) for name, value in zip(names, values, strict=True))
-        yield ", ".join(words) + ", ", some
+        yield ", ".join(words) + ", ", lines
 
 
-def _line(axes: plt.Axes, some: pd.DataFrame, x: str, side: str, label: str, **style: Any) -> None:
-    some = some[some[side].notna()]
-    middle, low, high = (100 * some[name].to_numpy(float) for name in (side, f"{side}_low", f"{side}_high"))
-    axes.errorbar(some[x], middle, np.clip([middle - low, high - middle], 0, None), label=label, capsize=2, **style)
+def _line(axes: plt.Axes, lines: pd.DataFrame, x: str, rate: str, label: str, **look: Any) -> None:
+    """Draw one series: the column `rate` in %, with its interval, where it is not NaN."""
+    lines = lines[lines[rate].notna()]
+    middle, low, high = (100 * lines[name].to_numpy(float) for name in (rate, f"{rate}_low", f"{rate}_high"))
+    axes.errorbar(lines[x], middle, np.clip([middle - low, high - middle], 0, None), label=label, capsize=2, **look)
 
 
 def table1(frame: pd.DataFrame) -> pd.DataFrame:
-    """The article's Table 1 of one store, a cell a line: images, top-1 and top-5, clean and attacked, in % with intervals.
+    """Return Table 1 of the article for one store, a cell a line, as texts: every rate in % with its interval.
 
-    frame  of `analysis.table`: its lines of the rule single
+    frame  result of `analysis.table`; only its lines of the rule `single` are used
+    Columns: `cell`, `images`, and the names of `style.RATES`; a rate that no cell has is left out.
     """
-    some = frame[frame["rule"] == "single"]
-    out = pd.DataFrame({"cell": some["cell"], "images": some["images"]})
-    for name, head in (("clean_top1", "clean top-1"), ("adv_top1", "attacked top-1"), ("clean_top5", "clean top-5"),
-                       ("adv_top5", "attacked top-5"), ("target_hits", "target hit")):  # fmt: skip
-        parts = some[[name, f"{name}_low", f"{name}_high"]].to_numpy(float) * 100
+    single = frame[frame["rule"] == "single"]
+    out = pd.DataFrame({"cell": single["cell"], "images": single["images"]})
+    for name, head in style.RATES.items():
+        parts = single[[name, f"{name}_low", f"{name}_high"]].to_numpy(float) * 100
         out[head] = ["" if np.isnan(v) else f"{v:.1f} [{low:.1f}, {high:.1f}]" for v, low, high in parts]
     return out.loc[:, [name for name in out if not (out[name] == "").all()]].reset_index(drop=True)
 
 
 def latex(frame: pd.DataFrame, caption: str) -> str:
-    """A frame of texts and counts as a table of LaTeX with booktabs."""
+    """Return a frame of texts and counts as a table in LaTeX; it needs the package booktabs."""
     rows = [" & ".join(_escaped(str(value)) for value in row) + r" \\" for row in [frame.columns, *frame.to_numpy()]]
     columns = "l" + "r" * (frame.shape[1] - 1)
     head = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
@@ -134,7 +136,7 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """For LaTeX."""
+    """Return a text with the special characters of LaTeX escaped."""
     special = {c: "\\" + c for c in "&%$#_{}"} | {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
@@ -144,18 +146,18 @@ def _escaped(text: str) -> str:
 
 
 def write(store: str, folder: Path) -> list[Path]:
-    """Table 1 (.csv, .tex), Figure 4 and every curve that the store has points for (.pdf, .png); returns their paths.
+    """Write Table 1 (.csv, .tex), and Figure 4 and the other curves that the store has points for (.pdf, .png).
 
-    Raises BadInput as `analysis.scores` does.
+    Returns the paths. Raises BadInput as `analysis.scores` does.
     """
-    found, table = analysis.scores(store), analysis.table(store)
+    scores, table = analysis.scores(store), analysis.table(store)
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "table1.csv", index=False)
-    images = found.loc[found["adv"].notna(), "image_key"].nunique()
+    images = scores.loc[scores["adv"].notna(), "image_key"].nunique()
     caption = f"Accuracy in % of {images:,} images, expected of a single draw, with 95 % intervals."
     (folder / "table1.tex").write_text(latex(table1(table), caption))
     out = [folder / "table1.csv", folder / "table1.tex"]
-    for name, figure in _curves(found):
+    for name, figure in _curves(scores):
         for kind in ("pdf", "png"):
             out.append(folder / f"{name}.{kind}")
             with plt.style.context(STYLE):
@@ -163,30 +165,30 @@ def write(store: str, folder: Path) -> list[Path]:
     return out
 
 
-def _curves(found: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """The figures that these scores have points for: where a setting takes more than one value."""
+def _curves(scores: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    """Return the figures that the scores have points for, with their names: a setting must take more than one value."""
     for x, name in {"k": "figure4", "eps": "eps", "steps": "steps", "eot_draws": "draws"}.items():
-        frame = analysis.curve(found, x)
-        if any(some[x].nunique() > 1 for _, some in _series(frame, list(frame.columns[: frame.columns.get_loc(x)]))):
+        frame = analysis.curve(scores, x)
+        if any(lines[x].nunique() > 1 for _, lines in _series(frame, list(frame.columns[: frame.columns.get_loc(x)]))):
             yield name, curve(frame, x)
             if frame["target_hit"].notna().any():
                 yield f"{name}-targets", curve(frame, x, clean=False, value="target_hit")
-    priced = analysis.accuracy(found, ["model", "k", "defense", "attack"])
-    if priced["draw_gradients"].gt(0).sum() > 1:
-        yield "cost", cost(priced)
-    random = found[found["evaluation_draws"] > 1]
-    for attack, some in random.groupby("attack", observed=True):
-        frame = analysis.persistence(some, ["model", "k", "defense"]).drop(columns="k")
+    with_cost = analysis.accuracy(scores, ["model", "k", "defense", "attack"])
+    if with_cost["draw_gradients"].gt(0).sum() > 1:
+        yield "cost", cost(with_cost)
+    random = scores[scores["evaluation_draws"] > 1]
+    for attack, group in random.groupby("attack", observed=True):
+        frame = analysis.persistence(group, ["model", "k", "defense"]).drop(columns="k")
         yield f"persistent-{attack}", curve(frame, "draws", clean=False)
 
 
 def cost(frame: pd.DataFrame) -> Figure:
-    """Accuracy against draw-gradients an image, on a logarithmic axis: a series a defense, its attacks by what they cost.
+    """Draw accuracy against draw-gradients an image, on a logarithmic axis: a series a defense, a point an attack.
 
-    frame  of `analysis.accuracy`, by model, k, defense and attack
+    frame  result of `analysis.accuracy`, by model, k, defense and attack; lines without draw-gradients are left out
     """
-    some = frame[frame["draw_gradients"] > 0].sort_values(["model", "k", "defense", "draw_gradients"])
-    figure = curve(some[["model", "defense", "draw_gradients", "adv", "adv_low", "adv_high"]], "draw_gradients", clean=False)
+    priced = frame[frame["draw_gradients"] > 0].sort_values(["model", "k", "defense", "draw_gradients"])
+    figure = curve(priced[["model", "defense", "draw_gradients", "adv", "adv_low", "adv_high"]], "draw_gradients", clean=False)
     (axes,) = figure.axes
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,4 +1,4 @@
-"""Pictures of the defense: every transform several times, and a stack that grows on one photograph."""
+"""Draw pictures of the defense: every transform with several draws, and a barrage that grows on one photograph."""
 
 from pathlib import Path
 
@@ -12,12 +12,20 @@ from bart.defenses.barrage import described
 from pipeline.errors import BadInput
 
 SIDE = 224
+"""Height and width of a photograph, in pixels."""
+
 LABEL = 18
+"""Height of the line of text under a photograph, in pixels."""
+
 FRAME_SECONDS = 0.7
+"""How long the animation shows each step; the last one four times as long."""
 
 
 def photograph(path: Path | None) -> Tensor:
-    """An image file, or scikit-image's astronaut (NASA, public domain), as (1, 3, 224, 224) in [0, 1]."""
+    """Return an image file, or scikit-image's astronaut (NASA, public domain), as (1, 3, SIDE, SIDE) in [0, 1].
+
+    The middle square of the image is used. Raises BadInput if the file is not an image.
+    """
     if path is None:
         from skimage import data
 
@@ -34,7 +42,7 @@ def photograph(path: Path | None) -> Tensor:
 
 
 def _tile(x: Tensor, label: str) -> Image.Image:
-    """One image with a line of text under it."""
+    """Return one image, (3, SIDE, SIDE) in [0, 1], with a line of text under it."""
     tile = Image.new("RGB", (SIDE, SIDE + LABEL), "white")
     tile.paste(Image.fromarray((x * 255).round().byte().permute(1, 2, 0).numpy()))
     ImageDraw.Draw(tile).text((4, SIDE + 2), label, fill="black", font=ImageFont.load_default(12))
@@ -42,7 +50,12 @@ def _tile(x: Tensor, label: str) -> Image.Image:
 
 
 def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
-    """All transforms, `draws` parameter draws each, `sheets` transforms side by side; the name under each."""
+    """Return all transforms of one photograph as one picture, each with its name.
+
+    x       the photograph, (1, 3, SIDE, SIDE) in [0, 1]
+    draws   parameter draws of each transform, side by side
+    sheets  columns of transforms
+    """
     rows = -(-len(TRANSFORMS) // sheets)
     page = Image.new("RGB", (sheets * draws * (SIDE + 4) + (sheets - 1) * 16, rows * (SIDE + LABEL + 4)), "white")
     for place, (name, transform) in enumerate(TRANSFORMS.items()):
@@ -57,7 +70,10 @@ def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
 
 
 def growing_stack(x: Tensor, seed: int = 0) -> list[Image.Image]:
-    """One barrage of ten, shown after 0, 1, ..., 10 transforms, with the name of the last one."""
+    """Return 11 pictures of one barrage of ten transforms: after 0, 1, ..., 10 of them, with the name of the last one.
+
+    x  the photograph, (1, 3, SIDE, SIDE) in [0, 1]
+    """
     keys = Mirror.of(torch.tensor([key("gallery", "stack", seed)]), "cpu")
     barrage = Barrage(10)
     draws = barrage.draw(keys, (SIDE, SIDE))
@@ -71,7 +87,7 @@ def growing_stack(x: Tensor, seed: int = 0) -> list[Image.Image]:
 
 
 def gallery(path: Path | None, folder: Path) -> list[Path]:
-    """Writes transforms.png and barrage.gif; returns their paths."""
+    """Write `transforms.png` and `barrage.gif` into a folder and return their paths. Raises BadInput as `photograph` does."""
     x = photograph(path)
     folder.mkdir(parents=True, exist_ok=True)
     sheet, animation = folder / "transforms.png", folder / "barrage.gif"

@@ -125,16 +125,16 @@ class _Tally:
 
 
 def lines(
-    found: pa.Table | Iterable[pa.Table], rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None
+    rows: pa.Table | Iterable[pa.Table], rules: Iterable[str] = ("single",), scopes: Mapping[str, Scope] | None = None
 ) -> list[Line]:
     """Return one line for each cell and rule, sorted by model, k and attack.
 
-    found   rows, or an iterator of tables of rows, which is read once and need not fit in memory
+    rows    a table of rows, or an iterator of tables, which is read once and need not fit in memory
     scopes  {cell: its scope}, to show what is missing
     """
     rules, cells = list(rules), dict[str, _Tally]()
-    pieces = [found] if isinstance(found, pa.Table) else found
-    for tallies in map_ordered(lambda rows: _tallied(rows, rules), pieces, os.cpu_count() or 1):
+    pieces = [rows] if isinstance(rows, pa.Table) else rows
+    for tallies in map_ordered(lambda piece: _tallied(piece, rules), pieces, os.cpu_count() or 1):
         for cell, tally in tallies.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
     named = sorted(cells, key=lambda name: cells[name].sort_key)
@@ -165,15 +165,15 @@ def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
     return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
 
 
-def notes(found: Iterable[Line]) -> list[str]:
+def notes(table: Iterable[Line]) -> list[str]:
     """Return what a reader of these lines must know, one sentence each."""
-    found = list(found)
+    table = list(table)
     sentences = []
-    if any(line.planned not in (None, line.images + line.failed) for line in found):
+    if any(line.planned not in (None, line.images + line.failed) for line in table):
         sentences.append("n of N: not all images are done yet")
-    if any(line.failed for line in found):
+    if any(line.failed for line in table):
         sentences.append("failed: images that could not be read, in no rate")
-    if any(line.skipped for line in found):
+    if any(line.skipped for line in table):
         sentences.append(
             "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "
             "itself as the example: exact for the attacked top-1 of that rule, an upper bound for other rules and for top-5"
@@ -181,12 +181,12 @@ def notes(found: Iterable[Line]) -> list[str]:
     return sentences
 
 
-def markdown(found: Iterable[Line]) -> str:
+def markdown(table: Iterable[Line]) -> str:
     """Return lines as a Markdown table, with notes."""
-    found = list(found)
-    body = [cells(line) for line in found]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
-    return "\n\n".join([table, *notes(found)])
+    table = list(table)
+    body = [cells(line) for line in table]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in (list(HEAD), ["---"] * len(HEAD), *body))
+    return "\n\n".join([text, *notes(table)])
 
 
 def as_dict(line: Line) -> dict[str, Any]:
@@ -201,6 +201,6 @@ def as_dict(line: Line) -> dict[str, Any]:
     return out
 
 
-def to_json(found: Iterable[Line]) -> str:
+def to_json(table: Iterable[Line]) -> str:
     """Return lines as JSON."""
-    return json.dumps([as_dict(line) for line in found], indent=1)
+    return json.dumps([as_dict(line) for line in table], indent=1)

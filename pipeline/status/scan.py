@@ -9,15 +9,17 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import nan
 from typing import Any
 
+from pipeline.errors import BadInput
+from pipeline.parallel import map_ordered
 from pipeline.planning.units import cell_of, images_of
-from pipeline.store import checkpoints
-from pipeline.store.layout import COMPACTED, Store
+from pipeline.store import checkpoints, formats
+from pipeline.store.compacted import is_compacted
+from pipeline.store.layout import Store
 from pipeline.store.rows import parsed
 
 COLUMNS = ("status", "clean_correct", "adv_correct", "evaluation_draws", "grad_evals", "seconds", "device")
@@ -90,88 +92,61 @@ class Parked:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is committed, by cell; which units of those asked for are `seen`; the compacted file of each unit in one; and how
-    many files under results/ are no unit's of these cells."""
+    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit of
+    these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
 
     commits: dict[str, Commits]
     seen: set[str]
-    compacted: dict[str, str]
     foreign: int
+    merged: dict[str, str]
 
 
 def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
-    """The committed units of each cell, with samples of as many as `cells` says."""
+    """Return the committed units of each cell, with samples of as many as `cells` says; `seen` are those of `wanted`."""
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
-    own = set()
-    compacted = _compacted(store)  # first: a unit is listed there before its own file goes
+    own, merged = set(), store.merged()
     for entry in store.scan("results/cell=*/*.parquet"):
         folder, _, file = entry.name.rpartition("/")
         cell, unit = folder.rpartition("=")[2], file.removesuffix(".parquet")
         try:
-            if not COMPACTED.fullmatch(unit) or cell not in found:
+            if not is_compacted(unit) or cell not in found:
                 found[cell].add(unit, entry.modified, cells[cell])
         except (KeyError, ValueError):
             foreign += 1
             continue
-        if unit in compacted:
+        if unit in merged:
             own.add(unit)
         if unit in wanted:
             seen.add(unit)
-    for unit in compacted.keys() - own:
-        of = cell_of(unit, cells)
-        if of is None:
+    for unit in merged.keys() - own:
+        cell_of_unit = cell_of(unit, cells)
+        if cell_of_unit is None:
             foreign += 1
         else:
-            found[of].add(unit, None, cells[of])
-    return Listing(found, seen | (wanted & compacted.keys()), compacted, foreign)
+            found[cell_of_unit].add(unit, None, cells[cell_of_unit])
+    return Listing(found, seen | (wanted & merged.keys()), foreign, merged)
 
 
-def _compacted(store: Store) -> dict[str, str]:
-    """The units whose rows are in a compacted file, and in which; where its list is not at hand, the rows say it."""
-    there = store.compacted()
-    lists = store.lists() if there else {}
-    return {unit: file for file in there for unit in (lists[file] if file in lists else _units(store.read(file)))}
+def read(store: Store, cell: str, units: list[str], merged: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:
+    """Yield the rows of some units of a cell; None for a unit whose file is gone or damaged."""
+    own = [unit for unit in units if unit not in merged]
+    files = map_ordered(lambda unit: store.read(f"results/cell={cell}/{unit}.parquet"), own, READERS)
+    yield from ((unit, _parsed(data).get(unit)) for unit, data in zip(own, files, strict=True))
+    for file in sorted({merged[unit] for unit in units if unit in merged}):
+        rows = _parsed(store.read(file))
+        yield from ((unit, rows.get(unit)) for unit in units if merged.get(unit) == file)
 
 
-def _units(data: bytes | None) -> set[str]:
-    """The units whose rows a file holds; none if it is damaged."""
-    try:
-        return set(parsed(data or b"", ("unit",))["unit"])
-    except ValueError:
-        return set()
-
-
-def read(store: Store, cell: str, units: list[str], compacted: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:
-    """The rows of some units of a cell; None for one that is gone or damaged."""
-    own = [unit for unit in units if unit not in compacted]
-    with ThreadPoolExecutor(READERS) as pool:
-        yield from zip(own, pool.map(lambda unit: _own(store.read(f"results/cell={cell}/{unit}.parquet")), own), strict=True)
-    for file in sorted({compacted[unit] for unit in units if unit in compacted}):
-        wanted = {unit for unit in units if compacted.get(unit) == file}
-        yield from _inside(store.read(file), wanted)
-
-
-def _own(data: bytes | None) -> Rows | None:
-    try:
-        return _rows(parsed(data or b"", COLUMNS))
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _inside(data: bytes | None, units: set[str]) -> Iterator[tuple[str, Rows | None]]:
-    """The rows of some units of a compacted file."""
+def _parsed(data: bytes | None) -> dict[str, Rows]:
+    """Return the rows of each unit in a file; nothing if it is gone, damaged or of another program."""
     try:
         found = parsed(data or b"", (*COLUMNS, "unit"))
-    except ValueError:
-        yield from ((unit, None) for unit in units)
-        return
-    places: dict[str, list[int]] = {}
-    for place, unit in enumerate(found["unit"]):
-        if unit in units:
+        places: dict[str, list[int]] = {}
+        for place, unit in enumerate(found["unit"]):
             places.setdefault(unit, []).append(place)
-    for unit in units:
-        mine = places.get(unit)
-        yield unit, _rows({name: [found[name][i] for i in mine] for name in COLUMNS}) if mine else None
+        return {unit: _rows({name: [found[name][i] for i in mine] for name in COLUMNS}) for unit, mine in places.items()}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def _rows(found: Mapping[str, list[Any]]) -> Rows:
@@ -184,7 +159,7 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
         failed=Counter(status for status in found["status"] if status != "ok"),
         draw_gradients=sum(found["grad_evals"]),
         seconds=sum(found["seconds"]),
-        devices=frozenset(found["device"]),
+        devices=frozenset(found["device"]) - {None},
     )
 
 
@@ -196,7 +171,7 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
         data = store.read(file.name, checkpoints.HEADER_BYTES)
         if data is None:  # committed this moment
             continue
-        head = checkpoints.header(data)
+        head = checkpoints.header(data, file.name)
         cell = cell_of(head.unit, cells) if head else None
         if head is None or cell is None:
             odd.append(file.name)
@@ -211,10 +186,12 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
     found, odd = [], []
     for file in store.list("parked/*.json"):
         try:
-            content = json.loads(store.read(file.name) or b"")
+            content = json.loads(formats.unstamped(file.name, store.read(file.name) or b""))
             unit, last = content["unit"], content["attempts"][-1]
             cell, said = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
+        except BadInput:
+            raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             cell = None
         if cell is None:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
@@ -103,7 +103,7 @@ def lines(status: Status) -> Iterator[str]:
 
 def summary(status: Status) -> str:
     """Return the status as one line with a time stamp, for a log."""
-    return f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {'; '.join(_totals(status)[:2])}"
 
 
 def _totals(status: Status) -> list[str]:

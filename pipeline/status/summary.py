@@ -126,7 +126,7 @@ class Reader:
         names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
         for cell, units in names.items():
             fresh = [unit for unit in units if unit not in self._rows]
-            self._rows |= {unit: rows for unit, rows in scan.read(store, cell, fresh, listing.compacted) if rows}
+            self._rows |= {unit: rows for unit, rows in scan.read(store, cell, fresh, listing.merged) if rows}
         found = {cell: [self._rows[unit] for unit in units if unit in self._rows] for cell, units in names.items()}
         return found, sum(map(len, names.values())) - sum(map(len, found.values()))
 

@@ -1,9 +1,10 @@
-"""The checkpoints of one unit. Every attempt writes a file of its own, and whoever takes the unit up goes on from the furthest.
+"""Keep the checkpoints of one unit: each attempt writes a file of its own, and the next attempt resumes from the furthest.
 
 checkpoints/<unit>.safetensors, checkpoints/<unit>.attempt1.safetensors, ...
 
-So a worker that was given up and wakes again, perhaps in the middle of a write, can not put its older state in the place of
-its successor's newer one. Numbers are claimed by creating the file, and grow: two attempts never share one.
+A worker that was given up may wake again, perhaps in the middle of a write. It cannot replace its successor's newer state by
+its own older one, as it writes another file. An attempt claims its number by creating the file, and numbers grow: no two
+attempts share a file.
 """
 
 import re
@@ -19,12 +20,12 @@ _END = ".safetensors"
 
 
 def unit_of(file: str) -> str:
-    """Whose checkpoint a file of any attempt is."""
+    """Return the name of the unit whose checkpoint a file is, of any attempt."""
     return re.sub(r"\.attempt\d+$", "", file.rpartition("/")[2].removesuffix(_END))
 
 
 class Attempts:
-    """The checkpoints of a unit as one of its attempts sees them; `name` is that of the first."""
+    """Hold the checkpoints of a unit as one of its attempts sees them; `name` is that of the first."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._stem = store, name.removesuffix(_END)
@@ -32,12 +33,15 @@ class Attempts:
         self._seen: list[int] = []  # what was there before this attempt
 
     def furthest(self, unit: str, identity: str) -> tuple[Header, dict[str, Tensor]] | None:
-        """The sound checkpoint of this unit and cell with the most steps, or None."""
+        """Return the sound checkpoint of this unit and cell with the most steps, or None.
+
+        Raises BadInput for a checkpoint of a later format.
+        """
         self._seen = self._numbers()
         found: list[tuple[float, int, Header, bytes]] = []
         for number in self._seen:
             data = self._store.read(self._name(number))
-            header = checkpoints.header(data) if data else None
+            header = checkpoints.header(data, self._name(number)) if data else None
             if data and header and (header.unit, header.identity) == (unit, identity):
                 found.append((header.step, number, header, data))
         for _, _, header, data in sorted(found, key=lambda f: f[:2], reverse=True):
@@ -47,7 +51,7 @@ class Attempts:
         return None
 
     def save(self, header: Header, tensors: dict[str, Tensor]) -> None:
-        """Writes this attempt's checkpoint, and removes those that it went on from."""
+        """Write this attempt's checkpoint, and remove those of earlier attempts."""
         data = checkpoints.encode(header, tensors)
         if self._mine:
             self._store.replace(self._mine, data)
@@ -60,7 +64,7 @@ class Attempts:
             self._store.remove(self._name(number))
 
     def clear(self) -> None:
-        """Removes all: the unit is committed."""
+        """Remove all checkpoints: the unit is committed."""
         for number in self._numbers():
             self._store.remove(self._name(number))
 
@@ -68,10 +72,10 @@ class Attempts:
         return f"{self._stem}.attempt{number}{_END}" if number else f"{self._stem}{_END}"
 
     def _numbers(self) -> list[int]:
-        """The attempts that left a file."""
+        """Return the numbers of the attempts that left a file."""
         return [int(n) for n in map(self._number, self._store.list(f"{self._stem}*{_END}")) if n.isdigit()]
 
     def _number(self, listed: Entry) -> str:
-        """Of a listed file; empty if it is another unit's, whose name begins alike."""
+        """Return the number of a listed file; empty if it is another unit's, whose name begins alike."""
         middle = listed.name.rpartition("/")[2].removeprefix(self._stem.rpartition("/")[2]).removesuffix(_END)
         return middle.removeprefix(".attempt") if middle else "0"

@@ -1,22 +1,24 @@
-"""The running attack of a unit as bytes: safetensors with a hash of its own, so that a damaged one is noticed."""
+"""Turn the running attack of a unit into bytes and back: safetensors with a hash of its own, so that damage is noticed."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.errors import BadInput
+from pipeline.store import formats
 from pipeline.store.tensor_files import metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER_BYTES = 1 << 16
-"""As much of a file as `header` needs."""
+"""How much of a file `header` needs."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself; `identity` is the cell's, `step` the mean over images."""
+    """Describe a checkpoint; `identity` is the cell's, `step` the mean over images, `commit` the code's (empty in format 1)."""
 
     unit: str
     identity: str
@@ -24,25 +26,33 @@ class Header:
     steps: int
     images: int
     seconds: float
+    commit: str = ""
 
 
 def encode(header: Header, tensors: "dict[str, Tensor]") -> bytes:
-    """A checkpoint file."""
+    """Return a checkpoint file."""
     from safetensors.torch import save  # torch takes seconds to import, and who reads a header needs none
 
-    return save(tensors, {"header": json.dumps(asdict(header)), "sha256": _hash(tensors)})
+    return save(tensors, {"header": json.dumps(formats.stamp() | asdict(header)), "sha256": _hash(tensors)})
 
 
-def header(data: bytes) -> Header | None:
-    """What a checkpoint says of itself, or None if it is damaged. Reads only the start of `data`."""
+def header(data: bytes, file: str) -> Header | None:
+    """Return the header of a checkpoint, of which only the start is read; None if it is damaged.
+
+    Raises BadInput, which names `file`, for a checkpoint of a later format.
+    """
     try:
-        return Header(**json.loads(metadata(data, "header")))
-    except (ValueError, TypeError):
+        content = json.loads(metadata(data, "header"))
+        formats.check(file, content)
+        return Header(**{key: value for key, value in content.items() if key not in formats.stamp()})
+    except BadInput:
+        raise
+    except (ValueError, TypeError, AttributeError):
         return None
 
 
 def decode(data: bytes) -> "dict[str, Tensor] | None":
-    """The tensors, or None if a bit is not as it was written."""
+    """Return the tensors, or None if a bit differs from what was written."""
     from safetensors.torch import load
 
     try:

@@ -1,5 +1,4 @@
-"""What a campaign comes to, cell by cell, as its store's campaign.yaml says: all that a look at a store needs of the campaign,
-so that it works without the packages that attack."""
+"""Read what each cell of a campaign plans from the store's campaign.yaml, without the packages that attack."""
 
 from dataclasses import dataclass
 
@@ -8,23 +7,24 @@ import yaml
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 from pipeline.planning.cost import weight
+from pipeline.store import formats
 from pipeline.store.layout import Store
 
 FILE = "campaign.yaml"
 
 DAMAGED = (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError)
-"""What reading a file raises that holds something else."""
+"""What reading a file raises that holds something else, BadInput excepted."""
 
 
 def damaged(url: str, error: Exception) -> BadInput:
-    """What to say of a store whose file can not be read."""
+    """Return what to say of a store whose file cannot be read."""
     detail = " ".join(str(error).split())[:200]
     return BadInput(f"store {url}: its {FILE} is damaged or of another program ({detail}): restore it")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell: its units and images, and what one image costs at most, in draws with a gradient and without."""
+    """Describe a cell: its units and images, and what one image costs at most, in draws with a gradient and without."""
 
     units: int
     images: int
@@ -34,16 +34,18 @@ class Planned:
 
     @property
     def weight(self) -> float:
+        """Return what one image costs, compared with those of other cells."""
         return weight(self.draw_gradients, self.forwards, self.k)
 
 
 def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
-    """The campaign's name and its cells. Raises BadInput if there is no store, or one that this version can not read."""
+    """Return the campaign's name and its cells. Raises BadInput if there is no store, or one that this release cannot read."""
     data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     try:
         content = plain(data)
+        formats.check(f"{url}/{FILE}", content)
         name, cells = content["campaign"]["name"], content.get("planned")
         if cells is not None:
             return name, {cell: Planned(**found) for cell, found in cells.items()}

@@ -1,12 +1,16 @@
-"""One row per (cell, image): the schema of the Parquet files, each column documented, and nothing else."""
+"""Define the Parquet files of rows, one row per (cell, image): their columns, each documented, and their format."""
 
 import io
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline.errors import BadInput
+from pipeline.store import formats
 
 CLASSES = pa.list_(pa.int32(), 5)
 """Five classes, likeliest first; -1 where a model has fewer."""
@@ -71,19 +75,70 @@ SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for nam
 MEASURED = ("seconds", "device", "commit", "versions")
 """Columns that tell how a run went; all others are decided by the campaign."""
 
+NEEDED = frozenset(
+    (
+        "image_key", "label", "cell", "model", "defense", "k", "attack", "evaluation_draws", "status", "clean_top5", "adv_top5",
+        "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct", "clean_top5_correct", "adv_top5_correct",
+        "grad_evals", "seconds", "unit",
+    )
+)  # fmt: skip
+"""Columns that every file has: without one of them, no table can be made. Any other that an earlier format lacks is null."""
+
+SOURCE = pa.field("file_sha256", pa.string(), metadata={"description": "SHA-256 of the file in results/ that holds the row"})
+"""The column that a sealed copy has besides those of SCHEMA."""
+
+_KNOWN = frozenset((*SCHEMA.names, SOURCE.name))
 
 DAMAGED = pa.ArrowException, OSError, ValueError
-"""What reading a Parquet file raises that is not as it was written; ValueError: its names are no text."""
+"""What reading a damaged Parquet file raises; ValueError: its names are no text."""
 
 KEY = b"barrage"
-"""Of the provenance in the metadata of a file."""
+"""Of the provenance and the format in the metadata of a file."""
 
 
 def encode(rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> bytes:
-    """Rows as one Parquet file, zstd; missing columns are null, unknown ones an error. Provenance goes to the metadata."""
+    """Return rows as one Parquet file, zstd. Missing columns are null, unknown ones an error. Metadata hold the provenance."""
     unknown = {name for row in rows for name in row} - set(SCHEMA.names)
     assert not unknown, f"rows hold columns that the schema lacks: {unknown}"
-    schema = SCHEMA.with_metadata({KEY: json.dumps(provenance, sort_keys=True)})
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata(metadata(provenance)))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
+
+
+def metadata(provenance: Mapping[str, Any]) -> dict[bytes, str]:
+    """Return the metadata of a file of rows: its provenance and the stamp of this release."""
+    return {KEY: json.dumps(formats.stamp() | dict(provenance), sort_keys=True)}
+
+
+def provenance(found: pa.Schema) -> dict[str, Any]:
+    """Return what the metadata of a file say; nothing for a file of another program."""
+    try:
+        content = json.loads((found.metadata or {}).get(KEY, b"{}"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def present(found: pa.Schema, columns: Sequence[str], path: str) -> list[str]:
+    """Return those of `columns` that a file has; the others are null in its rows.
+
+    Warns of columns that this release does not know. Raises BadInput for a later format, a column of another type, and a file
+    that lacks a column of NEEDED, or lacks any and holds unknown ones besides: it is damaged, or of another program.
+    """
+    number, names = formats.check(path, provenance(found)), frozenset(found.names)
+    unknown, kept = sorted(names - _KNOWN), [name for name in columns if name in names]
+    for name in columns if len(kept) < len(columns) else ():
+        if name not in names and (name in NEEDED or unknown):
+            raise BadInput(f"{path} lacks the column {name}, which format {number} has: another program wrote it; restore it")
+    for name in kept:
+        kind, expected = found.field(name).type, SCHEMA.field(name).type
+        if kind != expected:
+            raise BadInput(
+                f"{path} has {kind} in the column {name}, expected {expected} in format {number}, "
+                f"which release {formats.RELEASES[number]} wrote: another program made it; restore it, or run in a new store"
+            )
+    if unknown:
+        text = f"files of rows hold columns that this release does not know, which are ignored: {', '.join(unknown)}"
+        warnings.warn(text, formats.StoreWarning, stacklevel=2)
+    return kept

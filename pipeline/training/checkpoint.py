@@ -81,8 +81,8 @@ class Scaler:
     def restore(self, tensors: Tensors) -> None:
         """Go back to a state; see `Part`."""
         if tensors:
-            found = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
-            self.scaler.load_state_dict(self.scaler.state_dict() | found)
+            settings = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
+            self.scaler.load_state_dict(self.scaler.state_dict() | settings)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class TrainingCheckpoint:
     def resume(self) -> int:
         """Go back to the checkpoint, if there is a sound one of this training. Returns its step, else 0."""
         data = self.store.read(self.name)
-        header = checkpoints.header(data) if data else None
+        header = checkpoints.header(data, self.name) if data else None
         if not data or not header or (header.unit, header.identity) != (self._about["unit"], self._about["identity"]):
             return 0
         tensors = checkpoints.decode(data)

@@ -53,14 +53,14 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
 
     Raises BadInput, StorageError.
     """
-    known, found = _known(url), []
+    known, used = _known(url), []
     for path, size in shards.paths(data).items():
         shard = known.get(path)
         if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
             shard = shards.inspect(path)
-        found.append(shard)
-    return found
+        used.append(shard)
+    return used
 
 
 def _known(url: str) -> dict[str, Shard]:

@@ -1,4 +1,4 @@
-"""The clip's derivative: 1 at both ends, on the compiled way of a CPU as by the definition."""
+"""Check the clip's derivative: 1 at both ends, in the compiled CPU code as by the definition."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ X = torch.tensor([-0.5, 0.0, 0.25, 1.0, 1.5, torch.nan])
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.25, 0.75)])
-def test_what_clipping_leaves_alone_has_its_gradient(dtype, low, high):
+def test_unclipped_values_keep_their_gradient(dtype, low, high):
     leaf = X.to(dtype).view(2, 1, 3).requires_grad_()
     y = clip(leaf, low, high)
     (gradient,) = torch.autograd.grad(y, leaf, torch.full_like(leaf, 3))

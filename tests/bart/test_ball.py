@@ -15,7 +15,7 @@ CASES = [(norm, eps) for norm, radii in EPS.items() for eps in radii]
 
 
 def photos(count, shape=(3, 5, 4), seed=0):
-    """8-bit images with a third of their pixels black or white, as floats."""
+    """Return 8-bit images with a third of their pixels black or white, as floats."""
     levels = torch.randint(-128, 384, (count, *shape), generator=torch.Generator().manual_seed(seed)).clamp(0, 255)
     return levels.float() / 255
 
@@ -30,7 +30,7 @@ def norm_of(delta, norm):
 
 
 def written_projection(x, clean, norm, eps):
-    """In double precision: onto the ball, then onto [0, 1]."""
+    """Project in double precision: onto the ball, then onto [0, 1]."""
     x, clean = np.asarray(x, dtype=np.float64), np.asarray(clean, dtype=np.float64)
     out = []
     for a, c in zip(x, clean, strict=True):
@@ -56,7 +56,7 @@ def test_projection_is_its_closed_form(norm, eps):
 
 @pytest.mark.parametrize("norm", list(NORMS))
 def test_projection_onto_the_ball_is_the_nearest_point(norm):
-    """Away from black and white: no point of the ball makes an angle of less than 90 degrees with the step back."""
+    """Check, away from black and white, that no point of the ball makes an angle below 90 degrees with the step back."""
     clean, eps = torch.full((30, 3, 4, 4), 0.5), 0.1
     x = clean + 0.1 * noise(clean)
     back = x - Ball(norm, eps).project(x, clean)
@@ -82,7 +82,7 @@ def test_an_linf_start_is_uniform():
 
 
 def test_an_l2_start_is_uniform_in_the_ball():
-    """In d dimensions (radius / eps)^d is U(0, 1), and (1 + cosine to any axis) / 2 is Beta((d - 1) / 2, (d - 1) / 2)."""
+    """Test in d dimensions: (radius / eps)^d is U(0, 1), and (1 + cosine to any axis) / 2 is Beta((d - 1) / 2, (d - 1) / 2)."""
     eps, count, dimension = 0.2, 5000, 12
     clean = torch.full((count, 3, 2, 2), 0.5)
     delta = (
@@ -135,7 +135,7 @@ def test_a_saturated_pixel_pushed_outwards_stays_and_pushed_inwards_moves(norm):
 
 
 def iterates(ball, clean):
-    """Points of the ball where an attack may end: on its border, inside, at its corners, and the clean image."""
+    """Return points of the ball where an attack may end: on its border, inside, at its corners, and the clean image."""
     push = noise(clean, 5)
     return {
         "border": ball.step(clean, push, 2 * ball.eps, clean),
@@ -149,7 +149,7 @@ def iterates(ball, clean):
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_stored_example_is_inside_the_ball_and_next_to_the_iterate(norm, eps):
-    """Judged in integers, over thousands of images and every kind of iterate."""
+    """Judge in integers, over thousands of images and every kind of iterate."""
     ball, clean = Ball(norm, eps), photos(1500, seed=7)
     levels = (clean.double() * 255).round().long().numpy()
     for what, x in iterates(ball, clean).items():
@@ -169,7 +169,7 @@ def test_a_stored_example_is_inside_the_ball_and_next_to_the_iterate(norm, eps):
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 16, 32])
 def test_a_whole_number_of_levels_is_stored_as_that_number(steps):
-    """Cutting the fraction off instead of rounding would put darkened pixels outside: 5.9 % of the levels at eps = 8 / 255."""
+    """Exclude truncation, which would put darkened pixels outside: 5.9 % of the levels at eps = 8 / 255."""
     clean = (torch.arange(256.0) / 255).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     ball = Ball("linf", steps / 255)
     levels = torch.arange(256).view(1, 1, 16, 16).expand(1, 3, 16, 16)

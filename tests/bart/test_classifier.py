@@ -17,7 +17,7 @@ SIZE = (20, 24)
 
 
 def shaken(model, seed=0):
-    """Random weights, running statistics and affine parameters, as after training; in eval mode."""
+    """Return the network with random weights, running statistics and affine parameters, as after training; in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -37,7 +37,7 @@ def head(channels, classes=7):
 
 
 def chain():
-    """Every kind of pair that folds: without and with a bias, strided, grouped, dilated, BatchNorm without parameters."""
+    """Return every kind of pair that folds: with and without bias, strided, grouped, dilated, BatchNorm without parameters."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, bias=False),
         nn.BatchNorm2d(8),
@@ -52,7 +52,7 @@ def chain():
 
 
 class Residual(nn.Module):
-    """Two blocks that share nothing, in an order of definition that is not that of execution."""
+    """Chain two blocks that share nothing, defined in another order than they are executed."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +68,7 @@ class Residual(nn.Module):
 
 
 class UsedTwice(nn.Module):
-    """The output of the convolution is also used before BatchNorm: it must not be folded."""
+    """Use the output of the convolution also before BatchNorm: it must not be folded."""
 
     def __init__(self):
         super().__init__()
@@ -80,7 +80,7 @@ class UsedTwice(nn.Module):
 
 
 class SharedConvolution(nn.Module):
-    """One convolution, two BatchNorms."""
+    """Feed one convolution to two BatchNorms."""
 
     def __init__(self):
         super().__init__()
@@ -91,7 +91,7 @@ class SharedConvolution(nn.Module):
 
 
 class PreActivation(nn.Module):
-    """BatchNorm before the convolution, and after an activation in place: nothing to fold."""
+    """Put BatchNorm before the convolution, and after an activation in place: nothing to fold."""
 
     def __init__(self):
         super().__init__()
@@ -134,7 +134,7 @@ def test_a_network_that_cannot_be_folded_keeps_its_logits(make):
 
 
 def test_a_fold_that_goes_unnoticed_on_one_probe_would_be_seen_here():
-    """Twenty random networks of each kind, each with its own statistics, on images that are no probe."""
+    """Try twenty random networks of each kind, each with its own statistics, on images other than the probe."""
     for make in (*FOLDED, *KEPT):
         for seed in range(20):
             model = shaken(make(), seed).double().requires_grad_(False)
@@ -150,7 +150,7 @@ def test_no_hook_stays_behind():
 
 @pytest.mark.parametrize("make", [*FOLDED, *KEPT])
 def test_the_classifier_is_the_plain_model_after_normalisation(make):
-    """Logits and input gradient, in single precision."""
+    """Compare logits and input gradient, in single precision."""
     model, x = shaken(make()), photographs(*SIZE)
     weight = torch.randn(4, 7, generator=torch.Generator().manual_seed(2))
     leaves = [x.clone().requires_grad_() for _ in range(2)]

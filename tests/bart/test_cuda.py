@@ -1,4 +1,4 @@
-"""What only a GPU can show. Skipped where there is none."""
+"""Check what only a GPU can show. Skipped without one."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ SIZE = (64, 48)
 
 @pytest.fixture
 def no_sync():
-    """Any wait for the device is an error, once everything has been warmed up."""
+    """Make any wait for the device an error, after a warm-up."""
 
     class Guard:
         def __enter__(self):
@@ -68,8 +68,8 @@ def test_a_transform_computes_what_it_does_on_a_cpu(name, size):
 
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("size", [SIZE, (224, 224)])
-def test_a_kernel_is_its_eager_twin(name, size):
-    """Values and vector-Jacobian products, on the device itself; a value may fall on the other side of a rounding."""
+def test_a_kernel_computes_what_the_eager_code_does(name, size):
+    """Compare values and vector-Jacobian products on the device itself; a value may be rounded to the other side."""
     transform = TRANSFORMS[name]
     x = photographs(*size).contiguous().repeat(2, 1, 1, 1).cuda()
     params = transform.draw(keys(8).cuda(), size)

@@ -18,7 +18,7 @@ LABEL = torch.tensor([0, 3, 5])
 
 
 class Wavy(nn.Module):
-    """A smooth network far from linear, so that the three estimators differ."""
+    """Classify by a smooth network far from linear, so that the three estimators differ."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +47,7 @@ def mirror(seed=0):
 
 
 def written_loss(logits, y, loss, estimator):
-    """The loss of one image from the logits (draws, classes) of its draws: plain formulas, no function of bart."""
+    """Return the loss of one image from the logits (draws, classes) of its draws: plain formulas, no function of bart."""
 
     def of(scores):
         if loss == "ce":
@@ -63,7 +63,7 @@ def written_loss(logits, y, loss, estimator):
 
 
 def written(x, label, state, eot, behind, policy=combo):
-    """Gradient and loss, image by image and draw by draw."""
+    """Return gradient and loss, image by image and draw by draw."""
     found = []
     for i in range(len(x)):
         leaf = x[i : i + 1].clone().requires_grad_()
@@ -80,7 +80,7 @@ def written(x, label, state, eot, behind, policy=combo):
 
 
 def close(a, b):
-    """Equal to 1e-6 of the largest entry."""
+    """Check equality to 1e-6 of the largest entry."""
     torch.testing.assert_close(a, b, rtol=0, atol=1e-6 * max(1.0, b.abs().max().item()))
 
 
@@ -96,7 +96,7 @@ def test_the_gradient_is_autograd_of_the_written_out_formula(loss, estimator, fi
     close(value, expected)
 
 
-def test_the_three_estimators_are_three():
+def test_the_three_estimators_differ():
     behind, x = defended(), images()
     found = [gradient(behind, x, untargeted(LABEL), mirror(), Eot(DRAWS, estimator=name), 100)[0] for name in ESTIMATORS]
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -121,7 +121,7 @@ def test_the_gradient_does_not_depend_on_the_stack(loss, estimator, stack):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("stack", [2, 100])
 def test_an_images_gradient_does_not_depend_on_its_batch(estimator, stack):
-    """The loss is summed over the batch: with a mean, an image alone would have three times the gradient."""
+    """Sum the loss over the batch: with a mean, an image alone would have three times the gradient."""
     eot, behind, x = Eot(DRAWS, estimator=estimator), defended(), images()
     together, value = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack)
     for i in range(IMAGES):
@@ -131,7 +131,7 @@ def test_an_images_gradient_does_not_depend_on_its_batch(estimator, stack):
         close(loss, value[one])
 
 
-def test_keys_decide():
+def test_other_keys_give_another_gradient():
     eot, behind, x = Eot(DRAWS), defended(), images()
     first, again, other = (gradient(behind, x, untargeted(LABEL), mirror(seed), eot, 100) for seed in (0, 0, 1))
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
@@ -142,7 +142,7 @@ def test_keys_decide():
 
 
 def test_more_draws_begin_with_the_draws_of_fewer():
-    """The draws of an image are numbered: the mean over 2n draws contains that over n."""
+    """Number the draws of an image: the mean over 2n draws contains that over n."""
     every, few = draw_keys(mirror(), 8).host.view(IMAGES, 8), draw_keys(mirror(), 3).host.view(IMAGES, 3)
     assert torch.equal(every[:, :3], few)
     assert every.unique().numel() == IMAGES * 8
@@ -166,7 +166,7 @@ def test_pieces_cover_every_draw_of_every_image_once(images_, draws, stack):
 
 
 def test_the_policy_decides_how_transforms_are_differentiated():
-    """A grey image loses its colour: with the identity the gradient is that of the classifier at the grey image."""
+    """Use grey images, which have no colour: with the identity the gradient is the classifier's at the grey image."""
     behind, x = defended(1, ("grey_mix",)), images()
     for name, policy in (("combo", combo), ("identity", identity)):
         eot = Eot(DRAWS, policy=name)
@@ -198,7 +198,7 @@ def test_inputs_are_left_alone_and_no_parameter_gathers_a_gradient():
 
 
 def test_tiny_gradients_survive():
-    """A confident model: the scaling on the way back must leave the value alone."""
+    """Use a confident model: the scaling in the backward pass must not change the value."""
     behind, x = defended(0), images()
     behind.classifier.model.second.data *= 6
     label = behind.classifier(x).argmax(1)
@@ -210,7 +210,7 @@ def test_tiny_gradients_survive():
 
 
 def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
-    """Grey mix spreads each channel's weights evenly in the mean: E[ratio] = 1/3, and the readout is linear."""
+    """Use grey mix, which spreads each channel's weights evenly in the mean: E[ratio] = 1/3, and the readout is linear."""
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn(2, 12, generator=generator)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
@@ -231,7 +231,7 @@ def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
 
 @pytest.mark.parametrize("stack", [2, 7, 100])
 def test_a_score_is_the_mean_probability_of_what_is_wanted(stack):
-    """Image by image and draw by draw: of the target, or of any class but the label."""
+    """Compare image by image and draw by draw: the probability of the target, or of any class but the label."""
     behind, x, goal = defended(), images(), Goal(LABEL, torch.tensor([-1, 2, -1]))
     found = score(behind, x, goal, mirror(), DRAWS, stack)
     for i in range(IMAGES):

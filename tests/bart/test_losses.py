@@ -35,8 +35,8 @@ def test_the_targeted_ratio_is_its_definition():
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
-def test_both_faces_of_a_loss_are_ascended_row_by_row(name):
-    """Untargeted: the label's loss rises. Targeted: the target's falls, so its negative rises."""
+def test_both_forms_of_a_loss_are_ascended_row_by_row(name):
+    """Expect the label's loss to rise (untargeted), or the target's to fall, so its negative rises (targeted)."""
     target = torch.where(torch.arange(20) % 2 == 0, TARGET, -1)
     found = LOSSES[name](LOGITS, LABEL, target)
     for i in range(20):

@@ -12,7 +12,7 @@ UNLIKELY = 1e-4  # the least p-value that a fixed seed may give
 
 
 def splitmix64(state, count):
-    """The published generator, step by step, on Python's integers."""
+    """Return the published generator's outputs, step by step, on Python's integers."""
     out = []
     for _ in range(count):
         state = (state + GOLDEN) & MASK
@@ -33,7 +33,7 @@ def unsigned(tensor):
 
 
 def children(key, name, count):
-    """The 64-bit words behind `bits(key, name, (count,))`."""
+    """Return the 64-bit words behind `bits(key, name, (count,))`."""
     named = splitmix64(key + ((rng.key("name", name)) * GOLDEN), 1)[0]
     return splitmix64(named, count)
 
@@ -101,7 +101,7 @@ def test_normal_fields_are_box_muller_of_two_fields():
 
 
 def test_the_stream_has_not_changed():
-    """Results of a campaign can be replayed only as long as these numbers stay."""
+    """Fix these numbers: results of a campaign can be replayed only as long as they stay."""
     assert rng.key("seed", 7, "bart5", "ILSVRC2012_val_00000001") == -2079825726369742327
     state = torch.tensor([rng.key("image")])
     assert rng.fold(state, "step").tolist() == [-7711515097240308849]
@@ -160,7 +160,7 @@ def test_integers_are_uniform_with_both_ends(low, high):
 
 
 def test_the_extreme_words_give_the_ends(monkeypatch):
-    """All bits zero is the lowest integer and all bits one the highest, whatever the range."""
+    """Expect the lowest integer for all bits zero and the highest for all bits one, for any range."""
     for word, choose in ((0, min), (-1, max)):
         monkeypatch.setattr(rng, "bits", lambda keys, name, shape=(), word=word: torch.full((len(keys), *shape), word))
         for ends in ((0, 1), (8, 200), (-5, 5), (0, 2**31 - 1)):

@@ -1,4 +1,4 @@
-"""Steps of training, against plain loops and closed forms."""
+"""Check steps of training against plain loops and closed forms."""
 
 import math
 
@@ -93,7 +93,7 @@ def test_the_objective_is_cross_entropy_with_the_teachers_part_at_its_temperatur
 # --- what the network is shown
 
 
-def test_a_lesson_without_anything_is_the_image():
+def test_a_lesson_without_barrage_and_attack_is_the_image():
     x, classifier = images(), Normalised(network(), MEAN, STD)
     assert torch.equal(Lesson(Barrage(0))(classifier, x, torch.zeros(4, dtype=torch.int64), keys(4), 4), x)
 
@@ -106,7 +106,7 @@ def test_a_lesson_through_the_barrage_is_the_barrage_by_the_images_keys():
 
 
 def test_an_adversarial_lesson_is_pgd_on_the_network_in_eval_mode():
-    """Against a loop of the article's: sign of the gradient, projection, from the same start."""
+    """Compare with a loop of the article: sign of the gradient, projection, from the same start."""
     x, label, ball = images(), torch.tensor([0, 1, 2, 3]), Ball("linf", 8 / 255)
     classifier = Normalised(network(), MEAN, STD).train()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
@@ -167,7 +167,7 @@ def test_weight_decay_is_for_convolutions_and_matrices():
     assert {id(p) for p in light} == {id(p) for p in (net[0].bias, net[1].weight, net[1].bias, net[5].bias)}
 
 
-def test_the_average_is_the_exponential_one_and_stands_in_for_a_while():
+def test_the_average_is_exponential_and_replaces_the_weights_within_a_context():
     net = network()
     average, expected = Average(net, 0.75), net[5].weight.detach().clone()
     for step in range(3):
@@ -183,7 +183,7 @@ def test_the_average_is_the_exponential_one_and_stands_in_for_a_while():
 
 
 def test_every_image_meets_a_number_of_transforms_between_the_fewest_and_k():
-    """What it meets is what a barrage of that number would send it through, bit for bit."""
+    """Expect what a barrage of that number would do, bit for bit."""
     x, k = images(60), keys(60)
     names = ("color_precision", "hsv", "grey_mix", "gaussian_blur", "zoom")
     barrage = Barrage(4, names, fewest=0)

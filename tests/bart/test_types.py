@@ -17,7 +17,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_image_is_refused_at_the_door_of_the_attack(name):
+def test_an_attack_refuses_what_is_not_an_image(name):
     x, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
         checked(x)

@@ -28,7 +28,7 @@ def plain(model):
 
 
 class GreenAbove(nn.Module):
-    """Class 1 where the first pixel's green is above a threshold, class 0 below."""
+    """Classify as 1 if the first pixel's green is above a threshold, else as 0."""
 
     def __init__(self, threshold):
         super().__init__()
@@ -39,7 +39,7 @@ class GreenAbove(nn.Module):
 
 
 class Keyed:
-    """A defended model whose logits are uniform numbers by key alone; it keeps every key that it was asked for."""
+    """Return logits that are uniform numbers by key alone, and record every key."""
 
     def __init__(self, classes):
         self.classes, self.seen, self.rows = classes, [], []
@@ -77,7 +77,7 @@ def red(count, value=255):
     ],
 )
 def test_the_judged_rate_is_the_known_one(name, threshold, rate):
-    """A model that errs by its transform's coin: scored on fresh draws, no attack and no choice of draws changes the rate."""
+    """Use a model that errs by its transform's coin: on fresh draws, no attack and no choice of draws changes the rate."""
     defended = Defended(plain(GreenAbove(threshold)), Barrage(1, (name,)))
     verdict = judge(defended, red(4), mirror(4), draws=1500, stack=1000)
     hits = (verdict.top5[:, :, 0] == 1).sum(1)
@@ -89,7 +89,7 @@ def test_the_judged_rate_is_the_known_one(name, threshold, rate):
 
 
 def test_the_judged_rate_follows_the_closed_form_of_a_mix():
-    """Green of a red image behind grey_two_thirds with blue left alone is a / (a + b) of two uniforms: P(> t) = ..."""
+    """Use green of a red image behind grey_two_thirds with unchanged blue, a / (a + b) of two uniforms: P(> t) = ..."""
     for threshold, above in ((0.25, 1 - 0.25 / (2 * 0.75)), (0.5, 0.5), (0.75, 0.25 / (2 * 0.75))):
         defended = Defended(plain(GreenAbove(threshold)), Barrage(1, ("grey_two_thirds",)))
         verdict = judge(defended, red(1), mirror(1, seed=3), draws=6000, stack=2000)
@@ -108,7 +108,7 @@ def test_draws_of_an_image_are_independent_and_images_too():
 
 @pytest.mark.parametrize("classes", [10, 5])
 def test_the_verdict_is_the_written_out_one(classes):
-    """The best five of every draw, and of the mean probability: plain NumPy on the logits of the evaluation's keys."""
+    """Compare with plain NumPy: the best five of every draw and of the mean probability, by the evaluation's keys."""
     draws, state = 9, keys(6)
     verdict = judge(Keyed(classes), red(6), Mirror.of(state, "cpu"), draws, stack=4)
     assert verdict.top5.shape == (6, draws, 5) and verdict.mean_top5.shape == (6, 5)
@@ -181,7 +181,7 @@ def test_evaluation_draws_are_none_of_the_attacks_draws():
 
 
 def test_the_image_is_judged_as_stored():
-    """Level v is v / 255: a threshold a tenth of a level below or above it tells."""
+    """Use level v as v / 255: a threshold a tenth of a level below or above it decides."""
     for level in range(0, 256, 15):
         stored = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
         stored[:, 1] = level
@@ -191,7 +191,7 @@ def test_the_image_is_judged_as_stored():
 
 
 def test_the_verdict_is_in_the_models_own_precision():
-    """With an autocast that cannot tell neighbouring logits apart."""
+    """Use an autocast that cannot separate neighbouring logits."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 6))
     model[1].weight.data, model[1].bias.data = torch.full((6, 12), 0.1), 1e-5 * torch.tensor([3.0, 1, 5, 0, 4, 2])
     defended = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (2, 2), torch.bfloat16), Barrage(0))

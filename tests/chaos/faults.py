@@ -86,7 +86,7 @@ def drain_node(scene):
     """A spot machine's notice."""
     if scene.victim() is None:
         return False
-    client = ray._raylet.GcsClient(address=scene.ground.address)
+    client = ray._raylet.GcsClient(address=scene.ground.address)  # type: ignore[attr-defined]
     node, deadline = scene.chance.choice(scene.ground.nodes), int(time.time() * 1000) + 600_000
     accepted, _ = client.drain_node(node.node_id, PREEMPTION, "spot notice", deadline)
     if not accepted:  # it is not known yet
@@ -184,6 +184,17 @@ def fill_disk(scene):
     return True
 
 
+def kill_seal(scene):
+    """Two commands that seal the store at once, one of them killed at any moment, while runs commit."""
+    struck = bool(scene.committed)
+    seals = [scene.barrage("seal", scene.store) for _ in range(2)]
+    time.sleep(scene.chance.uniform(0, 1))
+    seals[0].kill()
+    for seal in seals:
+        scene.over(seal)
+    return struck
+
+
 def jump_clock(scene):
     """All clocks but the monotonic one, as processes of the campaign see them, until the end of the scenario."""
     scene.ground.tell("clock", scene.chance.choice([-1, 1]) * scene.chance.choice([30, 3700, 86_400, 400 * 86_400]))
@@ -205,6 +216,7 @@ FAULTS = {
     "node added": add_node,
     "node drained": drain_node,
     "disk full": fill_disk,
+    "kill -9 of a seal": kill_seal,
     "clock jump": jump_clock,
     "corrupt checkpoint": corrupt_checkpoint,
     "corrupt Parquet": corrupt_parquet,

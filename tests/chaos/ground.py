@@ -36,7 +36,7 @@ _FORKS.set_forkserver_preload(
     [
         "ray",
         "pipeline.__main__",
-        "pipeline.campaigns.job",
+        "pipeline.campaigns.prepare",
         "pipeline.execution",
         "pipeline.campaigns.run",
         "pipeline.campaigns.verify",
@@ -131,7 +131,7 @@ class Ground:
         until(lambda: run.over, "the undisturbed run")
         assert run.code == 0, run.said
         self.rows, self.once = decided(store), self.work - before
-        self.units = sorted(Store(store).own().items())
+        self.units = sorted((file.rpartition("/")[2].removesuffix(".parquet"), file) for file in Store(store).files())
 
     def tell(self, name, number):
         """Tells the network a number, in every process from now on."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.commands import launch, register
+from cluster.commands import register
 from pipeline.__main__ import app
 
 ROOT = Path(__file__).parents[2]
@@ -14,14 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True, scope="session")
 def commands():
-    """The commands of `cluster`, also where the package is not installed."""
-    if launch not in [command.callback for command in app.registered_commands]:
-        register(app)
+    """Add the commands of `cluster`, also if the package is not installed."""
+    register(app)
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    """Environment variables under which processes find this checkout as if it were installed, `barrage` included."""
+    """Return environment variables with which processes find this checkout and `barrage` as if they were installed."""
     site = tmp_path_factory.mktemp("site")
     about = site / "barrage-0.dist-info"
     about.mkdir()
@@ -41,7 +40,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def command(installed):
-    """Runs `barrage` as a process of its own, `by` a command that takes it as arguments: its exit code and output."""
+    """Return a function that runs `barrage` in a separate process; `by` is a command that runs it."""
 
     def call(*arguments, cwd=None, by=(), **environment):
         line = [*by, sys.executable, "-m", "pipeline", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""The container's steps as scripts, with pretended tools; the Dockerfile by hadolint; every script by bash and shellcheck."""
+"""Run the steps of the container as scripts with pretended tools; check the Dockerfile (hadolint) and scripts (shellcheck)."""
 
 import os
 import re
@@ -15,7 +15,7 @@ BASE = "numpy==1.26.4\ntorch==2.6.0a0+df5bbc09d1.nv24.12\ntorchvision==0.20.0a0\
 
 @pytest.fixture
 def base(tmp_path):
-    """Runs a script among pretended commands that write down how they were called: (exit code, stderr, calls)."""
+    """Run a script with pretended commands that log their calls; return (exit code, stderr, calls)."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
@@ -34,7 +34,7 @@ def base(tmp_path):
 
 
 def python(architectures="sm_70 sm_80 compute_90", after=BASE):
-    """A base image's python: its packages, what pip is asked to install, and torch's architectures."""
+    """Return a pretended python of a base image: its packages, a log of what pip must install, torch's architectures."""
     return f"""case "$*" in
   *"pip list"*) if [[ -e $LOG.installed ]]; then echo "{after}"; else echo "{BASE}"; fi ;;
   *"pip install"*)
@@ -100,7 +100,10 @@ def test_the_image_is_pinned_and_its_user_is_not_root():
     for path in re.findall(r"/opt/barrage/(\S+\.sh)", text):
         assert (ROOT / path).is_file()
     kept = {line[1:] for line in (ROOT / "cluster/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert all((ROOT / name).exists() for name in kept) and {"bart", "pipeline", "cluster"} <= kept
+    assert (
+        all((ROOT / name).exists() for name in kept)
+        and {"bart", "pipeline", "cluster", "campaigns", "setup.py", "LICENSE"} <= kept
+    )
 
 
 @pytest.mark.parametrize("script", sorted(IMAGE.glob("*.sh")), ids=lambda path: path.name)

@@ -1,5 +1,5 @@
-"""The RayJob and the RayCluster, checked without a cluster: KubeRay's fields by hand, pods by Kubernetes' schema, what the
-autoscaler makes of them by Ray, a pretended kubectl."""
+"""Check the RayJob and the RayCluster without a cluster: KubeRay's fields by a schema made by hand, pods by Kubernetes' schema,
+the autoscaler's view by Ray, and the commands by a pretended kubectl."""
 
 import json
 import os
@@ -42,7 +42,7 @@ SITE = {
 
 @pytest.fixture
 def launch(barrage, pattern, write, tmp_path, monkeypatch):
-    """Launches a tiny campaign: (exit code, stdout, stderr)."""
+    """Launch a tiny campaign; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, **changes):
@@ -63,7 +63,7 @@ def filled(launch):
 
 @pytest.fixture
 def stays(launch):
-    """The RayCluster, and the commands."""
+    """Return the RayCluster and the commands of a dry run."""
     code, out, err = launch("--dry-run", raycluster="barrage")
     assert code == 0, err
     text, *commands = out.split("\n$ ")
@@ -71,7 +71,7 @@ def stays(launch):
 
 
 def pods(found):
-    """The pods of a RayJob or a RayCluster; the first is the head, the last of a RayJob hands the job over."""
+    """Return the pods of a RayJob or a RayCluster; the first is the head, the last of a RayJob submits the job."""
     cluster = found["spec"].get("rayClusterSpec", found["spec"])
     templates = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
     return templates + ([found["spec"]["submitterPodTemplate"]] if found["kind"] == "RayJob" else [])
@@ -95,7 +95,7 @@ def check(found):
 
 @cache
 def valid(text):
-    """Raises unless Kubernetes takes it; asked once of each."""
+    """Raise unless Kubernetes' schema accepts the object; checked once for each."""
     kubernetes_validate.validate(json.loads(text), "1.30", strict=True)
 
 
@@ -161,7 +161,7 @@ def test_a_cluster_that_stays_takes_the_campaign_as_a_job(stays):
 
 
 def places(tree, path=()):
-    """Every key of a tree of mappings and lists."""
+    """Yield every key of a tree of mappings and lists."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         if isinstance(tree, dict):
             yield (*path, key)

@@ -1,4 +1,4 @@
-"""Jobs of a Ray cluster: a real one of two nodes, and the autoscaler's file by Ray's own validator."""
+"""Launch jobs on a real Ray cluster, and check the autoscaler's file by Ray's own validator."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ QUIET = {"RAY_AUTH_MODE": "disabled"}
 
 @pytest.fixture
 def launch(barrage, pattern, write, tmp_path, monkeypatch):
-    """Launches a tiny campaign: (exit code, stdout, stderr)."""
+    """Launch a tiny campaign; return (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, **site):
@@ -37,12 +37,12 @@ def launch(barrage, pattern, write, tmp_path, monkeypatch):
 
 
 def autoscaler(out):
-    """The filled aws.yaml of a dry run."""
+    """Return the filled aws.yaml of a dry run."""
     return yaml.safe_load(out.partition("aws.yaml\n")[2].partition("\n$ ")[0])
 
 
 def validated(config):
-    """The file as `ray up` checks it, without asking AWS."""
+    """Check the file as `ray up` does, without contacting AWS."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     validate_config(prepare_config(config))
@@ -58,7 +58,9 @@ def test_the_autoscalers_file_is_valid_for_ray(launch):
     assert v100["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"} and v100["max_workers"] == 8
     assert "InstanceMarketOptions" not in head["node_config"] and head["resources"] == {"CPU": 0, "GPU": 0}
     assert config["max_workers"] == 8
-    assert v100["resources"] == {"CPU": 32, "GPU": 4, "accelerator_type:V100": 1}, "or nobody would start one for a V100"
+    assert v100["resources"] == {"CPU": 32, "GPU": 4, "accelerator_type:V100": 1}, (
+        "without it the autoscaler would start no node for a V100"
+    )
     assert v100["labels"] == {"group": "v100", "market-type": "spot"}
     (login,) = config["initialization_commands"]
     assert login.endswith("--password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com")
@@ -116,7 +118,7 @@ def test_aws_without_a_token_is_one_line(launch, monkeypatch, tmp_path):
 
 
 class Nodes:
-    """A Ray of a head without cores, and of workers with one each; ended by process id."""
+    """Run Ray with a head without cores and workers with one core each; end it by process id."""
 
     def __init__(self, folder, environment):
         self.folder, self.environment, self.processes = folder, environment, []
@@ -129,13 +131,13 @@ class Nodes:
         until(self._answers, f"the dashboard: {folder}")
 
     def start(self, by=(), **environment):
-        """Another worker, by a command that takes that of Ray as its arguments."""
+        """Start another worker; `by` is a command that runs Ray's command."""
         self._start(f"--address=127.0.0.1:{self.port}", "--num-cpus=1", by=by, **environment)
 
     def _start(self, *arguments, by=(), **environment):
         here = ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"]
         agents = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port")
-        for _ in range(5):  # on a machine with much to do Ray gives up on itself half a minute into its start
+        for _ in range(5):  # on a busy machine Ray gives up half a minute after its start
             ports = [f"--{name}={free_port()}" for name in agents]
             command = [*by, sys.executable, "-u", "-m", "ray.scripts.scripts", "start", "--block", *arguments, *here, *ports]
             log = self.folder / f"{len(self.processes)}.log"
@@ -172,7 +174,7 @@ class Nodes:
 
 @pytest.fixture
 def cluster(installed, tmp_path_factory):
-    """One of three nodes."""
+    """Start a cluster of three nodes."""
     environment = (
         os.environ | installed | QUIET | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     )
@@ -193,7 +195,7 @@ def test_a_job_goes_on_when_its_submitter_has_gone(cluster, command, pattern, wr
     site = tmp_path / "cluster.yaml"
     site.write_text(yaml.safe_dump({"address": cluster.address, "nodes": 3, "shared": True, "store": str(store)}))
     given = ("launch", campaign, "--on", "ray", "--cluster", site)
-    done = command(*given, cwd=tmp_path, **QUIET)  # this process ends here: nobody holds a connection
+    done = command(*given, cwd=tmp_path, **QUIET)  # this process ends here, and no connection stays open
     assert done.returncode == 0, done.stderr
     assert "ray job stop" in done.stdout
     again = command(*given, cwd=tmp_path, **QUIET)
@@ -217,7 +219,7 @@ def test_a_node_that_sees_no_store_and_another_time_is_found_before_anything_is_
     cluster, installed, command, pattern, write, tmp_path
 ):
     if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
-        pytest.skip("a node with file systems of its own takes rights that we lack here")
+        pytest.skip("a node with file systems of its own needs rights that are missing here")
     store, late = tmp_path / "store", tmp_path / "late"
     for folder in (store, late):
         folder.mkdir()

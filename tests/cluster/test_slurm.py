@@ -1,4 +1,4 @@
-"""Campaigns on a real Slurm, whose nodes have pretended GPUs and no way out: time limits, nodes that die, that are shared."""
+"""Run campaigns on a real Slurm with pretended GPUs and without internet: time limits, dead nodes, shared nodes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ MIXED = {
     "a100": {"cpus": 2, "memory_gb": 4, "gpus": 1, "gpu_type": "a100", "accelerator": "A100", "partition": "mixed"},
 }
 CLEAN_JUDGED = 3 * 4
-"""Passes for the clean verdict of a unit of 3 images and 4 draws, which is no part of a checkpoint."""
+"""Passes for the clean verdict of a unit of 3 images and 4 draws, which no checkpoint holds."""
 
 CHECKED = 4
-"""Passes by which a driver or a worker finds out whether its network works."""
+"""Passes with which a driver or a worker tests its network."""
 
 GRADIENT = 1
-"""Passes by which a driver finds out whether attacks have a gradient to follow."""
+"""Passes with which a driver tests whether the network has a gradient."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def machines(tmp_path_factory):
 
 @pytest.fixture
 def slurm(machines):
-    """All nodes idle, before and after."""
+    """Wait until all nodes are idle, before and after the test."""
     machines.restore()
     yield machines
     machines.cancel()
@@ -48,7 +48,7 @@ def slurm(machines):
 
 @dataclass
 class Launched:
-    """A campaign as a job: by whom, its file, its store, and where its network leaves lines."""
+    """Describe a campaign as a job: its number, its file, its store, and where its network logs passes."""
 
     slurm: Slurm
     campaign: Path
@@ -62,21 +62,21 @@ class Launched:
 
     @property
     def about(self):
-        """What Slurm says of the job, as {key: value}."""
+        """Return what Slurm knows of the job, as {key: value}."""
         return self.slurm.job(self.number)
 
     def until(self, condition, what):
-        """Waits for a condition, as long as the job is there."""
+        """Wait for a condition while the job exists."""
         until(lambda: condition() or self.about["JobState"] in OVER, f"{what}: {self.log}")
         assert condition(), f"the job ended before {what}:\n{self.log.read_text()}"
 
     def ended(self):
-        """Waits for the end, and gives the state."""
+        """Wait for the end, and return the state."""
         until(lambda: self.about["JobState"] in OVER, f"the end of the job: {self.log}")
         return self.about["JobState"]
 
     def finished(self):
-        """Lets the network go, and waits for the job to be done."""
+        """Release the network, and wait until the job is done."""
         self.hold.unlink()
         assert self.ended() == "COMPLETED", self.log.read_text()
 
@@ -91,7 +91,7 @@ class Launched:
 
 @pytest.fixture
 def launch(slurm, command, pattern, tmp_path, write):
-    """Launches a campaign whose network is held, so that it is not over too soon."""
+    """Launch a campaign whose network waits for a release, so that it does not finish too soon."""
     counts, store, site = tmp_path / "counts", tmp_path / "store", tmp_path / "cluster.yaml"
     counts.mkdir()
 
@@ -122,8 +122,10 @@ def launch(slurm, command, pattern, tmp_path, write):
 
 @pytest.fixture
 def check(command, tmp_path):
-    """Holds a finished job, begun by so many drivers, to a run of one machine: the same rows. Gives how many passes it made
-    that were no news."""
+    """Compare the rows of a finished job with those of a run on one machine; return how many passes were repeated.
+
+    drivers  number of drivers that the job started
+    """
 
     def call(job, drivers=1):
         alone = tmp_path / "alone"
@@ -142,7 +144,7 @@ def check(command, tmp_path):
 
 
 def unsaved(job, nodes):
-    """Passes of the workers on these nodes since the older of both workers' checkpoints, and those before."""
+    """Return the passes of the workers on these nodes since the older of both workers' checkpoints, and those before it."""
     saved = [path.stat().st_mtime for path in job.checkpoints]
     if len(saved) != 2:
         return 0, 0
@@ -151,7 +153,7 @@ def unsaved(job, nodes):
 
 
 def well_begun(job):
-    """Waits until both workers have checkpoints, and each has far more behind it than it would lose."""
+    """Wait until both workers have checkpoints, and each has done far more than it would lose."""
 
     def both():
         found = [unsaved(job, {node}) for node in ("n0", "n1")]
@@ -206,7 +208,7 @@ def test_a_stopped_job_leaves_checkpoints_and_continues_when_launched_again(laun
 
 
 def test_a_campaign_goes_where_its_gpus_are_on_nodes_that_others_use_too(slurm, launch, check, installed):
-    """Two types of GPU, one asked for; on each node another job has half of everything."""
+    """Use two types of GPU, one of them requested; another job has half of each node."""
     other = Path(slurm.root / "other.sh")
     other.write_text("#!/bin/sh\nexec sleep 3600\n")
     half = (

@@ -1,9 +1,9 @@
 """Oracles of the rank filters: scikit-image on 8-bit levels, channel by channel."""
 
 import numpy as np
-from skimage import img_as_ubyte
 from skimage.filters import rank
 from skimage.morphology import disk
+from skimage.util import img_as_ubyte
 
 
 def _channels(function, image, params, *names):

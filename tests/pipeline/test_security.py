@@ -89,7 +89,11 @@ def test_a_checkpoint_or_network_that_is_a_pickle_is_none(tmp_path):
     data = pickle.dumps(Trap(tmp_path / "pwned"))
     torch.save({"x": Trap(tmp_path / "pwned")}, tmp_path / "saved.pt")
     for trap in (data, (tmp_path / "saved.pt").read_bytes()):
-        assert checkpoints.decode(trap) is None and checkpoints.header(trap) is None and bpda_networks.entry_of(trap) is None
+        assert (
+            checkpoints.decode(trap) is None
+            and checkpoints.header(trap, "trap") is None
+            and bpda_networks.entry_of(trap) is None
+        )
     assert not (tmp_path / "pwned").exists()
 
 

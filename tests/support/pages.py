@@ -102,7 +102,7 @@ def patched(text: str, diff: str) -> str:
 @cache
 def cli():
     more_commands()
-    return typer.main.get_command(app).commands
+    return typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def parsed(words):

@@ -1,1 +1,1 @@
-"""Offsets in colour spaces as Triton kernels. `transform` has the four transforms; the other modules are its parts."""
+"""Add offsets in colour spaces by Triton kernels. `transform` has the four transforms; the other modules are its parts."""

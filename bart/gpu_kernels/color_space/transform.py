@@ -36,6 +36,7 @@ _LAB_REACH, _YUV_REACH = tl.constexpr(eager.LAB_REACH), tl.constexpr(eager.YUV_R
 
 @triton.jit
 def _enter(red, green, blue, SPACE: tl.constexpr):
+    """Convert RGB to a space."""
     if SPACE == "hsv":
         return rgb_to_hsv(red, green, blue)
     elif SPACE == "xyz":
@@ -49,6 +50,7 @@ def _enter(red, green, blue, SPACE: tl.constexpr):
 
 @triton.jit
 def _enter_backward(red, green, blue, g_0, g_1, g_2, SPACE: tl.constexpr):
+    """Return the gradient of RGB from that of a space."""
     if SPACE == "hsv":
         return rgb_to_hsv_backward(red, green, blue, g_0, g_1, g_2)
     elif SPACE == "xyz":
@@ -61,6 +63,7 @@ def _enter_backward(red, green, blue, g_0, g_1, g_2, SPACE: tl.constexpr):
 
 @triton.jit
 def _leave(a, b, c, SPACE: tl.constexpr):
+    """Convert a space to RGB."""
     if SPACE == "hsv":
         return hsv_to_rgb(a, b, c)
     elif SPACE == "xyz":
@@ -73,6 +76,7 @@ def _leave(a, b, c, SPACE: tl.constexpr):
 
 @triton.jit
 def _leave_backward(a, b, c, g_0, g_1, g_2, SPACE: tl.constexpr):
+    """Return the gradient of a space from that of RGB."""
     if SPACE == "hsv":
         return hsv_to_rgb_backward(a, b, c, g_0, g_1, g_2)
     elif SPACE == "xyz":
@@ -85,6 +89,7 @@ def _leave_backward(a, b, c, g_0, g_1, g_2, SPACE: tl.constexpr):
 
 @triton.jit
 def _offset(positions, image, channel, SPACE: tl.constexpr):
+    """Return the offset of a channel from its position in 0..1."""
     position = tl.load(positions + image * 3 + channel) * 2.0 - 1.0
     if SPACE == "hsv":
         return position * _HSV_REACH[channel]
@@ -98,7 +103,7 @@ def _offset(positions, image, channel, SPACE: tl.constexpr):
 
 @triton.jit
 def _shifted(red, green, blue, positions, image, SPACE: tl.constexpr):
-    """The pixel in its space with the offset, before the clip."""
+    """Return the pixel in its space with the offset, before the clip."""
     a, b, c = _enter(red, green, blue, SPACE)
     a += _offset(positions, image, 0, SPACE)
     b += _offset(positions, image, 1, SPACE)
@@ -108,7 +113,7 @@ def _shifted(red, green, blue, positions, image, SPACE: tl.constexpr):
 
 @triton.jit
 def _forward_kernel(x, positions, out, size, SPACE: tl.constexpr, HIGH: tl.constexpr, ALL: tl.constexpr, BLOCK: tl.constexpr):
-    """The first channel of the space is clipped to [0, HIGH], the others likewise if ALL are."""
+    """Shift a block of pixels. The first channel of the space is clipped to [0, HIGH], and the others too if ALL."""
     image, here, valid = pixels(size, BLOCK)
     red, green, blue = load_channels(x, here, size, valid)
     a, b, c = _shifted(red, green, blue, positions, image, SPACE)
@@ -123,9 +128,10 @@ def _forward_kernel(x, positions, out, size, SPACE: tl.constexpr, HIGH: tl.const
 def _backward_kernel(
     x, gradient, positions, out, size, SPACE: tl.constexpr, HIGH: tl.constexpr, ALL: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """Return the gradient of a block of pixels."""
     image, here, valid = pixels(size, BLOCK)
     red, green, blue = load_channels(x, here, size, valid)
-    g_0, g_1, g_2 = load_channels(gradient, here, size, valid)  # of the pixels, then of the space
+    g_0, g_1, g_2 = load_channels(gradient, here, size, valid)  # gradients of the pixels, later of the space
     a, b, c = _shifted(red, green, blue, positions, image, SPACE)
     if ALL:
         g_0, g_1, g_2 = _leave_backward(clip(a, HIGH), clip(b, HIGH), clip(c, HIGH), g_0, g_1, g_2, SPACE)
@@ -158,20 +164,20 @@ class _ColorSpace(torch.autograd.Function):
 
 
 def hsv(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """All of HSV is clipped to [0, 1]; the hue does not wrap."""
+    """Add offsets in HSV and clip all of it to [0, 1]. The hue does not wrap."""
     return _ColorSpace.apply(x, params["position"], "hsv")
 
 
 def xyz(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """All of XYZ is clipped to [0, 1]."""
+    """Add offsets in XYZ and clip all of it to [0, 1]."""
     return _ColorSpace.apply(x, params["position"], "xyz")
 
 
 def lab(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """L is clipped to [0, 100]."""
+    """Add offsets in LAB and clip L to [0, 100]."""
     return _ColorSpace.apply(x, params["position"], "lab")
 
 
 def yuv(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Y is clipped to [0, 1]."""
+    """Add offsets in YUV and clip Y to [0, 1]."""
     return _ColorSpace.apply(x, params["position"], "yuv")

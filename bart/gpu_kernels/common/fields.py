@@ -1,4 +1,4 @@
-"""The pixel fields of `bart.rng` inside kernels: the same hashes of the same counters, bit for bit, with nothing stored."""
+"""Compute the pixel fields of `bart.rng` inside kernels, bit for bit the same, without storing them."""
 
 import triton
 import triton.language as tl
@@ -11,16 +11,16 @@ _LOWBIAS_1, _LOWBIAS_2 = tl.constexpr(rng._LOWBIAS_1 % 2**32), tl.constexpr(rng.
 
 @triton.jit
 def _fold(seed, data):
-    """`rng.fold` of int64: SplitMix64's child of a seed."""
+    """Return the child of a seed, int64, as `rng.fold` (SplitMix64)."""
     x = seed + tl.cast(data + 1, tl.int64) * _GOLDEN
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX_1  # the masks make logical shifts of arithmetic ones
+    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX_1  # the masks turn arithmetic shifts into logical ones
     x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX_2
     return x ^ ((x >> 31) & 0x1FFFFFFFF)
 
 
 @triton.jit
 def _mix(x):
-    """`lowbias32` of uint32."""
+    """Hash uint32 by `lowbias32`."""
     x = (x ^ (x >> 16)) * _LOWBIAS_1
     x = (x ^ (x >> 15)) * _LOWBIAS_2
     return x ^ (x >> 16)
@@ -28,7 +28,10 @@ def _mix(x):
 
 @triton.jit
 def field(seed, stream, counter):
-    """U[0, 1) float32 of the pixels `counter` (integers): `rng.field` of `seed` (int64) and `stream`; shapes broadcast."""
+    """Return U[0, 1) float32 of the pixels `counter` (integers):
+
+    `rng.field` of `seed` (int64) and `stream`; shapes broadcast.
+    """
     key = _fold(seed, stream)
     low, high = key.to(tl.uint32), (key >> 32).to(tl.uint32)
     x = _mix(_mix(counter.to(tl.uint32) ^ low) + high)

@@ -1,4 +1,4 @@
-"""How kernels start: by a lookup that is kept, since Triton's own takes the host longer than most kernels take the GPU."""
+"""Start kernels, with a cached lookup of their code."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _COMPILED: dict[tuple[Any, ...], Any] = {}
 
 
 def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
-    """Queues `programs` programs of a Triton kernel on the device of its tensors. The only place where kernels start.
+    """Queue `programs` programs of a Triton kernel on the device of its tensors. This is the only place where kernels start.
 
-    Triton looks up the code for its arguments at every launch, which takes the host longer than most kernels take the GPU: so
-    what it found is kept, by all that it looks at.
+    Triton looks up the code for its arguments at every launch, which takes the host longer than most kernels take the GPU. So
+    the result is cached, by everything on which the lookup depends.
     """
     index = next(a for a in arguments if isinstance(a, Tensor)).get_device()
     if index >= 0 and index != torch.cuda.current_device():  # Triton launches on the current device
@@ -23,12 +23,12 @@ def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> Non
         _COMPILED[key][(programs, 1, 1)](*arguments, *(constants[name] for name in kernel.arg_names[len(arguments) :]))
         return
     compiled = kernel[(programs,)](*arguments, **constants)
-    if compiled is not None:  # as it is in the interpreter
+    if compiled is not None:  # None in the interpreter
         _COMPILED[key] = compiled
 
 
 def _kind(argument: Any) -> Any:
-    """What Triton makes code for: a tensor's type and alignment, whether an integer is 1, a multiple of 16, or long."""
+    """Return what the code depends on: a tensor's type and alignment; whether an integer is 1, a multiple of 16, or long."""
     if isinstance(argument, Tensor):
         return argument.dtype, argument.data_ptr() % 16 == 0
     if isinstance(argument, int):

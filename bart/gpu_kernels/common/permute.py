@@ -1,4 +1,4 @@
-"""Clipping and reordering a stack in one pass each way: a program moves a block of pixels of one image."""
+"""Clip and reorder a stack in one pass each way: a program moves a block of pixels of one image."""
 
 from typing import Any
 
@@ -10,10 +10,12 @@ from torch import Tensor
 from bart.gpu_kernels.common import launcher
 
 BLOCK = 4096
+"""Pixels of a program."""
 
 
 @triton.jit
 def _forward_kernel(x, gather, y, inside, size, MASKED: tl.constexpr, BLOCK: tl.constexpr):
+    """Clip and move a block, and mark the elements that did not change."""
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -27,6 +29,7 @@ def _forward_kernel(x, gather, y, inside, size, MASKED: tl.constexpr, BLOCK: tl.
 
 @triton.jit
 def _backward_kernel(gradient, scatter, inside, out, size, BLOCK: tl.constexpr):
+    """Move a block of the gradient back, zero where elements were clipped."""
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -60,5 +63,5 @@ class _ClipAndPermute(torch.autograd.Function):
 
 
 def clip_and_permute(x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
-    """clip(x)[gather] of a stack (n, ...) float32, with derivative 1 where clipping changed nothing."""
+    """Return clip(x)[gather] of a stack (n, ...) float32, with derivative 1 where clipping changed nothing."""
     return _ClipAndPermute.apply(x, gather, scatter)

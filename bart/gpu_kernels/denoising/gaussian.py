@@ -1,10 +1,10 @@
-"""Gaussian blur as a Triton kernel: one program blurs a strip of full rows of one plane, down its columns, then along its rows.
+"""Blur by a Gaussian: one program blurs a strip of full rows of one plane, down its columns, then along its rows.
 
-In between, the strip waits in global memory, where only this program writes and reads it. Each plane's window is its own: the
-weights come from the recurrence of exp(-k k / (2 sigma sigma)) over k, in float64 like the eager ones, so that none is stored.
+Between the two, the strip is in global memory, where only this program writes and reads it. Each plane has its own window: the
+weights come from the recurrence of exp(-k k / (2 sigma sigma)) over k, in float64 as in the eager code, so none is stored.
 
-The gradient is the transpose: the two directions commute, and along each a pixel collects by the same symmetric window what
-lies inside the image; a pixel of the border also collects all that its repetitions outside gave.
+The gradient is the transpose. The two directions commute, and along each a pixel collects values inside the image by the same
+symmetric window. A pixel of the border also collects what its repetitions outside contributed.
 """
 
 from typing import Any
@@ -18,11 +18,12 @@ from bart.gpu_kernels.common import launcher
 from bart.types import Params
 
 STRIP, TILE_W = 8, 128
+"""Rows and columns of a tile."""
 
 
 @triton.jit
 def _along(line, place, stride, length, sigma, TRANSPOSE: tl.constexpr):
-    """The blur at `place` of lines of `length` pixels: `line` points at their beginnings, `stride` lies between pixels."""
+    """Blur at `place` of lines of `length` pixels. `line` points at their beginnings; pixels are `stride` apart."""
     reach = tl.floor(4.0 * sigma + 0.5).to(tl.int32)
     nearer = tl.exp(-0.5 / (sigma * sigma))  # weight 1 over weight 0; each next quotient is smaller by its square
     square = nearer * nearer
@@ -58,6 +59,7 @@ def _along(line, place, stride, length, sigma, TRANSPOSE: tl.constexpr):
 
 @triton.jit
 def _blur_kernel(x, sigmas, halfway, out, height, width, TRANSPOSE: tl.constexpr, STRIP: tl.constexpr, TILE_W: tl.constexpr):
+    """Blur one strip of one plane."""
     strips = tl.cdiv(height, STRIP)
     plane = (tl.program_id(0) // strips).to(tl.int64)
     sigma = tl.load(sigmas + plane).to(tl.float64)
@@ -76,7 +78,7 @@ def _blur_kernel(x, sigmas, halfway, out, height, width, TRANSPOSE: tl.constexpr
 
 
 def _blur(x: Tensor, sigma: Tensor, transpose: bool) -> Tensor:
-    """Planes of `x` blurred, each with its own sigma, or the transpose of that."""
+    """Blur the planes of `x`, each with its own sigma, or apply the transpose."""
     n, channels, height, width = x.shape
     halfway, out = torch.empty_like(x), torch.empty_like(x)
     programs = n * channels * triton.cdiv(height, STRIP)
@@ -98,5 +100,5 @@ class _Blur(torch.autograd.Function):
 
 
 def gaussian_blur(x: Tensor, params: Params) -> Tensor:
-    """Each channel blurred with its own sigma, the border repeated outwards. One launch, and one for the gradient."""
+    """Blur each channel with its own sigma, the border repeated outwards. One launch, and one for the gradient."""
     return _Blur.apply(x, params["sigma"])

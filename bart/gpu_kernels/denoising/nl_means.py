@@ -1,11 +1,11 @@
-"""Non-local means as two Triton kernels; the eager twin in `bart.transforms.denoising.nl_means` defines what they compute.
+"""Average similar pixels in two kernels; `bart.transforms.denoising.nl_means` defines what they compute.
 
-The first finds the noise of each plane, one program a plane. In the second, one program denoises one tile, of one channel or
-of all three with common weights, in a loop over the shifts within the image's own distance. A lane of a warp follows one
-column: as the shift goes down by a row, the six pixels of the column that a patch can hold move up by one in its registers,
-so a shift costs one load and the sum over the patch's column is the lane's own. The sum over its columns comes from the
-neighbouring lanes by two or three shuffles, so the outermost lanes of a warp only serve the inner ones. This needs no
-tensor cores, no shared memory and no barriers.
+The first estimates the noise of each plane, one program a plane. In the second, one program denoises one tile, of one channel
+or of all three with common weights, in a loop over the shifts within the image's own distance. A lane of a warp follows one
+column. As the shift goes down by a row, the six pixels of the column that a patch can hold move up by one in its registers. So
+a shift costs one load, and the lane alone computes the sum over the patch's column. The sum over its columns comes from the
+neighbouring lanes by two or three shuffles, so the outermost lanes of a warp only support the inner ones. This needs no tensor
+cores, no shared memory and no barriers.
 """
 
 import torch
@@ -32,11 +32,11 @@ from bart.transforms.denoising.nl_means import STEEPEST
 TILE = 8
 """The rows of a tile, one for each warp: with more in its registers, fewer warps would fit."""
 LANES = 32
-"""Of a warp: the columns of a tile, so that `tl.gather` along a row stays within a warp."""
+"""Lanes of a warp, and columns of a tile, so that `tl.gather` along a row stays within a warp."""
 BEFORE, AROUND = 2, 5
-"""What the largest patch takes to the left of a pixel, and on both sides together."""
+"""How far the largest patch reaches to the left of a pixel, and on both sides together."""
 _ROUND = 2.0**24
-"""A number from -2^23 to 0 added to it is rounded to a whole one, which is then how far its bits are below these:"""
+"""Adding a number from -2^23 to 0 to this rounds it to a whole one; the bits then differ from these bits by that number:"""
 _ROUND_BITS = 0x4B800000
 
 _LANES, _BEFORE, _INNER = tl.constexpr(LANES), tl.constexpr(BEFORE), tl.constexpr(LANES - AROUND)
@@ -47,7 +47,7 @@ _ROWS, _COLUMNS = tl.constexpr(ROWS), tl.constexpr(COLUMNS)
 
 @triton.jit
 def _noise_kernel(x, details, sigmas, height, width):
-    """Program (plane): its noise from db2's details, float64, each product and sum rounded alone as in the twin."""
+    """Estimate the noise of a plane from db2's details, float64, each product and sum rounded alone as in the eager code."""
     plane = tl.program_id(0)
     rows, columns = band_length(height, 4), band_length(width, 4)
     source = x + plane.to(tl.int64) * height * width
@@ -69,21 +69,24 @@ def _noise_kernel(x, details, sigmas, height, width):
 
 @triton.jit
 def _reflected(i, size):
-    """The index that `i` stands for where the image is mirrored about its outermost pixels; any pixel's farther out."""
+    """Return the index of a pixel where the image is mirrored about its outermost pixels; any pixel's index farther out."""
     i = tl.abs(i)
     return tl.maximum(tl.minimum(i, 2 * size - 2 - i), 0)
 
 
 @triton.jit
 def _row(image, y, column, height, width):
-    """A lane's pixel each. Lanes are told to be neighbours, as they are but where a row is mirrored, for the compiler to lay
-    them along the row in all its versions; that is safe as no thread has more than one."""
+    """Load one pixel for each lane.
+
+    `max_contiguous` marks lanes as neighbours, which is true except where a row is mirrored. So the compiler places them along
+    the row in all its versions. That is safe, since no thread has more than one.
+    """
     return tl.load(image + tl.max_contiguous(_reflected(y, height) * width + column, [1, _LANES]))
 
 
 @triton.jit
 def _six(image, y, column, height, width):
-    """The pixels from two above y to three below."""
+    """Return the pixels from two above y to three below."""
     return (
         _row(image, y - 2, column, height, width),
         _row(image, y - 1, column, height, width),
@@ -96,13 +99,13 @@ def _six(image, y, column, height, width):
 
 @triton.jit
 def _next(six, image, y, column, height, width):
-    """What `_six` gives at y, from what it gave at y - 1."""
+    """Return the result of `_six` at y, from that at y - 1."""
     return six[1], six[2], six[3], six[4], six[5], _row(image, y + 3, column, height, width)
 
 
 @triton.jit
 def _along(here, there, wide):
-    """The squared differences of two columns of six added up, or of the inner four where not `wide`."""
+    """Return the squared differences of two columns of six added up, or of the inner four where not `wide`."""
     step_0, step_1, step_2 = there[0] - here[0], there[1] - here[1], there[2] - here[2]
     step_3, step_4, step_5 = there[3] - here[3], there[4] - here[4], there[5] - here[5]
     inner = step_1 * step_1 + step_2 * step_2 + step_3 * step_3 + step_4 * step_4
@@ -111,7 +114,10 @@ def _along(here, there, wide):
 
 @triton.jit
 def _weight(along, left, right, wide, scale):
-    """Schraudolph's exp(-away) of the sums over patches, zero beyond the cutoff. `left`, `right`: a pair of lanes to add up."""
+    """Return the approximate exp(-away) of the sums over patches, zero beyond the cutoff.
+
+    `left`, `right`: lanes to add up, in pairs.
+    """
     pair = along + tl.gather(along, tl.minimum(_lane(along) + 1, _LANES - 1), 1)
     away = (tl.gather(pair, left, 1) + tl.gather(pair, right, 1) + wide * pair) * scale
     bits = (tl.minimum(away, _CUTOFF) * -_SLOPE + _MAGIC).to(tl.int32, bitcast=True) + _SHIFTED
@@ -120,13 +126,13 @@ def _weight(along, left, right, wide, scale):
 
 @triton.jit
 def _lane(like):
-    """The lane of each entry of a tile."""
+    """Return the lane of each entry of a tile."""
     return tl.arange(0, _LANES)[None, :] + tl.zeros(like.shape, tl.int32)
 
 
 @triton.jit
 def _single(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
-    """One plane."""
+    """Denoise one plane."""
     center = _six(image, y, _reflected(x, width), height, width)
     total = tl.zeros_like(center[2])
     weights = tl.zeros_like(center[2])
@@ -143,7 +149,7 @@ def _single(image, out, here, kept, y, x, height, width, left, right, wide, scal
 
 @triton.jit
 def _joint(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
-    """Three planes with common weights."""
+    """Denoise three planes with common weights."""
     size = height * width
     column = _reflected(x, width)
     red = _six(image, y, column, height, width)
@@ -175,7 +181,10 @@ def _joint(image, out, here, kept, y, x, height, width, left, right, wide, scale
 
 @triton.jit
 def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, width, TILE: tl.constexpr):
-    """Program (image, channel, tile); where the channels have common weights, those of the first do it all."""
+    """Denoise one tile; program (image, channel, tile).
+
+    If the channels have common weights, the first channel's programs do all.
+    """
     across = tl.cdiv(width, _INNER)
     tiles = across * tl.cdiv(height, TILE)
     tile = tl.program_id(0) % tiles
@@ -207,7 +216,7 @@ def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, wid
 
 
 def nl_means(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """The images (n, 3, h, w), each pixel the mean of those whose surroundings are alike; two launches."""
+    """Return images (n, 3, h, w) in which each pixel is the mean of those with similar surroundings. Two launches."""
     n, _, height, width = x.shape
     details = torch.empty(n * 3, (height + 3) // 2 * ((width + 3) // 2), dtype=torch.float32, device=x.device)
     sigmas = torch.empty(n * 3, dtype=torch.float64, device=x.device)

@@ -15,7 +15,10 @@ _SCALE = tl.constexpr(LEVELS / math.sqrt(32))
 
 @triton.jit
 def _grey(x, columns, size, row, column, inside, CARVED: tl.constexpr):
-    """Pixels of the image, or of what is left when its vertical seams are gone: `row` points at the first of each row."""
+    """Return grey pixels of the image, or of the image without its vertical seams.
+
+    `row` points at the first pixel of each row.
+    """
     if CARVED:
         column = tl.load(columns + row + column, mask=inside, other=0).to(tl.int32)
     red = tl.load(x + row + column, mask=inside, other=0.0).to(tl.float64)
@@ -26,6 +29,7 @@ def _grey(x, columns, size, row, column, inside, CARVED: tl.constexpr):
 
 @triton.jit
 def _sum(first, second, third):
+    """Return first + 2 second + third."""
     return first + 2 * second + third
 
 
@@ -34,9 +38,9 @@ def energy_kernel(
     x, both, vertical, count, columns, place, energy, height, width, area,
     TURNED: tl.constexpr, SHARE: tl.constexpr, WAYS: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """Sobel magnitude in whole numbers, above the bits of the ways; a row that has none but the walls follows.
+    """Store the Sobel magnitude in whole numbers, above the bits of the ways, and after the last row one with only the walls.
 
-    Its rows are those of the image, or, if TURNED, the columns of what is left of it when its vertical seams are gone.
+    Its rows are those of the image or, if TURNED, the columns of the image without its vertical seams.
     """
     if TURNED:
         image, row, column = tile_pixels(_LANES * SHARE, width + 1, TILE_H, TILE_W)

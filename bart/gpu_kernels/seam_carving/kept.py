@@ -17,7 +17,10 @@ SWEEPS = 2
 
 @triton.jit
 def _put_back(column, seams, line, rows, count, inside):
-    """In which column what is now in `column` of row `line` was before the seams were cut out; four are loaded at a time."""
+    """Return the column, before the seams were removed, of what is now in `column` of row `line`.
+
+    Four seams are loaded at a time.
+    """
     for last in range(count - 1, -1, -4):
         seam_0 = tl.load(seams + last * rows + line, mask=inside, other=0)
         seam_1 = tl.load(seams + (last - 1) * rows + line, mask=inside & (last >= 1), other=32767)
@@ -34,7 +37,7 @@ def _put_back(column, seams, line, rows, count, inside):
 def _columns_kernel(
     both, vertical, count, seams, columns, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
-    """Which columns are left in each row when the vertical seams are gone."""
+    """Store which columns remain in each row after the vertical seams are removed."""
     image, row, column = tile_pixels(height, width, TILE_H, TILE_W)
     columns_gone, _ = seam_counts(both, vertical, count, image)
     source = _put_back(column + row * 0, seams + image * height * width, row, height, columns_gone, row < height)
@@ -46,7 +49,7 @@ def _columns_kernel(
 def _kept_kernel(
     both, vertical, count, seams, columns, kept, place, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):  # fmt: skip
-    """Which pixels are left when the horizontal seams are gone, too, and where the pixels are then."""
+    """Store which pixels remain after the horizontal seams are removed too, and where each pixel is then."""
     image, row, column = tile_pixels(height, width, TILE_H, TILE_W)
     columns_gone, rows_gone = seam_counts(both, vertical, count, image)
     length = width - columns_gone
@@ -60,21 +63,21 @@ def _kept_kernel(
 
 
 def _ways(rows: int) -> int:
-    """How many rows' ways an integer has room for under the energy of half a seam, which has to stay below WALL."""
+    """Return how many rows' ways fit into an integer below the energy of half a seam, which has to stay below WALL."""
     return max(ways for ways in range(1, 5) if (rows // 2 + 1 + ways) * STEEPEST * 4**ways < WALL - 2**20)
 
 
 def kept_pixels(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
-    """Which pixels the carved images consist of, and where in them each pixel is: both (n, h, w) int32. Six launches.
+    """Return the pixels of the carved images, and where in them each pixel is: both (n, h, w) int32.
 
-    Both count pixels of a flattened image. Beyond the carved image, which is at the top left, the first is not filled; the
+    Both count pixels of a flattened image. The carved image is at the top left; beyond it the first result is undefined. The
     second is -1 where a seam was.
     """
     n, _, height, width = x.shape
     side = max(height, width)
     share = triton.cdiv(side, LANES)
     line = LANES * share
-    area = (side + 1) * line  # a row more than the image has: the row of none
+    area = (side + 1) * line  # one row more than the image has, without energies
     new = x.new_empty
     energy, ways = new((n, area), dtype=torch.int32), new((n, area), dtype=torch.uint8)
     notes, (seams, columns) = new((n, 4, line), dtype=torch.int32), new((2, n, height, width), dtype=torch.int16)
@@ -83,18 +86,18 @@ def kept_pixels(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     shape = {"SHARE": share, "WAYS": _ways(side)}
     across = triton.next_power_of_2(side)
 
-    def seek(turned: bool) -> None:
+    def find_seams(turned: bool) -> None:
         tiles = (line, width + 1) if turned else (height + 1, line)
         programs = n * triton.cdiv(tiles[0], TILE_H) * triton.cdiv(tiles[1], TILE_W)
-        pictures = (x, *numbers, columns, place, energy)
-        launcher.launch(energy_kernel, programs, *pictures, height, width, area, TURNED=turned, **shape, **TILE)
+        inputs = (x, *numbers, columns, place, energy)
+        launcher.launch(energy_kernel, programs, *inputs, height, width, area, TURNED=turned, **shape, **TILE)
         buffers = (energy, ways, notes, seams)
         sizes = (height, width, area, int(turned))
         launcher.launch(carve_kernel, n, *numbers, *buffers, *sizes, **shape, ACROSS=across, num_warps=SWEEPS)
 
     programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
-    seek(turned=False)
+    find_seams(turned=False)
     launcher.launch(_columns_kernel, programs, *numbers, seams, columns, height, width, **TILE)
-    seek(turned=True)
+    find_seams(turned=True)
     launcher.launch(_kept_kernel, programs, *numbers, seams, columns, kept, place, height, width, **TILE)
     return kept, place

@@ -18,6 +18,7 @@ WALL = 1 << 30
 STEEPEST = LEVELS * math.sqrt(20 / 32)
 """The largest energy of a pixel: of the Sobel filters' squares, at most 20 of 32 come together."""
 TILE_H, TILE_W = 8, 32
+"""Rows and columns of a tile."""
 TILE = {"TILE_H": TILE_H, "TILE_W": TILE_W}
 
 _LANES = tl.constexpr(LANES)
@@ -25,7 +26,7 @@ _LANES = tl.constexpr(LANES)
 
 @triton.jit
 def seam_counts(both, vertical, count, image):
-    """How many vertical and horizontal seams an image has."""
+    """Return how many vertical and horizontal seams an image has."""
     two = tl.load(both + image) != 0
     first = tl.load(vertical + image) != 0
     columns = tl.where(two | first, tl.load(count + 2 * image), 0)
@@ -35,7 +36,7 @@ def seam_counts(both, vertical, count, image):
 
 @triton.jit
 def tile_pixels(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """This program's image, and the rows and columns of its tile."""
+    """Return this program's image, and the rows and columns of its tile."""
     across = tl.cdiv(width, TILE_W)
     tiles = across * tl.cdiv(height, TILE_H)
     tile = tl.program_id(0) % tiles
@@ -46,5 +47,5 @@ def tile_pixels(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
 
 @triton.jit
 def lane_major(column, SHARE: tl.constexpr):
-    """Where a column is within a row of LANES * SHARE."""
+    """Return the place of a column in a stored row of LANES * SHARE entries."""
     return column % SHARE * _LANES + column // SHARE

@@ -24,33 +24,33 @@ _LANES, _WALL = tl.constexpr(LANES), tl.constexpr(WALL)
 
 @triton.jit
 def empty_tuple():
-    """A tuple to add to, of any type."""
+    """Return a tuple to which values of any type can be added."""
     return ()
 
 
 @triton.jit
 def _row(step, rows, sweep):
-    """Which row a sweep comes to; before the first one, the row of none."""
+    """Return the row that a sweep reaches at a step. Before the first row it is the extra row without energies."""
     return tl.where(step < 0, rows, tl.where(sweep == 0, step, rows - 1 - step))
 
 
 @triton.jit
 def _fetch(energy, seam, cuts, step, rows, sweep, lane, SHARE: tl.constexpr, WAYS: tl.constexpr):
-    """Of each row of a block, a lane's energies, and the first of these that the seam before lets move, if there is one."""
-    found = empty_tuple()
+    """Load, for each row of a block, a lane's energies, and the first of them that the previous seam moves."""
+    loaded = empty_tuple()
     for i in tl.static_range(WAYS):
         row = _row(step + i, rows, sweep)
         here = energy + row * (_LANES * SHARE) + lane
         for k in tl.static_range(SHARE):
-            found += (tl.load(here + k * _LANES),)
+            loaded += (tl.load(here + k * _LANES),)
         gone = tl.load(seam + row, mask=cuts & (step + i >= 0), other=_LANES * SHARE).to(tl.int32)
-        found += (gone - lane * SHARE,)
-    return found
+        loaded += (gone - lane * SHARE,)
+    return loaded
 
 
 @triton.jit
 def _cut(values, first, here, after, last, SHARE: tl.constexpr):
-    """A row's energies when what is right of the seam has moved one column to the left, also in memory."""
+    """Return a row's energies after the pixels right of the seam moved one column to the left, and store them."""
     following = tl.where(last, 0, tl.gather(values[0], after, 1))
     moved = empty_tuple()
     for k in tl.static_range(SHARE):
@@ -62,28 +62,28 @@ def _cut(values, first, here, after, last, SHARE: tl.constexpr):
 
 @triton.jit
 def _sweep(energy, seam, ways, totals, blocks, rows, left, cuts, SHARE: tl.constexpr, WAYS: tl.constexpr):
-    """Both sweeps: the ways by which each path has come through each block, and the energies of the paths in the middle.
+    """Run both sweeps: store the ways by which each path came through each block, and the energies of the paths in the middle.
 
-    Rows that are missing in the first block have no energy, so that they change none.
+    Rows that are missing in the first block have no energy, so they change nothing.
     """
     lane = tl.arange(0, _LANES)[None, :]
     sweep = tl.arange(0, 2)[:, None]
-    before = (lane + _LANES - 1) % _LANES + sweep * 0  # around the ends, where no path comes from: there is a wall
+    before = (lane + _LANES - 1) % _LANES + sweep * 0  # wraps around at the ends; no path comes from there, because of the wall
     after = (lane + 1) % _LANES + sweep * 0
     start = tl.where(sweep == 0, rows // 2, rows - rows // 2) - blocks * WAYS
     paths = empty_tuple()
     for k in tl.static_range(SHARE):
         column = lane * SHARE + k + sweep * 0
         paths += (tl.where((column == 0) | (column >= left - 1), _WALL, 0) + column,)
-    found = _fetch(energy, seam, cuts, start, rows, sweep, lane, SHARE, WAYS)
+    loaded = _fetch(energy, seam, cuts, start, rows, sweep, lane, SHARE, WAYS)
     for block in range(blocks):
         ahead = _fetch(energy, seam, cuts, start + (block + 1) * WAYS, rows, sweep, lane, SHARE, WAYS)
         for i in tl.static_range(WAYS):
             values = empty_tuple()
             for k in tl.static_range(SHARE):
-                values += (found[i * (SHARE + 1) + k],)
+                values += (loaded[i * (SHARE + 1) + k],)
             here = energy + _row(start + block * WAYS + i, rows, sweep) * (_LANES * SHARE) + lane
-            values = _cut(values, found[i * (SHARE + 1) + SHARE], here, after, lane == _LANES - 1, SHARE)
+            values = _cut(values, loaded[i * (SHARE + 1) + SHARE], here, after, lane == _LANES - 1, SHARE)
             from_left = tl.gather(paths[SHARE - 1], before, 1)
             from_right = tl.gather(paths[0], after, 1)
             reached = empty_tuple()
@@ -101,7 +101,7 @@ def _sweep(energy, seam, ways, totals, blocks, rows, left, cuts, SHARE: tl.const
                     path += column - way
                 reached += (path,)
             paths = reached
-        found = ahead
+        loaded = ahead
     for k in tl.static_range(SHARE):
         total = (paths[k] - (lane * SHARE + k)) >> (2 * WAYS)
         tl.store(totals + sweep * (_LANES * SHARE) + k * _LANES + lane, total)
@@ -109,7 +109,7 @@ def _sweep(energy, seam, ways, totals, blocks, rows, left, cuts, SHARE: tl.const
 
 @triton.jit
 def _step(ways, steps, place, column, SHARE: tl.constexpr, WAYS: tl.constexpr):
-    """Notes where a path leaves a block and by which ways it came; returns the column before."""
+    """Record the column where a path leaves a block and the ways by which it came; return the column before."""
     way = tl.load(ways + place * (_LANES * SHARE) + lane_major(column, SHARE)).to(tl.int32)
     tl.store(steps + place, column | (way << 16))
     pairs = (way & 0x33) + ((way >> 2) & 0x33)
@@ -118,7 +118,7 @@ def _step(ways, steps, place, column, SHARE: tl.constexpr, WAYS: tl.constexpr):
 
 @triton.jit
 def _trace(ways, totals, steps, blocks, left, SHARE: tl.constexpr, WAYS: tl.constexpr, ACROSS: tl.constexpr):
-    """The leftmost of the least seams: from the middle upwards and downwards, block by block."""
+    """Follow the leftmost of the least seams from the middle upwards and downwards, block by block."""
     column = tl.arange(0, ACROSS)
     inside = (column > 0) & (column < left - 1)
     lower = totals + _LANES * SHARE
@@ -126,7 +126,7 @@ def _trace(ways, totals, steps, blocks, left, SHARE: tl.constexpr, WAYS: tl.cons
     total = tl.minimum(total, tl.load(lower + lane_major(column, SHARE), mask=inside, other=0))
     total = tl.minimum(total, tl.load(lower + lane_major(column + 1, SHARE), mask=inside, other=0))
     total = tl.where(inside, total + tl.load(totals + lane_major(column, SHARE), mask=inside, other=0), _WALL)
-    # All ways at once, so that they are in the nearest cache when they are needed one by one. No four of them are all ones.
+    # Load all ways at once, so that they are in the first-level cache. No four of them are all ones.
     words = ways.to(tl.pointer_type(tl.int32), bitcast=True)
     for first in range(0, blocks * (2 * _LANES * SHARE // 4), 4 * ACROSS):
         for i in tl.static_range(4):
@@ -147,14 +147,14 @@ def _trace(ways, totals, steps, blocks, left, SHARE: tl.constexpr, WAYS: tl.cons
 
 @triton.jit
 def _resolve(steps, seam, blocks, rows, WAYS: tl.constexpr, ACROSS: tl.constexpr):
-    """The seam's column in every row."""
+    """Store the seam's column in every row."""
     row = tl.arange(0, ACROSS)
     upper = row < rows // 2
     step = blocks * WAYS + tl.where(upper, row - rows // 2, rows // 2 - 1 - row)
-    noted = tl.load(steps + step // WAYS * 2 + tl.where(upper, 0, 1), mask=row < rows, other=0)
-    column = noted & 0xFFFF
+    record = tl.load(steps + step // WAYS * 2 + tl.where(upper, 0, 1), mask=row < rows, other=0)
+    column = record & 0xFFFF
     for i in tl.static_range(1, WAYS):
-        column += tl.where(step % WAYS < i, ((noted >> (16 + 2 * i)) & 3) - 1, 0)
+        column += tl.where(step % WAYS < i, ((record >> (16 + 2 * i)) & 3) - 1, 0)
     tl.store(seam + row, column.to(tl.int16), mask=row < rows)
 
 
@@ -163,7 +163,10 @@ def carve_kernel(
     both, vertical, count, energy, ways, notes, seams, height, width, area, turned,
     SHARE: tl.constexpr, WAYS: tl.constexpr, ACROSS: tl.constexpr,
 ):  # fmt: skip
-    """Program: image. Its seams in one direction, (number, rows), each in columns of what the ones before it have left."""
+    """Find the seams of one image in one direction, (number, rows); program: image.
+
+    Each seam is in columns of what the previous ones left.
+    """
     image = tl.program_id(0).to(tl.int64)
     columns_gone, rows_gone = seam_counts(both, vertical, count, image)
     number = tl.where(turned != 0, rows_gone, columns_gone)

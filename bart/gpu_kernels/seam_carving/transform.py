@@ -18,9 +18,10 @@ BLOCK = 256
 
 @triton.jit
 def _taps(output, length, side):
-    """An output of the enlargement from `length` to `side` is between two pixels: the first, and the share of the second.
+    """Return the two pixels from which an output of the enlargement from `length` to `side` is interpolated.
 
-    In whole numbers, of which 2 * side are a pixel. Beyond the outermost pixels' centres it is mirrored about them.
+    They are given by the first pixel and the share of the next one. It counts in whole numbers, 2 * side to a pixel. Outputs
+    beyond the outermost pixels' centres are mirrored about them.
     """
     at = tl.abs((2 * output + 1) * length - side)
     last = (length - 1) * 2 * side
@@ -31,7 +32,7 @@ def _taps(output, length, side):
 
 @triton.jit
 def _block(height, width, BLOCK: tl.constexpr):
-    """This program's image, pixels, and whether they exist."""
+    """Return this program's image, its pixels, and which of them exist."""
     blocks = tl.cdiv(height * width, BLOCK)
     pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     return (tl.program_id(0) // blocks).to(tl.int64), pixel, pixel < height * width
@@ -39,6 +40,7 @@ def _block(height, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def _enlarge_kernel(x, both, vertical, count, kept, out, height, width, BLOCK: tl.constexpr):
+    """Enlarge the carved image to the full size, for a block of pixels."""
     image, pixel, inside = _block(height, width, BLOCK)
     columns_gone, rows_gone = seam_counts(both, vertical, count, image)
     upper, down = _taps(pixel // width, height - rows_gone, height)
@@ -62,9 +64,9 @@ def _enlarge_kernel(x, both, vertical, count, kept, out, height, width, BLOCK: t
 
 @triton.jit
 def _reach(pixel, length, side):
-    """The first output that can have a carved pixel for a tap, and how many follow on it: those less than a pixel away.
+    """Return the first output that can read a carved pixel, and how many follow: those less than a pixel away.
 
-    And those mirrored: they are at either end, where they come before the others of pixel 1 and after those of the last one.
+    It includes the mirrored ones. They are at either end, before the others of pixel 1 and after those of the last pixel.
     """
     first = tl.where(pixel > 1, ((2 * pixel - 1) * side - length) // (2 * length) + 1, 0)
     return first, 2 * side // length + side // (2 * length) + 2
@@ -72,7 +74,7 @@ def _reach(pixel, length, side):
 
 @triton.jit
 def _weight(output, pixel, length, side):
-    """How much of an output is a carved pixel's."""
+    """Return the share of a carved pixel in an output."""
     first, share = _taps(output, length, side)
     weight = tl.where(first == pixel, 1 - share, 0.0) + tl.where(first + 1 == pixel, share, 0.0)
     return tl.where(output < side, weight, 0.0)
@@ -80,7 +82,7 @@ def _weight(output, pixel, length, side):
 
 @triton.jit
 def _gather_kernel(gradient, both, vertical, count, place, out, height, width, BLOCK: tl.constexpr):
-    """The gradients of all outputs that the carved pixel which this one became is a part of."""
+    """Add up, for each pixel, the gradients of all outputs that read the carved pixel which it became."""
     image, pixel, inside = _block(height, width, BLOCK)
     columns_gone, rows_gone = seam_counts(both, vertical, count, image)
     size = height * width
@@ -133,5 +135,5 @@ class _SeamCarving(torch.autograd.Function):
 
 
 def seam_carving(x: Tensor, params: Params) -> Tensor:
-    """The image without its seams, resized to the full size. Seven launches, and one for the gradient."""
+    """Remove the seams and resize to the full size. x (n, 3, h, w). Seven launches, and one for the gradient."""
     return _SeamCarving.apply(x, params["both"], params["vertical"], params["count"])

@@ -137,6 +137,8 @@ def _image(levels: Tensor, x: Tensor) -> Tensor:
 
 
 class _Median(torch.autograd.Function):
+    """Compute the median of planes, with the surrogate gradient."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
         levels = _levels(x)
@@ -152,6 +154,8 @@ class _Median(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
+    """Compute the mean of planes, with the gradient of the unrounded mean."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
         ctx.save_for_backward(radius)

@@ -213,6 +213,8 @@ def _device(function: Any, images: tuple[Tensor, ...], params: Params) -> Tensor
 
 
 class _Denoise(torch.autograd.Function):
+    """Solve forward, and apply lagged diffusivity backward."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
         params = {"weight": weight, "per_channel": per_channel}

@@ -8,6 +8,7 @@ from pipeline.campaigns.check.judgement import mean
 from pipeline.campaigns.check.table import checks
 from pipeline.config.campaign import Cell
 from pipeline.scoring.rules import attacked, single
+from pipeline.store import formats
 from pipeline.store.rows import results
 
 
@@ -42,4 +43,4 @@ def findings(cell: Cell, store: str) -> list[Finding]:
 def to_json(cell: Cell, found: Iterable[Finding]) -> bytes:
     """Return findings as the JSON that a store keeps (check.json)."""
     content = {"cell": cell.name, "identity": cell.identity, "checks": [asdict(finding) for finding in found]}
-    return json.dumps(content, indent=1).encode()
+    return formats.stamped(json.dumps(content).encode())

@@ -21,15 +21,19 @@ def replay(
     together: Annotated[
         bool, typer.Option("--together", help="attack the other images of its unit too, so that batches are as they were")
     ] = False,
+    stack: Annotated[
+        int | None,
+        typer.Option(min=1, help="workers.stack of the run; default: 4 on a CPU, on a GPU what fits"),
+    ] = None,
     allow_module: Modules = None,
 ) -> None:
     """Attack one image again, and say whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
     from pipeline.campaigns.job import opened
-    from pipeline.campaigns.replay import find
+    from pipeline.campaigns.replay import find, with_stack
     from pipeline.campaigns.replay import replay as attack_again
 
     allow(allow_module)
-    job, differ = opened(store), 0
+    job, differ = with_stack(opened(store), stack), 0
     for row in find(store, image, cell, shard):
         note(f"{row['cell']}: attacking {row['image_key']} of {row['shard']} again")
         found = attack_again(job, row, device(), together)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer, refuse_folder, report_packages
+from pipeline.cli.common import StoreUrl, answer, refuse_folder
 
 
 def report(
@@ -19,15 +19,14 @@ def report(
     if output is None and figures is None:
         output = Path("report.html")
     refuse_folder(output, "-o", "report.html")
-    with report_packages():
-        if output:
-            from pipeline.reports.page import write as write_page
+    if output:
+        from pipeline.reports.page import write as write_page
 
-            content = write_page(store, output)
-            half = "" if content.status.complete else ", of a store that is half finished"
-            answer(f"{output}: {output.stat().st_size / 1e6:.1f} MB{half}")
-        if figures:
-            from pipeline.reports.figures import write
+        content = write_page(store, output)
+        half = "" if content.status.complete else ", of a store that is half finished"
+        answer(f"{output}: {output.stat().st_size / 1e6:.1f} MB{half}")
+    if figures:
+        from pipeline.reports.figures import write
 
-            for path in write(store, figures):
-                answer(str(path))
+        for path in write(store, figures):
+            answer(str(path))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer, refuse_folder, report_packages
+from pipeline.cli.common import StoreUrl, answer, refuse_folder
 
 
 def show(
@@ -17,8 +17,7 @@ def show(
     """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
     path = output or Path(f"{Path(image).name}.png")
     refuse_folder(path, "-o", "story.png")
-    with report_packages():
-        from pipeline.reports.image_trace import story
+    from pipeline.reports.image_trace import story
 
-        cells = story(store, image, path, cell)
+    cells = story(store, image, path, cell)
     answer(f"{path}: {image} in {', '.join(cells)}")

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.summaries import Line
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "md"
     CSV = "csv"
@@ -44,7 +44,7 @@ def print_table(store: str, rules: list[str], format: Format) -> None:
     """Print the table of a store under these decision rules. Raises BadInput where the store has no rows."""
     from pipeline.campaigns.job import opened
     from pipeline.scoring import summaries
-    from pipeline.store.rows import batches
+    from pipeline.store.mixing import batches
 
     lines = summaries.lines(batches(store, summaries.columns(rules)), rules, opened(store).scopes())
     if format is Format.MARKDOWN:

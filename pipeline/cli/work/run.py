@@ -11,6 +11,7 @@ from pipeline.cli.common import CampaignFile, Here, Modules, allow, answer, err,
 from pipeline.cli.store.table import Format, print_table
 
 if TYPE_CHECKING:
+    from pipeline.campaigns.job import Job
     from pipeline.execution.outcome import Outcome
 
 NAMED = 3
@@ -33,21 +34,25 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
+    allow(allow_module)
+    if detached:
+        _detach(campaign, store, here, address, retry_parked, allow_module)
+    else:
+        raise typer.Exit(attack(campaign, store, here, address, retry_parked))
+
+
+def attack(
+    campaign: Path, store: str | None = None, here: bool = False, address: str | None = None, retry_parked: bool = False
+) -> int:
+    """Work on every unit that the store lacks, then print the table. Return the exit code."""
     from pipeline.campaigns.parking import retry
-    from pipeline.campaigns.prepare import prepare
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
     from pipeline.cli.progress import Reporter
-    from pipeline.config.campaign import load
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.store.layout import Store
 
-    allow(allow_module)
-    config, began = load(campaign), time.monotonic()
-    job = prepare(config, store_of(config, store), note)
-    if detached:
-        _detach(campaign, job.store, here, address, retry_parked, allow_module)
-        return
+    began, job = time.monotonic(), _prepared(campaign, store)
     if retry_parked:
         note(f"{retry(Store(job.store))} parked units will be tried again")
     executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
@@ -55,15 +60,25 @@ def run(
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     _conclude(outcome, campaign, job.store)
-    raise typer.Exit(outcome.exit_code)
+    return outcome.exit_code
+
+
+def _prepared(campaign: Path, store: str | None) -> "Job":
+    """Return the job of a campaign file. Raises BadInput, before anything is written."""
+    from pipeline.campaigns.prepare import prepare
+    from pipeline.config.campaign import load
+
+    config = load(campaign)
+    return prepare(config, store_of(config, store), note)
 
 
 def _detach(
-    campaign: Path, store: str, here: bool, address: str | None, retry_parked: bool, allow_module: list[str] | None
+    campaign: Path, store: str | None, here: bool, address: str | None, retry_parked: bool, allow_module: list[str] | None
 ) -> None:
-    """Start the same run as a process of its own, and say how to follow and stop it."""
+    """Check the campaign, start its run as a process of its own, and say how to follow and stop it."""
     from pipeline.execution.detached import detach
 
+    store = _prepared(campaign, store).store
     arguments = ["run", str(campaign), "--store", store, *(["--here"] if here else [])]
     arguments += [*(["--address", address] if address else []), *(["--retry-parked"] if retry_parked else [])]
     arguments += [option for module in allow_module or () for option in ("--allow-module", module)]

@@ -8,14 +8,14 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import Here, Modules, allow, answer, err, note, out, store_of
+from pipeline.cli.common import Here, Modules, TrainingFile, allow, answer, err, note, out, store_of
 
 if TYPE_CHECKING:
     from pipeline.execution.outcome import Outcome
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="a training file, such as campaigns/train/cifar10-bart.yaml")],
+    config: TrainingFile,
     store: Annotated[str | None, typer.Option(help="the folder of the results; default: the file's own store")] = None,
     here: Here = False,
     allow_module: Modules = None,

@@ -143,18 +143,18 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
 
     def overdue(self) -> list[tuple[Member[UnitT], str]]:
         """Return the actors to give up, with the reason; an empty reason where the unit is not to blame."""
-        now, share, found = time.monotonic(), self.share, []
+        now, share, late = time.monotonic(), self.share, []
         for member in self.members:
             if not member.ready:
                 if now - member.asked > share.ready_seconds * 2 ** min(self.failed_starts, 6):
-                    found.append((member, ""))
+                    late.append((member, ""))
             elif now - member.asked > share.silent_seconds:
-                found.append((member, f"no answer for {share.silent_seconds:g} s"))
+                late.append((member, f"no answer for {share.silent_seconds:g} s"))
             elif member.leased and now - member.moved > share.stuck_seconds:
-                found.append((member, f"no progress for {share.stuck_seconds:g} s"))
+                late.append((member, f"no progress for {share.stuck_seconds:g} s"))
             elif now - (member.leaving or now) > LEAVE_SECONDS or (not member.leased and now - member.moved > IDLE_SECONDS):
-                found.append((member, ""))
-        return found
+                late.append((member, ""))
+        return late
 
     def extend_deadlines(self, seconds: float) -> None:
         """Give every actor more time: the driver itself stood still that long."""

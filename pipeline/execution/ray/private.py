@@ -35,14 +35,14 @@ _VITAL = ("raylet", "gcs_server")
 def check(ray: Ray) -> None:
     """Raise BadInput if this release of Ray lacks a private attribute that is used here. Imports nothing and starts nothing."""
     for path, releases in USED.items():
-        found = ray
+        attribute = ray
         for name in path.split("."):
-            if not hasattr(found, name):
+            if not hasattr(attribute, name):
                 raise BadInput(
                     f"Ray {ray.__version__} has no ray.{path}, which is known of Ray {', '.join(releases)}: "
                     f"install one of these, such as with: pip install ray=={releases[-1]}"
                 )
-            found = getattr(found, name)
+            attribute = getattr(attribute, name)
 
 
 def dead_process(ray: Ray) -> str:

@@ -1,4 +1,4 @@
-"""A store as one page that opens anywhere: what was run, tables, charts, examples, checks. Reading it fetches nothing."""
+"""Write a store as one HTML page: what was run, tables, charts, examples, checks. Reading it fetches nothing."""
 
 import base64
 import io
@@ -9,25 +9,25 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from pipeline.reports import style
 from pipeline.reports.page.content import Content, gather
-from pipeline.scoring.rules import RULES
+
+__all__ = ["Content", "gather", "page", "write"]
 
 _HERE = Path(__file__).parent
 
 
 def page(content: Content) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     loader = jinja2.FileSystemLoader(_HERE)
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     templates.filters["picture"] = _inlined
-    parts: dict[str, Any] = {name: (_HERE / name).read_text() for name in ("page.css", "page.js")}
-    return templates.get_template("page.html").render(
-        **vars(content), rules=list(RULES), css=parts["page.css"], script=parts["page.js"]
-    )
+    css, script = style.css() + (_HERE / "page.css").read_text(), (_HERE / "page.js").read_text()
+    return templates.get_template("page.html").render(**vars(content), style=style.for_page(), css=css, script=script)
 
 
 def write(store: str, path: Path) -> Content:
-    """Writes the page of a store; returns what it shows. Raises BadInput for a store without rows."""
+    """Write the page of a store to `path` and return what it shows. Raises BadInput for a store without rows."""
     content = gather(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(content))
@@ -35,7 +35,7 @@ def write(store: str, path: Path) -> Content:
 
 
 def _inlined(picture: np.ndarray[Any, Any]) -> str:
-    """(3, h, w) uint8 as the address of a JPEG that it holds itself: to look at, not to measure."""
+    """Return a picture, (3, h, w) uint8, as a `data:` address that holds it as JPEG: to look at, not to measure."""
     buffer = io.BytesIO()
     Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

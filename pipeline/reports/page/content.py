@@ -1,4 +1,4 @@
-"""What the page shows, gathered from a store: rows, campaign, checks and examples; parts that are not there are left out."""
+"""Gather from a store what the page shows: rows, campaign, checks and examples. Parts that a store lacks are left out."""
 
 import json
 from collections.abc import Iterator
@@ -14,29 +14,27 @@ from pipeline.reports.examples import Example, examples, unit
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
 from pipeline.status.summary import Reader, Status
+from pipeline.store import mixing
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
 from pipeline.store.rows import batches
 
 GALLERY = 6
-"""Images of the gallery, each in at most CELLS cells: some hundred kilobytes."""
-CELLS = 6
-PERSISTENT = 2_000_000
-"""Rows up to which the curves of a persistent attacker are drawn: they need every row in memory."""
+"""The most images of a cell in the gallery: some hundred kilobytes."""
 
-XS = {
-    "k": "transforms in a barrage (k)",
-    "eps": "radius of the ball (eps, of images in [0, 1])",
-    "steps": "steps of the attack",
-    "eot_draws": "draws per gradient",
-    "draw_gradients": "draw-gradients per image",
-}
-"""What accuracy can be drawn against."""
+CELLS = 6
+"""The most cells in the gallery."""
+
+PERSISTENT = 2_000_000
+"""The most rows for which the curves of a persistent attacker are drawn: they need every row in memory."""
+
+XS = ("k", "eps", "steps", "eot_draws", "draw_gradients")
+"""The columns that accuracy can be drawn against; `pipeline.reports.style.AXES` has their labels."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An example with its row: how many of the draws were right before and after, and the classes said most often."""
+    """Hold an example with its row: how many draws were right, clean and attacked, and the likeliest classes."""
 
     example: Example
     row: dict[str, Any]
@@ -44,8 +42,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything on the page. `gallery` holds examples by cell, `missing` why there are none; `points` is what the charts
-    draw, `campaign_file` the store's campaign.yaml."""
+    """Hold everything on the page.
+
+    lines          a line a cell and decision rule
+    notes          sentences that a reader of the lines has to know
+    points         what the charts draw, for JSON
+    gallery        examples by cell
+    missing        why there are no examples; empty where there are some
+    campaign_file  the text of the store's campaign.yaml
+    version        the commit or release that writes the page
+    """
 
     status: Status
     job: Job
@@ -62,9 +68,12 @@ class Content:
 
 
 def gather(store: str) -> Content:
-    """Reads a store. Raises BadInput if there is none, it holds no rows, or another version wrote it."""
+    """Read a store. Raises BadInput if there is no store, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).look()
     lines = summaries.lines(batches(store, summaries.columns(RULES)), RULES)
+    made_by = analysis.machines(store).to_dict("records")
+    mixed = {mixing.Origin(row["commit"], row["versions"], row["device"]): row["images"] for row in made_by}
+    mixing.warn(mixed)
     try:
         gallery, missing = dict(_gallery(job, lines)), ""
     except BadInput as error:
@@ -76,9 +85,9 @@ def gather(store: str) -> Content:
         status=status,
         job=job,
         lines=lines,
-        notes=summaries.notes(lines),
+        notes=[*summaries.notes(lines), *mixing.mixed(mixed)],
         points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
-        machines=[row | {"versions": json.loads(row["versions"])} for row in analysis.machines(store).to_dict("records")],
+        machines=[row | {"versions": json.loads(row["versions"])} for row in made_by],
         failures=analysis.failures(store).to_dict("records"),
         gallery=gallery,
         missing=missing,
@@ -89,24 +98,22 @@ def gather(store: str) -> Content:
 
 
 def _curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:
-    """The points of the chart, a cell and rule each, and what series they are of against each x that has any."""
+    """Return the points of the chart, one a cell and rule, and for each x that has a curve the series of each cell."""
     cells = analysis.settings(job).set_index("cell", drop=False)
     per_image = {line.cell: line.draw_gradients / max(1, line.images) for line in lines}
     cells["draw_gradients"] = cells.index.map(lambda cell: per_image.get(cell, float("nan")))
     cells = cells[cells["draw_gradients"].notna()]
     series = {x: _labels(cells, x) for x in XS}
-    found = {
-        x: label for x, text in XS.items() if (label := {"label": text, "series": series[x]}) and _has_curve(cells, x, series)
-    }
+    drawn = {x: series[x] for x in XS if _has_curve(cells, x, series)} or {"k": series["k"]}
     values = cells[list(XS)].to_dict("index")
     return {
-        "xs": found or {"k": {"label": XS["k"], "series": series["k"]}},
+        "series": drawn,
         "points": [summaries.as_dict(line) | {"x": values[line.cell]} for line in lines],
     }
 
 
 def _labels(cells: pd.DataFrame, x: str) -> dict[str, str]:
-    """What series each cell is of, in words; settings that all share are left out."""
+    """Return the series of each cell when accuracy is drawn against `x`, named by the settings that differ between cells."""
     names = analysis.series(cells, x) if x != "draw_gradients" else ["model", "defense"]
     kept = [name for name in names if cells[name].nunique() > 1]
     return {
@@ -116,12 +123,12 @@ def _labels(cells: pd.DataFrame, x: str) -> dict[str, str]:
 
 
 def _has_curve(cells: pd.DataFrame, x: str, series: dict[str, dict[str, str]]) -> bool:
-    """Whether some series has two points."""
+    """Return whether a series has two points."""
     return bool((cells[x].groupby(cells["cell"].map(series[x])).nunique() > 1).any())
 
 
 def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
-    """Accuracy when m fresh draws must all be right, of the cells that have several; none of stores too large for it."""
+    """Return the accuracy if m fresh draws must all be right, of cells with several draws; [] for a store too large for it."""
     if sum(line.images for line in lines if line.rule == "single") > PERSISTENT:
         return []
     scores = analysis.scores(store)
@@ -130,7 +137,7 @@ def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]
 
 
 def _gallery(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:
-    """The first images of the first unit of some cells, those with the most transforms and the least first."""
+    """Return the examples of at most CELLS cells: the first images of each cell's first unit."""
     columns = ["image_key", "unit", "status", "label", "clean_correct", "adv_correct", "evaluation_draws", "linf", "l2",
                "clean_mean_top5", "adv_mean_top5"]  # fmt: skip
     for name in _spread(list(dict.fromkeys(line.cell for line in lines)), CELLS):
@@ -138,14 +145,14 @@ def _gallery(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, list[
         good = [row for row in rows if row["status"] == "ok" and row["unit"] == rows[0]["unit"]][:GALLERY]
         if not good:
             continue
-        found = examples(job, unit(job, good[0]["unit"]), [row["image_key"] for row in good])
-        shown = [Shown(example, row) for example, row in zip(found, good, strict=True) if example.adversarial is not None]
+        pictures = examples(job, unit(job, good[0]["unit"]), [row["image_key"] for row in good])
+        shown = [Shown(example, row) for example, row in zip(pictures, good, strict=True) if example.adversarial is not None]
         if shown:
             yield name, shown
 
 
 def _spread(names: list[str], count: int) -> list[str]:
-    """At most so many of a list, evenly spread, with its ends."""
+    """Return at most `count` names of a list, evenly spread, its ends among them."""
     if len(names) <= count:
         return names
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]

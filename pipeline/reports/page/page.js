@@ -2,16 +2,7 @@
 // Charts in SVG, drawn anew at each change. Nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const RULES = {
-  single: "What one fresh draw is expected to say.",
-  vote: "The class that most draws say.",
-  mean: "The class with the highest mean probability over the draws.",
-  persistent: "Right only if every draw is: the attacker may ask again.",
-};
-const SHAPES = [
-  "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0", "M-4-4h8v8h-8z", "M0-5.4L5 4H-5z", "M0-5.6L5.6 0 0 5.6-5.6 0z", "M0 5.4L5-4H-5z",
-  "M-1.8-5h3.6v3.2H5v3.6H1.8V5h-3.6V1.8H-5v-3.6h3.2z", "M-5-3l2-2 3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3z",
-];
+const { axes, values, sides, rates, rules, markers } = data.style; // labels and looks: pipeline/reports/style.py
 const WIDTH = () => (window.innerWidth < 600 ? 400 : 900), HEIGHT = 400;
 const MARGIN = { left: 52, right: 16, top: 16, bottom: 50 };
 const percent = (value) => (100 * value).toFixed(1);
@@ -49,7 +40,7 @@ function chart(host, label, unit, series, logarithmic) {
     const all = series(), looks = [...new Set(all.map((s) => s.name))];
     const colour = (name) => {
       const i = looks.indexOf(name);
-      return looks.length <= 7 ? `var(--c${i})` : `hsl(${Math.round(290 - (270 * i) / looks.length)} 70% var(--ramp))`;
+      return looks.length <= markers.length ? `var(--c${i})` : `hsl(${Math.round(290 - (270 * i) / looks.length)} 70% var(--ramp))`;
     };
     const shown = all.filter((s) => !hidden.has(s.name)), points = shown.flatMap((s) => s.points);
     const xs = points.map((p) => position(p.x)), pad = (Math.max(...xs) - Math.min(...xs)) * 0.04 || 0.5;
@@ -74,12 +65,12 @@ function chart(host, label, unit, series, logarithmic) {
     svg("text", { transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, root).textContent = unit();
     const body = svg("g", { "clip-path": `url(#${host.id}-clip)` }, root);
     for (const [place, s] of shown.entries()) {
-      const aside = (place - (shown.length - 1) / 2) * Math.min(3, 16 / shown.length); // no interval hides another
-      const ink = colour(s.name), shape = SHAPES[looks.indexOf(s.name) % SHAPES.length];
-      const path = s.points.map((p, i) => `${i ? "L" : "M"}${(toX(p.x) + aside).toFixed(1)} ${toY(p.y).toFixed(1)}`).join("");
+      const shift = (place - (shown.length - 1) / 2) * Math.min(3, 16 / shown.length); // no interval hides another
+      const ink = colour(s.name), shape = markers[looks.indexOf(s.name) % markers.length];
+      const path = s.points.map((p, i) => `${i ? "L" : "M"}${(toX(p.x) + shift).toFixed(1)} ${toY(p.y).toFixed(1)}`).join("");
       svg("path", { d: path, fill: "none", stroke: ink, "stroke-width": 2, "stroke-dasharray": s.dashed ? "6 5" : "none" }, body);
       for (const p of s.points) {
-        const x = toX(p.x) + aside;
+        const x = toX(p.x) + shift;
         svg("line", { x1: x, x2: x, y1: toY(p.low), y2: toY(p.high), stroke: ink, "stroke-width": 1.3, opacity: 0.7 }, body);
         const inside = position(p.x) >= x0 && position(p.x) <= x1 && p.y >= y0 && p.y <= y1;
         const mark = svg("g", { class: inside ? "mark inside" : "mark", transform: `translate(${x} ${toY(p.y)})`, role: "img", tabindex: -1, "aria-label": p.text }, body);
@@ -172,7 +163,7 @@ function chart(host, label, unit, series, logarithmic) {
     for (const [i, name] of looks.entries()) {
       const node = button(name, !hidden.has(name), () => hidden.delete(name) || hidden.add(name));
       const icon = svg("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true" });
-      svg("path", { d: SHAPES[i % SHAPES.length], fill: colour(name) }, icon);
+      svg("path", { d: markers[i % markers.length], fill: colour(name) }, icon);
       node.prepend(icon);
     }
     const zoom = (factor) => () => {
@@ -196,14 +187,14 @@ function chart(host, label, unit, series, logarithmic) {
 const wanted = (cell) => byId("filter").value.toLowerCase().split(/\s+/).every((word) => cell.toLowerCase().includes(word));
 
 function curves() {
-  const x = byId("x").value, top = byId("top").value, rule = byId("rule").value, about = data.curves.xs[x], found = new Map();
+  const x = byId("x").value, top = byId("top").value, rule = byId("rule").value, about = data.curves.series[x], found = new Map();
   for (const p of data.curves.points) {
     if (p.rule !== rule || !wanted(p.cell) || !(x !== "draw_gradients" || p.x[x] > 0)) continue;
     for (const side of byId("clean").checked && top !== "targets" ? ["adv", "clean"] : ["adv"]) {
-      const name = top === "targets" ? "target_hits" : `${side}_top${top}`, key = about.series[p.cell];
+      const name = top === "targets" ? "target_hits" : `${side}_top${top}`, key = about[p.cell];
       if (p[name] === null) continue;
-      const said = `${p.cell}, ${top === "targets" ? "target hit" : `${side === "adv" ? "attacked" : "clean"} top-${top}`}: ${percent(p[name])} % [${percent(p[`${name}_low`])}, ${percent(p[`${name}_high`])}], ${p.images.toLocaleString("en")} images`;
-      const text = `${said}, ${p.draw_gradients.toLocaleString("en")} draw-gradients`;
+      const result = `${p.cell}, ${rates[name]}: ${percent(p[name])} % [${percent(p[`${name}_low`])}, ${percent(p[`${name}_high`])}], ${p.images.toLocaleString("en")} images`;
+      const text = `${result}, ${p.draw_gradients.toLocaleString("en")} draw-gradients`;
       const id = `${key}|${side}`;
       if (!found.has(id)) found.set(id, { name: key, dashed: side === "clean", points: [] });
       found.get(id).points.push({ x: p.x[x], y: p[name], low: p[`${name}_low`], high: p[`${name}_high`], text });
@@ -217,16 +208,16 @@ function persistent() {
   const found = new Map();
   for (const p of data.persistent.filter((p) => wanted(p.cell))) {
     if (!found.has(p.cell)) found.set(p.cell, { name: p.cell, points: [] });
-    const text = `${p.cell}, all of ${p.draws} draws right: ${percent(p.adv)} % [${percent(p.adv_low)}, ${percent(p.adv_high)}], ${p.images.toLocaleString("en")} images; clean ${percent(p.clean)} %`;
+    const text = `${p.cell}, all of ${p.draws} draws right: ${percent(p.adv)} % [${percent(p.adv_low)}, ${percent(p.adv_high)}], ${p.images.toLocaleString("en")} images; ${sides.clean} ${percent(p.clean)} %`;
     found.get(p.cell).points.push({ x: p.draws, y: p.adv, low: p.adv_low, high: p.adv_high, text });
   }
   return [...found.values()];
 }
 
-const unitOfCurve = () => (byId("top").value === "targets" ? "draws that say the target, in %" : "accuracy in %");
-const curve = chart(byId("curve"), () => data.curves.xs[byId("x").value].label, unitOfCurve, curves, () => byId("x").value === "draw_gradients");
+const unitOfCurve = () => values[byId("top").value === "targets" ? "target_hit" : "adv"];
+const curve = chart(byId("curve"), () => axes[byId("x").value], unitOfCurve, curves, () => byId("x").value === "draw_gradients");
 const charts = [curve];
-if (byId("persistent")) charts.push(chart(byId("persistent"), () => "fresh draws that must all be right (m)", () => "accuracy in %", persistent, () => false));
+if (byId("persistent")) charts.push(chart(byId("persistent"), () => axes.draws, () => values.adv, persistent, () => false));
 
 function update() {
   const rule = byId("rule").value;
@@ -238,7 +229,7 @@ function update() {
   }
   for (const node of document.querySelectorAll("#examples .cell, #run tr[data-cell]")) node.hidden = !wanted(node.dataset.cell);
   byId("count").textContent = `${shown} of ${rows} cells`;
-  byId("rule-text").textContent = RULES[rule];
+  byId("rule-text").textContent = rules[rule];
   for (const one of charts) one.draw();
 }
 

@@ -20,7 +20,7 @@ def test_the_contract(norm):
 
 
 def test_steps_are_those_of_a_written_out_loop():
-    """Cross-entropy of five classes, in NumPy: six buffers with 1 - 10^-j, clamped gradients, the mean of their signs."""
+    """Use cross-entropy of five classes, in NumPy: six buffers with 1 - 10^-j, clamped gradients, the mean of their signs."""
     model, weight = linear()
     eps, size, clean = 8 / 255, 1 / 255, images()
     attack = AggMo(Ball("linf", eps), 9, size, True, Eot(1), clamp=1.5)

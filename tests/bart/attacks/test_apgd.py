@@ -21,12 +21,12 @@ def test_the_contract(norm):
 
 
 def test_the_periods_are_those_of_the_article():
-    """100 iterations: w = 0, 22, 41, 57, 70, 80, 87, 93, 99 (p grows by .22, .19, .16, .13, .10, .07, .06, .06)."""
+    """Expect w = 0, 22, 41, 57, 70, 80, 87, 93, 99 for 100 steps (p grows by .22, .19, .16, .13, .10, .07, .06, .06)."""
     assert Apgd(Ball("linf", 0.1), 100).checkpoints == (22, 41, 57, 70, 80, 87, 93, 99)
 
 
 class Hills(torch.nn.Module):
-    """Two classes, the margin of class 1 over class 0 a wavy function of the image: a step that is too long goes astray."""
+    """Classify two classes by a wavy function of the image, the margin of class 1: a step that is too long ends lower."""
 
     def forward(self, x):
         z = (torch.sin(40 * x) + 3 * x).flatten(1).sum(1)
@@ -34,7 +34,7 @@ class Hills(torch.nn.Module):
 
 
 def test_it_is_a_written_out_loop_of_the_articles_algorithm_1():
-    """One image, L-inf, deterministic, in NumPy; the step size halves several times on the way."""
+    """Use one image, L-inf, deterministic, in NumPy; the step size halves several times on the way."""
     eps, steps, clean = 0.1, 30, images(1) * 0.5 + 0.25
     attack = Apgd(Ball("linf", eps), steps, True, Eot(1, "margin"))
     state = attack.start(clean, Goal(torch.tensor([0]), torch.tensor([-1])), mirror(1))
@@ -79,7 +79,7 @@ def test_it_is_a_written_out_loop_of_the_articles_algorithm_1():
 
 
 def test_a_size_halves_where_few_steps_rise_or_nothing_was_gained_at_the_size_before():
-    """Conditions 1 and 2 of the article at step 41, 19 steps after the checkpoint before, of which .75 are 14.25."""
+    """Check conditions 1 and 2 of the article at step 41, 19 steps after the checkpoint before, of which .75 are 14.25."""
     attack, step = Apgd(Ball("linf", 0.1), 100), torch.full((5,), 41)
     memory = {
         "rises": torch.tensor([15.0, 14.0, 19.0, 19.0, 19.0]),
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_never_becomes_the_best():
     assert attack.result(state).isfinite().all() and state.memory["best_loss"].isfinite().all()
 
 
-def test_more_classes_for_a_ratio():
+def test_the_ratio_loss_needs_more_classes():
     assert Apgd(Ball("linf", 0.1), eot=Eot(1, "dlr")).classes == 4
     attack = Apgd(Ball("linf", 0.1), 6, False, Eot(1, "dlr"))
     state = attack.start(images(), Goal(LABEL, NO_TARGET), mirror())

@@ -1,4 +1,4 @@
-"""Lanes: no image's end depends on how many run beside it, a free lane is refilled at once, and a won image leaves."""
+"""Check lanes: an image's result does not depend on its neighbours, a free lane is refilled at once, a broken image leaves."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ ATTACKS = {
 
 
 def walked(attack, state, defended, stack, width, first_break=None):
-    """The states after each step, to the end."""
+    """Return the states after each step, to the end."""
     while not lanes.over(state, attack):
         state = lanes.step(attack, state, defended, stack, width, first_break)
         yield state
@@ -55,15 +55,15 @@ def test_a_run_goes_on_from_any_of_its_states():
 
 
 class Falls(nn.Module):
-    """Class 1 wins once the image's mean has grown by its own amount, which is known beforehand."""
+    """Classify as 1 once the image's mean has grown by an amount of its own, which is known beforehand."""
 
     def forward(self, x):
         z = x.mean((1, 2, 3))
         return torch.stack([torch.zeros_like(z) + 0.5, z], dim=1)
 
 
-def test_a_won_image_leaves_at_once_and_the_next_one_takes_its_lane():
-    """Means of .5 - d, steps of .01 upwards: an image is won after d / .01 steps. No lane is idle while images wait."""
+def test_a_broken_image_leaves_at_once_and_the_next_one_takes_its_lane():
+    """Use means of .5 - d and steps of .01 upwards: an image breaks after d / .01 steps. No lane is idle while images wait."""
     needs = torch.tensor([3, 1, 5, 2, 4, 1, 2, 3])
     clean = (0.5 - 0.01 * needs + 0.004)[:, None, None, None].expand(8, 3, SIDE, SIDE).contiguous()
     clean = (clean * 255).round() / 255
@@ -83,8 +83,8 @@ def test_a_won_image_leaves_at_once_and_the_next_one_takes_its_lane():
     assert len(busy) <= -(-int(needs.sum()) // 3) + int(needs.max())
 
 
-def test_an_image_leaves_only_if_every_draw_is_won():
-    """A model that errs by chance, p = .5 a draw: with ten draws, next to no image leaves after its first step."""
+def test_an_image_leaves_only_if_every_draw_succeeds():
+    """Use a model that errs by chance, p = .5 a draw: with ten draws, almost no image leaves after its first step."""
 
     class Coin(Defended):
         def logits(self, x, keys, policy=None, order_keys=None, fast=False):

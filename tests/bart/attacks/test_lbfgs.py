@@ -25,14 +25,14 @@ def test_the_contract(ball):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 def test_it_reaches_the_optimum_of_a_linear_model(targeted, loss):
-    """A c so small that the perturbation leaves the ball: projected, it is the best of the ball."""
+    """Use a c so small that the perturbation leaves the ball: projected, it is the best of the ball."""
     c = 0.05 if targeted and loss == "ce" else 1.2
     assert (linear_optimum(Lbfgs(Ball("l2", 0.5), 12, 1, c, Eot(1, loss)), targeted) > 1 - 1e-4).all()
     assert (linear_optimum(Lbfgs(Ball("linf", 8 / 255), 80, 1, 1e-4, Eot(1, "margin")), targeted) > 0.999).all()
 
 
 def two_classes(clean, targeted=False):
-    """A linear model of two classes, its goal, and the gradient of the margin that is to rise, (4, 3, side, side)."""
+    """Return a linear model of two classes, its goal, and the gradient of the margin that is to rise, (4, 3, side, side)."""
     model, weight = linear(2)
     label = torch.tensor([0, 1, 0, 1])
     return behind(model), Goal(label, 1 - label if targeted else NO_TARGET), weight[1 - label] - weight[label]
@@ -41,7 +41,7 @@ def two_classes(clean, targeted=False):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("clean", [images(), INNER])
 def test_the_minimiser_of_a_linear_loss(clean, targeted):
-    """c |r|^2 - w r in the box: r = w / (2 c), clipped; found by the first trial."""
+    """Check c |r|^2 - w r in the box: r = w / (2 c), clipped, is the first trial."""
     defended, goal, slope = two_classes(clean, targeted)
     for c in (0.7, 5.0):
         attack = Lbfgs(WIDE, 2, 1, c, Eot(1, "margin"))
@@ -51,7 +51,7 @@ def test_the_minimiser_of_a_linear_loss(clean, targeted):
 
 
 def objective(model, weight, clean, goal, i, c):
-    """Of image i, with its gradient, for SciPy: c |r|^2 - the loss (cross-entropy) of a linear model."""
+    """Return the objective of image i and its gradient, for SciPy: c |r|^2 - cross-entropy of a linear model."""
     table, start = weight.double().numpy().reshape(len(weight), -1), clean[i].double().numpy().ravel()
     sign, of = (-1, goal.target[i]) if goal.target[i] >= 0 else (1, goal.label[i])
 
@@ -67,7 +67,7 @@ def objective(model, weight, clean, goal, i, c):
 
 @pytest.mark.parametrize(("goal", "c"), [(MIXED, 8.0), (Goal(LABEL, torch.tensor([1, 3, 2, 0])), 0.2)])
 def test_the_minimiser_is_that_of_scipys_l_bfgs_b(goal, c):
-    """From black and white pixels on, so that many end at a bound; the problem is convex (untargeted: for a large c)."""
+    """Start from black and white pixels, so that many end at a bound; the problem is convex (untargeted: for a large c)."""
     (model, weight), clean = linear(), images()
     attack = Lbfgs(WIDE, 41, 1, c, Eot(1))  # one more than are run: c stays
     state = run(attack, attack.start(clean, goal, mirror()), behind(model), 40)
@@ -85,7 +85,7 @@ def test_the_minimiser_is_that_of_scipys_l_bfgs_b(goal, c):
 
 
 class Valley(torch.nn.Module):
-    """Two classes; the margin of class 1 is minus a quadratic of very different curvatures around a point inside."""
+    """Classify two classes; the margin of class 1 is minus a quadratic of very different curvatures around an inner point."""
 
     def __init__(self):
         super().__init__()
@@ -100,8 +100,10 @@ class Valley(torch.nn.Module):
 
 
 def test_it_minimises_a_narrow_valley_as_fast_as_scipys():
-    """200-fold curvature over one axis than over another. Steepest descent with the best step would shrink the error by
-    (199 / 201)^2 at each evaluation."""
+    """Use a curvature 200 times as large over one axis as over another.
+
+    Steepest descent with the best step would shrink the error by (199 / 201)^2 at each evaluation.
+    """
     model, clean, c = Valley(), INNER[:1], 0.01
     axes, scales, middle = (p.detach().double().numpy() for p in (model.axes, model.scales, model.middle))
     start, values = clean[0].double().numpy().ravel(), []
@@ -123,7 +125,7 @@ def test_it_minimises_a_narrow_valley_as_fast_as_scipys():
 
 
 class Waves(torch.nn.Module):
-    """Two classes; class 1 leads by a wavy function of the image."""
+    """Classify two classes; class 1 leads by a wavy function of the image."""
 
     def forward(self, x):
         z = waves(x.flatten(1).double(), torch.sin).sum(1) - OFFSET
@@ -138,7 +140,7 @@ def waves(x, sin):
 
 
 def inverse(pairs, scale, free):
-    """The inverse Hessian of BFGS, dense: from scale x 1, a rank-2 update by each pair, oldest first."""
+    """Return the inverse Hessian of BFGS, dense: from scale x 1, a rank-2 update by each pair, oldest first."""
     h, one = scale * np.eye(SIZE), np.eye(SIZE)
     for move, change in pairs:
         rho = 1 / (move @ change)
@@ -152,7 +154,10 @@ def as_stored(ball, x, x0):
 
 
 def written_out(x0, steps, searches, c, radius, ball):
-    """One image, without any tensors: every evaluated x, each round's (c, minimiser), the count of rejections and of bounds."""
+    """Attack one image without tensors; return every evaluated x, each round's (c, minimiser), and counts.
+
+    The counts are those of rejections and of bounds.
+    """
     point, value, slope, pairs, length = x0, np.inf, 0 * x0, [], 1.0
     x, xs, rounds, rejected, held, won, lost = x0, [], [], 0, 0, 0.0, np.inf
     for step in range(1, steps + 1):
@@ -190,8 +195,10 @@ def written_out(x0, steps, searches, c, radius, ball):
 
 @pytest.mark.parametrize(("ball", "c"), [(Ball("l2", 0.8), 4.0), (Ball("linf", 0.1), 0.5), (Ball("l2", 3.0), 100.0)])
 def test_it_is_a_written_out_loop(ball, c):
-    """Of dense matrices, by doubles, image by image: every trial point, every c, and what is handed in. (Right after
-    c has changed, the last digits of float32 show a hundredfold.)"""
+    """Compare every trial point, every c and the result with dense matrices in double precision, image by image.
+
+    Right after c has changed, the error of the last digits of float32 is a hundred times as large.
+    """
     clean, steps, searches = images(), 22, 4
     attack = Lbfgs(ball, steps, searches, c, Eot(1, "margin"))
     state = attack.start(clean, Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET), mirror())
@@ -215,7 +222,7 @@ def test_it_is_a_written_out_loop(ball, c):
 
 
 def test_a_direction_is_that_of_dense_bfgs():
-    """Of more pairs than are kept, of which one bends the wrong way, and with pixels at their bounds."""
+    """Use more pairs than are kept, one of which has the wrong curvature, and pixels at their bounds."""
     generator = torch.Generator().manual_seed(0)
     slope = torch.randn(2, 3, 8, 8, generator=generator)
     moves = torch.randn(2, PAIRS, 3, 8, 8, generator=generator)
@@ -237,8 +244,8 @@ def test_a_direction_is_that_of_dense_bfgs():
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-def test_the_search_closes_in_on_the_largest_c_that_wins(targeted):
-    """On a linear model the minimiser w / (2 c) wins below a known c, and the smallest perturbation that wins is known too."""
+def test_the_search_converges_to_the_largest_c_that_succeeds(targeted):
+    """Use a linear model: w / (2 c) succeeds below a known c, and the smallest perturbation that succeeds is known too."""
     defended, goal, slope = two_classes(INNER, targeted)
     margin = defended.classifier(INNER)
     margin = torch.where(goal.label == 0, margin[:, 1] - margin[:, 0], margin[:, 0] - margin[:, 1])
@@ -256,7 +263,7 @@ def test_the_search_closes_in_on_the_largest_c_that_wins(targeted):
     torch.testing.assert_close(attack.result(state)[~losing], INNER[~losing])
 
 
-def test_without_a_win_it_hands_in_the_last_minimiser():
+def test_without_success_the_result_is_the_last_minimiser():
     model, _ = linear(2)
     model[1].bias.data[0] = 1e6
     label = torch.zeros(4, dtype=torch.int64)
@@ -268,8 +275,8 @@ def test_without_a_win_it_hands_in_the_last_minimiser():
 
 
 @pytest.mark.parametrize(("steps", "searches"), [(9, 3), (11, 3), (11, 6), (5, 5), (4, 1)])
-def test_rounds(steps, searches):
-    """As many as there are searches, of equal length but for the last."""
+def test_the_steps_are_divided_into_rounds(steps, searches):
+    """Check that there are as many rounds as searches, of equal length except for the last."""
     attack = Lbfgs(WIDE, steps, searches)
     ends = [age for age in range(1, steps + 1) if attack._ends(age)]
     length = steps // searches
@@ -277,7 +284,7 @@ def test_rounds(steps, searches):
 
 
 def test_the_draws_are_the_same_in_all_steps_and_others_after_a_restart():
-    """The accepted value and slope are those of the point, by the keys of the attempt; a winner wins by them."""
+    """Check that the accepted value and slope are those of the point by the attempt's keys, and that these judge success."""
     defended, eot = behind(linear()[0], 2), Eot(4, "margin")
     attack = Lbfgs(Ball("l2", 2.0), 12, 2, 0.3, eot)
     twice = Restarts(attack, 2, 5)
@@ -303,7 +310,7 @@ def test_the_draws_are_the_same_in_all_steps_and_others_after_a_restart():
 
 
 def test_the_objective_only_falls_within_a_round():
-    """Of one draw set, through a random defense whose derivatives are not the true ones."""
+    """Use one set of draws, through a random defense whose derivatives are not the true ones."""
     defended, attack = behind(linear()[0], 2), Lbfgs(Ball("linf", 0.1), 30, 1, 0.1, Eot(2))
     state, before = attack.start(images(), MIXED, mirror()), torch.full((4,), torch.inf)
     for _ in range(29):
@@ -325,7 +332,7 @@ def test_a_value_that_is_not_finite_is_rejected():
     assert 99 < state.memory["point"].sum() <= 100.001
 
 
-def test_settings_that_make_no_sense():
+def test_impossible_settings_are_refused():
     for searches, steps in ((0, 5), (6, 5)):
         with pytest.raises(ValueError, match="expected at least 1 and at most steps"):
             Lbfgs(WIDE, steps, searches)

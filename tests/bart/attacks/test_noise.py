@@ -15,7 +15,7 @@ def test_the_contract(norm):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("ball", [Ball("linf", 8 / 255), Ball("l2", 0.5)])
 def test_the_best_of_many_points_is_better_than_one_and_far_from_the_optimum(ball, targeted):
-    """On a linear model the gain of a random point of the ball is about normal; the best of 200 lies 2 to 4 sigma out."""
+    """Check the best of 200 points, 2 to 4 sigma out: a random point's gain on a linear model is about normal."""
     one, many = (linear_optimum(Noise(ball, steps, 1), targeted) for steps in (1, 200))
     assert (many > 0.05).all() and (many < 0.6).all() and (many >= one).all()
 
@@ -37,8 +37,8 @@ def test_points_are_all_over_the_ball_and_never_the_same():
     assert len({point.sum().item() for point in points}) == 4
 
 
-def test_a_model_that_errs_by_chance_is_not_beaten_by_looking_often():
-    """Scores of pure chance: the best of many is kept, but the verdict is by fresh draws (see test_lanes)."""
+def test_a_model_that_errs_by_chance_is_not_beaten_by_many_trials():
+    """Score by pure chance: the best of many is kept, but the verdict is by fresh draws (see test_lanes)."""
     attack = Noise(Ball("linf", 0.1), 5, 2)
     state = run(attack, attack.start(images(), Goal(NO_TARGET + 1, NO_TARGET), mirror()), behind(linear()[0], 2), 5)
     assert state.grad_evals.tolist() == [0] * 4 and state.forward_evals.tolist() == [10] * 4

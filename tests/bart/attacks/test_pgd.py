@@ -16,7 +16,7 @@ from tests.support.linear_models import CLASSES, LABEL, NO_TARGET, SIDE, assert_
 
 
 def best_in_l2_and_box(clean, slope, eps):
-    """The maximum of slope . x over the L2 ball and [0, 1]: clip(clean + t slope) with the t that spends eps, by bisection."""
+    """Return the maximum of slope . x over the L2 ball and [0, 1]: clip(clean + t slope), with t found by bisection."""
     low, high = 0.0, 1e3
     for _ in range(200):
         t = (low + high) / 2
@@ -29,7 +29,7 @@ def best_in_l2_and_box(clean, slope, eps):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("random_start", [False, True])
 def test_linf_reaches_the_optimum_of_a_linear_model(loss, targeted, random_start):
-    """Of two classes, every step points the same way: the end is clip(clean + eps sign(w_goal - w_other))."""
+    """Use two classes, where every step has the same direction: the end is clip(clean + eps sign(w_goal - w_other))."""
     model, weight = linear(2)
     clean, eps = images(), 8 / 255
     label = torch.tensor([0, 1, 0, 1])
@@ -72,7 +72,7 @@ def test_l2_comes_close_to_the_optimum_of_a_linear_model_at_black_and_white():
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_steps_are_those_of_a_written_out_loop(norm, targeted, momentum):
-    """Five classes, cross-entropy, double precision, plain NumPy."""
+    """Use five classes, cross-entropy, double precision, plain NumPy."""
     model, weight = linear()
     eps, size = (8 / 255, 2 / 255) if norm == "linf" else (1.0, 0.3)
     clean, goal = images(), torch.tensor([3, 0, 1, 4]) if targeted else NO_TARGET
@@ -110,7 +110,7 @@ def test_a_target_and_no_target_in_one_batch():
 
 
 def test_a_step_uses_the_gradient_of_its_own_keys():
-    """The keys of step t: those of the image, then "step", then t; fresh at each step, and no draw of one is in another."""
+    """Derive the keys of step t from the image's, then "step", then t: they are new at each step, and no draw is shared."""
     model, _ = linear()
     defended, eot = behind(model, 2), Eot(3)
     attack = Pgd(Ball("l2", 0.5), 5, 0.1, True, eot)
@@ -139,7 +139,7 @@ def test_the_start_is_the_balls_or_the_image_itself():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("estimator", ["per_draw", "mean_probabilities"])
 def test_a_resume_is_exact(norm, estimator):
-    """3 steps, the record out and in again, 4 steps: bit for bit the 7 steps, through a random defense."""
+    """Compare 3 steps, saving, loading and 4 steps with 7 steps, bit for bit, through a random defense."""
     model, _ = linear()
     defended = behind(model, 2)
     attack = Pgd(Ball(norm, 8 / 255 if norm == "linf" else 0.5), 7, 2 / 255, True, Eot(3, estimator=estimator))
@@ -171,7 +171,7 @@ def test_a_step_is_pure():
 
 
 def test_images_may_join_a_running_batch():
-    """Two images at step 0 beside two at step 3: each goes on as if it were alone."""
+    """Put two images at step 0 beside two at step 3: each goes on as if it were alone."""
     model, _ = linear()
     defended, clean = behind(model, 2), images()
     attack = Pgd(Ball("linf", 8 / 255), 7, 2 / 255, True, Eot(4))
@@ -211,7 +211,7 @@ class _Poison(torch.autograd.Function):
 
 
 class Planted(nn.Module):
-    """A classifier whose input gradient is `planted` (n, 3, side, side), whatever the loss."""
+    """Classify with the input gradient `planted` (n, 3, side, side), for any loss."""
 
     def __init__(self, planted):
         super().__init__()
@@ -253,7 +253,7 @@ def test_a_gradient_of_zero_is_counted_and_moves_nothing():
 
 
 def test_a_large_ball_defeats_a_linear_model_behind_a_linear_transform():
-    """Judged by draws that the attack has not seen."""
+    """Judge by draws that the attack has not seen."""
     model, _ = linear(2)
     defended = behind(model, 1, ("grey_partial_mix",))
     clean = images()

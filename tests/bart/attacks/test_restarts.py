@@ -27,7 +27,7 @@ def test_they_reach_the_optimum_of_a_linear_model(targeted):
 
 
 class Trap(nn.Module):
-    """Class 1 wins where the mean pixel is above a half of the ball; the gradient leads down below a quarter of it."""
+    """Classify as 1 if the mean pixel is above half of the ball; the gradient leads downwards below a quarter of it."""
 
     def __init__(self, clean):
         super().__init__()
@@ -40,7 +40,7 @@ class Trap(nn.Module):
 
 
 def test_each_image_keeps_its_best_run():
-    """A loss with a good and a bad hill: which one a start leads to is chance, the best of many is the good one."""
+    """Use a loss with a good and a bad hill: a start leads to either by chance, the best of many to the good one."""
     clean = images() * 0.2 + 0.4
     defended = Defended(Classifier(Trap(clean), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
     goal = Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)

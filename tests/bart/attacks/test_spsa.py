@@ -17,13 +17,13 @@ def test_the_contract(norm, eps, size):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize(("ball", "size", "reached"), [(Ball("linf", 8 / 255), 1 / 255, 0.85), (Ball("l2", 0.5), 0.1, 0.7)])
 def test_it_comes_close_to_the_optimum_of_a_linear_model(ball, size, reached, targeted):
-    """In L2 as far as Adam lets it, which makes large and small slopes alike."""
+    """Expect less in L2, because Adam scales large and small slopes alike."""
     gain = linear_optimum(Spsa(ball, 30, size, 64), targeted)
     assert (gain > reached).all() and (gain < 1 + 1e-5).all(), gain.tolist()
 
 
 def test_steps_are_adams():
-    """Kingma and Ba, ICLR 2015, algorithm 1, in NumPy: moments of .9 and .999, both freed of their bias; an L2 step."""
+    """Compare with Kingma and Ba, ICLR 2015, algorithm 1, in NumPy: moments of .9 and .999 without bias; an L2 step."""
     defended, attack = behind(linear()[0]), Spsa(Ball("l2", 0.5), 6, 0.1, 4)
     state = attack.start(images() * 0.5 + 0.25, GOAL, mirror())
     clean, x = state.clean.double().numpy(), state.x.double().numpy()
@@ -42,7 +42,7 @@ def test_steps_are_adams():
 
 
 def test_the_slope_is_that_of_the_margin_on_average():
-    """Many pairs: the estimate's component along the true gradient is the gradient's own length, within its noise."""
+    """Use many pairs: the estimate's component along the true gradient has the gradient's own length, within its noise."""
     from bart import Eot
 
     defended, x = behind(linear()[0]), images() * 0.5 + 0.25
@@ -57,7 +57,7 @@ def test_the_slope_is_that_of_the_margin_on_average():
 
 
 def test_both_points_of_a_pair_meet_the_same_draws():
-    """A defense that is random and a classifier that is constant: every difference is zero, so nothing moves."""
+    """Use a random defense and a constant classifier: every difference is zero, so nothing moves."""
     model, _ = linear()
     model[1].weight.data.zero_()
     attack = Spsa(Ball("linf", 8 / 255), pairs=5, draws=2)

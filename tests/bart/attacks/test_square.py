@@ -24,19 +24,19 @@ def test_the_contract(ball):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize(("ball", "reached"), zip(BALLS, (0.75, 0.35), strict=True))
 def test_it_comes_close_to_the_optimum_of_a_linear_model(ball, reached, targeted):
-    """As far as it goes with a model whose weights are noise: an L2 square is never smaller than 3 x 3 pixels."""
+    """Expect less in L2: the weights are noise, and an L2 square is never smaller than 3 x 3 pixels."""
     gain = linear_optimum(Square(ball, 600, 1), targeted)
     assert (gain > reached).all() and (gain < 1 + 1e-5).all(), gain.tolist()
 
 
-def test_a_share_of_the_image():
+def test_a_share_outside_its_range_is_refused():
     for p in (0, -0.1, 1.1):
         with pytest.raises(ValueError, match="expected more than 0 and at most 1"):
             Square(BALLS[0], p=p)
 
 
 def side_by_the_article(step, steps, p, norm):
-    """The piecewise constant schedule, for a square image, written out."""
+    """Return the side by the piecewise constant schedule, written out, for a square image."""
     at = int(step / steps * 10_000 + 1e-6)
     for after, halvings in (
         (8000, 9),
@@ -61,7 +61,7 @@ def side_by_the_article(step, steps, p, norm):
 
 
 def test_the_sides_of_imagenet():
-    """224 x 224 px: sqrt(.8 / 2^i) 224 = 200.4, 141.7, 100.2, ...; for L2 the next odd number."""
+    """Expect sqrt(.8 / 2^i) 224 = 200.4, 141.7, 100.2, ... for 224 x 224 px; for L2 the next odd number."""
     linf, l2 = (Square(ball).sides((224, 224)) for ball in BALLS)
     assert linf == (200, 142, 100, 71, 50, 35, 25, 18, 13, 9)
     assert l2 == (201, 143, 101, 71, 51, 35, 25, 19, 13, 9)
@@ -82,7 +82,7 @@ def test_the_side_of_a_step(ball, steps):
 
 
 def hills(rows, columns):
-    """The article's bump of one sign, ring by ring from the middle outwards, of length 1."""
+    """Return the article's bump of one sign, ring by ring from the middle outwards, of length 1."""
     delta = np.zeros((rows, columns))
     for ring in range(max(rows // 2 + 1, columns // 2 + 1)):
         top, left = rows // 2 - ring, columns // 2 - ring
@@ -136,7 +136,7 @@ def test_the_starts(shape):
 
 
 class Article:
-    """One image, NumPy in double precision; random numbers by the names that the attack gives them."""
+    """Attack one image in NumPy in double precision, with random numbers by the names that the attack gives them."""
 
     def __init__(self, ball, side, key, step):
         self.eps, self.side = ball.eps, side
@@ -171,7 +171,7 @@ class Article:
 @pytest.mark.parametrize("ball", [Ball("linf", 8 / 255), Ball("linf", 0.3), Ball("l2", 0.5), Ball("l2", 3.0)])
 @pytest.mark.parametrize("goal", [GOAL, MIXED])
 def test_steps_are_those_of_a_written_out_loop(ball, goal):
-    """From black and white pixels on; a proposal stays if its margin is greater."""
+    """Start from black and white pixels; a proposal stays if its margin is greater."""
     (model, weight), steps = linear(), 40
     attack, table = Square(ball, steps, 1), weight.double().numpy()
     state = attack.start(images(), goal, mirror())
@@ -229,7 +229,7 @@ def test_a_proposal_changes_squares_only_and_stays_on_the_sphere(ball):
 
 
 def test_both_are_judged_by_the_same_fresh_draws():
-    """Through a random defense: the better of two by the draws of this very step, for each image; the defense decides often."""
+    """Keep the better of two by the draws of this very step, for each image, through a random defense that often decides."""
     defended, attack = behind(linear()[0], 2), Square(BALLS[0], 30, 2)
     state = attack.start(INNER, MIXED, mirror())
     flips = 0
@@ -270,7 +270,7 @@ def test_a_value_that_is_not_a_number_never_wins_and_never_lasts():
 
 
 def test_the_mean_loss_is_the_mean_over_the_draws():
-    """Each draw's logits by its own key, in passes of any size."""
+    """Compare with each draw's logits by its own key, in passes of any size."""
     defended, x = behind(linear()[0], 2), images()
     draws = torch.stack([defended.logits(x, rng.Mirror.of(rng.fold(keys(4), draw), "cpu")) for draw in range(5)])
     for name in LOSSES:

@@ -20,18 +20,18 @@ SIZE = (32, 32)
 
 
 def nets(*names):
-    """Networks as after training, each its own."""
+    """Return networks as after training, each with its own weights."""
     return {name: shaken(BpdaNet(name, i), i).requires_grad_(False) for i, name in enumerate(names)}
 
 
 def jacobian(net, x, told, cotangent):
-    """The network's vector-Jacobian product by autograd."""
+    """Return the network's vector-Jacobian product by autograd."""
     leaf = x.clone().requires_grad_()
     return torch.autograd.grad((net(leaf, told) * cotangent).sum(), leaf)[0]
 
 
 def square(gradient):
-    """x squared, declared to have a gradient or none."""
+    """Return the transform x squared, declared to have a gradient or none."""
 
     def apply(x, params):
         return x.detach().square() if gradient is Gradient.NONE else x.square()
@@ -108,7 +108,7 @@ def test_combo_leaves_a_derivative_of_its_own_alone():
 
 
 class Spy(BpdaNet):
-    """Remembers what it saw, and whether autograd kept anything of it."""
+    """Record the inputs of a network, and whether autograd kept anything of it."""
 
     def forward(self, x, conditioning):
         self.saw = [
@@ -168,7 +168,7 @@ def ascended(behind, policy):
 
 
 def test_a_defended_model_hands_its_networks_to_the_policy():
-    """Through one transform and a linear model, the gradient is the mean of the network's products, written out."""
+    """Compare the gradient with the mean of the network's products, written out, for one transform and a linear model."""
     networks, x = nets("hist_eq"), photographs(*SIZE)[:2]
     behind = defended(networks, 1, ("hist_eq",))
     found, _ = ascended(behind, "network")

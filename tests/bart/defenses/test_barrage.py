@@ -19,6 +19,7 @@ GROUPS = list(dict.fromkeys(t.group for t in TRANSFORMS.values()))
 
 
 def members(group, names=tuple(TRANSFORMS)):
+    """Return the transforms of a group."""
     return [name for name in TRANSFORMS if name in names and TRANSFORMS[name].group == group]
 
 
@@ -27,7 +28,7 @@ def mirror(count, seed=0):
 
 
 def one(key, k, names=tuple(TRANSFORMS)):
-    """The barrage of one image, written out: [(transform, parameters), ...]."""
+    """Return the barrage of one image, written out: [(transform, parameters), ...]."""
     groups = [group for group in GROUPS if members(group, names)]
     chain = []
     for place, group in enumerate(rng.order(key, "groups", len(groups))[0, :k].tolist()):
@@ -39,29 +40,29 @@ def one(key, k, names=tuple(TRANSFORMS)):
 
 
 def clip(x):
-    """To [0, 1]; the derivative is 1 inside and at both ends, else 0."""
+    """Clip to [0, 1]; the derivative is 1 inside and at both ends, else 0."""
     inside = (x >= 0) & (x <= 1)
     return torch.where(inside, x, x.detach().clamp(0, 1))
 
 
 def through(x, chain):
-    """One image through its barrage, written out."""
+    """Return one image after its barrage, written out."""
     for transform, params in chain:
         x = clip(combo(transform, x, params))
     return x
 
 
 def image_by_image(transform, x, params):
-    """The default policy without any batch, so that sorting and unsorting can be compared bit for bit."""
+    """Apply the default policy image by image, so that sorting and unsorting can be compared bit for bit."""
     parts = [{name: value[i : i + 1] for name, value in params.items()} for i in range(len(x))]
     return torch.cat([combo(transform, x[i : i + 1], part) for i, part in enumerate(parts)])
 
 
 def parameters(draws):
-    """{(draw, place): (name, {parameter: value})} of a stack."""
+    """Return {(draw, place): (name, {parameter: value})} of a stack."""
     found, at = {}, list(range(len(draws.restore.gather)))
-    for place, (arrangement, parts) in enumerate(draws.rounds):
-        at = [at[i] for i in arrangement.gather.tolist()]
+    for place, (permutation, parts) in enumerate(draws.rounds):
+        at = [at[i] for i in permutation.gather.tolist()]
         rows = iter(at)
         for name, images, params in parts:
             for row in range(images):
@@ -91,7 +92,7 @@ def test_each_place_is_uniform_over_the_groups_then_over_the_groups_transforms()
 
 
 def test_the_worked_example_of_the_docstrings(monkeypatch):
-    """Three images and k = 2: the rounds, parts and permutations that the docstrings of `select` and `draw` state."""
+    """Check the rounds, parts and permutations that `select` and `draw` state for three images and k = 2."""
     barrage = Barrage(2, ("noise", "fft", "grey_mix", "grey_two_thirds"))
     assert barrage.names == ["noise", "fft", "grey_mix", "grey_two_thirds"]
     monkeypatch.setattr(Barrage, "select", lambda self, keys: torch.tensor([[0, 3], [1, 0], [0, 1]]))
@@ -149,22 +150,22 @@ def test_an_images_draws_do_not_depend_on_its_batch(k):
                 assert same(some[at, place], together[row, place])
 
 
-def test_the_host_steers_only():
-    """Two tensors in a mirror, as on a device, draw what one tensor does."""
+def test_the_host_only_counts_and_sorts():
+    """Check that two tensors in a mirror, as on a device, draw what one tensor does."""
     barrage, state = Barrage(len(GROUPS)), keys(6)
     one_side, two_sides = (parameters(barrage.draw(m, SIZE)) for m in (Mirror(state, state), Mirror(state, state.clone())))
     assert one_side.keys() == two_sides.keys() and all(same(one_side[at], two_sides[at]) for at in one_side)
 
 
 def stack(count):
-    """Photographs with some black and some white pixels, and one image that is constant."""
+    """Return photographs with some black and some white pixels, and one image that is constant."""
     x = (photographs(*SIZE).repeat(-(-count // 4), 1, 1, 1)[:count] * 1.4 - 0.2).clamp(0, 1)
     x[-1] = 0.5
     return x
 
 
 def test_a_stack_comes_out_as_image_by_image_value_and_gradient():
-    """All transforms at once, every image with its own, bit for bit."""
+    """Apply all transforms at once, every image with its own, and compare bit for bit."""
     k, x = len(GROUPS), stack(8)
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     barrage = Barrage(k)
@@ -189,7 +190,7 @@ def test_each_transform_alone_in_a_barrage_is_itself(name):
 
 
 def test_a_saturated_pixel_keeps_its_gradient():
-    """0 and 1 are inside [0, 1]: a white pixel can become darker."""
+    """Count 0 and 1 as inside [0, 1]: a white pixel can become darker."""
     x = torch.tensor([0.0, 1.0, 0.5]).view(1, 1, 1, 3).expand(2, 3, 4, 3).clone().requires_grad_()
     barrage = Barrage(1, ("color_precision",))
     y = barrage(x, barrage.draw(mirror(2), (4, 3)))
@@ -208,7 +209,7 @@ def affine(name, group, slope, offset, log):
 
 
 def test_the_stack_is_clipped_after_every_transform(monkeypatch):
-    """Closed form: two affine maps that leave [0, 1], in either order, for images that meet them in either order."""
+    """Use the closed form of two affine maps that leave [0, 1], for images that meet them in either order."""
     log = []
     fakes = {t.name: t for t in (affine("up", "a", 3.0, 0.5, log), affine("down", "b", 2.0, -1.5, log))}
     monkeypatch.setattr(module, "TRANSFORMS", fakes)
@@ -232,7 +233,7 @@ def test_the_stack_is_clipped_after_every_transform(monkeypatch):
 
 
 def test_groups_are_sorted_by_transform_and_put_back(monkeypatch):
-    """Many images, many groups of several transforms: each comes out where it went in, through its own chain."""
+    """Use many images and many groups of several transforms: each image returns to its place, after its own chain."""
     fakes = {
         f"{g}{m}": affine(f"{g}{m}", g, 0.5 + 0.1 * m, 0.02 * i, []) for i, g in enumerate("abcdefg") for m in range(i % 3 + 1)
     }
@@ -338,7 +339,7 @@ def test_grey_images_have_eight_groups_and_stay_grey():
 
 @pytest.mark.parametrize("name", GREY)
 def test_a_grey_image_meets_what_one_channel_would(name):
-    """The first channel's own parameters, nothing of the others: so the other channels' parameters change nothing."""
+    """Check that only the first channel's parameters matter: those of the other channels change nothing."""
     x = stack(4)[:, :1]
     barrage = Barrage(1, (name,))
     draws = barrage.draw(mirror(4), SIZE)

@@ -1,4 +1,4 @@
-"""Moving stacks: an order, its inverse, the clip, and their derivative; the kernel against the eager definition."""
+"""Check how stacks are moved: an order, its inverse, the clip, and the derivative; the kernel against the eager code."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipp
     assert torch.equal(product, cotangent[permutation.scatter] * inside)
 
 
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernel_equals_the_eager_code():
     pytest.importorskip("triton")
     assert_interpreted(__name__)
 

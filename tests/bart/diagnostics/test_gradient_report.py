@@ -15,8 +15,8 @@ def test_an_undefended_models_draws_agree_in_everything():
     assert report.zero.tolist() == report.nonfinite.tolist() == [0] * 4
 
 
-def test_draws_that_know_nothing_of_each_other_have_no_cosine():
-    """Gradients of independent normal noise: cosines of about 0, a spread near 1, signs that agree with the mean by chance."""
+def test_independent_draws_have_no_cosine():
+    """Use gradients of independent normal noise: cosines near 0, a spread near 1, signs that agree with the mean by chance."""
 
     class Random(Defended):
         def logits(self, x, keys, policy=None, order_keys=None, fast=False):
@@ -35,7 +35,7 @@ def test_draws_that_know_nothing_of_each_other_have_no_cosine():
 
 def test_zero_and_broken_gradients_are_counted():
     class Half(Defended):
-        """Every gradient of a negative key is zero, that of some others not a number."""
+        """Return logits whose gradient is zero for negative keys and NaN for some others."""
 
         def logits(self, x, keys, policy=None, order_keys=None, fast=False):
             z = x.flatten(1).sum(1) * torch.where(keys.device % 4 == 1, torch.nan, (keys.device > 0).float())
@@ -50,7 +50,7 @@ def test_zero_and_broken_gradients_are_counted():
 
 @pytest.mark.parametrize("label", [0, 3])
 def test_a_planted_weakness_is_there_and_is_found(label):
-    """The example at eps along the chequerboard is wrong for every draw, and the attack finds one as good."""
+    """Check that the example at eps along the chequerboard is wrong for every draw, and that the attack finds one as good."""
     model, _ = linear()
     base = behind(model, 2)
     planted = PlantedWeakness(base.classifier, base.barrage)

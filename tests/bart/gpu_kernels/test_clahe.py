@@ -1,4 +1,4 @@
-"""CLAHE: the kernels against their eager twin, in the interpreter and through the compiler. Equal to the last bit."""
+"""Check CLAHE's kernels against the eager code, equal to the last bit, in the interpreter; and compile them."""
 
 from unittest.mock import patch
 
@@ -15,7 +15,7 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.slow
-def test_interpreted_kernels_equal_their_twin():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -25,7 +25,7 @@ def test_kernels_compile(capability):
 
 
 def _fuse():
-    """The interpreter rounds the product of `tl.fma`, which a GPU and torch's `lerp` do not; of two roundings one goes."""
+    """Round once in `tl.fma`, as a GPU and torch's `lerp` do; the interpreter rounds the product as well."""
     from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
     def fma(self, x, y, z):
@@ -35,7 +35,7 @@ def _fuse():
 
 
 def _assert_equal(x, heights, widths, limits):
-    """All channels of `x` with tiles and clip limits of their own, where the height of a tile is not 0."""
+    """Compare all channels of `x` with tiles and clip limits of their own, where the height of a tile is not 0."""
     params = {
         "on": torch.tensor(heights) > 0,
         "tile_height": torch.tensor(heights).clamp(min=min(x.shape[2:]) // 10),

@@ -1,4 +1,4 @@
-"""The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 import itertools
 
@@ -12,12 +12,12 @@ from tests.support.contracts.kernels import TARGETS, assert_interpreted, assert_
 pytest.importorskip("triton")
 
 LARGEST = {"hsv": 1e-6, "xyz": 6e-6, "lab": 1e-5, "yuv": 3e-7}
-"""Of the differences, all from rounding: where XYZ or LAB is clipped, dark channels are differences of large numbers."""
+"""Largest differences, all from rounding: where XYZ or LAB is clipped, dark channels are differences of large numbers."""
 CHANNELS = (0.0, 0.02, 0.25, 0.5, 0.501, 0.9, 1.0)
 """Black, white, greys, saturated pixels and ties of each two channels are among their 343 colours."""
 
 
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -28,7 +28,7 @@ def test_kernels_compile(name, capability):
 
 
 def _colors() -> torch.Tensor:
-    """One image of all combinations of `CHANNELS`, of pixels that are grey or hardly so, and of any."""
+    """Return one image of all combinations of `CHANNELS`, of nearly grey pixels, and of random ones."""
     regular = torch.tensor(list(itertools.product(CHANNELS, repeat=3)))
     tilts = torch.tensor(list(itertools.product((0.0, 0.6 * GREY, 3 * GREY), repeat=3)))
     nearly = (torch.tensor([0.0, 0.01, 0.02])[:, None, None] + tilts).reshape(-1, 3)
@@ -37,7 +37,7 @@ def _colors() -> torch.Tensor:
 
 
 def _compare_colors(name: str) -> None:
-    """Pixel by pixel, with every combination of the largest and smallest offsets, and with some between them."""
+    """Compare pixel by pixel, with all combinations of the largest and smallest offsets, and with some between them."""
     generator = torch.Generator().manual_seed(1)
     ends = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
     params = {"position": torch.cat([ends, torch.rand(2, 3, generator=generator)])}

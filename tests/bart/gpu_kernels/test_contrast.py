@@ -1,4 +1,4 @@
-"""Equalised and stretched channels: the kernels against their eager twins, in the interpreter and through the compiler."""
+"""Check equalised and stretched channels: the kernels against the eager code, in the interpreter; and compile them."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.support.images import photographs
 pytest.importorskip("triton")
 
 
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -21,7 +21,7 @@ def test_kernels_compile(name, capability):
 
 
 def _assert_equal(name, x, params, largest=0.0):
-    """Values, and gradients where there are any, of a transform with given parameters."""
+    """Compare values, and gradients where there are any, of a transform with given parameters."""
     transform, apply = TRANSFORMS[name], dispatch._load(dispatch.KERNELS[name])
     ours, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
     y, truth = apply(ours, params), transform.eager(twin, params)
@@ -36,7 +36,7 @@ def _assert_equal(name, x, params, largest=0.0):
 
 
 def _few_values(height, width):
-    """Planes (1, 3, height, width) where ranks fall on ties: two values, three, and one but for the last pixel."""
+    """Return planes (1, 3, height, width) where ranks meet ties: two values, three, and one except for the last pixel."""
     x = photographs(height, width, 1)
     x[0, 0] = (x[0, 0] > 0.5).float()
     x[0, 1] = (x[0, 1] * 2).round() / 2
@@ -45,7 +45,7 @@ def _few_values(height, width):
 
 
 def _small_values(height, width):
-    """Planes (1, 3, height, width) with float32's smallest numbers, with a range of rounding errors, and with floats."""
+    """Return planes (1, 3, height, width) with float32's smallest numbers, with a range of rounding errors, and floats."""
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(3))
     x[0, 0] *= 1e-39
     x[0, 1] = 0.7 + 1e-7 * x[0, 1]

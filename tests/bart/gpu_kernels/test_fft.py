@@ -1,4 +1,4 @@
-"""The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernel against the eager code in Triton's interpreter, and compile it for the GPUs, on a CPU."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.images import keys
 pytest.importorskip("triton")
 
 
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernel_equals_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -28,14 +28,14 @@ def _compare() -> None:
 
 
 def _edges() -> torch.Tensor:
-    """Fractions kept (5, 3) of which some fall on a row or column, the last two by float32 arithmetic only."""
+    """Return fractions kept (5, 3) of which some meet a row or column, the last two by float32 arithmetic only."""
     return torch.tensor(
         [[0.0, 0.25, 0.5], [0.125, 0.4999, 0.95], [0.1, 0.2, 0.3], [0.49, 0.46875, 0.03125], [0.7, 7 / 41, 5 / 37]]
     )
 
 
 def _assert_gains() -> None:
-    """The kernel multiplies by the mean of the definition's gains of k and -k, and by what the inverse leaves to it."""
+    """Check that the kernel multiplies by the mean of the definition's gains of k and -k, and by the inverse's factor."""
     from bart.gpu_kernels import fft
 
     for height, width in ((32, 36), (41, 37)):
@@ -51,7 +51,7 @@ def _assert_gains() -> None:
 
 
 def _assert_symmetric() -> None:
-    """<A x, g> is <x, A g>, so the backward pass may be the forward pass."""
+    """Check that <A x, g> is <x, A g>, so that the backward pass may be the forward pass."""
     from bart.gpu_kernels.fft import fft
 
     for size in ((36, 34), (35, 37)):

@@ -1,4 +1,4 @@
-"""The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 import sys
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ("zoom", "swirl"))
-def test_interpreted_kernels_equal_their_twins(part):
+def test_interpreted_kernels_equal_the_eager_code(part):
     assert_interpreted(__name__, part)
 
 
@@ -28,7 +28,7 @@ def test_kernels_compile(name, capability):
 
 
 def _assert_exact(name: str, size: tuple[int, int], params: dict, value: float, gradient: float) -> None:
-    """Against the eager twin in double precision: the largest error of the values, and that of the gradients."""
+    """Check against the eager code in double precision: the largest error of the values, and that of the gradients."""
     count = len(next(iter(params.values())))
     x = images(*size)[:count].contiguous()
     leaf, twin = x.clone().requires_grad_(), x.double().requires_grad_()
@@ -40,7 +40,7 @@ def _assert_exact(name: str, size: tuple[int, int], params: dict, value: float, 
 
 
 def _assert_bad_gradients_show(name: str) -> None:
-    """A value that is no number comes out in its own image, and nowhere else."""
+    """Check that a NaN comes out in its own image, and in no other."""
     x = images(32, 32)[:3].requires_grad_()
     y = dispatch._load(dispatch.KERNELS[name])(x, TRANSFORMS[name].draw(keys(3), (32, 32)))
     cotangent = torch.ones(x.shape)
@@ -50,7 +50,7 @@ def _assert_bad_gradients_show(name: str) -> None:
 
 
 def _compare_zoom() -> None:
-    """Margins: none, those of the drawn range, and far beyond it, each side another."""
+    """Compare margins: none, those of the drawn range, and far beyond it, each side another."""
     assert_twin("zoom", (32, 33), largest=TOLERANCE, gradient=TOLERANCE, seeds=(0,))
     margin = torch.tensor([[0, 0, 0, 0], [1, 6, 2, 5], [6, 6, 6, 6], [10, 11, 3, 13], [0, 17, 14, 0]])
     _assert_exact("zoom", (50, 35), {"margin": margin}, 2e-7, 1e-6)
@@ -58,7 +58,7 @@ def _compare_zoom() -> None:
 
 
 def _compare_swirl() -> None:
-    """Centres inside, in corners and one past the image; then an image so flat that it is mirrored several times."""
+    """Compare centres inside, in corners and one past the image; then an image so flat that it is mirrored several times."""
     assert_twin("swirl", (32, 33), largest=TOLERANCE, gradient=TOLERANCE, seeds=(0,))
     strength, radius = torch.tensor([2.0, 2.0, 2.0, 0.7, 2.0]), torch.tensor([31, 40, 1, 25, 31])
     center = torch.tensor([[15, 20], [1, 1], [31, 40], [31, 3], [2, 20]])

@@ -1,4 +1,4 @@
-"""The kernels against their eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.slow
-def test_interpreted_kernels_equal_their_twin():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -29,14 +29,14 @@ def _compare() -> None:
 
 
 def _between(height, width):
-    """Floats half-way between two levels and their neighbours: the product with 255 is often a tie, to be broken to even."""
+    """Return floats half-way between two levels and their neighbours: 255 x is often a tie, to be broken to even."""
     half = (torch.arange(255) + 0.5) / 255
     ties = torch.cat([half, half.nextafter(torch.tensor(0.0)), half.nextafter(torch.tensor(1.0))])
     return ties.repeat(-(-3 * height * width // len(ties)))[: 3 * height * width].view(1, 3, height, width)
 
 
 def _assert_exact(x, qualities) -> None:
-    """The levels are those of the eager twin in float64, which rounds no sum; the gradients those of float32."""
+    """Check the levels against the eager code in float64, which rounds no sum, and the gradients against float32."""
     from bart.gpu_kernels.jpeg import jpeg
 
     params = {"quality": torch.tensor(qualities)}

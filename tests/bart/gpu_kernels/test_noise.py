@@ -1,4 +1,4 @@
-"""The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernel against the eager code in Triton's interpreter, and compile it for the GPUs, on a CPU."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.images import keys, photographs
 pytest.importorskip("triton")
 
 
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernel_equals_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -21,14 +21,14 @@ def test_the_kernel_compiles(capability):
 
 
 def _images() -> torch.Tensor:
-    """A photograph, one darker so that all counts are small, floats, and constants."""
+    """Return a photograph, one so dark that all counts are small, floats, and constants."""
     photograph = photographs(47, 61, 1).float().contiguous()
     constants = [torch.full_like(photograph, value) for value in (0.0, 0.5, 1.0, 0.012)]
     return torch.cat([photograph, photograph * 0.04, photograph * 0.83 + 0.011, *constants])
 
 
 def _compare_kind(kind: int) -> None:
-    """In double precision, but for counts: single precision rounds a few of a million of them to another one."""
+    """Compare in double precision, except for counts: single precision rounds a few of a million of them differently."""
     x, noise, apply = _images(), TRANSFORMS["noise"], dispatch._load(dispatch.KERNELS["noise"])
     params = noise.draw(keys(len(x), 3), (47, 61)) | {"kind": torch.full((len(x),), kind)}
     exact = x.clone() if KINDS[kind] == "poisson" else x.double()
@@ -43,7 +43,7 @@ def _compare_kind(kind: int) -> None:
 
 
 def _compare_a_uniform_of_zero() -> None:
-    """It is not a count of zero: the field of this seed holds one."""
+    """Check that a uniform of zero is not a count of zero: the field of this seed holds one."""
     params = {"kind": torch.tensor([KINDS.index("poisson")]), "seed": torch.tensor([14125])}
     assert (rng.field(params["seed"], (3, 32, 33)) == 0).any()
     y = dispatch._load(dispatch.KERNELS["noise"])(torch.ones(1, 3, 32, 33), params)

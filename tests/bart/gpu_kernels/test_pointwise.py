@@ -1,4 +1,4 @@
-"""The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SIZE = (32, 33)
 """Two blocks and a rest."""
 
 
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -25,7 +25,7 @@ def test_kernels_compile(name, capability):
 
 
 def _compare_levels() -> None:
-    """Bit for bit, also at the ties of every scale, and those are ties only after x s was rounded."""
+    """Compare bit for bit, also at the ties of every scale, which are ties only after x s was rounded."""
     apply, eager = dispatch._load(dispatch.KERNELS["color_precision"]), TRANSFORMS["color_precision"].eager
     assert_twin("color_precision", SIZE, largest=0.0, gradient=0.0)
     scale = torch.arange(8, 203).reshape(65, 3)
@@ -39,7 +39,7 @@ def _compare_levels() -> None:
 
 
 def _compare_channels(name: str) -> None:
-    """Every channel left alone, or altered, in an image of its own."""
+    """Compare every channel unchanged, or altered, in an image of its own."""
     x = images(32, 32)
     params = TRANSFORMS[name].draw(keys(len(x), 7), (32, 32)) | {"channel": torch.tensor([0, 1, 2, 0, 1, 2])}
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()

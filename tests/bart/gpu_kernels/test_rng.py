@@ -1,4 +1,4 @@
-"""The random numbers' kernels against `bart.rng`, bit for bit, in Triton's interpreter; and through its compiler."""
+"""Check the random numbers' kernels against `bart.rng`, bit for bit, in Triton's interpreter; and compile them."""
 
 from unittest.mock import patch
 
@@ -46,7 +46,7 @@ CASES = {
 
 
 def _on_kernels(case, some):
-    """A case of the above as on a GPU."""
+    """Run one of the cases above as on a GPU."""
     with patch.object(dispatch, "hashing", lambda keys: True):
         return case(some)
 

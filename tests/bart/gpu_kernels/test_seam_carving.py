@@ -1,4 +1,4 @@
-"""Seam carving's kernels against its eager code in Triton's interpreter, and through its compiler for the GPUs' targets."""
+"""Check seam carving's kernels against the eager code in Triton's interpreter, and compile them for the GPUs."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.slow
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -24,7 +24,7 @@ def _params(both, vertical, count):
 
 
 def _compare_seams(x, params):
-    """On both of the eager searches, pixel for pixel, and `place` is the way back."""
+    """Compare with both of the eager searches, pixel for pixel; `place` must be the inverse."""
     from bart.gpu_kernels.seam_carving.kept import kept_pixels
 
     kept, place = kept_pixels(x, params)

@@ -23,7 +23,7 @@ def test_all_channels_at_once_as_on_a_device():
 
 
 def test_extreme_tiles_and_limits():
-    """Tiles of both range ends that divide the image, leave a remainder, or are odd; images with few grey levels."""
+    """Use tiles of both range ends that divide the image, leave a remainder, or are odd; images with few grey levels."""
     x = torch.cat([photographs(60, 77), photographs(60, 77).mul(3).round().div(3)])
     for height, width, limit in ((6, 10, 0.01), (10, 6, 0.04), (7, 9, 0.025)):
         params = {
@@ -52,7 +52,7 @@ def test_the_excess_is_spread_as_in_scikit_image():
 
 
 def test_a_channel_without_contrast_stays_without():
-    """scikit-image makes it white, or speckled: its sum of weighted values has an error in the last digit of some pixels."""
+    """Expect no contrast, where scikit-image makes white or speckles: its weighted sum has errors in the last digit."""
     x = torch.tensor([0.0, 0.3, 1.0])[:, None, None, None].expand(3, 3, 32, 32)
     params = CLAHE.draw(keys(3), (32, 32))
     ours = CLAHE.apply(x, params).permute(0, 2, 3, 1).numpy()

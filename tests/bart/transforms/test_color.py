@@ -15,7 +15,7 @@ SCALES = {"hsv": 1, "xyz": 1, "lab": 100, "yuv": 1}
 
 
 def colours() -> torch.Tensor:
-    """Photographs, and every mixture of a few levels, with black, white, greys and pure colours: (5, 3, 40, 42)."""
+    """Return photographs and every mixture of a few levels, with black, white, greys and pure colours: (5, 3, 40, 42)."""
     levels = [0, 1, 2, 10, 64, 128, 200, 250, 254, 255]
     grid = torch.tensor(list(itertools.product(levels, repeat=3)))
     grid = grid.repeat(2, 1)[: 40 * 42].T.reshape(1, 3, 40, 42) / 255

@@ -21,7 +21,7 @@ def test_contrast_stretch_is_scikit_images():
 
 
 def test_the_stretch_has_its_exact_gradient_given_the_percentiles():
-    """The check's images differ by less than 1e-4 from these, and in them the percentiles are fixed."""
+    """Fix the percentiles of the check's images, which differ by less than 1e-4 from these."""
     params = CONTRAST_STRETCH.draw(keys(4), (32, 36))
     params["on"][:] = True
     low, high = percentiles(photographs(32, 36).double() * 0.6 + 0.2, params)
@@ -58,7 +58,7 @@ def test_both_ways_to_the_tails_agree_with_numpy():
         np.testing.assert_allclose(torch.stack([low, high])[..., 0, 0].numpy(), truth, atol=1e-6)
 
 
-def test_channels_that_are_off_are_left_alone():
+def test_channels_that_are_off_do_not_change():
     x = photographs(32, 40).requires_grad_()
     params = CONTRAST_STRETCH.draw(keys(4), (32, 40))
     off = ~params["on"]
@@ -69,7 +69,7 @@ def test_channels_that_are_off_are_left_alone():
 
 
 def test_channels_without_contrast():
-    """What scikit-image does: a constant channel keeps its value, or takes the cumulative histogram's at its only value."""
+    """Expect what scikit-image does: a constant channel keeps its value, or takes the cumulative histogram's only value."""
     x = torch.tensor([0.0, 0.5, 1.0])[:, None, None, None].expand(3, 3, 32, 32).contiguous()
     x[2, :, 0, 0] = 0.25  # constant but for one pixel: the percentiles agree
     for transform, truth in ((CONTRAST_STRETCH, oracle.contrast_stretch), (HIST_EQ, oracle.hist_eq)):

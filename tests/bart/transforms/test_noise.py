@@ -14,7 +14,7 @@ LEVELS = (0, 1, 2, 5, 20, 60, 128, 200, 250, 255)
 
 
 def ramp(count: int) -> torch.Tensor:
-    """Images (count, 3, 64, 256) in which column v has grey level v: all 256 values, as in a photograph."""
+    """Return images (count, 3, 64, 256) in which column v has grey level v: all 256 values, as in a photograph."""
     return (torch.arange(256) / 255).expand(count, 3, 64, 256).clone()
 
 

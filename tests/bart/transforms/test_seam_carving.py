@@ -9,7 +9,7 @@ from tests.support.images import keys, photographs
 
 
 def carved(x, params):
-    """The carved images, (3, h', w') each, and what the oracle has instead."""
+    """Return the carved images, (3, h', w') each, and those of the oracle."""
     kept = kept_pixels(x, params)
     for i, image in enumerate(x):
         truth = oracle.carve(image.permute(1, 2, 0).double().numpy(), {k: v[i].numpy() for k, v in params.items()})
@@ -19,7 +19,7 @@ def carved(x, params):
 
 @pytest.fixture(params=["host", "device"])
 def path(request, monkeypatch):
-    """Both searches, on the CPU."""
+    """Select one of the two searches, on the CPU."""
     if request.param == "device":
         monkeypatch.setattr(module, "_kept", module._kept_device)
 
@@ -64,7 +64,7 @@ def test_the_direction_and_the_counts():
         assert torch.equal(kept[h:], kept[h - 1 : h].expand_as(kept[h:]))
 
 
-def test_a_planted_path_goes_first(path):
+def test_a_path_of_least_energy_is_removed_first(path):
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(1, 1, 40, 48, generator=generator).expand(1, 3, 40, 48).clone()
     middle = 20 + torch.tensor([round(6 * torch.sin(torch.tensor(r / 7)).item()) for r in range(40)])

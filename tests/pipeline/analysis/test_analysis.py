@@ -204,7 +204,7 @@ def test_a_store_that_can_not_be_read_is_one_clear_line(tmp_path):
         analysis.scores(str(tmp_path))
     old = pd.DataFrame({"image_key": ["x"], "cell": ["a"]})
     old.to_parquet(tmp_path / name)
-    with pytest.raises(BadInput, match="lacks the column label: another version wrote it"):
+    with pytest.raises(BadInput, match="lacks the column label, which format 1 has: another program wrote it"):
         analysis.results(str(tmp_path), ["label"])
     with pytest.raises(BadInput, match="rule 'best', top 1: expected one of single, vote, mean, persistent"):
         analysis.scores(str(tmp_path), "best")

@@ -24,6 +24,7 @@ def ground():
         (Strike("corrupt checkpoint", 1, 0.1), Strike("SIGSTOP of a node", 3, 0.1)),
         (
             Strike("clock jump", 0, 0.5),
+            Strike("kill -9 of a seal", 1, 0),
             Strike("second driver", 1, 0),
             Strike("shard replaced", 3, 0),
             Strike("disk full", 4, 0),

@@ -1,6 +1,7 @@
 """The checks: what they run, what they say of accuracies, and the command on a small campaign."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_what_must_fall_must_fall(pattern, name, variant):
 def test_rivals_have_the_policy_of_the_attack_and_are_not_the_attack_itself(pattern):
     told = cell(pattern)
     told = told.model_copy(update={"attack": told.attack.model_copy(update={"momentum": 0.9, "policy": "identity"})})
-    every = {c.name: c for c in check.checks(told)}
+    every: dict[str, Any] = {c.name: c for c in check.checks(told)}
     assert list(every["momentum"].variants) == ["aggmo"]
     assert every["momentum"].variants["aggmo"].attack.policy == "identity"
     assert every["single step"].variants["fgsm"].attack.policy == "identity"
@@ -90,7 +91,7 @@ def test_chance_is_left_at_a_half(pattern):
 
 def test_every_variant_differs_from_the_cell_in_what_its_name_says(pattern):
     base = cell(pattern)
-    variants = {name: v for c in check.checks(base) for name, v in c.variants.items()}
+    variants: dict[str, Any] = {name: v for c in check.checks(base) for name, v in c.variants.items()}
     assert variants["steps-x2"].attack.steps == 4 and variants["draws-x2"].attack.eot_draws == 4
     assert variants["steps-quarter"].attack.eot_draws == 8 and variants["restarts-2"].attack.restarts == 2
     assert variants["eps-1"].attack.eps == 1 and variants["eps-1"].attack.step_size == pytest.approx(0.5)

@@ -52,7 +52,7 @@ def test_settings_reach_the_attack(pattern):
     assert (defended.steps, defended.eot.loss, defended.eot.policy) == (9, "margin", "identity")
     _, transfer = built(transfer=True, restarts=3, eot_draws=5)
     assert isinstance(transfer, bart.Transfer) and isinstance(transfer.attack, bart.Restarts)
-    assert transfer.attack.attack.eot.draws == 1 and transfer.steps == 120
+    assert transfer.attack.attack.eot.draws == 1 and transfer.steps == 120  # type: ignore[attr-defined]
     _, aggmo = built(kind="aggmo")
     assert (aggmo.eot.estimator, aggmo.eot.loss, aggmo.eot.fixed_order) == ("mean_logits", "margin", True)
 

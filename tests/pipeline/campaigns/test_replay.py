@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.replay import COMPARED, find, replay
+from pipeline.campaigns.replay import COMPARED, find, replay, with_stack
 from pipeline.data.pack import pack
 from pipeline.errors import BadInput
 from pipeline.store import schema
@@ -186,3 +186,8 @@ def test_the_command_says_same_or_which_column_and_exits_so(barrage, store, tmp_
     code, _, err = barrage("replay", store, "image33")
     assert code == 2 and len(err.splitlines()) == 1 and "did you mean image3" in err
     assert barrage("replay", store, "image3", "--cell", "nothing")[0] == 2
+
+
+def test_the_stack_can_be_that_of_the_run(barrage, store):
+    assert with_stack(opened(store), 8).workers.stack == 8 and with_stack(opened(store), None).workers.stack is None
+    assert barrage("replay", store, "image3", "--cell", "net-bart2-pgd", "--together", "--stack", "8")[0] == 0

@@ -101,7 +101,7 @@ def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
     with pytest.raises(Drained):
         list(drained.attack(unit))
     data = store.read(store.checkpoint(unit))
-    header = replace(checkpoints.header(data), seconds=3000.0)
+    header = replace(checkpoints.header(data, "checkpoint"), seconds=3000.0)
     store.replace(store.checkpoint(unit), checkpoints.encode(header, checkpoints.decode(data)))
     events = list(Worker(job, device, threading.Event()).attack(unit))
     assert events and all(event.seconds < 1000 for event in events), "an attempt tells its own time"

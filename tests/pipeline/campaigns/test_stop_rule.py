@@ -234,7 +234,7 @@ def test_verify_names_an_interim_check_that_the_rows_contradict(pattern, tmp_pat
     job = made(pattern, tmp_path / "store")
     go(job)
     path = Path(job.store) / f"looks/{CELL}/{job.interim_checks(CELL)[1].round:02d}.json"
-    path.write_text(path.read_text().replace('"images":', '"images":1'))
+    path.write_text(path.read_text().replace('"images": ', '"images": 1'))
     assert [fault for fault in verify(job) if "the interim check after round" in fault]
 
 

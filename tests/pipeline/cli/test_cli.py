@@ -28,7 +28,7 @@ def wrong(content):
         "missing shard": (lambda: content["data"].update(shards="none/x-000000.tar"), "none/x-000000.tar"),
         "pattern without a match": (lambda: content["data"].update(shards="none/*.tar"), "match no file"),
         "unknown key": (lambda: content.update(evaluation_drawz=3), "evaluation_draws"),
-        "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is no number"),
+        "eps that is no number": (lambda: content["attacks"]["pgd"].update(eps="big"), "'big' is not a number"),
         "label outside the classes": (
             lambda: model.update(architecture="tests.support.tiny:network_of_seven_classes", classes=7),
             "label 7",

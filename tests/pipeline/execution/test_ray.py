@@ -101,7 +101,7 @@ def start():
 
     yield begin
     for run in runs:
-        run._stream.close()
+        run._stream.close()  # type: ignore[attr-defined]
         run.executor.close()
 
 
@@ -298,7 +298,7 @@ def test_a_node_that_is_drained_gives_its_units_back(cluster, extra, start, tmp_
     job = pretend.job(tmp_path)
     run = start(job, [Task(f"t{i}", "goes", 3) for i in range(4)])
     run.until(lambda: len({e.unit for e in run.of(Went)}) == 2)
-    client = ray._raylet.GcsClient(address=cluster.address)
+    client = ray._raylet.GcsClient(address=cluster.address)  # type: ignore[attr-defined]
     accepted, why = client.drain_node(node.node_id, PREEMPTION, "spot notice", int(time.time() * 1000) + 600_000)
     assert accepted, why
     run.rest()

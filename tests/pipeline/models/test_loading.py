@@ -1,4 +1,4 @@
-"""Models by name: their preprocessing, their weights, and what is refused."""
+"""Check models by name: preprocessing, weights, and what is refused."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def section(**changes):
 
 
 def said(model, crop=32):
-    """The one line that refuses a model."""
+    """Return the line that refuses a model."""
     with pytest.raises(BadInput) as error:
         network = loading.build(loading.described(loading.checked(model), Data(shards=["x.tar"])))
         loading.tried(network, model, crop)
@@ -31,7 +31,7 @@ def said(model, crop=32):
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory):
-    """A file of weights of torchvision's ResNet18."""
+    """Write a file of weights of torchvision's ResNet18; return its path."""
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     torch.manual_seed(1)
     save_file(torchvision.models.resnet18().state_dict(), path)
@@ -88,7 +88,7 @@ def test_checkpoints_of_other_programs_are_unwrapped(tmp_path, wrap, prefix):
 
 @pytest.mark.slow
 def test_auxiliary_outputs_of_inception_are_left_out(tmp_path):
-    """Its weights from torchvision have them, with the input transform that they were trained with."""
+    """Torchvision's weights include the auxiliary heads, and name the input transform of their training."""
     whole = torchvision.models.inception_v3(aux_logits=True, transform_input=True, init_weights=False).eval()
     torch.save(whole.state_dict(), tmp_path / "w.pt")
     model = section(architecture="torchvision:inception_v3", classes=1000, weights=str(tmp_path / "w.pt"))

@@ -12,7 +12,7 @@ from pipeline.store import schema
 
 
 def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, **more):
-    """A row from the first classes of its draws; the other four of each five are classes 90 to 93."""
+    """Return a row from the first classes of its draws; the other four of each five are classes 90 to 93."""
     fives = {side: [[first, 90, 91, 92, 93] for first in draws] for side, draws in (("clean", clean), ("adv", adv))}
     out = {
         "image_key": key, "cell": cell, "model": "m", "defense": "d", "attack": attack, "k": 5, "label": label,
@@ -56,7 +56,7 @@ def test_vote_for_five_is_top5_where_there_is_one_draw():
 
 
 def test_a_model_that_errs_at_random_is_as_accurate_as_it_is():
-    """Input ignored, wrong with p = 0.2 on each draw: 80 %, however often it is asked (AutoAttack `rand` says 53.5 %)."""
+    """A model that ignores its input and errs with p = 0.2 is right on 80 % of draws (AutoAttack `rand` reports 53.5 %)."""
     draws = random.Random(0)
     found = [row(str(i), *([1 if draws.random() > 0.2 else 2 for _ in range(20)] for _ in "ab")) for i in range(1000)]
     single, persistent = line(found), line(found, "persistent")
@@ -107,7 +107,7 @@ def test_rows_that_come_in_pieces_make_the_same_table():
 
 
 def told(row, top):
-    """The vote as it is defined, ballot by ballot."""
+    """Return the result of the vote, computed vote by vote from its definition."""
     votes = Counter()
     for draw in row["adv_top5"]:
         for rank, label in enumerate(draw[:top]):
@@ -127,7 +127,7 @@ def test_the_vote_is_the_one_defined_also_where_it_is_close(top):
 
 
 def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
-    """Ballots of few classes, so that ties abound; -1 stands where a model has fewer than five."""
+    """Use few classes, so that there are many ties; -1 fills the lists of models with fewer than five classes."""
     draws = random.Random(2)
     fives = [draws.choice([draws.sample(range(6), 5), [*draws.sample(range(3), 3), -1, -1]]) for _ in range(400)]
     first = [draws.randrange(390) for _ in range(300)]
@@ -137,13 +137,13 @@ def test_votes_are_counted_row_by_row_wherever_their_lists_lie():
             told({"adv_top5": fives[at : at + count], "label": of}, top)
             for at, count, of in zip(first, counts, label, strict=True)
         ]
-        found = votes.elected(np.array(fives, np.int32), *map(np.array, (first, counts, label)), top)
+        found = votes.elected(np.array(fives, np.int32), np.array(first), np.array(counts), np.array(label), top)
         assert found.tolist() == told_ and 0 < sum(told_) < len(told_)
 
 
 @pytest.mark.parametrize("rule", rules.RULES)
 def test_a_part_of_a_table_is_judged_as_it_is_alone(rule):
-    """Parts share the lists of the whole, which begin elsewhere; failed rows have none."""
+    """Slices share the lists of the whole table, with an offset; failed rows have no lists."""
     draws = random.Random(3)
     found = [row(str(i), [1, draws.randrange(3), 2], draws.choices(range(4), k=3)) for i in range(30)]
     for i in (0, 7, 8):

@@ -15,10 +15,8 @@ from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
 from pipeline.status import scan
 from pipeline.status.summary import QUIET, Reader
-from pipeline.store import compaction
-from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.support import stores, tiny
+from tests.support import release01, stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 """Three units each, of 3, 2 and 3 images; 18 and 6 draw-gradients an image, 4 draws and 1 to judge it."""
@@ -124,18 +122,23 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
 def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     stores.commit(job, unit(job, BART), at=1000)
     reader, read = Reader(job.store, now=lambda: 1001.0), []
-    monkeypatch.setattr(scan, "_rows", lambda data, rows=scan._rows: read.append(1) or rows(data))
+
+    def counted(data, rows=scan._rows):
+        read.append(1)
+        return rows(data)
+
+    monkeypatch.setattr(scan, "_rows", counted)
     first = reader.look()
     assert asdict(reader.look()) == asdict(first) and len(read) == 1
     stores.commit(job, unit(job, BART, 1), at=1000)
     assert reader.look().cells[BART].done == 2 and len(read) == 2
 
 
-def test_compacted_units_are_done_and_their_rows_are_read(job):
+def test_units_that_release_01_compacted_are_done_and_their_rows_are_read(job):
     for place in range(2):
         stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
     before = at(job, 1010).cells[BART]
-    list(compaction.compact(Store(job.store), BART))
+    release01.compacted(job.store, BART)
     stores.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
     found = at(job, 1030)
     after = found.cells[BART]

@@ -1,4 +1,4 @@
-"""Files in a bucket of a real S3 server, asked through a proxy that fails as it is told to."""
+"""Use files in a bucket of a real S3 server, through a proxy that fails on demand."""
 
 import random
 import threading
@@ -16,7 +16,7 @@ PASSING = ("500", "503", "409", "507", "slow", "half", "lost", "unanswered")
 
 
 def first(times, fault, method=None):
-    """The fault for the first requests (of a method), then none."""
+    """Return a fault for the first requests (of one method), then none."""
     numbers = count()
     return lambda request: fault if method in (None, request.method) and next(numbers) < times else None
 
@@ -91,10 +91,10 @@ def test_a_service_without_conditional_writes_is_refused_at_the_door(s3):
     s3.proxy.fault = lambda request: "deaf"
     with pytest.raises(BadInput, match="If-None-Match.*conditional writes"):
         Store(s3.url).ready()
-    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"  # type: ignore[attr-defined]
     s3.proxy.fault = lambda request: None
     Store(s3.url).ready()
-    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"
+    assert list(Store(s3.url)._files._all("")) == [], "the probe was left"  # type: ignore[attr-defined]
 
 
 def test_a_probe_that_a_dead_run_left_is_swept_when_it_is_old(s3, monkeypatch):

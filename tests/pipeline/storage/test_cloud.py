@@ -1,4 +1,4 @@
-"""Whole campaigns whose shards and store are in a bucket of a real S3 server, with a network that fails on the way."""
+"""Run whole campaigns with shards and store in a bucket of a real S3 server, over a network that fails."""
 
 import threading
 from itertools import count
@@ -23,9 +23,9 @@ from pipeline.execution import LocalExecutor
 from pipeline.status.summary import Reader
 from pipeline.storage import bucket
 from pipeline.storage.urls import at
-from pipeline.store.compaction import compact
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
+from pipeline.store.sealed import seal
 from tests.support import tiny
 from tests.support.faulty import SECRET
 from tests.support.seen import decided
@@ -36,7 +36,7 @@ UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}
 
 @pytest.fixture
 def remote(s3, tmp_path, shards):
-    """A pattern of two shards in the bucket, the same as the local ones of `pattern`."""
+    """Return a pattern of two shards in the bucket, copies of the local shards of `pattern`."""
     images = sorted((tmp_path / "images").glob("*.png"))
     written = pack([(p, i % tiny.CLASSES) for i, p in enumerate(images)], f"{s3.url}/val", "photos", per_shard=5)
     assert written == [f"{s3.url}/val/photos-{i:06d}.tar" for i in range(2)]
@@ -49,7 +49,7 @@ def ran(content, store):
 
 
 def every(n, faults):
-    """Every n-th request fails, in turn by each of these."""
+    """Make every n-th request fail, by each of these faults in turn."""
     numbers = count(1)
 
     def fault(request):
@@ -123,11 +123,11 @@ def test_a_store_that_is_gone_ends_the_run_with_the_reason(s3, remote):
     assert "AccessDenied" in outcome.refused and outcome.exit_code == 1 and outcome.failed_units == ()
 
 
-def test_a_cell_in_a_bucket_is_compacted_and_read_as_before(s3, remote):
+def test_a_cell_in_a_bucket_is_sealed_and_read_as_before(s3, remote):
     job, _ = ran(tiny.campaign(remote), f"{s3.url}/store")
     before, done, store = decided(job.store), Store(job.store).done(), Store(job.store)
-    (found,) = compact(store, "net-bart2-pgd")
-    assert found.units == 3 and store.own("net-bart2-pgd") == {} and store.compacted() == [found.file]
+    found = seal(store, "net-bart2-pgd")
+    assert found.files == 3 and store.files("net-bart2-pgd") == [found.name]
     assert decided(job.store) == before and store.done() == done and list(verify(opened(job.store))) == []
     assert Reader(job.store).look().complete
 
@@ -176,7 +176,7 @@ def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypa
 
 
 def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
-    """Its images are sound: rows that call them damaged would leave the denominators for ever."""
+    """Its images are good: rows that call them damaged would be missing from every rate for ever."""
     shard = shards.inspect(f"{s3.url}/val/photos-000000.tar")
     monkeypatch.setattr(bucket, "SMALL", 100)
     monkeypatch.setattr(bucket, "BUFFER", 2048)
@@ -208,7 +208,7 @@ def test_shards_that_are_all_forbidden_end_the_run_and_park_nothing(s3, remote):
 
 
 def test_all_pages_of_a_listing_count(s3, remote):
-    """The server gives five names a page: a unit that is listed on a later one is done, and its checkpoint is seen."""
+    """The server lists five names per page: a unit on a later page is done, and its checkpoint is found."""
     job, outcome = ran(tiny.campaign(remote, unit_images=1), f"{s3.url}/store")
     assert outcome.exit_code == 0
     names = {unit.name for unit in job.units()}

@@ -1,4 +1,4 @@
-"""What a disk refuses: one line that says what and why, nothing half-written, nothing left aside."""
+"""Check writes that a disk refuses: one line with what and why, no partial file, no temporary file left."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ from tests.support import tiny
 
 @contextmanager
 def room_for(size):
-    """No file may grow beyond so many bytes, as on a disk that is full: a write stops in the middle."""
+    """Limit the size of files to `size` bytes: as on a full disk, a write stops in the middle."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -105,7 +105,7 @@ def test_what_dead_writers_left_is_swept_and_what_is_being_written_is_not(tmp_pa
 
 @pytest.mark.parametrize("jump", [-400 * 86_400, 86_400])
 def test_a_clock_that_jumped_sweeps_nothing_that_is_being_written(tmp_path, monkeypatch, jump):
-    """A rival's file in the making lies there while a machine whose clock is not set yet begins its run."""
+    """Another writer's unfinished file exists while a machine with a wrong clock begins its run."""
     files, link, clock = Disk(tmp_path), os.link, time.time
     monkeypatch.setattr(time, "time", lambda: clock() + jump)
 

@@ -70,7 +70,7 @@ def saved():
 
 def test_a_checkpoint_comes_back_bit_for_bit():
     tensors, data = saved()
-    assert checkpoints.header(data) == HEADER
+    assert checkpoints.header(data, "c") == HEADER
     back = checkpoints.decode(data)
     assert back.keys() == tensors.keys() and all(torch.equal(back[name], tensors[name]) for name in tensors)
 
@@ -83,4 +83,4 @@ def test_a_damaged_checkpoint_is_none_and_never_wrong():
         back = checkpoints.decode(bytes(damaged))
         assert back is None or place < 8 + int.from_bytes(data[:8], "little"), f"a flipped bit at {place} was not noticed"
     assert checkpoints.decode(data[: len(data) // 2]) is None
-    assert checkpoints.decode(b"") is None and checkpoints.header(b"") is None
+    assert checkpoints.decode(b"") is None and checkpoints.header(b"", "c") is None

@@ -471,7 +471,7 @@ def test_checks_compare_the_network_where_there_is_one(pattern, nets):
     policies = {name: next(c for c in check.checks(found[name]) if c.name == "gradient policies") for name in found}
     assert list(policies["plain"].variants) == ["policy-identity"]
     assert list(policies["net"].variants) == ["policy-identity", "policy-network"]
-    assert policies["net"].variants["policy-network"].attack.networks == str(nets)
+    assert policies["net"].variants["policy-network"].attack.networks == str(nets)  # type: ignore[attr-defined]
 
 
 def test_files_say_what_they_are(nets):

@@ -1,1 +1,1 @@
-"""Rank filters over disks as Triton kernels: one program filters one tile of one plane with that plane's own disk."""
+"""Filter by ranks and means over disks: one program filters one tile of one plane with that plane's own disk."""

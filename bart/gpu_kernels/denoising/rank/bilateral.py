@@ -41,13 +41,13 @@ _START, _START_BITS = tl.constexpr(2.0**23), tl.constexpr(0x4B000000)
 
 @triton.jit
 def _kept(level, middle, limit):
-    """The pixel itself if its level is less than `limit` from `middle`, else 0; `limit` less that distance is whole."""
+    """Return the pixel itself if its level is less than `limit` from `middle`, else 0; `limit` less that distance is whole."""
     return level * positive(limit - tl.abs(level - middle))
 
 
 @triton.jit
 def _counted(total):
-    """Sum and number of a row, in units of ONE_OF_ALL, from what was added to START: floats there are a unit apart."""
+    """Return sum and number of a row, in units of ONE_OF_ALL, from what was added to START: floats there are a unit apart."""
     total = total.to(tl.int32, bitcast=True) - _START_BITS
     return total // _ONE * _ONE_OF_ALL + total % _ONE
 
@@ -57,7 +57,7 @@ def _mean_bilateral_kernel(
     levels, radii, s0s, s1s, out, height, width, rows, columns,
     MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """The disks of rows y, y + 1, y + 2, y + 3, for every fourth row y of the tile."""
+    """Filter the disks of rows y, y + 1, y + 2, y + 3, for every fourth row y of the tile."""
     plane, top, left = tile_origin(height, width, 4 * TILE_H, TILE_W)
     y = top + 4 * tl.arange(0, TILE_H)[:, None]
     x = left + tl.arange(0, TILE_W)[None, :]
@@ -87,7 +87,7 @@ def _mean_bilateral_kernel(
         sum_3 = _START + _kept(level, middle_3, tl.where(room_3 >= 0, half_span, 0.0))
         widest = half_width(radius, tl.minimum(dy, tl.maximum(dy - 3, 0)))
         for first in range(1, widest + 1, 2):
-            for step in tl.static_range(2):  # four pixels are on their way at a time
+            for step in tl.static_range(2):  # unrolled, so that four loads are in flight at a time
                 dx = first + step
                 before, after = tl.load(row - dx), tl.load(row + dx)
                 limit_0 = tl.where(dx * dx <= room_0, half_span, 0.0)
@@ -114,8 +114,8 @@ def _mean_bilateral_kernel(
 
 @torch.no_grad()
 def mean_bilateral(x: Tensor, params: Params) -> Tensor:
-    """The mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
-    margin = BILATERAL_RADII[1] + 1  # two pixels at once may be one too far
+    """Return the mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
+    margin = BILATERAL_RADII[1] + 1  # pixels are loaded two at a time, so the second may be outside the disk
     levels = fill_frame(levels_kernel, empty_frame(x, margin), x, MARGIN=margin, INSIDE=ONE, OUTSIDE=0)
     out = torch.empty_like(x)
     height, width = x.shape[2:]

@@ -29,12 +29,13 @@ NEVER = 511
 
 @triton.jit
 def inside_image(y, x, height, width):
+    """Return which places are inside the image."""
     return (y >= 0) & (y < height) & (x >= 0) & (x < width)
 
 
 @triton.jit
 def frame_entries(height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.constexpr):
-    """This program's plane and block of a frame: the places in the frame, and those in the plane with whether they exist."""
+    """Return this program's plane and block of a frame: places in the frame, rows and columns in the plane, and which exist."""
     blocks = tl.cdiv(rows * columns, BLOCK)
     plane = (tl.program_id(0) // blocks).to(tl.int64)
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -44,7 +45,7 @@ def frame_entries(height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.
 
 @triton.jit
 def tile_origin(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """This program's plane, and the first row and column of its tile."""
+    """Return this program's plane, and the first row and column of its tile."""
     across = tl.cdiv(width, TILE_W)
     tiles = across * tl.cdiv(height, TILE_H)
     tile = tl.program_id(0) % tiles
@@ -53,7 +54,7 @@ def tile_origin(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
 
 @triton.jit
 def tile_pixels(height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """This program's plane, the rows and columns of its tile, and where its pixels are in the frames."""
+    """Return this program's plane, the rows and columns of its tile, and the places of its pixels in the frames."""
     plane, y, x = tile_origin(height, width, TILE_H, TILE_W)
     y += tl.arange(0, TILE_H)[:, None]
     x += tl.arange(0, TILE_W)[None, :]
@@ -62,18 +63,19 @@ def tile_pixels(height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.c
 
 @triton.jit
 def disk_radius(radii, plane, MARGIN: tl.constexpr):
+    """Return the radius of a plane's disk, at most MARGIN."""
     return tl.minimum(tl.load(radii + plane).to(tl.int32), MARGIN)
 
 
 @triton.jit
 def half_width(radius, dy):
-    """How far the disk reaches in its row dy."""
+    """Return how far the disk reaches in its row dy."""
     return tl.sqrt((radius * radius - dy * dy).to(tl.float32) + 0.5).to(tl.int32)
 
 
 @triton.jit
 def disk_population(y, x, height, width, radius):
-    """The number of pixels of each disk inside the image."""
+    """Return the number of pixels of each disk inside the image."""
     total = tl.zeros_like(y + x)
     for dy in range(-radius, radius + 1):
         half = half_width(radius, dy)
@@ -84,12 +86,16 @@ def disk_population(y, x, height, width, radius):
 
 @triton.jit
 def positive(whole):
-    """1 for a positive whole number, 0 for others. A GPU cuts a float to 0..1 as it adds: faster than to select."""
+    """Return 1 for a positive whole number, 0 for others.
+
+    A GPU clamps a float to 0..1 during an addition: faster than a selection.
+    """
     return tl.clamp(whole, 0.0, 1.0)
 
 
 @triton.jit
 def to_unit(level):
+    """Return levels 0..255 as floats in [0, 1]."""
     return tl.div_rn(level.to(tl.float32), 255.0)
 
 
@@ -98,7 +104,7 @@ def levels_kernel(
     x, levels, height, width, rows, columns,
     MARGIN: tl.constexpr, INSIDE: tl.constexpr, OUTSIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Levels plus INSIDE, rounded half to even, in a frame of OUTSIDE."""
+    """Store levels plus INSIDE, rounded half to even, in a frame of OUTSIDE."""
     plane, place, row, column, valid = frame_entries(height, width, rows, columns, MARGIN, BLOCK)
     value = tl.load(x + plane * height * width + row * width + column, mask=valid, other=0.0)
     # the product as float32 rounds it: by way of float64, since it must not become part of a fused operation
@@ -112,20 +118,20 @@ def levels_kernel(
 
 @triton.jit
 def store_mean(out, total, ONE: tl.constexpr, y, x, height, width):
-    """The mean level of each disk, its fraction cut off, from sum and number of its pixels, in units of ONE."""
+    """Store the mean level of each disk, rounded down, from the sum and the number of its pixels, in units of ONE."""
     level = (total % ONE) // tl.maximum(total // ONE, 1)
     tl.store(out + y * width + x, to_unit(level), mask=inside_image(y, x, height, width))
 
 
 def empty_frame(x: Tensor, margin: int) -> Tensor:
-    """Room for all planes of `x`, (3 n, rows, columns): whole tiles with a margin around."""
+    """Return a frame for each plane of `x`, (3 n, rows, columns): whole tiles with a margin around."""
     n, channels, height, width = x.shape
     rows, columns = triton.cdiv(height, TILE_H) * TILE_H, triton.cdiv(width, TILE_W) * TILE_W
     return torch.empty((n * channels, rows + 2 * margin, columns + 2 * margin), dtype=torch.float32, device=x.device)
 
 
 def fill_frame(kernel: Any, frame: Tensor, x: Tensor, *others: Tensor, **constants: int) -> Tensor:
-    """`frame`, written by a kernel from the planes of `x` and what there is to each plane."""
+    """Fill `frame` by a kernel from the planes of `x` and from parameters of each plane, and return it."""
     planes, rows, columns = frame.shape
     programs = planes * triton.cdiv(rows * columns, BLOCK)
     launcher.launch(kernel, programs, x, *others, frame, *x.shape[2:], rows, columns, **constants, BLOCK=BLOCK)
@@ -133,7 +139,7 @@ def fill_frame(kernel: Any, frame: Tensor, x: Tensor, *others: Tensor, **constan
 
 
 def filter_tiles(kernel: Any, frame: Tensor, *others: Tensor, margin: int) -> None:
-    """Runs a kernel over the tiles of all planes; the last of `others` is an image that it writes."""
+    """Run a kernel over the tiles of all planes; the last of `others` is an image that it writes."""
     height, width = others[-1].shape[2:]
     programs = len(frame) * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
     sizes = (height, width, *frame.shape[1:])

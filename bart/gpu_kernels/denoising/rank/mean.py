@@ -29,7 +29,7 @@ _ONE = tl.constexpr(ONE)
 
 @triton.jit
 def _disk_sum(center, columns, radius):
-    """The sum over each disk of what `center` points at the middle of."""
+    """Return the sum over each disk; `center` points at the middle of the disks."""
     total = tl.zeros(center.shape, tl.float32)
     for dy in range(-radius, radius + 1):
         half = half_width(radius, dy)
@@ -42,6 +42,7 @@ def _disk_sum(center, columns, radius):
 def _mean_kernel(
     levels, radii, out, height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):
+    """Store the mean of each disk."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
     total = _disk_sum(levels + place, columns, disk_radius(radii, plane, MARGIN)).to(tl.int32)
     store_mean(out + plane * height * width, total, _ONE, y, x, height, width)
@@ -51,7 +52,7 @@ def _mean_kernel(
 def _divide_kernel(
     gradient, radii, shares, height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Each gradient divided by the number of pixels of its disk, in a frame of zeros."""
+    """Divide each gradient by the number of pixels of its disk, in a frame of zeros."""
     plane, place, y, x, valid = frame_entries(height, width, rows, columns, MARGIN, BLOCK)
     value = tl.load(gradient + plane * height * width + y * width + x, mask=valid, other=0.0)
     population = disk_population(y, x, height, width, disk_radius(radii, plane, MARGIN))
@@ -63,6 +64,7 @@ def _divide_kernel(
 def _sum_kernel(
     shares, radii, out, height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):
+    """Store the sum over each disk."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
     total = _disk_sum(shares + place, columns, disk_radius(radii, plane, MARGIN))
     tl.store(out + plane * height * width + y * width + x, total, mask=inside_image(y, x, height, width))
@@ -89,5 +91,5 @@ class _Mean(torch.autograd.Function):
 
 
 def mean(x: Tensor, params: Params) -> Tensor:
-    """The mean of each disk. Two launches, and two for the gradient."""
+    """Return the mean of each disk. Two launches, and two for the gradient."""
     return _Mean.apply(x, params["radius"])

@@ -30,7 +30,7 @@ def _median_kernel(
     levels, radii, medians, out, height, width, rows, columns,
     MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """The largest level that at most population // 2 pixels of the disk are below."""
+    """Store the largest level that at most population // 2 pixels of the disk are below."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
     radius = disk_radius(radii, plane, MARGIN)
     rank = disk_population(y, x, height, width, radius) // 2
@@ -61,7 +61,7 @@ def _share_kernel(
     levels, medians, radii, gradient, shares, height, width, rows, columns,
     MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """Each gradient divided by the number of pixels that share it: those of the disk that have the median's level."""
+    """Divide each gradient by the number of pixels that share it: those of the disk that have the median's level."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
     radius = disk_radius(radii, plane, MARGIN)
     here = plane * height * width + y * width + x
@@ -81,7 +81,7 @@ def _gather_kernel(
     levels, medians, radii, shares, out, height, width, rows, columns,
     MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """The shares of all outputs that selected this pixel's level."""
+    """Add up the shares of all outputs that selected this pixel's level."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
     radius = disk_radius(radii, plane, MARGIN)
     here = plane * height * width + y * width + x
@@ -118,5 +118,5 @@ class _Median(torch.autograd.Function):
 
 
 def median(x: Tensor, params: Params) -> Tensor:
-    """The upper median of each disk. Two launches, and two for the gradient."""
+    """Return the upper median of each disk. Two launches, and two for the gradient."""
     return _Median.apply(x, params["radius"])

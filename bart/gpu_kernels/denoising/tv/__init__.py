@@ -1,1 +1,1 @@
-"""Total variation denoising as Triton kernels. `transform.tv_chambolle` is the whole transform."""
+"""Denoise by total variation in Triton kernels. `transform.tv_chambolle` is the whole transform; the others are its parts."""

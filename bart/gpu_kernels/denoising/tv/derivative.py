@@ -21,7 +21,7 @@ _CENTRE, _RADIUS = tl.constexpr((2 + LOWEST) / 2), tl.constexpr((2 - LOWEST) / 2
 
 @triton.jit
 def _diffusivity(u, out, stride, first, last, size, weight, alone, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """1 / (|grad u| / weight + 1 / (HORIZON tau)) of one channel or three."""
+    """Store 1 / (|grad u| / weight + 1 / (HORIZON tau)) of one channel or three."""
     least = tl.where(alone, 4.0, 6.0) / _HORIZON
     for c in range(tl.where(alone, 1, 3)):
         for start in range(first, last, BLOCK):
@@ -38,7 +38,7 @@ def _diffusivity(u, out, stride, first, last, size, weight, alone, WIDTH: tl.con
 
 @triton.jit
 def _flux(v, edge, shift, i, there, centre):
-    """What flows into the pixels i, and through which edge, between them and those `shift` away, where `there`."""
+    """Return the flow into the pixels i from those `shift` away, where `there`, and the strength of the edge between them."""
     strength = tl.load(edge + i, mask=there, other=0.0)
     return strength * (tl.load(v + i + shift, mask=there, other=0.0) - centre), strength
 
@@ -48,7 +48,10 @@ def _step(
     v, v_stride, d, d_stride, residual, to, out, first, last, own_first, own_last, size, k, keep, gain, alone,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The k-th step, from the one before, `v`; the zeroth one from the cotangent. `residual` and `to` are laid out like `d`."""
+    """Make the k-th step from the previous one, `v`; step 0 starts from the cotangent.
+
+    `residual` and `to` have the layout of `d`.
+    """
     for c in range(tl.where(alone, 1, 3)):
         step, edge = v + c * v_stride, d + c * d_stride
         for start in range(first, last, BLOCK):
@@ -75,7 +78,7 @@ def _step(
 
 @triton.jit(do_not_specialize=UNSPECIALISED)
 def _diffuse_kernel(v, u, weights, per_channel, scratch, out, height, strips, room, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """The Chebyshev steps from `v`, with the diffusivity of `u`; `scratch` (programs, 4, room)."""
+    """Make the Chebyshev steps from `v`, with the diffusivity of `u`; `scratch` (programs, 4, room)."""
     program = tl.program_id(0)
     image, alone, channel, strip, parts = strip_of_program(per_channel, height, strips)
     size = height * WIDTH
@@ -112,6 +115,7 @@ def _diffuse_kernel(v, u, weights, per_channel, scratch, out, height, strips, ro
 
 
 def diffuse(v: Tensor, u: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
+    """Return the derivative's product with `v` (n, 3, h, w), at the solution `u`."""
     strips, programs, room = cut_strips(u, STEPS, 1, 3)
     out, scratch = torch.empty_like(u), u.new_empty(programs, 4, room)
     launcher.launch(

@@ -36,7 +36,7 @@ _EPSILON, _END = tl.constexpr(EPSILON), tl.constexpr(ITERATIONS - 1)
 
 @triton.jit
 def _stop(energies, parts, begin, end):
-    """The iteration from `begin` on, before `end`, in which the problem stops, else the one after the last of all.
+    """Return the first iteration from `begin` to `end` in which the problem stops, else the one after the last of all.
 
     `energies` are those of the problem's first strip.
     """
@@ -54,9 +54,9 @@ def _stop(energies, parts, begin, end):
 
 @triton.jit
 def _divergences(q, stride, i, here, right, below, WIDTH: tl.constexpr):
-    """Of a channel's two fields within the plane: the fields at i, and their divergence there, to the right and below.
+    """Return a channel's two fields within the plane at i, and their divergence at i, to the right and below.
 
-    The last column of a field is zero, so a row's first pixel may take it for its left neighbour in the row above.
+    The last column of a field is zero, so a row's first pixel may use it, in the row above, as its left neighbour.
     """
     q0, q0_right, q0_below = load_right_below(q, i, here, right, below, WIDTH)
     q1, q1_right, q1_below = load_right_below(q + stride, i, here, right, below, WIDTH)
@@ -70,7 +70,7 @@ def _divergences(q, stride, i, here, right, below, WIDTH: tl.constexpr):
 
 @triton.jit
 def _slopes(x, divergence, at_right, below, tau, scale, i, here, size, WIDTH: tl.constexpr):
-    """u = tau divergence + scale x at the pixels i, and its differences to the right and below; zero at the ends."""
+    """Return u = tau divergence + scale x at the pixels i, and its differences to the right and below; zero at the ends."""
     x_here, x_right, x_below = load_right_below(x, i, here, here & (i + 1 < size), here & (i + WIDTH < size), WIDTH)
     u = tau * divergence + scale * x_here
     s0 = tl.where(i % WIDTH < WIDTH - 1, tau * at_right + scale * x_right - u, 0.0)
@@ -80,7 +80,7 @@ def _slopes(x, divergence, at_right, below, tau, scale, i, here, size, WIDTH: tl
 
 @triton.jit
 def _store(out, stride, i, here, q0, q1, s0, s1, norm):
-    """The step of a channel's two fields within the plane; what a field is multiplied with in the end."""
+    """Store the step of a channel's two fields within the plane; return the factor by which fields are multiplied."""
     shrink = 1 / (1 + norm)
     tl.store(out + i, (q0 + s0) * shrink, mask=here)
     tl.store(out + stride + i, (q1 + s1) * shrink, mask=here)
@@ -89,7 +89,7 @@ def _store(out, stride, i, here, q0, q1, s0, s1, norm):
 
 @triton.jit
 def _masks(i, last, size, live, WIDTH: tl.constexpr):
-    """Where the pixels i, those to the right and those below have fields that are not zero yet."""
+    """Return where the pixels i, those to the right and those below can have fields that are not zero."""
     here = (i < last) & live
     return here, here & (i + 1 < size), here & (i + WIDTH < size)
 
@@ -98,7 +98,10 @@ def _masks(i, last, size, live, WIDTH: tl.constexpr):
 def _sweep_alone(
     x, q, stride, out, out_stride, first, last, own_first, own_last, size, live, scale, WIDTH: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """One iteration of one channel on the pixels from `first` to `last`; the energy, over tau, of its own."""
+    """Make one iteration of one channel on the pixels from `first` to `last`.
+
+    Returns the energy, over tau, of the strip's own pixels.
+    """
     energy = tl.zeros([BLOCK], tl.float32)
     for start in range(first, last, BLOCK):
         i = start + tl.arange(0, BLOCK)
@@ -116,7 +119,7 @@ def _sweep_alone(
 def _sweep_coupled(
     x, q, stride, out, out_stride, first, last, own_first, own_last, size, live, scale, WIDTH: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The same for three coupled channels."""
+    """Make one iteration of three coupled channels; as `_sweep_alone`."""
     tau = 1 / 6
     energy = tl.zeros([BLOCK], tl.float32)
     for start in range(first, last, BLOCK):
@@ -152,7 +155,7 @@ def _sweep_coupled(
 
 @triton.jit
 def _denoised(x, q, stride, out, first, last, size, live, weight, alone, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """x + weight divergence, of one channel or three."""
+    """Store x + weight divergence, of one channel or three."""
     for c in range(tl.where(alone, 1, 3)):
         field = q + 3 * c * stride
         for start in range(first, last, BLOCK):
@@ -171,9 +174,12 @@ def _iterate_kernel(
     x, weights, per_channel, states, scratch, energies, done, out, height, strips, room, before, begin, end, turn,
     WIDTH: tl.constexpr, ALONE: tl.constexpr, COUPLED: tl.constexpr,
 ):  # fmt: skip
-    """The iterations from `begin` to `end`; or those since the last launch began, `before`, up to the stop, and the image.
+    """Make the iterations from `begin` to `end`; or, after a stop, those from `before` up to the stop, and write the image.
 
-    `states` (2, n, 8, h, w) of which `turn` is to be read; `scratch` (programs, 2, room); `energies` (programs, iterations).
+    states      (2, n, 8, h, w), of which `turn` is to be read
+    scratch     (programs, 2, room)
+    energies    (programs, iterations)
+    before      the iteration with which the last launch began
     """
     program = tl.program_id(0)
     image, alone, channel, strip, parts = strip_of_program(per_channel, height, strips)
@@ -224,6 +230,7 @@ def _iterate_kernel(
 
 
 def solve(x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
+    """Return the denoised images (n, 3, h, w)."""
     n, _, height, width = x.shape
     strips, programs, room = cut_strips(x, LONGEST, 2, FIELDS)
     out = torch.empty_like(x)

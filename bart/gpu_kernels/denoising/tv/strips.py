@@ -26,7 +26,7 @@ would be spread over four times as many lines.
 
 @triton.jit
 def strip_of_program(per_channel, height, strips):
-    """Of this program: its image, whether it has a channel alone, which (else the first), and its strip of how many."""
+    """Return this program's image, whether one channel is solved alone, which (else the first), the strip, and all strips."""
     image = tl.program_id(0) // (3 * strips)
     part = tl.program_id(0) % (3 * strips)
     alone = tl.load(per_channel + image) != 0
@@ -36,15 +36,15 @@ def strip_of_program(per_channel, height, strips):
 
 @triton.jit
 def load_right_below(field, i, here, right, below, WIDTH: tl.constexpr):
-    """A field at the pixels i, to their right and below them; zero where a mask is."""
+    """Return a field at the pixels i, to their right and below them; zero where a mask is false."""
     at_right = tl.load(field + i + 1, mask=right, other=0.0)
     return tl.load(field + i, mask=here, other=0.0), at_right, tl.load(field + i + WIDTH, mask=below, other=0.0)
 
 
 def cut_strips(x: Tensor, margin: int, alone: int, coupled: int) -> tuple[int, int, int]:
-    """How many strips a plane is cut into, programs in all, and the floats of a program's buffer.
+    """Return how many strips a plane is cut into, all programs, and the floats of a program's buffer.
 
-    A buffer holds so many fields of a channel alone or of three coupled ones, whose strips are a third as high.
+    A buffer holds `alone` fields of one channel or `coupled` fields of three coupled ones, whose strips are a third as high.
     """
     n, _, height, width = x.shape
     strips = min(max(min(PROGRAMS // (3 * max(n, 1)), height // 16), triton.cdiv(height, 128)), PARTS // 3)

@@ -25,5 +25,5 @@ class _Denoise(torch.autograd.Function):
 
 
 def tv_chambolle(x: Tensor, params: Params) -> Tensor:
-    """The transform `tv_chambolle`."""
+    """Return `bart.transforms.denoising.tv.apply(x, params)`."""
     return _Denoise.apply(x, params["weight"], params["per_channel"])

@@ -18,47 +18,54 @@ _HIGHS = {name: eager._high(eager.FILTERS[name]) for name in BANKS}
 
 @triton.constexpr_function
 def tap_count(bank):
+    """Return the number of taps of a filter bank."""
     return len(_LOWS[bank])
 
 
 @triton.constexpr_function
 def low_tap(bank, k):
+    """Return tap k of the low-pass filter."""
     return _LOWS[bank][k]
 
 
 @triton.constexpr_function
 def high_tap(bank, k):
+    """Return tap k of the high-pass filter."""
     return _HIGHS[bank][k]
 
 
 @triton.jit
 def band_length(size, taps):
-    """The length of either band of an axis of `size`, with filters of so many `taps`."""
+    """Return the length of either band of an axis of `size`, for filters of `taps` taps."""
     return (size + taps - 1) // 2
 
 
 @triton.jit
 def mirrored(i, size):
-    """The index that `i` stands for where the ends are mirrored with their last tile_entries."""
+    """Return the index that `i` stands for where the ends are mirrored, their last entries included."""
     i = tl.where(i < 0, -1 - i, i)
     return tl.where(i >= size, 2 * size - 1 - i, i)
 
 
 @triton.jit
 def row_entry(row, column, k, width):
-    """Where the entry lies that tap k of a filter along a row sees. The compiler is told that they are neighbours, for it
-    to lay a warp along the row in all its versions; it loads none of them together, as it cannot know where they begin."""
+    """Return the place of the entry that tap k of a filter along a row reads.
+
+    `max_contiguous` marks entries as neighbours for the compiler, so that it places a warp along the row in all its versions.
+    It loads none of them together, as it does not know where they begin.
+    """
     return tl.max_contiguous(row * width + mirrored(2 * column + 1 - k, width), [1, _COLUMNS])
 
 
 @triton.jit
 def tile_count(height, width):
+    """Return the number of tiles of an array."""
     return tl.cdiv(height, _ROWS) * tl.cdiv(width, _COLUMNS)
 
 
 @triton.jit
 def tile_entries(tile, height, width):
-    """The rows and columns of a tile of an array, and which of them exist."""
+    """Return the rows and columns of a tile of an array, and which of them exist."""
     across = tl.cdiv(width, _COLUMNS)
     row = tile // across * _ROWS + tl.arange(0, _ROWS)[:, None]
     column = tile % across * _COLUMNS + tl.arange(0, _COLUMNS)[None, :]

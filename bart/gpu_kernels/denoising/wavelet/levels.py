@@ -31,7 +31,7 @@ _DB2, _SYM9 = tl.constexpr(eager.WAVELETS.index("db2")), tl.constexpr(eager.WAVE
 
 @triton.jit
 def _add(total, value, TAP: tl.constexpr):
-    """total + value * TAP: in float32 at once, in float64 with both rounded."""
+    """Return total + value * TAP: fused in float32; in float64 with both rounded."""
     if total.dtype == tl.float64:
         return total + value.to(tl.float64) * TAP
     return tl.fma(value.to(tl.float32), tl.full(value.shape, TAP, tl.float32), total)
@@ -39,7 +39,7 @@ def _add(total, value, TAP: tl.constexpr):
 
 @triton.jit
 def _split_columns(source, low, high, height, width, BANK: tl.constexpr):
-    """Approximation and details of `source` (height, width) float64 along its columns, float32 and float64."""
+    """Store approximation and details of `source` (height, width) float64 along its columns, float32 and float64."""
     count = band_length(height, tap_count(BANK))
     for tile in range(tile_count(count, width)):
         row, column, valid = tile_entries(tile, count, width)
@@ -55,9 +55,9 @@ def _split_columns(source, low, high, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _split_rows(low, high, bands, plane, height, width, BANK: tl.constexpr):
-    """The four `bands` (4, height, count) of `low` and `high` (height, width), the first also to `plane`.
+    """Store the four `bands` (4, height, count) of `low` and `high` (height, width), the first also in `plane`.
 
-    Gives the mean squares of the other three.
+    Returns the mean squares of the other three.
     """
     count = band_length(width, tap_count(BANK))
     size = height * count
@@ -93,6 +93,7 @@ def _split_rows(low, high, bands, plane, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _shrink_band(band, place, inside, variance, square, soft):
+    """Shrink a chunk of a band in place."""
     threshold = (variance / tl.sqrt(tl.maximum(square.to(tl.float64) - variance, _LEAST))).to(tl.float32)
     value = tl.load(band + place, mask=inside, other=0)
     nearer = tl.where(value < 0, value + threshold * soft, value - threshold * soft)
@@ -101,7 +102,7 @@ def _shrink_band(band, place, inside, variance, square, soft):
 
 @triton.jit
 def _shrink(bands, size, variance, square_1, square_2, square_3, soft):
-    """The last three of `bands` (4, size) shrunk in place."""
+    """Shrink the last three of `bands` (4, size) in place."""
     for start in range(0, size, _CHUNK):
         place = start + tl.arange(0, _CHUNK)
         inside = place < size
@@ -112,7 +113,7 @@ def _shrink(bands, size, variance, square_1, square_2, square_3, soft):
 
 @triton.jit
 def _join_rows(bands, low, high, height, width, BANK: tl.constexpr):
-    """The inverse of `_split_rows`; two columns at a time."""
+    """Invert `_split_rows`, two columns at a time."""
     TAPS: tl.constexpr = tap_count(BANK)
     count = band_length(width, tap_count(BANK))
     size = height * count
@@ -143,7 +144,7 @@ def _join_rows(bands, low, high, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _join_columns(low, high, target, height, width, BANK: tl.constexpr):
-    """The inverse of `_split_columns`; two rows at a time."""
+    """Invert `_split_columns`, two rows at a time."""
     TAPS: tl.constexpr = tap_count(BANK)
     pairs = (height + 1) // 2
     for tile in range(tile_count(pairs, width)):
@@ -163,6 +164,7 @@ def _join_columns(low, high, target, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _split_with(plane, low, details, bands, height, width, BANK: tl.constexpr):
+    """Decompose one level with one filter bank."""
     _split_columns(plane, low, details, height, width, BANK)
     tl.debug_barrier()
     squares = _split_rows(low, details, bands, plane, band_length(height, tap_count(BANK)), width, BANK)
@@ -172,7 +174,10 @@ def _split_with(plane, low, details, bands, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _split(plane, low, details, bands, height, width, wavelet):
-    """One level: the four `bands` of `plane` (height, width), the first of them also in its place; as `_split_rows`."""
+    """Decompose one level: store the four `bands` of `plane` (height, width), the first also in `plane`.
+
+    Returns as `_split_rows`.
+    """
     if wavelet == _SYM9:
         square_1, square_2, square_3 = _split_with(plane, low, details, bands, height, width, "sym9")
     elif wavelet == _DB2:
@@ -184,6 +189,7 @@ def _split(plane, low, details, bands, height, width, wavelet):
 
 @triton.jit
 def _join_with(bands, low, high, target, height, width, BANK: tl.constexpr):
+    """Reconstruct one level with one filter bank."""
     _join_rows(bands, low, high, band_length(height, tap_count(BANK)), width, BANK)
     tl.debug_barrier()
     _join_columns(low, high, target, height, width, BANK)
@@ -192,7 +198,7 @@ def _join_with(bands, low, high, target, height, width, BANK: tl.constexpr):
 
 @triton.jit
 def _join(bands, low, high, target, height, width, wavelet):
-    """The inverse of `_split`: `target` (height, width) from its bands."""
+    """Invert `_split`: reconstruct `target` (height, width) from its bands."""
     if wavelet == _SYM9:
         _join_with(bands, low, high, target, height, width, "sym9")
     elif wavelet == _DB2:
@@ -203,9 +209,9 @@ def _join(bands, low, high, target, height, width, wavelet):
 
 @triton.jit
 def denoise_plane(plane, details, pyramid, low, high, height, width, wavelet, taps, levels, soft):
-    """`plane` (height, width) float64 denoised to the beginning of `pyramid`, which holds the bands of each level behind it.
+    """Denoise `plane` (height, width) float64 to the beginning of `pyramid`, which holds the bands of each level behind it.
 
-    `plane` makes room for each level's approximation. `details` float64, `low` and `high` hold what is filtered along one
+    `plane` is overwritten by each level's approximation. `details` float64, `low` and `high` hold what is filtered along one
     axis.
     """
     variance = tl.zeros([], tl.float64)
@@ -217,11 +223,11 @@ def denoise_plane(plane, details, pyramid, low, high, height, width, wavelet, ta
         if level == 0:
             deviation = noise(bands + 3 * size, size)
             variance = deviation * deviation
-            tl.debug_barrier()  # from here on the details are no longer those that the noise is read from
+            tl.debug_barrier()  # the noise must be read before the details are overwritten
         _shrink(bands, size, variance, square_1, square_2, square_3, soft)
         bands += 4 * size
     tl.debug_barrier()
-    for done in range(levels):  # each level's approximation takes the place of the one in the bands above it
+    for done in range(levels):  # each level's result replaces the approximation of the level above
         rows, columns, target, bands = height, width, pyramid, pyramid + height * width
         for _ in range(levels - 1 - done):
             rows, columns, target = band_length(rows, taps), band_length(columns, taps), bands

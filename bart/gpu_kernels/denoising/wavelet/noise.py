@@ -13,7 +13,7 @@ _MAGNITUDE, _TWO = tl.constexpr(0x7FFFFFFF), tl.constexpr(0x40000000)
 
 @triton.jit
 def _magnitudes(values, start, count):
-    """The bits of some magnitudes, which are in the order of the numbers; infinity beyond the last."""
+    """Return the bits of a chunk of magnitudes, which have the order of the numbers; infinity beyond the last."""
     place = start + tl.arange(0, _CHUNK)
     value = tl.load(values + place, mask=place < count, other=float("inf"))
     return value.to(tl.int32, bitcast=True) & _MAGNITUDE
@@ -21,7 +21,7 @@ def _magnitudes(values, start, count):
 
 @triton.jit
 def noise(values, count):
-    """The median of those magnitudes of `values` (count,) float32 that are not zero over .6745, float64; 0 of none."""
+    """Return the median of the nonzero magnitudes of `values` (count,) float32 over .6745, float64; 0 if there are none."""
     zero = tl.zeros([_CHUNK], tl.int32)
     below_1 = tl.zeros([_CHUNK], tl.int32)
     for start in range(0, count, _CHUNK):

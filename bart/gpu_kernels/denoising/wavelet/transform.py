@@ -28,22 +28,25 @@ _TO_RGB = tuple(map(tuple, np.linalg.inv(eager._TO_YCBCR).tolist()))
 
 @triton.constexpr_function
 def _matrix(back, i, j):
+    """Return an entry of the colour matrix, or of its inverse."""
     return (_TO_RGB if back else _TO_YCBCR)[i][j]
 
 
 @triton.jit
 def _double(x, place, inside):
+    """Load values as float64."""
     return tl.load(x + place, mask=inside, other=0).to(tl.float64)
 
 
 @triton.jit
 def _mixed(red, green, blue, BACK: tl.constexpr, ROW: tl.constexpr):
+    """Return one row of the colour conversion."""
     return red * _matrix(BACK, ROW, 0) + green * _matrix(BACK, ROW, 1) + blue * _matrix(BACK, ROW, 2)
 
 
 @triton.jit
 def _plane_values(image, size, place, inside, plane, ycbcr):
-    """The plane's values, float64, before they are stretched."""
+    """Return the plane's values, float64, before they are stretched."""
     if ycbcr:
         red = _double(image, place, inside)
         green = _double(image + size, place, inside)
@@ -61,7 +64,7 @@ def _planes_kernel(
     x, ycbcrs, wavelets, softs, shifts, exact, single, ranges, height, width, exact_size, single_size, row_size, levels_db1,
     levels_db2, levels_sym9,
 ):  # fmt: skip
-    """Program (offset, image, plane): leaves its plane denoised in its part of `single`, and the plane's range."""
+    """Denoise one plane into its part of `single`, and store its range; program (offset, image, plane)."""
     image = tl.program_id(0) // 3 % (tl.num_programs(0) // 12)
     offset = tl.program_id(0) // 3 // (tl.num_programs(0) // 12)
     plane = tl.program_id(0) % 3
@@ -109,7 +112,7 @@ def _planes_kernel(
 
 @triton.jit
 def _mean(planes, single_size, place, inside, y, x, height, width, shift):
-    """The mean of a plane's shifts, each moved back."""
+    """Return the mean of a plane's shifts, each moved back."""
     total = tl.load(planes + place, mask=inside, other=0)
     if shift > 0:
         total *= 0.25
@@ -122,12 +125,13 @@ def _mean(planes, single_size, place, inside, y, x, height, width, shift):
 
 @triton.jit
 def _stretched_back(ranges, plane, values):
+    """Invert the stretching of a plane."""
     return values.to(tl.float64) * tl.load(ranges + 2 * plane + 1) + tl.load(ranges + 2 * plane)
 
 
 @triton.jit
 def _image_kernel(single, ranges, ycbcrs, shifts, out, height, width, single_size, BLOCK: tl.constexpr):
-    """Program (image, block of pixels): the mean over the shifts, in RGB."""
+    """Average the shifts and convert to RGB; program (image, block of pixels)."""
     size = height * width
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
@@ -153,11 +157,12 @@ def _image_kernel(single, ranges, ycbcrs, shifts, out, height, width, single_siz
 
 
 def _half(side: int, length: int) -> int:
+    """Return the length of either band."""
     return (side + length - 1) // 2
 
 
 def _pyramid(height: int, width: int, length: int, levels: int) -> int:
-    """How many tile_entries the bands of all levels have."""
+    """Return the number of entries of the bands of all levels."""
     total = 0
     for _ in range(levels):
         height, width = _half(height, length), _half(width, length)
@@ -166,7 +171,7 @@ def _pyramid(height: int, width: int, length: int, levels: int) -> int:
 
 
 def wavelet(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """The images (n, 3, h, w) with their wavelet details shrunk; two launches."""
+    """Return the images (n, 3, h, w) with their wavelet details shrunk. Two launches."""
     n, _, height, width = x.shape
     lengths = [len(eager.FILTERS[name]) for name in BANKS]
     levels = [eager._levels(min(height, width), length) for length in lengths]

@@ -1,4 +1,4 @@
-"""The kernel against its eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernel against the eager code in Triton's interpreter, and compile it for the GPUs, on a CPU."""
 
 from unittest.mock import patch
 
@@ -12,13 +12,13 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.slow
-def test_the_interpreted_kernel_equals_its_twin():
+def test_the_interpreted_kernel_equals_the_eager_code():
     assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("capability", TARGETS)
 def test_the_kernel_compiles(capability):
-    """Down to machine code, without a GPU."""
+    """Compile down to machine code, without a GPU."""
     assert_transform_compiles("gaussian_blur", capability)
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.slow
-def test_the_interpreted_kernels_equal_their_twin():
+def test_the_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -18,7 +18,7 @@ def test_the_kernels_compile(capability):
 
 
 def _compare():
-    """Distances shorter than any that is drawn: each shift takes the interpreter as long as a whole image takes a GPU."""
+    """Compare with distances shorter than any that is drawn: a shift takes the interpreter as long as an image a GPU."""
     from bart.gpu_kernels.denoising.nl_means import nl_means
 
     x = images(33, 35)[[0, 1, 2, 3, 5]]  # two tiles across, the second one of few columns; five down, the last of one row

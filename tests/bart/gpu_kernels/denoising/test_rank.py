@@ -1,4 +1,4 @@
-"""The kernels against their eager twins in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 from unittest.mock import patch
 
@@ -20,19 +20,19 @@ def test_a_cpu_has_no_kernels():
 
 
 @pytest.mark.slow
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("capability", TARGETS)
 def test_kernels_compile(name, capability):
-    """Down to machine code, without a GPU."""
+    """Compile down to machine code, without a GPU."""
     assert_transform_compiles(name, capability)
 
 
 def _equal(name, x, **params) -> None:
-    """The very levels of the eager twin, and its gradient, for one image and its three planes' parameters."""
+    """Check for equal levels, and close gradients, for one image and its three planes' parameters."""
     params = {key: torch.tensor([values]) for key, values in params.items()}
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
     y, truth = dispatch._load(dispatch.KERNELS[name])(leaf, params), TRANSFORMS[name].eager(twin, params)
@@ -44,7 +44,7 @@ def _equal(name, x, **params) -> None:
 
 
 def _ties(height: int, width: int) -> torch.Tensor:
-    """An image of few levels; black in the first rows, white in the first columns of one plane, so at borders too."""
+    """Return an image of few levels; black in the first rows, white in the first columns of one plane, so at borders too."""
     levels = torch.randint(90, 110, (1, 3, height, width), generator=torch.Generator().manual_seed(0))
     levels[0, 0, :6] = 0
     levels[0, 1, :, :9] = 255
@@ -52,7 +52,7 @@ def _ties(height: int, width: int) -> torch.Tensor:
 
 
 def _compare_rounding() -> None:
-    """Values between two levels and their neighbours in float32, and those out of range."""
+    """Compare values between two levels and their neighbours in float32, and those out of range."""
     from bart.gpu_kernels.denoising.rank.frames import empty_frame, fill_frame, levels_kernel
 
     halves = (torch.arange(-1, 256, dtype=torch.float64) + 0.5).div(255).float()

@@ -1,4 +1,4 @@
-"""The kernels against their eager twin in Triton's interpreter on the CPU, and through its compiler for the GPUs' targets."""
+"""Check the kernels against the eager code in Triton's interpreter, and compile them for the GPUs, on a CPU."""
 
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -18,7 +18,7 @@ NAME = "tv_chambolle"
 
 
 @pytest.mark.slow
-def test_interpreted_kernels_equal_their_twins():
+def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
@@ -28,7 +28,7 @@ def test_kernels_compile(capability):
 
 
 def test_programs_never_exceed_their_buffers():
-    """Of many sizes: a problem's strips fit the sum of their energies and are not empty, a launch the longest of its kind."""
+    """Check many sizes: a problem's strips fit the sum of their energies and are not empty; no launch exceeds the longest."""
     from bart.gpu_kernels.denoising.tv import solver, strips
 
     bounds = (*solver.STARTS, eager.ITERATIONS - 1)
@@ -42,7 +42,7 @@ def test_programs_never_exceed_their_buffers():
 
 @contextmanager
 def _short(epsilon, iterations, starts):
-    """Both twins stop sooner: the interpreter needs a tenth of a second for an iteration of a program."""
+    """Stop both codes sooner: the interpreter needs a tenth of a second for an iteration of a program."""
     import triton.language as tl
 
     from bart.gpu_kernels.denoising.tv import solver
@@ -55,7 +55,7 @@ def _short(epsilon, iterations, starts):
 
 
 def _compare_stops() -> None:
-    """Stops in the first launch, in later ones, and none, with strips of unequal heights."""
+    """Compare stops in the first launch, in later ones, and none, with strips of unequal heights."""
     from bart.gpu_kernels.denoising.tv.transform import tv_chambolle
 
     photo = photographs(35, 40, 3)[1:2].contiguous()
@@ -71,7 +71,7 @@ def _compare_stops() -> None:
 
 
 def _compare_whole() -> None:
-    """All as it is, on three channels that stop apart; one is constant, and one has an edge at each border."""
+    """Compare with the real constants, on three channels that stop at different times; one is constant, one has edges."""
     from bart.gpu_kernels.denoising.tv.transform import tv_chambolle
 
     x = photographs(32, 33)[3:4].contiguous() * 0.2

@@ -22,7 +22,7 @@ def test_gradient_is_exact():
 
 @pytest.mark.parametrize("sigma", [0.1, 0.124, 0.126, 0.374, 0.376, 1.0, 2.874, 2.876, 3.0])
 def test_windows_end_where_scipys_do(sigma):
-    """On both sides of the sigmas at which int(4 sigma + 0.5) steps, on an image smaller than the widest window."""
+    """Test both sides of the sigmas at which int(4 sigma + 0.5) steps, on an image smaller than the widest window."""
     x = photographs(9, 21).double()
     ours = apply(x, {"sigma": torch.full((len(x), 3), sigma, dtype=torch.double)}).permute(0, 2, 3, 1).numpy()
     for image, blurred in zip(x.permute(0, 2, 3, 1).numpy(), ours, strict=True):
@@ -37,8 +37,8 @@ def test_chunks_change_nothing(monkeypatch):
     torch.testing.assert_close(apply(x, params), whole, atol=1e-6, rtol=0)
 
 
-def test_a_device_is_never_asked():
-    """Tensors without values raise at whatever depends on a value."""
+def test_a_device_is_never_waited_for():
+    """Use tensors without values, which raise if anything depends on a value."""
     x = torch.empty(2, 3, 32, 40, device="meta", requires_grad=True)
     y = apply(x, {"sigma": torch.empty(2, 3, device="meta")})
     assert y.shape == torch.autograd.grad(y.sum(), x)[0].shape == x.shape

@@ -14,13 +14,13 @@ PATHS = {"host": nl_means.apply, "device": torch.no_grad()(nl_means._device)}
 
 
 def _noisy(height, width):
-    """Photographs with noise enough that the filter has something to do."""
+    """Return photographs with noise."""
     noise = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     return (photographs(height, width).contiguous() + 0.06 * noise).clamp(0, 1)
 
 
 def _params(count, distances=(6, 7, 8, 9, 10, 11)):
-    """Every patch and both sides of the coin, `distances` in turn."""
+    """Return every patch and both sides of the coin, `distances` in turn."""
     index = torch.arange(count)
     return {
         "h": 0.6 + 0.55 * (index % 5) / 4,

@@ -15,7 +15,7 @@ EXACT = 1e-4
 
 @pytest.fixture(params=["each_sorted", "each_unsorted"])
 def path(request, monkeypatch):
-    """The way of the host, which sorts by radius, and that of a device, which does not know the radii; in several chunks."""
+    """Select the code of the host, which sorts by radius, or that of a device, which does not know the radii; in chunks."""
     monkeypatch.setattr(rank, "map_images", lambda function, x, params: rank._mean_bilateral_device(x, params))
     monkeypatch.setattr(disks, "CHUNK_CPU", 3 * 64 * 64)
     monkeypatch.setattr(disks, "CHUNK_DEVICE", 5 * 64 * 64)
@@ -36,7 +36,7 @@ def test_both_ways_are_scikit_images(transform, oracle, path):
 
 @both
 def test_hard_images(transform, oracle, path):
-    """Constant, saturated, noise, and levels that lie between 8-bit ones."""
+    """Use constant and saturated images, noise, and levels between 8-bit ones."""
     noise = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     flat = torch.stack([torch.full((3, 32, 40), level) for level in (0.0, 1.0, 0.503)])
     assert errors(transform, oracle, torch.cat([noise, (noise > 0.5).float(), flat]), seed=7).max() < EXACT
@@ -48,8 +48,8 @@ def test_contract(transform):
 
 
 @pytest.mark.parametrize("transform", [rank.MEDIAN, rank.MEAN, rank.MEAN_BILATERAL], ids=lambda t: t.name)
-def test_a_device_is_never_asked(transform):
-    """Tensors without values take the way of a device, and raise at whatever depends on a value."""
+def test_a_device_is_never_waited_for(transform):
+    """Use tensors without values on the device's code, which raise if anything depends on a value."""
     x = torch.empty(2, 3, 32, 40, device="meta", requires_grad=True)
     params = {name: value.to("meta") for name, value in transform.draw(keys(2), (32, 40)).items()}
     y = transform.apply(x, params)
@@ -60,7 +60,7 @@ def test_a_device_is_never_asked(transform):
 
 @pytest.mark.parametrize(("s0", "s1"), [(5, 20), (20, 5)])
 def test_bilateral_window_is_lopsided(s0, s1):
-    """Keeps g - s1 < v < g + s0: 104 but not 105 above 100 where s0 is 5, 81 but not 80 below it where s1 is 20."""
+    """Keep g - s1 < v < g + s0: 104 but not 105 above 100 where s0 is 5, 81 but not 80 below it where s1 is 20."""
     levels = torch.tensor([80, 81, 95, 96, 100, 104, 105, 119, 120])
     x = levels.view(1, 1, 1, 9).expand(1, 3, 1, 9) / 255
     params = {"radius": torch.full((1, 3), 20), "s0": torch.full((1, 3), s0), "s1": torch.full((1, 3), s1)}
@@ -69,7 +69,7 @@ def test_bilateral_window_is_lopsided(s0, s1):
 
 
 def test_the_largest_bilateral_sum(path):
-    """A full disk of radius 20 whose levels all lie at the window's upper end: beyond 15 bits."""
+    """Use a full disk of radius 20 whose levels are all at the window's upper end: more than 15 bits."""
     x = torch.full((1, 3, 41, 41), 119 / 255)
     x[..., 20, 20] = 100 / 255
     params = {"radius": torch.full((1, 3), 20), "s0": torch.full((1, 3), 20), "s1": torch.full((1, 3), 20)}
@@ -77,7 +77,7 @@ def test_the_largest_bilateral_sum(path):
 
 
 def _windows(radius, height, width):
-    """For each pixel, the pixels of its disk, by the definition."""
+    """Return for each pixel the pixels of its disk, by the definition."""
     y, x = np.mgrid[:height, :width]
     return {(i, j): (y - i) ** 2 + (x - j) ** 2 <= radius**2 for i in range(height) for j in range(width)}
 
@@ -115,7 +115,7 @@ def test_mean_gradient_is_the_unrounded_means(path):
 
 
 def test_a_step_along_the_mean_gradient_is_what_it_promises():
-    """Over steps far larger than a level, the value itself follows the surrogate."""
+    """Take steps far larger than a level: the value itself follows the surrogate."""
     x, radius = photographs(48, 48) * 0.4 + 0.1, torch.tensor([[2, 3, 2]]).expand(4, 3)
     gradient = torch.from_numpy(_gradient(rank.MEAN, x, radius, torch.ones(())))
     before, after = (rank.apply_mean(image, {"radius": radius}).sum() for image in (x, x + 0.2))

@@ -31,7 +31,7 @@ def test_both_settings_of_the_coin_are_scikit_image_on_the_device_path_too():
 
 
 def test_every_problem_stops_on_its_own(monkeypatch):
-    """On the device path, where slow and fast problems share a batch, also if the device never says that it is through."""
+    """Put slow and fast problems in one batch on the device's code, also if the device never reports its end."""
     x = torch.cat([photographs(40, 40), (photographs(40, 40) > 0.5).float(), torch.full((1, 3, 40, 40), 0.3)]).contiguous()
     params = _params([0.05, 0.25] * 4 + [0.1], [True, False] * 4 + [True])
     together = tv._device(tv._solve, (x,), params)
@@ -52,7 +52,7 @@ def test_the_iteration_limit_is_scikit_images(monkeypatch):
 
 
 def _unrolled(x, weight, axes):
-    """Chambolle's iteration, its textbook form on one problem, for autograd; the steps are counted on the values."""
+    """Return Chambolle's iteration in its textbook form on one problem, for autograd; the values decide the steps."""
     tau, p, first, previous = 1 / (2 * len(axes)), [torch.zeros_like(x)] * len(axes), None, None
     while True:
         u = x - sum(torch.cat([p[k].narrow(a, 0, 1), p[k].diff(dim=a)], a) for k, a in enumerate(axes))
@@ -71,7 +71,7 @@ def _cosine(a, b):
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_the_surrogate_points_along_the_unrolled_derivative(per_channel):
-    """The figures of the module's documentation, on a smaller sample: far nearer than the identity, and never far off."""
+    """Check the figures of the module's docstring on a smaller sample: far nearer than the identity, and never far off."""
     generator, found, identity = torch.Generator().manual_seed(0), [], []
     for image, weight in zip(photographs(64, 64).double(), (0.06, 0.12, 0.18, 0.24), strict=True):
         leaf = image.clone().requires_grad_()

@@ -16,7 +16,7 @@ PATHS = {"host": wavelet.apply, "device": torch.no_grad()(wavelet._device)}
 
 
 def _settings(count):
-    """All 32 combinations in turn, as parameters of `count` images."""
+    """Return all 32 combinations in turn, as parameters of `count` images."""
     rows = list(itertools.islice(itertools.cycle(itertools.product((0, 1), range(4), (0, 1), (0, 1))), count))
     ycbcr, kind, soft, shift = torch.tensor(rows).T.contiguous()
     return {"ycbcr": ycbcr.bool(), "wavelet": kind, "soft": soft.bool(), "shift": shift}
@@ -44,7 +44,7 @@ def test_every_setting_is_scikit_image_on_both_paths(path, size):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_exact_zeros_are_left_out_of_the_noise_and_nothing_else(path):
-    """A sky of one grey level, one of pure black, and 8-bit texture: what counts as zero moves the median."""
+    """Use a sky of one grey level, one of pure black, and 8-bit texture: what counts as zero moves the median."""
     texture = (torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 4).floor() / 255 + 0.5
     texture[0, :, :30], texture[1, :, :30], texture[2, :, :, 25:] = 0.7, 0, 100 / 255
     x, params = texture.repeat(8, 1, 1, 1), _settings(32)

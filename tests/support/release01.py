@@ -1,0 +1,60 @@
+"""Stores as release 0.1 left them: files without a format number, and the rows of many units in compacted files."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from safetensors import safe_open
+from safetensors.torch import save
+
+from pipeline.store import schema
+
+
+def aged(folder):
+    """Take the format numbers out of a store, in place."""
+    folder = Path(folder)
+    path = folder / "campaign.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k not in ("format", "release")}, sort_keys=False))
+    for part in ("units", "looks", "parked"):
+        for path in folder.glob(f"{part}/**/*.json"):
+            path.write_text(json.dumps(_unstamped(json.loads(path.read_text()))))
+    for path in folder.glob("results/*/*.parquet"):
+        rewritten(path)
+    for path in folder.glob("checkpoints/*.safetensors"):
+        with safe_open(path, "pt") as file:
+            about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = {k: v for k, v in _unstamped(json.loads(about["header"])).items() if k != "commit"}
+        path.write_bytes(save(tensors, about | {"header": json.dumps(header)}))
+
+
+def _unstamped(content):
+    return {key: value for key, value in content.items() if key not in ("format", "release")}
+
+
+def rewritten(path, change=lambda table: table, **about):
+    """Write a file of rows again after a change, its metadata without a format number, or with those of `about`."""
+    table = pq.read_table(path, partitioning=None)
+    found = json.loads((table.schema.metadata or {}).get(schema.KEY, b"{}"))
+    table = change(table).replace_schema_metadata({schema.KEY: json.dumps(_unstamped(found) | about)})
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def compacted(folder, cell, keep=0):
+    """Merge a cell's unit files into one, as `barrage compact` of release 0.1 did; `keep` of them stay, as if it was killed."""
+    paths = sorted((Path(folder) / f"results/cell={cell}").glob("*--*.parquet"))
+    number = len(list(paths[0].parent.glob("compacted-*")))
+    listed = Path(folder) / f"compacted/cell={cell}/{number:06d}.txt"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text("\n".join(path.stem for path in paths))
+    tables = [pq.ParquetFile(path).read() for path in paths]
+    about = tables[0].schema.metadata
+    merged = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries().combine_chunks()
+    file = paths[0].parent / f"compacted-{number:06d}.parquet"
+    options = {"compression": "zstd", "write_page_checksum": True, "row_group_size": 32_768}
+    pq.write_table(merged.cast(schema.SCHEMA).replace_schema_metadata(about), file, **options)
+    for path in paths[: len(paths) - keep]:
+        path.unlink()
+    return file
