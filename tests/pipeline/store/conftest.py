@@ -12,7 +12,7 @@ from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
 from tests.support import tiny
-from tests.support.stores import seen
+from tests.support.handmade_stores import seen
 
 
 @pytest.fixture(scope="package")

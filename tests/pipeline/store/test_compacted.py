@@ -17,7 +17,7 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
 from tests.support import release01
-from tests.support.stores import seen
+from tests.support.handmade_stores import seen
 
 CELL = "net-bart2-pgd"
 

@@ -30,7 +30,7 @@ from pipeline.store.formats import FORMAT, RELEASES, StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import release01
-from tests.support.stores import seen
+from tests.support.handmade_stores import seen
 
 CELL = "net-bart2-pgd"
 NEWER = {"format": FORMAT + 1, "release": "9.9"}
