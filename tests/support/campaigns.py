@@ -45,6 +45,11 @@ def decided(store, without=()):
     return Counter(tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in found)
 
 
+def in_order(store):
+    """Return all rows as dicts, sorted by cell and image key."""
+    return sorted(results(str(store)).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
+
+
 def checkpoints(store, but=()):
     """Return the checkpoints of a store and when they were written, {path: ns}; `but` those already known."""
     found = {}

@@ -9,7 +9,6 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.store import checkpoints, schema
 from pipeline.store.layout import Store
-from pipeline.store.rows import results
 
 DRAWS = 4
 """Evaluation draws of `tiny.campaign` where the defense is random."""
@@ -64,8 +63,3 @@ def park(job, unit, errors=("Traceback ...\nRuntimeError: no luck",)):
 def touch(job, name, at):
     """Set a file's time, in seconds since 1970."""
     os.utime(f"{job.store}/{name}", (at, at))
-
-
-def seen(store):
-    """Return all rows of a store, sorted by cell and image key."""
-    return sorted(results(store.url).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
