@@ -12,7 +12,7 @@ from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
 from tests.support import tiny
-from tests.support.seen import in_order
+from tests.support.campaigns import in_order
 
 
 @pytest.fixture(scope="package")

@@ -18,7 +18,7 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
 from tests.support import release01
-from tests.support.seen import in_order
+from tests.support.campaigns import in_order
 
 CELL = "net-bart2-pgd"
 ROOT = Path(__file__).parents[3]

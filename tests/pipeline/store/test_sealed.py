@@ -22,7 +22,7 @@ from pipeline.store import rows, schema, sealed
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
-from tests.support.seen import in_order
+from tests.support.campaigns import in_order
 
 CELL, OTHER = "net-bart2-pgd", "net-none-pgd"
 
