@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from barrage_plugins import Registry
+
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """-log softmax(z)_y, (n,)."""
@@ -42,11 +44,12 @@ def _others(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class Loss(NamedTuple):
-    """Both faces of a loss, each to be ascended; `classes` is the least number that it needs."""
+    """Both faces of a loss, each to be ascended; `classes` is the least number that it needs, `version` its definition's."""
 
     untargeted: Callable[[Tensor, Tensor], Tensor]
     targeted: Callable[[Tensor, Tensor, Tensor], Tensor]
     classes: int = 2
+    version: int = 1
 
     def __call__(self, logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """(n,) from logits (n, classes), label (n,) and target (n,), which is -1 where the attack is untargeted."""
@@ -54,9 +57,15 @@ class Loss(NamedTuple):
         return torch.where(aimed, self.targeted(logits, label, torch.where(aimed, target, 0)), self.untargeted(logits, label))
 
 
-LOSSES: dict[str, Loss] = {
-    "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
-    "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
-    "dlr": Loss(dlr, dlr_targeted, classes=4),
-}
-"""Losses by the name that a campaign file uses."""
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    "losses",
+    builtin={
+        "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
+        "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
+        "dlr": Loss(dlr, dlr_targeted, classes=4),
+    },
+    expected="a bart.Loss",
+    accepts=lambda name, thing: isinstance(thing, Loss),
+)
+"""The losses by the name that a campaign file uses, with those of other packages (`barrage.losses`)."""

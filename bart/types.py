@@ -53,6 +53,8 @@ class Transform:
     """The upper end of each parameter's range, in the order of P(t); a parameter left out (a seed) is not part of P(t)."""
     scaled: frozenset[str] = frozenset()
     """The parameters in pixels, whose range grows with size / 256."""
+    version: int = 1
+    """Of the definition, from 1. A change that changes images takes the next: then cells that use it have another identity."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
         """The transformed images: by the kernel of `bart.dispatch` where one runs, else by `eager`; the same function."""

@@ -23,8 +23,6 @@ FIELD = 23
 @lru_cache
 def parameter_count(name: str) -> int:
     """|P(t)|, the numbers that the network of a transform is told. Raises ValueError for an unknown transform."""
-    if name not in TRANSFORMS:
-        raise ValueError(f"unknown transform {name!r}: expected a name of bart.TRANSFORMS")
     size = (REFERENCE, REFERENCE)
     return TRANSFORMS[name].conditioning(TRANSFORMS[name].draw(torch.zeros(1, dtype=torch.int64), size), size).shape[1]
 

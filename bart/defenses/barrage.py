@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,14 +12,17 @@ from bart import rng
 from bart.bpda.policies import combo
 from bart.defenses.permute import Arrangement, arrange
 from bart.defenses.streams import aside
-from bart.transforms import TRANSFORMS
+from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Params, Size, Transform
 
 Policy = Callable[[Transform, Tensor, Params], Tensor]
 """How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
-GREY = tuple(name for name, transform in TRANSFORMS.items() if transform.group not in ("color space", "grey"))
-"""The transforms that grey images have."""
+COLOUR = ("color space", "grey")
+"""The groups of transforms that need colours."""
+
+GREY = tuple(name for name in BART_25 if TRANSFORMS[name].group not in COLOUR)
+"""The article's transforms that grey images have."""
 
 
 class Part(NamedTuple):
@@ -51,21 +53,19 @@ class Barrage:
     """Draws and applies barrages.
 
     k           transforms of one barrage, 0 to the number of groups that have one of `transforms`
-    transforms  names that may be drawn; all of the table unless told
+    transforms  names that may be drawn; default: the article's 25
     fewest      each image meets a number of transforms drawn uniformly from `fewest` to k; k itself unless told. It meets what
                 a barrage of that number would send it through
     Raises ValueError for an unknown name, a k that cannot be met, or a `fewest` outside 0 to k.
     """
 
     k: int
-    transforms: tuple[str, ...] = tuple(TRANSFORMS)
+    transforms: tuple[str, ...] = BART_25
     fewest: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.transforms:
-            if name not in TRANSFORMS:
-                near = get_close_matches(name, TRANSFORMS, 1) or sorted(TRANSFORMS)
-                raise ValueError(f"unknown transform {name!r}: expected a name of bart.TRANSFORMS, such as {near[0]!r}")
+            TRANSFORMS[name]  # raises for one that is unknown, or whose package cannot be used
         if len(set(self.transforms)) < len(self.transforms):
             raise ValueError(f"transforms name one twice: {', '.join(self.transforms)}; list each once")
         if not 0 <= self.k <= len(self._groups):
@@ -80,9 +80,8 @@ class Barrage:
     def _groups(self) -> list[list[str]]:
         """The selected transforms, group by group, in the order of the table."""
         groups: dict[str, list[str]] = {}
-        for name, transform in TRANSFORMS.items():
-            if name in self.transforms:
-                groups.setdefault(transform.group, []).append(name)
+        for name in (name for name in TRANSFORMS if name in self.transforms):
+            groups.setdefault(TRANSFORMS[name].group, []).append(name)
         return list(groups.values())
 
     @cached_property
@@ -160,7 +159,7 @@ class Barrage:
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Grey images as three equal channels, of which the first is kept after every transform."""
-        coloured = [name for name in self.transforms if name not in GREY]
+        coloured = [name for name in self.transforms if TRANSFORMS[name].group in COLOUR]
         if coloured:
             raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 
