@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import yaml
 from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from barrage_plugins import ALLOW
 from pipeline.config.campaign import Campaign
 from pipeline.errors import BadInput
-from pipeline.models.architectures import ALLOW
 
 HERE = Path(__file__).parent
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from barrage_plugins import PluginError, allow
 from pipeline.errors import BadInput, ClusterLost, StorageError
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
@@ -39,8 +40,8 @@ Modules = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-module",
-        help="a module whose functions the campaign's models may call (architecture module:function); again for more; "
-        "or name them in BARRAGE_ALLOW_MODULES",
+        help="a module that may be imported: its functions make models (architecture module:function), its BARRAGE_PLUGINS add "
+        "transforms, attacks and other kinds; again for more; or name them in BARRAGE_ALLOW_MODULES",
     ),
 ]
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
@@ -74,10 +75,9 @@ def run(
     from pipeline.config.campaign import load
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.execution.detached import detach
-    from pipeline.models import architectures
     from pipeline.store.layout import Store
 
-    architectures.allow(allow_module or ())
+    allow(allow_module or ())
     plan = load(campaign)
     began = time.monotonic()
     job = prepare(plan, store or plan.store or f"stores/{plan.name}", lambda line: err.print(line, highlight=False))
@@ -156,13 +156,17 @@ def status(
 def table(
     store: StoreUrl,
     format: Annotated[Format, typer.Option(help="how to print it")] = Format.TERMINAL,
-    rule: Annotated[list[str] | None, typer.Option(help=f"decision rules: {', '.join(RULES)}; all unless told")] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help=f"decision rules: {', '.join(RULES.builtin)}, or one of a package of yours; default: all"),
+    ] = None,
+    allow_module: Modules = None,
 ) -> None:
     """Clean and attacked accuracy under every decision rule: barrage table stores/demo"""
-    rules = rule or list(RULES)
+    allow(allow_module or ())
+    rules = rule or list(RULES.working())
     for name in rules:
-        if name not in RULES:
-            raise BadInput(f"--rule {name}: expected one of {', '.join(RULES)}")
+        RULES[name]  # raises for one that is unknown, or whose package cannot be used
     _show(store, rules, format)
 
 
@@ -177,9 +181,8 @@ def verify(
 
     from pipeline.campaigns.job import opened
     from pipeline.campaigns.verify import verify as check
-    from pipeline.models import architectures
 
-    architectures.allow(allow_module or ())
+    allow(allow_module or ())
     faults = 0
     for fault in check(opened(store), sample, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
         faults += 1
@@ -235,10 +238,9 @@ def check(
     from pipeline.cli.progress import Reporter
     from pipeline.config.campaign import load
     from pipeline.execution import LocalExecutor, RayExecutor
-    from pipeline.models import architectures
     from pipeline.store.layout import Store
 
-    architectures.allow(allow_module or ())
+    allow(allow_module or ())
     plan = resolve(load(campaign))
     of = checks.chosen(plan, cell)
     url = f"{store or plan.store or f'stores/{plan.name}'}/check/{of.name}"
@@ -269,9 +271,8 @@ def train(
 ) -> None:
     """Train a classifier for a defense, or BPDA networks, or go on with it: barrage train campaigns/train/cifar10-bart.yaml"""
     from pipeline.config.bpda_training import kind
-    from pipeline.models import architectures
 
-    architectures.allow(allow_module or ())
+    allow(allow_module or ())
     trained = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
     outcome, at = trained(config, store, here)
     if outcome.stopped_by:
@@ -490,7 +491,7 @@ def main() -> None:
     more_commands()
     try:
         app()
-    except (BadInput, StorageError) as error:
+    except (BadInput, StorageError, PluginError) as error:
         err.print(f"[bold red]barrage:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except ClusterLost as error:

@@ -262,7 +262,18 @@ def test_the_demo_ends_with_its_report():
     assert "`demo/report.html`" in (ROOT / "README.md").read_text() and "-o demo/report.html" in recipe
 
 
-COPIED = ("bart", "pipeline", "cluster", "tests", "docs", "campaigns", "pyproject.toml", "README.md", "notebooks")
+COPIED = (
+    "barrage_plugins",
+    "bart",
+    "pipeline",
+    "cluster",
+    "tests",
+    "docs",
+    "campaigns",
+    "pyproject.toml",
+    "README.md",
+    "notebooks",
+)
 
 
 def test_the_example_of_extending_works(made, tmp_path):

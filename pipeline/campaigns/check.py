@@ -19,7 +19,8 @@ from bart.diagnostics.gradient_report import gradient_report
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker, image_keys
 from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa
-from pipeline.config.campaign import Campaign, Cell, Defense, Grid
+from pipeline.config.campaign import Campaign, Cell, Grid
+from pipeline.config.defenses import BarrageDefense, Defense
 from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.scoring.intervals import Z
@@ -85,9 +86,9 @@ def _not_beaten_by(*names: str) -> Callable[[Mapping[str, Accuracy]], bool]:
 
 
 def checks(cell: Cell) -> Iterator[Check]:
-    """The checks of a defended cell whose attack follows gradients."""
+    """The checks of a cell with a barrage whose attack follows gradients."""
     defense, attack = cell.defense, cell.attack
-    assert isinstance(attack, ByGradient)
+    assert isinstance(attack, ByGradient) and isinstance(defense, BarrageDefense)
 
     def same(**changes: object) -> Variant:
         return Variant(defense, attack.model_copy(update=changes))
@@ -97,14 +98,14 @@ def checks(cell: Cell) -> Iterator[Check]:
         size = getattr(attack, "step_size", None)
         return same(eps=eps, **({"step_size": size * eps / attack.eps} if size else {}))
 
-    def other(defense: Defense) -> Variant:
+    def other(defense: BarrageDefense) -> Variant:
         return Variant(defense, attack)
 
     steps, draws = getattr(attack, "steps", 1), attack.eot_draws
     ball: dict[str, Any] = {"norm": attack.norm, "eps": attack.eps}
     alike = ball | {"eot_draws": draws} | {name: getattr(attack, name) for name in ("policy", "networks", "networks_sha256")}
     yield Check("undefended", "without a defense nothing must be left: else the attack or the model is wrong",
-                _defeated("none"), {"none": other(Defense(k=0))})  # fmt: skip
+                _defeated("none"), {"none": other(BarrageDefense(k=0))})  # fmt: skip
     yield Check("randomness frozen", "one barrage that never changes is a plain model, and must fall",
                 _defeated("frozen"), {"frozen": other(defense.model_copy(update={"frozen": True}))})  # fmt: skip
     yield Check("planted weakness", "every ball holds an example that is wrong in every draw: it must be found",
@@ -155,7 +156,7 @@ def checks(cell: Cell) -> Iterator[Check]:
     yield Check("goals", "reported only: accuracy under other goals", lambda found: None, goals)
     for name in defense.transforms:
         yield Check(f"{name} alone", "a single transform is no defense (article: defeated every time)",
-                    _defeated(f"only-{name}"), {f"only-{name}": other(Defense(k=1, transforms=(name,)))})  # fmt: skip
+                    _defeated(f"only-{name}"), {f"only-{name}": other(BarrageDefense(k=1, transforms=(name,)))})  # fmt: skip
 
 
 def _half(accuracy: Accuracy) -> float:
@@ -166,14 +167,15 @@ def _half(accuracy: Accuracy) -> float:
 
 def chosen(campaign: Campaign, name: str | None) -> Cell:
     """The cell to check: the one named, or the defended one with the most transforms. Raises BadInput."""
-    fit = {c.name: c for c in campaign.grid() if c.defense.k and isinstance(c.attack, ByGradient)}
+    barrages = [cell for cell in campaign.grid() if isinstance(cell.defense, BarrageDefense) and cell.defense.k]
+    fit = {cell.name: cell for cell in barrages if isinstance(cell.attack, ByGradient)}
     if name is not None and name not in fit:
         raise BadInput(
-            f"--cell {name}: expected a defended cell whose attack follows gradients: {', '.join(fit) or 'there is none'}"
+            f"--cell {name}: expected a cell with a barrage whose attack follows gradients: {', '.join(fit) or 'there is none'}"
         )
     if not fit:
         raise BadInput(
-            f"campaign {campaign.name} has no defended cell whose attack follows gradients: there is nothing to check"
+            f"campaign {campaign.name} has no cell with a barrage whose attack follows gradients: there is nothing to check"
         )
     return fit[name] if name else max(fit.values(), key=lambda c: c.defense.k)
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from pipeline.campaigns import stop_rule
+from barrage_plugins import allowed
+from pipeline.campaigns import recorded, stop_rule
 from pipeline.campaigns.parking import parked
 from pipeline.campaigns.stop_rule import Look
 from pipeline.config.campaign import Campaign, Cell, Stop, Workers, parse
@@ -17,7 +18,7 @@ from pipeline.config.yaml_loader import plain
 from pipeline.data import order, shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.planning import unit_sizes
 from pipeline.planning.units import Cut, Unit, planned_images, units
@@ -146,10 +147,12 @@ class Job:
             "shards": [asdict(shard) for shard in self.shards.values()],
             "identity": {name: cell.identity for name, cell in self.cells.items()},
             "planned": {name: asdict(found) for name, found in self.planned().items()},
+            **recorded.record(self.campaign),
         }
         data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
         store.sweep()
         if not store.create(FILE, data) and data != store.read(FILE):
+            recorded.check(self.campaign, self.store)
             _same(opened(self.store), self, self.store)
             store.replace(FILE, data)
         for name, cut in self.cuts.items():
@@ -200,8 +203,9 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         bpda_networks.fit(cell)
     for name in known.keys() - seen.keys():
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
-    job = Job(campaign, seen, url, earlier.cuts if earlier else {}, architectures.allowed())
+    job = Job(campaign, seen, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
+        recorded.check(campaign, url)
         _same(earlier, job, url)
     return job if campaign.unit_images is None else job.with_cuts({})
 
@@ -218,7 +222,11 @@ def opened(url: str) -> Job:
         campaign = content["campaign"]
     except DAMAGED as error:
         raise damaged(url, error) from None
-    job = Job(parse(campaign, f"{url}/{FILE}"), {shard.name: shard for shard in found}, url)
+    try:
+        parsed = parse(campaign, f"{url}/{FILE}")
+    except BadInput as error:
+        raise BadInput(f"{error}{recorded.missing(url)}") from None
+    job = Job(parsed, {shard.name: shard for shard in found}, url)
     return replace(job, cuts=_cuts(store, job.cells))
 
 

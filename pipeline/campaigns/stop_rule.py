@@ -39,6 +39,8 @@ class Look(BaseModel):
     rounds: int
     rate: Rate | None
     without: tuple[str, ...] = ()
+    rule_version: int = 1
+    """Of the decision rule whose accuracy this is."""
 
     def ends(self, stop: Stop) -> bool:
         """Whether the cell has been seen often enough."""
@@ -71,7 +73,7 @@ def seen(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[
     rows = [row for row in table if row["unit"] in wanted]
     found = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
-    return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without)
+    return Look(cell=cell, round=number, rounds=cut.rounds, rate=found, without=without, rule_version=RULES.version(rule))
 
 
 def write_down(store: Store, look: Look) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
-from bart.diagnostics.planted import Planted
+from barrage_plugins import allow
+from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
 from pipeline.config.attacks import ByGradient
@@ -19,7 +19,7 @@ from pipeline.config.campaign import Cell
 from pipeline.data import shards
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.unit_sizes import Measured, Trial
@@ -68,18 +68,16 @@ class Worker:
     drain: threading.Event
 
     def __post_init__(self) -> None:
-        architectures.allow(self.job.modules)
+        allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}
 
     def defended(self, cell: Cell) -> Defended:
-        """The cell's classifier behind its barrage, with the networks of its attack; what is loaded is loaded once."""
+        """Return the cell's classifier behind its defense, with the networks of its attack; what is loaded is loaded once."""
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
-        barrage = Barrage(cell.defense.k, cell.defense.transforms)
-        kind = Planted if cell.defense.planted else Defended
-        return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
+        return cell.defense.defended(self._classifiers[cell.model_name], self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
         """The networks of the cell's attack, by transform; none where it has none."""

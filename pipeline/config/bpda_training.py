@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from bart import TRANSFORMS, Barrage
+from bart import BART_25, Barrage
 from pipeline.config.campaign import Data, content, explain
 from pipeline.config.fields import Name, Share, Strict
 from pipeline.errors import BadInput
@@ -23,9 +23,7 @@ class Training(Strict):
     name: Name = Field(description="of the training, and of its store where none is named")
     seed: int = Field(0, description="of all randomness: first weights, order of images, parameters of transforms")
     data: Data = Field(description="the images, as in a campaign; their labels are not used")
-    transforms: tuple[str, ...] = Field(
-        tuple(TRANSFORMS), min_length=1, description="those that get a network; all unless told"
-    )
+    transforms: tuple[str, ...] = Field(BART_25, min_length=1, description="those that get a network")
     steps: int = Field(ge=1, description="of Adam, for each network")
     batch: int = Field(32, ge=2, description="images of a step")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="of Adam")

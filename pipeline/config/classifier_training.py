@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 import bart
-from bart import TRANSFORMS, Barrage
+from bart import BART_25, Barrage
 from bart.training import Augmentation, Lesson, Objective
 from pipeline.config.attacks import START, STEPS, Fgsm, Pgd
 from pipeline.config.bpda_training import validated
@@ -24,7 +24,7 @@ class Barrages(Strict):
         BeforeValidator(lambda value: (value, value) if isinstance(value, int) else value),
         Field(description="from, to: uniform, both ends included; one number is that number always"),
     ] = (0, 5)
-    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
+    transforms: tuple[str, ...] = Field(BART_25, description="names that may be drawn")
     ramp: int = Field(0, ge=0, description="steps over which the upper end grows evenly from the lower one")
 
     @model_validator(mode="after")

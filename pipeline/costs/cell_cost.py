@@ -15,7 +15,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from bart import TRANSFORMS, rng
+from bart import BART_25, rng
 from pipeline.campaigns import image_rows
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
@@ -93,7 +93,7 @@ def known(gpu: str, cell: Cell) -> Rated | None:
     interpolated. The verdict was not measured: its draws are counted as draw-gradients, the most they can take."""
     attack, defense = cell.attack, cell.defense
     plain = isinstance(attack, ByGradient) and attack.policy == "combo" and not attack.transfer and not cell.cost.forwards
-    if not plain or (defense.k and set(defense.transforms) != set(TRANSFORMS)):
+    if not plain or (defense.k and set(defense.transforms) != set(BART_25)):
         return None
     for entry in _table():
         of = (entry["architecture"], entry["crop"])

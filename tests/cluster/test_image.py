@@ -100,7 +100,7 @@ def test_the_image_is_pinned_and_its_user_is_not_root():
     for path in re.findall(r"/opt/barrage/(\S+\.sh)", text):
         assert (ROOT / path).is_file()
     kept = {line[1:] for line in (ROOT / "cluster/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert all((ROOT / name).exists() for name in kept) and {"bart", "pipeline", "cluster"} <= kept
+    assert all((ROOT / name).exists() for name in kept) and {"barrage_plugins", "bart", "pipeline", "cluster"} <= kept
 
 
 @pytest.mark.parametrize("script", sorted(IMAGE.glob("*.sh")), ids=lambda path: path.name)

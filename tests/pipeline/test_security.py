@@ -17,13 +17,15 @@ import torch
 import yaml
 from PIL import Image
 
+import barrage_plugins
+from barrage_plugins import modules
 from pipeline.campaigns.job import opened, prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Model, content, load, parse
 from pipeline.config.yaml_loader import plain
 from pipeline.data import shards
 from pipeline.errors import BadInput
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
@@ -313,8 +315,8 @@ def test_what_people_write_is_read_as_ever():
 @pytest.fixture
 def nobody_allowed(monkeypatch):
     """As on a machine where nothing was said."""
-    monkeypatch.delenv(architectures.ALLOW)
-    monkeypatch.setattr(architectures, "_allowed", set())
+    monkeypatch.delenv(barrage_plugins.ALLOW)
+    monkeypatch.setattr(modules, "_allowed", set())
 
 
 def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
@@ -324,7 +326,7 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
     told = tiny.campaign(pattern)
     told["models"]["net"]["architecture"] = "evil:network"
     code, _, err = barrage("run", write(told), "--here", "--store", tmp_path / "store")
-    assert code == 2 and "nobody allowed" in err and "--allow-module evil" in err and "BARRAGE_ALLOW_MODULES=evil" in err
+    assert code == 2 and "was not allowed" in err and "--allow-module evil" in err and "BARRAGE_ALLOW_MODULES=evil" in err
     assert not marker.exists() and not (tmp_path / "store").exists()
     told["models"]["net"]["architecture"] = "tests.support.tiny:network"
     arguments = ("run", write(told), "--here", "--store", tmp_path / "store")
@@ -335,14 +337,14 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
 
 def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
     store = tmp_path / "store"
-    monkeypatch.setenv(architectures.ALLOW, "tests")
+    monkeypatch.setenv(barrage_plugins.ALLOW, "tests")
     assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", store)[0] == 0
-    monkeypatch.setattr(architectures, "_allowed", set())
-    monkeypatch.setenv(architectures.ALLOW, "")
+    monkeypatch.setattr(modules, "_allowed", set())
+    monkeypatch.setenv(barrage_plugins.ALLOW, "")
     assert barrage("verify", store)[0] == 2 and barrage("verify", store, "--sample", "0")[0] == 0
     assert barrage("verify", store, "--allow-module", "tests")[0] == 0
-    monkeypatch.setattr(architectures, "_allowed", set())
-    monkeypatch.setenv(architectures.ALLOW, "numpy, tests.support")
+    monkeypatch.setattr(modules, "_allowed", set())
+    monkeypatch.setenv(barrage_plugins.ALLOW, "numpy, tests.support")
     assert barrage("verify", store)[0] == 0
 
 
@@ -358,13 +360,13 @@ def test_a_campaign_can_not_allow_itself_anything(pattern, key):
 
 def test_a_worker_elsewhere_is_told_what_is_allowed(pattern, tmp_path, monkeypatch, nobody_allowed):
     """An actor on another machine knows the job and not the command line; what a store says of itself allows nothing."""
-    architectures.allow(["tests"])
+    barrage_plugins.allow(["tests"])
     job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
     job.write_down()
-    monkeypatch.setattr(architectures, "_allowed", set())
+    monkeypatch.setattr(modules, "_allowed", set())
     foreign = Worker(opened(job.store), torch.device("cpu"), threading.Event())
     cell = next(iter(job.cells.values()))
-    with pytest.raises(BadInput, match="nobody allowed"):
+    with pytest.raises(BadInput, match="was not allowed"):
         foreign.defended(cell)
     Worker(pickle.loads(pickle.dumps(job)), torch.device("cpu"), threading.Event()).defended(cell)
 
