@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -124,8 +124,8 @@ class Registry(Mapping[str, T], Generic[T]):
             source = Source(distribution.name, distribution.version) if distribution else Source("an unnamed package")
             found.setdefault(point.name, []).append(_Offer(source, point.load))
         for module, things in modules.additions(self.table).items():
-            for name, thing in things.items():
-                found.setdefault(name, []).append(_Offer(Source(module, is_module=True), lambda thing=thing: thing))
+            for name in things:
+                found.setdefault(name, []).append(_Offer(Source(module, is_module=True), partial(things.__getitem__, name)))
         return found
 
     def _source(self, name: str) -> Source:

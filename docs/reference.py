@@ -17,28 +17,31 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo, OptionInfo
 
-from bart import TRANSFORMS
+from barrage_plugins import builtin_only
+from bart import BART_25
 from pipeline.__main__ import app, more_commands
 from pipeline.config import bpda_training, campaign, classifier_training
 from pipeline.config.attacks import KINDS, Attack, ByGradient, Pgd
+from pipeline.config.choices import Choice
+from pipeline.config.defenses import BarrageDefense, Defense
 from pipeline.config.fields import Share
 from pipeline.store.schema import SCHEMA
 
 PAGES = Path(__file__).parent
 
-Section = tuple[str, type[BaseModel]]
+Heading = tuple[str, type[BaseModel]]
 """A heading, and what stands under it."""
 
-CAMPAIGN: list[Section] = [
+CAMPAIGN: list[Heading] = [
     ("The whole file", campaign.Campaign),
     ("data", campaign.Data),
     ("models", campaign.Model),
-    ("defenses", campaign.Defense),
+    ("defenses", BarrageDefense),
     ("cells", campaign.Grid),
     ("stop", campaign.Stop),
     ("workers", campaign.Workers),
 ]
-CLASSIFIER: list[Section] = [
+CLASSIFIER: list[Heading] = [
     ("A classifier: the whole file", classifier_training.Recipe),
     ("barrage", classifier_training.Barrages),
     ("attack", classifier_training.InnerPgd),
@@ -47,8 +50,10 @@ CLASSIFIER: list[Section] = [
     ("optimizer", classifier_training.Optimizer),
     ("evaluation", classifier_training.Evaluation),
 ]
-BPDA: list[Section] = [("BPDA networks: the whole file", bpda_training.Training), ("Workers of a training", Share)]
-ELSEWHERE: dict[type[BaseModel], str] = {
+BPDA: list[Heading] = [("BPDA networks: the whole file", bpda_training.Training), ("Workers of a training", Share)]
+ELSEWHERE: dict[type, str] = {
+    Attack: "#every-attack",
+    Defense: "#defenses",
     campaign.Data: "campaign-file.md#data",
     campaign.Model: "campaign-file.md#models",
     Pgd: "#every-attack",
@@ -57,7 +62,7 @@ ELSEWHERE: dict[type[BaseModel], str] = {
 """Sections that have their heading on another page."""
 
 
-def section(model: type[BaseModel], homes: dict[type[BaseModel], str], without: tuple[type[BaseModel], ...] = ()) -> str:
+def section(model: type[BaseModel], homes: dict[type, str], without: tuple[type[BaseModel], ...] = ()) -> str:
     """A table of a section's keys; `without` those that are the same in other sections."""
     told = {name: repr(field) for other in without for name, field in other.model_fields.items()}
     own = {name: field for name, field in model.model_fields.items() if told.get(name) != repr(field)}
@@ -68,7 +73,7 @@ def section(model: type[BaseModel], homes: dict[type[BaseModel], str], without: 
     return _table(("key", "takes", "default", "what it is"), rows) if rows else "Nothing else."
 
 
-def sections(all_: list[Section]) -> str:
+def sections(all_: list[Heading]) -> str:
     """Sections one after the other, each with its heading."""
     homes = ELSEWHERE | {model: "#" + _anchor(title) for title, model in all_}
     return "\n\n".join(f"## {title}\n\n{_said(model)}\n\n{section(model, homes)}" for title, model in all_)
@@ -119,8 +124,9 @@ _BLOCK = re.compile(r"(<!-- (\w+): written by python -m docs\.reference -->\n).*
 
 
 def filled(text: str) -> str:
-    """A page with its tables as the code has them now."""
-    return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
+    """Return a page with its tables as the code has them now; what installed packages add is left out."""
+    with builtin_only():
+        return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
 
 
 def _said(model: type[BaseModel]) -> str:
@@ -132,7 +138,7 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def _takes(field: FieldInfo, homes: dict[type[BaseModel], str]) -> str:
+def _takes(field: FieldInfo, homes: dict[type, str]) -> str:
     """Type and limits of a field, in words."""
     metadata = [*field.metadata, *_inner(field.annotation)]
     limits = [f"{text} {getattr(m, name):g}" for m in metadata for name, text in LIMITS.items() if hasattr(m, name)]
@@ -155,9 +161,11 @@ def _inner(kind: Any) -> Iterator[Any]:
             yield from getattr(found, "metadata", [found])
 
 
-def _kind(kind: Any, metadata: list[Any], homes: dict[type[BaseModel], str]) -> str:
+def _kind(kind: Any, metadata: list[Any], homes: dict[type, str]) -> str:
     """A type in words."""
     origin, inside = get_origin(kind), [k for k in get_args(kind) if k is not type(None)]
+    if names := next((m.table for m in metadata if isinstance(m, Choice)), None):
+        return " or ".join(f"`{name}`" for name in names)
     if hasattr(kind, "__metadata__"):
         return _kind(inside[0], metadata, homes)
     if origin is Literal:
@@ -170,7 +178,7 @@ def _kind(kind: Any, metadata: list[Any], homes: dict[type[BaseModel], str]) -> 
         return f"names, each with a {_kind(inside[1], [], homes)}"
     if inside:  # a union: with None, or of attacks, whose first has their heading
         return _kind(inside[0], metadata, homes)
-    if issubclass(kind, BaseModel):
+    if kind in homes:
         return f"[section]({homes[kind]})"
     if kind is float and any(isinstance(m, BeforeValidator) for m in metadata):
         return "length, as `8/255` or `0.03`"
@@ -191,8 +199,8 @@ def _unless(field: FieldInfo) -> str:
         return "**required**"
     if value is None or isinstance(value, BaseModel) or value == {}:
         return ""
-    if value == tuple(TRANSFORMS):
-        return f"all {len(TRANSFORMS)}"
+    if value == BART_25:
+        return f"the {len(BART_25)} of the article"
     plain = list(value) if isinstance(value, tuple) else value
     return f"`{yaml.safe_dump(plain, default_flow_style=True).removesuffix('...' + chr(10)).strip()}`"
 

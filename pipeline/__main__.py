@@ -158,7 +158,7 @@ def table(
     format: Annotated[Format, typer.Option(help="how to print it")] = Format.TERMINAL,
     rule: Annotated[
         list[str] | None,
-        typer.Option(help=f"decision rules: {', '.join(RULES.builtin)}, or one of a package of yours; default: all"),
+        typer.Option(help=f"decision rules: {', '.join(RULES.builtin)}, or of your packages; default: all"),
     ] = None,
     allow_module: Modules = None,
 ) -> None:

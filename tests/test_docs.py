@@ -262,18 +262,8 @@ def test_the_demo_ends_with_its_report():
     assert "`demo/report.html`" in (ROOT / "README.md").read_text() and "-o demo/report.html" in recipe
 
 
-COPIED = (
-    "barrage_plugins",
-    "bart",
-    "pipeline",
-    "cluster",
-    "tests",
-    "docs",
-    "campaigns",
-    "pyproject.toml",
-    "README.md",
-    "notebooks",
-)
+PACKAGES = ("barrage_plugins", "bart", "pipeline", "cluster")
+COPIED = (*PACKAGES, "tests", "docs", "campaigns", "pyproject.toml", "README.md", "notebooks")
 
 
 def test_the_example_of_extending_works(made, tmp_path):

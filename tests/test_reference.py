@@ -46,7 +46,8 @@ def test_every_file_that_the_pages_name_is_there():
 
 def test_the_architecture_page_names_every_file():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    for package in ("barrage_plugins", "bart", "pipeline", "cluster"):
+    packages = ("barrage_plugins", "bart", "pipeline", "cluster")
+    for package in packages:
         inside = [path for path in (ROOT / package).iterdir() if path.name not in ("__init__.py", "__pycache__")]
         names = [f"{path.name}/" if path.is_dir() else path.name for path in inside if path.is_dir() or path.suffix == ".py"]
         missing = [found for found in names if f"`{found}`" not in text]

@@ -98,6 +98,10 @@ def _looks(job: Job) -> Iterator[str]:
     for cell in job.cells:
         for look in job.looks(cell):
             seen = job.seen(cell, look.round, look.without)
+            if seen.rule_version != look.rule_version:
+                now = f"this program has version {seen.rule_version}"
+                yield f"cell {cell}: the look after round {look.round} is by version {look.rule_version} of its rule, {now}"
+                continue
             if seen != look.model_copy(update={"without": ()}):
                 yield f"cell {cell}: the look after round {look.round} says {look.rate}, the rows say {seen.rate}"
 

@@ -49,7 +49,13 @@ class Section:
         return core_schema.no_info_plain_validator_function(self._read, serialization=dumped)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"oneOf": [handler(kind.__pydantic_core_schema__) for kind in self.table.working().values()]}
+        kinds = {name: kind.__pydantic_core_schema__ for name, kind in self.table.working().items()}
+        found = handler(core_schema.tagged_union_schema(kinds, discriminator="kind"))
+        for name, reference in found["discriminator"]["mapping"].items():
+            own = handler.resolve_ref_schema({"$ref": reference})
+            if name != self.default:  # a section without the key is of the default kind
+                own["required"] = list(dict.fromkeys([*own.get("required", []), "kind"]))
+        return found
 
     def _read(self, value: Any) -> Any:
         """Return the settings of a section, or settings as they are. Raises ValueError for an unknown kind or a bad setting."""

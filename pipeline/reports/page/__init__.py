@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from pipeline.reports.page.content import Content, gather
-from pipeline.scoring.rules import RULES
 
 _HERE = Path(__file__).parent
 
@@ -22,7 +21,7 @@ def page(content: Content) -> str:
     templates.filters["picture"] = _inlined
     parts: dict[str, Any] = {name: (_HERE / name).read_text() for name in ("page.css", "page.js")}
     return templates.get_template("page.html").render(
-        **vars(content), rules=list(RULES), css=parts["page.css"], script=parts["page.js"]
+        **vars(content), rules=list(content.points["rules"]), css=parts["page.css"], script=parts["page.js"]
     )
 
 

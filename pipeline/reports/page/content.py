@@ -64,7 +64,8 @@ class Content:
 def gather(store: str) -> Content:
     """Reads a store. Raises BadInput if there is none, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).look()
-    lines = summaries.lines(batches(store, summaries.columns(RULES)), RULES)
+    rules = RULES.working()
+    lines = summaries.lines(batches(store, summaries.columns(rules)), rules)
     try:
         gallery, missing = dict(_gallery(job, lines)), ""
     except BadInput as error:
@@ -77,7 +78,11 @@ def gather(store: str) -> Content:
         job=job,
         lines=lines,
         notes=summaries.notes(lines),
-        points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
+        points={
+            "curves": _curves(job, lines),
+            "persistent": _persistent(store, lines),
+            "rules": {name: rule.about for name, rule in rules.items()},
+        },
         machines=[row | {"versions": json.loads(row["versions"])} for row in analysis.machines(store).to_dict("records")],
         failures=analysis.failures(store).to_dict("records"),
         gallery=gallery,

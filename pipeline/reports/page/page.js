@@ -2,12 +2,6 @@
 // Charts in SVG, drawn anew at each change. Nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const RULES = {
-  single: "What one fresh draw is expected to say.",
-  vote: "The class that most draws say.",
-  mean: "The class with the highest mean probability over the draws.",
-  persistent: "Right only if every draw is: the attacker may ask again.",
-};
 const SHAPES = [
   "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0", "M-4-4h8v8h-8z", "M0-5.4L5 4H-5z", "M0-5.6L5.6 0 0 5.6-5.6 0z", "M0 5.4L5-4H-5z",
   "M-1.8-5h3.6v3.2H5v3.6H1.8V5h-3.6V1.8H-5v-3.6h3.2z", "M-5-3l2-2 3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3z",
@@ -238,7 +232,7 @@ function update() {
   }
   for (const node of document.querySelectorAll("#examples .cell, #run tr[data-cell]")) node.hidden = !wanted(node.dataset.cell);
   byId("count").textContent = `${shown} of ${rows} cells`;
-  byId("rule-text").textContent = RULES[rule];
+  byId("rule-text").textContent = data.rules[rule];
   for (const one of charts) one.draw();
 }
 

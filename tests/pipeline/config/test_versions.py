@@ -1,4 +1,4 @@
-"""The identity of a cell: the same as in release 0.1 for all that ships, and another one where a definition has another version."""
+"""Hold identities of cells: those of release 0.1 for all that ships, others where a definition has another version."""
 
 import json
 from pathlib import Path
