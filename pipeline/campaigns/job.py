@@ -152,8 +152,9 @@ class Job:
         data, store = yaml.safe_dump(content, sort_keys=False).encode(), Store(self.store)
         store.sweep()
         if not store.create(FILE, data) and data != store.read(FILE):
-            recorded.check(self.campaign, self.store)
-            _same(opened(self.store), self, self.store)
+            earlier = opened(self.store)
+            recorded.check(earlier.campaign, self.campaign, self.store)
+            _same(earlier, self, self.store)
             store.replace(FILE, data)
         for name, cut in self.cuts.items():
             store.create(_cut_file(name), unit_sizes.encode(cut))
@@ -205,7 +206,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
         raise BadInput(f"store {url} holds rows of shard {name}, which the campaign lacks: add it, or use another store")
     job = Job(campaign, seen, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
-        recorded.check(campaign, url)
+        recorded.check(earlier.campaign, campaign, url)
         _same(earlier, job, url)
     return job if campaign.unit_images is None else job.with_cuts({})
 

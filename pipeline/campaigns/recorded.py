@@ -18,13 +18,11 @@ def record(campaign: Campaign) -> dict[str, Any]:
     return {"definitions": versions, "plugins": definitions.plugins(versions)}
 
 
-def check(campaign: Campaign, url: str) -> None:
-    """Raise BadInput if a store holds numbers by another version of a definition that the campaign uses."""
-    data = Store(url).read(FILE)
-    if data is None:
-        return
+def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
+    """Raise BadInput if a store, of a campaign as it was `earlier`, has another version of a definition that the campaign uses."""
+    data = Store(url).read(FILE) or b""
     try:
-        before = plain(data).get("definitions", {})
+        before = plain(data).get("definitions", {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()})
         changed = definitions.differences(before, _versions(campaign))
     except DAMAGED as error:
         raise damaged(url, error) from None

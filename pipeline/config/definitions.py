@@ -67,10 +67,10 @@ def plugins(versions: Versions) -> list[Plugin]:
 
 
 def differences(before: Versions, now: Versions) -> list[str]:
-    """Return in words what has another version now; what `before` does not name had version 1."""
+    """Return in words what has another version now; what `before` does not name was not used before."""
     return [
         f"{TABLES[table].what} {name} had version {was}, has version {version}"
         for table, names in now.items()
         for name, version in names.items()
-        if (was := before.get(table, {}).get(name, 1)) != version
+        if (was := before.get(table, {}).get(name, version)) != version
     ]

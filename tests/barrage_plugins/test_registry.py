@@ -59,12 +59,16 @@ def test_what_a_package_breaks_is_named_and_the_rest_goes_on(table, tmp_path):
     points = {"four": "strange:FOUR", "five": "broken:FIVE", "six": "strange:SIX", "seven": "strange:SEVEN"}
     sources = {"strange": "FOUR = 4\nSEVEN = 'seven'", "broken": "raise RuntimeError('no\\nlicence')"}
     installed(tmp_path, sources, {"barrage.numbers": points})
-    message = r"^number 'five' of strange-kinds 2.1 cannot be imported \(RuntimeError: no licence\): repair strange-kinds, or un"
+    message = (
+        r"^number 'five' of strange-kinds 2.1 cannot be imported \(RuntimeError: no licence\): repair strange-kinds, or un"
+    )
     with pytest.raises(PluginError, match=message):
         table["five"]
     with pytest.raises(PluginError, match=r"number 'six' of strange-kinds 2.1 cannot be imported \(AttributeError: .*SIX"):
         table["six"]
-    with pytest.raises(PluginError, match="number 'seven' of strange-kinds 2.1 is 'seven', expected an int: correct strange-kinds"):
+    with pytest.raises(
+        PluginError, match="number 'seven' of strange-kinds 2.1 is 'seven', expected an int: correct strange-kinds"
+    ):
         table["seven"]
     assert table["one"] == 1 and table["four"] == 4
     with pytest.warns(UserWarning) as said:
@@ -85,7 +89,9 @@ def test_a_name_that_two_sources_add_is_refused_and_names_both(table, tmp_path):
     installed(tmp_path, {}, {"barrage.numbers": {"four": "strange:FOUR"}}, name="other-kinds", version="3")
     with pytest.raises(PluginError, match="number 'one' is defined twice, by barrage itself and by strange-kinds 2.1"):
         table["one"]
-    with pytest.raises(PluginError, match="'four' is defined twice, by (strange-kinds 2.1 and by other-kinds 3|other-kinds 3 and)"):
+    with pytest.raises(
+        PluginError, match="'four' is defined twice, by (strange-kinds 2.1 and by other-kinds 3|other-kinds 3 and)"
+    ):
         table["four"]
     assert table["two"] == 2
 
@@ -105,7 +111,9 @@ def test_an_allowed_module_that_fails_is_named_where_a_name_is_missing(table, tm
     (tmp_path / "mine.py").write_text("import nothing_of_this_name")
     monkeypatch.setenv(modules.ALLOW, "mine, json")
     assert table["one"] == 1
-    with pytest.raises(UnknownName, match="unknown number 'nine'.*; the allowed module mine failed: ModuleNotFoundError: No mod"):
+    with pytest.raises(
+        UnknownName, match="unknown number 'nine'.*; the allowed module mine failed: ModuleNotFoundError: No mod"
+    ):
         table["nine"]
 
 
