@@ -19,7 +19,7 @@ def record(campaign: Campaign) -> dict[str, Any]:
 
 
 def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
-    """Raise BadInput if a store, of a campaign as it was `earlier`, has another version of a definition that the campaign uses."""
+    """Raise BadInput if a store, made for `earlier`, has another version of a definition that the campaign uses."""
     data = Store(url).read(FILE) or b""
     try:
         before = plain(data).get("definitions", {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()})
