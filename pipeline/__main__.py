@@ -122,11 +122,13 @@ def plan(
     images: Annotated[
         int | None, typer.Option(min=1, help="so many, as if the shards were there; as they hold unless told")
     ] = None,
+    allow_module: Modules = None,
 ) -> None:
     """What a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.config.campaign import load
     from pipeline.costs.campaign_cost import Asked, quote, show
 
+    allow(allow_module or ())
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, lambda line: err.print(line, highlight=False)), out)
 
@@ -358,8 +360,10 @@ def report(
     store: StoreUrl,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the page; report.html unless told")] = None,
     figures: Annotated[Path | None, typer.Option(help="a folder for Table 1 (CSV, LaTeX) and curves (PDF, PNG)")] = None,
+    allow_module: Modules = None,
 ) -> None:
     """A page that opens offline, and figures for papers: barrage report stores/demo -o report.html --figures figures/"""
+    allow(allow_module or ())
     if output is None and figures is None:
         output = Path("report.html")
     _file(output, "-o", "report.html")
@@ -383,8 +387,10 @@ def show(
     image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture; IMAGE.png unless told")] = None,
     cell: Annotated[list[str] | None, typer.Option(help="only this cell; again for more; all unless told")] = None,
+    allow_module: Modules = None,
 ) -> None:
     """One image's story as a picture, under each attack: barrage show stores/demo imagenet_01_559 -o story.png"""
+    allow(allow_module or ())
     path = output or Path(f"{Path(image).name}.png")
     _file(path, "-o", "story.png")
     with _extra():

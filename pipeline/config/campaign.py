@@ -44,8 +44,8 @@ class Data(Strict):
 
 
 class Model(Strict):
-    """A classifier; see `pipeline.models.architectures` for the names. What is left open of the preprocessing is filled in from the
-    weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
+    """A classifier; see `pipeline.models.architectures` for the names. What is left open of the preprocessing is filled in from
+    the weights' manifest, or as the architecture's library says; the sides of the images only where `data` leaves them open."""
 
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"

@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 import tarfile
 import threading
 import zlib
@@ -314,7 +315,9 @@ def test_what_people_write_is_read_as_ever():
 
 @pytest.fixture
 def nobody_allowed(monkeypatch):
-    """As on a machine where nothing was said."""
+    """Allow no module, as on a machine where the user named none."""
+    monkeypatch.setattr(modules, "_failures", {})
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
     monkeypatch.delenv(barrage_plugins.ALLOW)
     monkeypatch.setattr(modules, "_allowed", set())
 
@@ -333,6 +336,28 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
     for half_a_name in ("tests.support.tin", "support.tiny", "t", ""):
         assert barrage(*arguments, "--allow-module", half_a_name)[0] == 2
     assert barrage(*arguments, "--allow-module", "tests.support.tiny")[0] == 0
+
+
+@pytest.mark.parametrize("key", ["kind", "loss", "transforms", "rule", "defense"])
+def test_a_name_in_a_campaign_imports_no_module_that_was_not_allowed(tmp_path, pattern, monkeypatch, nobody_allowed, key):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nBARRAGE_PLUGINS = {{}}")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = tiny.campaign(pattern)
+    attack, defense = told["attacks"]["pgd"], told["defenses"]["bart2"]
+    {
+        "kind": lambda: attack.update(kind="evil"),
+        "loss": lambda: attack.update(loss="evil"),
+        "transforms": lambda: defense.update(transforms=["evil", "grey_mix"]),
+        "rule": lambda: told.update(stop={"interval": 0.1, "rule": "evil"}),
+        "defense": lambda: defense.update(kind="evil"),
+    }[key]()
+    with pytest.raises(BadInput, match="unknown .* 'evil'"):
+        parse(told, "c.yaml")
+    assert not (tmp_path / "pwned").exists()
+    barrage_plugins.allow(["evil"])
+    with pytest.raises(BadInput, match="unknown .* 'evil'"):
+        parse(told, "c.yaml")
+    assert (tmp_path / "pwned").exists(), "an allowed module is imported"
 
 
 def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
