@@ -1,27 +1,37 @@
-"""The attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
+"""Define the attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 import bart
-from bart import Ball, Break, Eot
-from bart.gradient import Estimator
+from barrage_plugins import Registry
+from bart import ESTIMATORS, LOSSES, Ball, Break, Eot
+from pipeline.config.choices import Choice, Section
 from pipeline.config.fields import Length, Strict
 
-Loss = Literal["ce", "margin", "dlr"]
-"""A name of `bart.losses.LOSSES`."""
+Loss = Annotated[str, Choice(LOSSES)]
+Estimator = Annotated[str, Choice(ESTIMATORS)]
 
 KIND = "which attack this is"
 STEPS = "the budget, in steps"
 LOSS = "what is ascended: cross-entropy, the margin, or the margin free of scale"
 ESTIMATOR = "the mean of each draw's loss, or the loss of the draws' mean"
-ORDER = "one choice and order of transforms for all draws of an image's step, their parameters apart"
+ORDER = "one choice and order of transforms for all draws of an image's step; their parameters differ"
 START = "begin at a random point of the ball, not at the image"
 
 
 class Attack(Strict):
-    """What every kind has."""
+    """Hold the settings that every kind has."""
+
+    version: ClassVar[int] = 1
+    """Of the kind's definition, from 1. A change that changes examples takes the next: then its cells have another identity."""
+
+    if TYPE_CHECKING:  # each kind has a field of this name
+
+        @property
+        def kind(self) -> str: ...
 
     norm: Literal["linf", "l2"] = Field("linf", description="of the ball around each image")
     eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
@@ -34,13 +44,13 @@ class Attack(Strict):
         "strongest", description="spend the whole budget on every image, or let an image go once it is won"
     )
     break_draws: int = Field(10, ge=1, description="first_break: fresh draws that must all find the example won")
-    break_every: int = Field(1, ge=1, description="first_break: steps between two looks")
+    break_every: int = Field(1, ge=1, description="first_break: steps between two interim checks")
     restarts: int = Field(1, ge=1, description="times the attack is run; each image keeps its best example")
     restart_draws: int = Field(20, ge=1, description="fresh draws by which the best of the restarts is chosen")
     transfer: bool = Field(False, description="attack the undefended model, and judge on the defended one")
 
     def build(self, random: bool) -> bart.Attack:
-        """The attack, for a defense that is `random` or not: where nothing is, one draw is all there is."""
+        """Return the attack, for a defense that is `random` or not: where nothing is random, one draw suffices."""
         random = random and not self.transfer
         attack = self.once(self.eot_draws if random else 1)
         if self.restarts > 1:
@@ -48,8 +58,12 @@ class Attack(Strict):
         return bart.Transfer(attack) if self.transfer else attack
 
     def once(self, draws: int) -> bart.Attack:
-        """One run, with so many draws."""
+        """Return one run of the attack, with `draws` draws per gradient or query."""
         raise NotImplementedError
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of other tables that decide its numbers: {"losses": ("ce",)}."""
+        return {}
 
     @property
     def ball(self) -> Ball:
@@ -61,17 +75,17 @@ class Attack(Strict):
 
     @property
     def gradient(self) -> str:
-        """Where its gradients come from, for the row."""
+        """Return where its gradients come from, for the row."""
         return "none"
 
     @property
     def imitated_by(self) -> str | None:
-        """Hash of the BPDA networks that it has, for the row."""
+        """Return the hash of its BPDA networks, for the row; None if it has none."""
         return None
 
 
 class ByGradient(Attack):
-    """Attacks that follow the gradient of a loss, expected over draws."""
+    """Hold the settings of attacks that follow the gradient of a loss, expected over draws."""
 
     loss: Loss = Field("ce", description=LOSS)
     estimator: Estimator = Field("per_draw", description=ESTIMATOR)
@@ -92,7 +106,11 @@ class ByGradient(Attack):
         return self
 
     def eot(self, draws: int) -> Eot:
+        """Return how its gradients are estimated."""
         return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order)
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": (self.loss,), "estimators": (self.estimator,)}
 
     @property
     def gradient(self) -> str:
@@ -104,12 +122,12 @@ class ByGradient(Attack):
 
 
 class Pgd(ByGradient):
-    """Projected gradient descent, with momentum unless told: gradients of few draws are noisy, and their sum is not.
+    """Projected gradient descent, by default with momentum: gradients of few draws are noisy, their sum is less so.
     What this default is worth beside others and beside the peers' attacks: benchmarks/strength.py."""
 
     kind: Literal["pgd"] = Field("pgd", description=KIND)
     steps: int = Field(40, ge=1, description=STEPS)
-    step_size: Length | None = Field(None, description="length of a step; eps / 4 unless told, 2.5 eps / steps if that is more")
+    step_size: Length | None = Field(None, description="length of a step; default: eps / 4, or 2.5 eps / steps if that is more")
     momentum: float = Field(0.9, ge=0, lt=1, description="of the gradients' sum; 0 follows each gradient alone")
 
     def once(self, draws: int) -> bart.Attack:
@@ -162,6 +180,9 @@ class Lbfgs(ByGradient):
     def once(self, draws: int) -> bart.Attack:
         return bart.Lbfgs(self.ball, self.steps, self.searches, eot=self.eot(draws))
 
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().named(), "losses": (self.loss, "margin")}  # each round is judged by the margin
+
 
 class Square(Attack):
     """Random squares, kept where they help on the same draws."""
@@ -169,11 +190,14 @@ class Square(Attack):
     kind: Literal["square"] = Field(description=KIND)
     steps: int = Field(1000, ge=1, description="proposals")
     p: float | None = Field(
-        None, gt=0, le=1, description="share of the image that the first squares cover; the article's unless told"
+        None, gt=0, le=1, description="share of the image that the first squares cover; default: the article's"
     )
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Square(self.ball, self.steps, draws, **({"p": self.p} if self.p else {}))
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": ("margin",)}
 
 
 class Spsa(Attack):
@@ -189,6 +213,9 @@ class Spsa(Attack):
     def once(self, draws: int) -> bart.Attack:
         return bart.Spsa(self.ball, self.steps, self.step_size, self.pairs, draws, self.delta)
 
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": ("margin",)}
+
 
 class Noise(Attack):
     """The best of random points."""
@@ -200,26 +227,23 @@ class Noise(Attack):
         return bart.Noise(self.ball, self.steps, draws)
 
 
-KINDS: dict[str, type[Attack]] = {
-    "pgd": Pgd,
-    "fgsm": Fgsm,
-    "aggmo": AggMo,
-    "apgd": Apgd,
-    "lbfgs": Lbfgs,
-    "square": Square,
-    "spsa": Spsa,
-    "noise": Noise,
-}
-"""Kinds by name."""
+KINDS: Registry[type[Attack]] = Registry(
+    "attack kind",
+    "attacks",
+    builtin={
+        "pgd": Pgd,
+        "fgsm": Fgsm,
+        "aggmo": AggMo,
+        "apgd": Apgd,
+        "lbfgs": Lbfgs,
+        "square": Square,
+        "spsa": Spsa,
+        "noise": Noise,
+    },
+    expected="a class of settings that inherits pipeline.config.attacks.Attack",
+    accepts=lambda name, thing: isinstance(thing, type) and issubclass(thing, Attack),
+)
+"""The kinds of attacks by the name that a campaign file uses, with those of other packages (`barrage.attacks`)."""
 
-
-def _kind(value: Any) -> str:
-    """The kind that a section names; PGD unless told."""
-    return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
-
-
-if TYPE_CHECKING:
-    AnyAttack = Attack
-else:  # so that a kind has one line, in KINDS
-    AnyAttack = Annotated[Union[tuple(Annotated[kind, Tag(name)] for name, kind in KINDS.items())], Discriminator(_kind)]  # noqa: UP007
-    """An attack of any kind."""
+AnyAttack = Annotated[Attack, Section(KINDS, "pgd")]
+"""An attack of any kind; PGD where a section names no kind."""

@@ -1,10 +1,11 @@
-"""The campaign file: one frozen, typed object that decides the numbers, checked whole before anything starts."""
+"""Define the campaign file: one frozen, typed object that decides the numbers, checked whole before anything starts."""
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import bart
-from bart import TRANSFORMS, Barrage
+from barrage_plugins import Registry, load_allowed
+from pipeline.config import definitions
 from pipeline.config.attacks import KINDS, AnyAttack
+from pipeline.config.choices import Choice
+from pipeline.config.defenses import DEFENSES, AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
+from pipeline.scoring.rules import RULES
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
@@ -55,24 +60,6 @@ class Model(Strict):
         return self.mean, self.std
 
 
-class Defense(Strict):
-    """A barrage of k transforms; k = 0 is no defense."""
-
-    k: int = Field(ge=0, le=10, description="transforms of one barrage, each of another group")
-    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
-    frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
-    planted: bool = Field(False, description="a weakness in front of the barrage, which an attack must find: a check")
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Defense":
-        Barrage(self.k, self.transforms)
-        return self
-
-    @property
-    def random(self) -> bool:
-        return self.k > 0 and not self.frozen
-
-
 class Grid(Strict):
     """Cells: every combination of the names listed."""
 
@@ -85,19 +72,19 @@ class Stop(Strict):
     """When a cell has been seen often enough."""
 
     interval: float = Field(gt=0, lt=0.5, description="half the width of the 95 % interval of the attacked accuracy, in [0, 1]")
-    rule: Literal["single", "vote", "mean", "persistent"] = Field("single", description="the decision rule of that accuracy")
-    minimum_images: int = Field(500, ge=2, description="no look at fewer images")
+    rule: Annotated[str, Choice(RULES)] = Field("single", description="the decision rule of that accuracy")
+    minimum_images: int = Field(500, ge=2, description="no interim check at fewer images")
 
 
 class Cell(Strict):
-    """One (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
+    """Hold one (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
 
     name: Name
     model_name: Name
     defense_name: Name
     attack_name: Name
     model: Model
-    defense: Defense
+    defense: AnyDefense
     attack: AnyAttack
     evaluation_draws: int
     seed: int
@@ -131,15 +118,28 @@ class Cell(Strict):
         return self.cost.forwards + 2 * self.judged_by
 
     @property
+    def versions(self) -> definitions.Versions:
+        """The versions of the definitions that decide the numbers."""
+        rules = [self.skip_misclassified] if self.skip_misclassified else []
+        return definitions.used(self.defense, self.attack, rules)
+
+    @property
     def identity(self) -> str:
-        """Hash of what decides the numbers: where weights have a hash, their path is only a place."""
+        """Return the hash of what decides the numbers; where weights have a hash, their path is only a place.
+
+        What came later than release 0.1 enters only where it differs from what that release did.
+        """
         content = self.model_dump(mode="json", exclude={"model": {"resize", "crop"}})  # the cell has them
         if content["model"]["sha256"]:
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
-            content["attack"].pop("networks_sha256", None)  # an attack without networks is what it was before there were any
+            content["attack"].pop("networks_sha256", None)
         if content["skip_misclassified"] is None:
-            del content["skip_misclassified"]  # likewise
+            del content["skip_misclassified"]
+        if content["defense"]["kind"] == "barrage":
+            del content["defense"]["kind"]
+        if changed := definitions.changed(self.versions):
+            content["versions"] = changed
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -159,7 +159,7 @@ class Campaign(Strict):
     seed: int = Field(0, description="of all randomness: draws, random starts, random targets, the order of images")
     data: Data = Field(description="the images")
     models: dict[Name, Model] = Field(min_length=1, description="classifiers by a name of yours")
-    defenses: dict[Name, Defense] = Field(min_length=1, description="barrages by a name of yours")
+    defenses: dict[Name, AnyDefense] = Field(min_length=1, description="defenses by a name of yours")
     attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks by a name of yours")
     cells: list[Grid] = Field(min_length=1, description="what is measured; each combination is called MODEL-DEFENSE-ATTACK")
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
@@ -229,16 +229,16 @@ def content(path: str | Path, what: str, example: str) -> Any:
 
 
 def parse(content: Any, source: str) -> Campaign:
-    """A campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
+    """Return a campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
+    load_allowed()  # modules that the user allowed may add kinds
     if not isinstance(content, dict):
         raise BadInput(f"campaign {source}: expected a mapping with the keys {', '.join(Campaign.model_fields)}")
     try:
         return Campaign.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = [part for i, part in enumerate(first["loc"]) if (first["loc"][0], i) != ("attacks", 2)]  # the kind is no key
-        where = ".".join(str(part) for part in place) or "the file"
-        raise BadInput(f"campaign {source}, {where}: {explain(first, _known_keys)}") from None
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"campaign {source}, {where}: {explain(first, partial(_known_keys, content))}") from None
 
 
 def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> str:
@@ -246,20 +246,26 @@ def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> s
     if error["type"] == "extra_forbidden":
         return f"unknown key{_nearest(str(error['loc'][-1]), known_keys(error['loc'][:-1]))}"
     if error["type"] == "union_tag_invalid":
-        return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], KINDS)}"
+        return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], _quoted(error['ctx']['expected_tags']))}"
     if error["type"] == "missing":
         return "is missing: add it"
     message = re.sub(r"^Value error, ", "", error["msg"])
     return message if error["type"] == "value_error" else f"{error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    """The keys of the section at `location` of the file."""
-    if location and location[0] == "attacks":
-        return list(KINDS[location[2]].model_fields)
+def _quoted(text: str) -> list[str]:
+    """Return the names of a list such as "'pgd', 'fgsm'"."""
+    return re.findall(r"'([^']+)'", text)
+
+
+def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
+    """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
+    tables: dict[str, tuple[Registry[Any], str]] = {"attacks": (KINDS, "pgd"), "defenses": (DEFENSES, "barrage")}
+    if location and location[0] in tables:
+        table, default = tables[location[0]]
+        return list(table[content[location[0]][location[1]].get("kind", default)].model_fields)
     sections: dict[str, type[BaseModel]] = {
-        "data": Data, "models": Model, "defenses": Defense, "cells": Grid, "workers": Workers,
-        "stop": Stop,
+        "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip
     return list((sections[location[0]] if location else Campaign).model_fields)
 
