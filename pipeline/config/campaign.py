@@ -33,7 +33,9 @@ class Data(Strict):
     shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
         description="paths, URLs or patterns, such as photos-{000000..000009}.tar"
     )
-    limit: int | None = Field(None, ge=1, description="only the first so many images, in the order of the shards")
+    limit: int | None = Field(
+        None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
+    )
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")
 
@@ -45,13 +47,15 @@ class Model(Strict):
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
     )
-    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")
-    classes: int = Field(1000, ge=2, description="how many it tells apart; labels are 0 to one less")
-    mean: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], subtracted first")
-    std: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], divided by then")
-    resize: int | None = Field(None, ge=32, description="as `resize` of data, for this model")
-    crop: int | None = Field(None, ge=32, description="as `crop` of data, for this model")
+    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
+    classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="mean of each channel of images in [0, 1], subtracted first"
+    )
+    std: tuple[float, float, float] | None = Field(None, description="standard deviation of each channel; divides the result")
+    resize: int | None = Field(None, ge=32, description="like `resize` of data, for this model only")
+    crop: int | None = Field(None, ge=32, description="like `crop` of data, for this model only")
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -61,19 +65,19 @@ class Model(Strict):
 
 
 class Grid(Strict):
-    """Cells: every combination of the names listed."""
+    """Cells: every combination of the listed names."""
 
     model: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `models`; one name needs no brackets")
-    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`, likewise")
-    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`, likewise")
+    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`; one name needs no brackets")
+    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`; one name needs no brackets")
 
 
 class Stop(Strict):
-    """When a cell has been seen often enough."""
+    """When a cell ends: its interval is narrow enough."""
 
     interval: float = Field(gt=0, lt=0.5, description="half the width of the 95 % interval of the attacked accuracy, in [0, 1]")
-    rule: Annotated[str, Choice(RULES)] = Field("single", description="the decision rule of that accuracy")
-    minimum_images: int = Field(500, ge=2, description="no interim check at fewer images")
+    rule: Annotated[str, Choice(RULES)] = Field("single", description="decision rule of this accuracy")
+    minimum_images: int = Field(500, ge=2, description="no interim check with fewer images than this")
 
 
 class Cell(Strict):
@@ -147,33 +151,35 @@ class Workers(Share):
     """How the work is spread; decides no number."""
 
     stack: int | None = Field(
-        None, ge=1, description="draws that go through the model at once; 4 on a CPU, found by trying on a GPU"
+        None, ge=1, description="draws that are computed at once; default: 4 on a CPU, as many as fit on a GPU"
     )
-    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints of a running unit")
+    checkpoint_seconds: float = Field(120, gt=0, description="seconds between two checkpoints of a running unit")
 
 
 class Campaign(Strict):
     """The whole file."""
 
-    name: Name = Field(description="of the campaign, and of its store where none is named")
-    seed: int = Field(0, description="of all randomness: draws, random starts, random targets, the order of images")
-    data: Data = Field(description="the images")
-    models: dict[Name, Model] = Field(min_length=1, description="classifiers by a name of yours")
-    defenses: dict[Name, AnyDefense] = Field(min_length=1, description="defenses by a name of yours")
-    attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks by a name of yours")
-    cells: list[Grid] = Field(min_length=1, description="what is measured; each combination is called MODEL-DEFENSE-ATTACK")
+    name: Name = Field(description="name of the campaign; default store: stores/NAME")
+    seed: int = Field(0, description="seed of all randomness: draws, random starts, random targets, the order of images")
+    data: Data = Field(description="images")
+    models: dict[Name, Model] = Field(min_length=1, description="classifiers, by names that you choose")
+    defenses: dict[Name, AnyDefense] = Field(min_length=1, description="defenses, by names that you choose")
+    attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks, by names that you choose")
+    cells: list[Grid] = Field(min_length=1, description="what to measure; each combination is called MODEL-DEFENSE-ATTACK")
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
     unit_images: int | None = Field(
-        None, ge=1, description="images of one unit; a quarter of an hour of a worker unless told, see docs/units.md"
+        None, ge=1, description="images of one unit; default: a quarter of an hour of a worker, see docs/units.md"
     )
-    stop: Stop | None = Field(None, description="a cell ends once its interval is narrow enough; see docs/units.md")
+    stop: Stop | None = Field(
+        None, description="end a cell when its interval is narrow enough; default: never; see docs/units.md"
+    )
     save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
     skip_misclassified: Skip | None = Field(
         None,
-        description="spend no attack on images that this decision rule gets wrong without one: the image is its example. "
-        "Exact for that rule's attacked top-1. Targeted attacks are run on every image",
+        description="do not attack images that this decision rule gets wrong without an attack: the image is its own example. "
+        "Exact for the attacked top-1 of this rule. Targeted attacks run on every image. Default: attack all images",
     )
-    store: str | None = Field(None, description="folder or URL of the results; stores/NAME unless told, or --store")
+    store: str | None = Field(None, description="folder or URL of the results; default: stores/NAME; --store overrides it")
     workers: Workers = Field(Workers(), description="how the work is spread; decides no number")
 
     @model_validator(mode="after")

@@ -50,15 +50,17 @@ class Defense(Protocol):
 
 
 class BarrageDefense(Strict):
-    """A barrage of k transforms; k = 0 is no defense."""
+    """A barrage of k transforms. k = 0: no defense."""
 
     version: ClassVar[int] = 1
 
-    kind: Literal["barrage"] = Field("barrage", description="which defense this is")
-    k: int = Field(ge=0, le=10, description="transforms of one barrage, each of another group")
-    transforms: tuple[str, ...] = Field(BART_25, description="names that may be drawn")
-    frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
-    planted: bool = Field(False, description="a weakness in front of the barrage, which an attack must find: a check")
+    kind: Literal["barrage"] = Field("barrage", description="kind of defense")
+    k: int = Field(ge=0, le=10, description="number of transforms of a barrage, each from another group")
+    transforms: tuple[str, ...] = Field(BART_25, description="names of the transforms that may be drawn")
+    frozen: bool = Field(False, description="each image has one draw for all steps and verdicts; for checks, not a defense")
+    planted: bool = Field(
+        False, description="add a known weakness in front of the barrage, which an attack must find; for checks"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> "BarrageDefense":

@@ -18,8 +18,8 @@ from pipeline.config.campaign import load, parse
 from pipeline.config.definitions import TABLES
 from pipeline.errors import BadInput
 from pipeline.planning.units import Cut
-from tests.support.images import photographs
 from tests.support import tiny
+from tests.support.images import photographs
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads(Path(__file__).with_name("identities.json").read_text())
