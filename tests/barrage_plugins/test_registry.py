@@ -1,5 +1,6 @@
 """A table holds its built-ins and what others add; what others break, breaks nothing else."""
 
+import importlib
 import sys
 
 import pytest
@@ -101,6 +102,8 @@ def test_a_module_adds_only_once_it_is_allowed(table, tmp_path):
     with pytest.raises(UnknownName, match="unknown number 'nine'"):
         table["nine"]
     assert "mine" not in sys.modules
+    importlib.import_module("mine")
+    assert "nine" not in table, "that something imported it allows nothing"
     allow(["mine"])
     assert table["nine"] == 9 and str(table.source("nine")) == "module mine" and list(table) == ["one", "two", "nine"]
     with pytest.raises(PluginError, match="number 'two' is defined twice, by barrage itself and by module mine"):

@@ -104,7 +104,7 @@ def test_another_version_changes_the_identity_of_exactly_the_cells_that_use_it(t
 
 
 def test_every_attack_names_the_losses_that_it_takes(monkeypatch):
-    """Each kind runs two steps on losses that note their use."""
+    """Each kind runs to its end on losses that note their use."""
     x, keys = photographs(16, 16)[:2], Mirror.of(torch.tensor([1, 2]), "cpu")
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
     defended = Defended(Classifier(net, (0.0,) * 3, (1.0,) * 3, (16, 16)), Barrage(1, ("grey_mix",)))
@@ -119,12 +119,13 @@ def test_every_attack_names_the_losses_that_it_takes(monkeypatch):
 
     for name, loss in list(LOSSES.builtin.items()):
         monkeypatch.setitem(LOSSES.builtin, name, noting(name, loss))
-    for kind in KINDS:
-        settings = KINDS[kind].model_validate({"kind": kind, "eps": 0.1, "eot_draws": 2})
+    for kind in KINDS.builtin:
+        few = {name: count for name, count in (("steps", 6), ("searches", 2)) if name in KINDS[kind].model_fields}
+        settings = KINDS[kind].model_validate(few | {"kind": kind, "eps": 0.1, "eot_draws": 2})
         attack = settings.build(True)
         taken.clear()
         state = attack.start(x, Goal(torch.tensor([0, 1]), torch.tensor([-1, -1])), keys)
-        for _ in range(3):
+        for _ in range(attack.steps):
             state = attack.step(state, defended, 64)
         attack.result(state)
         assert taken <= set(settings.named().get("losses", ())), f"{kind} takes {taken}"
