@@ -102,8 +102,7 @@ def patched(text: str, diff: str) -> str:
 @cache
 def cli():
     more_commands()
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return {name: command for name, command in commands.items() if not command.hidden}
+    return typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def parsed(words):
