@@ -24,25 +24,13 @@ def test_the_reference_has_every_key_column_and_command():
             assert f"| `{key}` |" in text and field.description in text
     assert all(f"\n### {kind}\n" in text for kind in reference.KINDS)
     assert all(f"| `{column}` |" in text for column in reference.SCHEMA.names)
-    assert all(f"\n## {command}\n" in (ROOT / "docs" / "commands.md").read_text() for command in cli())
+    shown = {name for name, command in cli().items() if not command.hidden}
+    assert set(re.findall(r"^## (\w+)$", (ROOT / "docs" / "commands.md").read_text(), re.M)) == shown
 
 
 def test_every_help_has_an_example_that_parses():
-    assert {
-        "demo",
-        "replay",
-        "run",
-        "plan",
-        "status",
-        "table",
-        "verify",
-        "report",
-        "show",
-        "pack",
-        "check",
-        "train",
-        "gallery",
-    } <= set(cli())
+    known = "demo run plan check train status table report show replay verify pack gallery schema"
+    assert set(known.split()) <= set(cli())
     assert {"launch", "doctor"} <= set(cli())
     for command, found in cli().items():
         said, _, example = found.help.rpartition(" barrage ")
