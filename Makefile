@@ -14,6 +14,8 @@ FOR_DEMO := $(VENV)/installed-demo
 INSTALLED := $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+TEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+
 .PHONY: demo test test-fast test-all chaos check coverage wheel docs clean
 
 demo: $(FOR_DEMO)
@@ -24,8 +26,7 @@ demo: $(FOR_DEMO)
 test-fast: SELECT := -m "not slow and not long"
 test: SELECT := -m "not slow"
 test-fast test test-all: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
-	$(BIN)/python -m pytest $(SELECT) -n auto --dist loadgroup --no-loadscope-reorder
+	$(TEST) $(SELECT)
 
 chaos: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos
@@ -41,7 +42,7 @@ docs: $(INSTALLED)
 	@echo "build/site/index.html"
 
 coverage: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report term
+	$(TEST) -m "not slow" --cov --cov-report term
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --outdir build/wheel

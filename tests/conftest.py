@@ -14,8 +14,8 @@ import yaml
 from pipeline.__main__ import main
 from tests.support import tiny
 from tests.support.campaigns import ran
-from tests.support.once import folder, once
-from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_auto_num_workers
+from tests.support.session.once import folder, once
+from tests.support.session.scheduling import pytest_collection_modifyitems, pytest_xdist_auto_num_workers
 
 __all__ = ["pytest_collection_modifyitems", "pytest_xdist_auto_num_workers"]
 

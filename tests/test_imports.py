@@ -4,13 +4,11 @@ import ast
 import re
 import subprocess
 import sys
-from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.imports import ROOT, imports, module_of, modules, nodes, tops
 
 FLOORS = {
     "bart": [
@@ -100,45 +98,6 @@ HOMES = {
 ENGINE = {"ray", "webdataset", "pyarrow", "pandas", "safetensors", "typer", "rich", "yaml", "pydantic", "tarfile", "obstore"}
 
 
-def modules(package):
-    """Return {dotted name: path} of a package's modules."""
-    found = {}
-    for path in sorted((ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-@cache
-def nodes(path):
-    """Return the nodes of a file's syntax tree."""
-    return list(ast.walk(ast.parse(path.read_text())))
-
-
-@cache
-def imports(path):
-    """Return the dotted names that a file imports, at its top level or inside a function; `from a import b` gives a.b."""
-    found = set()
-    for node in nodes(path):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import hides where it points"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def tops(names):
-    return {name.partition(".")[0] for name in names}
-
-
-def module_of(name, known):
-    """Return the module of `known` that a dotted name is, or is in; None for one of another package."""
-    while name and name not in known:
-        name = name.rpartition(".")[0]
-    return name or None
-
-
 @pytest.mark.parametrize("package", list(FLOORS))
 def test_rooms_import_one_way(package):
     floors, known = FLOORS[package], modules(package)
@@ -155,6 +114,15 @@ def test_rooms_import_one_way(package):
             elif other != package and (other in MOVED or floors.index(other.split(".")[1]) > floor):
                 wrong.append(f"{name} imports {other}, which stands above it")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", list(FLOORS))
+def test_the_architecture_page_lists_the_rooms_in_order(package):
+    text = (ROOT / "docs" / "architecture.md").read_text().partition(f"\n## {package}: ")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = [name for cell in cells for name in re.findall(r"`(\w+)(?:\.py|/)`", cell)]
+    old = {name.rpartition(".")[2] for name in MOVED}
+    assert [name for name in listed if name not in old] == FLOORS[package]
 
 
 @pytest.mark.parametrize("package", list(FLOORS))

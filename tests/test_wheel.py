@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.support import tiny
-from tests.test_imports import ROOT
+from tests.support.imports import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.support.seen import checkpoints
+from tests.support.campaigns import checkpoints
 
 
 def flipped(data, chance, start=0.5, stop=1.0):

@@ -16,8 +16,8 @@ from ray.cluster_utils import Cluster
 
 from pipeline.store.layout import Store
 from tests.support import tiny
+from tests.support.campaigns import decided
 from tests.support.processes import alive, family, until
-from tests.support.seen import decided
 
 ROOT = Path(__file__).parents[2]
 NODES = 2

@@ -12,7 +12,7 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.chaos.ground import Command
 from tests.support import processes
-from tests.support.seen import checkpoints, decided
+from tests.support.campaigns import checkpoints, decided
 
 PACE = 0.03
 """Seconds of a pass of the network while there are faults to come."""

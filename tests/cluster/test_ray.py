@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.support import tiny
+from tests.support.campaigns import decided
 from tests.support.cluster.slurm import free_port, until
-from tests.support.seen import decided
 
 AWS = {
     "region": "us-east-1",

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from tests.support import tiny
+from tests.support.campaigns import decided
 from tests.support.cluster import counting_network
 from tests.support.cluster.slurm import Slurm, missing, until
-from tests.support.seen import decided
 
 pytestmark = [
     pytest.mark.slow,

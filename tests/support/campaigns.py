@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 from rich.console import Console
 
@@ -35,3 +36,26 @@ def command(campaign, store, *verb):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     arguments = [sys.executable, "-m", "pipeline", *(verb or ("run",)), str(campaign), "--store", str(store)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def decided(store, without=()):
+    """Return what the campaign decides of every row, and how often each is there: {((column, value), ...): times}."""
+    drop = {*MEASURED, *without}
+    found = results(str(store)).to_pylist()
+    return Counter(tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in found)
+
+
+def in_order(store):
+    """Return all rows as dicts, sorted by cell and image key."""
+    return sorted(results(str(store)).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
+
+
+def checkpoints(store, but=()):
+    """Return the checkpoints of a store and when they were written, {path: ns}; `but` those already known."""
+    found = {}
+    for path in (store / "checkpoints").glob("[!.]*"):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return {p: t for p, t in found.items() if (p, t) not in dict(but).items()}

@@ -102,7 +102,8 @@ def patched(text: str, diff: str) -> str:
 @cache
 def cli():
     more_commands()
-    return typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {name: command for name, command in commands.items() if not command.hidden}
 
 
 def parsed(words):

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: the same content is compiled once, and any other content again."""
+"""What tests of kernels keep: the same content is compiled or interpreted once, and any other content again."""
 
 import importlib.util
 import itertools
@@ -6,7 +6,8 @@ import itertools
 import pytest
 import torch
 
-from tests.support.contracts.kernels import compiled
+from tests.support.contracts import kernels
+from tests.support.contracts.kernels import assert_interpreted, compiled
 
 pytest.importorskip("triton")
 
@@ -77,3 +78,41 @@ def test_a_kernel_that_no_longer_compiles_is_no_hit(entries):
     entries()
     with pytest.raises(CompilationError):
         entries(SOURCE.replace("place < count", "place < missing"))
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """Return a folder that stands for the checkout, with a test module that counts its runs and fails if told to."""
+    (tmp_path / "bart").mkdir()
+    (tmp_path / "bart" / "code.py").write_text("")
+    (tmp_path / "counting.py").write_text("import sys; open('runs', 'a').write('x'); sys.exit(sys.argv[1:] == ['wrong'])")
+    monkeypatch.setattr(kernels, "ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    kernels._code.cache_clear()
+    yield tmp_path
+    kernels._code.cache_clear()
+
+
+def runs(checkout, *arguments):
+    """Return how often the module ran, after it was asked for once more as in a new process."""
+    kernels._code.cache_clear()
+    assert_interpreted("counting", *arguments)
+    return len((checkout / "runs").read_text())
+
+
+def test_what_passed_is_not_interpreted_again_until_code_changes(checkout):
+    assert [runs(checkout), runs(checkout), runs(checkout, "other")] == [1, 1, 2]
+    (checkout / "bart" / "code.py").write_text("changed = True")
+    assert runs(checkout) == 3
+    with (checkout / "counting.py").open("a") as file:
+        file.write("  # changed")
+    assert [runs(checkout), runs(checkout)] == [4, 4]
+
+
+def test_what_failed_is_interpreted_again(checkout):
+    for _ in range(2):
+        with pytest.raises(AssertionError):
+            assert_interpreted("counting", "wrong")
+    assert len((checkout / "runs").read_text()) == 2

@@ -15,9 +15,8 @@ from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from tests.support import tiny
-from tests.support.campaigns import command
+from tests.support.campaigns import checkpoints, command, decided
 from tests.support.processes import PATIENCE, actors, family, gone, until
-from tests.support.seen import checkpoints, decided
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from pipeline.scoring.intervals import wilson
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
-from tests.support.seen import decided
+from tests.support.campaigns import decided
 
 STOP = {"interval": 0.19, "minimum_images": 8}
 CELL = "net-bart2-pgd"

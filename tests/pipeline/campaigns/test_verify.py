@@ -32,7 +32,7 @@ from pipeline.store import schema
 from pipeline.store.layout import Store
 from pipeline.store.sealed import seal
 from tests.support import release01, tiny
-from tests.support.seen import decided
+from tests.support.campaigns import decided
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from pipeline.errors import BadInput
 from pipeline.execution import RayExecutor
 from pipeline.execution.queue import Failed
 from pipeline.execution.ray import actor
-from tests.support import pretend
-from tests.support.pretend import Task, Through, Went
+from tests.support import pretended_jobs
+from tests.support.pretended_jobs import Task, Through, Went
 from tests.support.processes import gone, until
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,7 @@ class Run:
 
     def __init__(self, job, tasks):
         self.lines, self.events, self.drain = [], [], threading.Event()
-        self.executor = RayExecutor(job, pretend.begin, say=self.lines.append)
+        self.executor = RayExecutor(job, pretended_jobs.begin, say=self.lines.append)
         self._stream = self.executor.execute(job, tasks, self.drain)
 
     def until(self, condition):
@@ -111,7 +111,7 @@ def ends(pid):
 
 
 def test_small_units_are_each_done_once(cluster, start, tmp_path):
-    job, tasks = pretend.job(tmp_path), [Task(f"t{i}") for i in range(1500)]
+    job, tasks = pretended_jobs.job(tmp_path), [Task(f"t{i}") for i in range(1500)]
     run = start(job, tasks).rest()
     assert len(run.of(Through)) == 1500 == len(job.done()) and not run.of(Failed)
     assert [event.unit for event in run.events] == tasks, "one worker does them in their order"
@@ -121,7 +121,7 @@ def test_small_units_are_each_done_once(cluster, start, tmp_path):
 def test_nobody_waits_behind_a_long_unit(cluster, extra, start, tmp_path):
     """Many small units, then long ones: those were handed out with the small ones, and come back to be shared."""
     extra()
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     tasks = [Task(f"s{i}") for i in range(400)] + [Task(f"l{i}", "goes", 3) for i in range(8)]
     run = start(job, tasks).rest()
     counts = Counter(event.pid for event in run.of(Through) if event.unit.seconds)
@@ -129,16 +129,16 @@ def test_nobody_waits_behind_a_long_unit(cluster, extra, start, tmp_path):
 
 
 def test_a_unit_that_raises_what_can_not_be_sent_fails_with_its_traceback(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task("bad", "fails"), Task("good")]).rest()
     failures = run.of(Failed)
     assert [f.final for f in failures] == [False, False, True] and job.done() == ["good"]
-    assert all("Unpicklable: no good" in f.error and "pretend.py" in f.error for f in failures)
+    assert all("Unpicklable: no good" in f.error and "pretended_jobs.py" in f.error for f in failures)
     assert all(f.worker.partition("@")[0].isdigit() for f in failures)
 
 
 def test_what_a_run_counts_can_be_scraped(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     object.__setattr__(job, "name", "scraped")
     tasks = [Task("t0", "goes", 0.3), Task("t1", "goes", 0.3), Task("bad", "fails", counted_as="other")]
     start(job, [*tasks, Task("trial", "goes", 0.1, counted_as=None)]).rest()
@@ -164,7 +164,7 @@ def test_what_a_run_counts_can_be_scraped(cluster, start, tmp_path):
 
 def test_work_that_can_not_begin_is_a_failure_of_its_unit(cluster, start, tmp_path):
     (tmp_path / "no-begin").touch()
-    run = start(pretend.job(tmp_path), [Task("one")]).rest()
+    run = start(pretended_jobs.job(tmp_path), [Task("one")]).rest()
     assert len(run.of(Failed)) == 3 and "weights are not there" in run.events[0].error
 
 
@@ -179,16 +179,16 @@ def test_work_that_can_not_begin_is_a_failure_of_its_unit(cluster, start, tmp_pa
 )
 def test_what_no_node_has_is_refused_at_once(cluster, tmp_path, asked, named):
     with pytest.raises(BadInput) as found:
-        RayExecutor(pretend.job(tmp_path, **asked), pretend.begin)
+        RayExecutor(pretended_jobs.job(tmp_path, **asked), pretended_jobs.begin)
     assert named in str(found.value) and "room: small" in str(found.value) and "\n" not in str(found.value)
 
 
 def test_cores_of_two_nodes_do_not_add_up_and_another_gpu_is_no_v100(cluster, extra, tmp_path):
     extra(num_gpus=1, resources={"accelerator_type:H100": 1})
     with pytest.raises(BadInput, match=r"of type V100 .*1 GPUs H100"):
-        RayExecutor(pretend.job(tmp_path, accelerator="V100"), pretend.begin)
+        RayExecutor(pretended_jobs.job(tmp_path, accelerator="V100"), pretended_jobs.begin)
     with pytest.raises(BadInput, match="2 cores each, the cluster has"):
-        RayExecutor(pretend.job(tmp_path, cpus=2, gpus=0), pretend.begin)
+        RayExecutor(pretended_jobs.job(tmp_path, cpus=2, gpus=0), pretended_jobs.begin)
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_workers_go_where_their_accelerator_and_labels_are(cluster, extra, start
     extra(2, num_gpus=2, resources={"accelerator_type:H100": 1})
     for folder, asked in (("a", {"accelerator": "V100"}), ("b", {"gpus": 0, "labels": {"room": "large"}})):
         (tmp_path / folder).mkdir()
-        run = start(pretend.job(tmp_path / folder, **asked), [Task(f"t{i}", "goes", 0.2) for i in range(6)])
+        run = start(pretended_jobs.job(tmp_path / folder, **asked), [Task(f"t{i}", "goes", 0.2) for i in range(6)])
         assert run.executor.workers == 2
         assert {event.node for event in run.rest().of(Through)} == {v100.node_id}
 
@@ -205,7 +205,7 @@ def test_workers_go_where_their_accelerator_and_labels_are(cluster, extra, start
 @pytest.mark.slow
 def test_a_count_is_an_upper_bound_and_workers_spread(cluster, extra, start, tmp_path):
     extra(3), extra(3)
-    job = pretend.job(tmp_path, count=2)
+    job = pretended_jobs.job(tmp_path, count=2)
     run = start(job, [Task(f"t{i}", "goes", 0.3) for i in range(20)]).rest()
     assert run.executor.workers == 2 and len({e.pid for e in run.of(Through)}) == 2
     assert len({e.node for e in run.of(Through)}) == 2, "both on one node"
@@ -213,7 +213,7 @@ def test_a_count_is_an_upper_bound_and_workers_spread(cluster, extra, start, tmp
 
 @pytest.mark.slow
 def test_nodes_that_join_are_used_and_those_that_are_lost_cost_no_attempt(cluster, extra, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task(f"t{i}", "goes", 1) for i in range(40)])
     run.until(lambda: run.of(Through))
     node = extra(2)
@@ -226,7 +226,7 @@ def test_nodes_that_join_are_used_and_those_that_are_lost_cost_no_attempt(cluste
 
 
 def test_a_killed_actor_is_replaced_and_its_unit_tried_again(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task("t0", "goes", 3), Task("t1")])
     run.until(lambda: run.of(Went))
     os.kill(job.begun("t0")[0], signal.SIGKILL)
@@ -237,7 +237,7 @@ def test_a_killed_actor_is_replaced_and_its_unit_tried_again(cluster, start, tmp
 
 def test_a_stopped_actor_loses_its_unit_and_its_process(cluster, extra, start, tmp_path):
     extra()
-    job = pretend.job(tmp_path, silent_seconds=5)
+    job = pretended_jobs.job(tmp_path, silent_seconds=5)
     run = start(job, [Task(f"t{i}", "goes", 2) for i in range(12)])
     run.until(lambda: run.of(Went))
     victim = job.begun("t0")[0]
@@ -252,7 +252,7 @@ def test_a_stopped_actor_loses_its_unit_and_its_process(cluster, extra, start, t
 
 @pytest.mark.slow
 def test_a_unit_that_makes_no_progress_goes_to_another_actor(cluster, start, tmp_path):
-    job = pretend.job(tmp_path, stuck_seconds=2)
+    job = pretended_jobs.job(tmp_path, stuck_seconds=2)
     run = start(job, [Task("long", "goes", 4), Task("stuck", "first_sleeps")]).rest()
     (failed,) = run.of(Failed)
     assert failed.unit.name == "stuck" and "no progress for 2 s" in failed.error
@@ -260,7 +260,7 @@ def test_a_unit_that_makes_no_progress_goes_to_another_actor(cluster, start, tmp
 
 
 def test_an_actor_with_a_broken_gpu_ends_its_process(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task("t0", "first_breaks"), Task("t1")]).rest()
     (failed,) = run.of(Failed)
     assert "illegal memory access" in failed.error and not failed.final
@@ -269,7 +269,7 @@ def test_an_actor_with_a_broken_gpu_ends_its_process(cluster, start, tmp_path):
 
 
 def test_an_actor_told_to_leave_gives_its_unit_back(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task("t0", "goes", 4), Task("t1")])
     run.until(lambda: run.of(Went))
     first = job.begun("t0")[0]
@@ -281,7 +281,7 @@ def test_an_actor_told_to_leave_gives_its_unit_back(cluster, start, tmp_path):
 
 @pytest.mark.slow
 def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task("t0", "deaf", 300)])
     run.until(lambda: run.of(Went))
     first = job.begun("t0")[0]
@@ -295,7 +295,7 @@ def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, t
 @pytest.mark.slow
 def test_a_node_that_is_drained_gives_its_units_back(cluster, extra, start, tmp_path):
     node = extra()
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task(f"t{i}", "goes", 3) for i in range(4)])
     run.until(lambda: len({e.unit for e in run.of(Went)}) == 2)
     client = ray._raylet.GcsClient(address=cluster.address)  # type: ignore[attr-defined]
@@ -307,7 +307,7 @@ def test_a_node_that_is_drained_gives_its_units_back(cluster, extra, start, tmp_
 
 
 def test_a_run_told_to_stop_ends_with_its_units_drained(cluster, start, tmp_path):
-    job = pretend.job(tmp_path)
+    job = pretended_jobs.job(tmp_path)
     run = start(job, [Task(f"t{i}", "goes", 300) for i in range(3)])
     run.until(lambda: run.of(Went))
     run.drain.set()
@@ -320,7 +320,7 @@ def test_an_actor_for_which_there_is_no_room_is_asked_for_again(cluster, start, 
     """Somebody else holds the only core for a while."""
     holder = ray.remote(num_cpus=1)(type("Holder", (), {"ready": lambda self: True})).remote()
     ray.get(holder.ready.remote())
-    job = pretend.job(tmp_path, ready_seconds=2)
+    job = pretended_jobs.job(tmp_path, ready_seconds=2)
     run = start(job, [Task("t0")])
     timer = threading.Timer(6, ray.kill, [holder])
     timer.start()

@@ -10,20 +10,19 @@ from rich.console import Console
 
 from pipeline.status import screen
 from pipeline.status.summary import Reader
-from tests.support import stores, tiny
+from tests.support import handmade_stores, tiny
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 
 
 @pytest.fixture
 def job(tmp_path, pattern):
-    job = stores.made(tiny.campaign(pattern), tmp_path / "store")
-    stores.commit(job, stores.unit_of(job, BART, 0), at=1000, seconds=720.0, right=[4, 2, 0], device="Tesla V100")
-    stores.commit(
-        job, stores.unit_of(job, BART, 2), at=1000, seconds=720.0, right=[4, 4], failed=["bad_image"], device="Tesla V100"
-    )
-    stores.checkpointed(job, stores.unit_of(job, BART, 1), at=1030, step=3, seconds=700.0)
-    stores.park(job, stores.unit_of(job, NONE, 2))
+    job = handmade_stores.made(tiny.campaign(pattern), tmp_path / "store")
+    first, second, third = (handmade_stores.unit_of(job, BART, place) for place in range(3))
+    handmade_stores.commit(job, first, at=1000, seconds=720.0, right=[4, 2, 0], device="Tesla V100")
+    handmade_stores.commit(job, third, at=1000, seconds=720.0, right=[4, 4], failed=["bad_image"], device="Tesla V100")
+    handmade_stores.checkpointed(job, second, at=1030, step=3, seconds=700.0)
+    handmade_stores.park(job, handmade_stores.unit_of(job, NONE, 2))
     return job
 
 
@@ -85,7 +84,7 @@ def test_columns_that_say_nothing_are_left_out(status):
 def test_a_log_has_plain_lines_of_any_length(status, job):
     out = io.StringIO()
     screen.show(status, Console(file=out, width=40))
-    units = {cell: [stores.unit_of(job, cell, place).name for place in range(3)] for cell in (BART, NONE)}
+    units = {cell: [handmade_stores.unit_of(job, cell, place).name for place in range(3)] for cell in (BART, NONE)}
     said = out.getvalue().replace(job.store, "STORE").splitlines()
     left = r"[\d.]+"
     expected = [

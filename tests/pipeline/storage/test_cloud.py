@@ -27,8 +27,8 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
 from tests.support import tiny
-from tests.support.faulty import SECRET
-from tests.support.seen import decided
+from tests.support.campaigns import decided
+from tests.support.faulty_s3 import SECRET
 
 CPU = torch.device("cpu")
 UNDEFENDED = {"cells": [{"model": "net", "defense": "none", "attack": "pgd"}]}

@@ -12,7 +12,7 @@ from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
 from tests.support import tiny
-from tests.support.stores import seen
+from tests.support.campaigns import in_order
 
 
 @pytest.fixture(scope="package")
@@ -42,4 +42,4 @@ def folder(store):
 @pytest.fixture(scope="package")
 def before(finished):
     """Its rows, sorted."""
-    return seen(Store(finished))
+    return in_order(finished)

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,14 +18,15 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
 from tests.support import release01
-from tests.support.stores import seen
+from tests.support.campaigns import in_order
 
 CELL = "net-bart2-pgd"
+ROOT = Path(__file__).parents[3]
 
 
 def right(store, before):
     job = opened(store.url)
-    assert seen(store) == before and job.todo() == [] and len(store.done()) == 16
+    assert in_order(store.url) == before and job.todo() == [] and len(store.done()) == 16
     status = Reader(job.store).look()
     assert status.complete and status.warnings == [] and sum(cell.images_read for cell in status.cells.values()) == 16
     assert list(verify(job, sample=4)) == []
@@ -92,11 +94,10 @@ def test_a_unit_is_not_called_compacted():
     )
 
 
-def test_what_stands_beside_the_results_that_ship_is_read(tmp_path):
-    from tests.test_measured import CAMPAIGNS, ROOT
-
-    for name in CAMPAIGNS:
-        store = Store(ROOT / "docs" / "results" / name)
-        for path in (ROOT / "docs" / "results" / name).glob("results/*/compacted-*.parquet"):
-            units = set(pq.read_table(path, columns=["unit"], partitioning=None)["unit"].to_pylist())
-            assert units <= store.done() and {store.merged()[unit] for unit in units} == {str(path.relative_to(store.url))}
+def test_the_results_that_ship_are_read():
+    shipped = list((ROOT / "docs" / "results").glob("*/results/*/compacted-*.parquet"))
+    assert len(shipped) > 5
+    for path in shipped:
+        store = Store(path.parents[2])
+        units = set(pq.read_table(path, columns=["unit"], partitioning=None)["unit"].to_pylist())
+        assert units <= store.done() and {store.merged()[unit] for unit in units} == {str(path.relative_to(store.url))}

@@ -3,8 +3,6 @@
 import json
 import re
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,15 +20,16 @@ from pipeline.campaigns.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Drained
-from pipeline.execution import LocalExecutor
-from pipeline.execution.queue import Failed, FailedAttempt
+from pipeline.execution import Failed, LocalExecutor
+from pipeline.execution.queue import FailedAttempt
 from pipeline.status.summary import Reader
 from pipeline.store import checkpoints, formats, schema
 from pipeline.store.formats import FORMAT, RELEASES, StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import release01
-from tests.support.stores import seen
+from tests.support.campaigns import in_order
+from tests.support.reporters import KeptLines
 
 CELL = "net-bart2-pgd"
 NEWER = {"format": FORMAT + 1, "release": "9.9"}
@@ -84,7 +83,6 @@ def rewrite_json(path, **about):
 @pytest.mark.parametrize("kind", ["campaign.yaml", "units", "looks", "parked", "results", "checkpoints"])
 def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_release(store, folder, kind, barrage):
     job = opened(store.url)
-    reading: Callable[[], Any]
     if kind == "campaign.yaml":
         path = folder / kind
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | NEWER))
@@ -129,7 +127,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
 
 def test_a_store_of_release_01_is_read_verified_and_resumed(store, folder, before):
     release01.aged(folder)
-    assert seen(store) == before and Reader(store.url).look().complete
+    assert in_order(store.url) == before and Reader(store.url).look().complete
     job = opened(store.url)
     assert list(verify(job, sample=2)) == []
     gone = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[:2]
@@ -137,11 +135,11 @@ def test_a_store_of_release_01_is_read_verified_and_resumed(store, folder, befor
         path.unlink()
     campaign = yaml.safe_load((folder / "campaign.yaml").read_text())["campaign"]
     resumed = prepare(parse(campaign, "c.yaml"), store.url)
-    assert run(resumed, LocalExecutor(attacking), Silent()).exit_code == 0
+    assert run(resumed, LocalExecutor(attacking), KeptLines()).exit_code == 0
     numbers = [schema.provenance(pq.read_schema(path)).get("format") for path in sorted(folder.glob(f"results/cell={CELL}/*"))]
     assert numbers == [2, 2, *[None] * 6]
     assert yaml.safe_load((folder / "campaign.yaml").read_text())["format"] == 2
-    assert [_decided(row) for row in seen(store)] == [_decided(row) for row in before]
+    assert [_decided(row) for row in in_order(store.url)] == [_decided(row) for row in before]
     assert list(verify(opened(store.url))) == []
 
 
@@ -159,30 +157,12 @@ def test_a_checkpoint_of_release_01_goes_on(store, folder, before):
     release01.aged(folder)
     head = checkpoints.header((folder / name).read_bytes(), name)
     assert head.commit == "" and head.step == 1
-    assert run(job, LocalExecutor(attacking), Silent()).exit_code == 0
-    assert [_decided(row) for row in seen(store)] == [_decided(row) for row in before]
+    assert run(job, LocalExecutor(attacking), KeptLines()).exit_code == 0
+    assert [_decided(row) for row in in_order(store.url)] == [_decided(row) for row in before]
 
 
 def _decided(row):
     return {name: value for name, value in row.items() if name not in schema.MEASURED}
-
-
-class Silent:
-    """A reporter that keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def watching(self, job, units, workers):
-        import contextlib
-
-        return contextlib.nullcontext()
-
-    def say(self, text):
-        self.said.append(text)
-
-    def __getattr__(self, name):
-        return lambda *arguments: None
 
 
 def test_a_column_that_an_earlier_format_lacks_is_null(store, folder, before):
@@ -191,7 +171,7 @@ def test_a_column_that_an_earlier_format_lacks_is_null(store, folder, before):
     (key,) = pq.read_table(paths[0], columns=["image_key"], partitioning=None)["image_key"].to_pylist()
     empty = {"zero_gradients": None, "networks": None, "commit": None}
     wanted = [row | empty if (row["cell"], row["image_key"]) == (CELL, key) else row for row in before]
-    assert seen(store) == wanted
+    assert in_order(store.url) == wanted
     found = results(store.url, ["commit", "cell", "zero_gradients"])
     assert found.column_names == ["commit", "cell", "zero_gradients"] and found["zero_gradients"].null_count == 1
     assert list(verify(opened(store.url))) == [] and Reader(store.url).look().complete
@@ -210,12 +190,12 @@ def test_an_unknown_column_is_ignored_with_a_warning_unless_the_format_is_later(
     path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[0]
     release01.rewritten(path, lambda table: table.append_column("mood", pa.array(["good"] * len(table))), **about)
     with pytest.warns(StoreWarning, match="columns that this release does not know, which are ignored: mood"):
-        assert seen(store) == before
+        assert in_order(store.url) == before
     code, _, err = barrage("table", folder)
     assert code == 0 and len([line for line in err.splitlines() if line.startswith("warning: ") and "mood" in line]) == 1
     release01.rewritten(path, **NEWER)
     with pytest.raises(BadInput, match=REFUSED):
-        seen(store)
+        in_order(store.url)
 
 
 @pytest.mark.parametrize(

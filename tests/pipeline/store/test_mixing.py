@@ -19,7 +19,7 @@ from pipeline.store import mixing, rows, schema
 from pipeline.store.formats import StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.mixing import Origin
-from tests.pipeline.store.test_formats import Silent
+from tests.support.reporters import KeptLines
 
 CELL = "net-bart2-pgd"
 A, B = "a" * 40, "b" * 40 + "+"
@@ -101,7 +101,7 @@ def test_a_run_says_what_it_will_mix_with_before_it_begins(store, folder):
     job = opened(store.url)
     gone = sorted(folder.glob("results/*/*.parquet"))[0]
     gone.unlink()
-    reporter = Silent()
+    reporter = KeptLines()
     remade(folder, slice(0, 15), commit=A, versions=json.dumps(json.loads(provenance.versions()) | {"torch": "1.0"}))
     assert run(job, LocalExecutor(attacking), reporter).exit_code == 0
     commits, environment = reporter.said
@@ -109,7 +109,7 @@ def test_a_run_says_what_it_will_mix_with_before_it_begins(store, folder):
     assert commits == f"warning: the store has rows of commit aaaaaaaaaaaa, this is commit {here}: they will be mixed"
     now = json.loads(provenance.versions())["torch"]
     assert environment == f"warning: the store has rows made with torch 1.0, this is {now}: they will be mixed"
-    again = Silent()
+    again = KeptLines()
     run(job, LocalExecutor(attacking), again)
     assert again.said == [], "nothing is left to do"
 

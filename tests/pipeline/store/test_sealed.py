@@ -22,7 +22,7 @@ from pipeline.store import rows, schema, sealed
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
-from tests.support.stores import seen
+from tests.support.campaigns import in_order
 
 CELL, OTHER = "net-bart2-pgd", "net-none-pgd"
 
@@ -30,7 +30,7 @@ CELL, OTHER = "net-bart2-pgd", "net-none-pgd"
 def right(store, before):
     """Assert that rows, tables, todo, status and verify are those of the store before it was sealed."""
     job = opened(store.url)
-    assert seen(store) == before
+    assert in_order(store.url) == before
     assert job.todo() == [] and len(store.done()) == 16
     assert Reader(job.store).look().complete
     assert [line.images for line in lines(results(store.url))] == [8, 8]
@@ -61,7 +61,7 @@ def test_a_sealed_cell_is_read_from_one_file_with_every_row(store, folder, befor
     assert seal(store, CELL) == sealed.Sealed(found.name, 8, 8, found.bytes, False)
     for path in units:
         spoil(path)
-    assert seen(store) == before, "the unit files are not opened"
+    assert in_order(store.url) == before, "the unit files are not opened"
 
 
 def test_the_sealed_file_is_zstd_in_order_and_names_its_sources(store, folder):
@@ -159,7 +159,7 @@ def test_a_store_sealed_half_way_is_resumed_and_nothing_is_done_again(store, fol
     assert len(job.todo()) == 3
     events = [e for e in LocalExecutor(attacking).execute(job, job.todo(), threading.Event()) if isinstance(e, Finished)]
     assert len(events) == 3 and not any(event.lost for event in events)
-    assert [{k: v for k, v in row.items() if k not in schema.MEASURED} for row in seen(store)] == [
+    assert [{k: v for k, v in row.items() if k not in schema.MEASURED} for row in in_order(store.url)] == [
         {k: v for k, v in row.items() if k not in schema.MEASURED} for row in before
     ]
 
@@ -207,7 +207,7 @@ def test_readers_go_on_while_copies_come_and_go(store, folder, before):
     def read():
         while not stop.is_set():
             try:
-                assert seen(store) == before and len(store.done()) == 16
+                assert in_order(store.url) == before and len(store.done()) == 16
             except Exception as error:
                 errors.append(error)
 
@@ -228,7 +228,7 @@ def test_a_copy_that_is_gone_when_it_is_opened_gives_way_to_the_unit_files(store
     found = store.files()
     (folder / name).unlink()
     monkeypatch.setattr(Store, "files", lambda self, cell="*": found)
-    assert name in found and seen(store) == before
+    assert name in found and in_order(store.url) == before
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """Check GPU kernels without a GPU: in Triton's interpreter, and through its compiler for the GPUs' targets."""
 
+import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,7 +18,8 @@ from tests.support.images import keys, photographs
 
 TARGETS = (70, 90)
 """Compute capabilities that kernels are compiled for: V100 and H100, the oldest and the newest in use."""
-CACHE = Path(__file__).parents[3] / ".cache" / "triton"
+ROOT = Path(__file__).parents[3]
+CACHE = ROOT / ".cache" / "triton"
 """What was compiled stays here. Triton keys it by content: the source of the kernel and of all that it calls, constants, types
 of arguments, the target and Triton's own code. So a hit is as good as a compilation, and any change is a miss."""
 OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
@@ -22,12 +27,34 @@ POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.uint8: "*u8", 
             torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1", torch.complex64: "*fp32"}  # fmt: skip
 
 
+@cache
+def _code():
+    """Return a digest of all that test modules in the interpreter may depend on, but for themselves: code, packages, Python."""
+    found = hashlib.sha256(sys.version.encode())
+    for package in sorted(f"{package.name} {package.version}" for package in metadata.distributions()):
+        found.update(package.encode())
+    for folder in ("bart", "tests/support", "tests/oracles"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            found.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return found.hexdigest()
+
+
 def assert_interpreted(module, *arguments):
-    """Run a test module as a program in Triton's interpreter, in a process of its own: Triton reads the switch on import."""
+    """Run a test module as a program in Triton's interpreter, in a process of its own: Triton reads the switch on import.
+
+    What it finds follows from its seeds and code. So what passed once in this checkout passes until any of that code changes,
+    or a package: such a run is noted below .cache/ and not repeated.
+    """
+    content = (_code(), Path(importlib.util.find_spec(module).origin).read_text(), *arguments)
+    passed = ROOT / ".cache" / "interpreted" / hashlib.sha256("\0".join(content).encode()).hexdigest()
+    if passed.exists():
+        return
     switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env=os.environ | switch, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    passed.parent.mkdir(parents=True, exist_ok=True)
+    passed.touch()
 
 
 def images(height, width):

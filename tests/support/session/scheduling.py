@@ -9,15 +9,15 @@ LONG = (
     "gpu_kernels/test_clahe", "test_wheel", "test_docs", "test_gallery", "test_notebooks", "training/test_train", "test_report",
     "test_detached", "gpu_kernels", "test_doctor", "storage/test_cloud", "test_parking", "test_stop_rule", "test_compaction",
     "test_sealed", "test_measur", "test_workers_that_no_cluster", "test_python_m_pipeline", "test_documented_names",
-    "test_importing_bart", "test_site", "storage/test_bucket", "defenses/test_permute",
+    "test_importing_bart", "test_extras", "test_replay", "test_site", "storage/test_bucket", "defenses/test_permute",
 )  # fmt: skip
 """Parts of the names of tests that take long, the longest first: begun last, one of them would keep its worker at the end.
 They start Ray, a browser, a compiler of kernels or other processes, or run many campaigns."""
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return the number of workers of `-n auto`: two more than cores, up to 16, since many tests wait for processes."""
-    return min(len(os.sched_getaffinity(0)), 14) + 2
+    """Return the number of workers of `-n auto`: one more than cores, up to 16, since many tests wait for processes."""
+    return min(len(os.sched_getaffinity(0)) + 1, 16)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,26 +9,25 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.store import checkpoints, schema
 from pipeline.store.layout import Store
-from pipeline.store.rows import results
 
 DRAWS = 4
 """Evaluation draws of `tiny.campaign` where the defense is random."""
 
 
 def made(content, folder):
-    """A job whose store holds nothing but its campaign."""
+    """Return a job whose store holds nothing but its campaign."""
     job = prepare(parse(content, "c.yaml"), str(folder))
     job.write_down()
     return job
 
 
 def unit_of(job, cell, place):
-    """A unit of a cell, by its place in the order of shards."""
+    """Return a unit of a cell, by its place in the order of shards."""
     return sorted((unit for unit in job.units() if unit.cell == cell), key=lambda unit: (unit.shard, unit.start))[place]
 
 
 def commit(job, unit, at, seconds=1.0, right=(), failed=(), device="cpu x86_64", gradients=None):
-    """Writes a unit's rows. `right` draws of each image, clean all; `failed` reasons of the last images; `seconds` an image."""
+    """Write a unit's rows. `right` draws of each image, clean all; `failed` reasons of the last images; `seconds` an image."""
     cell = job.cells[unit.cell]
     gradients = cell.cost.gradients if gradients is None else gradients
     found, attacked = [], unit.images - len(failed)
@@ -47,7 +46,7 @@ def commit(job, unit, at, seconds=1.0, right=(), failed=(), device="cpu x86_64",
 
 
 def checkpointed(job, unit, at, step, seconds, steps=6):
-    """Writes a unit's checkpoint."""
+    """Write a unit's checkpoint."""
     head = checkpoints.Header(unit.name, job.cells[unit.cell].identity, step, steps, unit.images, seconds)
     name = Store(job.store).checkpoint(unit)
     Store(job.store).replace(name, checkpoints.encode(head, {"x": torch.zeros(2)}))
@@ -62,10 +61,5 @@ def park(job, unit, errors=("Traceback ...\nRuntimeError: no luck",)):
 
 
 def touch(job, name, at):
-    """Sets a file's time, in seconds since 1970."""
+    """Set a file's time, in seconds since 1970."""
     os.utime(f"{job.store}/{name}", (at, at))
-
-
-def seen(store):
-    """Return all rows of a store, sorted by cell and image key."""
-    return sorted(results(store.url).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))

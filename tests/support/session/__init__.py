@@ -1,0 +1,1 @@
+"""Serve a whole session of pytest: what is made once, and which worker runs which test."""
