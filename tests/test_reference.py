@@ -25,26 +25,13 @@ def test_the_reference_has_every_key_column_and_command():
     assert all(f"\n### {kind}\n" in text for kind in reference.KINDS.builtin)
     assert all(f"| `{column}` |" in text for column in reference.SCHEMA.names)
     shown = {name for name, command in cli().items() if not command.hidden}
-    assert all(f"\n## {command}\n" in (ROOT / "docs" / "commands.md").read_text() for command in shown)
+    assert set(re.findall(r"^## (\w+)$", (ROOT / "docs" / "commands.md").read_text(), re.M)) == shown
     assert {"seal", "export"} <= shown and "compact" in cli().keys() - shown, "deprecated commands work, and are not shown"
 
 
 def test_every_help_has_an_example_that_parses():
-    assert {
-        "demo",
-        "replay",
-        "run",
-        "plan",
-        "status",
-        "table",
-        "verify",
-        "report",
-        "show",
-        "pack",
-        "check",
-        "train",
-        "gallery",
-    } <= set(cli())
+    known = "demo run plan check train status table report show replay verify pack gallery schema"
+    assert set(known.split()) <= set(cli())
     assert {"launch", "doctor"} <= set(cli())
     for command, found in cli().items():
         said, _, example = found.help.rpartition(" barrage ")
