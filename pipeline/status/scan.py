@@ -1,7 +1,7 @@
-"""What the files of a store show while a campaign runs, read at a bounded cost: a listing, some result files, headers.
+"""Read what the files of a store show of a running campaign, at a bounded cost: a listing, some files of rows, headers.
 
-No file is opened that the listing alone can speak for. Of result files at most a sample is read, chosen by a hash of the
-unit's name, so that it is the same sample for everybody and no kind of unit is favoured.
+Counts come from names alone. Of the files of rows at most a sample is opened, chosen by a hash of the unit's name: so every
+reader has the same sample, and no kind of unit is favoured.
 """
 
 import heapq
@@ -29,14 +29,17 @@ READERS = 8
 
 @dataclass
 class Commits:
-    """The committed units of one cell: when (seconds since 1970, or nan), how many images each, and which are the sample."""
+    """Hold the committed units of one cell: when (seconds since 1970, or nan), how many images each, and the sample."""
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     images: "array[int]" = field(default_factory=lambda: array("l"))
     sample: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, unit: str, time: float | None, most: int) -> None:
-        """`time` None where it is lost: of units whose rows are compacted. Raises ValueError for a name that is no unit's."""
+        """Add a unit, and keep at most `most` in the sample. `time` is None if unknown: of units that release 0.1 compacted.
+
+        Raises ValueError for a name that is not a unit's.
+        """
         self.images.append(images_of(unit))
         self.times.append(nan if time is None else time)
         place = -int.from_bytes(blake2b(unit.encode(), digest_size=7).digest(), "big")  # a heap's top is its least
@@ -48,7 +51,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """What status needs of the rows of one file. `clean` and `attacked` are shares of draws that were right, an image each."""
+    """Hold what a status needs of the rows of one unit. `clean` and `attacked` are the shares of right draws, one per image."""
 
     images: int
     clean: list[float]
@@ -61,7 +64,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Running:
-    """A unit with a checkpoint: its step of `steps`, the device-seconds behind it, and the checkpoint's age in seconds."""
+    """Describe a unit with a checkpoint: its step of `steps`, the device-seconds so far, the checkpoint's age in seconds."""
 
     cell: str
     unit: str
@@ -73,13 +76,13 @@ class Running:
 
     @property
     def share(self) -> float:
-        """Of its steps, in [0, 1]."""
+        """Return the share of its steps that are done, in [0, 1]."""
         return self.step / self.steps if self.steps else 0.0
 
 
 @dataclass(frozen=True)
 class Parked:
-    """A unit that was given up: how often it was tried, where and when last, and the last line of what went wrong there."""
+    """Describe a unit that was given up: its attempts, host and time of the last one, and the last line of its error."""
 
     cell: str
     unit: str
@@ -92,8 +95,8 @@ class Parked:
 
 @dataclass(frozen=True)
 class Listing:
-    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit of
-    these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
+    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit
+    of these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
 
     commits: dict[str, Commits]
     seen: set[str]
@@ -164,7 +167,10 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
 
 
 def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:
-    """The units with a checkpoint, the furthest of each, and the names of files that are no checkpoints of these cells."""
+    """Return the units with a checkpoint, the furthest of each, and the names of files that are not checkpoints of these cells.
+
+    Raises BadInput for a checkpoint of a later format.
+    """
     found: dict[str, Running] = {}
     odd = []
     for file in store.list("checkpoints/*.safetensors"):
@@ -182,7 +188,7 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
 
 
 def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
-    """The units that were given up, and the names of files that do not say which."""
+    """Return the units that were given up, and the names of files that do not say which. Raises BadInput for a later format."""
     found, odd = [], []
     for file in store.list("parked/*.json"):
         try:

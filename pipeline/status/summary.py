@@ -1,6 +1,6 @@
-"""How far a campaign is, from the files of its store alone: while it runs, after it died, without a cluster and without torch.
+"""Tell how far a campaign is, from the files of its store alone: while it runs, after it died, without a cluster or torch.
 
-Counts come from the listing and are exact. Accuracy, costs and failed images come from rows, of at most so many files; where
+Counts come from the listing and are exact. Accuracy, costs and failed images come from the rows of at most FILES files; where
 there are more, they are estimates from a sample: `files_read` of `files`.
 """
 
@@ -31,8 +31,8 @@ QUIET = 600.0
 
 @dataclass(frozen=True)
 class CellStatus:
-    """One cell. Units are done, running, parked or left. Device-seconds and draw-gradients left allow for what running units
-    have behind them; None where nothing was measured yet. Accuracy is top-1, what a single draw is expected to say."""
+    """Describe one cell. Units are done, running, parked or left. Device-seconds and draw-gradients left allow for what is done
+    of running units; None where nothing was measured yet. Accuracy is top-1, what a single draw is expected to say."""
 
     units: int
     done: int
@@ -50,15 +50,15 @@ class CellStatus:
 
     @property
     def left(self) -> int:
-        """Units that nobody has begun, as far as files tell."""
+        """Return how many units no worker has begun, as far as files show."""
         return max(0, self.units - self.done - self.running - self.parked)
 
 
 @dataclass(frozen=True)
 class Status:
-    """A store at one moment. `stopped` are units with a checkpoint that nobody seems to work on, `failed` images by reason, of
-    the files read; `written` is the age of the newest result or checkpoint and `stalled` that it is too old,
-    `seconds_left` of the clock."""
+    """Describe a store at one moment. `stopped` are units with a checkpoint that no worker seems to hold, `failed` images by
+    reason, of the files read; `written` is the age of the newest result or checkpoint and `stalled` that it is too old,
+    `seconds_left` wall-clock seconds."""
 
     store: str
     name: str
@@ -85,14 +85,14 @@ class Status:
         return all(cell.done >= cell.units for cell in self.cells.values())
 
     def total(self, name: str) -> Any:
-        """A field of CellStatus, summed over the cells; None where a cell's is unknown."""
+        """Return a field of CellStatus, summed over the cells; None where a cell's value is unknown."""
         values = [getattr(cell, name) for cell in self.cells.values()]
         return None if None in values else sum(values)
 
 
 @dataclass
 class Reader:
-    """A store that is looked at, perhaps again and again: rows once read are not read again. Raises BadInput."""
+    """Read the status of a store, once or repeatedly: rows once read are not read again. Raises BadInput."""
 
     url: str
     files: int = FILES
@@ -100,7 +100,7 @@ class Reader:
     _rows: dict[str, Rows] = field(default_factory=dict)
 
     def look(self) -> Status:
-        """The store at this moment."""
+        """Return the status of the store at this moment."""
         store, now = Store(self.url), self.now()
         name, cells = planned_cells.read(store, self.url)
         begun, odd = scan.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
@@ -122,7 +122,7 @@ class Reader:
         return seen.status(name, self.url, [*_oddities(leftovers, [*odd, *unclear], foreign, unread)])
 
     def _sample(self, store: Store, listing: Listing) -> tuple[dict[str, list[Rows]], int]:
-        """The rows of each cell's sample, and how many of its files could not be read."""
+        """Return the rows of each cell's sample, and how many of its files could not be read."""
         names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
         for cell, units in names.items():
             fresh = [unit for unit in units if unit not in self._rows]
@@ -133,7 +133,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a look found, and what follows from it."""
+    """Hold what was read of a store, and derive the status from it."""
 
     now: float
     cells: dict[str, Planned]
@@ -144,7 +144,7 @@ class _Seen:
 
     @cached_property
     def prices(self) -> dict[str, float]:
-        """Device-seconds an image, of every cell if of any: from rows, else from checkpoints, else by weight."""
+        """Return device-seconds per image, of all cells or of none: from rows, else from checkpoints, else by weight."""
         measured = {cell: _mean(rows, "seconds") for cell, rows in self.rows.items() if any(r.seconds for r in rows)}
         for unit in self.begun:
             if unit.cell not in measured and unit.share and unit.seconds:
@@ -153,7 +153,7 @@ class _Seen:
 
     @cached_property
     def quiet(self) -> float:
-        """Seconds without a new file after which nothing seems to be at work: the time of two of the longest units."""
+        """Return the seconds without a new file after which no run seems to be at work: two of the longest units."""
         longest = (self.prices.get(cell, 0.0) * max(found.images, default=0) for cell, found in self.commits.items())
         return max([QUIET, *(2 * seconds for seconds in longest)])
 
@@ -163,12 +163,12 @@ class _Seen:
 
     @cached_property
     def written(self) -> float | None:
-        """The age of the newest result or checkpoint."""
+        """Return the age in seconds of the newest result or checkpoint."""
         times = [float(np.nanmax(found.times)) for found in self.commits.values() if not np.isnan(found.times).all()]
         return min([*(max(0.0, self.now - time) for time in times), *(unit.age for unit in self.begun)], default=None)
 
     def images_left(self, cell: str) -> float:
-        """Images to do, without parked ones; running units count as far as they are not through."""
+        """Return how many images are left to do, without parked ones; of running units, the share that is left."""
         behind = sum(unit.share * unit.images for unit in self.begun if unit.cell == cell)
         parked = sum(unit.images for unit in self.parked if unit.cell == cell)
         return max(0.0, self.cells[cell].images - sum(self.commits[cell].images) - parked - behind)
@@ -195,7 +195,7 @@ class _Seen:
 
     @cached_property
     def throughput(self) -> Throughput | None:
-        """What the commits of the last stretch show."""
+        """Return the throughput that the latest commits show."""
         times, images = (
             [np.array(getattr(found, name), float) for found in self.commits.values()] for name in ("times", "images")
         )
@@ -206,7 +206,7 @@ class _Seen:
         return time_left.throughput(*map(np.concatenate, (times, images, gradients, seconds)))
 
     def seconds_left(self, units_left: int) -> float | None:
-        """Of the clock, with as many workers as the last stretch had, or as many as write checkpoints."""
+        """Return wall-clock seconds left, with as many workers as made the latest commits, or as write checkpoints."""
         workers = self.throughput.workers if self.throughput and self.throughput.workers else float(len(self.alive))
         left = {cell: self.images_left(cell) for cell in self.cells}
         if not any(left.values()):
@@ -241,13 +241,13 @@ class _Seen:
 
 
 def _mean(rows: Iterable[Rows], name: str) -> float:
-    """Of one image."""
+    """Return the mean of a field per image."""
     rows = list(rows)
     return sum(getattr(some, name) for some in rows) / max(1, sum(some.images for some in rows))
 
 
 def _oddities(leftovers: list[str], odd: list[str], foreign: int, unread: int) -> Iterator[str]:
-    """What is odd about a store's files, in words."""
+    """Yield what is odd about a store's files, in words."""
     for unit in leftovers:
         yield f"checkpoint of {unit} is left over: the unit is committed; the file does no harm and may be deleted"
     for name in odd:

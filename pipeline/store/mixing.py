@@ -1,7 +1,7 @@
 """Warn where rows or checkpoints of one store were made by different code, or in different environments.
 
 None of this changes an identity, so such rows count together. Their numbers may still differ in the last digits, or by a change
-of the code that nobody noticed: each row says in `commit`, `versions` and `device` what it was made by.
+of the code that went unnoticed: each row says in `commit`, `versions` and `device` what it was made by.
 """
 
 import json
