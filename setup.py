@@ -8,4 +8,4 @@ from setuptools import find_packages, setup
 SHIPPED = {"pipeline.shipped.campaigns": "campaigns"}
 """{package in the wheel: folder of the checkout}; data only."""
 
-setup(packages=[*find_packages(include=["bart*", "pipeline*", "cluster*"]), *SHIPPED], package_dir=SHIPPED)
+setup(packages=[*find_packages(include=["barrage_plugins*", "bart*", "pipeline*", "cluster*"]), *SHIPPED], package_dir=SHIPPED)

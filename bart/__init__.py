@@ -25,14 +25,18 @@ from bart.ball import Ball
 from bart.bpda import BpdaNet
 from bart.classifier import Classifier, native_half
 from bart.defenses import GREY, Barrage, Defended
-from bart.gradient import Eot, Goal
+from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
+from bart.losses import LOSSES, Loss
 from bart.rng import Mirror, key
-from bart.transforms import TRANSFORMS
+from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Gradient, Transform, checked
 from bart.verdict import Verdict, judge
 
 __all__ = [
+    "BART_25",
+    "ESTIMATORS",
     "GREY",
+    "LOSSES",
     "TRANSFORMS",
     "AggMo",
     "Apgd",
@@ -45,9 +49,11 @@ __all__ = [
     "Cost",
     "Defended",
     "Eot",
+    "Estimator",
     "Goal",
     "Gradient",
     "Lbfgs",
+    "Loss",
     "Mirror",
     "Noise",
     "Pgd",

@@ -1,4 +1,4 @@
-"""Compute a piecewise linear approximation of the approximate_exp, as scikit-image's non-local means does.
+"""Compute a piecewise linear approximation of the exponential, as scikit-image's non-local means does.
 
 The method writes the bits of a floating-point number directly (Schraudolph, Neural Computation, 1999). The article does so for
 the upper half of a double; here its constants are moved to the bits of a float32.

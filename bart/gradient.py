@@ -3,20 +3,19 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from barrage_plugins import Registry
 from bart import rng
 from bart.bpda import POLICIES, complete
 from bart.defenses import Defended
-from bart.losses import LOSSES
+from bart.losses import LOSSES, Loss
 
 Forward = Callable[[Tensor, slice, slice], Tensor]
 """(which images, as a tensor; which of all images; which draws) -> logits (images, draws, classes)."""
-
-Estimator = Literal["per_draw", "mean_logits", "mean_probabilities"]
 
 HALF_SCALE = 2.0**10
 """Factor of the losses in the backward pass, so that fp16 does not underflow. A power of two changes no digit."""
@@ -28,7 +27,7 @@ class Eot:
 
     draws       draws per gradient
     loss        a name of `bart.losses.LOSSES`
-    estimator   per_draw: the mean of each draw's loss; mean_logits, mean_probabilities: the loss of the draws' mean
+    estimator   a name of `ESTIMATORS`: how the losses or logits of the draws become one loss
     policy      a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
     fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent Raises
     ValueError for an unknown name or fewer than 1 draw.
@@ -36,12 +35,12 @@ class Eot:
 
     draws: int = 10
     loss: str = "ce"
-    estimator: Estimator = "per_draw"
+    estimator: str = "per_draw"
     policy: str = "combo"
     fixed_order: bool = False
 
     def __post_init__(self) -> None:
-        for value, known in ((self.loss, LOSSES), (self.estimator, get_args(Estimator)), (self.policy, POLICIES)):
+        for value, known in ((self.loss, LOSSES), (self.estimator, ESTIMATORS), (self.policy, POLICIES)):
             if value not in known:
                 raise ValueError(f"{value!r}: expected one of {', '.join(known)}")
         if self.draws < 1:
@@ -89,6 +88,48 @@ class Goal(NamedTuple):
         return Goal(self.label.repeat_interleave(times), self.target.repeat_interleave(times))
 
 
+class Estimator(NamedTuple):
+    """Describe how the logits of an image's draws become one loss.
+
+    loss      of each image, (n,), from the loss to be used, the logits (n, draws, classes) and the goal of the n images
+    by_draw   whether it is a mean over the draws, so that a part of the draws adds its share and they need not fit together
+    version   of its definition, from 1
+    """
+
+    loss: Callable[[Loss, Tensor, Goal], Tensor]
+    by_draw: bool = False
+    version: int = 1
+
+
+def per_draw(loss: Loss, logits: Tensor, goal: Goal) -> Tensor:
+    """Return the mean of each draw's loss, (n,)."""
+    return loss(logits.flatten(0, 1), *goal.repeated(logits.shape[1])).view(len(logits), -1).mean(1)
+
+
+def mean_logits(loss: Loss, logits: Tensor, goal: Goal) -> Tensor:
+    """Return the loss of the draws' mean logits, (n,)."""
+    return loss(logits.mean(1), *goal)
+
+
+def mean_probabilities(loss: Loss, logits: Tensor, goal: Goal) -> Tensor:
+    """Return the loss of the logarithm of the draws' mean probabilities, (n,)."""
+    return loss(logits.softmax(2).mean(1).clamp_min(1e-30).log(), *goal)
+
+
+ESTIMATORS: Registry[Estimator] = Registry(
+    "estimator",
+    "estimators",
+    builtin={
+        "per_draw": Estimator(per_draw, by_draw=True),
+        "mean_logits": Estimator(mean_logits),
+        "mean_probabilities": Estimator(mean_probabilities),
+    },
+    expected="a bart.Estimator",
+    accepts=lambda name, thing: isinstance(thing, Estimator),
+)
+"""The gradient estimators by the name that a campaign file uses, with those of other packages (`barrage.estimators`)."""
+
+
 def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
     """Return what the attack ascends: the gradient of its loss in the images, (n, 3, h, w), and the loss, (n,), over the
     draws.
@@ -113,7 +154,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     for images, draw_range in pieces(len(x), eot.draws, stack):
         leaf = x[images].detach().requires_grad_()
         logits = forward(leaf, images, draw_range)
-        if eot.estimator == "per_draw" or draw_range.stop - draw_range.start == eot.draws:
+        if ESTIMATORS[eot.estimator].by_draw or draw_range.stop - draw_range.start == eot.draws:
             value = _loss(logits, goal.rows(images), eot) * (logits.shape[1] / eot.draws)
             loss[images] += value.detach()
         else:  # the mean needs all draws, which do not fit: compute its cotangent without a graph first
@@ -127,12 +168,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
 
 def _loss(logits: Tensor, goal: Goal, eot: Eot) -> Tensor:
     """Return the loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
-    function = LOSSES[eot.loss]
-    if eot.estimator == "per_draw":
-        return function(logits.flatten(0, 1), *goal.repeated(logits.shape[1])).view(len(logits), -1).mean(1)
-    if eot.estimator == "mean_logits":
-        return function(logits.mean(1), *goal)
-    return function(logits.softmax(2).mean(1).clamp_min(1e-30).log(), *goal)
+    return ESTIMATORS[eot.estimator].loss(LOSSES[eot.loss], logits, goal)
 
 
 def _cotangent(forward: Forward, x: Tensor, goal: Goal, images: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from barrage_plugins import Registry
+
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Return -log softmax(z)_y, (n,), from logits (n, classes) and label (n,)."""
@@ -50,11 +52,15 @@ def _others(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class Loss(NamedTuple):
-    """Hold the untargeted and the targeted form of a loss, each to be ascended, and the fewest classes that it needs."""
+    """Hold the untargeted and the targeted form of a loss, each to be ascended.
+
+    `classes` is the fewest that it needs, `version` that of its definition, from 1.
+    """
 
     untargeted: Callable[[Tensor, Tensor], Tensor]
     targeted: Callable[[Tensor, Tensor, Tensor], Tensor]
     classes: int = 2
+    version: int = 1
 
     def __call__(self, logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
         """Return the loss (n,) from logits (n, classes), label (n,) and target (n,), which is -1 for an untargeted attack."""
@@ -62,9 +68,15 @@ class Loss(NamedTuple):
         return torch.where(aimed, self.targeted(logits, label, torch.where(aimed, target, 0)), self.untargeted(logits, label))
 
 
-LOSSES: dict[str, Loss] = {
-    "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
-    "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
-    "dlr": Loss(dlr, dlr_targeted, classes=4),
-}
-"""Losses by the name that a campaign file uses."""
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    "losses",
+    builtin={
+        "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
+        "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
+        "dlr": Loss(dlr, dlr_targeted, classes=4),
+    },
+    expected="a bart.Loss",
+    accepts=lambda name, thing: isinstance(thing, Loss),
+)
+"""The losses by the name that a campaign file uses, with those of other packages (`barrage.losses`)."""

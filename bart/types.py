@@ -56,6 +56,8 @@ class Transform:
     """
     scaled: frozenset[str] = frozenset()
     """The parameters in pixels, whose range grows with size / 256."""
+    version: int = 1
+    """Of the definition, from 1. A change that changes images takes the next: then cells that use it have another identity."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
         """Return the transformed images (n, 3, h, w): by a kernel of `bart.dispatch` if one runs here, else by `eager`.

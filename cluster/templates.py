@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from barrage_plugins import ALLOW
 from pipeline.errors import BadInput
-from pipeline.models.architectures import ALLOW
 
 FOLDER = Path(__file__).parent
 

@@ -14,12 +14,14 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 from typer.models import ArgumentInfo, OptionInfo
 
+from barrage_plugins import builtin_only
 from cluster import launchers
 from docs.file_keys import Heading, about, section, sections
 from docs.tables import table
 from pipeline.__main__ import app, more_commands
 from pipeline.config import bpda_training, campaign, classifier_training, schema
 from pipeline.config.attacks import KINDS, Attack, ByGradient
+from pipeline.config.defenses import BarrageDefense
 from pipeline.config.fields import Share
 from pipeline.store.schema import SCHEMA
 
@@ -29,7 +31,7 @@ CAMPAIGN: list[Heading] = [
     ("The whole file", campaign.Campaign),
     ("data", campaign.Data),
     ("models", campaign.Model),
-    ("defenses", campaign.Defense),
+    ("defenses", BarrageDefense),
     ("cells", campaign.Grid),
     ("stop", campaign.Stop),
     ("workers", campaign.Workers),
@@ -48,6 +50,7 @@ ELSEWHERE = {
     "Data": "campaign-file.md#data",
     "Model": "campaign-file.md#models",
     "Pgd": "#every-attack",
+    "BarrageDefense": "#defenses",
     "Share": "#workers-of-a-training",
 }
 """Where sections are that have no heading in a block of their own, by the name of their class."""
@@ -98,8 +101,9 @@ _BLOCK = re.compile(r"(<!-- (\w+): written by python -m docs\.reference -->\n).*
 
 
 def filled(text: str) -> str:
-    """Return a page with its tables as the code has them now."""
-    return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
+    """Return a page with its tables as the code has them now; what installed packages add is left out."""
+    with builtin_only():
+        return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
 
 
 def _arrow(kind: pa.DataType) -> str:
@@ -137,7 +141,8 @@ def _option(kind: Any) -> str:
 def schemas() -> dict[Path, str]:
     """Return the JSON schemas that ship, {file: text}; the first line of a campaign file names one for editors."""
     root = PAGES.parent
-    found = {"campaigns": schema.campaign(), "campaigns/train": schema.training(), "cluster": launchers.schema()}
+    with builtin_only():
+        found = {"campaigns": schema.campaign(), "campaigns/train": schema.training(), "cluster": launchers.schema()}
     return {root / folder / "schema.json": schema.to_json(content) for folder, content in found.items()}
 
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import os
 import re
 import shlex
 import shutil
@@ -40,6 +39,7 @@ NOT_RUN = {
     "python -m benchmarks.gpu_model": "minutes",
     "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",
+    "python -m benchmarks.sealed": "minutes",
     "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
     "python -m benchmarks.train": "minutes of a GPU",
     "python -m benchmarks.transforms": "minutes",
@@ -191,7 +191,7 @@ def run_block(block: Block, names, place, monkeypatch):
         assert block.kind == "r", f"{block}: no way to run {block.kind!r}"  # test_the_r_snippet_runs
 
 
-OWN = {"docs/extending.md": "runs in a copy of the repository: test_the_example_of_extending_works"}
+OWN = {"docs/extending.md": "makes a package and runs it: tests/test_example.py"}
 """Pages whose blocks have a test of their own."""
 
 
@@ -262,42 +262,3 @@ def test_the_demo_ends_with_its_report():
         for words in commands(line.partition("||")[2] or line):
             parsed(words)
     assert "`demo/report.html`" in (ROOT / "README.md").read_text() and "-o demo/report.html" in recipe
-
-
-COPIED = ("bart", "pipeline", "cluster", "tests", "docs", "campaigns", "pyproject.toml", "README.md", "notebooks")
-
-
-def test_the_example_of_extending_works(made, tmp_path):
-    """In a copy of the repository: the files of the page written, its diffs applied, its commands typed."""
-    page, copy = ROOT / "docs" / "extending.md", tmp_path / "copy"
-    copy.mkdir()
-    for part in COPIED:
-        path = ROOT / part
-        ignored = shutil.ignore_patterns("__pycache__", "*.gif", "*.png")
-        shutil.copytree(path, copy / part, ignore=ignored) if path.is_dir() else shutil.copy(path, copy / part)
-    for block in blocks(page):
-        if block.kind in ("python", "diff"):
-            to = copy / block.title
-            assert (block.kind == "diff") == to.exists()
-            to.write_text(patched(to.read_text(), block.text) if block.kind == "diff" else block.text)
-        elif block.kind == "yaml":
-            whole = yaml.safe_load((ROOT / "campaigns" / "demo.yaml").read_text()) | yaml.safe_load(block.text)
-            small = sandbox.small(whole, str(made / "demo/photos/images-000000.tar"))
-            (copy / block.title).write_text(yaml.safe_dump(small | {"store": "mine"}))
-        else:
-            assert block.kind == "sh"
-            typed_in_copy(list(commands(block.text)), copy)
-    assert "### decay" in (copy / "docs" / "campaign-file.md").read_text()
-    rows = results(str(copy / "mine")).to_pandas()
-    assert len(rows) == sandbox.IMAGES and set(rows.cell) == {"lite0-negative-decay"} and (rows.grad_evals > 0).all()
-
-
-def typed_in_copy(all_, copy):
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "BARRAGE_ALLOW_MODULES": "tests"}
-    for words in all_:
-        if words[:2] == ["barrage", "check"]:
-            continue  # half a minute for every transform and rival; the README's is run
-        call = ["-m", "pipeline", *words[1:], "--here"] if words[0] == "barrage" else words[1:]
-        assert words[0] in ("barrage", "python")
-        done = subprocess.run([sys.executable, *call], cwd=copy, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"

@@ -16,6 +16,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CORE = {"numba", "numpy", "pywavelets", "torch"}
 WITH_TORCH = {"triton"}
 """What PyTorch's builds for NVIDIA GPUs bring, and its builds for processors do without."""
+WITH_PYDANTIC = {"pydantic-core"}
+"""What every release of pydantic pins and installs."""
 
 BLOCKED = """
 import sys
@@ -67,7 +69,7 @@ def test_every_import_is_of_the_core_or_of_an_extra():
     offered = names(PROJECT["dependencies"]) | names(
         text for name, texts in PROJECT["optional-dependencies"].items() if name not in ("dev", "docs") for text in texts
     )
-    assert found and not found - offered - WITH_TORCH
+    assert found and not found - offered - WITH_TORCH - WITH_PYDANTIC
 
 
 @pytest.mark.parametrize("extra", list(extras.PACKAGES))

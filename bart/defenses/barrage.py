@@ -5,7 +5,6 @@ Every image has its own barrage.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,14 +15,17 @@ from bart import rng
 from bart.bpda import combo
 from bart.defenses.permute import Permutation, clip_and_permute
 from bart.defenses.streams import side_streams
-from bart.transforms import TRANSFORMS
+from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Params, Size, Transform
 
 Policy = Callable[[Transform, Tensor, Params], Tensor]
 """How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
-GREY = tuple(name for name, transform in TRANSFORMS.items() if transform.group not in ("color space", "grey"))
-"""The transforms that grey images have: all but those of groups 7 and 9."""
+COLOUR = ("color space", "grey")
+"""The groups of transforms that need colours: 7 and 9 of the article."""
+
+GREY = tuple(name for name in BART_25 if TRANSFORMS[name].group not in COLOUR)
+"""The article's transforms that grey images have: all but those of groups 7 and 9."""
 
 
 class Part(NamedTuple):
@@ -60,21 +62,19 @@ class Barrage:
     """Draw and apply barrages.
 
     k           transforms of one barrage, 0 to the number of groups that have one of `transforms`
-    transforms  names that may be drawn (default: all of the table)
+    transforms  names that may be drawn (default: the article's 25)
     fewest      each image meets a number of transforms drawn uniformly from `fewest` to k, the first ones of its k
                 (default: always k)
     Raises ValueError for an unknown name, a k out of range, or a `fewest` outside 0 to k.
     """
 
     k: int
-    transforms: tuple[str, ...] = tuple(TRANSFORMS)
+    transforms: tuple[str, ...] = BART_25
     fewest: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.transforms:
-            if name not in TRANSFORMS:
-                near = get_close_matches(name, TRANSFORMS, 1) or sorted(TRANSFORMS)
-                raise ValueError(f"unknown transform {name!r}: expected a name of bart.TRANSFORMS, such as {near[0]!r}")
+            TRANSFORMS[name]  # raises for one that is unknown, or whose package cannot be used
         if len(set(self.transforms)) < len(self.transforms):
             raise ValueError(f"transforms name one twice: {', '.join(self.transforms)}; list each once")
         if not 0 <= self.k <= len(self._groups):
@@ -89,9 +89,8 @@ class Barrage:
     def _groups(self) -> list[list[str]]:
         """Return the selected transforms, group by group, in the order of the table."""
         groups: dict[str, list[str]] = {}
-        for name, transform in TRANSFORMS.items():
-            if name in self.transforms:
-                groups.setdefault(transform.group, []).append(name)
+        for name in (name for name in TRANSFORMS if name in self.transforms):
+            groups.setdefault(TRANSFORMS[name].group, []).append(name)
         return list(groups.values())
 
     @cached_property
@@ -193,7 +192,7 @@ class Barrage:
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""
-        coloured = [name for name in self.transforms if name not in GREY]
+        coloured = [name for name in self.transforms if TRANSFORMS[name].group in COLOUR]
         if coloured:
             raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 

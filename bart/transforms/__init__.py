@@ -1,5 +1,6 @@
 """List the transforms in one table, group by group, in the order of the article."""
 
+from barrage_plugins import Registry
 from bart.transforms.clahe import CLAHE
 from bart.transforms.color_space import HSV, LAB, XYZ, YUV
 from bart.transforms.contrast import CONTRAST_STRETCH, HIST_EQ
@@ -18,7 +19,7 @@ from bart.transforms.swirl import SWIRL
 from bart.transforms.zoom import ZOOM
 from bart.types import Transform
 
-TRANSFORMS: dict[str, Transform] = {
+_ARTICLE: dict[str, Transform] = {
     transform.name: transform
     for transform in (
         COLOR_PRECISION,
@@ -48,4 +49,14 @@ TRANSFORMS: dict[str, Transform] = {
         NL_MEANS,
     )
 }
-"""The 25 transforms by name."""
+BART_25: tuple[str, ...] = tuple(_ARTICLE)
+"""The names of the article's 25 transforms, in its order: the default of a barrage, whatever else is in the table."""
+
+TRANSFORMS: Registry[Transform] = Registry(
+    "transform",
+    "transforms",
+    builtin=_ARTICLE,
+    expected="a bart.Transform that bears this name",
+    accepts=lambda name, thing: isinstance(thing, Transform) and thing.name == name,
+)
+"""The transforms by name: the article's 25, and those of other packages (`barrage.transforms`)."""

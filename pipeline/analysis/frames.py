@@ -74,9 +74,9 @@ def _in_order(frame: pd.DataFrame) -> list[str]:
 
 def table(stores: Stores, cells: Collection[str] | None = None) -> pd.DataFrame:
     """Return clean and attacked accuracy of every cell under every decision rule: the lines of `barrage table` and `store`."""
-    found = []
+    found, every = [], rules.RULES.working()
     for url in listed(stores):
-        lines = summaries.lines(batches(url, summaries.columns(rules.RULES), cells), rules.RULES)
+        lines = summaries.lines(batches(url, summaries.columns(every), cells), every)
         found += [{"store": url, **summaries.as_dict(line)} for line in lines]
     return pd.DataFrame(found)
 

@@ -29,7 +29,7 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
     columns = ["image_key", "cell", "label", "status", "clean_top5", "adv_top5"]
     for name, rows in results(store, columns, cells).groupby("cell", observed=True):
         cell, good = campaign[str(name)], rows[rows["status"] == "ok"]
-        if not cell.defense.random or good.empty:
+        if not cell.defense.random or not cell.defense.k or good.empty:
             continue
         met = _met(cell, good["image_key"].astype(str).tolist())
         right = {side: _right(good, side) for side in ("clean", "adv")}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
-from pipeline.campaigns import record, stop_rule
+from pipeline.campaigns import definition_versions, record, stop_rule
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.parking import parked
 from pipeline.campaigns.stop_rule import InterimCheck
@@ -153,7 +153,9 @@ class Job:
         data, store = record.encode(self.campaign, self.shards.values(), self.cells, self.planned()), Store(self.store)
         store.sweep()
         if not store.create(FILE, data) and data != store.read(FILE):
-            refuse_changes(opened(self.store), self, self.store)
+            earlier = opened(self.store)
+            definition_versions.check(earlier.campaign, self.campaign, self.store)
+            refuse_changes(earlier, self, self.store)
             store.replace(FILE, data)
         record.write_cuts(store, self.cuts)
         return replace(self, cuts=record.read_cuts(store, self.cells))

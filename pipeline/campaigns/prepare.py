@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import torch
 
+from barrage_plugins import allowed
+from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.campaign import Campaign
 from pipeline.data import shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store.layout import Store
@@ -40,8 +42,9 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
     _check_models(campaign)
-    job = Job(campaign, present, url, earlier.cuts if earlier else {}, architectures.allowed())
+    job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
+        definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
     return job if campaign.unit_images is None else job.with_cuts({})
 

@@ -1,6 +1,7 @@
 """Write a resolved campaign and the cuts of its cells into a store, and read them back.
 
-campaign.yaml           {format, release, campaign, shards, identity, planned}: with all hashes, and what each cell plans
+campaign.yaml           {format, release, campaign, shards, identity, planned, definitions, plugins}: with all hashes, what each
+                        cell plans, the versions of the definitions and the packages they come from
 units/<cell>.json       {format, release, ...}: the cut of a cell; the first that is written stays
 """
 
@@ -9,6 +10,7 @@ from dataclasses import asdict
 
 import yaml
 
+from pipeline.campaigns import definition_versions
 from pipeline.config.campaign import Campaign, Cell, parse
 from pipeline.config.yaml_loader import plain
 from pipeline.data.shards import Shard
@@ -28,6 +30,7 @@ def encode(campaign: Campaign, shards: Iterable[Shard], cells: Mapping[str, Cell
         "shards": [asdict(shard) for shard in shards],
         "identity": {name: cell.identity for name, cell in cells.items()},
         "planned": {name: asdict(plan) for name, plan in planned.items()},
+        **definition_versions.record(campaign),
     }
     return yaml.safe_dump(content, sort_keys=False).encode()
 
@@ -47,7 +50,11 @@ def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
         campaign = content["campaign"]
     except DAMAGED as error:
         raise damaged(url, error) from None
-    return parse(campaign, f"{url}/{FILE}"), {shard.name: shard for shard in shards}
+    try:
+        parsed = parse(campaign, f"{url}/{FILE}")
+    except BadInput as error:
+        raise BadInput(f"{error}{definition_versions.missing(url)}") from None
+    return parsed, {shard.name: shard for shard in shards}
 
 
 def write_cuts(store: Store, cuts: Mapping[str, Cut]) -> None:

@@ -44,6 +44,8 @@ class InterimCheck(BaseModel):
     """None if there are no images."""
     without: tuple[str, ...] = ()
     """Names of units that had no rows."""
+    rule_version: int = 1
+    """Version of the decision rule whose accuracy this is."""
 
     def ends(self, stop: Stop) -> bool:
         """Return whether the cell has enough images, by its stop rule."""
@@ -76,7 +78,8 @@ def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterab
     rows = [row for row in table if row["unit"] in wanted]
     accuracy = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
-    return InterimCheck(cell=cell, round=number, rounds=cut.rounds, rate=accuracy, without=without)
+    version = RULES.version(rule)
+    return InterimCheck(cell=cell, round=number, rounds=cut.rounds, rate=accuracy, without=without, rule_version=version)
 
 
 def write(store: Store, check: InterimCheck) -> None:

@@ -115,7 +115,10 @@ def _interim_checks(job: Job) -> Iterator[str]:
     for cell in job.cells:
         for check in job.interim_checks(cell):
             now = job.compute_check(cell, check.round, check.without)
-            if now != check.model_copy(update={"without": ()}):
+            if now.rule_version != check.rule_version:
+                versions = f"version {check.rule_version} of its rule, this program has version {now.rule_version}"
+                yield f"cell {cell}: the interim check after round {check.round} is by {versions}"
+            elif now != check.model_copy(update={"without": ()}):
                 yield f"cell {cell}: the interim check after round {check.round} says {check.rate}, the rows say {now.rate}"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Attack, Barrage, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
-from bart.diagnostics import PlantedWeakness
+from barrage_plugins import allow
+from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import Job
@@ -22,7 +22,7 @@ from pipeline.data import shards
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
 from pipeline.execution import Event
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.units import Unit
@@ -92,18 +92,16 @@ class Worker:
 
     def __post_init__(self) -> None:
         """Allow the job's modules; nothing is loaded yet."""
-        architectures.allow(self.job.modules)
+        allow(self.job.modules)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}
 
     def defended(self, cell: Cell) -> Defended:
-        """Return the cell's classifier behind its barrage, with the networks of its attack. Each file is loaded once."""
+        """Return the cell's classifier behind its defense, with the networks of its attack. Each file is loaded once."""
         if cell.model_name not in self._classifiers:
             self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
-        barrage = Barrage(cell.defense.k, cell.defense.transforms)
-        kind = PlantedWeakness if cell.defense.planted else Defended
-        return kind(self._classifiers[cell.model_name], barrage, cell.defense.frozen, self._imitations(cell))
+        return cell.defense.defended(self._classifiers[cell.model_name], self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
         """Return the BPDA networks of the cell's attack, by transform; empty if it has none."""

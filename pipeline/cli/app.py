@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from barrage_plugins import PluginError
 from pipeline import extras
 from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
@@ -90,7 +91,7 @@ def main() -> None:
         with extras.explained():
             more_commands()
             app()
-    except (BadInput, StorageError) as error:
+    except (BadInput, PluginError, StorageError) as error:
         note(f" {error}", "barrage:")
         sys.exit(2)
     except ClusterLost as error:

@@ -45,8 +45,9 @@ Modules = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-module",
-        help="a module whose functions the campaign's models may call (architecture module:function); repeat the option for "
-        "more; the environment variable BARRAGE_ALLOW_MODULES does the same",
+        help="a module that may be imported: its functions make models (architecture module:function), its BARRAGE_PLUGINS add "
+        "transforms, attacks and other kinds; repeat the option for more; the environment variable BARRAGE_ALLOW_MODULES does "
+        "the same",
     ),
 ]
 
@@ -67,10 +68,10 @@ def store_of(config: Stored, store: str | None) -> str:
 
 
 def allow(modules: Iterable[str] | None) -> None:
-    """Let campaigns of this process call functions of these modules."""
-    from pipeline.models import architectures
+    """Let this process import these modules, for the models and the kinds that campaigns name."""
+    from barrage_plugins import allow as allow_modules
 
-    architectures.allow(modules or ())
+    allow_modules(modules or ())
 
 
 def device() -> "torch.device":

@@ -1,46 +1,57 @@
-"""The attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
+"""Define the attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 import bart
-from bart import Ball, Break, Eot
-from bart.gradient import Estimator
+from barrage_plugins import Registry
+from bart import ESTIMATORS, LOSSES, Ball, Break, Eot
+from pipeline.config.choices import Choice, Section
 from pipeline.config.fields import Length, Strict
 
-Loss = Literal["ce", "margin", "dlr"]
-"""A name of `bart.losses.LOSSES`."""
+Loss = Annotated[str, Choice(LOSSES)]
+Estimator = Annotated[str, Choice(ESTIMATORS)]
 
-KIND = "which attack this is"
-STEPS = "the budget, in steps"
-LOSS = "what is ascended: cross-entropy, the margin, or the margin free of scale"
-ESTIMATOR = "the mean of each draw's loss, or the loss of the draws' mean"
-ORDER = "one choice and order of transforms for all draws of an image's step, their parameters apart"
-START = "begin at a random point of the ball, not at the image"
+KIND = "kind of attack"
+STEPS = "number of steps"
+LOSS = "function to increase: cross-entropy, the margin, or the margin divided by the scale of the logits"
+ESTIMATOR = "the mean over draws of the loss, or the loss of the mean over draws"
+ORDER = "in one step, all draws of an image use the same transforms in the same order, with different parameters"
+START = "start at a random point of the ball, not at the image"
 
 
 class Attack(Strict):
-    """What every kind has."""
+    """Hold the settings that every kind has."""
 
-    norm: Literal["linf", "l2"] = Field("linf", description="of the ball around each image")
+    version: ClassVar[int] = 1
+    """Of the kind's definition, from 1. A change that changes examples takes the next: then its cells have another identity."""
+
+    if TYPE_CHECKING:  # each kind has a field of this name
+
+        @property
+        def kind(self) -> str: ...
+
+    norm: Literal["linf", "l2"] = Field("linf", description="norm of the ball around each image")
     eps: Length = Field(description="radius of the ball, as a fraction of the range [0, 1]: 8/255")
     goal: Literal["untargeted", "random_target", "least_likely"] = Field(
         "untargeted",
-        description="any wrong class, one drawn at random, or the one that the undefended model finds least likely",
+        description="any wrong class; a random wrong class; or the class that is least likely for the undefended model",
     )
     eot_draws: int = Field(10, ge=1, description="draws per gradient, or per query of an attack without gradients")
     mode: Literal["strongest", "first_break"] = Field(
-        "strongest", description="spend the whole budget on every image, or let an image go once it is won"
+        "strongest",
+        description="strongest: all steps on every image; first_break: stop an image as soon as its example succeeds",
     )
-    break_draws: int = Field(10, ge=1, description="first_break: fresh draws that must all find the example won")
-    break_every: int = Field(1, ge=1, description="first_break: steps between two looks")
-    restarts: int = Field(1, ge=1, description="times the attack is run; each image keeps its best example")
-    restart_draws: int = Field(20, ge=1, description="fresh draws by which the best of the restarts is chosen")
-    transfer: bool = Field(False, description="attack the undefended model, and judge on the defended one")
+    break_draws: int = Field(10, ge=1, description="first_break: fresh draws on which the example must succeed, all of them")
+    break_every: int = Field(1, ge=1, description="first_break: steps between two tests of the example")
+    restarts: int = Field(1, ge=1, description="how often to run the attack; each image keeps its best example")
+    restart_draws: int = Field(20, ge=1, description="fresh draws to choose the best of the restarts")
+    transfer: bool = Field(False, description="attack the undefended model, judge the defended one")
 
     def build(self, random: bool) -> bart.Attack:
-        """The attack, for a defense that is `random` or not: where nothing is, one draw is all there is."""
+        """Return the attack, for a defense that is `random` or not: where nothing is random, one draw suffices."""
         random = random and not self.transfer
         attack = self.once(self.eot_draws if random else 1)
         if self.restarts > 1:
@@ -48,8 +59,12 @@ class Attack(Strict):
         return bart.Transfer(attack) if self.transfer else attack
 
     def once(self, draws: int) -> bart.Attack:
-        """One run, with so many draws."""
+        """Return one run of the attack, with `draws` draws per gradient or query."""
         raise NotImplementedError
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of other tables that decide its numbers: {"losses": ("ce",)}."""
+        return {}
 
     @property
     def ball(self) -> Ball:
@@ -61,25 +76,26 @@ class Attack(Strict):
 
     @property
     def gradient(self) -> str:
-        """Where its gradients come from, for the row."""
+        """Return where its gradients come from, for the row."""
         return "none"
 
     @property
     def imitated_by(self) -> str | None:
-        """Hash of the BPDA networks that it has, for the row."""
+        """Return the hash of its BPDA networks, for the row; None if it has none."""
         return None
 
 
 class ByGradient(Attack):
-    """Attacks that follow the gradient of a loss, expected over draws."""
+    """Hold the settings of attacks that follow the gradient of a loss, expected over draws."""
 
     loss: Loss = Field("ce", description=LOSS)
     estimator: Estimator = Field("per_draw", description=ESTIMATOR)
     policy: Literal["combo", "identity", "network"] = Field(
-        "combo", description="derivative of a transform: its own, else its network's, else the identity; or one for all"
+        "combo",
+        description="combo: each transform's own derivative, else its network's, else the identity; or one of these for all",
     )
-    networks: str | None = Field(None, description="folder of BPDA networks, see `barrage train`")
-    networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the networks, together")
+    networks: str | None = Field(None, description="folder of BPDA networks that `barrage train` wrote")
+    networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="hash of all networks, to check them by")
     fixed_order: bool = Field(False, description=ORDER)
     random_start: bool = Field(True, description=START)
 
@@ -92,7 +108,11 @@ class ByGradient(Attack):
         return self
 
     def eot(self, draws: int) -> Eot:
+        """Return how its gradients are estimated."""
         return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order)
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": (self.loss,), "estimators": (self.estimator,)}
 
     @property
     def gradient(self) -> str:
@@ -104,13 +124,13 @@ class ByGradient(Attack):
 
 
 class Pgd(ByGradient):
-    """Projected gradient descent, with momentum unless told: gradients of few draws are noisy, and their sum is not.
-    What this default is worth beside others and beside the peers' attacks: benchmarks/strength.py."""
+    """Projected gradient descent, by default with momentum: gradients of few draws are noisy, their sum is less noisy.
+    benchmarks/strength.py compares this default with other settings and other libraries."""
 
     kind: Literal["pgd"] = Field("pgd", description=KIND)
     steps: int = Field(40, ge=1, description=STEPS)
-    step_size: Length | None = Field(None, description="length of a step; eps / 4 unless told, 2.5 eps / steps if that is more")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of the gradients' sum; 0 follows each gradient alone")
+    step_size: Length | None = Field(None, description="length of a step; default: eps / 4, or 2.5 eps / steps if that is more")
+    momentum: float = Field(0.9, ge=0, lt=1, description="decay of the sum of gradients; 0: only the current gradient")
 
     def once(self, draws: int) -> bart.Attack:
         size = self.step_size or self.eps * max(1 / 4, 2.5 / self.steps)
@@ -128,12 +148,12 @@ class Fgsm(ByGradient):
 
 
 class AggMo(ByGradient):
-    """Aggregated momentum with the margin loss of the mean logits, one order of transforms a step."""
+    """Aggregated momentum: by default with the margin of the mean logits, and one order of transforms per step."""
 
     kind: Literal["aggmo"] = Field(description=KIND)
     steps: int = Field(200, ge=1, description=STEPS)
     step_size: Length = Field(0.005, description="length of a step")
-    buffers: int = Field(6, ge=1, description="of momentum; the j-th keeps 1 - 10^-j of itself, j from 0")
+    buffers: int = Field(6, ge=1, description="number of momentum buffers; buffer j = 0, 1, ... decays by the factor 1 - 10^-j")
     loss: Loss = Field("margin", description=LOSS)
     estimator: Estimator = Field("mean_logits", description=ESTIMATOR)
     fixed_order: bool = Field(True, description=ORDER)
@@ -143,7 +163,7 @@ class AggMo(ByGradient):
 
 
 class Apgd(ByGradient):
-    """Auto-PGD."""
+    """Auto-PGD: PGD that halves its step size when progress stops."""
 
     kind: Literal["apgd"] = Field(description=KIND)
     steps: int = Field(100, ge=1, description=STEPS)
@@ -153,73 +173,79 @@ class Apgd(ByGradient):
 
 
 class Lbfgs(ByGradient):
-    """The smallest perturbation that wins, by L-BFGS on frozen draws."""
+    """The smallest successful perturbation, by L-BFGS on frozen draws."""
 
     kind: Literal["lbfgs"] = Field(description=KIND)
-    steps: int = Field(100, ge=1, description="gradients, over all rounds")
-    searches: int = Field(5, ge=1, description="rounds of the search for the weight of the perturbation's size")
+    steps: int = Field(100, ge=1, description="number of gradients, over all searches together")
+    searches: int = Field(5, ge=1, description="number of searches, each with another weight of the perturbation's size")
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Lbfgs(self.ball, self.steps, self.searches, eot=self.eot(draws))
 
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().named(), "losses": (self.loss, "margin")}  # each round is judged by the margin
+
 
 class Square(Attack):
-    """Random squares, kept where they help on the same draws."""
+    """Random squares, kept if they increase the margin on the same draws."""
 
     kind: Literal["square"] = Field(description=KIND)
-    steps: int = Field(1000, ge=1, description="proposals")
+    steps: int = Field(1000, ge=1, description="number of squares to try")
     p: float | None = Field(
-        None, gt=0, le=1, description="share of the image that the first squares cover; the article's unless told"
+        None, gt=0, le=1, description="area of the first squares as a share of the image; default: the article's"
     )
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Square(self.ball, self.steps, draws, **({"p": self.p} if self.p else {}))
 
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": ("margin",)}
+
 
 class Spsa(Attack):
-    """Gradients estimated from values alone."""
+    """Gradients estimated from values only."""
 
     kind: Literal["spsa"] = Field(description=KIND)
     steps: int = Field(50, ge=1, description=STEPS)
     step_size: Length = Field(0.01, description="length of a step")
-    pairs: int = Field(64, ge=1, description="of points on either side of the iterate, for one estimate")
-    delta: Length = Field(0.01, description="how far these are")
-    eot_draws: int = Field(1, ge=1, description="draws of each query")
+    pairs: int = Field(64, ge=1, description="number of pairs of points around the image, for one estimate of the gradient")
+    delta: Length = Field(0.01, description="distance of these points from the image")
+    eot_draws: int = Field(1, ge=1, description="draws per query")
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Spsa(self.ball, self.steps, self.step_size, self.pairs, draws, self.delta)
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {"losses": ("margin",)}
 
 
 class Noise(Attack):
     """The best of random points."""
 
     kind: Literal["noise"] = Field(description=KIND)
-    steps: int = Field(20, ge=1, description="points")
+    steps: int = Field(20, ge=1, description="number of points")
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Noise(self.ball, self.steps, draws)
 
 
-KINDS: dict[str, type[Attack]] = {
-    "pgd": Pgd,
-    "fgsm": Fgsm,
-    "aggmo": AggMo,
-    "apgd": Apgd,
-    "lbfgs": Lbfgs,
-    "square": Square,
-    "spsa": Spsa,
-    "noise": Noise,
-}
-"""Kinds by name."""
+KINDS: Registry[type[Attack]] = Registry(
+    "attack kind",
+    "attacks",
+    builtin={
+        "pgd": Pgd,
+        "fgsm": Fgsm,
+        "aggmo": AggMo,
+        "apgd": Apgd,
+        "lbfgs": Lbfgs,
+        "square": Square,
+        "spsa": Spsa,
+        "noise": Noise,
+    },
+    expected="a class of settings that inherits pipeline.config.attacks.Attack",
+    accepts=lambda name, thing: isinstance(thing, type) and issubclass(thing, Attack),
+)
+"""The kinds of attacks by the name that a campaign file uses, with those of other packages (`barrage.attacks`)."""
 
-
-def _kind(value: Any) -> str:
-    """The kind that a section names; PGD unless told."""
-    return str(value.get("kind", "pgd") if isinstance(value, dict) else getattr(value, "kind", "pgd"))
-
-
-if TYPE_CHECKING:
-    AnyAttack = Attack
-else:  # so that a kind has one line, in KINDS
-    AnyAttack = Annotated[Union[tuple(Annotated[kind, Tag(name)] for name, kind in KINDS.items())], Discriminator(_kind)]  # noqa: UP007
-    """An attack of any kind."""
+AnyAttack = Annotated[Attack, Section(KINDS, "pgd")]
+"""An attack of any kind; PGD where a section names no kind."""

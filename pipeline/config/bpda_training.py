@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from bart import TRANSFORMS, Barrage
+from bart import BART_25, Barrage
 from pipeline.config.campaign import Data, content, explain
 from pipeline.config.fields import Name, Share, Strict, known_keys
 from pipeline.errors import BadInput
@@ -24,9 +24,7 @@ class BpdaTraining(Strict):
     name: Name = Field(description="name of the training; default store: stores/NAME")
     seed: int = Field(0, description="seed of all randomness: first weights, order of images, parameters of transforms")
     data: Data = Field(description="images, as in a campaign; their labels are not used")
-    transforms: tuple[str, ...] = Field(
-        tuple(TRANSFORMS), min_length=1, description="transforms that get a network; default: all"
-    )
+    transforms: tuple[str, ...] = Field(BART_25, min_length=1, description="transforms that get a network")
     steps: int = Field(ge=1, description="steps of Adam for each network")
     batch: int = Field(32, ge=2, description="images of a step")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="learning rate of Adam")

@@ -1,10 +1,11 @@
-"""The campaign file: one frozen, typed object that decides the numbers, checked whole before anything starts."""
+"""Define the campaign file: one frozen, typed object that decides the numbers, checked whole before anything starts."""
 
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import bart
-from bart import TRANSFORMS, Barrage
+from barrage_plugins import Registry, load_allowed
+from pipeline.config import definitions
 from pipeline.config.attacks import KINDS, AnyAttack
+from pipeline.config.choices import Choice
+from pipeline.config.defenses import DEFENSES, AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
+from pipeline.scoring.rules import RULES
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
@@ -28,7 +33,9 @@ class Data(Strict):
     shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
         description="paths, URLs or patterns, such as photos-{000000..000009}.tar"
     )
-    limit: int | None = Field(None, ge=1, description="only the first so many images, in the order of the shards")
+    limit: int | None = Field(
+        None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
+    )
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")
 
@@ -40,13 +47,15 @@ class Model(Strict):
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
     )
-    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors) or the library's own name of weights")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights file")
-    classes: int = Field(1000, ge=2, description="how many it tells apart; labels are 0 to one less")
-    mean: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], subtracted first")
-    std: tuple[float, float, float] | None = Field(None, description="of each channel of images in [0, 1], divided by then")
-    resize: int | None = Field(None, ge=32, description="as `resize` of data, for this model")
-    crop: int | None = Field(None, ge=32, description="as `crop` of data, for this model")
+    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
+    classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="mean of each channel of images in [0, 1], subtracted first"
+    )
+    std: tuple[float, float, float] | None = Field(None, description="standard deviation of each channel; divides the result")
+    resize: int | None = Field(None, ge=32, description="like `resize` of data, for this model only")
+    crop: int | None = Field(None, ge=32, description="like `crop` of data, for this model only")
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -55,49 +64,31 @@ class Model(Strict):
         return self.mean, self.std
 
 
-class Defense(Strict):
-    """A barrage of k transforms; k = 0 is no defense."""
-
-    k: int = Field(ge=0, le=10, description="transforms of one barrage, each of another group")
-    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names that may be drawn")
-    frozen: bool = Field(False, description="one barrage an image, the same in every step and verdict: a check, no defense")
-    planted: bool = Field(False, description="a weakness in front of the barrage, which an attack must find: a check")
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Defense":
-        Barrage(self.k, self.transforms)
-        return self
-
-    @property
-    def random(self) -> bool:
-        return self.k > 0 and not self.frozen
-
-
 class Grid(Strict):
-    """Cells: every combination of the names listed."""
+    """Cells: every combination of the listed names."""
 
     model: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `models`; one name needs no brackets")
-    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`, likewise")
-    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`, likewise")
+    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`; one name needs no brackets")
+    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`; one name needs no brackets")
 
 
 class Stop(Strict):
-    """When a cell has been seen often enough."""
+    """When a cell ends: its interval is narrow enough."""
 
     interval: float = Field(gt=0, lt=0.5, description="half the width of the 95 % interval of the attacked accuracy, in [0, 1]")
-    rule: Literal["single", "vote", "mean", "persistent"] = Field("single", description="the decision rule of that accuracy")
-    minimum_images: int = Field(500, ge=2, description="no look at fewer images")
+    rule: Annotated[str, Choice(RULES)] = Field("single", description="decision rule of this accuracy")
+    minimum_images: int = Field(500, ge=2, description="no interim check with fewer images than this")
 
 
 class Cell(Strict):
-    """One (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
+    """Hold one (model, defense, attack), whole: its hash is the identity of every number that comes out of it."""
 
     name: Name
     model_name: Name
     defense_name: Name
     attack_name: Name
     model: Model
-    defense: Defense
+    defense: AnyDefense
     attack: AnyAttack
     evaluation_draws: int
     seed: int
@@ -131,15 +122,28 @@ class Cell(Strict):
         return self.cost.forwards + 2 * self.judged_by
 
     @property
+    def versions(self) -> definitions.Versions:
+        """The versions of the definitions that decide the numbers."""
+        rules = [self.skip_misclassified] if self.skip_misclassified else []
+        return definitions.used(self.defense, self.attack, rules)
+
+    @property
     def identity(self) -> str:
-        """Hash of what decides the numbers: where weights have a hash, their path is only a place."""
+        """Return the hash of what decides the numbers; where weights have a hash, their path is only a place.
+
+        What came later than release 0.1 enters only where it differs from what that release did.
+        """
         content = self.model_dump(mode="json", exclude={"model": {"resize", "crop"}})  # the cell has them
         if content["model"]["sha256"]:
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
-            content["attack"].pop("networks_sha256", None)  # an attack without networks is what it was before there were any
+            content["attack"].pop("networks_sha256", None)
         if content["skip_misclassified"] is None:
-            del content["skip_misclassified"]  # likewise
+            del content["skip_misclassified"]
+        if content["defense"]["kind"] == "barrage":
+            del content["defense"]["kind"]
+        if changed := definitions.changed(self.versions):
+            content["versions"] = changed
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -147,33 +151,35 @@ class Workers(Share):
     """How the work is spread; decides no number."""
 
     stack: int | None = Field(
-        None, ge=1, description="draws that go through the model at once; 4 on a CPU, found by trying on a GPU"
+        None, ge=1, description="draws that are computed at once; default: 4 on a CPU, as many as fit on a GPU"
     )
-    checkpoint_seconds: float = Field(120, gt=0, description="between two checkpoints of a running unit")
+    checkpoint_seconds: float = Field(120, gt=0, description="seconds between two checkpoints of a running unit")
 
 
 class Campaign(Strict):
     """The whole file."""
 
-    name: Name = Field(description="of the campaign, and of its store where none is named")
-    seed: int = Field(0, description="of all randomness: draws, random starts, random targets, the order of images")
-    data: Data = Field(description="the images")
-    models: dict[Name, Model] = Field(min_length=1, description="classifiers by a name of yours")
-    defenses: dict[Name, Defense] = Field(min_length=1, description="barrages by a name of yours")
-    attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks by a name of yours")
-    cells: list[Grid] = Field(min_length=1, description="what is measured; each combination is called MODEL-DEFENSE-ATTACK")
+    name: Name = Field(description="name of the campaign; default store: stores/NAME")
+    seed: int = Field(0, description="seed of all randomness: draws, random starts, random targets, the order of images")
+    data: Data = Field(description="images")
+    models: dict[Name, Model] = Field(min_length=1, description="classifiers, by names that you choose")
+    defenses: dict[Name, AnyDefense] = Field(min_length=1, description="defenses, by names that you choose")
+    attacks: dict[Name, AnyAttack] = Field(min_length=1, description="attacks, by names that you choose")
+    cells: list[Grid] = Field(min_length=1, description="what to measure; each combination is called MODEL-DEFENSE-ATTACK")
     evaluation_draws: int = Field(20, ge=1, description="fresh draws that judge each image, clean and adversarial")
     unit_images: int | None = Field(
-        None, ge=1, description="images of one unit; a quarter of an hour of a worker unless told, see docs/units.md"
+        None, ge=1, description="images of one unit; default: a quarter of an hour of a worker, see docs/units.md"
     )
-    stop: Stop | None = Field(None, description="a cell ends once its interval is narrow enough; see docs/units.md")
+    stop: Stop | None = Field(
+        None, description="end a cell when its interval is narrow enough; default: never; see docs/units.md"
+    )
     save_adversarial: bool = Field(True, description="keep the 8-bit examples as PNG beside the rows")
     skip_misclassified: Skip | None = Field(
         None,
-        description="spend no attack on images that this decision rule gets wrong without one: the image is its example. "
-        "Exact for that rule's attacked top-1. Targeted attacks are run on every image",
+        description="do not attack images that this decision rule gets wrong without an attack: the image is its own example. "
+        "Exact for the attacked top-1 of this rule. Targeted attacks run on every image. Default: attack all images",
     )
-    store: str | None = Field(None, description="folder or URL of the results; stores/NAME unless told, or --store")
+    store: str | None = Field(None, description="folder or URL of the results; default: stores/NAME; --store overrides it")
     workers: Workers = Field(Workers(), description="how the work is spread; decides no number")
 
     @model_validator(mode="after")
@@ -229,16 +235,16 @@ def content(path: str | Path, what: str, example: str) -> Any:
 
 
 def parse(content: Any, source: str) -> Campaign:
-    """A campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
+    """Return a campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
+    load_allowed()  # modules that the user allowed may add kinds
     if not isinstance(content, dict):
         raise BadInput(f"campaign {source}: expected a mapping with the keys {', '.join(Campaign.model_fields)}")
     try:
         return Campaign.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = [part for i, part in enumerate(first["loc"]) if (first["loc"][0], i) != ("attacks", 2)]  # the kind is no key
-        where = ".".join(str(part) for part in place) or "the file"
-        raise BadInput(f"campaign {source}, {where}: {explain(first, _known_keys)}") from None
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"campaign {source}, {where}: {explain(first, partial(_known_keys, content))}") from None
 
 
 def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> str:
@@ -246,20 +252,26 @@ def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> s
     if error["type"] == "extra_forbidden":
         return f"unknown key{_nearest(str(error['loc'][-1]), known_keys(error['loc'][:-1]))}"
     if error["type"] == "union_tag_invalid":
-        return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], KINDS)}"
+        return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], _quoted(error['ctx']['expected_tags']))}"
     if error["type"] == "missing":
         return "is missing: add it"
     message = re.sub(r"^Value error, ", "", error["msg"])
     return message if error["type"] == "value_error" else f"{error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    """The keys of the section at `location` of the file."""
-    if location and location[0] == "attacks":
-        return list(KINDS[location[2]].model_fields)
+def _quoted(text: str) -> list[str]:
+    """Return the names of a list such as "'pgd', 'fgsm'"."""
+    return re.findall(r"'([^']+)'", text)
+
+
+def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
+    """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
+    tables: dict[str, tuple[Registry[Any], str]] = {"attacks": (KINDS, "pgd"), "defenses": (DEFENSES, "barrage")}
+    if location and location[0] in tables:
+        table, default = tables[location[0]]
+        return list(table[content[location[0]][location[1]].get("kind", default)].model_fields)
     sections: dict[str, type[BaseModel]] = {
-        "data": Data, "models": Model, "defenses": Defense, "cells": Grid, "workers": Workers,
-        "stop": Stop,
+        "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip
     return list((sections[location[0]] if location else Campaign).model_fields)
 

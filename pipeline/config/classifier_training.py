@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 import bart
-from bart import TRANSFORMS, Barrage
+from bart import BART_25, Barrage
 from bart.training import Augmentation, Lesson, Objective
 from pipeline.config.attacks import START, STEPS, Fgsm, Pgd
 from pipeline.config.bpda_training import validated
@@ -24,7 +24,7 @@ class Barrages(Strict):
         AlsoWritten(lambda value: (value, value) if isinstance(value, int) else value, lambda pair: {"type": "integer"}),
         Field(description="from, to: k is uniform, both ends included; one number: always that k"),
     ] = (0, 5)
-    transforms: tuple[str, ...] = Field(tuple(TRANSFORMS), description="names of the transforms that may be drawn")
+    transforms: tuple[str, ...] = Field(BART_25, description="names of the transforms that may be drawn")
     ramp: int = Field(0, ge=0, description="steps over which the upper end grows evenly from the lower end")
 
     @model_validator(mode="after")

@@ -14,8 +14,8 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-DEFAULT_KIND = "pgd"
-"""The kind of attack that a section without `kind` is of."""
+DEFAULT_KINDS = ("pgd", "barrage")
+"""The kinds of attack and defense that a section without `kind` is of."""
 
 
 def of_type(kind: Any, title: str) -> Schema:
@@ -26,7 +26,7 @@ def of_type(kind: Any, title: str) -> Schema:
     found = TypeAdapter(kind).json_schema()
     for section in [found, *found.get("$defs", {}).values()]:
         keys = section.get("properties", {})
-        if keys.get("kind", {}).get("const") not in (None, DEFAULT_KIND):
+        if keys.get("kind", {}).get("const") not in (None, *DEFAULT_KINDS):
             section["required"] = list(dict.fromkeys([*section.get("required", []), "kind"]))
         if "transforms" in keys:
             keys["transforms"]["items"] = {"type": "string", "enum": list(TRANSFORMS)}

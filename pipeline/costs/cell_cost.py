@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import TRANSFORMS, rng
+from bart import BART_25, rng
 from pipeline.campaigns import image_rows
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
@@ -108,7 +108,7 @@ def known(gpu: str, cell: Cell) -> Rated | None:
     """
     attack, defense = cell.attack, cell.defense
     plain = isinstance(attack, ByGradient) and attack.policy == "combo" and not attack.transfer and not cell.cost.forwards
-    if not plain or (defense.k and set(defense.transforms) != set(TRANSFORMS)):
+    if not plain or (defense.k and set(defense.transforms) != set(BART_25)):
         return None
     for entry in _table():
         of = (entry["architecture"], entry["crop"])

@@ -7,7 +7,7 @@ A function is a stranger's code if the file that names it is: it runs if its mod
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from math import floor
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from barrage_plugins import ALLOW, permits
 from pipeline.errors import BadInput
 
 
@@ -30,23 +31,8 @@ class Preprocessing(NamedTuple):
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """What most networks were trained with."""
 
-ALLOW = "BARRAGE_ALLOW_MODULES"
-"""Environment variable: the modules whose functions campaigns may call for a network, with commas between."""
-
-_allowed: set[str] = set()
-
 AUXILIARY = ("inception_v3", "googlenet")
 """Networks of torchvision with further outputs for their own training, and an input transform that their weights expect."""
-
-
-def allow(modules: Iterable[str]) -> None:
-    """Lets campaigns of this process call functions of these modules, and of those inside them."""
-    _allowed.update(modules)
-
-
-def allowed() -> frozenset[str]:
-    """The modules that were allowed, here or by the environment."""
-    return frozenset(_allowed) | {name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()}
 
 
 def network(architecture: str, classes: int, pretrained: str | None = None) -> nn.Module:
@@ -156,9 +142,9 @@ def _timm(name: str, classes: int, pretrained: str | None) -> nn.Module:
 
 def _factory(architecture: str) -> nn.Module:
     module, _, function = architecture.partition(":")
-    if not any(f"{module}.".startswith(f"{permitted}.") for permitted in allowed()):
+    if not permits(module):
         raise BadInput(
-            f"architecture {architecture} runs code of {module}, which nobody allowed: if you trust it, give --allow-module "
+            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
             f"{module} or set {ALLOW}={module}"
         )
     try:

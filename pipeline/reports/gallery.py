@@ -56,9 +56,10 @@ def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
     draws   parameter draws of each transform, side by side
     sheets  columns of transforms
     """
-    rows = -(-len(TRANSFORMS) // sheets)
+    transforms = TRANSFORMS.working()
+    rows = -(-len(transforms) // sheets)
     page = Image.new("RGB", (sheets * draws * (SIDE + 4) + (sheets - 1) * 16, rows * (SIDE + LABEL + 4)), "white")
-    for place, (name, transform) in enumerate(TRANSFORMS.items()):
+    for place, (name, transform) in enumerate(transforms.items()):
         keys = torch.tensor([key("gallery", name, i) for i in range(draws)])
         with torch.no_grad():
             done = transform.apply(x.expand(draws, -1, -1, -1), transform.draw(keys, (SIDE, SIDE))).clamp(0, 1)

@@ -24,13 +24,6 @@ SIDES = {"clean": "clean", "adv": "attacked"}
 RATES = dict(zip([*summaries.RATES, "target_hits"], summaries.HEAD[3:8], strict=True))
 """The names of the rates of a table's line, by column: `adv_top1` is "attacked top-1"."""
 
-_RULE_TEXTS = {
-    "single": "What one fresh draw is expected to say.",
-    "vote": "The class that most draws say.",
-    "mean": "The class with the highest mean probability over the draws.",
-    "persistent": "Right only if every draw is: the attacker may ask again.",
-}
-
 
 class Series(NamedTuple):
     """Describe how one series of a chart looks.
@@ -61,8 +54,8 @@ SERIES = (
 
 
 def rule_texts() -> dict[str, str]:
-    """Return what each decision rule says, one sentence; of a rule from another package, the first line of its docstring."""
-    return {name: _RULE_TEXTS.get(name) or (rule.score.__doc__ or name).strip().splitlines()[0] for name, rule in RULES.items()}
+    """Return what each decision rule says, one sentence each, by its name."""
+    return {name: rule.about or name for name, rule in RULES.working().items()}
 
 
 def for_page() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How right each image is under every decision rule, in [0, 1]: whole columns of rows at once, one number an image."""
+"""Score each image under every decision rule, in [0, 1]: whole columns of rows at once, one number an image."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -7,21 +7,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from barrage_plugins import Registry
 from pipeline.scoring import votes
 
 Shares = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Rule(NamedTuple):
-    """A decision rule.
+    """Describe a decision rule.
 
     score(rows, side, top)  shares (n,) of attacked rows, `side` "clean" or "adv", `top` 1 or 5: whether the label is among
                             the first `top` classes
-    columns                 what it reads, `{}` standing for the side
+    columns                 the columns that it reads, with `{}` for the side
+    about                   one sentence for the report's page
+    version                 of its definition, from 1
     """
 
     score: Callable[[pa.Table, str, int], Shares]
     columns: tuple[str, ...]
+    about: str = ""
+    version: int = 1
 
 
 def attacked(rows: pa.Table) -> pa.Table:
@@ -85,22 +90,28 @@ def _fives(lists: pa.FixedSizeListArray) -> np.ndarray[Any, Any]:
 
 _COUNTS = ("evaluation_draws", "{}_correct", "{}_top5_correct")
 
-RULES: dict[str, Rule] = {
-    "single": Rule(single, _COUNTS),
-    "vote": Rule(vote, (*_COUNTS, "label", "{}_top5")),
-    "mean": Rule(mean, ("label", "{}_mean_top5")),
-    "persistent": Rule(persistent, _COUNTS),
-}
-"""Decision rules by name."""
+RULES: Registry[Rule] = Registry(
+    "decision rule",
+    "rules",
+    builtin={
+        "single": Rule(single, _COUNTS, "What one fresh draw is expected to say."),
+        "vote": Rule(vote, (*_COUNTS, "label", "{}_top5"), "The class that most draws say."),
+        "mean": Rule(mean, ("label", "{}_mean_top5"), "The class with the highest mean probability over the draws."),
+        "persistent": Rule(persistent, _COUNTS, "Right only if every draw is: the attacker may ask again."),
+    },
+    expected="a pipeline.scoring.rules.Rule",
+    accepts=lambda name, thing: isinstance(thing, Rule),
+)
+"""The decision rules by name, with those of other packages (`barrage.rules`)."""
 
 
 def columns(rules: Iterable[str]) -> list[str]:
-    """The columns that some rules read, with the status."""
+    """Return the columns that rules read, with the status."""
     needed = (text.format(side) for rule in rules for text in RULES[rule].columns for side in ("clean", "adv"))
     return list(dict.fromkeys(["status", *needed]))
 
 
 def of_row(row: Mapping[str, Any], rule: str, side: str, top: int) -> float:
-    """One row's share under a rule; it holds what the rule reads."""
+    """Return one row's share under a rule; the row holds the columns that the rule reads."""
     needed = {text.format(side) for text in RULES[rule].columns}
     return float(RULES[rule].score(pa.Table.from_pylist([{name: row[name] for name in needed if name in row}]), side, top)[0])

@@ -102,7 +102,7 @@ def test_the_image_is_pinned_and_its_user_is_not_root():
     kept = {line[1:] for line in (ROOT / "cluster/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     assert (
         all((ROOT / name).exists() for name in kept)
-        and {"bart", "pipeline", "cluster", "campaigns", "setup.py", "LICENSE"} <= kept
+        and {"barrage_plugins", "bart", "pipeline", "cluster", "campaigns", "setup.py", "LICENSE"} <= kept
     )
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 import tarfile
 import threading
 import zlib
@@ -17,6 +18,8 @@ import torch
 import yaml
 from PIL import Image
 
+import barrage_plugins
+from barrage_plugins import modules
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
@@ -24,7 +27,7 @@ from pipeline.config.campaign import Model, content, load, parse
 from pipeline.config.yaml_loader import plain
 from pipeline.data import samples, shards
 from pipeline.errors import BadInput
-from pipeline.models import architectures, bpda_networks, loading
+from pipeline.models import bpda_networks, loading
 from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
@@ -317,9 +320,11 @@ def test_what_people_write_is_read_as_ever():
 
 @pytest.fixture
 def nobody_allowed(monkeypatch):
-    """As on a machine where nothing was said."""
-    monkeypatch.delenv(architectures.ALLOW)
-    monkeypatch.setattr(architectures, "_allowed", set())
+    """Allow no module, as on a machine where the user named none."""
+    monkeypatch.setattr(modules, "_failures", {})
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
+    monkeypatch.delenv(barrage_plugins.ALLOW)
+    monkeypatch.setattr(modules, "_allowed", set())
 
 
 def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
@@ -329,7 +334,7 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
     told = tiny.campaign(pattern)
     told["models"]["net"]["architecture"] = "evil:network"
     code, _, err = barrage("run", write(told), "--here", "--store", tmp_path / "store")
-    assert code == 2 and "nobody allowed" in err and "--allow-module evil" in err and "BARRAGE_ALLOW_MODULES=evil" in err
+    assert code == 2 and "was not allowed" in err and "--allow-module evil" in err and "BARRAGE_ALLOW_MODULES=evil" in err
     assert not marker.exists() and not (tmp_path / "store").exists()
     told["models"]["net"]["architecture"] = "tests.support.tiny:network"
     arguments = ("run", write(told), "--here", "--store", tmp_path / "store")
@@ -338,16 +343,38 @@ def test_a_campaign_calls_no_function_unless_its_user_says_so(tmp_path, pattern,
     assert barrage(*arguments, "--allow-module", "tests.support.tiny")[0] == 0
 
 
+@pytest.mark.parametrize("key", ["kind", "loss", "transforms", "rule", "defense"])
+def test_a_name_in_a_campaign_imports_no_module_that_was_not_allowed(tmp_path, pattern, monkeypatch, nobody_allowed, key):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nBARRAGE_PLUGINS = {{}}")
+    monkeypatch.syspath_prepend(tmp_path)
+    told = tiny.campaign(pattern)
+    attack, defense = told["attacks"]["pgd"], told["defenses"]["bart2"]
+    {
+        "kind": lambda: attack.update(kind="evil"),
+        "loss": lambda: attack.update(loss="evil"),
+        "transforms": lambda: defense.update(transforms=["evil", "grey_mix"]),
+        "rule": lambda: told.update(stop={"interval": 0.1, "rule": "evil"}),
+        "defense": lambda: defense.update(kind="evil"),
+    }[key]()
+    with pytest.raises(BadInput, match="unknown .* 'evil'"):
+        parse(told, "c.yaml")
+    assert not (tmp_path / "pwned").exists()
+    barrage_plugins.allow(["evil"])
+    with pytest.raises(BadInput, match="unknown .* 'evil'"):
+        parse(told, "c.yaml")
+    assert (tmp_path / "pwned").exists(), "an allowed module is imported"
+
+
 def test_a_store_allows_nothing_either(tmp_path, pattern, write, barrage, monkeypatch, nobody_allowed):
     store = tmp_path / "store"
-    monkeypatch.setenv(architectures.ALLOW, "tests")
+    monkeypatch.setenv(barrage_plugins.ALLOW, "tests")
     assert barrage("run", write(tiny.campaign(pattern)), "--here", "--store", store)[0] == 0
-    monkeypatch.setattr(architectures, "_allowed", set())
-    monkeypatch.setenv(architectures.ALLOW, "")
+    monkeypatch.setattr(modules, "_allowed", set())
+    monkeypatch.setenv(barrage_plugins.ALLOW, "")
     assert barrage("verify", store)[0] == 2 and barrage("verify", store, "--sample", "0")[0] == 0
     assert barrage("verify", store, "--allow-module", "tests")[0] == 0
-    monkeypatch.setattr(architectures, "_allowed", set())
-    monkeypatch.setenv(architectures.ALLOW, "numpy, tests.support")
+    monkeypatch.setattr(modules, "_allowed", set())
+    monkeypatch.setenv(barrage_plugins.ALLOW, "numpy, tests.support")
     assert barrage("verify", store)[0] == 0
 
 
@@ -363,13 +390,13 @@ def test_a_campaign_can_not_allow_itself_anything(pattern, key):
 
 def test_a_worker_elsewhere_is_told_what_is_allowed(pattern, tmp_path, monkeypatch, nobody_allowed):
     """An actor on another machine knows the job and not the command line; what a store says of itself allows nothing."""
-    architectures.allow(["tests"])
+    barrage_plugins.allow(["tests"])
     job = prepare(parse(tiny.campaign(pattern), "c"), str(tmp_path / "store"))
     job.write_down()
-    monkeypatch.setattr(architectures, "_allowed", set())
+    monkeypatch.setattr(modules, "_allowed", set())
     foreign = Worker(opened(job.store), torch.device("cpu"), threading.Event())
     cell = next(iter(job.cells.values()))
-    with pytest.raises(BadInput, match="nobody allowed"):
+    with pytest.raises(BadInput, match="was not allowed"):
         foreign.defended(cell)
     Worker(pickle.loads(pickle.dumps(job)), torch.device("cpu"), threading.Event()).defended(cell)
 

@@ -3,19 +3,21 @@
 from pipeline.campaigns.check.table import Variant, checks
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Campaign, Cell, Grid
+from pipeline.config.defenses import BarrageDefense
 from pipeline.errors import BadInput
 
 
 def chosen(campaign: Campaign, name: str | None) -> Cell:
     """Return the cell to check: the named one; default: the defended one with the most transforms. Raises BadInput."""
-    fit = {c.name: c for c in campaign.grid() if c.defense.k and isinstance(c.attack, ByGradient)}
+    barrages = [cell for cell in campaign.grid() if isinstance(cell.defense, BarrageDefense) and cell.defense.k]
+    fit = {cell.name: cell for cell in barrages if isinstance(cell.attack, ByGradient)}
     if name is not None and name not in fit:
         raise BadInput(
-            f"--cell {name}: expected a defended cell whose attack follows gradients: {', '.join(fit) or 'there is none'}"
+            f"--cell {name}: expected a cell with a barrage whose attack follows gradients: {', '.join(fit) or 'there is none'}"
         )
     if not fit:
         raise BadInput(
-            f"campaign {campaign.name} has no defended cell whose attack follows gradients: there is nothing to check"
+            f"campaign {campaign.name} has no cell with a barrage whose attack follows gradients: there is nothing to check"
         )
     return fit[name] if name else max(fit.values(), key=lambda c: c.defense.k)
 

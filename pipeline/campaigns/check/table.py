@@ -6,7 +6,8 @@ from typing import Any
 
 from pipeline.campaigns.check.judgement import Judge, at_chance, defeated, never_rises, not_beaten_by, reported
 from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa
-from pipeline.config.campaign import Cell, Defense
+from pipeline.config.campaign import Cell
+from pipeline.config.defenses import BarrageDefense, Defense
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Check:
 
 
 class Variants:
-    """Make the variants of a defended cell whose attack follows gradients."""
+    """Make the variants of a cell with a barrage whose attack follows gradients."""
 
     def __init__(self, cell: Cell) -> None:
-        assert isinstance(cell.attack, ByGradient)
+        assert isinstance(cell.attack, ByGradient) and isinstance(cell.defense, BarrageDefense)
         self.cell, self.defense, self.attack = cell, cell.defense, cell.attack
         self.steps: int = getattr(cell.attack, "steps", 1)
         self.draws = cell.attack.eot_draws
@@ -55,7 +56,7 @@ class Variants:
 
     def alone(self, **defense: Any) -> Variant:
         """Return the cell's attack on a new defense."""
-        return Variant(Defense(**defense), self.attack)
+        return Variant(BarrageDefense(**defense), self.attack)
 
     def by(self, attack: Attack) -> Variant:
         """Return the cell's defense under another attack."""

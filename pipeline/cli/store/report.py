@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer, refuse_folder
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_folder
 
 
 def report(
@@ -14,8 +14,10 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(help="a folder to write Table 1 (CSV, LaTeX) and curves (PDF, PNG) to")
     ] = None,
+    allow_module: Modules = None,
 ) -> None:
     """Write a page that opens offline, and figures for papers: barrage report stores/demo -o report.html --figures figures/"""
+    allow(allow_module)
     if output is None and figures is None:
         output = Path("report.html")
     refuse_folder(output, "-o", "report.html")

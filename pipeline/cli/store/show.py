@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer, refuse_folder
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_folder
 
 
 def show(
@@ -13,8 +13,10 @@ def show(
     image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture to write; default: IMAGE.png")] = None,
     cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    allow_module: Modules = None,
 ) -> None:
     """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
+    allow(allow_module)
     path = output or Path(f"{Path(image).name}.png")
     refuse_folder(path, "-o", "story.png")
     from pipeline.reports.image_trace import story

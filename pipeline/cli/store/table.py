@@ -9,8 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import StoreUrl, out
-from pipeline.errors import BadInput
+from pipeline.cli.common import Modules, StoreUrl, allow, out
 
 if TYPE_CHECKING:
     from pipeline.scoring.summaries import Line
@@ -30,14 +29,15 @@ def table(
         list[str] | None,
         typer.Option(help="a decision rule, such as single or vote; repeat the option for more; default: all"),
     ] = None,
+    allow_module: Modules = None,
 ) -> None:
     """Show clean and attacked accuracy under every decision rule: barrage table stores/demo"""
     from pipeline.scoring.rules import RULES
 
+    allow(allow_module)
     for name in rule or ():
-        if name not in RULES:
-            raise BadInput(f"--rule {name}: expected one of {', '.join(RULES)}")
-    print_table(store, rule or list(RULES), format)
+        RULES[name]  # raises PluginError for a rule that is unknown, or whose package cannot be used
+    print_table(store, rule or list(RULES.working()), format)
 
 
 def print_table(store: str, rules: list[str], format: Format) -> None:

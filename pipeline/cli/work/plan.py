@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import CampaignFile, note, out
+from pipeline.cli.common import CampaignFile, Modules, allow, note, out
 
 
 def plan(
@@ -19,11 +19,13 @@ def plan(
     images: Annotated[
         int | None, typer.Option(min=1, help="plan for this many images, without any shards; default: those of the shards")
     ] = None,
+    allow_module: Modules = None,
 ) -> None:
     """Show what a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
     from pipeline.config.campaign import load
     from pipeline.costs.campaign_cost import Asked, quote
     from pipeline.costs.quote_text import show
 
+    allow(allow_module)
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, note), out)

@@ -35,7 +35,7 @@ def train(
 
 def _train_bpda(config: Path, store: str | None, here: bool) -> "tuple[Outcome, str]":
     """Train the networks that imitate transforms; return how it ended and where they are."""
-    from pipeline.cli.progress import TrainingReporter
+    from pipeline.cli.training_progress import BpdaReporter
     from pipeline.config.bpda_training import load
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.training.bpda_job import prepare
@@ -46,7 +46,7 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> "tuple[Outcome, 
     job = prepare(settings, store_of(settings, store), note)
     executor = LocalExecutor(begin_bpda) if here or not job.todo() else RayExecutor(job, begin_bpda)
     with closing(executor):
-        outcome = execute(job, executor, TrainingReporter(err))
+        outcome = execute(job, executor, BpdaReporter(err))
     if not outcome.stopped_by:
         _show_networks(job.store)
     return outcome, job.store
@@ -54,7 +54,7 @@ def _train_bpda(config: Path, store: str | None, here: bool) -> "tuple[Outcome, 
 
 def _train_classifier(config: Path, store: str | None, here: bool) -> "tuple[Outcome, str]":
     """Train a classifier; return how it ended and where its files are."""
-    from pipeline.cli.training_progress import LearningReporter
+    from pipeline.cli.training_progress import ClassifierReporter
     from pipeline.config.classifier_training import load
     from pipeline.execution import LocalExecutor
     from pipeline.training import curves
@@ -67,7 +67,7 @@ def _train_classifier(config: Path, store: str | None, here: bool) -> "tuple[Out
     job = prepare(settings, store_of(settings, store), note)
     executor = LocalExecutor(begin_classifier) if here or not job.todo() else RayTrainExecutor(job)
     with closing(executor):
-        outcome = execute(job, executor, LearningReporter(err))
+        outcome = execute(job, executor, ClassifierReporter(err))
     if not outcome.stopped_by and not outcome.failed_units:
         drawn = "curves.png" if curves.draw(job.store) else "curves.parquet (a picture too with: pip install 'barrage[plots]')"
         files = f"weights: {job.store}/model.safetensors; what they are: {job.store}/manifest.json; "

@@ -70,7 +70,8 @@ class Content:
 def gather(store: str) -> Content:
     """Read a store. Raises BadInput if there is no store, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).look()
-    lines = summaries.lines(batches(store, summaries.columns(RULES)), RULES)
+    rules = RULES.working()
+    lines = summaries.lines(batches(store, summaries.columns(rules)), rules)
     made_by = analysis.machines(store).to_dict("records")
     mixed = {mixing.Origin(row["commit"], row["versions"], row["device"]): row["images"] for row in made_by}
     mixing.warn(mixed)

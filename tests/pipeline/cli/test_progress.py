@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Finished, Progress
-from pipeline.cli import progress
+from pipeline.cli import pace as pace_module
 from pipeline.config.campaign import parse
 from pipeline.execution.queue import Failed
 from tests.support import tiny
@@ -12,10 +12,10 @@ from tests.support import tiny
 def pace(tmp_path, pattern, monkeypatch):
     """A pace over 2 x 3 units of a campaign, 6 steps each, and its clock."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pace_module.time, "monotonic", lambda: now[0])
     job = prepare(parse(tiny.campaign(pattern), "c.yaml"), str(tmp_path / "store"))
     units = job.todo()
-    return progress.Pace(job, units, 2), units, now
+    return pace_module.Pace(job, units, 2), units, now
 
 
 TOTAL = 8 * 18 + 8 * 6
@@ -53,7 +53,7 @@ def test_a_resumed_unit_counts_as_done_but_not_as_fast(pace):
 def test_an_attack_without_gradients_has_a_pace_too(tmp_path, pattern):
     content = tiny.campaign(pattern, attacks={"pgd": {"kind": "noise", "eps": "8/255", "steps": 4}})
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
-    found = progress.Pace(job, job.todo(), 1)
+    found = pace_module.Pace(job, job.todo(), 1)
     assert (found.to_do, found.share) == (0, 0)
     found.saw(Finished(job.todo()[0], 0, 0, 3.0))
     assert found.share > 0 and found.seconds_left > 5.0

@@ -24,6 +24,7 @@ from pipeline.campaigns.run import run
 from pipeline.campaigns.worker import attacking, image_keys
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
+from pipeline.config.defenses import BarrageDefense
 from pipeline.data import shards
 from pipeline.data.pack import pack
 from pipeline.errors import BadInput
@@ -290,7 +291,7 @@ def test_names_of_cells_are_spread_over_the_gallery():
 def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
     """Beside the verdict's own way: all draws of an image in one stack, behind the defended classifier's keys."""
     cell = opened(done).cells["net-bart2-pgd"]
-    cell = cell.model_copy(update={"defense": cell.defense.model_copy(update={"frozen": frozen})})
+    cell = cell.model_copy(update={"defense": BarrageDefense(k=2, transforms=cell.defense.transforms, frozen=frozen)})
     defended = Defended(loading.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
     picture = np.asarray(Image.open(io.BytesIO(tiny.picture(3, 32)))).transpose(2, 0, 1)
     keys = draw_keys(defended.keys(image_keys(cell, ["image3"], torch.device("cpu")), "evaluation"), 4)

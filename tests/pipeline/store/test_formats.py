@@ -3,6 +3,8 @@
 import json
 import re
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -83,6 +85,7 @@ def rewrite_json(path, **about):
 @pytest.mark.parametrize("kind", ["campaign.yaml", "units", "looks", "parked", "results", "checkpoints"])
 def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_release(store, folder, kind, barrage):
     job = opened(store.url)
+    reading: Callable[[], Any]
     if kind == "campaign.yaml":
         path = folder / kind
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | NEWER))

@@ -1,0 +1,57 @@
+"""Hold the modules that the user allows this process to import. No campaign file and no store can add to them."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+ALLOW = "BARRAGE_ALLOW_MODULES"
+"""Environment variable: the modules that the user allows, with commas between them."""
+
+PLUGINS = "BARRAGE_PLUGINS"
+"""Name of the mapping by which an allowed module adds to tables: {"transforms": {"negative": NEGATIVE}}."""
+
+_allowed: set[str] = set()
+_failures: dict[str, str] = {}
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Allow modules, and the modules inside them, for the rest of this process. Imports nothing yet."""
+    _allowed.update(modules)
+
+
+def allowed() -> frozenset[str]:
+    """Return the modules that the user allowed, by `allow` or by the environment."""
+    named = {*_allowed, *os.environ.get(ALLOW, "").split(",")}
+    return frozenset(name.strip() for name in named if name.strip())
+
+
+def permits(module: str) -> bool:
+    """Return whether a module, or a package that holds it, was allowed."""
+    return any(f"{module}.".startswith(f"{name}.") for name in allowed())
+
+
+def load_allowed() -> None:
+    """Import every allowed module. One that fails is remembered (`failures`) and not tried again."""
+    for name in sorted(allowed() - sys.modules.keys() - _failures.keys()):
+        try:
+            import_module(name)
+        except Exception as error:  # a stranger's module may raise anything
+            _failures[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def failures() -> dict[str, str]:
+    """Return why allowed modules could not be imported, {module: reason}."""
+    return {name: reason for name, reason in _failures.items() if name in allowed()}
+
+
+def additions(table: str) -> dict[str, dict[str, Any]]:
+    """Return what each allowed module that is imported adds to a table, {module: {name: thing}}."""
+    found = {}
+    for name in sorted(allowed() & sys.modules.keys()):
+        tables = getattr(sys.modules[name], PLUGINS, {})
+        added = tables.get(table, {}) if isinstance(tables, Mapping) else {}
+        if added:
+            found[name] = dict(added)
+    return found

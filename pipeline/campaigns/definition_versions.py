@@ -1,0 +1,43 @@
+"""Record in a store's campaign.yaml which definitions its numbers come from, and refuse to mix versions of one."""
+
+from typing import Any
+
+from pipeline.config import definitions
+from pipeline.config.campaign import Campaign
+from pipeline.config.definitions import Versions
+from pipeline.config.yaml_loader import plain
+from pipeline.errors import BadInput
+from pipeline.scoring.rules import RULES
+from pipeline.store.layout import Store
+from pipeline.store.planned_cells import DAMAGED, FILE, damaged
+
+
+def record(campaign: Campaign) -> dict[str, Any]:
+    """Return the part of campaign.yaml that names the definitions: their versions, and who added those of other packages."""
+    versions = _versions(campaign)
+    return {"definitions": versions, "plugins": definitions.plugins(versions)}
+
+
+def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
+    """Raise BadInput if a store, made for `earlier`, has another version of a definition that the campaign uses."""
+    data = Store(url).read(FILE) or b""
+    try:
+        before = plain(data).get("definitions", {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()})
+        changed = definitions.differences(before, _versions(campaign))
+    except DAMAGED as error:
+        raise damaged(url, error) from None
+    if changed:
+        raise BadInput(f"store {url}: {'; '.join(changed)}: go on with the release that wrote it, or use another --store")
+
+
+def missing(url: str) -> str:
+    """Return in words which packages a store's definitions come from, for the message that one cannot be used; else nothing."""
+    found = plain(Store(url).read(FILE) or b"").get("plugins", [])
+    sources = sorted({" ".join(filter(None, (plugin["source"], plugin["version"]))) for plugin in found})
+    return f"; the store was made with {', '.join(sources)}: install that, or allow that module" if sources else ""
+
+
+def _versions(campaign: Campaign) -> Versions:
+    """Return the versions of all that a campaign uses, its stop rule's included."""
+    stop: Versions = {RULES.table: {campaign.stop.rule: RULES.version(campaign.stop.rule)}} if campaign.stop else {}
+    return definitions.together([*(cell.versions for cell in campaign.grid()), stop])

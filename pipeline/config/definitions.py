@@ -1,0 +1,76 @@
+"""Record which definitions decide a cell's numbers: their names by table, their versions, and who added them.
+
+A version enters the identity of a cell only where it is not 1, so cells of release 0.1 keep theirs.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from barrage_plugins import Registry
+from bart import ESTIMATORS, LOSSES, TRANSFORMS
+from pipeline.config.attacks import KINDS, Attack
+from pipeline.config.defenses import DEFENSES, Defense
+from pipeline.scoring.rules import RULES
+
+TABLES: dict[str, Registry[Any]] = {
+    table.table: table for table in (TRANSFORMS, KINDS, DEFENSES, LOSSES, ESTIMATORS, RULES)
+}  # fmt: skip
+"""Every table that packages of others can add to, by name."""
+
+Versions = dict[str, dict[str, int]]
+"""Versions of definitions, {table: {name: version}}."""
+
+
+class Plugin(TypedDict):
+    """Describe a definition that another package adds; `version` is that of the package, None for a module."""
+
+    table: str
+    name: str
+    source: str
+    version: str | None
+
+
+def used(defense: Defense, attack: Attack, rules: Iterable[str] = ()) -> Versions:
+    """Return the versions of all definitions that a defense, an attack and decision rules use. Raises PluginError for one that
+    cannot be used."""
+    own = {DEFENSES.table: (defense.kind,), KINDS.table: (attack.kind,), RULES.table: tuple(rules)}
+    found: Versions = {}
+    for named in (own, defense.named(), attack.named()):
+        for table, names in named.items():
+            found.setdefault(table, {}).update({name: TABLES[table].version(name) for name in names})
+    return {table: versions for table, versions in found.items() if versions}
+
+
+def changed(versions: Versions) -> Versions:
+    """Return the versions that are not 1; tables without any are left out."""
+    found = {table: {name: version for name, version in names.items() if version != 1} for table, names in versions.items()}
+    return {table: names for table, names in found.items() if names}
+
+
+def together(all_: Iterable[Versions]) -> Versions:
+    """Return the union of several cells' versions, with tables in their order and names sorted."""
+    found: Versions = {}
+    for versions in all_:
+        for table, names in versions.items():
+            found.setdefault(table, {}).update(names)
+    return {table: dict(sorted(found[table].items())) for table in TABLES if table in found}
+
+
+def plugins(versions: Versions) -> list[Plugin]:
+    """Return who adds those of the definitions that this program does not bring."""
+    return [
+        Plugin(table=table, name=name, source=(source := TABLES[table].source(name)).name, version=source.version)
+        for table, names in versions.items()
+        for name in names
+        if name not in TABLES[table].builtin
+    ]
+
+
+def differences(before: Versions, now: Versions) -> list[str]:
+    """Return in words what has another version now; what `before` does not name was not used before."""
+    return [
+        f"{TABLES[table].what} {name} had version {was}, has version {version}"
+        for table, names in now.items()
+        for name, version in names.items()
+        if (was := before.get(table, {}).get(name, version)) != version
+    ]
