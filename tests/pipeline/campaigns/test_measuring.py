@@ -12,7 +12,7 @@ from pipeline.campaigns.job import Job, opened
 from pipeline.campaigns.measuring import Measured, Trial, rates, trials
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
