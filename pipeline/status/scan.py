@@ -1,7 +1,7 @@
-"""What the files of a store show while a campaign runs, read at a bounded cost: a listing, some result files, headers.
+"""Read how far a campaign is from the files of its store, at a bounded cost: a listing, some result files, headers.
 
-No file is opened that the listing alone can speak for. Of result files at most a sample is read, chosen by a hash of the
-unit's name, so that it is the same sample for everybody and no kind of unit is favoured.
+A file is opened only where the listing does not suffice. Of the result files, at most a sample is read. It is chosen by a hash
+of the unit's name: every reader gets the same sample, and no kind of unit is preferred.
 """
 
 import heapq
@@ -29,14 +29,22 @@ READERS = 8
 
 @dataclass
 class Commits:
-    """The committed units of one cell: when (seconds since 1970, or nan), how many images each, and which are the sample."""
+    """Hold the committed units of one cell.
+
+    times   when each was committed, in seconds since 1970; nan where that is unknown
+    images  the images of each
+    sample  the units whose rows are read, as (place by hash, unit)
+    """
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     images: "array[int]" = field(default_factory=lambda: array("l"))
     sample: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, unit: str, time: float | None, most: int) -> None:
-        """`time` None where it is lost: of units whose rows are compacted. Raises ValueError for a name that is no unit's."""
+        """Add a unit, and keep a sample of at most `most` units.
+
+        `time` is None where it is unknown: for units whose rows are compacted. Raises ValueError if no unit has this name.
+        """
         self.images.append(images_of(unit))
         self.times.append(nan if time is None else time)
         place = -int.from_bytes(blake2b(unit.encode(), digest_size=7).digest(), "big")  # a heap's top is its least
@@ -48,7 +56,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """What status needs of the rows of one file. `clean` and `attacked` are shares of draws that were right, an image each."""
+    """Hold what status needs of the rows of one file. `clean`, `attacked`: the share of right draws of each image."""
 
     images: int
     clean: list[float]
@@ -61,7 +69,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Running:
-    """A unit with a checkpoint: its step of `steps`, the device-seconds behind it, and the checkpoint's age in seconds."""
+    """Describe a unit with a checkpoint: its step of `steps`, its device-seconds so far, the checkpoint's age in seconds."""
 
     cell: str
     unit: str
@@ -73,13 +81,13 @@ class Running:
 
     @property
     def share(self) -> float:
-        """Of its steps, in [0, 1]."""
+        """Return the share of its steps that are done, in [0, 1]."""
         return self.step / self.steps if self.steps else 0.0
 
 
 @dataclass(frozen=True)
 class Parked:
-    """A unit that was given up: how often it was tried, where and when last, and the last line of what went wrong there."""
+    """Describe a parked unit: how often it was tried, host and time of the last attempt, and the last line of its error."""
 
     cell: str
     unit: str
@@ -102,7 +110,7 @@ class Listing:
 
 
 def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
-    """Return the committed units of each cell, with samples of as many as `cells` says; `seen` are those of `wanted`."""
+    """Return the committed units of each cell, with a sample of `cells[name]` units; `seen` are those of `wanted`."""
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
     own, merged = set(), store.merged()
     for entry in store.scan("results/cell=*/*.parquet"):
@@ -164,7 +172,10 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
 
 
 def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:
-    """The units with a checkpoint, the furthest of each, and the names of files that are no checkpoints of these cells."""
+    """Return the units with a checkpoint, and the names of files that are not checkpoints of these cells.
+
+    A unit with several checkpoints counts once, by the one that has most steps behind it. `now` is in seconds since 1970.
+    """
     found: dict[str, Running] = {}
     odd = []
     for file in store.list("checkpoints/*.safetensors"):
@@ -182,13 +193,16 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
 
 
 def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
-    """The units that were given up, and the names of files that do not say which."""
+    """Return the parked units, and the names of files that name no unit of these cells.
+
+    Raises BadInput for a file of a later format.
+    """
     found, odd = [], []
     for file in store.list("parked/*.json"):
         try:
             content = json.loads(formats.unstamped(file.name, store.read(file.name) or b""))
             unit, last = content["unit"], content["attempts"][-1]
-            cell, said = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
+            cell, lines = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
         except BadInput:
             raise
@@ -197,5 +211,5 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
         if cell is None:
             odd.append(file.name)
         else:
-            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], said[-1]))
+            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], lines[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

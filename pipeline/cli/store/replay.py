@@ -1,4 +1,4 @@
-"""barrage replay: attack one image again, and say whether its row comes out the same."""
+"""Define `barrage replay`: attack one image again, and report whether its row comes out the same."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
