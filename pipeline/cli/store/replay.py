@@ -27,7 +27,7 @@ def replay(
     ] = None,
     allow_module: Modules = None,
 ) -> None:
-    """Attack one image again, and say whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
+    """Attack one image again, and report whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
     from pipeline.campaigns.job import opened
     from pipeline.campaigns.replay import find, with_stack
     from pipeline.campaigns.replay import replay as attack_again
