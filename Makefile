@@ -1,5 +1,5 @@
 # make demo: 20 photographs attacked through the barrage. make test: the tests, in minutes. make test-all: the slow ones too.
-# make test-fast: those that take a minute together, without Ray, a browser, a compiler of kernels or many processes.
+# make test-fast: those that take a minute together, without Ray, a browser, a compiler of kernels or whole campaigns.
 # make check: linters and types. make docs: the pages as a site, build/site/index.html. make chaos: a hundred campaigns under
 # faults, in half an hour.
 #

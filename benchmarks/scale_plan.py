@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.campaigns.job import Job, opened
-from pipeline.campaigns.release import Release
+from pipeline.campaigns.next_units import Release
 from pipeline.config.campaign import parse
 from pipeline.data.shards import Shard
 from pipeline.execution.queue import Queue

@@ -44,7 +44,7 @@ def distributions(package):
     """Return the distributions whose packages the modules of `package` import, by the names that PyPI writes."""
     known = packages_distributions()
     found = tops(name for path in modules(package).values() for name in imports(path)) - sys.stdlib_module_names
-    ours = {"bart", "pipeline", "cluster"}
+    ours = {"barrage_plugins", "bart", "pipeline", "cluster"}
     return {dist.lower().replace("_", "-") for name in found - ours for dist in known[name]}
 
 

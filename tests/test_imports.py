@@ -83,10 +83,10 @@ HOMES = {
     "braceexpand": {"data.shards"},
     "yaml": {"config.yaml_loader", "config.campaign", "store.planned_cells", "campaigns.record", "training.record"},
     "obstore": {"storage.bucket"},
-    "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verify"},
+    "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verification.verify"},
     "pyarrow": {
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
-        "scoring.rules", "scoring.summaries", "campaigns.verify", "training.curves", "analysis.frames",
+        "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},

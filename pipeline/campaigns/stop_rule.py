@@ -3,7 +3,7 @@
 A cell with a stop rule is worked on in rounds. Each round takes the same share of every shard, of images in the order that the
 seed gives (`pipeline.data.order`), so the first rounds together are a stratified sample of the whole. An interim check follows
 each round that brings the images to `minimum_images` or more, but for the last round: the interval of the rows so far decides
-whether the next round is begun. No unit of a later round is handed out before (`pipeline.campaigns.release`). So the
+whether the next round is begun. No unit of a later round is handed out before (`pipeline.campaigns.next_units`). So the
 rounds with a check are fixed beforehand, every run of the campaign stops after the same round, however fast it is and however
 many workers it has, and all rows of a store count.
 

@@ -43,7 +43,7 @@ class Commits:
     def add(self, unit: str, time: float | None, most: int) -> None:
         """Add a unit, and keep a sample of at most `most` units.
 
-        `time` is None where it is unknown: for units whose rows are compacted. Raises ValueError if no unit has this name.
+        `time` is None where it is unknown: for units that release 0.1 compacted. Raises ValueError if no unit has this name.
         """
         self.images.append(images_of(unit))
         self.times.append(nan if time is None else time)
@@ -56,7 +56,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold what status needs of the rows of one file. `clean`, `attacked`: the share of right draws of each image."""
+    """Hold what status needs of the rows of one unit. `clean`, `attacked`: the share of right draws of each image."""
 
     images: int
     clean: list[float]
@@ -174,7 +174,8 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
 def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:
     """Return the units with a checkpoint, and the names of files that are not checkpoints of these cells.
 
-    A unit with several checkpoints counts once, by the one that has most steps behind it. `now` is in seconds since 1970.
+    A unit with several checkpoints counts once, by the one with most steps done. `now` is in seconds since 1970.
+    Raises BadInput for a checkpoint of a later format.
     """
     found: dict[str, Running] = {}
     odd = []

@@ -118,7 +118,7 @@ def terminate_driver(scene):
     scene.victim()
     driver.kill(signal.SIGTERM)
     scene.over(driver)
-    assert driver.code == 0 or (driver.code, "go on with: barrage run" in driver.said) == (143, True) or scene.told.struck, (
+    assert driver.code == 0 or (driver.code, "resume with: barrage run" in driver.said) == (143, True) or scene.told.struck, (
         driver.said
     )
     return True

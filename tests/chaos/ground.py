@@ -39,7 +39,7 @@ _FORKS.set_forkserver_preload(
         "pipeline.campaigns.prepare",
         "pipeline.execution",
         "pipeline.campaigns.run",
-        "pipeline.campaigns.verify",
+        "pipeline.campaigns.verification.verify",
     ]
 )
 

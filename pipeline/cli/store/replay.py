@@ -10,7 +10,7 @@ from rich.text import Text
 from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, note, out
 
 if TYPE_CHECKING:
-    from pipeline.campaigns.replay import Difference, Replay
+    from pipeline.campaigns.verification.replay import Difference, Replay
 
 
 def replay(
@@ -29,8 +29,8 @@ def replay(
 ) -> None:
     """Attack one image again, and report whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
     from pipeline.campaigns.job import opened
-    from pipeline.campaigns.replay import find, with_stack
-    from pipeline.campaigns.replay import replay as attack_again
+    from pipeline.campaigns.verification.replay import find, with_stack
+    from pipeline.campaigns.verification.replay import replay as attack_again
 
     allow(allow_module)
     job, differ = with_stack(opened(store), stack), 0

@@ -14,7 +14,7 @@ def verify(
 ) -> None:
     """Prove that a store holds every planned row once, and that its verdicts are right: barrage verify stores/demo"""
     from pipeline.campaigns.job import opened
-    from pipeline.campaigns.verify import verify as check
+    from pipeline.campaigns.verification.verify import verify as check
 
     allow(allow_module)
     faults = 0

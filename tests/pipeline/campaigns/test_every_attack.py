@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import bart
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput

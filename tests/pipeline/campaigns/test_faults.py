@@ -9,7 +9,7 @@ from rich.console import Console
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
@@ -42,7 +42,7 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
     first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=PATIENCE)
     assert first.returncode == 143, output
-    assert "back to the queue" in output and "go on with: barrage run" in output
+    assert "back to the queue" in output and "resume with: barrage run" in output
     before = checkpoints(store)
     assert before, "a run that is told to stop leaves checkpoints"
 

@@ -12,7 +12,7 @@ from pipeline.campaigns.job import Job, opened
 from pipeline.campaigns.measuring import Measured, Trial, rates, trials
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
@@ -142,7 +142,7 @@ def test_the_rate_is_work_by_time(prepared, monkeypatch):
 def test_the_cut_in_the_store_is_plain_json(prepared, measured):
     go(prepared())
     found = json.loads(Store(prepared().store).read("units/net-none-pgd.json"))
-    assert found == {"images": 4, "rounds": 1, "smaller": {}}
+    assert found == {"format": 2, "release": "0.2", "images": 4, "rounds": 1, "smaller": {}}
 
 
 def test_shards_in_front_under_a_limit_are_refused(prepared, pattern, measured):

@@ -12,7 +12,7 @@ from pipeline.campaigns import parking
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
@@ -79,7 +79,7 @@ def test_the_command_says_which_and_how_to_retry_and_retries(barrage, write, pat
     assert code == 1 and "1 parked" in err
     poisoned()
     code, _, err = barrage("run", file, "--here", "--store", store, "--retry-parked")
-    assert code == 0 and "1 parked units are to do again" in err and "retry with" not in err
+    assert code == 0 and "1 parked units will be tried again" in err and "retry with" not in err
     assert barrage("verify", store)[0] == 0 and not list((store / "parked").iterdir())
 
 
@@ -133,7 +133,7 @@ def test_the_command_says_why_the_store_took_no_more(barrage, write, pattern, tm
 
     monkeypatch.setattr(Store, "create", full)
     code, _, err = barrage("run", write(tiny.campaign(pattern)), "--here", "--store", tmp_path / "store")
-    assert code == 1 and "No space left on device" in err and "go on with: barrage run" in err
+    assert code == 1 and "No space left on device" in err and "resume with: barrage run" in err
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Progress, Worker, attacking, image_keys
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse

@@ -11,7 +11,7 @@ from bart import Verdict
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
 from pipeline.data.shards import Sample

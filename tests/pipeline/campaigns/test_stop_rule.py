@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from pipeline.campaigns.job import opened
+from pipeline.campaigns.next_units import Release
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.release import Release
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.errors import BadInput
 from pipeline.execution import detached as module
 from pipeline.execution.detached import Detached, detach, files

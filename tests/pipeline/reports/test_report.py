@@ -514,5 +514,5 @@ def test_a_missing_package_is_named(barrage, half, tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.__import__", without)
     code, _, text = barrage("report", half, "--figures", tmp_path / "figures")
-    assert code == 2 and "reports need matplotlib, which is not installed: pip install 'barrage[report]'" in text
+    assert code == 2 and "this command needs matplotlib, which is not installed: pip install 'barrage[report]'" in text
     assert not list(Path(tmp_path).iterdir())

@@ -12,7 +12,7 @@ from pipeline.campaigns.job import opened
 from pipeline.campaigns.parking import parked
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import Data, parse

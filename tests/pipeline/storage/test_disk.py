@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse

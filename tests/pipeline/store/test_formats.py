@@ -18,7 +18,7 @@ from pipeline.campaigns.parking import park, parked
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.stop_rule import InterimCheck
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Drained

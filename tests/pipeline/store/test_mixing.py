@@ -11,7 +11,7 @@ import torch
 from pipeline import provenance
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
 from pipeline.errors import Drained
 from pipeline.execution import LocalExecutor

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Finished, attacking
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from bart import TRANSFORMS, BpdaNet, Gradient, rng
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.verify import verify
 from pipeline.config.bpda_training import BpdaTraining, load
 from pipeline.config.campaign import Data, parse
 from pipeline.data import shards, training_images

@@ -5,14 +5,17 @@ import os
 import pytest
 
 LONG = (
-    "execution/test_ray", "cluster/test_ray", "cluster/test_slurm", "test_chaos", "test_faults", "denoising/test_rank",
+    "execution/test_ray", "cluster/test_ray", "test_example", "cluster/test_slurm", "test_chaos", "test_faults",
+    "denoising/test_rank",
     "gpu_kernels/test_clahe", "test_wheel", "test_docs", "test_gallery", "test_notebooks", "training/test_train", "test_report",
     "test_detached", "gpu_kernels", "test_doctor", "storage/test_cloud", "test_parking", "test_stop_rule", "test_compaction",
     "test_sealed", "test_measur", "test_workers_that_no_cluster", "test_python_m_pipeline", "test_documented_names",
     "test_importing_bart", "test_extras", "test_replay", "test_site", "storage/test_bucket", "defenses/test_permute",
+    "pipeline/campaigns", "transforms/denoising", "bpda/test_policies", "attacks/test_square", "attacks/test_lbfgs",
+    "test_kuberay",
 )  # fmt: skip
 """Parts of the names of tests that take long, the longest first: begun last, one of them would keep its worker at the end.
-They start Ray, a browser, a compiler of kernels or other processes, or run many campaigns."""
+They start Ray, a browser, a compiler of kernels or other processes, run many campaigns, or compute for seconds."""
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.replay import COMPARED, find, replay, with_stack
+from pipeline.campaigns.verification.replay import COMPARED, find, replay, with_stack
 from pipeline.data.pack import pack
 from pipeline.errors import BadInput
 from pipeline.store import schema

@@ -14,7 +14,7 @@ import torch
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.image_rows import Picture
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.rejudge import chosen, disagreements
+from pipeline.campaigns.verification.rejudge import chosen, disagreements
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Cell
 from pipeline.data import shards

@@ -19,9 +19,9 @@ from pipeline import provenance
 from pipeline.campaigns import image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.rejudge import chosen
 from pipeline.campaigns.run import run
-from pipeline.campaigns.verify import verify
+from pipeline.campaigns.verification.rejudge import chosen
+from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
