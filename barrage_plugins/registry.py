@@ -43,7 +43,7 @@ BARRAGE = Source("barrage itself")
 
 
 class _Offer(NamedTuple):
-    """A thing that a source adds, imported only when it is asked for."""
+    """Hold an entry that a source adds; `load` imports it at its first use."""
 
     source: Source
     load: Callable[[], Any]

@@ -25,7 +25,7 @@ REFERENCE = 256
 
 
 class Gradient(StrEnum):
-    """Say what autograd computes through `Transform.apply`."""
+    """Describe what autograd computes through `Transform.apply`."""
 
     EXACT = "exact"
     """The derivative of the function itself, given its parameters."""

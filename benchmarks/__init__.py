@@ -1,1 +1,1 @@
-"""Every claim of speed, memory, fidelity or strength, as a script: python -m benchmarks.NAME"""
+"""Measure every claim of speed, memory, fidelity or strength, each by a script: python -m benchmarks.NAME"""

@@ -1,10 +1,10 @@
-"""Ten million rows: time and memory of the table and of the frames, beside DuckDB and pandas on the same files:
+"""Measure time and memory of the table and of the frames on ten million rows, beside DuckDB and pandas on the same files:
 
     python -m benchmarks.analysis [ROWS] [STORE]
 
-Writes a store of ROWS rows (10,000,000 unless told) of 20 evaluation draws, 50,000 images a cell, into a temporary folder or
-STORE, where a later run finds it again: 1.1 GB. Each work runs in a process of its own, whose peak memory is its own, libraries
-included. What loads the libraries is not timed. Some minutes in all.
+It writes a store of ROWS rows (default: 10,000,000) of 20 evaluation draws, 50,000 images a cell, 1.1 GB. The store is in
+STORE, where a later run uses it again; default: a temporary folder. Each task runs in a process of its own. Its peak memory
+includes the libraries, its time does not include loading them. All tasks together take some minutes.
 """
 
 import multiprocessing
@@ -32,11 +32,11 @@ from tests.support import synthetic_stores
 
 IMAGES = 50_000
 TENTH = 10
-"""Of the cells, the part that the vote's peer is given: in SQL it takes long."""
+"""One in TENTH cells is given to the peer of the vote, since SQL takes long for it."""
 
 
 class Measured(NamedTuple):
-    """Seconds of the clock, and of all cores; the most memory that the process has held, GB."""
+    """Hold the wall-clock seconds, the seconds of all cores, and the peak memory of the process in GB."""
 
     seconds: float
     cores: float
@@ -59,7 +59,7 @@ def _files(store: str, part: int = 1) -> list[str]:
 
 
 def _duckdb(store: str) -> object:
-    """A single draw's accuracy, clean and attacked, with the spread that an interval needs."""
+    """Return the accuracy of a single draw, clean and attacked, with the variance that an interval needs."""
     share = "{0}_correct::DOUBLE / evaluation_draws"
     sums = ", ".join(f"avg({share.format(side)}), var_samp({share.format(side)})" for side in ("clean", "adv"))
     asked = f"SELECT cell, count(*), {sums} FROM read_parquet(?) WHERE status = 'ok' GROUP BY cell"
@@ -67,7 +67,7 @@ def _duckdb(store: str) -> object:
 
 
 def _duckdb_vote(store: str) -> object:
-    """The top-1 vote, clean and attacked; ties as they come."""
+    """Return the accuracy of the top-1 vote, clean and attacked; DuckDB decides ties."""
     won = "list_aggregate(list_transform({0}_top5, lambda five: five[1]), 'mode') = label"
     sums = ", ".join(f"avg(({won.format(side)})::INT)" for side in ("clean", "adv"))
     asked = f"SELECT cell, count(*), {sums} FROM read_parquet(?) WHERE status = 'ok' GROUP BY cell"
@@ -81,7 +81,7 @@ def _sql(asked: str, files: list[str]) -> object:
 
 
 def _pandas(store: str) -> object:
-    """The same as `_duckdb`."""
+    """Return the same as `_duckdb`."""
     columns = ["cell", "status", "evaluation_draws", "clean_correct", "adv_correct"]
     frame = pd.concat([pd.read_parquet(file, columns=columns, partitioning=None) for file in _files(store)])
     frame = frame[frame["status"] == "ok"]
@@ -99,13 +99,13 @@ WORK: dict[str, tuple[Callable[[str], object], str]] = {
     "frame of scores, accuracy of every cell": (lambda store: analysis.accuracy(analysis.scores(store)), ""),
     "frame of scores, worst case over attacks": (lambda store: analysis.worst_case(analysis.scores(store)), ""),
 }
-"""What is done, and for a peer beside what of ours."""
+"""{task: (function, the task of ours that it is compared with, or "")}"""
 
 
-def _measure(name: str, store: str, said: Connection) -> None:
+def _measure(name: str, store: str, results: Connection) -> None:
     began, cores = time.perf_counter(), time.process_time()
     WORK[name][0](store)
-    said.send(Measured(time.perf_counter() - began, time.process_time() - cores, _peak()))
+    results.send(Measured(time.perf_counter() - began, time.process_time() - cores, _peak()))
 
 
 def _peak() -> float:
@@ -114,7 +114,7 @@ def _peak() -> float:
 
 
 def _apart(name: str, store: str) -> Measured:
-    """A work in a fresh process."""
+    """Return the figures of a task that ran in a fresh process. Exits if the task fails."""
     fresh = multiprocessing.get_context("spawn")
     ours, theirs = fresh.Pipe(duplex=False)
     process = fresh.Process(target=_measure, args=(name, store, theirs))

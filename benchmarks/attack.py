@@ -1,9 +1,9 @@
-"""Draw-gradients a second of the attack over those of the bare model: python -m benchmarks.attack
+"""Compare the draw-gradients a second of the attack with those of the bare model: python -m benchmarks.attack
 
 The bare model is the same classifier in the same precision at its best batch: forward and input-backward, nothing else. Rounds
-alternate between both, and the ratio is the median over rounds. On a CPU it is of one process with all threads, or, with
-OMP_NUM_THREADS=1, of a campaign's worker, which has one. Also: what the attack's own arithmetic takes of a step, and the memory
-of a step beside that of an unfolded model with the draws in one graph.
+alternate between both, and the ratio is the median over rounds. On a CPU one process uses all threads. With OMP_NUM_THREADS=1
+it uses one, as a campaign's worker does. The script also prints the share of a step that the attack's own arithmetic takes,
+and the memory of a step beside that of an unfolded model with the draws in one graph.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.transforms import measured, synchronize
 
 
 def rate(function: Callable[[], object], draws: int, device: torch.device, least: float = 2.0) -> float:
-    """Draws a second, over at least `least` seconds."""
+    """Return the draws a second, measured over at least `least` seconds."""
     synchronize(device)
     start, rounds = time.perf_counter(), 0
     while time.perf_counter() - start < least:
@@ -32,7 +32,7 @@ def rate(function: Callable[[], object], draws: int, device: torch.device, least
 
 
 def bare(model: Callable[[Tensor], Tensor], batch: int, device: torch.device) -> Callable[[], object]:
-    """One forward and input-backward pass of a classifier."""
+    """Return a function that runs one forward and input-backward pass of a classifier."""
     x = torch.rand(batch, 3, SIDE, SIDE, device=device)
 
     def once() -> Tensor:
@@ -43,7 +43,7 @@ def bare(model: Callable[[Tensor], Tensor], batch: int, device: torch.device) ->
 
 
 def best_batch(model: Callable[[Tensor], Tensor], device: torch.device, largest: int) -> int:
-    """The batch with the most images a second."""
+    """Return the batch size with the most images a second, a power of two up to `largest`."""
     rates, batch = {}, 1
     while batch <= largest:
         bare(model, batch, device)()
@@ -53,7 +53,7 @@ def best_batch(model: Callable[[Tensor], Tensor], device: torch.device, largest:
 
 
 def busy(defended: Defended, x: Tensor, label: Tensor, names: list[str], stack: int, width: int) -> float:
-    """The share of lanes at work, first-break mode, from the start until the queue is empty."""
+    """Return the share of lanes at work in first-break mode, in [0, 1], from the start until the queue is empty."""
     goal = Goal(label, torch.full_like(label, -1))
     attack = Pgd(Ball("linf", 8 / 255), 12, 2 / 255, True, Eot(2))
     state = attack.start(x, goal, image_keys(names, x.device))
@@ -68,7 +68,7 @@ def busy(defended: Defended, x: Tensor, label: Tensor, names: list[str], stack: 
 
 
 def compared(defended: Defended, x: Tensor, goal: Goal, names: list[str], args: argparse.Namespace, batch: int) -> None:
-    """Prints one line: the attack's draw-gradients a second over the bare model's, in alternating rounds."""
+    """Print one line: the attack's draw-gradients a second over the bare model's, in alternating rounds."""
     eot, device = Eot(args.draws), x.device
     attack = Pgd(Ball("linf", 8 / 255), 10, 2 / 255, True, eot)
     state = attack.start(x, goal, image_keys(names, device))
@@ -94,7 +94,7 @@ def compared(defended: Defended, x: Tensor, goal: Goal, names: list[str], args: 
 
 
 def memory(model: Classifier, x: Tensor, goal: Goal, names: list[str], args: argparse.Namespace, stack: int) -> None:
-    """Prints one line: peak memory of a gradient, beside an unfolded model's with all draws in one graph."""
+    """Print one line: peak memory of a gradient, beside an unfolded model's with all draws in one graph."""
     draws = args.draws
     unfolded = Behind(network(args.model).to(x.device), Barrage(0))
 

@@ -1,7 +1,7 @@
-"""Time and memory of the demo from a cold start, and what it must find: python -m benchmarks.demo
+"""Measure time and memory of the demo from a cold start, and check its result: python -m benchmarks.demo
 
-Runs `barrage pack` and `barrage run campaigns/demo.yaml` into a new store, as `make demo` does, and adds up the proportional
-memory (PSS) of the command and everything that it started, Ray included, twice a second.
+The script runs `barrage pack` and `barrage run campaigns/demo.yaml` into a new store, as `make demo` does. Twice a second it
+adds up the proportional memory (PSS) of the command and of everything that it started, Ray included.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def family(pid: int) -> set[int]:
-    """The process and all its living descendants."""
+    """Return the process and all its living descendants."""
     children = defaultdict(list)
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -30,7 +30,7 @@ def family(pid: int) -> set[int]:
 
 
 def memory(pids: set[int]) -> float:
-    """Proportional memory of some processes, GB."""
+    """Return the proportional memory (PSS) of some processes, in GB."""
     total = 0
     for pid in pids:
         try:

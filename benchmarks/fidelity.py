@@ -1,4 +1,4 @@
-"""Every transform against its oracle, on photographs of several sizes: python -m benchmarks.fidelity [--markdown]
+"""Compare every transform with its oracle, on photographs of several sizes: python -m benchmarks.fidelity [--markdown]
 
 Errors in units of 1/255: the mean, the 99.9th percentile and the largest. The tests hold each to its limits.
 """

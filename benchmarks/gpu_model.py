@@ -1,7 +1,7 @@
-"""What the device path costs, counted without a GPU: python -m benchmarks.gpu_model [--k 10] [--draws 512]
+"""Predict what a barrage costs on a GPU, without a GPU: python -m benchmarks.gpu_model [--k 10] [--draws 512]
 
 The barrage, forward and backward, runs on meta tensors: every kernel that a GPU would launch is counted, with the bytes it
-reads and writes, and put down to its transform. The time is predicted as the sum over launches of the longer of the launch
+reads and writes, for each transform. The time is predicted as the sum over launches of the longer of the launch
 itself and the traffic at four fifths of the memory's bandwidth. Arithmetic is not modelled: a Triton kernel counts as one
 launch that reads and writes its tensors once, so its part is a lower bound. `--eager` counts what a GPU does without Triton.
 Where there is a GPU, the same pass is measured on it, as a check.
@@ -26,18 +26,18 @@ from bart.bpda.policies import combo
 from bart.types import Params
 
 GPUS = {"H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
-"""Seconds a launch, and bytes a second."""
+"""{GPU: (seconds of a launch, bytes a second of its memory)}"""
 SEVERAL = {"sort": 4, "argsort": 4, "_fft_r2c": 3, "_fft_c2r": 3, "_fft_c2c": 3, "cumsum": 2, "topk": 3}
 """Launches of operators that take more than one."""
 NO_LAUNCH = {"empty", "empty_like", "empty_strided", "new_empty", "detach", "lift_fresh", "_local_scalar_dense"}
 REST = "selection and order"
-"""The place of whatever is not within a transform."""
+"""Name for all that is outside the transforms."""
 SHARE = 0.8
-"""Of the bandwidth that plain kernels reach."""
+"""Share of the bandwidth that plain kernels reach."""
 
 
 class Count(TorchDispatchMode):
-    """Launches, bytes and seconds by the transform at work."""
+    """Count launches, bytes and predicted nanoseconds of each transform."""
 
     def __init__(self, launch: float, bandwidth: float) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Count(TorchDispatchMode):
 
 
 class Clock:
-    """Milliseconds by the transform at work on a real GPU: events in its queue, looked at once all is over."""
+    """Measure the milliseconds of each transform on a real GPU, by events in its queue that are read at the end."""
 
     def __init__(self) -> None:
         self.marks: list[tuple[str, torch.cuda.Event]] = []
@@ -86,7 +86,7 @@ class Clock:
 
 
 class _Enter(torch.autograd.Function):
-    """Says, on the way back, at whose backward pass we are."""
+    """Report to the meter, in the backward pass, which transform runs now."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, meter: Count | Clock, name: str) -> Tensor:
@@ -101,7 +101,7 @@ class _Enter(torch.autograd.Function):
 
 @contextmanager
 def triton(count: Count) -> Iterator[None]:
-    """The Triton kernels as one launch each, that reads and writes each of its tensors once."""
+    """Count each Triton kernel as one launch that reads and writes each of its tensors once."""
 
     def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
         count.add(1, [a for a in arguments if isinstance(a, Tensor)])
@@ -118,7 +118,7 @@ def triton(count: Count) -> Iterator[None]:
 
 
 def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None:
-    """One forward and backward pass of the barrage over a stack, metered."""
+    """Run one forward and backward pass of the barrage over a stack, with a meter."""
 
     def policy(transform: Transform, x: Tensor, params: Params) -> Tensor:
         meter.switch(transform.name)
@@ -133,18 +133,18 @@ def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None
 
 
 def stack(draws: int, side: int, device: str) -> tuple[Mirror, Tensor]:
-    """Keys and images; photographs on a real device."""
+    """Return the keys and images (draws, 3, side, side) of a stack; photographs on a real device."""
     host = torch.tensor([key("gpu model", i) for i in range(draws)])
     if device == "meta":
         return Mirror(host, host.to(device)), torch.empty(draws, 3, side, side, device=device, requires_grad=True)
     from tests.support.images import photographs
 
-    some = photographs(side, side).contiguous()
-    return Mirror.of(host, device), some.repeat(-(-draws // 4), 1, 1, 1)[:draws].to(device).requires_grad_()
+    four = photographs(side, side).contiguous()
+    return Mirror.of(host, device), four.repeat(-(-draws // 4), 1, 1, 1)[:draws].to(device).requires_grad_()
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Prints what each GPU would need, and the costliest places."""
+    """Print the predicted time of each GPU, and the transforms that cost most."""
     for name, (launch, bandwidth) in GPUS.items():
         count = Count(launch, bandwidth)
         keys, x = stack(args.draws, args.side, "meta")
@@ -159,7 +159,7 @@ def predict(args: argparse.Namespace) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Prints what the GPU at hand needs: the whole pass, best of five, and the places by events in its queue."""
+    """Print the time on this machine's GPU: the whole pass, best of five, and the transforms that cost most."""
     keys, x = stack(args.draws, args.side, "cuda")
     barrage, times = Barrage(args.k), []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What Ray, checkpoints and Parquet cost beside the attack itself: python -m benchmarks.overhead
+"""Measure what Ray, checkpoints and Parquet cost beside the attack: python -m benchmarks.overhead
 
 The same images, cell, threads and seeds go through a plain loop over `bart` and through one Ray actor with a store, in turns.
 Both clocks start when the model is loaded and the first step begins; start-up is shown apart.
@@ -40,16 +40,16 @@ def campaign(shard: str, args: argparse.Namespace) -> Campaign:
 
 
 def plain(job: Job) -> float:
-    """Seconds of the attack and the verdict in a loop that writes nothing."""
+    """Return the seconds of the attack and the verdict in a loop that writes nothing."""
     (cell,) = job.cells.values()
     (shard,) = job.shards.values()
     device = torch.device("cpu")
     defended = Worker(job, device, threading.Event()).defended(cell)
     began = time.perf_counter()
     for unit in job.units():
-        some = shards.read(shard, job.places(unit))
-        clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in some]).float() / 255
-        label, keys = torch.tensor([s.label for s in some]), image_keys(cell, [s.key for s in some], device)
+        samples = shards.read(shard, job.places(unit))
+        clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]).float() / 255
+        label, keys = torch.tensor([s.label for s in samples]), image_keys(cell, [s.key for s in samples], device)
         attack = cell.built
         state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(attack.steps):
@@ -60,7 +60,7 @@ def plain(job: Job) -> float:
 
 
 def campaigned(job: Job) -> tuple[float, float]:
-    """Seconds from the first step to the last commit through Ray and a store, and seconds of start-up before."""
+    """Return the seconds from the first step to the last commit through Ray and a store, and the seconds of start-up."""
     began = time.perf_counter()
     executor = RayExecutor(job, attacking)
     job.write_down()

@@ -1,12 +1,13 @@
-"""PGD with EOT beside torchattacks, ART and AutoAttack `rand`, same model, images, steps and draws: python -m benchmarks.peers
+"""Compare PGD with EOT and torchattacks, ART and AutoAttack `rand` at equal settings: python -m benchmarks.peers
 
-The peers attack EfficientNet-Lite0 behind our barrage as a plain module that draws afresh at every call, the way that they ship
-(AutoAttack is torchattacks' copy: APGD-CE and APGD-DLR with EOT, so twice the steps). Rates are draw-gradients a second,
-counted at the module; the ratio is ours over theirs, the median over alternating rounds. Needs pip install 'barrage[peers]'.
+Model, images, steps and draws are the same. The peers attack EfficientNet-Lite0 behind our barrage as a plain module that draws
+afresh at every call, with their own defaults. AutoAttack is torchattacks' copy: APGD-CE and APGD-DLR with EOT, so twice the
+steps. Rates are draw-gradients a second, counted at the module. The ratio is ours over theirs, the median over alternating
+rounds. Needs pip install 'barrage[peers]'.
 
-On a CPU ours runs in two ways. As a campaign does: a worker of one thread for each of this process's threads, the images dealt
-out among them, so that the same images, steps and draws keep the same cores busy. And in one process with all threads, as the
-peers, which have nothing else. Nothing is counted before every worker has run the attack once.
+On a CPU our attack runs in two ways. The first is that of a campaign: one worker of one thread for each thread of this process,
+with the images shared out among them, so the same work keeps the same cores busy. The second is one process with all threads,
+as the peers run. Timing starts after every worker has run the attack once.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def torchattacks_eotpgd(model: Behind, x: Tensor, label: Tensor, steps: int, dra
 
 
 def autoattack_rand(model: Behind, x: Tensor, label: Tensor, steps: int, draws: int) -> Tensor:
-    """torchattacks' AutoAttack, version "rand": APGD-CE, then APGD-DLR on what is left, each with EOT."""
+    """Run torchattacks' AutoAttack, version "rand": APGD-CE, then APGD-DLR on images that are still right, each with EOT."""
     import torchattacks
     from torchattacks.wrappers.multiattack import MultiAttack
 
@@ -47,7 +48,7 @@ def autoattack_rand(model: Behind, x: Tensor, label: Tensor, steps: int, draws: 
 
 
 def art_pgd(model: Behind, x: Tensor, label: Tensor, steps: int, draws: int) -> Tensor:
-    """ART's PGD on PyTorch with its EoT wrapper, which copies each image once a draw."""
+    """Run ART's PGD on PyTorch with its EoT wrapper, which copies each image once a draw."""
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
     from art.estimators.classification import PyTorchClassifier
     from art.preprocessing.expectation_over_transformation.pytorch import EoTPyTorch
@@ -88,7 +89,7 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 
 
 def our_attack(args: argparse.Namespace, device: torch.device, share: slice = slice(None)) -> Callable[[], None]:
-    """The whole attack on a share of the images, ready to run."""
+    """Return a function that runs the whole attack on a share of the images. It has run once."""
     x, label, names = photographs(args.images, device, args.model)
     x, label, names = x[share], label[share], names[share]
     model = classifier(device, args.model)
@@ -109,7 +110,7 @@ def our_attack(args: argparse.Namespace, device: torch.device, share: slice = sl
 
 
 def work(orders: Connection, args: argparse.Namespace, share: slice) -> None:
-    """A worker: a thread, some images, and the attack whenever it is told."""
+    """Work in one thread: attack a share of the images at each order, until the order is False."""
     torch.set_num_threads(1)
     run = our_attack(args, torch.device("cpu"), share)
     orders.send("ready")
@@ -120,7 +121,7 @@ def work(orders: Connection, args: argparse.Namespace, share: slice) -> None:
 
 @contextmanager
 def workers(args: argparse.Namespace, count: int) -> Iterator[Callable[[], None]]:
-    """The attack by `count` processes at once, ready to run."""
+    """Yield a function that runs the attack in `count` processes at once. Each process has run it once."""
     context = get_context("spawn")
     ends = [context.Pipe() for _ in range(count)]
     processes = [
@@ -130,7 +131,7 @@ def workers(args: argparse.Namespace, count: int) -> Iterator[Callable[[], None]
     for process in processes:
         process.start()
 
-    def tell(order: bool) -> None:
+    def send(order: bool) -> None:
         for mine, _ in ends:
             mine.send(order)
 
@@ -139,20 +140,20 @@ def workers(args: argparse.Namespace, count: int) -> Iterator[Callable[[], None]
             mine.recv()
 
     def run() -> None:
-        tell(True)
+        send(True)
         wait()
 
     wait()
     yield run
-    tell(False)
+    send(False)
     for process in processes:
         process.join()
 
 
 def compared(ways: dict[str, Callable[[], None]], args: argparse.Namespace, device: torch.device) -> None:
-    """Prints a line for each peer and way to run ours: rates, and the ratio of each round."""
+    """Print a line for each peer and each way to run our attack: rates, and the ratio of each round."""
     x, label, _ = photographs(args.images, device, args.model)
-    if args.model != "lite0":  # without weights nothing is right, and AutoAttack leaves what is wrong alone
+    if args.model != "lite0":  # without weights nothing is right, and AutoAttack skips images that are wrong
         with torch.no_grad():
             label = classifier(device, args.model)(x).argmax(1)
     model, total = Behind(network(args.model).to(device), Barrage(args.k)), args.images * args.steps * args.draws

@@ -1,4 +1,4 @@
-"""The engine at the scale of a GPU-year, without the machines: python -m benchmarks.scale plan (or status, or actors)"""
+"""Measure the engine at the scale of a GPU-year, without the machines: python -m benchmarks.scale plan|status|actors"""
 
 import argparse
 

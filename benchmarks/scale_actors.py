@@ -1,6 +1,6 @@
-"""Units that do nothing, through real Ray actors: how many a second, and what the driver's memory does meanwhile.
+"""Measure how many units a second real Ray actors finish, and how the driver's memory grows. The units do nothing.
 
-The smaller run shows what a tenth of the units costs.
+A smaller run comes first, with a tenth of the units.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pipeline.planning.units import Unit
 
 @dataclass(frozen=True)
 class Nothing:
-    """A job of such units."""
+    """Hold a job of units that do nothing."""
 
     name: str
     workers: Share
@@ -31,7 +31,7 @@ class Nothing:
 
 
 def nothing(job: Nothing, device: torch.device, drain: threading.Event) -> Any:
-    """The work: a unit is through at once."""
+    """Return the work of an actor: it finishes each unit at once."""
 
     def work(unit: Unit) -> Iterator[Finished]:
         yield Finished(unit, 0, 1, 0.0)
@@ -40,7 +40,7 @@ def nothing(job: Nothing, device: torch.device, drain: threading.Event) -> Any:
 
 
 def measured(units: int, workers: int) -> tuple[float, list[float]]:
-    """Units a second from the first event to the last, and the driver's memory in MB at ten moments of the run."""
+    """Return the units a second from the first event to the last, and the driver's memory in MB at ten moments of the run."""
     job, found, began, seen = Nothing("scale", Share(count=workers)), list[float](), 0.0, 0
     queue = Queue(Unit(f"cell-{i % 20}", f"shard-{i // 640:06d}", i % 640, i % 640 + 1) for i in range(units))
     executor = RayExecutor(job, nothing)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def add(commands: Any) -> None:
-    """The subcommand `actors`."""
+    """Add the subcommand `actors`."""
     parser = commands.add_parser("actors", description=__doc__)
     parser.add_argument("--units", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,9 +1,9 @@
-"""What a driver spends before work starts, on a campaign of a million units: python -m benchmarks.scale plan
+"""Measure what a driver spends before work starts, on a campaign of a million units: python -m benchmarks.scale plan
 
-Planning is the cut of every cell by a measured rate, what is written into the store, and the list of all units. Resuming is the
-way from the store's address to the queue, when all units but one in a thousand are done. Each is a process of its own, with all
-that it imports; a tenth of the units comes first, so that growth shows. And what the cut is for: how long workers wait at the
-end of a campaign, against units of a quarter of an hour throughout.
+Planning cuts every cell into units by a measured rate, writes the store, and lists all units. Resuming reads a store and makes
+the queue, when all units but one in a thousand are done. Each is a process of its own, and its imports count. A run with a
+tenth of the units comes first, to show growth. The script also shows what the cut saves: how long workers wait at the end of a
+campaign, beside units of a quarter of an hour throughout.
 """
 
 import argparse
@@ -30,8 +30,10 @@ CELLS, IMAGES = 20, 16
 
 
 def campaign(units: int, store: str) -> tuple[Job, dict[str, float]]:
-    """A campaign of about so many units in 20 cells, on shards of 1,000 images, with rates of 16 images in a quarter of an
-    hour; nothing of it is loaded."""
+    """Return a job of about `units` units in 20 cells, and the rate of each cell: 16 images in a quarter of an hour.
+
+    Shards have 1,000 images. Neither weights nor shards are read.
+    """
     content: dict[str, Any] = {
         "name": "scale",
         "data": {"shards": "none.tar"},
@@ -61,7 +63,7 @@ def resume(store: str) -> str:
 
 
 def fill(store: str) -> None:
-    """Commits all units but one in a thousand; nobody opens their files, so they are empty."""
+    """Commit all units but one in a thousand. Their files are empty, since none is opened."""
     job = opened(store)
     folders = {cell: Path(store) / f"results/cell={cell}" for cell in job.cells}
     for folder in folders.values():
@@ -74,7 +76,7 @@ def fill(store: str) -> None:
 
 
 def measured(call: str) -> tuple[float, str]:
-    """Seconds of a call of this module in a process of its own; and in words, with its peak memory and what it says."""
+    """Return the seconds of a call of this module in a process of its own, and a line with its peak memory and output."""
     code = f"from benchmarks import scale_plan as s; print({call}); print(open('/proc/self/status').read())"
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -84,7 +86,7 @@ def measured(call: str) -> tuple[float, str]:
 
 
 def tails() -> None:
-    """Three cells over 50,000 images at 1,600 draw-gradients an image and 2,000 of them a second."""
+    """Print how long workers wait at the end: three cells of 50,000 images, 1,600 draw-gradients an image, 2,000 a second."""
     content = {"name": "tails", "data": {"shards": "none.tar"}, "models": {"m": {"architecture": "torchvision:resnet50"}},
                "defenses": {f"k{k}": {"k": k} for k in (1, 5, 10)}, "attacks": {"pgd": {"eps": "8/255", "eot_draws": 40}},
                "cells": [{"model": "m", "defense": ["k1", "k5", "k10"], "attack": "pgd"}]}  # fmt: skip
@@ -104,11 +106,11 @@ def run(args: argparse.Namespace) -> None:
     took = []
     for units in (args.units // 10, args.units):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            planning, said = measured(f"s.plan({units}, {folder!r})")
-            print(f"{units:>9,} units: planning {said}", flush=True)
+            planning, line = measured(f"s.plan({units}, {folder!r})")
+            print(f"{units:>9,} units: planning {line}", flush=True)
             fill(folder)
-            resuming, said = measured(f"s.resume({folder!r})")
-            print(f"{units:>9,} units: resuming {said}", flush=True)
+            resuming, line = measured(f"s.resume({folder!r})")
+            print(f"{units:>9,} units: resuming {line}", flush=True)
             took.append((planning, resuming))
     (plan, resume), (plan_all, resume_all) = took
     print(f"ten times as many take {plan_all / plan:.1f} times as long to plan and {resume_all / resume:.1f} to resume")

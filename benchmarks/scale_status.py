@@ -1,7 +1,7 @@
-"""What `barrage status` takes on a store of a million units, nearly all done: python -m benchmarks.scale status
+"""Measure `barrage status` on a store of a million units, nearly all done: python -m benchmarks.scale status
 
-The result files are real rows, one set of a thousand, and the store's million names are links to them. A look is a process of
-its own, as a user starts one; a tenth of the units is looked at first, so that growth shows.
+A thousand result files hold real rows, and the names of the other units are links to them. Each call is a process of its own,
+as for a user. A store with a tenth of the units comes first, to show growth.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CELLS, IMAGES, DRAWS, KINDS = 20, 16, 20, 1000
 
 
 def campaign(units: int, folder: str) -> Job:
-    """A campaign of so many units, of 20 cells and shards of 1,000 images; nothing of it is loaded."""
+    """Return a job of `units` units, with 20 cells and shards of 1,000 images. Neither weights nor shards are read."""
     content: dict[str, Any] = {
         "name": "scale",
         "data": {"shards": "none.tar"},
@@ -52,7 +52,7 @@ def row(unit: Unit, place: int) -> dict[str, Any]:
 
 
 def fill(job: Job, done: int) -> None:
-    """Commits the first `done` units, a second apart."""
+    """Commit the first `done` units, a second apart."""
     store, kinds, began = Store(job.store), list[Path](), time.time() - done
     for place, unit in enumerate(job.units()):
         if place == done:
@@ -67,15 +67,15 @@ def fill(job: Job, done: int) -> None:
             os.link(kinds[place % KINDS], path)
 
 
-def look(store: str) -> tuple[float, float, str]:
-    """Seconds and peak GB of one `barrage status`, and what it says first of all cells together."""
+def measured(store: str) -> tuple[float, float, str]:
+    """Return the seconds and peak GB of one `barrage status`, and its lines on all cells together."""
     code = "from pipeline.__main__ import app; app(standalone_mode=False); print(open('/proc/self/status').read())"
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, "status", store], capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - began
     (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", done.stdout, re.M)
-    said = [line for line in done.stdout.splitlines() if re.match(r"[\d,]+/[\d,]+ units|accuracy", line)]
-    return seconds, int(peak) / 1e6, "; ".join(said)
+    lines = [line for line in done.stdout.splitlines() if re.match(r"[\d,]+/[\d,]+ units|accuracy", line)]
+    return seconds, int(peak) / 1e6, "; ".join(lines)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -86,8 +86,10 @@ def run(args: argparse.Namespace) -> None:
             job.write_down()
             written = time.perf_counter() - began
             fill(job, units - units // 1000)
-            seconds, peak, said = look(folder)
-            print(f"{units:>9,} units: status {seconds:.1f} s, {peak:.2f} GB; campaign.yaml written in {written:.1f} s; {said}")
+            seconds, peak, lines = measured(folder)
+            print(
+                f"{units:>9,} units: status {seconds:.1f} s, {peak:.2f} GB; campaign.yaml written in {written:.1f} s; {lines}"
+            )
 
 
 def add(commands: Any) -> None:

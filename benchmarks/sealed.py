@@ -1,8 +1,10 @@
-"""Reading many small unit files, the sealed copy of them, and the compacted files of release 0.1: python -m benchmarks.sealed
+"""Compare reads of many small unit files, of their sealed copy, and of release 0.1's compacted files.
+
+    python -m benchmarks.sealed
 
 The same rows in three layouts, read in turns in one process: the columns of `barrage table`, the table itself, and all columns
 of one cell. The peer is release 0.1, whose compacted layout is made as it made it, and read through the module that reads such
-stores. Every file was written a moment before, so a disk is hardly waited for; a bucket would favour large files more.
+stores. Every file was just written, so reads seldom wait for the disk. On a bucket, large files would gain more.
 """
 
 import argparse
@@ -36,7 +38,7 @@ def cells() -> list[Cell]:
 
 
 def fill(folder: Path, units: int) -> None:
-    """Write so many unit files, of eight rows each."""
+    """Write `units` unit files, of eight rows each."""
     for cell in cells():
         images = units // CELLS * IMAGES
         rows = synthetic_stores.table(cell, Unit(cell.name, "val-000000", 0, images), images)
@@ -57,7 +59,7 @@ READS: dict[str, Callable[[str], object]] = {
     "table, every rule": lambda store: summaries.lines(batches(store, summaries.columns(RULES)), RULES),
     "one cell, all columns": lambda store: results(store, None, [cells()[0].name]),
 }
-"""What is timed."""
+"""The timed reads, {name: function of the store}."""
 
 
 def seconds(work: Callable[[], object]) -> float:

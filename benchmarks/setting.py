@@ -1,7 +1,7 @@
-"""What the attack benchmarks share: a classifier, and photographs.
+"""Load what the attack benchmarks share: a classifier, and photographs.
 
 lite0       EfficientNet-Lite0 with its weights, and labelled photographs of ImageNet's validation set
-resnet50    torchvision's ResNet50 with random weights and scikit-image's photographs: for speed alone, where neither is at hand
+resnet50    torchvision's ResNet50 with random weights and scikit-image's photographs: for speed only, if the others are missing
 """
 
 from pathlib import Path
@@ -19,7 +19,10 @@ MODELS = tuple(NORMALISATION)
 
 
 def photographs(count: int, device: torch.device | str = "cpu", model: str = "lite0") -> tuple[Tensor, Tensor, list[str]]:
-    """Images (count, 3, 224, 224) float32 of 8-bit values, their labels, and their keys. Raises SystemExit without the data."""
+    """Return images (count, 3, 224, 224) float32 in [0, 1] of 8-bit values, their labels (count,), and their keys.
+
+    Raises SystemExit if `../shared` does not have the photographs.
+    """
     if model != "lite0":
         from tests.support.images import photographs
 
@@ -40,7 +43,7 @@ def photographs(count: int, device: torch.device | str = "cpu", model: str = "li
 
 
 def build(model: str) -> nn.Module:
-    """The bare network."""
+    """Return the bare network."""
     if model == "resnet50":
         from torchvision.models import resnet50
 
@@ -53,7 +56,7 @@ def build(model: str) -> nn.Module:
 
 
 def network(model: str = "lite0") -> nn.Module:
-    """The classifier as its authors ship it: normalisation in front, BatchNorm as it is, in eval mode."""
+    """Return the classifier as its authors ship it: normalisation first, BatchNorm not folded, in eval mode."""
 
     class Normalised(nn.Module):
         mean: Tensor
@@ -72,7 +75,7 @@ def network(model: str = "lite0") -> nn.Module:
 
 
 def classifier(device: torch.device | str = "cpu", model: str = "lite0") -> Classifier:
-    """The same as the attacks use it."""
+    """Return the same classifier as the attacks use it: BatchNorm folded, in half precision where the device has it."""
     device = torch.device(device)
     return Classifier(build(model), *NORMALISATION[model], (SIDE, SIDE), native_half(device)).to(device)
 
@@ -82,7 +85,7 @@ def image_keys(names: list[str], device: torch.device | str, seed: int = 0) -> M
 
 
 class Behind(nn.Module):
-    """A network behind a barrage as other libraries see one: a module that draws afresh at every call, image by image.
+    """Wrap a network behind a barrage for other libraries: as a module that draws afresh for every image at every call.
 
     `gradients` counts the draws whose graph was recorded.
     """
@@ -99,6 +102,6 @@ class Behind(nn.Module):
 
 
 def right(defended: Defended, x: Tensor, label: Tensor, stack: int = 8) -> Tensor:
-    """Which images the undefended classifier gets right, (n,) bool."""
+    """Return which images the undefended classifier gets right, (n,) bool."""
     with torch.no_grad():
-        return torch.cat([defended.classifier(some).argmax(1) for some in x.split(stack)]) == label
+        return torch.cat([defended.classifier(images).argmax(1) for images in x.split(stack)]) == label

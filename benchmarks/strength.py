@@ -1,4 +1,4 @@
-"""What attacks leave of ImageNet photographs behind the barrage, judged by the same fresh draws: python -m benchmarks.strength
+"""Measure the accuracy behind the barrage after each attack, judged by the same fresh draws: python -m benchmarks.strength
 
 alone    the undefended model, and each transform alone
 peers    our default attack beside torchattacks, AutoAttack `rand` and ART at equal draw-gradients
@@ -23,12 +23,12 @@ from pipeline.config.attacks import AggMo, Pgd
 from pipeline.scoring.intervals import Z
 
 Settings = Callable[[int, int], Attack]
-"""The attack of so many steps and draws."""
+"""Returns the attack with a number of steps and of draws."""
 
 
-def attack(settings: type[Pgd] | type[AggMo], steps: int, draws: int, **told: Any) -> Attack:
-    """An attack as a campaign file gets it that says no more than these."""
-    return settings(eps=EPS, steps=steps, eot_draws=draws, **told).build(random=True)
+def attack(settings: type[Pgd] | type[AggMo], steps: int, draws: int, **more: Any) -> Attack:
+    """Return the attack of a campaign file that sets only these keys."""
+    return settings(eps=EPS, steps=steps, eot_draws=draws, **more).build(random=True)
 
 
 def default(steps: int, draws: int) -> Attack:
@@ -36,7 +36,7 @@ def default(steps: int, draws: int) -> Attack:
 
 
 def rivals(steps: int) -> dict[str, Settings]:
-    """What is compared over growing budgets; AggMo's steps shrink as theirs, or few of them would not cross the ball."""
+    """Return the attacks that are compared at growing budgets. AggMo's steps are longer if there are few, to cross the ball."""
     return {
         "PGD, ce": partial(attack, Pgd, momentum=0.0),
         "default: PGD, ce, momentum": default,
@@ -45,7 +45,7 @@ def rivals(steps: int) -> dict[str, Settings]:
 
 
 class Left(NamedTuple):
-    """Expected accuracy of one draw and half its 95 % interval over images, in percent."""
+    """Hold the expected accuracy of one draw, and half its 95 % interval over images, in percent."""
 
     accuracy: float
     half: float
@@ -55,7 +55,7 @@ class Left(NamedTuple):
 
 
 class Bench:
-    """The images and the model; `judges` fresh draws, the same for whatever made an example."""
+    """Hold the images and the model. The same `judges` fresh draws judge the examples of every attack."""
 
     def __init__(self, images: int, judges: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,7 +70,7 @@ class Bench:
         return (255 * self.x).round().to(torch.uint8)
 
     def left(self, barrage: Barrage, stored: Tensor) -> Left:
-        """What stored examples (n, 3, h, w) uint8 leave."""
+        """Return the accuracy on stored examples (n, 3, h, w) uint8."""
         keys = image_keys(self.names, self.device, seed=1)
         verdict = judge(Defended(self.model, barrage), stored, keys, self.judges if barrage.k else 1, self.stack)
         each = 100 * (verdict.top5[:, :, 0] == self.label[:, None]).double().mean(1)
@@ -85,7 +85,7 @@ class Bench:
         return self.left(barrage, attack.ball.store(attack.result(state), self.x))
 
     def peer(self, barrage: Barrage, function: Callable[..., Tensor], steps: int, draws: int) -> tuple[Left, int]:
-        """What a peer leaves, and the draw-gradients that it took."""
+        """Return the accuracy after the attack of a peer, and the draw-gradients that it took."""
         module = Behind(network().to(self.device), barrage)
         found = function(module, self.x, self.label, steps, draws)
         return self.left(barrage, Ball("linf", EPS).store(found, self.x)), module.gradients
@@ -118,7 +118,9 @@ def budgets(bench: Bench, k: int, steps: list[int], draws: int) -> Iterator[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["alone", "peers", "budgets", []], help="all unless told")
+    parser.add_argument(
+        "what", nargs="*", choices=["alone", "peers", "budgets", []], help="which tables to print; default: all"
+    )
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--judges", type=int, default=40, help="fresh draws of a verdict")
     parser.add_argument("--steps", type=int, default=20)

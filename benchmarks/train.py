@@ -1,8 +1,8 @@
-"""What training costs beside bare training: python -m benchmarks.train [RECIPE ...] [--steps 20] [--batch 64]
+"""Measure what training costs beside bare training: python -m benchmarks.train [RECIPE ...] [--steps 20] [--batch 64]
 
-Each recipe's steps are taken on random pictures of its size, with its own network, optimiser and precision, in turns bare (a
-batch through the network and back, and the update) and as the recipe says. For each: images a second, the
-recipe's pace as a share of the bare one's, and where the device's time goes: the bare step, the lesson (transforms, or attack),
+A recipe is a training file. Its steps run on random pictures of its size, with its own network, optimiser and precision. They
+alternate with bare steps: forward, backward and update of the network only. For each recipe the script prints the images a
+second, the ratio to the bare steps, and how the time of the device divides: the bare step, the lesson (transforms, or attack),
 the rest (augmentation, teacher). BaRT fine-tuning should spend no more on the lesson than on the model.
 """
 
@@ -26,7 +26,7 @@ WARM = 5
 
 
 def pictures(recipe: ClassifierTraining, device: torch.device) -> Batch:
-    """A batch of random pictures."""
+    """Return a batch of random pictures of the recipe's size."""
     side, count = recipe.pictures.crop, recipe.batch
     pixels = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     keys = Mirror.of(torch.tensor([key("train benchmark", i) for i in range(count)]), device)
@@ -34,12 +34,12 @@ def pictures(recipe: ClassifierTraining, device: torch.device) -> Batch:
 
 
 def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> None:
-    """Prints the line of a recipe."""
-    told = resolved(recipes.load(path))
-    told = told.model_copy(update={"batch": batch} if batch else {})
+    """Print the line of a recipe."""
+    recipe = resolved(recipes.load(path))
+    recipe = recipe.model_copy(update={"batch": batch} if batch else {})
     plain = {"barrage": None, "attack": None, "distill": None, "augment": None, "average": 0.0}
     runs = {name: Steps(each, WARM + steps, device, Group())
-            for name, each in (("bare", told.model_copy(update=plain)), ("recipe", told))}  # fmt: skip
+            for name, each in (("bare", recipe.model_copy(update=plain)), ("recipe", recipe))}  # fmt: skip
     batches = {name: pictures(run.config, device) for name, run in runs.items()}
     with checkpoint.reproducible():
         for step in range(WARM + steps):
@@ -52,7 +52,7 @@ def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> 
     spent = runs["recipe"].clock.seconds
     shares = ", ".join(f"{name} {spent[name] / spent.total():.0%}" for name in ("bare", "lesson", "rest"))
     print(
-        f"{told.name}, {told.model.architecture}, batch {told.batch}: bare {bare.images:,.0f} images/s, recipe "
+        f"{recipe.name}, {recipe.model.architecture}, batch {recipe.batch}: bare {bare.images:,.0f} images/s, recipe "
         f"{found.images:,.0f} images/s, {found.images / bare.images:.0%} of it; of its time {shares}; "
         f"lesson / model {spent['lesson'] / spent['bare']:.2f}",
         flush=True,
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", type=Path, default=sorted(Path("campaigns/train").glob("*.yaml")))
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, help="the recipe's own unless told")
+    parser.add_argument("--batch", type=int, help="images of a step; default: the recipe's")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{device_name(device)}, torch {torch.__version__}, {args.steps} steps of each kind")

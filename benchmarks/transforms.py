@@ -1,8 +1,9 @@
-"""Milliseconds an image of every transform and of the barrage, beside its oracle's: python -m benchmarks.transforms
+"""Measure the milliseconds an image of every transform, of the barrage, and of their oracles: python -m benchmarks.transforms
 
-On the machine at hand, a CPU or (where there is one) a GPU; the oracle is scikit-image, Pillow or NumPy in one process, in the
-same run. Best of some repeats each. Memory is the peak of forward and backward pass less what was there before: of the
-allocator on a GPU, of the process on a CPU (sampled every 2 ms, so what is there for shorter can be missed).
+The transforms run on this machine's GPU, or on its CPU if it has none. The oracle is scikit-image, Pillow or NumPy in one
+process, in the same run. Each time is the best of some repeats. Memory is the peak of the forward and backward pass above the
+level before it: of the allocator on a GPU, of the process on a CPU. The latter is sampled every 2 ms, so short peaks can be
+missed.
 """
 
 import argparse
@@ -34,13 +35,13 @@ def noise(image: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def oracle(name: str, images: list[np.ndarray], params: dict[str, Tensor]) -> list[np.ndarray]:
-    """Images through the oracle, one after another."""
+    """Return the images after the oracle, one after another."""
     function, values = ORACLES.get(name, noise), {k: v.cpu().numpy() for k, v in params.items()}
     return [np.clip(function(image, {k: v[i] for k, v in values.items()}), 0, 1) for i, image in enumerate(images)]
 
 
 def oracle_barrage(images: list[np.ndarray], draws: Draws) -> list[np.ndarray]:
-    """The same draws as the barrage's, through the oracles."""
+    """Return the images after the oracles of a barrage's draws."""
     for arrangement, parts in draws.rounds:
         done: list[np.ndarray] = []
         images = [images[i] for i in arrangement.gather.tolist()]
@@ -51,7 +52,7 @@ def oracle_barrage(images: list[np.ndarray], draws: Draws) -> list[np.ndarray]:
 
 
 def measured(function: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, float]:
-    """Best seconds, and peak memory in GB."""
+    """Return the best seconds of some repeats, and the peak memory in GB."""
     function()
     times = []
     with peak(device) as memory:
@@ -71,7 +72,7 @@ def synchronize(device: torch.device) -> None:
 
 @contextmanager
 def peak(device: torch.device) -> Iterator[list[float]]:
-    """The most memory in use meanwhile, in GB above what was before: the first entry, once it is over."""
+    """Yield a list whose first entry becomes, at the end, the peak memory in GB above the level before."""
     found = [0.0]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -79,7 +80,7 @@ def peak(device: torch.device) -> Iterator[list[float]]:
         yield found
         found[0] = (torch.cuda.max_memory_allocated() - before) / 1e9
         return
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again unseen
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again and not be counted
     over, before, most = threading.Event(), resident(), [0]
 
     def watch() -> None:
@@ -95,7 +96,7 @@ def peak(device: torch.device) -> Iterator[list[float]]:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Return the bytes of this process that are in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -108,7 +109,7 @@ def row(
     count: int,
     repeats: int,
 ) -> str:
-    """One line of the table; `truth` takes `count` images through the oracle."""
+    """Return one line of the table. `truth` runs the oracle on `count` images."""
 
     def backward() -> None:
         leaf = x.detach().requires_grad_()
@@ -149,13 +150,13 @@ def main() -> None:
     keys = torch.tensor([key("benchmark", i) for i in range(args.batch)], device=device)
     for transform in TRANSFORMS.values():
         params = transform.draw(keys, size)
-        some = {k: v[: args.oracles] for k, v in params.items()}
+        first = {k: v[: args.oracles] for k, v in params.items()}
 
         def forward(x: Tensor, transform: Transform = transform, params: Params = params) -> Tensor:
             return transform.apply(x, params)
 
         gradient = transform.gradient is not Gradient.NONE
-        truth = partial(oracle, transform.name, images[: args.oracles], some)
+        truth = partial(oracle, transform.name, images[: args.oracles], first)
         print(row(transform.name, forward, x, gradient, truth, args.oracles, args.repeats), flush=True)
     mirror = Mirror.of(keys, device)
     few = 4 * args.oracles

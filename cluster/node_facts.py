@@ -35,7 +35,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Request:
-    """Say what a node should try: open these shards, and create the file `token` in this store."""
+    """Hold what a node should try: open these shards, and create the file `token` in this store."""
 
     shards: Sequence[str] = ()
     store: str | None = None
@@ -67,7 +67,7 @@ class Facts:
     ray_gpus: float | None = None
     """GPUs that Ray counts on the node; None without a Ray cluster."""
     clock_ahead: float = 0.0
-    """Seconds by which the node's clock is ahead of the clock here."""
+    """Seconds by which the node's clock is ahead of this machine's."""
 
 
 def probe(request: Request) -> Facts:

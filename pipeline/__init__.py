@@ -1,1 +1,1 @@
-"""Campaigns: plan, workers on Ray, shards in, checkpoints, Parquet out, tables, and the `barrage` command."""
+"""Run campaigns: plan units, attack images of shards on Ray workers, keep checkpoints, write Parquet; the `barrage` command."""

@@ -251,7 +251,7 @@ def test_the_newcomers_path(place, monkeypatch, capsys):
     before = {path: path.read_bytes() for path in (place / "demo" / "store" / "results").rglob("*.parquet")}
     barrage(["barrage", "run", "campaigns/demo.yaml", "--here"], monkeypatch)
     assert before and all(path.read_bytes() == data for path, data in before.items())
-    assert Reader("demo/store").look().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
+    assert Reader("demo/store").status().complete and set(results("demo/store").to_pandas().k) == {0, 3, 5, 10}
 
 
 def test_the_demo_ends_with_its_report():

@@ -1,10 +1,10 @@
 """Run a campaign on its store, and prove what it stored.
 
-A run is a line. `prepare` checks the campaign and fills in what it leaves open. `job` says what is planned and what is left;
-`record` is what the store keeps of it, `compare` and `definition_versions` refuse changes. `measuring` finds the rates from
-which units are cut. `next_units` says which units may be handed out, as the interim checks of `stop_rule` allow. `worker` does
-them; `image_rows` makes the rows. `parking` sets aside those that fail. `run` is the driver. `verification/` proves what a
-store says, `check/` tests whether an attack is strong enough.
+`prepare` checks the campaign and fills in its missing settings. `job` lists what is planned and what is left; `record` keeps it
+in the store, and `compare` refuses changes. `measuring` finds the rates from which units are cut. `next_units` lists the units
+that may be handed out, as the interim checks of `stop_rule` allow. `worker` does them, and `image_rows` makes their rows.
+`parking` keeps units that fail. `run` is the driver. `verification/` checks what a store holds, `check/` tests whether an
+attack is strong enough.
 """
 
 from pipeline.campaigns.job import Job, opened

@@ -59,7 +59,7 @@ class Model(Strict):
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per channel, of a model that is resolved."""
+        """Return mean and standard deviation per channel, for images in [0, 1]. The model must be resolved."""
         assert self.mean and self.std, "the model was not resolved: pipeline.models.loading.described"
         return self.mean, self.std
 
@@ -98,32 +98,32 @@ class Cell(Strict):
 
     @property
     def built(self) -> bart.Attack:
-        """The attack itself."""
+        """Return the attack."""
         return self.attack.build(self.defense.random)
 
     @property
     def eot_draws(self) -> int:
-        """Draws per gradient; where nothing is random, one is all there is."""
+        """Return the draws per gradient; 1 if nothing is random."""
         return self.attack.eot_draws if self.defense.random and not self.attack.transfer else 1
 
     @property
     def judged_by(self) -> int:
-        """Evaluation draws; one where nothing is random."""
+        """Return the number of evaluation draws; 1 if nothing is random."""
         return self.evaluation_draws if self.defense.random else 1
 
     @property
     def cost(self) -> bart.Cost:
-        """Of one image, without its verdict; the most that first_break may spend."""
+        """Return the cost of attacking one image, without its verdict. With `first_break` it is the most that may be spent."""
         return self.built.cost
 
     @property
     def draws_judged(self) -> int:
-        """Draws of one image without a gradient: the attack's own, and those of both verdicts."""
+        """Return the draws of one image that need no gradient: those of the attack and of both verdicts."""
         return self.cost.forwards + 2 * self.judged_by
 
     @property
     def versions(self) -> definitions.Versions:
-        """The versions of the definitions that decide the numbers."""
+        """Return the versions of the definitions that decide the numbers."""
         rules = [self.skip_misclassified] if self.skip_misclassified else []
         return definitions.used(self.defense, self.attack, rules)
 
@@ -197,7 +197,7 @@ class Campaign(Strict):
         return self
 
     def grid(self) -> Iterator[Cell]:
-        """The cells, in the order of the file."""
+        """Yield the cells, in the order of the file."""
         for grid in self.cells:
             for m in grid.model:
                 for d in grid.defense:
@@ -219,12 +219,15 @@ class Campaign(Strict):
 
 
 def load(path: str | Path) -> Campaign:
-    """The campaign of a YAML file. Raises BadInput."""
+    """Read a campaign from a YAML file. Raises BadInput if the file is missing or wrong."""
     return parse(content(path, "campaign", "campaigns/demo.yaml"), str(path))
 
 
 def content(path: str | Path, what: str, example: str) -> Any:
-    """What a YAML file holds; `what` it should be and an `example` are for the message. Raises BadInput."""
+    """Read a YAML file. `what` it should be and the path of an `example` are for the message.
+
+    Raises BadInput if the file does not exist or is no valid YAML.
+    """
     path = Path(path)
     try:
         return plain(path.read_text())
@@ -248,7 +251,10 @@ def parse(content: Any, source: str) -> Campaign:
 
 
 def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> str:
-    """One line of pydantic's error: the value, what was expected, what to do; `known_keys` of the section at a location."""
+    """Return a pydantic error as one line: the value, what was expected, what to do.
+
+    `known_keys` returns the keys of the section at a location of the file.
+    """
     if error["type"] == "extra_forbidden":
         return f"unknown key{_nearest(str(error['loc'][-1]), known_keys(error['loc'][:-1]))}"
     if error["type"] == "union_tag_invalid":

@@ -13,7 +13,7 @@ from pipeline.config.fields import Strict
 
 
 class Defense(Protocol):
-    """Say what the settings of every kind have. A kind is a `Strict` section with these, and a line in the table.
+    """Describe the settings of every kind. A kind is a `Strict` section with these members, and a line in the table.
 
     version     of the kind's definition, from 1
     kind        its name in the table

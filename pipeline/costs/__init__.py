@@ -1,4 +1,4 @@
-"""Say what a campaign will cost before anything is spent: `barrage plan`.
+"""Estimate what a campaign will cost, before it starts: `barrage plan`.
 
 `cell_cost` estimates a cell from a rate, `campaign_cost` gathers the rates and the estimates of a campaign, `quote_text` shows
 them. rates.yaml holds rates that were measured earlier.

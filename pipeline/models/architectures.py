@@ -1,8 +1,9 @@
-"""Networks by name: this project's, torchvision's, timm's, or a user's function; and the preprocessing each was made for.
+"""Build networks by name, and return the preprocessing that each was made for.
 
 efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME, package.module:function
 
-A function is a stranger's code if the file that names it is: it runs if its module was allowed, and no campaign can say so.
+A campaign file may come from a stranger, and then so does the function that it names. So a function runs only if the user
+allowed its module by --allow-module or the environment. A campaign file cannot allow it.
 """
 
 import importlib
@@ -20,7 +21,7 @@ from pipeline.errors import BadInput
 
 
 class Preprocessing(NamedTuple):
-    """The normalisation per channel, and the sides in pixels to which photographs are resized and cropped."""
+    """Hold the normalisation per channel for images in [0, 1], and the sides in pixels after resizing and cropping."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -36,7 +37,10 @@ AUXILIARY = ("inception_v3", "googlenet")
 
 
 def network(architecture: str, classes: int, pretrained: str | None = None) -> nn.Module:
-    """The network of an architecture, with the library's `pretrained` weights, or with random ones. Raises BadInput."""
+    """Return the network of an architecture, with the library's `pretrained` weights or with random weights.
+
+    Raises BadInput if the architecture is unknown, its library is missing, or its weights cannot be fetched.
+    """
     kind, _, name = architecture.partition(":")
     if architecture == "efficientnet_lite0":
         return _lite0(classes)
@@ -55,15 +59,18 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
 
 
 def preprocessing(architecture: str, pretrained: str | None = None) -> Preprocessing:
-    """What the library says of an architecture's images; ImageNet's normalisation where none says anything. Raises BadInput."""
+    """Return the preprocessing that the library gives for an architecture and weights; default: ImageNet's normalisation.
+
+    Raises BadInput if the architecture is unknown or its library is missing.
+    """
     kind, _, name = architecture.partition(":")
     if architecture == "efficientnet_lite0":
         return Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, 256, 224)
     if kind == "torchvision" and name:
         library = _library("torchvision", name)
         known = list(library.models.get_model_weights(_known(name, library.models.list_models(), "torchvision")))
-        told = [weights for weights in known if weights.name == pretrained] or known
-        made = told[0].transforms() if told else None
+        chosen = [weights for weights in known if weights.name == pretrained] or known
+        made = chosen[0].transforms() if chosen else None
         if made is not None and hasattr(made, "crop_size"):
             return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0])
     if kind == "timm" and name:
@@ -84,7 +91,10 @@ def _lite0(classes: int) -> nn.Module:
 
 
 def _resnet18_cifar(classes: int) -> nn.Module:
-    """ResNet18 for images of 32 px: a stem of one 3x3 convolution, no pooling before the blocks (He et al., CVPR 2016)."""
+    """Return a ResNet18 for images of 32 px: a stem of one 3x3 convolution, no pooling before the blocks.
+
+    Source: He et al., CVPR 2016.
+    """
     made = _library("torchvision", "resnet18").models.resnet18(num_classes=classes)
     made.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(made.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -93,8 +103,10 @@ def _resnet18_cifar(classes: int) -> nn.Module:
 
 
 def _resnet20_cifar(classes: int) -> nn.Module:
-    """ResNet20 for images of 32 px, 0.27 million weights: three blocks each of 16, 32 and 64 channels (He et al., CVPR 2016,
-    section 4.2; shortcuts that change shape are 1x1 convolutions)."""
+    """Return a ResNet20 for images of 32 px, 0.27 million weights: three blocks each of 16, 32 and 64 channels.
+
+    Source: He et al., CVPR 2016, section 4.2. Shortcuts that change the shape are 1x1 convolutions.
+    """
     block = _library("torchvision", "resnet20").models.resnet.BasicBlock
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     before = 16
@@ -178,7 +190,7 @@ def _known(name: str, known: list[str], library: str) -> str:
 
 @contextmanager
 def _fetched(library: str, name: str) -> Iterator[None]:
-    """Weights come over the network, where anything may fail; PyTorch is told to refuse those that would be unpickled."""
+    """Make PyTorch refuse pickled weights during a download. Raises BadInput if the download fails."""
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Say what an image of a cell costs: the one model that planning, the time left and the quote of a campaign share.
+"""Estimate what an image of a cell costs: the one model that planning, the time left and the quote of a campaign share.
 
 The unit of work is the draw-gradient: one draw of the defense, forward and backward to the input, of one image. Assumptions:
 

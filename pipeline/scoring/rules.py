@@ -30,42 +30,42 @@ class Rule(NamedTuple):
 
 
 def attacked(rows: pa.Table) -> pa.Table:
-    """The rows of images that were attacked: those of a failed image hold only its reason."""
+    """Return the rows of images that were attacked. The row of an image that could not be attacked holds only the reason."""
     good = pc.equal(rows["status"], "ok")
-    return rows if pc.all(good, min_count=0).as_py() else rows.filter(good)  # lists are dear to copy
+    return rows if pc.all(good, min_count=0).as_py() else rows.filter(good)  # copying lists takes long
 
 
 def failed(rows: pa.Table) -> pa.Table:
-    """The rows of images that could not be attacked."""
+    """Return the rows of images that could not be attacked."""
     return rows.filter(pc.not_equal(rows["status"], "ok"))
 
 
 def column(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    """A column of numbers (n,); nulls become NaN."""
+    """Return a column of numbers (n,); nulls become NaN."""
     return rows[name].to_numpy()
 
 
 def single(rows: pa.Table, side: str, top: int) -> Shares:
-    """The share of draws that are right: what one draw is expected to say."""
+    """Return the share of draws that are right, the expected accuracy of one draw, (n,) in [0, 1]."""
     right = column(rows, f"{side}_correct" if top == 1 else f"{side}_top5_correct")
     return right / column(rows, "evaluation_draws")
 
 
 def persistent(rows: pa.Table, side: str, top: int) -> Shares:
-    """Whether every draw is right: an attacker who may ask again needs only one that is not."""
+    """Return 1 where every draw is right, else 0, (n,): an attacker who may ask again needs only one wrong draw."""
     return (single(rows, side, top) == 1).astype(np.float64)
 
 
 def mean(rows: pa.Table, side: str, top: int) -> Shares:
-    """Whether the label is among the `top` classes of the mean probability over draws."""
+    """Return 1 where the label is among the `top` classes of the mean probability over draws, else 0, (n,)."""
     classes = _fives(_whole(rows, f"{side}_mean_top5"))[:, :top]
     return (classes == column(rows, "label")[:, None]).any(1).astype(np.float64)
 
 
 def vote(rows: pa.Table, side: str, top: int) -> Shares:
-    """Whether the label is among the `top` classes with the most votes, each draw voting for its own first `top`.
+    """Return 1 where the label is among the `top` classes with the most votes, else 0, (n,).
 
-    Ties go to the class that draws rank higher, then to the one met first.
+    Each draw votes for its own first `top` classes. Ties go to the class that draws rank higher, then to the one met first.
     """
     right = single(rows, side, top)
     won = np.where(right > top / (top + 1), 1.0, 0.0)  # no `top` others can have as many votes
@@ -78,13 +78,13 @@ def vote(rows: pa.Table, side: str, top: int) -> Shares:
 
 
 def _whole(rows: pa.Table, name: str) -> Any:
-    """A column as one array, not copied if it is one."""
+    """Return a column as one array. A column of one chunk is not copied."""
     found = rows[name]
     return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
 def _fives(lists: pa.FixedSizeListArray) -> np.ndarray[Any, Any]:
-    """Lists of five classes as (n, 5)."""
+    """Return lists of five classes as an array (n, 5)."""
     return lists.flatten().to_numpy().reshape(-1, 5)
 
 

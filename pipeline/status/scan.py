@@ -1,7 +1,7 @@
-"""Read what the files of a store show of a running campaign, at a bounded cost: a listing, some files of rows, headers.
+"""Read how far a campaign is from the files of its store, at a bounded cost: a listing, some result files, headers.
 
-Counts come from names alone. Of the files of rows at most a sample is opened, chosen by a hash of the unit's name: so every
-reader has the same sample, and no kind of unit is favoured.
+A file is opened only where the listing does not suffice. Of the result files, at most a sample is read. It is chosen by a hash
+of the unit's name: every reader gets the same sample, and no kind of unit is preferred.
 """
 
 import heapq
@@ -29,16 +29,21 @@ READERS = 8
 
 @dataclass
 class Commits:
-    """Hold the committed units of one cell: when (seconds since 1970, or nan), how many images each, and the sample."""
+    """Hold the committed units of one cell.
+
+    times   when each was committed, in seconds since 1970; nan where that is unknown
+    images  the images of each
+    sample  the units whose rows are read, as (place by hash, unit)
+    """
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     images: "array[int]" = field(default_factory=lambda: array("l"))
     sample: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, unit: str, time: float | None, most: int) -> None:
-        """Add a unit, and keep at most `most` in the sample. `time` is None if unknown: of units that release 0.1 compacted.
+        """Add a unit, and keep a sample of at most `most` units.
 
-        Raises ValueError for a name that is not a unit's.
+        `time` is None where it is unknown: for units that release 0.1 compacted. Raises ValueError if no unit has this name.
         """
         self.images.append(images_of(unit))
         self.times.append(nan if time is None else time)
@@ -51,7 +56,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold what a status needs of the rows of one unit. `clean` and `attacked` are the shares of right draws, one per image."""
+    """Hold what status needs of the rows of one unit. `clean`, `attacked`: the share of right draws of each image."""
 
     images: int
     clean: list[float]
@@ -64,7 +69,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Running:
-    """Describe a unit with a checkpoint: its step of `steps`, the device-seconds so far, the checkpoint's age in seconds."""
+    """Describe a unit with a checkpoint: its step of `steps`, its device-seconds so far, the checkpoint's age in seconds."""
 
     cell: str
     unit: str
@@ -82,7 +87,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Parked:
-    """Describe a unit that was given up: its attempts, host and time of the last one, and the last line of its error."""
+    """Describe a parked unit: how often it was tried, host and time of the last attempt, and the last line of its error."""
 
     cell: str
     unit: str
@@ -95,8 +100,8 @@ class Parked:
 
 @dataclass(frozen=True)
 class Listing:
-    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit
-    of these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
+    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit of
+    these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
 
     commits: dict[str, Commits]
     seen: set[str]
@@ -105,7 +110,7 @@ class Listing:
 
 
 def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
-    """Return the committed units of each cell, with samples of as many as `cells` says; `seen` are those of `wanted`."""
+    """Return the committed units of each cell, with a sample of `cells[name]` units; `seen` are those of `wanted`."""
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
     own, merged = set(), store.merged()
     for entry in store.scan("results/cell=*/*.parquet"):
@@ -167,8 +172,9 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
 
 
 def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:
-    """Return the units with a checkpoint, the furthest of each, and the names of files that are not checkpoints of these cells.
+    """Return the units with a checkpoint, and the names of files that are not checkpoints of these cells.
 
+    A unit with several checkpoints counts once, by the one with most steps done. `now` is in seconds since 1970.
     Raises BadInput for a checkpoint of a later format.
     """
     found: dict[str, Running] = {}
@@ -188,13 +194,16 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
 
 
 def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
-    """Return the units that were given up, and the names of files that do not say which. Raises BadInput for a later format."""
+    """Return the parked units, and the names of files that name no unit of these cells.
+
+    Raises BadInput for a file of a later format.
+    """
     found, odd = [], []
     for file in store.list("parked/*.json"):
         try:
             content = json.loads(formats.unstamped(file.name, store.read(file.name) or b""))
             unit, last = content["unit"], content["attempts"][-1]
-            cell, said = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
+            cell, lines = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
         except BadInput:
             raise
@@ -203,5 +212,5 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
         if cell is None:
             odd.append(file.name)
         else:
-            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], said[-1]))
+            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], lines[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

@@ -1,7 +1,7 @@
-"""Tell how far a campaign is, from the files of its store alone: while it runs, after it died, without a cluster or torch.
+"""Report how far a campaign is, from the files of its store alone: during or after a run, without a cluster, without torch.
 
-Counts come from the listing and are exact. Accuracy, costs and failed images come from the rows of at most FILES files; where
-there are more, they are estimates from a sample: `files_read` of `files`.
+Counts come from the listing and are exact. Accuracy, costs and failed images come from rows. At most FILES files of rows are
+read; with more files, these figures are estimates from a sample: `files_read` of `files`.
 """
 
 import time
@@ -31,8 +31,11 @@ QUIET = 600.0
 
 @dataclass(frozen=True)
 class CellStatus:
-    """Describe one cell. Units are done, running, parked or left. Device-seconds and draw-gradients left allow for what is done
-    of running units; None where nothing was measured yet. Accuracy is top-1, what a single draw is expected to say."""
+    """Describe one cell. Each unit is done, running, parked or left.
+
+    `device_seconds_left` and `draw_gradients_left` leave out the steps that running units have done; None where nothing was
+    measured yet. `clean` and `attacked` are top-1 accuracy in [0, 1], by the rule `single`.
+    """
 
     units: int
     done: int
@@ -50,15 +53,21 @@ class CellStatus:
 
     @property
     def left(self) -> int:
-        """Return how many units no worker has begun, as far as files show."""
+        """Return the number of units that have no file yet."""
         return max(0, self.units - self.done - self.running - self.parked)
 
 
 @dataclass(frozen=True)
 class Status:
-    """Describe a store at one moment. `stopped` are units with a checkpoint that no worker seems to hold, `failed` images by
-    reason, of the files read; `written` is the age of the newest result or checkpoint and `stalled` that it is too old,
-    `seconds_left` wall-clock seconds."""
+    """Describe a store at one moment.
+
+    stopped       units with a checkpoint, on which no worker seems to work
+    failed        images that could not be attacked, by reason, in the files that were read
+    seconds_left  wall-clock seconds until the campaign is done; None if unknown
+    written       age in seconds of the newest result or checkpoint; None if there is none
+    stalled       whether that is so old that no run seems to be at work
+    files_read    result files whose rows were read, of `files`
+    """
 
     store: str
     name: str
@@ -85,22 +94,22 @@ class Status:
         return all(cell.done >= cell.units for cell in self.cells.values())
 
     def total(self, name: str) -> Any:
-        """Return a field of CellStatus, summed over the cells; None where a cell's value is unknown."""
+        """Return the sum of a field of CellStatus over the cells; None if it is unknown for a cell."""
         values = [getattr(cell, name) for cell in self.cells.values()]
         return None if None in values else sum(values)
 
 
 @dataclass
 class Reader:
-    """Read the status of a store, once or repeatedly: rows once read are not read again. Raises BadInput."""
+    """Read the status of a store, as often as wanted. Rows are kept, so each file of rows is read only once."""
 
     url: str
     files: int = FILES
     now: Callable[[], float] = time.time
     _rows: dict[str, Rows] = field(default_factory=dict)
 
-    def look(self) -> Status:
-        """Return the status of the store at this moment."""
+    def status(self) -> Status:
+        """Return the status of the store at this moment. Raises BadInput if the store holds no campaign."""
         store, now = Store(self.url), self.now()
         name, cells = planned_cells.read(store, self.url)
         begun, odd = scan.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
@@ -110,7 +119,7 @@ class Reader:
         listing = scan.committed(store, dict.fromkeys(cells, sample), wanted)
         commits, done, foreign = listing.commits, listing.seen, listing.foreign
         rows, unread = self._sample(store, listing)
-        seen = _Seen(
+        snapshot = _Snapshot(
             now=now,
             cells=cells,
             commits=commits,
@@ -118,11 +127,11 @@ class Reader:
             begun=[unit for unit in begun if unit.unit not in done],
             parked=[unit for unit in parked if unit.unit not in done],
         )
-        leftovers = [unit.unit for unit in begun if unit.unit in done and unit.age > seen.quiet]
-        return seen.status(name, self.url, [*_oddities(leftovers, [*odd, *unclear], foreign, unread)])
+        leftovers = [unit.unit for unit in begun if unit.unit in done and unit.age > snapshot.quiet]
+        return snapshot.status(name, self.url, [*_oddities(leftovers, [*odd, *unclear], foreign, unread)])
 
     def _sample(self, store: Store, listing: Listing) -> tuple[dict[str, list[Rows]], int]:
-        """Return the rows of each cell's sample, and how many of its files could not be read."""
+        """Return the rows of each cell's sample, and the number of files that could not be read."""
         names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
         for cell, units in names.items():
             fresh = [unit for unit in units if unit not in self._rows]
@@ -132,8 +141,8 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Hold what was read of a store, and derive the status from it."""
+class _Snapshot:
+    """Hold what was read of a store at one moment, and compute its status."""
 
     now: float
     cells: dict[str, Planned]
@@ -144,7 +153,10 @@ class _Seen:
 
     @cached_property
     def prices(self) -> dict[str, float]:
-        """Return device-seconds per image, of all cells or of none: from rows, else from checkpoints, else by weight."""
+        """Return the device-seconds per image of each cell: from rows, else from checkpoints, else by weight from other cells.
+
+        Empty if no cell has rows or checkpoints.
+        """
         measured = {cell: _mean(rows, "seconds") for cell, rows in self.rows.items() if any(r.seconds for r in rows)}
         for unit in self.begun:
             if unit.cell not in measured and unit.share and unit.seconds:
@@ -153,7 +165,7 @@ class _Seen:
 
     @cached_property
     def quiet(self) -> float:
-        """Return the seconds without a new file after which no run seems to be at work: two of the longest units."""
+        """Return the seconds without a new file after which no run seems to work: twice the longest unit, at least QUIET."""
         longest = (self.prices.get(cell, 0.0) * max(found.images, default=0) for cell, found in self.commits.items())
         return max([QUIET, *(2 * seconds for seconds in longest)])
 
@@ -163,39 +175,39 @@ class _Seen:
 
     @cached_property
     def written(self) -> float | None:
-        """Return the age in seconds of the newest result or checkpoint."""
+        """Return the age in seconds of the newest result or checkpoint; None if there is none."""
         times = [float(np.nanmax(found.times)) for found in self.commits.values() if not np.isnan(found.times).all()]
         return min([*(max(0.0, self.now - time) for time in times), *(unit.age for unit in self.begun)], default=None)
 
     def images_left(self, cell: str) -> float:
-        """Return how many images are left to do, without parked ones; of running units, the share that is left."""
+        """Return the images to do, without parked units. A running unit counts by the share of its steps that are left."""
         behind = sum(unit.share * unit.images for unit in self.begun if unit.cell == cell)
         parked = sum(unit.images for unit in self.parked if unit.cell == cell)
         return max(0.0, self.cells[cell].images - sum(self.commits[cell].images) - parked - behind)
 
     def cell(self, name: str) -> CellStatus:
-        of, commits, rows, price = self.cells[name], self.commits[name], self.rows[name], self.prices.get(name)
+        planned, commits, rows, price = self.cells[name], self.commits[name], self.rows[name], self.prices.get(name)
         images, left = sum(commits.images), self.images_left(name)
-        of_begun = [unit for unit in self.begun if unit.cell == name]
+        begun = [unit for unit in self.begun if unit.cell == name]
         return CellStatus(
-            units=of.units,
+            units=planned.units,
             done=len(commits.times),
-            running=sum(unit in self.alive for unit in of_begun),
+            running=sum(unit in self.alive for unit in begun),
             parked=sum(unit.cell == name for unit in self.parked),
-            images=of.images,
+            images=planned.images,
             images_done=images,
-            clean=rate([share for some in rows for share in some.clean]),
-            attacked=rate([share for some in rows for share in some.attacked]),
+            clean=rate([share for file in rows for share in file.clean]),
+            attacked=rate([share for file in rows for share in file.attacked]),
             draw_gradients=round(_mean(rows, "draw_gradients") * images),
-            draw_gradients_left=round(of.draw_gradients * left),
-            device_seconds=_mean(rows, "seconds") * images + sum(unit.seconds for unit in of_begun),
+            draw_gradients_left=round(planned.draw_gradients * left),
+            device_seconds=_mean(rows, "seconds") * images + sum(unit.seconds for unit in begun),
             device_seconds_left=None if price is None and left else (price or 0.0) * left,
-            images_read=sum(some.images for some in rows),
+            images_read=sum(file.images for file in rows),
         )
 
     @cached_property
     def throughput(self) -> Throughput | None:
-        """Return the throughput that the latest commits show."""
+        """Return the rates of the latest commits; None if no unit is committed."""
         times, images = (
             [np.array(getattr(found, name), float) for found in self.commits.values()] for name in ("times", "images")
         )
@@ -206,7 +218,10 @@ class _Seen:
         return time_left.throughput(*map(np.concatenate, (times, images, gradients, seconds)))
 
     def seconds_left(self, units_left: int) -> float | None:
-        """Return wall-clock seconds left, with as many workers as made the latest commits, or as write checkpoints."""
+        """Return the wall-clock seconds until the campaign is done; None if unknown.
+
+        The number of workers is that of the latest commits, or else of the units that write checkpoints.
+        """
         workers = self.throughput.workers if self.throughput and self.throughput.workers else float(len(self.alive))
         left = {cell: self.images_left(cell) for cell in self.cells}
         if not any(left.values()):
@@ -220,7 +235,7 @@ class _Seen:
         if stalled and self.written:
             quiet = f"nothing was written for {time_left.clock(self.written)}: no run seems to be at work"
             warnings = [f"{quiet}; run the campaign again to go on", *warnings]
-        rows = [some for found in self.rows.values() for some in found]
+        rows = [file for files in self.rows.values() for file in files]
         return Status(
             store=url,
             name=name,
@@ -228,30 +243,30 @@ class _Seen:
             running=self.alive,
             stopped=[unit for unit in self.begun if unit not in self.alive],
             parked=self.parked,
-            failed=dict(sum((some.failed for some in rows), Counter[str]())),
+            failed=dict(sum((file.failed for file in rows), Counter[str]())),
             warnings=warnings,
             throughput=self.throughput,
             seconds_left=self.seconds_left(to_do),
             written=self.written,
             stalled=stalled,
-            devices=sorted({device for some in rows for device in some.devices}),
+            devices=sorted({device for file in rows for device in file.devices}),
             files=sum(cell.done for cell in cells.values()),
             files_read=len(rows),
         )
 
 
 def _mean(rows: Iterable[Rows], name: str) -> float:
-    """Return the mean of a field per image."""
+    """Return the mean of a field of Rows per image; 0 without images."""
     rows = list(rows)
-    return sum(getattr(some, name) for some in rows) / max(1, sum(some.images for some in rows))
+    return sum(getattr(file, name) for file in rows) / max(1, sum(file.images for file in rows))
 
 
 def _oddities(leftovers: list[str], odd: list[str], foreign: int, unread: int) -> Iterator[str]:
-    """Yield what is odd about a store's files, in words."""
+    """Yield one line for each kind of file that does not belong into the store, or cannot be read."""
     for unit in leftovers:
         yield f"checkpoint of {unit} is left over: the unit is committed; the file does no harm and may be deleted"
     for name in odd:
-        yield f"{name} is damaged or of another campaign: a run takes no notice of it"
+        yield f"{name} is damaged or of another campaign: a run ignores it"
     if foreign:
         yield f"{foreign:,} files under results/ are no unit's of this campaign: `barrage verify` names them"
     if unread:

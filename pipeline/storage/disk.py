@@ -94,7 +94,7 @@ class Disk:
                         os.unlink(file)
 
     def _now(self) -> float:
-        """Return the time of the clock that dates files, which on NFS is the server's."""
+        """Return the time by the clock that dates files, in seconds since 1970. On NFS it is the clock of the server."""
         mark = self.root / TEMPORARY / uuid.uuid4().hex
         mark.touch()
         try:

@@ -1,7 +1,7 @@
 """Warn where rows or checkpoints of one store were made by different code, or in different environments.
 
 None of this changes an identity, so such rows count together. Their numbers may still differ in the last digits, or by a change
-of the code that went unnoticed: each row says in `commit`, `versions` and `device` what it was made by.
+of the code that went unnoticed. Each row has the columns `commit`, `versions` and `device`.
 """
 
 import json
@@ -20,7 +20,7 @@ from pipeline.store.formats import StoreWarning
 from pipeline.store.layout import Store
 
 COLUMNS = ("commit", "versions", "device")
-"""The columns that say what a row was made by."""
+"""The columns that describe the code and the environment of a row."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image")
 """Those of `versions` that compute with pixels."""
@@ -30,7 +30,7 @@ SAMPLE = 32
 
 
 class Origin(NamedTuple):
-    """Say what rows were made by: the commit of the code, JSON of the libraries' versions, the device; empty where unknown."""
+    """Hold the commit, the libraries' versions (JSON) and the device that rows were made with; empty where unknown."""
 
     commit: str
     versions: str

@@ -1,4 +1,4 @@
-"""Say what the checks found, from the rows of their campaign."""
+"""Report the findings of the checks, from the rows of their campaign."""
 
 import json
 from collections.abc import Iterable

@@ -96,7 +96,7 @@ def with_stack(job: Job, stack: int | None) -> Job:
 
 
 def _unknown(url: str, image: str, shard: str | None, known: set[str]) -> str:
-    """Say that a store has no row of an image, and what comes nearest."""
+    """Return the message that a store has no row of an image, with the nearest key."""
     if image in known:
         return f"store {url} holds no row of image {image} in shard {shard}: leave --shard out to see it in all shards"
     near = get_close_matches(image, known, 1)
@@ -138,7 +138,7 @@ def _attacked(job: Job, unit: Unit, image: str, device: torch.device) -> Row:
 
 
 def _reasons(row: Row, now: Mapping[str, Any], together: bool) -> Iterator[str]:
-    """Say what may explain that a row came out otherwise: what it was made by, where that is not what is here."""
+    """Yield what may explain that a row came out otherwise: another device, commit or library than here."""
     for name, what in (("device", "ran on"), ("commit", "was made by commit")):
         if row[name] != now[name]:
             yield f"the row {what} {row[name]}, this is {now[name]}"
@@ -153,7 +153,7 @@ def _reasons(row: Row, now: Mapping[str, Any], together: bool) -> Iterator[str]:
 
 
 def _libraries(before: str | None, now: str) -> Iterator[str]:
-    """Say which libraries are of other versions than those that a row names; both as JSON."""
+    """Yield the libraries whose versions differ; `before` (of a row) and `now` are JSON objects {name: version}."""
     then, here = json.loads(before or "{}"), json.loads(now)
     for name in dict.fromkeys([*then, *here]):
         if then.get(name) != here.get(name):

@@ -1,4 +1,4 @@
-"""Proof that a store is what its campaign says: every planned row once, from these shards and weights, in the ball."""
+"""Check that a store is what its campaign describes: every planned row once, from these shards and weights, in the ball."""
 
 import tarfile
 import threading
@@ -34,10 +34,10 @@ Attacked = list[tuple[Row, Picture]]
 
 
 def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Iterator[str]:
-    """Yield what is wrong with a store, one line each; nothing if all is well. `sample` images are judged again.
+    """Yield one line for each fault of a store; none if it is sound. `sample` images are judged again.
 
-    Gives a StoreWarning where rows of several commits or environments are mixed. Raises BadInput where a model needs a module
-    that is not allowed.
+    Issues a StoreWarning if rows of several commits or environments are mixed. Raises BadInput if a model needs a module that
+    is not allowed.
     """
     store, planned = Store(job.store), list(job.expected())
     names, done = {unit.name for unit in planned}, store.done()
@@ -52,13 +52,13 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
     keys, origins, merged = Counter[tuple[str, str]](), Counter[mixing.Origin](), store.merged()
-    for shard, some in _by_shard(planned).items():
+    for shard, units in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except ShardUnusable as error:
             yield str(error)
             samples = []
-        for unit in (unit for unit in some if unit.name in done):
+        for unit in (unit for unit in units if unit.name in done):
             try:
                 rows = _rows(store, unit, merged)
             except BadInput as error:
@@ -94,7 +94,7 @@ def _by_shard(planned: list[Unit]) -> dict[str, list[Unit]]:
 
 
 def _changed(job: Job) -> dict[str, str]:
-    """The cells whose weights or networks are not those of the campaign, and how."""
+    """Return the cells whose weights or networks are not those of the campaign, {cell: what is wrong}."""
     faults: dict[tuple[str, str], str] = {}
     for name, model in job.campaign.models.items():
         try:
@@ -106,8 +106,8 @@ def _changed(job: Job) -> dict[str, str]:
             bpda_networks.checked(attack)
         except BadInput as error:
             faults["attack", name] = f"attack {name}: {error}"
-    of = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
-    return {name: faults[part] for name, parts in of.items() for part in parts if part in faults}
+    sources = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
+    return {name: faults[part] for name, parts in sources.items() for part in parts if part in faults}
 
 
 def _interim_checks(job: Job) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _unit(
     keys: Counter[tuple[str, str]],
     again: Collection[int],
 ) -> Iterator[str]:
-    """What is wrong with one unit's rows and examples; those at the places `again` are judged again."""
+    """Yield the faults of the rows and examples of one unit. Images at the places `again` are judged again."""
     cell = judges.job.cells[unit.cell]
     rows = found.to_pylist()
     keys.update((row["cell"], row["image_key"]) for row in rows)
@@ -150,7 +150,7 @@ def _unit(
 
 
 def _decoded(sample: Sample, cell: Cell) -> Picture | None:
-    """The image of the shard, or None where there is none to attack."""
+    """Return the image of the shard, resized and cropped as the cell needs; None if it cannot be attacked."""
     try:
         return shards.decode(sample.image, cell.resize, cell.crop) if sample.status == "ok" else None
     except ValueError:
@@ -172,7 +172,7 @@ def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell, unit: Un
 
 
 def _counts(row: Row, cell: Cell) -> Iterator[str]:
-    """Whether all that is counted follows from the lists of classes."""
+    """Yield the counts of a row that do not follow from its lists of classes."""
     for side in ("clean", "adv"):
         top5 = np.array(row[f"{side}_top5"])
         if top5.shape != (cell.judged_by, 5):
@@ -188,7 +188,7 @@ def _counts(row: Row, cell: Cell) -> Iterator[str]:
 
 
 def _skipped(row: Row, cell: Cell) -> Iterator[str]:
-    """Whether an image was spared the attack as, and only as, the cell's rule says."""
+    """Yield a fault if an image was skipped, or was not, against `skip_misclassified`, or if its example is not the image."""
     rule, skipped = cell.skip_misclassified, row["first_break"] == 0
     if skipped != (rule is not None and of_row(row, rule, "clean", 1) == 0):
         yield f"{'no' if skipped else 'an'} attack was spent on it, against skip_misclassified: {rule or 'off'}"
@@ -199,7 +199,10 @@ def _skipped(row: Row, cell: Cell) -> Iterator[str]:
 def _pictures(
     judges: Worker, store: Store, unit: Unit, attacked: Attacked, chosen: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """(image key, what is wrong) with the stored examples: each in its ball, as far away as its row says, and judged so."""
+    """Yield (image key, fault) for the stored examples of a unit.
+
+    Each must be in its ball and at the distance in its row. Those of the images `chosen` must get the verdict in their row.
+    """
     cell, stored = judges.job.cells[unit.cell], None
     if judges.job.campaign.save_adversarial and attacked:
         try:

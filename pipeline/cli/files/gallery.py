@@ -1,4 +1,4 @@
-"""barrage gallery: draw every transform, and a growing barrage, on one photograph."""
+"""Define `barrage gallery`: draw every transform, and a growing barrage, on one photograph."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""barrage pack: write labelled images as WebDataset shards."""
+"""Define `barrage pack`: write labelled images as WebDataset shards."""
 
 from pathlib import Path
 from typing import Annotated

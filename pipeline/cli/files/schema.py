@@ -1,4 +1,4 @@
-"""barrage schema: write the JSON schema of campaign, training and cluster files, for editors."""
+"""Define `barrage schema`: write the JSON schema of campaign, training and cluster files, for editors."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""barrage export: write the rows of a store to one Parquet file, for other programs."""
+"""Define `barrage export`: write the rows of a store to one Parquet file, for other programs."""
 
 from pathlib import Path
 from typing import Annotated

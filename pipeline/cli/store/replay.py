@@ -1,4 +1,4 @@
-"""barrage replay: attack one image again, and say whether its row comes out the same."""
+"""Define `barrage replay`: attack one image again, and report whether its row comes out the same."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ def replay(
     ] = None,
     allow_module: Modules = None,
 ) -> None:
-    """Attack one image again, and say whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
+    """Attack one image again, and report whether its row comes out the same: barrage replay stores/demo imagenet_01_559"""
     from pipeline.campaigns.job import opened
     from pipeline.campaigns.verification.replay import find, with_stack
     from pipeline.campaigns.verification.replay import replay as attack_again

@@ -1,4 +1,4 @@
-"""barrage report: write a page that opens offline, and figures for papers."""
+"""Define `barrage report`: write a page that opens offline, and figures for papers."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""barrage seal: copy the many small files of rows of each cell into one, for fast reading."""
+"""Define `barrage seal`: copy the many small files of rows of each cell into one, for fast reading."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""barrage show: draw one image under each attack."""
+"""Define `barrage show`: draw one image under each attack."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""barrage status: show how far a campaign is, from the files of its store alone."""
+"""Define `barrage status`: show how far a campaign is, from the files of its store alone."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -28,9 +28,9 @@ def status(
 
     reader = Reader(store, files or FILES)
     if json:
-        print(screen.to_json(reader.look()))
+        print(screen.to_json(reader.status()))
     elif watch:
         with suppress(KeyboardInterrupt):
-            screen.watch(reader.look, out, every or (TERMINAL_SECONDS if out.is_terminal else LOG_SECONDS))
+            screen.watch(reader.status, out, every or (TERMINAL_SECONDS if out.is_terminal else LOG_SECONDS))
     else:
-        screen.show(reader.look(), out)
+        screen.show(reader.status(), out)

@@ -1,4 +1,4 @@
-"""barrage table: show clean and attacked accuracy under the decision rules."""
+"""Define `barrage table`: show clean and attacked accuracy under the decision rules."""
 
 import csv
 import sys

@@ -1,4 +1,4 @@
-"""barrage verify: prove that a store is what its campaign says."""
+"""Define `barrage verify`: check that a store is what its campaign describes."""
 
 from typing import Annotated
 

@@ -1,1 +1,1 @@
-"""Hold the commands that compute: they run a campaign, its checks or a training, or say what a run would cost."""
+"""Hold the commands that compute: they run a campaign, its checks or a training, or estimate what a run would cost."""

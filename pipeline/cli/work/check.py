@@ -1,4 +1,4 @@
-"""barrage check: run the checks of an honest evaluation on a sample of a campaign."""
+"""Define `barrage check`: run the checks of an honest evaluation on a sample of a campaign."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""barrage demo: attack 20 photographs through the barrage and write a report, wherever it is called."""
+"""Define `barrage demo`: attack 20 photographs through the barrage and write a report, in any folder."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""barrage plan: say what a campaign will cost, before anything is spent."""
+"""Define `barrage plan`: estimate what a campaign will cost, before it starts."""
 
 from typing import Annotated
 

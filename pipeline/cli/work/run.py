@@ -1,4 +1,4 @@
-"""barrage run: attack every image of a campaign that its store lacks."""
+"""Define `barrage run`: attack every image of a campaign that its store lacks."""
 
 import time
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""barrage train: train a classifier, or the networks that BPDA differentiates transforms by."""
+"""Define `barrage train`: train a classifier, or the networks that BPDA differentiates transforms by."""
 
 from contextlib import closing
 from pathlib import Path

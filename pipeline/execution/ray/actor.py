@@ -153,7 +153,7 @@ class Actor(Generic[JobT, UnitT, EventT]):
             return Ended(unit, traceback.format_exc(), shard_fault(error))
 
     def _on_sigterm(self, number: int, frame: object) -> None:
-        """Leave. The interrupted main thread may hold the lock, so another thread does what needs it."""
+        """End this actor after SIGTERM. The interrupted main thread may hold the lock, so another thread takes it."""
         threading.Thread(target=self._retire, args=("SIGTERM asked it to leave",), daemon=True).start()
 
     def _retire(self, why: str) -> None:

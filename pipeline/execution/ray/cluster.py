@@ -23,7 +23,7 @@ Resources = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Need:
-    """Say what one worker needs of a node."""
+    """Describe what one worker needs of a node."""
 
     cpus: float
     gpus: float

@@ -35,7 +35,7 @@ def write(store: str, path: Path) -> Content:
 
 
 def _inlined(picture: np.ndarray[Any, Any]) -> str:
-    """Return a picture, (3, h, w) uint8, as a `data:` address that holds it as JPEG: to look at, not to measure."""
+    """Return a picture, (3, h, w) uint8, as a `data:` address that holds it as JPEG, which changes values."""
     buffer = io.BytesIO()
     Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -69,7 +69,7 @@ class Content:
 
 def gather(store: str) -> Content:
     """Read a store. Raises BadInput if there is no store, it holds no rows, or another version wrote it."""
-    job, status = opened(store), Reader(store).look()
+    job, status = opened(store), Reader(store).status()
     rules = RULES.working()
     lines = summaries.lines(batches(store, summaries.columns(rules)), rules)
     made_by = analysis.machines(store).to_dict("records")

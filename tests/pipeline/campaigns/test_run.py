@@ -36,7 +36,7 @@ def test_a_run_writes_every_planned_row_once_and_verifies(tmp_path, pattern):
     found = results(job.store)
     assert len(found) == 16 == len(rows(job.store))
     assert list(verify(job)) == []
-    assert Reader(job.store).look().complete and Reader(job.store).look().running == []
+    assert Reader(job.store).status().complete and Reader(job.store).status().running == []
     assert list(Store(job.store).list("checkpoints/*")) == []
 
 
@@ -83,7 +83,7 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_
         worker.drain.set()
         with pytest.raises(Drained):
             list(worker.attack(unit))
-        (running,) = Reader(job.store).look().running
+        (running,) = Reader(job.store).status().running
         assert (running.unit, running.step, running.steps) == (unit.name, expected, 6)
     events = [e for e in Worker(job, torch.device("cpu"), threading.Event()).attack(unit) if isinstance(e, Progress)]
     assert [e.step for e in events] == [3, 4, 5, 6], "it did not go on from the checkpoint"

@@ -58,14 +58,10 @@ def test_every_axis_that_the_page_offers_has_a_label(store):
 def test_every_rule_has_a_sentence(monkeypatch):
     assert list(style.rule_texts()) == list(RULES) and all(text.endswith(".") for text in style.rule_texts().values())
 
-    def worst(rows, side, top):
-        """Return whether the worst draw is right.
-
-        More that the page does not show.
-        """
-
-    monkeypatch.setitem(RULES, "worst", RULES["single"]._replace(score=worst))
-    assert style.rule_texts()["worst"] == "Return whether the worst draw is right."
+    monkeypatch.setitem(RULES.builtin, "worst", RULES["single"]._replace(about="Right if the worst draw is."))
+    monkeypatch.setitem(RULES.builtin, "silent", RULES["single"]._replace(about=""))
+    texts = style.rule_texts()
+    assert texts["worst"] == "Right if the worst draw is." and texts["silent"] == "silent"
 
 
 def test_series_have_the_same_colours_and_markers_in_order(store):

@@ -28,7 +28,7 @@ def job(tmp_path, pattern):
 
 @pytest.fixture
 def status(job):
-    return Reader(job.store, now=lambda: 1090.0).look()
+    return Reader(job.store, now=lambda: 1090.0).status()
 
 
 def terminal(width):

@@ -32,7 +32,7 @@ def unit(job, cell, place=0):
 
 
 def at(job, now, **options):
-    return Reader(job.store, now=lambda: now, **options).look()
+    return Reader(job.store, now=lambda: now, **options).status()
 
 
 def test_by_hand(job):
@@ -72,7 +72,7 @@ def test_two_workers_need_half_the_time(job):
 
 def test_a_finished_run_is_what_the_tables_say(finished):
     store = str(finished())
-    found = Reader(store).look()
+    found = Reader(store).status()
     assert found.complete and found.seconds_left == 0 and not found.running and not found.warnings
     for line in summaries.lines(results(store), ["single"]):
         cell = found.cells[line.cell]
@@ -128,10 +128,10 @@ def test_what_was_read_once_is_not_read_again(job, monkeypatch):
         return rows(data)
 
     monkeypatch.setattr(scan, "_rows", counted)
-    first = reader.look()
-    assert asdict(reader.look()) == asdict(first) and len(read) == 1
+    first = reader.status()
+    assert asdict(reader.status()) == asdict(first) and len(read) == 1
     handmade_stores.commit(job, unit(job, BART, 1), at=1000)
-    assert reader.look().cells[BART].done == 2 and len(read) == 2
+    assert reader.status().cells[BART].done == 2 and len(read) == 2
 
 
 def test_units_that_release_01_compacted_are_done_and_their_rows_are_read(job):
@@ -244,7 +244,7 @@ def test_a_store_that_is_none_is_refused_in_one_line(tmp_path, barrage, content,
     if content is not None:
         (tmp_path / "campaign.yaml").write_text(content)
     with pytest.raises(BadInput, match=named):
-        Reader(str(tmp_path)).look()
+        Reader(str(tmp_path)).status()
     code, out, err = barrage("status", tmp_path)
     assert code == 2 and len(err.splitlines()) == 1 and named in err and out == ""
 

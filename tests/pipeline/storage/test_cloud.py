@@ -67,7 +67,7 @@ def test_a_campaign_in_a_bucket_gives_the_rows_of_one_on_disk_through_every_faul
     assert sum(fault is not None for _, fault in s3.proxy.heard) > 30
     assert decided(job.store) == decided(undisturbed.store)
     assert list(verify(opened(job.store))) == []
-    assert Reader(job.store).look().complete and Reader(job.store).look().running == []
+    assert Reader(job.store).status().complete and Reader(job.store).status().running == []
 
 
 def test_a_store_holds_no_credentials(s3, remote):
@@ -88,7 +88,7 @@ def test_a_drained_unit_goes_on_from_its_checkpoint_in_the_bucket(s3, tmp_path, 
     worker.drain.set()
     with pytest.raises(Drained):
         list(worker.attack(unit))
-    (running,) = Reader(job.store).look().running
+    (running,) = Reader(job.store).status().running
     assert (running.unit, running.step, running.steps) == (unit.name, 1, 6)
     events = list(Worker(job, CPU, threading.Event()).attack(unit))
     assert events[0].step == 1, "it did not go on from the checkpoint"
@@ -129,7 +129,7 @@ def test_a_cell_in_a_bucket_is_sealed_and_read_as_before(s3, remote):
     found = seal(store, "net-bart2-pgd")
     assert found.files == 3 and store.files("net-bart2-pgd") == [found.name]
     assert decided(job.store) == before and store.done() == done and list(verify(opened(job.store))) == []
-    assert Reader(job.store).look().complete
+    assert Reader(job.store).status().complete
 
 
 def test_the_command_works_on_urls(s3, remote, write, barrage):
@@ -215,7 +215,7 @@ def test_all_pages_of_a_listing_count(s3, remote):
     store, pages = Store(job.store), [r.path for r, _ in s3.proxy.heard if "continuation-token" in r.path]
     assert len(names) == 16 and pages
     assert store.done() == names == {entry.name.split("/")[-1][:-8] for entry in store.list("results/cell=*/*")}
-    assert job.todo() == [] and len(results(job.store)) == 16 and Reader(job.store).look().complete
+    assert job.todo() == [] and len(results(job.store)) == 16 and Reader(job.store).status().complete
     for name in sorted(names):
         store.replace(f"checkpoints/{name}.safetensors", b"x")
         store.replace(f"parked/{name}.json", b"{}")

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 def right(store, before):
     job = opened(store.url)
     assert in_order(store.url) == before and job.todo() == [] and len(store.done()) == 16
-    status = Reader(job.store).look()
+    status = Reader(job.store).status()
     assert status.complete and status.warnings == [] and sum(cell.images_read for cell in status.cells.values()) == 16
     assert list(verify(job, sample=4)) == []
 
@@ -78,7 +78,7 @@ def test_a_damaged_compacted_file_is_named(store, folder):
     for reading in (
         store.done,
         lambda: results(store.url),
-        lambda: Reader(store.url).look(),
+        lambda: Reader(store.url).status(),
         lambda: list(verify(opened(store.url))),
     ):
         with pytest.raises(BadInput, match="is no whole Parquet file .*: restore it, as it is the only copy of its rows"):

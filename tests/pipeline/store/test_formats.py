@@ -91,7 +91,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | NEWER))
         with pytest.raises(BadInput, match=REFUSED):
             opened(store.url)
-        reading = lambda: Reader(store.url).look()  # noqa: E731
+        reading = lambda: Reader(store.url).status()  # noqa: E731
     elif kind == "units":
         path = folder / f"units/{CELL}.json"
         rewrite_json(path, **NEWER)
@@ -103,7 +103,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
     elif kind == "parked":
         path = folder / parked_unit(job)
         rewrite_json(path, **NEWER)
-        reading = lambda: Reader(store.url).look()  # noqa: E731
+        reading = lambda: Reader(store.url).status()  # noqa: E731
     elif kind == "results":
         path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[3]
         release01.rewritten(path, **NEWER)
@@ -130,7 +130,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
 
 def test_a_store_of_release_01_is_read_verified_and_resumed(store, folder, before):
     release01.aged(folder)
-    assert in_order(store.url) == before and Reader(store.url).look().complete
+    assert in_order(store.url) == before and Reader(store.url).status().complete
     job = opened(store.url)
     assert list(verify(job, sample=2)) == []
     gone = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[:2]
@@ -177,7 +177,7 @@ def test_a_column_that_an_earlier_format_lacks_is_null(store, folder, before):
     assert in_order(store.url) == wanted
     found = results(store.url, ["commit", "cell", "zero_gradients"])
     assert found.column_names == ["commit", "cell", "zero_gradients"] and found["zero_gradients"].null_count == 1
-    assert list(verify(opened(store.url))) == [] and Reader(store.url).look().complete
+    assert list(verify(opened(store.url))) == [] and Reader(store.url).status().complete
     assert store.done() == {path.stem for path in folder.glob("results/*/*.parquet")}
 
 
@@ -227,6 +227,6 @@ def test_a_parked_unit_of_either_format_is_shown(store, folder):
     name = parked_unit(job)
     store.remove(store.results(next(iter(job.units()))))
     for _ in range(2):
-        assert [unit.error for unit in Reader(store.url).look().parked] == ["RuntimeError: no luck"]
+        assert [unit.error for unit in Reader(store.url).status().parked] == ["RuntimeError: no luck"]
         assert parked(store) == {name.removeprefix("parked/").removesuffix(".json")}
         release01.aged(folder)

@@ -32,7 +32,7 @@ def right(store, before):
     job = opened(store.url)
     assert in_order(store.url) == before
     assert job.todo() == [] and len(store.done()) == 16
-    assert Reader(job.store).look().complete
+    assert Reader(job.store).status().complete
     assert [line.images for line in lines(results(store.url))] == [8, 8]
     assert list(verify(job)) == []
 
