@@ -93,6 +93,7 @@ def said(package):
     return [package.type([*words, *(["--here"] if words[:2] == ["barrage", "run"] else [])]) for words in typed]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works(package, said):
     tests, run, two_thirds, verified, half = said
     assert " passed" in tests and "failed" not in tests
@@ -111,6 +112,7 @@ def test_every_command_of_the_page_works(package, said):
     ]
 
 
+@pytest.mark.slow
 def test_the_rows_and_the_table_are_those_of_the_kinds(package, said):
     rows = results(str(package.folder / "stores" / "example")).to_pylist()
     assert len(rows) == 2 * 8 and {row["status"] for row in rows} == {"ok"}
@@ -123,6 +125,7 @@ def test_the_rows_and_the_table_are_those_of_the_kinds(package, said):
             assert line[name] == pytest.approx(sum(3 * row[column] >= 2 * 2 for row in mine) / len(mine))
 
 
+@pytest.mark.slow
 def test_a_store_of_kinds_that_are_not_here_names_their_package(package, said):
     package.site.rename(package.folder / "away")
     try:
@@ -134,6 +137,7 @@ def test_a_store_of_kinds_that_are_not_here_names_their_package(package, said):
     assert "the store was made with barrage-example 0.1.0: install that, or allow that module" in refused
 
 
+@pytest.mark.slow
 def test_a_package_that_fails_is_named_and_other_campaigns_run(package):
     """The kinds that need it are refused in one line."""
     broken = package.site / "barrage_example" / "attack.py"

@@ -31,9 +31,10 @@ def rows(store, without=()):
     return {(row["cell"], row["image_key"]): {k: v for k, v in row.items() if k not in drop} for row in found}
 
 
-def command(campaign, store, *verb):
+def command(campaign, store, *verb, **variables):
     """Start `barrage` on one thread as a user would, with the words `verb` (default: run); return the process."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    ours = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    environment = os.environ | ours | variables
     arguments = [sys.executable, "-m", "pipeline", *(verb or ("run",)), str(campaign), "--store", str(store)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -28,11 +28,12 @@ def network():
 
 
 def slow_network():
-    """The same, but every pass takes at least 20 ms, so that there is time to kill it."""
+    """Return the same network, but every pass takes at least 20 ms, or the seconds of TINY_PAUSE: time to kill it."""
+    import os
     import time
 
     def wait(module, inputs):
-        time.sleep(0.02)
+        time.sleep(float(os.environ.get("TINY_PAUSE", "0.02")))
 
     layers = network()
     layers.register_forward_pre_hook(wait)

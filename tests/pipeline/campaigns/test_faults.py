@@ -62,7 +62,7 @@ def test_a_run_survives_the_kill_of_an_actor_the_driver_and_everything(tmp_path,
     third.wait()
     until(lambda: gone(everyone), "everything to be dead")
 
-    last = command(path, store)
+    last = command(path, store, TINY_PAUSE="0")  # nobody is killed any more
     output, _ = last.communicate(timeout=3 * PATIENCE)
     assert last.returncode == 0, output
     assert list(verify(opened(str(store)))) == []
