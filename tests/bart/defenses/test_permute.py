@@ -20,8 +20,10 @@ def test_images_are_clipped_and_put_into_order():
     assert torch.equal(clip_and_permute(x, permutation), x.clamp(0, 1)[permutation.gather])
 
 
-def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipped():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["compiled", "plain"])
+def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipped(dtype):
     x, permutation, cotangent = example()
+    x, cotangent = x.to(dtype), cotangent.to(dtype)
     leaf = x.clone().requires_grad_()
     (product,) = torch.autograd.grad(clip_and_permute(leaf, permutation), leaf, cotangent)
     inside = (x >= 0) & (x <= 1)

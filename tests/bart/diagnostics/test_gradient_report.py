@@ -33,6 +33,20 @@ def test_independent_draws_have_no_cosine():
     assert report.agreement.min() > 0.5 and report.agreement.max() < 0.65
 
 
+def test_the_spread_is_the_largest_norm_over_the_median():
+    class Scaled(Defended):
+        """Return logits whose gradient has the norm 1, 2 or 8, by the draw's place in its image."""
+
+        def logits(self, x, keys, policy=None, order_keys=None, fast=False):
+            slope = torch.tensor([1.0, 2.0, 8.0])[torch.arange(len(x)) % 3] / (3 * SIDE * SIDE) ** 0.5
+            z = x.flatten(1).sum(1) * slope
+            return torch.stack([torch.zeros_like(z), z], dim=1)
+
+    goal = Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)
+    report = gradient_report(Scaled(None, Barrage(1)), images(), goal, mirror(), 3, Eot(loss="margin"), 1000)
+    assert report.norm.tolist() == pytest.approx([2] * 4, rel=1e-5) and report.spread.tolist() == pytest.approx([4] * 4, rel=1e-5)
+
+
 def test_zero_and_broken_gradients_are_counted():
     class Half(Defended):
         """Return logits whose gradient is zero for negative keys and NaN for some others."""

@@ -203,3 +203,18 @@ def test_a_unit_begun_before_a_shard_was_lost_says_nothing_of_others(tmp_path):
     assert parking.parked(store) == set()
     lot.settle(seconds=0)
     assert parking.parked(store) == {"c--s0--000000-000001"}
+
+
+@pytest.mark.parametrize(("shards", "enough"), [(1, 1), (2, 2), (3, 3), (10, 3)])
+def test_three_different_unusable_shards_or_all_of_fewer_mean_that_the_storage_is_gone(tmp_path, shards, enough):
+    lot = parking.ParkingLot(Store(tmp_path / "store"), shards)
+
+    def failed(shard, start):
+        return Failed(Unit("net-none-pgd", shard, start, start + 1), "gone", True, shard=f"shard {shard} can't be read")
+
+    for number in range(enough - 1):
+        for start in range(2):
+            lot.add(failed(f"s{number}", start))
+    with pytest.raises(StorageError, match=f"shard s{enough - 1} can't be read"):
+        lot.add(failed(f"s{enough - 1}", 0))
+    assert not parking.parked(Store(tmp_path / "store"))
