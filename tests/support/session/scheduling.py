@@ -17,6 +17,9 @@ LONG = (
 """Parts of the names of tests that take long, the longest first: begun last, one of them would keep its worker at the end.
 They start Ray, a browser, a compiler of kernels or other processes, run many campaigns, or compute for seconds."""
 
+CLUSTERS = ("tests/cluster/", "campaigns/test_faults", "pipeline/training/")
+"""Parts of the names of slow tests that wait for real clusters: CI runs them alone, since others would delay them."""
+
 
 def pytest_xdist_auto_num_workers(config):
     """Return the number of workers of `-n auto`: one more than cores, up to 16, since many tests wait for processes."""
@@ -31,7 +34,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(together))
         if rank(item) < len(LONG):
             item.add_marker(pytest.mark.long)
-        if item.get_closest_marker("slow") and not item.nodeid.startswith("tests/bart/"):
+        if item.get_closest_marker("slow") and any(part in item.nodeid for part in CLUSTERS):
             item.add_marker(pytest.mark.alone)
     items.sort(key=rank)
 
