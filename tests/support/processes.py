@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 """The most seconds that a test waits for one thing."""
 
 
