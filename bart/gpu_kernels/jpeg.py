@@ -1,17 +1,13 @@
 """Encode and decode JPEG in libjpeg's own integers: two launches forward, one backward, one byte per sample between.
 
-1. `_blocks_kernel` codes two strips of blocks per program: of luma one above the other, of chroma blueness and redness of the
-same
-   place. Each thread holds runs of 8 samples; between rows and columns the tile is transposed on the chip.
+1. `_blocks_kernel` codes two strips of blocks per program: luma one above the other, chroma blue and red at the same place.
+   Each thread holds runs of 8 samples; between rows and columns the tile is transposed on the chip.
 2. `_colour_kernel` restores the chroma's resolution and converts back to RGB, a run of pixels per program. It also records
-which
-   channels the range limits did not change, for the backward pass.
+   which channels the range limits did not change, for the backward pass.
 
 The backward pass, `_gradient_kernel`, is the transpose of halving and restoring the chroma's resolution, as a gather: the four
-pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches.
-
-All integers of libjpeg fit in 32 bits. The eager code computes the same in floats. float32 is too short for a few sums of the
-DCT: in noise, a few of a million pixels differ by a level, and the kernel is right.
+pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches. All integers of libjpeg fit in 32 bits. The eager
+code computes the same in floats, which are too short for a few sums of the DCT: in noise, a few of a million pixels differ.
 """
 
 from typing import Any
