@@ -6,8 +6,8 @@
    which channels the range limits did not change, for the backward pass.
 
 The backward pass, `_gradient_kernel`, is the transpose of halving and restoring the chroma's resolution, as a gather: the four
-pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches. All integers of libjpeg fit in 32 bits. The eager
-code computes the same in floats, which are too short for a few sums of the DCT: in noise, a few of a million pixels differ.
+pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches. All integers of libjpeg fit in 32 bits. The
+eager code computes the same in floats, too short for a few sums of the DCT: in noise, a few of a million pixels differ.
 """
 
 from typing import Any
