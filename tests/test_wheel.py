@@ -19,7 +19,7 @@ from tests.support.imports import ROOT
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = ("bart", "pipeline", "cluster", "campaigns")
+PACKAGES = ("barrage_plugins", "bart", "pipeline", "cluster", "campaigns")
 NOT_SHIPPED = {"cluster/README.md", "cluster/Dockerfile.dockerignore"}
 SHIPPED = "pipeline/shipped"
 
