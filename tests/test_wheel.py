@@ -99,7 +99,7 @@ def test_every_file_of_a_package_is_in_the_wheel(wheel, package):
 
 def test_the_wheel_holds_nothing_else(wheel):
     tops = {name.partition("/")[0] for name in ZipFile(wheel).namelist()}
-    assert {name for name in tops if not name.endswith(".dist-info")} == {"bart", "pipeline", "cluster"}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"barrage_plugins", "bart", "pipeline", "cluster"}
     assert any(name.endswith("licenses/LICENSE") for name in ZipFile(wheel).namelist())
 
 
