@@ -14,7 +14,7 @@ FOR_DEMO := $(VENV)/installed-demo
 INSTALLED := $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-TEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+TEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-all chaos check coverage wheel docs clean
 
@@ -23,6 +23,8 @@ demo: $(FOR_DEMO)
 	$(BIN)/barrage run campaigns/demo.yaml
 	$(BIN)/barrage report demo/store -o demo/report.html
 
+WORKERS := auto
+test-fast: WORKERS := logical
 test-fast: SELECT := -m "not slow and not long"
 test: SELECT := -m "not slow"
 test-fast test test-all: $(INSTALLED)

@@ -44,7 +44,8 @@ def test_the_spread_is_the_largest_norm_over_the_median():
 
     goal = Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)
     report = gradient_report(Scaled(None, Barrage(1)), images(), goal, mirror(), 3, Eot(loss="margin"), 1000)
-    assert report.norm.tolist() == pytest.approx([2] * 4, rel=1e-5) and report.spread.tolist() == pytest.approx([4] * 4, rel=1e-5)
+    assert report.norm.tolist() == pytest.approx([2] * 4, rel=1e-5)
+    assert report.spread.tolist() == pytest.approx([4] * 4, rel=1e-5)
 
 
 def test_zero_and_broken_gradients_are_counted():

@@ -46,7 +46,11 @@ def offline():
     if shutil.which("nsenter") is None or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
         return None
     holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-    until(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "a network of its own", patience=30)
+    until(
+        lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"),
+        "a network of its own",
+        patience=30,
+    )
     subprocess.run([*inside(holder), sys.executable, "-c", LOOPBACK], check=True)
     return holder
 

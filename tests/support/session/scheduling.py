@@ -12,7 +12,8 @@ LONG = (
     "test_sealed", "test_measur", "test_workers_that_no_cluster", "test_python_m_pipeline", "test_documented_names",
     "test_importing_bart", "test_extras", "test_replay", "test_site", "storage/test_bucket", "defenses/test_permute",
     "pipeline/campaigns", "transforms/denoising", "bpda/test_policies", "attacks/test_square", "attacks/test_lbfgs",
-    "test_kuberay",
+    "test_kuberay", "attacks/test_spsa", "costs/test_costs", "attacks/test_restarts", "defenses/test_barrage",
+    "cli/test_shipped", "store/test_compacted", "transforms/test_clahe",
 )  # fmt: skip
 """Parts of the names of tests that take long, the longest first: begun last, one of them would keep its worker at the end.
 They start Ray, a browser, a compiler of kernels or other processes, run many campaigns, or compute for seconds."""
@@ -22,8 +23,9 @@ CLUSTERS = ("tests/cluster/", "campaigns/test_faults", "pipeline/training/")
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return the number of workers of `-n auto`: one more than cores, up to 16, since many tests wait for processes."""
-    return min(len(os.sched_getaffinity(0)) + 1, 16)
+    """Return the number of workers, up to 16: of `-n logical` the cores; of `-n auto` one more, as many tests wait for others."""
+    waiting = config.option.numprocesses == "auto"
+    return min(len(os.sched_getaffinity(0)) + waiting, 16)
 
 
 @pytest.hookimpl(tryfirst=True)
