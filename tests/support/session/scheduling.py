@@ -23,7 +23,7 @@ CLUSTERS = ("tests/cluster/", "campaigns/test_faults", "pipeline/training/")
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return the number of workers, up to 16: of `-n logical` the cores; of `-n auto` one more, as many tests wait for others."""
+    """Return the number of workers, at most 16: the cores for `-n logical`; one more for `-n auto`, as many tests wait."""
     waiting = config.option.numprocesses == "auto"
     return min(len(os.sched_getaffinity(0)) + waiting, 16)
 
