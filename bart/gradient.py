@@ -29,8 +29,8 @@ class Eot:
     loss        a name of `bart.losses.LOSSES`
     estimator   a name of `ESTIMATORS`: how the losses or logits of the draws become one loss
     policy      a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
-    fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent Raises
-    ValueError for an unknown name or fewer than 1 draw.
+    fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent
+    Raises ValueError for an unknown name or fewer than 1 draw.
     """
 
     draws: int = 10
@@ -88,6 +88,10 @@ class Goal(NamedTuple):
         return Goal(self.label.repeat_interleave(times), self.target.repeat_interleave(times))
 
 
+LossOf = Callable[[Tensor, Goal], Tensor]
+"""(logits (n, draws, classes), goal of the n images) -> loss of each image, (n,)."""
+
+
 class Estimator(NamedTuple):
     """Describe how the logits of an image's draws become one loss.
 
@@ -141,6 +145,8 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     all_keys = draw_keys(keys, eot.draws)
     order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
     policy = partial(POLICIES[eot.policy], networks=defended.networks)
+    by_draw = ESTIMATORS[eot.estimator].by_draw
+    loss_of = partial(ESTIMATORS[eot.estimator].loss, LOSSES[eot.loss])
     total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
 
     def forward(leaf: Tensor, images: slice, draw_range: slice) -> Tensor:
@@ -154,33 +160,30 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     for images, draw_range in pieces(len(x), eot.draws, stack):
         leaf = x[images].detach().requires_grad_()
         logits = forward(leaf, images, draw_range)
-        if ESTIMATORS[eot.estimator].by_draw or draw_range.stop - draw_range.start == eot.draws:
-            value = _loss(logits, goal.rows(images), eot) * (logits.shape[1] / eot.draws)
+        if by_draw or draw_range.stop - draw_range.start == eot.draws:
+            value = loss_of(logits, goal.rows(images)) * (logits.shape[1] / eot.draws)
             loss[images] += value.detach()
         else:  # the mean needs all draws, which do not fit: compute its cotangent without a graph first
             if draw_range.start == 0:
-                loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, eot, stack)
+                loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, loss_of, eot.draws, stack)
             value = (logits * cotangent[:, draw_range]).sum((1, 2))
         (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
         total[images] += part / HALF_SCALE
     return total, loss
 
 
-def _loss(logits: Tensor, goal: Goal, eot: Eot) -> Tensor:
-    """Return the loss of each image, (n,), from the logits of its draws (n, draws, classes)."""
-    return ESTIMATORS[eot.estimator].loss(LOSSES[eot.loss], logits, goal)
-
-
-def _cotangent(forward: Forward, x: Tensor, goal: Goal, images: slice, eot: Eot, stack: int) -> tuple[Tensor, Tensor]:
+def _cotangent(
+    forward: Forward, x: Tensor, goal: Goal, images: slice, loss_of: LossOf, draws: int, stack: int
+) -> tuple[Tensor, Tensor]:
     """Return the loss (n,) and its derivative in each draw's logits (n, draws, classes).
 
     Holds all draws, but only as logits.
     """
     with torch.no_grad():
-        cuts = [draw_range for _, draw_range in pieces(1, eot.draws, stack)]
+        cuts = [draw_range for _, draw_range in pieces(1, draws, stack)]
         logits = torch.cat([forward(x, images, draw_range) for draw_range in cuts], dim=1)
     logits.requires_grad_()
-    loss = _loss(logits, goal, eot)
+    loss = loss_of(logits, goal)
     return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
 
 
@@ -202,9 +205,9 @@ def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_
     No gradient: attacks that use only values compare these. Two values are comparable if they come from the same keys, and so
     from the same draws.
     """
-    total = torch.zeros(len(x), device=x.device)
+    total, loss = torch.zeros(len(x), device=x.device), LOSSES[loss_name]
     for images, draw_range, logits in forward_draws(defended, x, keys, draws, stack):
-        values = LOSSES[loss_name](logits.flatten(0, 1), *goal.rows(images).repeated(draw_range.stop - draw_range.start))
+        values = loss(logits.flatten(0, 1), *goal.rows(images).repeated(draw_range.stop - draw_range.start))
         total[images] += values.view(len(logits), -1).sum(1)
     return total / draws
 

@@ -86,11 +86,16 @@ class Barrage:
             raise ValueError(f"fewest = {self.fewest}: expected 0 to {self.k}, the most transforms of an image")
 
     @cached_property
+    def _transforms(self) -> dict[str, Transform]:
+        """Return the selected transforms by name, looked up once: the table asks all packages at each look-up."""
+        return {name: TRANSFORMS[name] for name in self.transforms}
+
+    @cached_property
     def _groups(self) -> list[list[str]]:
         """Return the selected transforms, group by group, in the order of the table."""
         groups: dict[str, list[str]] = {}
         for name in (name for name in TRANSFORMS if name in self.transforms):
-            groups.setdefault(TRANSFORMS[name].group, []).append(name)
+            groups.setdefault(self._transforms[name].group, []).append(name)
         return list(groups.values())
 
     @cached_property
@@ -158,7 +163,7 @@ class Barrage:
             images = [count[m] for count in counts]
             if not sum(images):
                 continue
-            drawn = TRANSFORMS[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
+            drawn = self._transforms[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
             split = {key: value.split(images) for key, value in drawn.items()}
             for r, count in enumerate(images):
                 if count:
@@ -186,13 +191,13 @@ class Barrage:
                 outputs = []
                 for part, piece in zip(parts, pieces, strict=True):
                     with stream_of(part.name, (piece, *part.params.values())):
-                        outputs.append(policy(TRANSFORMS[part.name], piece, part.params))
+                        outputs.append(policy(self._transforms[part.name], piece, part.params))
             x = torch.cat([*outputs, finished])
         return clip_and_permute(x, draws.restore) if draws.rounds else x
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""
-        coloured = [name for name in self.transforms if TRANSFORMS[name].group in COLOUR]
+        coloured = [name for name in self.transforms if self._transforms[name].group in COLOUR]
         if coloured:
             raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 
