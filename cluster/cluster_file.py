@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from pipeline.config.campaign import content, explain
-from pipeline.config.fields import AlsoWritten, Label, Share, Strict, known_keys
-from pipeline.errors import BadInput
+from pipeline.config.campaign import content, validated
+from pipeline.config.fields import AlsoWritten, Label, Share, Strict
 
 SiteT = TypeVar("SiteT", bound="Site")
 
@@ -87,12 +86,4 @@ class Site(Strict):
 
 def read(path: str | Path, schema: type[SiteT]) -> SiteT:
     """Return the cluster file at `path`, checked against one kind's schema. Raises BadInput with the first mistake."""
-    values = content(path, "cluster file", EXAMPLE)
-    if not isinstance(values, dict):
-        raise BadInput(f"cluster file {path}: expected a mapping with the keys {', '.join(schema.model_fields)}")
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"cluster file {path}, {where}: {explain(first, lambda at: known_keys(schema, at))}") from None
+    return validated(schema, content(path, "cluster file", EXAMPLE), f"cluster file {path}")

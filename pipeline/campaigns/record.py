@@ -12,7 +12,6 @@ import yaml
 
 from pipeline.campaigns import definition_versions
 from pipeline.config.campaign import Campaign, Cell, parse
-from pipeline.config.yaml_loader import plain
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.planning import unit_sizes
@@ -20,7 +19,7 @@ from pipeline.planning.units import Cut
 from pipeline.storage import urls
 from pipeline.store import formats
 from pipeline.store.layout import Store
-from pipeline.store.planned_cells import DAMAGED, FILE, Planned, damaged
+from pipeline.store.planned_cells import DAMAGED, FILE, Planned, content_of, damaged
 
 
 def encode(campaign: Campaign, shards: Iterable[Shard], cells: Mapping[str, Cell], planned: Mapping[str, Planned]) -> bytes:
@@ -40,12 +39,8 @@ def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
 
     Raises BadInput if there is no store, or one that this version can't read.
     """
-    data = store.read(FILE)
-    if data is None:
-        raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
     try:
-        content = plain(data)
-        formats.check(f"{url}/{FILE}", content)
+        content = content_of(store, url)
         shards = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
         campaign = content["campaign"]
     except DAMAGED as error:

@@ -1,13 +1,13 @@
 """Define the training file of BPDA networks, and read the training files of both kinds."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from bart import BART_25, Barrage
-from pipeline.config.campaign import Data, content, explain
-from pipeline.config.fields import Name, Share, Strict, known_keys
+from pipeline.config.campaign import Data, content, validated
+from pipeline.config.fields import Name, Share, Strict
 from pipeline.errors import BadInput
 
 FILE = "training.yaml"
@@ -42,7 +42,7 @@ class BpdaTraining(Strict):
 
 def load(path: str | Path) -> BpdaTraining:
     """Return the training of a YAML file. Raises BadInput with the first mistake."""
-    return validated(BpdaTraining, content(path, "training", "campaigns/bpda-small.yaml"), path)
+    return validated(BpdaTraining, content(path, "training", "campaigns/bpda-small.yaml"), f"training {path}")
 
 
 def kind(path: str | Path) -> str:
@@ -52,18 +52,3 @@ def kind(path: str | Path) -> str:
         actual = f"has the kind {values['kind']!r}" if isinstance(values, dict) and "kind" in values else "has no kind"
         raise BadInput(f"training {path} {actual}: expected a mapping with `kind: {'` or `kind: '.join(KINDS)}`")
     return str(values["kind"])
-
-
-File = TypeVar("File", bound=BaseModel)
-
-
-def validated(schema: type[File], values: Any, path: str | Path) -> File:
-    """Return parsed YAML as a training, checked against its schema. Raises BadInput with the first mistake."""
-    if not isinstance(values, dict):
-        raise BadInput(f"training {path}: expected a mapping with the keys {', '.join(schema.model_fields)}")
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"training {path}, {where}: {explain(first, lambda location: known_keys(schema, location))}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -18,10 +18,15 @@ from pipeline.config import definitions
 from pipeline.config.attacks import KINDS, AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import DEFENSES, AnyDefense
-from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict
+from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
+
+File = TypeVar("File", bound=BaseModel)
+
+KnownKeys = Callable[[tuple[Any, ...]], list[str]]
+"""The keys of the section at a location of a file."""
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
@@ -240,23 +245,32 @@ def content(path: str | Path, what: str, example: str) -> Any:
 def parse(content: Any, source: str) -> Campaign:
     """Return a campaign from parsed YAML. Raises BadInput with the first thing that is wrong."""
     load_allowed()  # modules that the user allowed may add kinds
-    if not isinstance(content, dict):
-        raise BadInput(f"campaign {source}: expected a mapping with the keys {', '.join(Campaign.model_fields)}")
+    return validated(Campaign, content, f"campaign {source}", partial(_known_keys, content))
+
+
+def validated(schema: type[File], values: Any, source: str, known: KnownKeys | None = None) -> File:
+    """Return parsed YAML, checked against a schema. Raises BadInput with the first mistake.
+
+    `source` names the file in messages, such as "training x.yaml"; `known` returns the keys of the section at a location of the
+    file (default: those of the schema).
+    """
+    if not isinstance(values, dict):
+        raise BadInput(f"{source}: expected a mapping with the keys {', '.join(schema.model_fields)}")
     try:
-        return Campaign.model_validate(content)
+        return schema.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadInput(f"campaign {source}, {where}: {explain(first, partial(_known_keys, content))}") from None
+        raise BadInput(f"{source}, {where}: {explain(first, known or partial(known_keys, schema))}") from None
 
 
-def explain(error: Any, known_keys: Callable[[tuple[Any, ...]], list[str]]) -> str:
+def explain(error: Any, known: KnownKeys) -> str:
     """Return a pydantic error as one line: the value, what was expected, what to do.
 
-    `known_keys` returns the keys of the section at a location of the file.
+    `known` returns the keys of the section at a location of the file.
     """
     if error["type"] == "extra_forbidden":
-        return f"unknown key{_nearest(str(error['loc'][-1]), known_keys(error['loc'][:-1]))}"
+        return f"unknown key{_nearest(str(error['loc'][-1]), known(error['loc'][:-1]))}"
     if error["type"] == "union_tag_invalid":
         return f"unknown kind {error['ctx']['tag']!r}{_nearest(error['ctx']['tag'], _quoted(error['ctx']['expected_tags']))}"
     if error["type"] == "missing":

@@ -9,8 +9,7 @@ import bart
 from bart import BART_25, Barrage
 from bart.training import Augmentation, Lesson, Objective
 from pipeline.config.attacks import START, STEPS, Fgsm, Pgd
-from pipeline.config.bpda_training import validated
-from pipeline.config.campaign import Data, Model, content
+from pipeline.config.campaign import Data, Model, content, validated
 from pipeline.config.fields import AlsoWritten, Name, Share, Strict
 
 EXAMPLE = "campaigns/train/cifar10-bart.yaml"
@@ -192,4 +191,4 @@ class ClassifierTraining(Strict):
 
 def load(path: str | Path) -> ClassifierTraining:
     """Return the training of a YAML file. Raises BadInput with the first mistake."""
-    return validated(ClassifierTraining, content(path, "training", EXAMPLE), path)
+    return validated(ClassifierTraining, content(path, "training", EXAMPLE), f"training {path}")

@@ -1,6 +1,7 @@
 """Read what each cell of a campaign plans from the store's campaign.yaml, without the packages that attack."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -38,14 +39,23 @@ class Planned:
         return weight(self.draw_gradients, self.forwards, self.k)
 
 
-def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
-    """Return the campaign's name and its cells. Raises BadInput if there is no store, or one that this release cannot read."""
+def content_of(store: Store, url: str) -> dict[str, Any]:
+    """Return what the store's campaign.yaml holds. Raises BadInput if there is no store, or one of a later format.
+
+    Raises one of DAMAGED if the file holds something else.
+    """
     data = store.read(FILE)
     if data is None:
         raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
+    content: dict[str, Any] = plain(data)
+    formats.check(f"{url}/{FILE}", content)
+    return content
+
+
+def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
+    """Return the campaign's name and its cells. Raises BadInput if there is no store, or one that this release cannot read."""
     try:
-        content = plain(data)
-        formats.check(f"{url}/{FILE}", content)
+        content = content_of(store, url)
         name, cells = content["campaign"]["name"], content.get("planned")
         if cells is not None:
             return name, {cell: Planned(**found) for cell, found in cells.items()}
