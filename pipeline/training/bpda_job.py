@@ -1,11 +1,8 @@
 """Check a training of BPDA networks against its data and store before any work starts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from pipeline.config.bpda_training import BpdaTraining
-from pipeline.config.fields import Share
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
 from pipeline.errors import BadInput
@@ -13,34 +10,18 @@ from pipeline.models import bpda_networks
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.training import record
+from pipeline.training.job import TrainingJob
 from pipeline.training.record import Report
 from pipeline.training.unit import TrainingUnit
 
 
 @dataclass(frozen=True)
-class BpdaJob:
+class BpdaJob(TrainingJob):
     """Hold what workers need to know; it is sent to each of them once. The store is the folder of the networks."""
 
     training: BpdaTraining
     shards: tuple[Shard, ...]
     store: str
-
-    counters: ClassVar[Mapping[str, str]] = {}
-
-    @property
-    def name(self) -> str:
-        """Return the name of the training."""
-        return self.training.name
-
-    @property
-    def workers(self) -> Share:
-        """Return what each worker gets."""
-        return self.training.workers
-
-    @property
-    def data(self) -> str:
-        """Return a hash of the images."""
-        return record.hash_of_images(self.shards, self.training.data.limit)
 
     @property
     def identity(self) -> str:

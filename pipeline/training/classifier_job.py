@@ -1,12 +1,10 @@
 """Check the training of a classifier against its data, models and store before any work starts, and fill in what is open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from pipeline.config.campaign import Model
 from pipeline.config.classifier_training import ClassifierTraining
-from pipeline.config.fields import Share
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
 from pipeline.errors import BadInput
@@ -14,6 +12,7 @@ from pipeline.models import loading, weights
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.training import record
+from pipeline.training.job import TrainingJob
 from pipeline.training.record import Report
 from pipeline.training.unit import TrainingUnit
 
@@ -22,7 +21,7 @@ UNIT = TrainingUnit("model")
 
 
 @dataclass(frozen=True)
-class ClassifierJob:
+class ClassifierJob(TrainingJob):
     """Hold what workers need to know; it is sent to each of them once. The store is the folder of the trained model."""
 
     training: ClassifierTraining
@@ -30,23 +29,6 @@ class ClassifierJob:
     validation: tuple[Shard, ...]
     """Shards of the images for the evaluation; empty if they are held out of `shards`."""
     store: str
-
-    counters: ClassVar[Mapping[str, str]] = {}
-
-    @property
-    def name(self) -> str:
-        """Return the name of the training."""
-        return self.training.name
-
-    @property
-    def workers(self) -> Share:
-        """Return what each worker gets."""
-        return self.training.workers
-
-    @property
-    def data(self) -> str:
-        """Return a hash of the images."""
-        return record.hash_of_images(self.shards, self.training.data.limit)
 
     @property
     def identity(self) -> str:
