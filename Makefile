@@ -14,7 +14,8 @@ FOR_DEMO := $(VENV)/installed-demo
 INSTALLED := $(VENV)/installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-TEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# Bytecode is kept even where the environment says otherwise: each of hundreds of processes would compile all modules again.
+TEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-all chaos check coverage wheel docs clean
 

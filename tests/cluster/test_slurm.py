@@ -31,6 +31,10 @@ CHECKED = 4
 GRADIENT = 1
 """Passes with which a driver tests whether the network has a gradient."""
 
+OUTLIVED = 4
+"""Passes that workers make on a node that outlives the driver's: two each since its last checkpoint, as a held pass takes as
+long as a checkpoint stays young."""
+
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory):
@@ -192,7 +196,8 @@ def test_a_node_that_dies_costs_the_work_since_the_last_checkpoint(launch, check
     job.slurm.start_node(first if head else other)
     job.finished()
     again = check(job, drivers=2)
-    assert again <= lost + 2 * CLEAN_JUDGED < kept, f"{again} passes again; {lost} after checkpoints, {kept} before"
+    costs = lost + 2 * CLEAN_JUDGED + OUTLIVED
+    assert again <= costs < kept, f"{again} passes again; {lost} after checkpoints, {kept} before"
 
 
 def test_a_stopped_job_leaves_checkpoints_and_continues_when_launched_again(launch, check):

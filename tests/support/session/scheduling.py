@@ -22,9 +22,10 @@ CLUSTERS = ("tests/cluster/", "campaigns/test_faults", "pipeline/training/")
 """Parts of the names of slow tests that wait for real clusters: CI runs them alone, since others would delay them."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Return the number of workers, at most 16: the cores for `-n logical`; one more for `-n auto`, as many tests wait."""
-    waiting = config.option.numprocesses == "auto"
+    """Return the number of workers, at most 16: the cores for `-n logical`; two more for `-n auto`, as many tests wait."""
+    waiting = 2 * (config.option.numprocesses == "auto")
     return min(len(os.sched_getaffinity(0)) + waiting, 16)
 
 
