@@ -28,7 +28,7 @@ from pipeline import analysis
 from pipeline.scoring import summaries, votes
 from pipeline.scoring.rules import RULES
 from pipeline.store.rows import batches
-from tests.support import synthetic_stores
+from tests.support.stores import synthetic
 
 IMAGES = 50_000
 TENTH = 10
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(arguments[1] if len(arguments) > 1 else folder)
         if not (store / "results").exists():
-            synthetic_stores.large(store, rows, IMAGES)
+            synthetic.large(store, rows, IMAGES)
         files = _files(str(store))
         size = sum(os.path.getsize(file) for file in files)
         print(f"{rows:,} rows of 20 draws in {len(files)} files, {size / 1e9:.2f} GB; {os.cpu_count()} cores")

@@ -27,21 +27,21 @@ from pipeline.store.export import export
 from pipeline.store.layout import Store
 from pipeline.store.rows import batches, results
 from pipeline.store.sealed import seal
-from tests.support import release01, synthetic_stores
+from tests.support.stores import release01, synthetic
 
 CELLS, IMAGES, TURNS = 4, 8, 3
 
 
 def cells() -> list[Cell]:
     """Return the cells of the store: a network behind four barrages, 20 evaluation draws."""
-    return list(parse(synthetic_stores.campaign([1, 3, 5, 10], {"pgd": {"eps": "8/255"}}), "sealed").grid())
+    return list(parse(synthetic.campaign([1, 3, 5, 10], {"pgd": {"eps": "8/255"}}), "sealed").grid())
 
 
 def fill(folder: Path, units: int) -> None:
     """Write `units` unit files, of eight rows each."""
     for cell in cells():
         images = units // CELLS * IMAGES
-        rows = synthetic_stores.table(cell, Unit(cell.name, "val-000000", 0, images), images)
+        rows = synthetic.table(cell, Unit(cell.name, "val-000000", 0, images), images)
         place = schema.SCHEMA.names.index("unit")
         for start in range(0, images, IMAGES):
             unit = Unit(cell.name, "val-000000", start, start + IMAGES)

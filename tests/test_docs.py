@@ -24,8 +24,8 @@ from pipeline.status.summary import Reader
 from pipeline.store.rows import results
 from tests.support import sandbox
 from tests.support.images import photographs
-from tests.support.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 from tests.support.session.once import folder, once
+from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",

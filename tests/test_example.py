@@ -16,7 +16,7 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.store.rows import results
 from tests.support import sandbox, tiny
-from tests.support.pages import ROOT, blocks, commands
+from tests.support.source.pages import ROOT, blocks, commands
 
 PAGE, EXAMPLE = ROOT / "docs" / "extending.md", ROOT / "examples" / "barrage-example"
 ALONE = "my_kinds.py"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline import extras
-from tests.support.imports import ROOT, imports, modules, tops
+from tests.support.source.imports import ROOT, imports, modules, tops
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CORE = {"numba", "numpy", "pywavelets", "torch"}

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from tests.support.imports import ROOT, imports, module_of, modules, nodes, tops
+from tests.support.source.imports import ROOT, imports, module_of, modules, nodes, tops
 
 FLOORS = {
     "barrage_plugins": ["modules", "registry"],
@@ -135,9 +135,10 @@ def test_no_module_imports_itself_by_a_detour(package):
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
-@pytest.mark.parametrize("package", list(FLOORS))
+@pytest.mark.parametrize("package", [*FLOORS, "tests/support"])
 def test_a_folder_holds_about_a_dozen_modules(package):
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+    assert folders
     counts = {
         str(f.relative_to(ROOT)): len([p for p in f.glob("*.py") if p.stem not in ("__init__", "__main__")]) for f in folders
     }

@@ -9,7 +9,7 @@ import pytest
 from docs import reference
 from pipeline.config import bpda_training, classifier_training
 from pipeline.config.campaign import load
-from tests.support.pages import PAGES, ROOT, cli, links, name, parsed
+from tests.support.source.pages import PAGES, ROOT, cli, links, name, parsed
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "<!-- end -->" in page.read_text()], ids=name)

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.support.pages import ROOT
+from tests.support.source.pages import ROOT
 
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
 """Elements that a browser fetches unasked."""

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.support import tiny
-from tests.support.imports import ROOT
+from tests.support.source.imports import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.support.imports import ROOT, nodes
-from tests.support.pages import cli
+from tests.support.source.imports import ROOT, nodes
+from tests.support.source.pages import cli
 
 PACKAGES = ("bart", "pipeline", "cluster", "barrage_plugins", "benchmarks", "docs")
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from barrage_plugins import PluginError, Registry, Source, UnknownName, allow, builtin_only, modules, registry
-from tests.support.plugins import installed
+from tests.support.source.plugins import installed
 
 NUMBERS = {"one": 1, "two": 2}
 

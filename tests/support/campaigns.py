@@ -15,7 +15,7 @@ from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
-from tests.support.pages import ROOT
+from tests.support.source.pages import ROOT
 
 
 def ran(content, store):

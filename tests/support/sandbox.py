@@ -19,7 +19,7 @@ from pipeline.config.campaign import parse
 from pipeline.data.pack import pack
 from pipeline.execution import LocalExecutor
 from tests.support import tiny
-from tests.support.pages import ROOT
+from tests.support.source.pages import ROOT
 
 IMAGES = 4
 KEY = "image0"

@@ -21,7 +21,7 @@ from pipeline.scoring.intervals import wilson
 from pipeline.store import schema
 from pipeline.store.layout import Store
 from pipeline.store.rows import batches
-from tests.support import synthetic_stores
+from tests.support.stores import synthetic
 
 IMAGES, FAILED = 60, 2
 ATTACKS = {
@@ -34,7 +34,7 @@ ATTACKS = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
-    synthetic_stores.store(folder, synthetic_stores.campaign([0, 2, 10], ATTACKS), IMAGES, 30, FAILED)
+    synthetic.store(folder, synthetic.campaign([0, 2, 10], ATTACKS), IMAGES, 30, FAILED)
     return str(folder)
 
 
@@ -85,7 +85,7 @@ def test_only_the_columns_and_cells_asked_for_are_read(store):
 
 
 def test_several_stores_are_told_apart(store, found, tmp_path):
-    synthetic_stores.store(tmp_path / "b", synthetic_stores.campaign([2], ATTACKS), 10, 5)
+    synthetic.store(tmp_path / "b", synthetic.campaign([2], ATTACKS), 10, 5)
     both = analysis.accuracy(analysis.scores([store, str(tmp_path / "b")]))
     assert both.groupby("store").size().to_dict() == {store: 9, str(tmp_path / "b"): 3}
     assert both["images"].sum() == 9 * (IMAGES - FAILED) + 30

@@ -9,7 +9,7 @@ from pipeline.cli.work import demo
 from pipeline.config.campaign import Model
 from pipeline.config.shipped import shipped
 from pipeline.models import loading
-from tests.support.pages import ROOT
+from tests.support.source.pages import ROOT
 
 WEIGHTS = "campaigns/weights/cifar10-bart.safetensors"
 

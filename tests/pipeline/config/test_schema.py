@@ -12,7 +12,7 @@ from docs import reference
 from pipeline.config import schema
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
-from tests.support.pages import ROOT
+from tests.support.source.pages import ROOT
 
 EXAMPLES = [
     ROOT / "cluster" / name

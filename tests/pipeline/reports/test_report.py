@@ -35,7 +35,8 @@ from pipeline.reports.examples import Example, examples, unit
 from pipeline.reports.page import content, gather, page, write
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.support import release01, synthetic_stores, tiny
+from tests.support import tiny
+from tests.support.stores import release01, synthetic
 
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
@@ -80,7 +81,7 @@ def done(tmp_path_factory):
 def half(tmp_path_factory):
     """A store of which half is done, without shards: 66 images a cell, of which one failed."""
     folder = tmp_path_factory.mktemp("half")
-    synthetic_stores.store(folder, synthetic_stores.campaign([0, 2, 10], SMALL), 99, 33, failed=34, units=2)
+    synthetic.store(folder, synthetic.campaign([0, 2, 10], SMALL), 99, 33, failed=34, units=2)
     return str(folder)
 
 
@@ -157,7 +158,7 @@ def test_the_charts_figures_are_those_of_the_table(visit, half):
 
 def test_targets_have_their_own_curve_and_figure(visit, tmp_path):
     attacks = {"pgd": {"eps": "8/255", "steps": 4}, "least": {"eps": "8/255", "steps": 4, "goal": "least_likely"}}
-    synthetic_stores.store(tmp_path / "store", synthetic_stores.campaign([0, 5], attacks), 40, 40)
+    synthetic.store(tmp_path / "store", synthetic.campaign([0, 5], attacks), 40, 40)
     found = analysis.accuracy(analysis.scores(str(tmp_path / "store"))).set_index("cell")
     wanted = [found.loc[f"resnet50-{defense}-least", "target_hit"] for defense in ("none", "bart5")]
     view = visit(str(tmp_path / "store"))
@@ -246,7 +247,7 @@ def test_it_fits_a_phone_and_is_legible(visit, done, scheme):
 def test_every_series_stands_out_from_the_page(visit, tmp_path, scheme):
     """Few series have fixed colours, many a ramp of hues: all at 3 to 1 or more, and no two of a chart alike in both ways."""
     attacks = {f"pgd{i}": {"eps": f"{i + 1}/255", "steps": 4} for i in range(6)}
-    synthetic_stores.store(tmp_path / "store", synthetic_stores.campaign([1, 5], attacks), 20, 20)
+    synthetic.store(tmp_path / "store", synthetic.campaign([1, 5], attacks), 20, 20)
     view = visit(str(tmp_path / "store"), scheme=scheme)
     for chart, count in (("#curve", 6), ("#persistent", 12)):
         looks = view.eval_on_selector_all(
@@ -362,7 +363,7 @@ def test_a_figure_draws_the_frame_with_its_intervals(half):
 
 def test_a_figure_of_many_series_shows_each_and_its_legend_whole(tmp_path):
     attacks = {f"pgd-{steps}-{eps}": {"eps": f"{eps}/255", "steps": steps} for steps in (1, 4) for eps in (2, 8)}
-    synthetic_stores.store(tmp_path / "store", synthetic_stores.campaign([1, 2, 3, 4, 5, 6, 7, 8], attacks), 10, 10)
+    synthetic.store(tmp_path / "store", synthetic.campaign([1, 2, 3, 4, 5, 6, 7, 8], attacks), 10, 10)
     figure = figures.curve(analysis.curve(analysis.scores(str(tmp_path / "store")), "eps"), "eps")
     figure.savefig(tmp_path / "a.png")
     (axes,) = figure.axes

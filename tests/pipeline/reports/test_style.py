@@ -11,7 +11,7 @@ from pipeline.reports import figures, image_trace, style
 from pipeline.reports.page import gather, page
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
-from tests.support import synthetic_stores
+from tests.support.stores import synthetic
 
 ATTACKS = {"pgd": {"eps": "8/255", "steps": 40}, "small": {"eps": "2/255", "steps": 40}}
 
@@ -19,7 +19,7 @@ ATTACKS = {"pgd": {"eps": "8/255", "steps": 40}, "small": {"eps": "2/255", "step
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
-    synthetic_stores.store(folder, synthetic_stores.campaign([0, 2], ATTACKS), 20, 20)
+    synthetic.store(folder, synthetic.campaign([0, 2], ATTACKS), 20, 20)
     return str(folder)
 
 

@@ -10,19 +10,20 @@ from rich.console import Console
 
 from pipeline.status import screen
 from pipeline.status.summary import Reader
-from tests.support import handmade_stores, tiny
+from tests.support import tiny
+from tests.support.stores import handmade
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 
 
 @pytest.fixture
 def job(tmp_path, pattern):
-    job = handmade_stores.made(tiny.campaign(pattern), tmp_path / "store")
-    first, second, third = (handmade_stores.unit_of(job, BART, place) for place in range(3))
-    handmade_stores.commit(job, first, at=1000, seconds=720.0, right=[4, 2, 0], device="Tesla V100")
-    handmade_stores.commit(job, third, at=1000, seconds=720.0, right=[4, 4], failed=["bad_image"], device="Tesla V100")
-    handmade_stores.checkpointed(job, second, at=1030, step=3, seconds=700.0)
-    handmade_stores.park(job, handmade_stores.unit_of(job, NONE, 2))
+    job = handmade.made(tiny.campaign(pattern), tmp_path / "store")
+    first, second, third = (handmade.unit_of(job, BART, place) for place in range(3))
+    handmade.commit(job, first, at=1000, seconds=720.0, right=[4, 2, 0], device="Tesla V100")
+    handmade.commit(job, third, at=1000, seconds=720.0, right=[4, 4], failed=["bad_image"], device="Tesla V100")
+    handmade.checkpointed(job, second, at=1030, step=3, seconds=700.0)
+    handmade.park(job, handmade.unit_of(job, NONE, 2))
     return job
 
 
@@ -84,7 +85,7 @@ def test_columns_that_say_nothing_are_left_out(status):
 def test_a_log_has_plain_lines_of_any_length(status, job):
     out = io.StringIO()
     screen.show(status, Console(file=out, width=40))
-    units = {cell: [handmade_stores.unit_of(job, cell, place).name for place in range(3)] for cell in (BART, NONE)}
+    units = {cell: [handmade.unit_of(job, cell, place).name for place in range(3)] for cell in (BART, NONE)}
     said = out.getvalue().replace(job.store, "STORE").splitlines()
     left = r"[\d.]+"
     expected = [

@@ -16,7 +16,8 @@ from pipeline.scoring.intervals import rate
 from pipeline.status import scan
 from pipeline.status.summary import QUIET, Reader
 from pipeline.store.rows import results
-from tests.support import handmade_stores, release01, tiny
+from tests.support import tiny
+from tests.support.stores import handmade, release01
 
 BART, NONE = "net-bart2-pgd", "net-none-pgd"
 """Three units each, of 3, 2 and 3 images; 18 and 6 draw-gradients an image, 4 draws and 1 to judge it."""
@@ -24,11 +25,11 @@ BART, NONE = "net-bart2-pgd", "net-none-pgd"
 
 @pytest.fixture
 def job(tmp_path, pattern):
-    return handmade_stores.made(tiny.campaign(pattern), tmp_path / "store")
+    return handmade.made(tiny.campaign(pattern), tmp_path / "store")
 
 
 def unit(job, cell, place=0):
-    return handmade_stores.unit_of(job, cell, place)
+    return handmade.unit_of(job, cell, place)
 
 
 def at(job, now, **options):
@@ -36,9 +37,9 @@ def at(job, now, **options):
 
 
 def test_by_hand(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000, seconds=10.0, right=[4, 2, 0])
-    handmade_stores.checkpointed(job, unit(job, BART, 1), at=1012, step=3, seconds=15.0)
-    handmade_stores.park(job, unit(job, NONE, 2), ["a", "Traceback\n  File\nOSError: disk gone"])
+    handmade.commit(job, unit(job, BART), at=1000, seconds=10.0, right=[4, 2, 0])
+    handmade.checkpointed(job, unit(job, BART, 1), at=1012, step=3, seconds=15.0)
+    handmade.park(job, unit(job, NONE, 2), ["a", "Traceback\n  File\nOSError: disk gone"])
     found = at(job, 1020)
     bart, none = found.cells[BART], found.cells[NONE]
     assert (bart.units, bart.done, bart.running, bart.parked, bart.left) == (3, 1, 1, 0, 1)
@@ -63,7 +64,7 @@ def test_by_hand(job):
 
 def test_two_workers_need_half_the_time(job):
     for place in (0, 2):  # both of three images
-        handmade_stores.commit(job, unit(job, BART, place), at=1000, seconds=10.0)
+        handmade.commit(job, unit(job, BART, place), at=1000, seconds=10.0)
     found = at(job, 1001)
     assert found.throughput.workers == pytest.approx(2)
     total = sum(cell.device_seconds_left for cell in found.cells.values())
@@ -82,22 +83,22 @@ def test_a_finished_run_is_what_the_tables_say(finished):
 
 
 def test_draw_gradients_are_those_spent_not_those_planned(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000, gradients=7)
+    handmade.commit(job, unit(job, BART), at=1000, gradients=7)
     assert at(job, 1001).cells[BART].draw_gradients == 21
 
 
 def test_failed_images_by_reason_leave_the_accuracy(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000, right=[1], failed=["bad_image", "bad_label"])
-    handmade_stores.commit(job, unit(job, NONE), at=1000, right=[1, 1], failed=["bad_image"])
+    handmade.commit(job, unit(job, BART), at=1000, right=[1], failed=["bad_image", "bad_label"])
+    handmade.commit(job, unit(job, NONE), at=1000, right=[1, 1], failed=["bad_image"])
     found = at(job, 1001)
     assert found.failed == {"bad_image": 2, "bad_label": 1}
     assert found.cells[BART].attacked == rate([0.25])
 
 
 def test_of_many_files_a_sample_is_read_and_scaled(tmp_path, pattern):
-    job = handmade_stores.made(tiny.campaign(pattern, unit_images=1), tmp_path / "store")
+    job = handmade.made(tiny.campaign(pattern, unit_images=1), tmp_path / "store")
     for place in range(6):
-        handmade_stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=5.0, right=[place % 5])
+        handmade.commit(job, unit(job, BART, place), at=1000 + place, seconds=5.0, right=[place % 5])
     found = at(job, 1010, files=4)
     cell = found.cells[BART]
     assert (found.files, found.files_read, found.sampled, cell.images_read) == (6, 2, True, 2)
@@ -120,7 +121,7 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
 
 
 def test_what_was_read_once_is_not_read_again(job, monkeypatch):
-    handmade_stores.commit(job, unit(job, BART), at=1000)
+    handmade.commit(job, unit(job, BART), at=1000)
     reader, read = Reader(job.store, now=lambda: 1001.0), []
 
     def counted(data, rows=scan._rows):
@@ -130,16 +131,16 @@ def test_what_was_read_once_is_not_read_again(job, monkeypatch):
     monkeypatch.setattr(scan, "_rows", counted)
     first = reader.status()
     assert asdict(reader.status()) == asdict(first) and len(read) == 1
-    handmade_stores.commit(job, unit(job, BART, 1), at=1000)
+    handmade.commit(job, unit(job, BART, 1), at=1000)
     assert reader.status().cells[BART].done == 2 and len(read) == 2
 
 
 def test_units_that_release_01_compacted_are_done_and_their_rows_are_read(job):
     for place in range(2):
-        handmade_stores.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
+        handmade.commit(job, unit(job, BART, place), at=1000 + place, seconds=1.0, right=[place] * 3)  # of four draws
     before = at(job, 1010).cells[BART]
     release01.compacted(job.store, BART)
-    handmade_stores.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
+    handmade.commit(job, unit(job, BART, 2), at=1020, seconds=1.0, right=[4] * 3)
     found = at(job, 1030)
     after = found.cells[BART]
     assert (before.done, after.done, before.device_seconds, after.device_seconds) == (2, 3, 5, 8) and not found.warnings
@@ -148,8 +149,8 @@ def test_units_that_release_01_compacted_are_done_and_their_rows_are_read(job):
 
 
 def test_a_store_where_nothing_moves_says_so(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000, seconds=10.0)
-    handmade_stores.checkpointed(job, unit(job, BART, 1), at=1010, step=1, seconds=2.0)
+    handmade.commit(job, unit(job, BART), at=1000, seconds=10.0)
+    handmade.checkpointed(job, unit(job, BART, 1), at=1010, step=1, seconds=2.0)
     young, old = at(job, 1010 + QUIET), at(job, 1010 + QUIET + 1)
     assert (young.stalled, len(young.running), len(young.stopped), young.warnings) == (False, 1, 0, [])
     assert (old.stalled, len(old.running), len(old.stopped)) == (True, 0, 1)
@@ -160,13 +161,13 @@ def test_a_store_where_nothing_moves_says_so(job):
 
 
 def test_long_units_may_be_silent_for_long(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000, seconds=3600.0)
+    handmade.commit(job, unit(job, BART), at=1000, seconds=3600.0)
     assert not at(job, 1000 + 6 * 3600).stalled and at(job, 1001 + 6 * 3600).stalled
 
 
 def test_a_checkpoint_of_a_committed_unit_is_left_over_once_it_is_old(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000)
-    handmade_stores.checkpointed(job, unit(job, BART), at=1000, step=5, seconds=3.0)
+    handmade.commit(job, unit(job, BART), at=1000)
+    handmade.checkpointed(job, unit(job, BART), at=1000, step=5, seconds=3.0)
     assert at(job, 1001).warnings == [] and at(job, 1001).running == []
     found = at(job, 1001 + QUIET)
     assert any("left over" in line and unit(job, BART).name in line for line in found.warnings)
@@ -176,9 +177,9 @@ def test_a_checkpoint_of_a_committed_unit_is_left_over_once_it_is_old(job):
 @pytest.mark.parametrize(("first", "second"), [(2, 5), (5, 2)])
 def test_of_several_checkpoints_of_a_unit_the_furthest_counts(job, first, second):
     name = f"{job.store}/checkpoints/{unit(job, BART).name}"
-    handmade_stores.checkpointed(job, unit(job, BART), at=1000, step=second, seconds=second * 0.6)
+    handmade.checkpointed(job, unit(job, BART), at=1000, step=second, seconds=second * 0.6)
     shutil.move(f"{name}.safetensors", f"{name}.attempt1.safetensors")
-    handmade_stores.checkpointed(job, unit(job, BART), at=1000, step=first, seconds=first * 0.6)
+    handmade.checkpointed(job, unit(job, BART), at=1000, step=first, seconds=first * 0.6)
     found = at(job, 1002)
     assert [running.step for running in found.running] == [5] and found.cells[BART].running == 1
     assert found.throughput is None and found.cells[BART].device_seconds_left == pytest.approx((8 - 3 * 5 / 6) * 3 / 2.5)
@@ -193,8 +194,8 @@ def test_a_unit_belongs_to_the_cell_with_the_longest_name():
 
 
 def test_a_parked_unit_that_somebody_managed_is_done(job):
-    handmade_stores.commit(job, unit(job, BART), at=1000)
-    handmade_stores.park(job, unit(job, BART))
+    handmade.commit(job, unit(job, BART), at=1000)
+    handmade.park(job, unit(job, BART))
     found = at(job, 1001)
     assert found.parked == [] and found.cells[BART].parked == 0 and found.cells[BART].left == 2
 
@@ -204,15 +205,15 @@ def test_names_of_cells_may_hold_hyphens(tmp_path, pattern):
     content["models"] = {"net": content["models"]["net"], "net-": content["models"]["net"]}
     content["defenses"] = {"none": {"k": 0}, "none--x": {"k": 0}}
     content["cells"] = [{"model": ["net", "net-"], "defense": list(content["defenses"]), "attack": "pgd"}]
-    job = handmade_stores.made(content, tmp_path / "store")
+    job = handmade.made(content, tmp_path / "store")
     for cell in job.cells:
-        handmade_stores.checkpointed(job, unit(job, cell), at=1000, step=1, seconds=1.0)
+        handmade.checkpointed(job, unit(job, cell), at=1000, step=1, seconds=1.0)
     assert [cell.running for cell in at(job, 1001).cells.values()] == [1, 1, 1, 1]
 
 
 def test_what_is_odd_is_said_and_does_not_stop_anything(job):
     folder = Path(job.store)
-    handmade_stores.commit(job, unit(job, BART), at=1000, right=[4, 4, 4])
+    handmade.commit(job, unit(job, BART), at=1000, right=[4, 4, 4])
     (folder / f"results/cell={BART}/{unit(job, BART, 1).name}.parquet").write_bytes(b"PAR1 torn")
     (folder / f"results/cell={BART}/notes.parquet").write_bytes(b"")
     (folder / "results/cell=other").mkdir()
@@ -271,7 +272,7 @@ def test_it_needs_no_torch_and_no_cluster(job):
 
 
 def test_prices_of_cells_without_rows_come_from_their_checkpoints(job):
-    handmade_stores.checkpointed(job, unit(job, NONE), at=1000, step=3, seconds=6.0)
+    handmade.checkpointed(job, unit(job, NONE), at=1000, step=3, seconds=6.0)
     found = at(job, 1001)
     assert found.cells[NONE].device_seconds_left == pytest.approx(4.0 * 6.5)
     weights = cost.weight(6, 2, 0), cost.weight(18, 8, 2)

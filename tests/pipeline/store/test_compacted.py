@@ -17,8 +17,8 @@ from pipeline.store.export import export
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
-from tests.support import release01
 from tests.support.campaigns import in_order
+from tests.support.stores import release01
 
 CELL = "net-bart2-pgd"
 ROOT = Path(__file__).parents[3]

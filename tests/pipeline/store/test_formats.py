@@ -29,9 +29,9 @@ from pipeline.store import checkpoints, formats, schema
 from pipeline.store.formats import FORMAT, RELEASES, StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from tests.support import release01
 from tests.support.campaigns import in_order
 from tests.support.reporters import KeptLines
+from tests.support.stores import release01
 
 CELL = "net-bart2-pgd"
 NEWER = {"format": FORMAT + 1, "release": "9.9"}

@@ -31,8 +31,9 @@ from pipeline.execution import LocalExecutor
 from pipeline.store import schema
 from pipeline.store.layout import Store
 from pipeline.store.sealed import seal
-from tests.support import release01, tiny
+from tests.support import tiny
 from tests.support.campaigns import decided
+from tests.support.stores import release01
 
 
 @pytest.fixture(scope="module")
