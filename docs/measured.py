@@ -79,7 +79,8 @@ def says(campaign: str, cell: str, label: int) -> str:
 
 def manifest(name: str) -> dict[str, Any]:
     """Return the manifest of weights that ship."""
-    found = weights.manifest_of((WEIGHTS / f"cifar10-{name}.safetensors").read_bytes())
+    path = WEIGHTS / f"cifar10-{name}.safetensors"
+    found = weights.manifest_of(str(path), path.read_bytes())
     assert found, f"the weights of {name} have no manifest"
     return found
 

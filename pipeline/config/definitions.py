@@ -3,7 +3,7 @@
 A version enters the identity of a cell only where it is not 1, so cells of release 0.1 keep theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from barrage_plugins import Registry
@@ -34,11 +34,16 @@ def used(defense: Defense, attack: Attack, rules: Iterable[str] = ()) -> Version
     """Return the versions of all definitions that a defense, an attack and decision rules use. Raises PluginError for one that
     cannot be used."""
     own = {DEFENSES.table: (defense.kind,), KINDS.table: (attack.kind,), RULES.table: tuple(rules)}
+    return versions(own, defense.named(), attack.named())
+
+
+def versions(*named: Mapping[str, Iterable[str]]) -> Versions:
+    """Return the versions of definitions, given their names by table. Raises PluginError for one that cannot be used."""
     found: Versions = {}
-    for named in (own, defense.named(), attack.named()):
-        for table, names in named.items():
+    for tables in named:
+        for table, names in tables.items():
             found.setdefault(table, {}).update({name: TABLES[table].version(name) for name in names})
-    return {table: versions for table, versions in found.items() if versions}
+    return {table: numbers for table, numbers in found.items() if numbers}
 
 
 def changed(versions: Versions) -> Versions:

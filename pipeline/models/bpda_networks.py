@@ -20,6 +20,7 @@ from bart.bpda.policies import complete
 from pipeline.config.attacks import Attack, ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.tensor_files import metadata
 
@@ -57,6 +58,8 @@ class Entry:
     device: str
     commit: str
     versions: str
+    version: int = 1
+    """Version of the definition of the transform that the network imitates; release 0.1 did not write it, and knew only 1."""
 
 
 def file_name(transform: str) -> str:
@@ -66,24 +69,31 @@ def file_name(transform: str) -> str:
 
 def encode(entry: Entry, weights: dict[str, Tensor]) -> bytes:
     """Return the bytes of a weights file; the same entry and weights make the same bytes."""
-    return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(asdict(entry))})
+    return save_tensors(
+        {k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(formats.stamp() | asdict(entry))}
+    )
 
 
-def entry_of(data: bytes) -> Entry | None:
-    """Return the description inside a weights file, or None if `barrage train` did not write it."""
+def entry_of(file: str, data: bytes) -> Entry | None:
+    """Return the description inside the weights file `file`, or None if `barrage train` did not write it.
+
+    Raises BadInput, which names `file`, for one of a later format.
+    """
     try:
-        return Entry(**json.loads(metadata(data, _KEY)))
+        return Entry(**formats.bare(file, json.loads(metadata(data, _KEY))))
+    except BadInput:
+        raise
     except (ValueError, TypeError):
         return None
 
 
 def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
-    """Return {transform: (description, SHA-256)} of the weights files in a folder."""
+    """Return {transform: (description, SHA-256)} of the weights files in a folder. Raises BadInput for a later format."""
     networks = {}
     store = Store(folder)
     for file in store.list("*.safetensors"):
         data = store.read(file.name)
-        entry = entry_of(data) if data else None
+        entry = entry_of(f"{folder}/{file.name}", data) if data else None
         if data and entry:
             networks[entry.transform] = entry, hashlib.sha256(data).hexdigest()
     return {name: networks[name] for name in TRANSFORMS if name in networks}
@@ -92,7 +102,7 @@ def entries(folder: str | Path) -> dict[str, tuple[Entry, str]]:
 def write_manifest(folder: str | Path) -> None:
     """Write the manifest of the weights files in a folder."""
     networks = [asdict(entry) | {"sha256": sha256} for entry, sha256 in entries(folder).values()]
-    Store(folder).replace(MANIFEST, (json.dumps({"networks": networks}, indent=1) + "\n").encode())
+    Store(folder).replace(MANIFEST, formats.stamped(json.dumps({"networks": networks}).encode()) + b"\n")
 
 
 def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
@@ -102,9 +112,11 @@ def manifest(folder: str | Path) -> dict[str, tuple[Entry, str]]:
         raise BadInput(f"networks {folder}: there is no {MANIFEST}: give the folder that `barrage train` wrote")
     try:
         networks = {}
-        for values in json.loads(data)["networks"]:
+        for values in formats.bare(f"{folder}/{MANIFEST}", json.loads(data))["networks"]:
             sha256 = values.pop("sha256")
             networks[str(values["transform"])] = Entry(**values), str(sha256)
+    except BadInput:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{MANIFEST} of networks {folder} is damaged ({error!r}): {_REMEDY}") from None
     if not networks:
@@ -158,6 +170,11 @@ def fit(cell: Cell) -> None:
             raise BadInput(
                 f"networks {attack.networks}: {name} is for {entry.size} px, the campaign's data.crop is {cell.crop}: "
                 "train networks for that size"
+            )
+        if entry.version != (now := TRANSFORMS.version(name)):
+            raise BadInput(
+                f"networks {attack.networks}: {name} imitates version {entry.version} of its definition, this is {now}: "
+                "train again, or go on with the release that trained it"
             )
         maxima = dict(TRANSFORMS[name].maxima)
         if list(entry.maxima.items()) != list(maxima.items()):

@@ -84,7 +84,7 @@ def described(model: Model, data: Data) -> Model:
     `resize` and `crop` come from `data`, and are filled in only if `data` does not set them. Raises BadInput.
     """
     path = weights_file(model)
-    manifest = weights.manifest_of(path.read_bytes()) if path and path.suffix == ".safetensors" else None
+    manifest = weights.manifest_of(str(path), path.read_bytes()) if path and path.suffix == ".safetensors" else None
     if manifest:
         trained, images = manifest["model"], manifest["images"]
         known = architectures.Preprocessing(tuple(trained["mean"]), tuple(trained["std"]), images["resize"], images["crop"])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.config.campaign import Model
 from pipeline.errors import BadInput
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.tensor_files import metadata
 
@@ -24,41 +25,47 @@ _KEY = "model"
 
 Manifest = dict[str, Any]
 """`model`: architecture, classes, mean, std; `images`: resize, crop, their number; `training`: the training file, its identity,
-steps, hash of the images; `accuracy`: on held-out images, by k; `precision`, `device`, `commit`, `versions`."""
+steps, hash of the images, and in `definitions` the versions of transforms and attack; `accuracy`: on held-out images, by k;
+`precision`, `device`, `commit`, `versions`."""
 
 
 def encode(manifest: Manifest, weights: dict[str, Tensor]) -> bytes:
     """Return the bytes of a weights file; the same manifest and weights make the same bytes."""
-    return save_tensors({k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(manifest, sort_keys=True)})
+    return save_tensors(
+        {k: v.cpu().contiguous() for k, v in weights.items()}, {_KEY: json.dumps(formats.stamp() | manifest, sort_keys=True)}
+    )
 
 
-def manifest_of(data: bytes) -> Manifest | None:
-    """Return the manifest inside a weights file, or None if it has none. Reads only the start of `data`."""
+def manifest_of(file: str, data: bytes) -> Manifest | None:
+    """Return the manifest inside the weights file `file`, or None if it has none. Reads only the start of `data`.
+
+    Raises BadInput, which names `file`, for one of a later format.
+    """
     try:
         found = json.loads(metadata(data, _KEY))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return formats.bare(file, found) if isinstance(found, dict) else None
 
 
 def manifest(folder: str | Path) -> Manifest | None:
-    """Return the manifest of the model in a folder, or None if there is no model."""
+    """Return the manifest of the model in a folder, or None if there is no model. Raises BadInput for a later format."""
     data = Store(folder).read(FILE)
-    return manifest_of(data) if data else None
+    return manifest_of(f"{folder}/{FILE}", data) if data else None
 
 
 def write_manifest(folder: str | Path) -> None:
     """Write the manifest beside the weights, for people and scripts."""
     data = Store(folder).read(FILE)
-    found = manifest_of(data) if data else None
+    found = manifest_of(f"{folder}/{FILE}", data) if data else None
     if data and found:
         described = found | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        Store(folder).replace(MANIFEST, (json.dumps(described, indent=1) + "\n").encode())
+        Store(folder).replace(MANIFEST, formats.stamped(json.dumps(described).encode()) + b"\n")
 
 
 def agree(path: Path, model: Model) -> None:
     """Raise BadInput if the manifest inside a weights file describes another model; files without a manifest pass."""
-    found = manifest_of(path.read_bytes()) if path.suffix == ".safetensors" else None
+    found = manifest_of(str(path), path.read_bytes()) if path.suffix == ".safetensors" else None
     for name, was in (found or {}).get("model", {}).items():
         wanted = getattr(model, name, was)
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted

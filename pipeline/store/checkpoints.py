@@ -43,8 +43,7 @@ def header(data: bytes, file: str) -> Header | None:
     """
     try:
         content = json.loads(metadata(data, "header"))
-        formats.check(file, content)
-        return Header(**{key: value for key, value in content.items() if key not in formats.stamp()})
+        return Header(**formats.bare(file, content))
     except BadInput:
         raise
     except (ValueError, TypeError, AttributeError):

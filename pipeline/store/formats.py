@@ -38,6 +38,12 @@ def check(file: str, content: Mapping[str, Any]) -> int:
     return int(number)
 
 
+def bare(file: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file holds besides its stamp. Raises BadInput if this release cannot read its format."""
+    check(file, content)
+    return {key: value for key, value in content.items() if key not in stamp()}
+
+
 def stamped(data: bytes) -> bytes:
     """Return a JSON object with the stamp of this release in front."""
     return json.dumps(stamp() | json.loads(data), indent=1).encode()
@@ -48,5 +54,4 @@ def unstamped(file: str, data: bytes) -> bytes:
     content = json.loads(data)
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no JSON object")
-    check(file, content)
-    return json.dumps({key: value for key, value in content.items() if key not in stamp()}).encode()
+    return json.dumps(bare(file, content)).encode()

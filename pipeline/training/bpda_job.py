@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bart import TRANSFORMS
 from pipeline.config.bpda_training import BpdaTraining
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
@@ -25,10 +26,15 @@ class BpdaJob(TrainingJob):
 
     @property
     def identity(self) -> str:
-        """Return a hash of what decides the weights of every network."""
+        """Return a hash of what decides the weights of every network, but for the definition of its transform."""
         deciding = ("seed", "steps", "batch", "learning_rate", "held_out")
         size = (self.training.data.resize, self.training.data.crop)
         return record.hashed([{name: getattr(self.training, name) for name in deciding}, size, self.data])
+
+    def identity_of(self, transform: str) -> str:
+        """Return a hash of what decides the weights of the network of a transform."""
+        version = TRANSFORMS.version(transform)
+        return self.identity if version == 1 else record.hashed([self.identity, version])
 
     def todo(self) -> list[TrainingUnit]:
         """Return the transforms whose networks are missing."""
@@ -54,5 +60,9 @@ def prepare(training: BpdaTraining, url: str, report: Report = lambda line: None
             raise BadInput(
                 f"store {url} holds a network of {name} from another training ({entry.training}, this is {job.identity}): "
                 "use another --store"
+            )
+        if entry.version != (now := TRANSFORMS.version(name)):
+            raise BadInput(
+                f"store {url} holds a network of version {entry.version} of {name}, this is version {now}: use another --store"
             )
     return job

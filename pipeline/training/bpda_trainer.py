@@ -102,7 +102,7 @@ class NetworkAttempt:
             "recent": checkpoint.Plain({"loss": self.recent}),
         }
         self.checkpoint = checkpoint.TrainingCheckpoint(
-            self.store, unit.name, trainer.job.identity, self.config.steps, self.config.batch, parts
+            self.store, unit.name, trainer.job.identity_of(unit.name), self.config.steps, self.config.batch, parts
         )
         self.step = 0
         self.began = self.reported = time.monotonic()
@@ -185,6 +185,7 @@ class NetworkAttempt:
             device=provenance.device_name(self.device),
             commit=provenance.commit(),
             versions=provenance.versions(),
+            version=TRANSFORMS.version(self.transform.name),
         )
 
     def _measured(self, batch: list[Image]) -> Tensor:

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bart import TRANSFORMS
+from pipeline.config import definitions
+from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import Model
 from pipeline.config.classifier_training import ClassifierTraining
+from pipeline.config.definitions import Versions
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
 from pipeline.errors import BadInput
@@ -39,7 +43,17 @@ class ClassifierJob(TrainingJob):
         for model in (content["model"], (content["distill"] or {}).get("teacher")):
             if model and model["sha256"]:
                 del model["weights"]  # where weights have a hash, their path decides nothing
-        return record.hashed([content, (self.training.data.resize, self.training.data.crop), self.data])
+        changed = definitions.changed(self.definitions)  # all were 1 in release 0.1, whose identities stay
+        sides = (self.training.data.resize, self.training.data.crop)
+        return record.hashed([content, sides, self.data, *([changed] if changed else [])])
+
+    @property
+    def definitions(self) -> Versions:
+        """Return the versions of the definitions that images go through: of transforms, of the attack and what it names."""
+        barrage, attack = self.training.barrage, self.training.attack
+        images: dict[str, tuple[str, ...]] = {TRANSFORMS.table: barrage.transforms} if barrage else {}
+        against = [{KINDS.table: (attack.kind,)}, attack.named()] if attack else []
+        return definitions.versions(images, *against)
 
     @property
     def images(self) -> int:

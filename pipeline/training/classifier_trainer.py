@@ -179,7 +179,13 @@ class ClassifierAttempt:
         return {
             "model": model,
             "images": {"resize": self.config.data.resize, "crop": self.config.data.crop, "count": self.job.images},
-            "training": {"file": file, "identity": self.job.identity, "data": self.job.data, "steps": self.count},
+            "training": {
+                "file": file,
+                "identity": self.job.identity,
+                "data": self.job.data,
+                "steps": self.count,
+                "definitions": self.job.definitions,
+            },
             "accuracy": {str(k): share for k, share in zip(self.config.evaluation.k, accuracy, strict=True)},
             "precision": str(self.steps.half or torch.float32).removeprefix("torch."),
             "device": provenance.device_name(self.trainer.device),

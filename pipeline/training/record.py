@@ -1,6 +1,6 @@
 """Write a training into its store, and read back which shards an earlier run has inspected.
 
-training.yaml       {training, identity, shards}
+training.yaml       {format, release, training, identity, shards}
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from pipeline.config.yaml_loader import plain
 from pipeline.data import shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
+from pipeline.store import formats
 from pipeline.store.layout import Store
 
 FILE = "training.yaml"
@@ -38,7 +39,7 @@ def hash_of_images(used: Iterable[Shard], limit: int | None) -> str:
 
 def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, used: Iterable[Shard]) -> None:
     """Write a training, with all hashes filled in, into the store at `url`."""
-    content = {
+    content = formats.stamp() | {
         "training": training.model_dump(mode="json", exclude={"store", "workers"}),
         "identity": identity,
         "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in used],
@@ -64,9 +65,10 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
 
 
 def _known(url: str) -> dict[str, Shard]:
-    """Return the shards that an earlier run on this store has inspected, by path."""
+    """Return the shards that an earlier run on this store has inspected, by path. Raises BadInput for a later format."""
     data = Store(url).read(FILE)
-    known = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in plain(data)["shards"]] if data else []
+    content = formats.bare(f"{url}/{FILE}", plain(data)) if data else {"shards": []}
+    known = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]]
     return {shard.url: shard for shard in known}
 
 

@@ -95,7 +95,7 @@ def test_a_checkpoint_or_network_that_is_a_pickle_is_none(tmp_path):
         assert (
             checkpoints.decode(trap) is None
             and checkpoints.header(trap, "trap") is None
-            and bpda_networks.entry_of(trap) is None
+            and bpda_networks.entry_of("trap", trap) is None
         )
     assert not (tmp_path / "pwned").exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from bart import TRANSFORMS, BpdaNet, Gradient, rng
@@ -26,6 +27,7 @@ from pipeline.data.training_images import Images
 from pipeline.errors import BadInput, Drained
 from pipeline.execution import LocalExecutor
 from pipeline.models import bpda_networks
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.training.bpda_job import prepare as prepare_training
@@ -428,6 +430,53 @@ def test_networks_that_do_not_fit_are_refused_before_a_run(pattern, nets, tmp_pa
     prepare(parse(campaign(pattern, fewer, transfer=True), "c"), str(tmp_path / "store"))
 
 
+def test_networks_of_another_definition_of_their_transform_are_refused(pattern, nets, photos, tmp_path, monkeypatch):
+    usual = job(photos, nets).identity_of("grey_mix")
+    assert job(photos, nets).identity == usual, "release 0.1 knew no versions"
+    monkeypatch.setitem(TRANSFORMS.builtin, "grey_mix", replace(TRANSFORMS["grey_mix"], version=2))
+    assert "grey_mix imitates version 1 of its definition, this is 2: train again" in refused(pattern, nets, tmp_path)
+    with pytest.raises(BadInput, match="holds a network of version 1 of grey_mix, this is version 2"):
+        job(photos, nets)
+    found = job(photos, tmp_path / "again", transforms=["grey_mix", "color_precision"], steps=1)
+    assert found.identity_of("grey_mix") != found.identity == found.identity_of("color_precision"), "checkpoints are of one"
+    trained(found, "grey_mix")
+    assert bpda_networks.entries(found.store)["grey_mix"][0].version == 2
+    job(photos, found.store, steps=1)
+
+
+def test_files_of_a_later_format_are_refused(nets, photos, tmp_path, monkeypatch):
+    later = {"format": formats.FORMAT + 1, "release": "9.9"}
+    said = f"has format {formats.FORMAT + 1}, .*read it with barrage 9.9"
+    mine = copied(nets, tmp_path / "mine")
+    assert json.loads((mine / "manifest.json").read_text())["format"] == formats.FORMAT
+    (mine / "manifest.json").write_text(json.dumps(json.loads((mine / "manifest.json").read_text()) | later))
+    with pytest.raises(BadInput, match=f"^[^ ]*manifest.json {said}"):
+        bpda_networks.manifest(mine)
+    with monkeypatch.context() as patch:
+        patch.setattr(formats, "stamp", lambda: later)
+        (entry, _) = bpda_networks.entries(nets)["grey_mix"]
+        (mine / "grey_mix.safetensors").write_bytes(bpda_networks.encode(entry, BpdaNet("grey_mix").state_dict()))
+    with pytest.raises(BadInput, match=f"grey_mix.safetensors {said}"):
+        bpda_networks.entries(mine)
+    found = job(photos, tmp_path / "store")
+    found.write_down()
+    path = tmp_path / "store" / "training.yaml"
+    content = yaml.safe_load(path.read_text())
+    assert (content["format"], content["identity"]) == (formats.FORMAT, found.identity)
+    path.write_text(yaml.safe_dump(content | later))
+    with pytest.raises(BadInput, match=f"training.yaml {said}"):
+        job(photos, tmp_path / "store")
+
+
+def test_networks_of_release_01_are_read(nets, tmp_path):
+    """They have no format number and no version: the first of both."""
+    mine = edited(nets, tmp_path / "old")
+    content = json.loads((mine / "manifest.json").read_text())
+    old = [{key: value for key, value in entry.items() if key != "version"} for entry in content["networks"]]
+    (mine / "manifest.json").write_text(json.dumps({"networks": old}))
+    assert bpda_networks.manifest(mine) == bpda_networks.manifest(nets)
+
+
 def test_a_changed_weights_file_is_refused_before_and_during_a_run(pattern, nets, tmp_path):
     from pipeline.campaigns.worker import Worker
 
@@ -479,5 +528,5 @@ def test_files_say_what_they_are(nets):
     assert list(found) == ["color_precision", "grey_mix"] and found == bpda_networks.manifest(nets)
     entry, _ = found["grey_mix"]
     data = bpda_networks.encode(entry, BpdaNet("grey_mix").state_dict())
-    assert bpda_networks.entry_of(data) == entry and bpda_networks.entry_of(b"nothing") is None
+    assert bpda_networks.entry_of("net", data) == entry and bpda_networks.entry_of("net", b"nothing") is None
     assert bpda_networks.encode(replace(entry, seed=1), BpdaNet("grey_mix").state_dict()) != data

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bart import Barrage, Mirror, rng
+from bart import TRANSFORMS, Barrage, Mirror, rng
 from pipeline.campaigns.job import opened
 from pipeline.config.campaign import Data
 from pipeline.config.classifier_training import Barrages, ClassifierTraining, Optimizer
@@ -23,6 +24,8 @@ from pipeline.data.loader import Feed
 from pipeline.data.pack import pack
 from pipeline.data.training_images import Images
 from pipeline.errors import BadInput, Drained
+from pipeline.models import weights
+from pipeline.store import formats
 from pipeline.store.rows import results
 from pipeline.training.classifier_job import UNIT, prepare
 from pipeline.training.classifier_trainer import ClassifierProgress, ClassifierTrained, ClassifierTrainer, Evaluated
@@ -434,6 +437,30 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
               {"optimizer": {"learning_rate": 0.02}}, {"average": 0.5}, {"precision": "bfloat16"}, {"store_as": "float16"},
               {"data": data | {"crop": 33}}, {"data": data | {"limit": 20}}]  # fmt: skip
     assert len({usual, *(job(photos, tmp_path, **other).identity for other in others)}) == len(others) + 1
+
+
+def test_definitions_enter_the_identity_where_their_version_is_not_the_first(photos, tmp_path, monkeypatch):
+    barrage = {"k": 2, "transforms": ["jpeg", "grey_mix"]}
+    plain, behind = job(photos, tmp_path), job(photos, tmp_path, barrage=barrage, attack=PGD)
+    assert plain.definitions == {}
+    assert behind.definitions["transforms"] == {"jpeg": 1, "grey_mix": 1} and behind.definitions["attacks"] == {"pgd": 1}
+    before, usual = plain.identity, behind.identity
+    monkeypatch.setitem(TRANSFORMS.builtin, "grey_mix", replace(TRANSFORMS["grey_mix"], version=2))
+    assert plain.identity == before and behind.identity != usual
+    assert behind.definitions["transforms"]["grey_mix"] == 2
+
+
+def test_a_model_of_a_later_format_is_refused(photos, weights_file, tmp_path, monkeypatch):
+    later = {"format": formats.FORMAT + 1, "release": "9.9"}
+    data = weights_file.read_bytes()
+    assert json.loads((weights_file.parent / "manifest.json").read_text())["format"] == formats.FORMAT
+    manifest = weights.manifest_of("model", data)
+    assert "format" not in manifest and manifest["training"]["definitions"] == job(photos, tmp_path).definitions
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr(formats, "stamp", lambda: later)
+    (tmp_path / "store" / weights.FILE).write_bytes(weights.encode(manifest, load_file(weights_file)))
+    with pytest.raises(BadInput, match="model.safetensors has format .*read it with barrage 9.9"):
+        job(photos, tmp_path / "store")
 
 
 @pytest.mark.parametrize(
