@@ -108,17 +108,23 @@ def test_packages_are_those_of_the_wheel(call, installed):
     assert all(Path(place).is_relative_to(installed.parent) for place in places.split()) and len(places.split()) == 3
 
 
-def test_a_campaign_runs_where_there_is_no_checkout(call, folder):
-    """As the demo: photographs, a shipped classifier, Ray, rows, tables and a page."""
+@pytest.fixture(scope="module")
+def campaign(call, folder):
+    """The name of a campaign file in that folder: a shipped classifier, eight images next to it."""
     place = Path(call("python", "-c", "import pipeline; print(*pipeline.__path__)").strip()).parent / SHIPPED / "campaigns"
     asked = tiny.campaign(str(tiny.packed(folder) / "photos-{000000..000001}.tar"), store="store")
     weights = str(place / "weights" / "cifar10-bart.safetensors")
     asked["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "eot_draws": 1}}
     asked["models"] = {"net": {"architecture": "resnet20_cifar", "classes": 10, "weights": weights}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(asked))
+    return "tiny.yaml"
+
+
+def test_a_campaign_runs_where_there_is_no_checkout(call, folder, campaign):
+    """As the demo: photographs, a shipped classifier, Ray, rows, tables and a page."""
     assert "run a campaign" in call("barrage", "--help").lower()
-    assert "net-bart2-pgd" in call("barrage", "plan", "tiny.yaml", "--no-calibrate")
-    call("barrage", "run", "tiny.yaml")
+    assert "net-bart2-pgd" in call("barrage", "plan", campaign, "--no-calibrate")
+    call("barrage", "run", campaign)
     files = list((folder / "store" / "results").rglob("*.parquet"))
     rows = pd.concat(pq.read_table(path).to_pandas() for path in files)
     assert set(rows["status"]) == {"ok"} and rows.groupby("cell").size().to_dict() == {"net-bart2-pgd": 8, "net-none-pgd": 8}
@@ -129,8 +135,8 @@ def test_a_campaign_runs_where_there_is_no_checkout(call, folder):
     assert (folder / "figures" / "table1.csv").exists()
 
 
-def test_recipes_of_clusters_are_filled_from_the_wheel(call, folder):
+def test_recipes_of_clusters_are_filled_from_the_wheel(call, folder, campaign):
     assert "--on" in call("barrage", "launch", "--help")
     (folder / "site.yaml").write_text((ROOT / "cluster" / "slurm" / "example.yaml").read_text())
-    said = call("barrage", "launch", "tiny.yaml", "--on", "slurm", "--cluster", "site.yaml", "--store", "store", "--dry-run")
+    said = call("barrage", "launch", campaign, "--on", "slurm", "--cluster", "site.yaml", "--store", "store", "--dry-run")
     assert "#SBATCH" in said
