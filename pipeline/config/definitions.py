@@ -34,16 +34,16 @@ def used(defense: Defense, attack: Attack, rules: Iterable[str] = ()) -> Version
     """Return the versions of all definitions that a defense, an attack and decision rules use. Raises PluginError for one that
     cannot be used."""
     own = {DEFENSES.table: (defense.kind,), KINDS.table: (attack.kind,), RULES.table: tuple(rules)}
-    return versions(own, defense.named(), attack.named())
+    return versions_of(own, defense.named(), attack.named())
 
 
-def versions(*named: Mapping[str, Iterable[str]]) -> Versions:
+def versions_of(*named: Mapping[str, Iterable[str]]) -> Versions:
     """Return the versions of definitions, given their names by table. Raises PluginError for one that cannot be used."""
     found: Versions = {}
     for tables in named:
         for table, names in tables.items():
             found.setdefault(table, {}).update({name: TABLES[table].version(name) for name in names})
-    return {table: numbers for table, numbers in found.items() if numbers}
+    return {table: versions for table, versions in found.items() if versions}
 
 
 def changed(versions: Versions) -> Versions:

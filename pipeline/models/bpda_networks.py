@@ -22,7 +22,7 @@ from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
 from pipeline.store import formats
 from pipeline.store.layout import Store
-from pipeline.store.tensor_files import metadata
+from pipeline.store.tensor_files import description
 
 MANIFEST = "manifest.json"
 _KEY = "network"
@@ -79,11 +79,10 @@ def entry_of(file: str, data: bytes) -> Entry | None:
 
     Raises BadInput, which names `file`, for one of a later format.
     """
+    content = description(file, data, _KEY)
     try:
-        return Entry(**formats.bare(file, json.loads(metadata(data, _KEY))))
-    except BadInput:
-        raise
-    except (ValueError, TypeError):
+        return Entry(**content) if content else None
+    except TypeError:
         return None
 
 

@@ -17,7 +17,7 @@ from pipeline.config.campaign import Model
 from pipeline.errors import BadInput
 from pipeline.store import formats
 from pipeline.store.layout import Store
-from pipeline.store.tensor_files import metadata
+from pipeline.store.tensor_files import description
 
 FILE = "model.safetensors"
 MANIFEST = "manifest.json"
@@ -41,11 +41,7 @@ def manifest_of(file: str, data: bytes) -> Manifest | None:
 
     Raises BadInput, which names `file`, for one of a later format.
     """
-    try:
-        found = json.loads(metadata(data, _KEY))
-    except ValueError:
-        return None
-    return formats.bare(file, found) if isinstance(found, dict) else None
+    return description(file, data, _KEY)
 
 
 def manifest(folder: str | Path) -> Manifest | None:

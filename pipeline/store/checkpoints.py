@@ -5,9 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import BadInput
 from pipeline.store import formats
-from pipeline.store.tensor_files import metadata
+from pipeline.store.tensor_files import description, metadata
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,12 +40,10 @@ def header(data: bytes, file: str) -> Header | None:
 
     Raises BadInput, which names `file`, for a checkpoint of a later format.
     """
+    content = description(file, data, "header")
     try:
-        content = json.loads(metadata(data, "header"))
-        return Header(**formats.bare(file, content))
-    except BadInput:
-        raise
-    except (ValueError, TypeError, AttributeError):
+        return Header(**content) if content else None
+    except TypeError:
         return None
 
 

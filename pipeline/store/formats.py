@@ -41,7 +41,8 @@ def check(file: str, content: Mapping[str, Any]) -> int:
 def bare(file: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file holds besides its stamp. Raises BadInput if this release cannot read its format."""
     check(file, content)
-    return {key: value for key, value in content.items() if key not in stamp()}
+    own = stamp()
+    return {key: value for key, value in content.items() if key not in own}
 
 
 def stamped(data: bytes) -> bytes:

@@ -5,6 +5,9 @@ texts (https://github.com/huggingface/safetensors#format).
 """
 
 import json
+from typing import Any
+
+from pipeline.store import formats
 
 
 def metadata(data: bytes, name: str) -> str:
@@ -19,3 +22,15 @@ def metadata(data: bytes, name: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"the header holds no text {name!r}")
     return text
+
+
+def description(file: str, data: bytes, name: str) -> dict[str, Any] | None:
+    """Return what `file` says of itself in the text `name` of its metadata, without its stamp; None if that is no JSON object.
+
+    Raises BadInput, which names `file`, for one of a later format.
+    """
+    try:
+        content = json.loads(metadata(data, name))
+    except ValueError:
+        return None
+    return formats.bare(file, content) if isinstance(content, dict) else None

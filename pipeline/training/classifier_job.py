@@ -43,17 +43,17 @@ class ClassifierJob(TrainingJob):
         for model in (content["model"], (content["distill"] or {}).get("teacher")):
             if model and model["sha256"]:
                 del model["weights"]  # where weights have a hash, their path decides nothing
-        changed = definitions.changed(self.definitions)  # all were 1 in release 0.1, whose identities stay
+        changed = definitions.changed(self.versions)  # all were 1 in release 0.1, whose identities stay
         sides = (self.training.data.resize, self.training.data.crop)
         return record.hashed([content, sides, self.data, *([changed] if changed else [])])
 
     @property
-    def definitions(self) -> Versions:
+    def versions(self) -> Versions:
         """Return the versions of the definitions that images go through: of transforms, of the attack and what it names."""
         barrage, attack = self.training.barrage, self.training.attack
         images: dict[str, tuple[str, ...]] = {TRANSFORMS.table: barrage.transforms} if barrage else {}
         against = [{KINDS.table: (attack.kind,)}, attack.named()] if attack else []
-        return definitions.versions(images, *against)
+        return definitions.versions_of(images, *against)
 
     @property
     def images(self) -> int:

@@ -184,7 +184,7 @@ class ClassifierAttempt:
                 "identity": self.job.identity,
                 "data": self.job.data,
                 "steps": self.count,
-                "definitions": self.job.definitions,
+                "definitions": self.job.versions,
             },
             "accuracy": {str(k): share for k, share in zip(self.config.evaluation.k, accuracy, strict=True)},
             "precision": str(self.steps.half or torch.float32).removeprefix("torch."),

@@ -442,12 +442,12 @@ def test_the_identity_is_of_what_decides_the_weights_and_of_nothing_else(photos,
 def test_definitions_enter_the_identity_where_their_version_is_not_the_first(photos, tmp_path, monkeypatch):
     barrage = {"k": 2, "transforms": ["jpeg", "grey_mix"]}
     plain, behind = job(photos, tmp_path), job(photos, tmp_path, barrage=barrage, attack=PGD)
-    assert plain.definitions == {}
-    assert behind.definitions["transforms"] == {"jpeg": 1, "grey_mix": 1} and behind.definitions["attacks"] == {"pgd": 1}
+    assert plain.versions == {}
+    assert behind.versions["transforms"] == {"jpeg": 1, "grey_mix": 1} and behind.versions["attacks"] == {"pgd": 1}
     before, usual = plain.identity, behind.identity
     monkeypatch.setitem(TRANSFORMS.builtin, "grey_mix", replace(TRANSFORMS["grey_mix"], version=2))
     assert plain.identity == before and behind.identity != usual
-    assert behind.definitions["transforms"]["grey_mix"] == 2
+    assert behind.versions["transforms"]["grey_mix"] == 2
 
 
 def test_a_model_of_a_later_format_is_refused(photos, weights_file, tmp_path, monkeypatch):
@@ -455,7 +455,7 @@ def test_a_model_of_a_later_format_is_refused(photos, weights_file, tmp_path, mo
     data = weights_file.read_bytes()
     assert json.loads((weights_file.parent / "manifest.json").read_text())["format"] == formats.FORMAT
     manifest = weights.manifest_of("model", data)
-    assert "format" not in manifest and manifest["training"]["definitions"] == job(photos, tmp_path).definitions
+    assert "format" not in manifest and manifest["training"]["definitions"] == job(photos, tmp_path).versions
     (tmp_path / "store").mkdir()
     monkeypatch.setattr(formats, "stamp", lambda: later)
     (tmp_path / "store" / weights.FILE).write_bytes(weights.encode(manifest, load_file(weights_file)))
