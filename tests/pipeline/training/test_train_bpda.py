@@ -444,6 +444,17 @@ def test_networks_of_another_definition_of_their_transform_are_refused(pattern, 
     job(photos, found.store, steps=1)
 
 
+@pytest.mark.parametrize(("version", "fresh"), [(1, 5), (2, 6)])
+def test_a_checkpoint_is_of_one_definition(photos, tmp_path, monkeypatch, version, fresh):
+    """One step of six is in it: with another definition of the transform, the training begins anew."""
+    drain = threading.Event()
+    drain.set()
+    with pytest.raises(Drained):
+        trained(job(photos, tmp_path), drain=drain)
+    monkeypatch.setitem(TRANSFORMS.builtin, "grey_mix", replace(TRANSFORMS["grey_mix"], version=version))
+    assert trained(job(photos, tmp_path))[-1].fresh == fresh
+
+
 def test_files_of_a_later_format_are_refused(nets, photos, tmp_path, monkeypatch):
     later = {"format": formats.FORMAT + 1, "release": "9.9"}
     said = f"has format {formats.FORMAT + 1}, .*read it with barrage 9.9"
