@@ -16,13 +16,11 @@ from ray.cluster_utils import Cluster
 from pipeline.errors import BadInput
 from pipeline.execution import RayExecutor
 from pipeline.execution.queue import Failed
-from pipeline.execution.ray import actor
 from tests.support import pretended_jobs
 from tests.support.pretended_jobs import Task, Through, Went
-from tests.support.processes import gone, until
+from tests.support.processes import PATIENCE, gone, until
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 60.0
 PREEMPTION = 2
 """Ray's number of that reason to drain a node."""
 
@@ -286,10 +284,9 @@ def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, t
     run.until(lambda: run.of(Went))
     first = job.begun("t0")[0]
     os.kill(first, signal.SIGTERM)
-    told = time.monotonic()
     run.rest()
-    assert time.monotonic() - told < actor.LEAVE_SECONDS + 30
     assert not run.of(Failed) and job.done() == ["t0"] and ends(first)
+    assert len(job.begun("t0")) == 2, "the first actor stayed until its unit had ended"
 
 
 @pytest.mark.slow
