@@ -13,6 +13,7 @@ from enum import StrEnum
 from torch import Tensor, cat
 
 from bart import dispatch
+from bart.autograd import clip
 
 Size = tuple[int, int]
 """Height and width of an image, in pixels."""
@@ -39,9 +40,9 @@ class Gradient(StrEnum):
 class Transform:
     """Describe one of the 25 transforms: `draw` makes parameters without seeing pixels, `apply` is a pure function of both.
 
-    draw(keys, size) -> params    keys (n,) int64; params on the device of `keys`
+    draw(keys, size) -> params    keys (n,) int64; params on the device of `keys`; any size from one pixel up
     apply(x, params) -> y         x and y (n, 3, h, w) in [0, 1]; no wait for the device, no image depends on another
-    eager                         the definition of `apply` in PyTorch, on any device and for any floating type
+    eager                         the definition in PyTorch, on any device and for any floating type; y may leave [0, 1]
     """
 
     name: str
@@ -60,9 +61,14 @@ class Transform:
     """Of the definition, from 1. A change that changes images takes the next: then cells that use it have another identity."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
-        """Return the transformed images (n, 3, h, w): by a kernel of `bart.dispatch` if one runs here, else by `eager`.
+        """Return the transformed images (n, 3, h, w), clipped to [0, 1] with derivative 1 at both ends."""
+        return clip(self.unclipped(x, params))
 
-        Both compute the same function.
+    def unclipped(self, x: Tensor, params: Params) -> Tensor:
+        """Return the images (n, 3, h, w) as the transform leaves them, which may be outside [0, 1]: for a barrage, which clips
+        whole stacks, and for what has to imitate the transform.
+
+        A kernel of `bart.dispatch` computes them if one runs here, else `eager`. Both compute the same function.
         """
         return (dispatch.find(self.name, x) or self.eager)(x, params)
 

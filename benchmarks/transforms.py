@@ -153,7 +153,7 @@ def main() -> None:
         first = {k: v[: args.oracles] for k, v in params.items()}
 
         def forward(x: Tensor, transform: Transform = transform, params: Params = params) -> Tensor:
-            return transform.apply(x, params)
+            return transform.unclipped(x, params)
 
         gradient = transform.gradient is not Gradient.NONE
         truth = partial(oracle, transform.name, images[: args.oracles], first)

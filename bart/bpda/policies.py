@@ -1,7 +1,8 @@
 """Define gradient policies: the transform's true value with a chosen derivative (BPDA: Athalye, Carlini, Wagner, ICML 2018).
 
-A policy is (transform, x, params, networks) -> y. y is the value of `transform.apply(x, params)`, bit for bit, x and y (n, 3,
-h, w); its derivative is the policy's. `networks` holds a `bart.bpda.network.BpdaNet` for some transforms, by name.
+A policy is (transform, x, params, networks) -> y, for x and y (n, 3, h, w). y is the value of `transform.unclipped(x, params)`,
+bit for bit; its derivative is the policy's. The barrage clips y, which has a derivative of its own. `networks` holds a
+`bart.bpda.network.BpdaNet` for some transforms, by name.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,7 +27,7 @@ NONE: Networks = MappingProxyType({})
 def identity(transform: Transform, x: Tensor, params: Params, networks: Networks = NONE) -> Tensor:
     """Return the transformed images with the identity as the derivative."""
     with torch.no_grad():
-        y = transform.apply(x, params)
+        y = transform.unclipped(x, params)
     return straight_through(x, y)
 
 
@@ -38,7 +39,7 @@ def network(transform: Transform, x: Tensor, params: Params, networks: Networks 
     if transform.name not in networks:
         raise ValueError(f"policy network: no network for {transform.name}: train one, or use the policy combo")
     with torch.no_grad():
-        y = transform.apply(x, params)
+        y = transform.unclipped(x, params)
     conditioning = transform.conditioning(params, (x.shape[-2], x.shape[-1]))
     imitated: Tensor = _Imitated.apply(x, y, conditioning, networks[transform.name])
     return imitated
@@ -51,7 +52,7 @@ def combo(transform: Transform, x: Tensor, params: Params, networks: Networks = 
     identity. Where all three exist, Sitawarin et al., ICML 2022, find exact > identity > network.
     """
     if transform.gradient is not Gradient.NONE:
-        return transform.apply(x, params)
+        return transform.unclipped(x, params)
     return (network if transform.name in networks else identity)(transform, x, params, networks)
 
 

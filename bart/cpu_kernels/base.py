@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart.types import Params
-
 Image = np.ndarray[Any, np.dtype[Any]]
 """A NumPy array of one image or plane."""
 
@@ -30,7 +28,7 @@ def each(function: Callable[[int], None], count: int) -> None:
         list(_pool(torch.get_num_threads()).map(function, range(count)))
 
 
-def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: Params) -> Tensor:
+def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: dict[str, Tensor]) -> Tensor:
     """Return `function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in the type of `x`.
 
     `function` takes and returns (3, h, w) float32. It must not write into its input. It has no gradient.

@@ -82,21 +82,21 @@ def color_precision(x: Tensor, params: dict[str, Tensor]) -> Tensor:
 @triton.jit
 def _mixture(channel, ratios, alone, strengths, image, KIND: tl.constexpr):
     """Return `own`, `blend` and `weight` of one channel of an image."""
-    if KIND == "two_thirds":
-        left = tl.load(alone + image)
-        rank = tl.minimum(channel - (left < channel).to(tl.int32), 1)  # among the two others; unused for the channel that stays
-        other = (left != channel).to(tl.float32)
-        return 1.0 - other, other, other * tl.load(ratios + image * 2 + rank)
+    if KIND == "mix":
+        return 0.0, 1.0, tl.load(ratios + image * 3 + channel)
+    elif KIND == "partial_mix":
+        keep = tl.load(strengths + image * 3 + channel)
+        return keep, 1.0 - keep, tl.load(ratios + image * 3 + channel)
     else:
-        weight = tl.load(ratios + image * 3 + channel)
-        if KIND == "mix":
-            return 0.0, 1.0, weight
-        elif KIND == "partial_mix":
-            keep = tl.load(strengths + image * 3 + channel)
-            return keep, 1.0 - keep, weight
+        third = tl.load(alone + image)
+        rank = tl.minimum(channel - (third < channel).to(tl.int32), 1)  # among the two that are mixed; unused for the third
+        other = (third != channel).to(tl.float32)
+        weight = other * tl.load(ratios + image * 2 + rank)
+        if KIND == "two_thirds":
+            return 1.0 - other, other, weight
         else:
             tl.static_assert(KIND == "one_channel")
-            blend = tl.where(tl.load(alone + image) == channel, tl.load(strengths + image), 0.0)
+            blend = (1.0 - other) * tl.load(strengths + image)
             return 1.0 - blend, blend, weight
 
 
@@ -155,5 +155,5 @@ def grey_two_thirds(x: Tensor, params: dict[str, Tensor]) -> Tensor:
 
 
 def grey_one_channel(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Set channel c to grey mix + x_c (1 - mix)."""
+    """Set channel c to g mix + x_c (1 - mix), where g is the mix of the two others."""
     return _Grey.apply(x, "one_channel", params)

@@ -30,6 +30,13 @@ def _unit(channel: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(channel, 3).float()
 
 
+def _weights(alone: Tensor, ratio: Tensor) -> Tensor:
+    """Return the weight of each channel in the mix of two, (n, 3): `ratio` (n, 2) in their order, 0 for the third, `alone`."""
+    other = 1 - alone
+    second = (other.cumsum(1) - 1).clamp_min(0)  # the rank of each channel among the two that are mixed
+    return other * (ratio[:, :1] + second * (ratio[:, 1:] - ratio[:, :1]))
+
+
 def draw_mix(keys: Tensor, size: Size) -> Params:
     """Return `ratio` (n, 3), which sums to 1, one key an image."""
     return {"ratio": _ratio(keys, 3)}
@@ -58,22 +65,25 @@ def draw_two_thirds(keys: Tensor, size: Size) -> Params:
 
 def apply_two_thirds(x: Tensor, params: Params) -> Tensor:
     """Replace the two other channels by their mix."""
-    alone, ratio = _unit(params["channel"]), params["ratio"]
-    other = 1 - alone
-    second = (other.cumsum(1) - 1).clamp_min(0)  # the rank of each channel among the two that are mixed
-    weights = other * (ratio[:, :1] + second * (ratio[:, 1:] - ratio[:, :1]))
-    return _mix(x, torch.diag_embed(alone) + other[:, :, None] * weights[:, None, :])
+    alone = _unit(params["channel"])
+    return _mix(x, torch.diag_embed(alone) + (1 - alone)[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
 
 
 def draw_one_channel(keys: Tensor, size: Size) -> Params:
-    """Return `channel` (n,) int 0..2, which is altered, `ratio` (n, 3), which sums to 1, and `mix` (n,) in 0.1..0.9."""
-    return {"channel": _channel(keys), "ratio": _ratio(keys, 3), "mix": rng.uniform(keys, "mix", 0.1, 0.9)}
+    """Return the parameters, one key an image.
+
+    channel     (n,) int 0..2, which is altered
+    ratio       (n, 2) of the other two in their order, which sums to 1
+    mix         (n,) in 0.1..0.9, the share of their mix
+    """
+    return {"channel": _channel(keys), "ratio": _ratio(keys, 2), "mix": rng.uniform(keys, "mix", 0.1, 0.9)}
 
 
 def apply_one_channel(x: Tensor, params: Params) -> Tensor:
-    """Set channel c to grey mix + x_c (1 - mix)."""
-    strength = _unit(params["channel"]) * params["mix"][:, None]
-    return _mix(x, torch.diag_embed(1 - strength) + strength[:, :, None] * params["ratio"][:, None, :])
+    """Set channel c to g mix + x_c (1 - mix), where g is the mix of the two others, which stay."""
+    alone = _unit(params["channel"])
+    strength = alone * params["mix"][:, None]
+    return _mix(x, torch.diag_embed(1 - strength) + strength[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
 
 
 GREY_MIX = Transform("grey_mix", GROUP, draw_mix, apply_mix, Gradient.EXACT, {"ratio": 1})
@@ -84,5 +94,11 @@ GREY_TWO_THIRDS = Transform(
     "grey_two_thirds", GROUP, draw_two_thirds, apply_two_thirds, Gradient.EXACT, {"channel": 2, "ratio": 1}
 )
 GREY_ONE_CHANNEL = Transform(
-    "grey_one_channel", GROUP, draw_one_channel, apply_one_channel, Gradient.EXACT, {"channel": 2, "ratio": 1, "mix": 0.9}
+    "grey_one_channel",
+    GROUP,
+    draw_one_channel,
+    apply_one_channel,
+    Gradient.EXACT,
+    {"channel": 2, "ratio": 1, "mix": 0.9},
+    version=2,
 )

@@ -62,7 +62,7 @@ def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
     for place, (name, transform) in enumerate(transforms.items()):
         keys = torch.tensor([key("gallery", name, i) for i in range(draws)])
         with torch.no_grad():
-            done = transform.apply(x.expand(draws, -1, -1, -1), transform.draw(keys, (SIDE, SIDE))).clamp(0, 1)
+            done = transform.apply(x.expand(draws, -1, -1, -1), transform.draw(keys, (SIDE, SIDE)))
         column, row = place // rows, place % rows
         for i in range(draws):
             left = column * (draws * (SIDE + 4) + 16) + i * (SIDE + 4)

@@ -83,7 +83,7 @@ class _Example(NamedTuple):
     conditioning: Tensor
     """P(t), the parameters as the network gets them, (n, |P|)."""
     y: Tensor
-    """The transformed images, (n, 3, h, w)."""
+    """The transformed images before they are clipped, (n, 3, h, w)."""
 
 
 class NetworkAttempt:
@@ -145,7 +145,7 @@ class NetworkAttempt:
         size = (x.shape[-2], x.shape[-1])
         params = self.transform.draw(self._keys(batch, *purpose), size)
         with torch.no_grad():
-            return _Example(x, params, self.transform.conditioning(params, size), self.transform.apply(x, params))
+            return _Example(x, params, self.transform.conditioning(params, size), self.transform.unclipped(x, params))
 
     def _keys(self, batch: list[Image], *purpose: int | str) -> Tensor:
         path = (self.config.seed, self.transform.name, *purpose)
@@ -199,7 +199,7 @@ class NetworkAttempt:
         leaf, nets = x.requires_grad_(), {self.transform.name: self.net}
         exact, imitated = (
             torch.autograd.grad(value, leaf, cotangent)[0].flatten(1)
-            for value in (self.transform.apply(leaf, params), network(self.transform, leaf, params, nets))
+            for value in (self.transform.unclipped(leaf, params), network(self.transform, leaf, params, nets))
         )
         cosines = [cosine_similarity(guess, exact, dim=1) for guess in (imitated, cotangent.flatten(1))]
         return torch.stack([*errors, *cosines]).double().sum(1).cpu()

@@ -20,6 +20,8 @@ def grey_two_thirds(image, params):
 
 
 def grey_one_channel(image, params):
-    out, c, mix = image.copy(), int(params["channel"]), params["mix"]
-    out[..., c] = (image @ params["ratio"]) * mix + image[..., c] * (1 - mix)
+    c, (first, second), mix = int(params["channel"]), params["ratio"], params["mix"]
+    others = [image[..., other] for other in range(3) if other != c]
+    out = image.copy()
+    out[..., c] = (others[0] * first + others[1] * second) * mix + image[..., c] * (1 - mix)
     return out
