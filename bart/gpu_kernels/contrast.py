@@ -1,8 +1,8 @@
 """Equalise histograms and stretch contrast: one program a channel. `bart.transforms.contrast` defines what each computes.
 
-A program reads its plane several times, from the cache, so a call is one launch. Percentiles are exact order statistics: from
-+0 up, the bits of float32 values have the order of the values. The program finds the bits of a rank two by two, from the
-highest, by counting the values below.
+A program reads its plane, or its whole image, several times, from the cache, so a call is one launch. Percentiles are exact
+order statistics: from +0 up, the bits of float32 values have the order of the values. The program finds the bits of a rank two
+by two, from the highest, by counting the values below.
 """
 
 from typing import Any
@@ -85,10 +85,10 @@ def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
 
 
 @triton.jit
-def _bits(plane, offset, size, BLOCK: tl.constexpr):
-    """Return the bits of a block of values, as integers; beyond the plane's end, those of infinity."""
+def _bits(values, offset, count, BLOCK: tl.constexpr):
+    """Return the bits of a block of values, as integers; beyond the last value, those of infinity."""
     place = offset + tl.arange(0, BLOCK)
-    return tl.load(plane + place, mask=place < size, other=_INFINITY).to(tl.int32, bitcast=True)
+    return tl.load(values + place, mask=place < count, other=_INFINITY).to(tl.int32, bitcast=True)
 
 
 @triton.jit
@@ -104,7 +104,7 @@ def _passed(counts, rank_bottom, rank_top):
 
 
 @triton.jit
-def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
+def _ranked(values, count, rank_bottom, rank_top, BLOCK: tl.constexpr):
     """Return the bits of the values of two ranks; rank 0 is the least value."""
     bottom = tl.zeros_like(rank_bottom)
     top = tl.zeros_like(rank_top)
@@ -113,8 +113,8 @@ def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
         counts_1 = tl.zeros([BLOCK], tl.int32)
         counts_2 = tl.zeros([BLOCK], tl.int32)
         counts_3 = tl.zeros([BLOCK], tl.int32)
-        for offset in range(0, size, BLOCK):
-            bits = _bits(plane, offset, size, BLOCK)
+        for offset in range(0, count, BLOCK):
+            bits = _bits(values, offset, count, BLOCK)
             counts_1 += _both(bits, bottom + step, top + step)
             counts_2 += _both(bits, bottom + 2 * step, top + 2 * step)
             counts_3 += _both(bits, bottom + 3 * step, top + 3 * step)
@@ -127,65 +127,69 @@ def _ranked(plane, size, rank_bottom, rank_top, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _lerp(here, there, hundredths):
+def _lerp(here, there, part):
     """Interpolate from the nearer end, as torch does."""
-    part = tl.div_rn(hundredths.to(tl.float32), 100.0)
     step = there - here
     return tl.where(part < 0.5, here + part * step, there - step * (1.0 - part))
 
 
 @triton.jit
-def _percentiles(plane, size, low, high, BLOCK: tl.constexpr):
-    """Return the percentiles `low` and `high` of `size` values, interpolated between the values of a rank and the next."""
-    bottom_rank = ((size - 1) * low // 100).to(tl.int32)
-    top_rank = ((size - 1) * high // 100).to(tl.int32)
-    bottom, top = _ranked(plane, size, bottom_rank, top_rank, BLOCK)
+def _rank(count, percent):
+    """Return the rank below a percentile of `count` values, and how far the percentile is from there to the next, in 0..1."""
+    rank = percent.to(tl.float64) / 100.0 * (count - 1)  # in double precision, as in the eager code
+    below = rank.to(tl.int32)
+    return below, (rank - below).to(tl.float32)
+
+
+@triton.jit
+def _percentiles(values, count, low, high, BLOCK: tl.constexpr):
+    """Return the percentiles `low` and `high` of `count` values, interpolated between the values of a rank and the next."""
+    bottom_rank, bottom_part = _rank(count, low)
+    top_rank, top_part = _rank(count, high)
+    bottom, top = _ranked(values, count, bottom_rank, top_rank, BLOCK)
 
     counts = tl.zeros([BLOCK], tl.int32)
     over_bottom = tl.full([BLOCK], _ABOVE_ALL, tl.int32)
     over_top = over_bottom
-    for offset in range(0, size, BLOCK):
-        bits = _bits(plane, offset, size, BLOCK)
+    for offset in range(0, count, BLOCK):
+        bits = _bits(values, offset, count, BLOCK)
         counts += _both(bits, bottom + 1, top + 1)
         over_bottom = tl.minimum(over_bottom, tl.where(bits > bottom, bits, _ABOVE_ALL))
         over_top = tl.minimum(over_top, tl.where(bits > top, bits, _ABOVE_ALL))
     bottom_last, top_last = _passed(counts, bottom_rank + 1, top_rank + 1)
     bottom_next = tl.where(bottom_last != 0, tl.min(over_bottom, 0), bottom).to(tl.float32, bitcast=True)
     top_next = tl.where(top_last != 0, tl.min(over_top, 0), top).to(tl.float32, bitcast=True)
-    bottom_value = _lerp(bottom.to(tl.float32, bitcast=True), bottom_next, (size - 1) * low % 100)
-    return bottom_value, _lerp(top.to(tl.float32, bitcast=True), top_next, (size - 1) * high % 100)
+    bottom_value = _lerp(bottom.to(tl.float32, bitcast=True), bottom_next, bottom_part)
+    return bottom_value, _lerp(top.to(tl.float32, bitcast=True), top_next, top_part)
 
 
 @triton.jit
 def _divisor(low, high):
-    """Return the width of the range that is stretched, or 0 if the channel is not stretched."""
-    return tl.where((high - low < _LEAST_SPAN) | (high - low == _INFINITY), 0.0, high - low)
+    """Return the width of the range that is stretched; infinity for a channel without contrast."""
+    return tl.where(high - low < _LEAST_SPAN, _INFINITY, high - low)
 
 
 @triton.jit
-def _stretch_kernel(x, on, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
-    """Stretch a channel and store its percentiles in `bounds`.
-
-    Those of a channel that is not on are infinite, as in the eager code.
-    """
+def _stretch_kernel(x, per_channel, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
+    """Stretch a channel and store its percentiles in `bounds`; those of a whole image are found once for each channel."""
     channel = tl.program_id(0)
     start = channel.to(tl.int64) * size
-    low = tl.full([], -_INFINITY, tl.float32)
-    high = tl.full([], _INFINITY, tl.float32)
-    if tl.load(on + channel) != 0:
-        low, high = _percentiles(x + start, size, tl.load(lows + channel), tl.load(highs + channel), BLOCK)
+    alone = tl.load(per_channel + channel // 3) != 0
+    first = tl.where(alone, channel, channel // 3 * 3)
+    count = tl.where(alone, size, 3 * size)
+    own = x + first.to(tl.int64) * size
+    low, high = _percentiles(own, count, tl.load(lows + first), tl.load(highs + first), BLOCK)
     tl.store(bounds + 2 * channel, low)
     tl.store(bounds + 2 * channel + 1, high)
 
     divisor = _divisor(low, high)
-    least = tl.where(divisor == 0, 0.0, low)
-    divisor = tl.where(divisor == 0, 1.0, divisor)
+    constant = tl.where(divisor == _INFINITY, low, 0.0)
     place = tl.arange(0, BLOCK)
     for offset in range(0, size, BLOCK):
         inside = offset + place < size
         values = tl.load(x + start + offset + place, mask=inside, other=0.0)
-        stretched = tl.div_rn(tl.minimum(tl.maximum(values, low), high) - least, divisor)
-        tl.store(y + start + offset + place, stretched, mask=inside)
+        stretched = tl.div_rn(tl.minimum(tl.maximum(values, low), high) - low, divisor)
+        tl.store(y + start + offset + place, stretched + constant, mask=inside)
 
 
 @triton.jit
@@ -197,22 +201,19 @@ def _stretch_backward_kernel(gradient, x, bounds, out, size, TILE: tl.constexpr)
     here = channel.to(tl.int64) * size + place
     low = tl.load(bounds + 2 * channel)
     high = tl.load(bounds + 2 * channel + 1)
-    divisor = _divisor(low, high)
-    divisor = tl.where(divisor == 0, 1.0, divisor)
     inside = place < size
-    needed = tl.where(low == -_INFINITY, 0, size)  # with infinite bounds the value does not matter
-    values = tl.load(x + here, mask=place < needed, other=0.0)
+    values = tl.load(x + here, mask=inside, other=0.0)
     incoming = tl.load(gradient + here, mask=inside, other=0.0)
     kept = (values >= low) & (values <= high)
-    tl.store(out + here, tl.where(kept, tl.div_rn(incoming, divisor), 0.0), mask=inside)
+    tl.store(out + here, tl.where(kept, tl.div_rn(incoming, _divisor(low, high)), 0.0), mask=inside)
 
 
 class _ContrastStretch(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, on: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, per_channel: Tensor, low: Tensor, high: Tensor) -> Tensor:
         n, channels, height, width = x.shape
         y, bounds = torch.empty_like(x), torch.empty((n, channels, 2), dtype=x.dtype, device=x.device)
-        arguments = (x, on, low, high, y, bounds, height * width)
+        arguments = (x, per_channel, low, high, y, bounds, height * width)
         launcher.launch(_stretch_kernel, n * channels, *arguments, BLOCK=BLOCK, num_warps=WARPS)
         ctx.save_for_backward(x, bounds)
         return y
@@ -228,6 +229,6 @@ class _ContrastStretch(torch.autograd.Function):
 
 
 def contrast_stretch(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Map the percentiles of the channels that are `on` to 0 and 1. The gradient is exact given the percentiles."""
-    y: Tensor = _ContrastStretch.apply(x, params["on"], params["low"], params["high"])
+    """Map percentiles of each channel, or of the whole image, to 0 and 1. The gradient is exact given the percentiles."""
+    y: Tensor = _ContrastStretch.apply(x, params["per_channel"], params["low"], params["high"])
     return y

@@ -1,6 +1,4 @@
-"""Equalise histograms and stretch contrast channel by channel. Group 8, contrast; `bart.transforms.clahe` has the third."""
-
-import math
+"""Equalise histograms and stretch contrast. Group 8, contrast; `bart.transforms.clahe` has the third."""
 
 import numpy as np
 import torch
@@ -8,7 +6,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip
-from bart.cpu_kernels import map_images
+from bart.cpu_kernels import Image, map_images
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "contrast"
@@ -59,67 +57,75 @@ def apply_hist_eq(x: Tensor, params: Params) -> Tensor:
 def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
     """Return the parameters, one key an image.
 
-    on      (n, 3) coins: which channels are stretched
-    low     (n, 3) int in 1..4, percentile
-    high    (n, 3) int in 96..99, percentile
+    per_channel (n,) bool: each channel by its own percentiles, or the whole image by one pair, the first
+    low         (n, 3) in 1..4, percentile
+    high        (n, 3) in 96..99, percentile
     """
     return {
-        "on": rng.coin(keys, "on", (3,)),
-        "low": rng.integers(keys, "low", 1, 4, (3,)),
-        "high": rng.integers(keys, "high", 96, 99, (3,)),
+        "per_channel": rng.coin(keys, "per_channel"),
+        "low": rng.uniform(keys, "low", 1.0, 4.0, (3,)),
+        "high": rng.uniform(keys, "high", 96.0, 99.0, (3,)),
     }
 
 
-def _tails(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` smallest values of each channel, ascending, and the `count` largest, descending: (n, 3, count)."""
-    values = x.flatten(2)
-    return values.topk(count, dim=2, largest=False).values, values.topk(count, dim=2).values
+def _sorted(x: Tensor, per_channel: Tensor) -> Tensor:
+    """Return the values of each image in order, (n, 3 h w): channel after channel where `per_channel` (n,), else all at once."""
+    together = ~per_channel[:, None]
+    return torch.where(together, x.flatten(1).sort(1).values, x.flatten(2).sort(2).values.flatten(1))
 
 
-def _tails_host(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the same on a CPU in float32, where NumPy's vectorised sort of everything is faster than a partial sort."""
-    ordered = map_images(lambda image, _: np.sort(image.reshape(3, -1), axis=1).reshape(image.shape), x, {}).flatten(2)
-    return ordered[..., :count], ordered[..., -count:].flip(2)
+def _sorted_host(x: Tensor, per_channel: Tensor) -> Tensor:
+    """Return the same on a CPU in float32, where NumPy's sort is faster, and an image is sorted only the one way."""
 
+    def image(values: Image, params: dict[str, Image]) -> Image:
+        return np.sort(values.reshape(3 if params["per_channel"] else 1, -1), axis=1).reshape(values.shape)
 
-def _between(ordered: Tensor, rank: Tensor, step: int, fraction: Tensor) -> Tensor:
-    """Return the value `fraction` of the way from rank `rank` to the next value, which is `step` further in `ordered`."""
-    here, there = ordered.gather(2, rank), ordered.gather(2, rank + step)
-    return torch.lerp(here, there, fraction.to(ordered.dtype))
+    return map_images(image, x, {"per_channel": per_channel}).flatten(1)
 
 
 @torch.no_grad()
 def percentiles(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
-    """Return the `low` and the `high` percentile of each channel, (n, 3, 1, 1) each. Source: `numpy.percentile`, linear."""
-    last = x.shape[2] * x.shape[3] - 1
-    deepest = last * 4 // 100 + 2  # tails of this length hold every percentile of the ranges
+    """Return the `low` and the `high` percentile of each channel, (n, 3, 1, 1) each; those of the whole image are three times
+    the same.
+
+    A percentile between two ranks is interpolated, in double precision up to there. Source: `numpy.percentile`, linear.
+    """
+    per_channel, plane = params["per_channel"], x.shape[2] * x.shape[3]
     fast = x.device.type == "cpu" and x.dtype is torch.float32
-    smallest, largest = (_tails_host if fast else _tails)(x, deepest)
-    low, high = last * params["low"][..., None], last * params["high"][..., None]  # ranks in hundredths
-    bottom = _between(smallest, low // 100, 1, (low % 100) / 100)
-    top = _between(largest, last - high // 100, -1, (high % 100) / 100)
-    return bottom[..., None], top[..., None]
+    values = (_sorted_host if fast else _sorted)(x, per_channel)
+    each = per_channel[:, None]
+    start = torch.where(each, plane * torch.arange(3, device=x.device), 0)
+    last = torch.where(each, plane - 1, 3 * plane - 1)
+
+    def at(percent: Tensor) -> Tensor:
+        rank = torch.where(each, percent, percent[:, :1]).double() / 100 * last
+        below = rank.long()
+        here, there = (values.gather(1, start + place) for place in (below, (below + 1).minimum(last)))
+        return torch.lerp(here, there, (rank - below).to(x.dtype))[..., None, None]
+
+    return at(params["low"]), at(params["high"])
 
 
 def stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Map `low`..`high` to 0..1 and clip values outside. Source: `skimage.exposure.rescale_intensity`.
+    """Map `low`..`high` (n, 3, 1, 1) to 0..1 and clip values outside. Source: `skimage.exposure.rescale_intensity`.
 
-    A channel without contrast becomes the constant `low`, as in the source. One with bounds from -inf to inf stays unchanged.
+    A channel without contrast, whose bounds are the same up to rounding, becomes the constant `low`, as in the source. Given
+    the bounds, a constant depends on no pixel, so its derivative is 0 and not the limit of 1 / (high - low), which is infinite.
     """
     span = high - low
-    still = (span < _LEAST_SPAN) | span.isinf()
-    return clip(x, low, high).sub_(low.masked_fill(still, 0)).div_(span.masked_fill(still, 1))
+    still = span < _LEAST_SPAN
+    constant = low.masked_fill(~still, 0)
+    return clip(x, low, high).sub_(low).div_(span.masked_fill(still, torch.inf)).add_(constant)
 
 
 def apply_contrast_stretch(x: Tensor, params: Params) -> Tensor:
-    """Map the `low` and `high` percentiles of the channels that are `on` to 0 and 1; leave the others unchanged.
+    """Map the `low` and `high` percentiles to 0 and 1: of each channel, or those of the whole image for the three channels.
 
     The gradient is exact given the percentiles, which count as constants. In an image of 8-bit values that is the partial
     derivative itself: many pixels share the value at a percentile's rank, so moving one of them does not move the percentile.
+    That holds for a constant channel too, where no pixel alone changes anything; see `stretch`.
     """
-    low, high = percentiles(x, params)
-    off = ~params["on"][:, :, None, None]
-    return stretch(x, low.masked_fill(off, -math.inf), high.masked_fill(off, math.inf))
+    return stretch(x, *percentiles(x, params))
 
 
 HIST_EQ = Transform("hist_eq", GROUP, draw_hist_eq, apply_hist_eq, Gradient.NONE, {"bins": _MOST_BINS})
@@ -129,5 +135,6 @@ CONTRAST_STRETCH = Transform(
     draw_contrast_stretch,
     apply_contrast_stretch,
     Gradient.EXACT,
-    {"on": 1, "low": 4, "high": 99},
+    {"per_channel": 1, "low": 4, "high": 99},
+    version=2,
 )

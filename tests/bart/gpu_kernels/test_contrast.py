@@ -56,18 +56,21 @@ def _compare() -> None:
     assert_twin("hist_eq", (40, 51), largest=1.2e-7, seeds=(0,))
     assert_twin("contrast_stretch", (40, 51), largest=0, gradient=0, seeds=(0,))
 
-    one = torch.ones(1, 3, dtype=torch.int64)
     every = torch.cat([images(91, 93)[4:], _few_values(91, 93), _small_values(91, 93)])  # larger than a block
     some = {"bins": torch.tensor([[40, 41, 256], [255, 97, 256], [40, 200, 256], [256, 128, 64]])}
     _assert_equal("hist_eq", every, some, largest=1.2e-7)
 
-    for low, high, x in ((1, 96, every[:1]), (4, 99, every[2:3]), (3, 98, every[3:])):
-        params = {"on": torch.tensor([[True, True, True]]), "low": low * one, "high": high * one}
-        _assert_equal("contrast_stretch", x, params)
-    ends = torch.tensor([[1, 2, 4]]), torch.tensor([[99, 97, 98]])
-    mixed = {"on": torch.tensor([[True, False, True]]), "low": ends[0], "high": ends[1]}
+    for each, low, high, x in ((False, 1.0, 96.0, every[:1]), (True, 4.0, 99.0, every[2:3]), (True, 3.1, 98.7, every[3:])):
+        ends = {"low": torch.full((1, 3), low), "high": torch.full((1, 3), high)}
+        _assert_equal("contrast_stretch", x, {"per_channel": torch.tensor([each]), **ends})
+    low, high = torch.tensor([[1.0, 2.5, 4.0]]).repeat(2, 1), torch.tensor([[99.0, 97.2, 98.0]]).repeat(2, 1)
     for size in ((32, 37), (33, 32)):
-        _assert_equal("contrast_stretch", images(*size)[4:5], mixed)
+        each = {"per_channel": torch.tensor([True, False]), "low": low, "high": high}
+        _assert_equal("contrast_stretch", images(*size)[4:], each)
+    flat = torch.full((2, 3, 32, 32), 0.3)
+    flat[1, 2] = 0.6
+    flat[:, :, 0, 0] = 1.0
+    _assert_equal("contrast_stretch", flat, {"per_channel": torch.tensor([False, True]), "low": low, "high": high})
 
 
 if __name__ == "__main__":
