@@ -3,6 +3,8 @@
 A plane's ranges, at the beginning and at the end, need all its pixels. So the first and the last launch have one program a
 plane. Most of the arithmetic, the histograms and the spreading of their excess, concerns one tile alone, and there are a
 hundred of them. So in the second launch a program makes the map of one tile, and all processors share the work.
+
+Where an image is equalised as a whole, its first plane is the value of HSV, and the programs of the two others end at once.
 """
 
 import torch
@@ -11,7 +13,6 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.contrast import extremes
 from bart.transforms import clahe as eager
 
 BLOCK = 8192
@@ -43,22 +44,41 @@ def _rescale(values, low, high, TOP: tl.constexpr):
 
 
 @triton.jit
-def _levels_kernel(x, on, bins, y, size, BLOCK: tl.constexpr):
-    """Store the bin of each pixel; copy a plane that is not on to `y`."""
+def _role(per_channel, plane):
+    """Return whether a plane is a channel of its own, and whether it is equalised: a channel, or an image's value."""
+    alone = tl.load(per_channel + plane // 3) != 0
+    return alone, alone | (plane % 3 == 0)
+
+
+@triton.jit
+def _values(channels, place, size, inside, alone):
+    """Return values of the first of `channels`, each of `size`, or the largest of the three where it is not `alone`."""
+    values = tl.load(channels + place, mask=inside, other=0.0)
+    for channel in tl.static_range(1, 3):
+        values = tl.maximum(values, tl.load(channels + channel * size + place, mask=inside & (alone == 0), other=0.0))
+    return values
+
+
+@triton.jit
+def _levels_kernel(x, per_channel, bins, size, BLOCK: tl.constexpr):
+    """Store the bin of each pixel."""
+    alone, equalised = _role(per_channel, tl.program_id(0))
     start = tl.program_id(0).to(tl.int64) * size
     place = tl.arange(0, BLOCK)
-    if tl.load(on + tl.program_id(0)) != 0:
-        least, largest = extremes(x + start, size, BLOCK)
-        low, high = _round(least * 65535.0), _round(largest * 65535.0)
+    if equalised:
+        least = tl.full([BLOCK], 1.0, tl.float32)
+        largest = tl.zeros([BLOCK], tl.float32)
         for offset in range(0, size, BLOCK):
             inside = offset + place < size
-            values = tl.load(x + start + offset + place, mask=inside, other=0.0)
+            values = _values(x + start, offset + place, size, inside, alone)
+            least = tl.minimum(least, tl.where(inside, values, 1.0))
+            largest = tl.maximum(largest, values)
+        low, high = _round(tl.min(least, 0) * 65535.0), _round(tl.max(largest, 0) * 65535.0)
+        for offset in range(0, size, BLOCK):
+            inside = offset + place < size
+            values = _values(x + start, offset + place, size, inside, alone)
             greys = _round(_rescale(_round(values * 65535.0), low, high, _GREYS))
             tl.store(bins + start + offset + place, (greys.to(tl.int32) // _GREYS_PER_BIN).to(tl.uint8), mask=inside)
-    else:
-        for offset in range(0, size, BLOCK):
-            inside = offset + place < size
-            tl.store(y + start + offset + place, tl.load(x + start + offset + place, mask=inside), mask=inside)
 
 
 @triton.jit
@@ -96,10 +116,11 @@ def _spread(counts, excess, limit):
 
 
 @triton.jit
-def _maps_kernel(bins, on, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
+def _maps_kernel(bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
     """Store the grey level for each bin, in each of `down` x `across` tiles. With large tiles, the last ones do not exist."""
     plane = tl.program_id(0) // (down * across)
-    if tl.load(on + plane) != 0:
+    alone, equalised = _role(per_channel, plane)
+    if equalised:
         tile_h = tl.load(heights + plane).to(tl.int32)
         tile_w = tl.load(widths + plane).to(tl.int32)
         top = tl.program_id(0) // across % down * tile_h
@@ -151,12 +172,26 @@ def _row_of_tiles(maps, row, left, right, bin_, part):
 
 
 @triton.jit
+def _store(x, y, place, size, inside, alone, equalised):
+    """Store values in `y`: of a channel, or of HSV into the three channels of `x`, whose hue and saturation stay."""
+    if alone:
+        tl.store(y + place, equalised, mask=inside)
+    else:
+        value = _values(x, place, size, inside, alone)
+        for channel in tl.static_range(3):
+            here = channel * size + place
+            share = tl.div_rn(tl.load(x + here, mask=inside, other=0.0), tl.where(value > 0, value, 1.0))
+            tl.store(y + here, tl.where(value > 0, share, 1.0) * equalised, mask=inside)
+
+
+@triton.jit
 def _interpolate_kernel(
-    bins, on, heights, widths, maps, y, height, width, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+    x, bins, per_channel, heights, widths, maps, y, height, width, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """Map each pixel by the four tiles around it, into `y`; then stretch the plane's range to 0..1."""
     plane = tl.program_id(0)
-    if tl.load(on + plane) != 0:
+    alone, equalised = _role(per_channel, plane)
+    if equalised:
         tile_h = tl.load(heights + plane).to(tl.int32)
         tile_w = tl.load(widths + plane).to(tl.int32)
         start = plane.to(tl.int64) * height * width
@@ -184,22 +219,22 @@ def _interpolate_kernel(
             place = offset + tl.arange(0, ROWS * COLUMNS)
             inside = place < height * width
             greys = tl.load(y + start + place, mask=inside, other=0.0)
-            tl.store(y + start + place, _rescale(greys, low, high, 1.0), mask=inside)
+            _store(x + start, y + start, place, height * width, inside, alone, _rescale(greys, low, high, 1.0))
 
 
 def clahe(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Equalise the channels that are `on`; leave the others unchanged. x (n, 3, h, w); no derivative."""
+    """Equalise each channel, or the value of HSV. x (n, 3, h, w); no derivative."""
     n, channels, height, width = x.shape
     planes, size, smallest = n * channels, (height, width), eager._tile_sides((height, width))[0]
     tiles = triton.cdiv(height, smallest), triton.cdiv(width, smallest)
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, requires_grad=False)
     bins = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
     maps = torch.empty((planes, *tiles, eager._BINS), dtype=torch.int16, device=x.device)
-    on, sides = params["on"], (params["tile_height"], params["tile_width"])
-    launcher.launch(_levels_kernel, planes, x, on, bins, y, height * width, BLOCK=BLOCK, num_warps=32)
-    tiling = (bins, on, *sides, params["clip_limit"], maps, *size, *tiles)
+    alone, sides = params["per_channel"], (params["tile_height"], params["tile_width"])
+    launcher.launch(_levels_kernel, planes, x, alone, bins, height * width, BLOCK=BLOCK, num_warps=32)
+    tiling = (bins, alone, *sides, params["clip_limit"], maps, *size, *tiles)
     launcher.launch(_maps_kernel, planes * tiles[0] * tiles[1], *tiling, PIXELS=PIXELS, num_warps=1)
     launcher.launch(
-        _interpolate_kernel, planes, bins, on, *sides, maps, y, *size, *tiles, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16
+        _interpolate_kernel, planes, x, bins, alone, *sides, maps, y, *size, *tiles, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16
     )
     return y

@@ -1,11 +1,13 @@
-"""Equalise each channel by contrast limited adaptive histogram equalisation (CLAHE). Group 8, contrast; no derivative.
+"""Equalise by contrast limited adaptive histogram equalisation (CLAHE): each channel, or the value of HSV. Group 8, contrast;
+no derivative.
 
-A channel is divided into tiles. Each tile has a histogram whose bins are clipped; the counts above the limit are spread over
-the other bins. Its cumulative histogram maps grey levels. A pixel goes through the maps of the four nearest tiles, which are
-interpolated. Source: `skimage.exposure.equalize_adapthist` with its 256 bins, the order of spreading included.
+A plane is divided into tiles. Each tile has a histogram whose bins are clipped; the counts above the limit are spread over the
+other bins. Its cumulative histogram maps grey levels. A pixel goes through the maps of the four nearest tiles, which are
+interpolated. Source: `skimage.exposure.equalize_adapthist` with its 256 bins, the order of spreading included. Given a colour
+image, it equalises the value of HSV, the largest channel of a pixel, and keeps hue and saturation.
 
-Shapes here: p planes (channels of images, each with its own parameters) of h x w pixels, each with t tiles. t is large enough
-for the smallest tiles; planes with larger tiles use a part of it.
+Shapes here: p planes (channels or values of images, each with its own parameters) of h x w pixels, each with t tiles. t is
+large enough for the smallest tiles; planes with larger tiles use a part of it.
 """
 
 import torch
@@ -22,8 +24,8 @@ _ROUNDS = 8  # rounds of spreading; photographs and two-level images need at mos
 
 
 def _tile_sides(size: Size) -> tuple[int, int]:
-    """Return the smallest and the largest side of a tile, in pixels."""
-    return min(size) // 10, min(size) // 6
+    """Return the smallest and the largest side of a tile, in pixels: at least 1."""
+    return max(1, min(size) // 10), max(1, min(size) // 6)
 
 
 def _tiles(side: int, size: Size) -> int:
@@ -35,13 +37,13 @@ def _tiles(side: int, size: Size) -> int:
 def draw(keys: Tensor, size: Size) -> Params:
     """Return the parameters of images of `size`, one key an image.
 
-    on          (n, 3) coins: which channels are equalised
-    tile_height, tile_width   (n, 3) int, pixels: from a tenth to a sixth of the image's shorter side, rounded down
+    per_channel (n,) bool: each channel alone, or the value of HSV with the parameters of the first channel
+    tile_height, tile_width   (n, 3) int, pixels: from a tenth to a sixth of the image's shorter side, rounded down, at least 1
     clip_limit  (n, 3) in 0.01..0.04: the limit of a bin as a fraction of the tile's area
     """
     smallest, largest = _tile_sides(size)
     return {
-        "on": rng.coin(keys, "on", (3,)),
+        "per_channel": rng.coin(keys, "per_channel"),
         "tile_height": rng.integers(keys, "tile_height", smallest, largest, (3,)),
         "tile_width": rng.integers(keys, "tile_width", smallest, largest, (3,)),
         "clip_limit": rng.uniform(keys, "clip_limit", 0.01, 0.04, (3,)),
@@ -149,31 +151,34 @@ def _equalise(planes: Tensor, tile: Tensor, clip_limit: Tensor) -> Tensor:
     return _rescale(_interpolate(maps, bins, tile).floor_(), 1).to(planes.dtype)
 
 
-def _planes(x: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return images and parameters channel by channel: planes (p, h, w), on (p,), tile (p, 2), clip limit (p,)."""
-    tile = torch.stack([params["tile_height"], params["tile_width"]], dim=-1)
-    return x.flatten(0, 1), params["on"].flatten(), tile.flatten(0, 1), params["clip_limit"].flatten()
+def _coloured(x: Tensor, value: Tensor, equalised: Tensor) -> Tensor:
+    """Return images (n, 3, h, w) with another value of HSV, (n, 1, h, w), at the same hue and saturation; black becomes grey."""
+    return torch.where(value > 0, x / value, 1) * equalised
 
 
-def _device(x: Tensor, params: Params) -> Tensor:
-    """Equalise all planes and keep the chosen ones, without waiting for the device."""
-    planes, on, tile, clip_limit = _planes(x, params)
-    return torch.where(on[:, None, None], _equalise(planes, tile, clip_limit), planes).view_as(x)
+def _planes(planes: Tensor, tile: Tensor, clip_limit: Tensor, needed: Tensor) -> Tensor:
+    """Equalise those planes (p, h, w) that are `needed` (p,), at least.
 
-
-def _host(x: Tensor, params: Params) -> Tensor:
-    """Equalise the chosen planes only, a few at a time, as a CPU can choose without waiting and its cache holds only a few."""
-    planes, on, tile, clip_limit = _planes(x, params)
-    out = planes.clone()
-    for few in torch.split(on.nonzero()[:, 0], _PLANES_IN_CACHE):
+    A device equalises all, without waiting. A CPU can choose without waiting, and takes a few at a time, as its cache holds.
+    """
+    if planes.device.type != "cpu":
+        return _equalise(planes, tile, clip_limit)
+    out = torch.empty_like(planes)
+    for few in torch.split(needed.nonzero()[:, 0], _PLANES_IN_CACHE):
         out[few] = _equalise(planes[few], tile[few], clip_limit[few])
-    return out.view_as(x)
+    return out
 
 
 @torch.no_grad()
 def apply(x: Tensor, params: Params) -> Tensor:
-    """Equalise the channels that are `on`; leave the others unchanged. x (n, 3, h, w) in [0, 1]; no derivative."""
-    return (_host if x.device.type == "cpu" else _device)(x, params)
+    """Equalise each channel, or the value of HSV. x (n, 3, h, w) in [0, 1]; no derivative."""
+    per_channel = params["per_channel"][:, None, None, None]
+    value = x.amax(1, keepdim=True)
+    planes = torch.where(per_channel, x, value).flatten(0, 1)
+    tile = torch.stack([params["tile_height"], params["tile_width"]], dim=-1).flatten(0, 1)
+    needed = params["per_channel"][:, None] | (torch.arange(3, device=x.device) == 0)
+    equalised = _planes(planes, tile, params["clip_limit"].flatten(), needed.flatten()).view_as(x)
+    return torch.where(per_channel, equalised, _coloured(x, value, equalised[:, :1]))
 
 
 CLAHE = Transform(
@@ -182,6 +187,7 @@ CLAHE = Transform(
     draw,
     apply,
     Gradient.NONE,
-    {"on": 1, "tile_height": REFERENCE / 6, "tile_width": REFERENCE / 6, "clip_limit": 0.04},
+    {"per_channel": 1, "tile_height": REFERENCE / 6, "tile_width": REFERENCE / 6, "clip_limit": 0.04},
     frozenset({"tile_height", "tile_width"}),
+    version=2,
 )

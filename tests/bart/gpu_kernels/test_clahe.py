@@ -34,11 +34,11 @@ def _fuse():
     InterpreterBuilder.create_fma = fma
 
 
-def _assert_equal(x, heights, widths, limits):
-    """Compare all channels of `x` with tiles and clip limits of their own, where the height of a tile is not 0."""
+def _assert_equal(x, heights, widths, limits, per_channel):
+    """Compare images with tiles and clip limits of their own."""
     params = {
-        "on": torch.tensor(heights) > 0,
-        "tile_height": torch.tensor(heights).clamp(min=min(x.shape[2:]) // 10),
+        "per_channel": torch.tensor(per_channel),
+        "tile_height": torch.tensor(heights),
         "tile_width": torch.tensor(widths),
         "clip_limit": torch.tensor(limits),
     }
@@ -57,12 +57,17 @@ def _compare() -> None:
     x[0, 1] = (x[0, 1] * 0.91 + 0.013).clamp(0, 1)
     x[0, 2] = (x[0, 2] > 0.4).float() * 0.6  # two levels: excess for several rounds
     # With a limit of 2 there is no room for all 529 counts of a tile, and later rounds leave out the first bins.
-    _assert_equal(x, [[23, 19, 23]], [[23, 23, 20]], [[0.005, 0.04, 0.022]])
+    for per_channel in ([True], [False]):
+        _assert_equal(x, [[23, 19, 23]], [[23, 23, 20]], [[0.005, 0.04, 0.022]], per_channel)
 
-    x = photographs(60, 90, 2).contiguous()
+    x = photographs(60, 90, 3).contiguous()
     x[0, 0], x[0, 1], x[0, 2] = 0.0, 0.37, 1.0  # no contrast, black to white
     x[1, 1] = (x[1, 1] * 3).round() / 3
-    _assert_equal(x, [[10, 9, 10], [10, 7, 0]], [[10, 10, 9], [9, 10, 6]], [[0.04, 0.01, 0.02], [0.04, 0.03, 0.01]])
+    x[2] = (x[2] - 0.5).clamp(0, 1)  # black pixels, which have no hue
+    tiles = [[10, 9, 10], [10, 7, 6], [9, 6, 6]], [[10, 10, 9], [9, 10, 6], [7, 6, 6]]
+    limits = [[0.04, 0.01, 0.02], [0.04, 0.03, 0.01], [0.02, 0.01, 0.01]]
+    _assert_equal(x, *tiles, limits, [True, True, False])
+    _assert_equal(x[:1], *(side[:1] for side in tiles), limits[:1], [False])
 
 
 if __name__ == "__main__":
