@@ -14,12 +14,30 @@ def test_clahe_is_scikit_images():
     assert_contract(CLAHE)
 
 
-def test_all_channels_at_once_as_on_a_device():
+def test_all_planes_at_once_as_on_a_device():
     for size in ((64, 64), (97, 131), (32, 60)):
-        x = torch.cat([photographs(*size), (photographs(*size) > 0.5).float()])
+        x = torch.cat([photographs(*size), (photographs(*size) > 0.5).float()]).flatten(0, 1)
         params = CLAHE.draw(keys(len(x)), size)
-        torch.testing.assert_close(module._device(x, params), module._host(x, params), atol=1e-6, rtol=0)
-        assert torch.equal(module._device(x, params)[~params["on"]], x[~params["on"]])
+        tile = torch.stack([params["tile_height"][:, 0], params["tile_width"][:, 0]], dim=1)
+        needed = torch.arange(len(x)) % 3 != 1
+        few = module._planes(x, tile, params["clip_limit"][:, 0], needed)
+        every = module._equalise(x, tile, params["clip_limit"][:, 0])
+        torch.testing.assert_close(few[needed], every[needed], atol=1e-6, rtol=0)
+
+
+def test_the_value_of_hsv_changes_and_hue_and_saturation_stay():
+    x = torch.cat([photographs(60, 77), (photographs(60, 77) - 0.4).clamp(0, 1)])
+    params = CLAHE.draw(keys(len(x)), (60, 77)) | {"per_channel": torch.zeros(len(x), dtype=torch.bool)}
+    y = CLAHE.apply(x, params)
+    value = x.amax(1, keepdim=True)
+    first = {name: v[:, :1].expand(-1, 3) for name, v in params.items() if name != "per_channel"}
+    alone = CLAHE.apply(value.expand(-1, 3, -1, -1), first | {"per_channel": ~params["per_channel"]})
+    assert torch.equal(y.amax(1), alone[:, 0]), "the largest channel is not CLAHE of the largest channel"
+    black = (value == 0).expand_as(x)
+    assert black[4:].any() and torch.equal(y[black], alone[black])
+    torch.testing.assert_close((y * value)[~black], (x * y.amax(1, keepdim=True))[~black], atol=1e-6, rtol=0)
+    changed = params | {name: torch.cat([v[:, :1], v[:, 1:].flip(0)], dim=1) for name, v in params.items() if v.dim() == 2}
+    assert torch.equal(CLAHE.apply(x, changed), y), "parameters of other channels count"
 
 
 def test_extreme_tiles_and_limits():
@@ -27,7 +45,7 @@ def test_extreme_tiles_and_limits():
     x = torch.cat([photographs(60, 77), photographs(60, 77).mul(3).round().div(3)])
     for height, width, limit in ((6, 10, 0.01), (10, 6, 0.04), (7, 9, 0.025)):
         params = {
-            "on": torch.ones(8, 3, dtype=torch.bool),
+            "per_channel": torch.arange(8) % 2 == 0,
             "tile_height": torch.full((8, 3), height),
             "tile_width": torch.full((8, 3), width),
             "clip_limit": torch.full((8, 3), limit),
@@ -70,4 +88,15 @@ def test_tiles_follow_the_shorter_side():
             assert abs(counts - 60_000 / len(counts)).max() < 5 * (60_000 / len(counts)) ** 0.5
         limit = params["clip_limit"]
         assert 0.01 <= limit.min() < 0.0101 and 0.0399 < limit.max() < 0.04
-        assert abs(params["on"].float().mean(0) - 0.5).max() < 0.02
+        assert params["per_channel"].shape == (20_000,) and abs(params["per_channel"].float().mean() - 0.5) < 0.02
+
+
+def test_p_t_is_one_coin_and_three_times_three_numbers():
+    params = {
+        "per_channel": torch.tensor([True]),
+        "tile_height": torch.tensor([[21, 28, 36]]),
+        "tile_width": torch.tensor([[36, 21, 21]]),
+        "clip_limit": torch.tensor([[0.01, 0.02, 0.04]]),
+    }
+    told = CLAHE.conditioning(params, (216, 216))
+    torch.testing.assert_close(told, torch.tensor([[1, 21 / 36, 28 / 36, 1, 1, 21 / 36, 21 / 36, 0.25, 0.5, 1]]))
