@@ -17,6 +17,10 @@ from torch import Tensor
 OLDEST = (7, 0)
 """The lowest compute capability for which kernels are used: that of a V100, for which Triton still generates code."""
 
+SMALLEST = 16
+"""The shorter side, in pixels, of the smallest images that kernels take: windows are mirrored once at the border, and the widest
+reaches 16 pixels beyond it. The eager code takes smaller ones too."""
+
 KERNELS: dict[str, str] = {
     "fft": "fft:fft",
     "jpeg": "jpeg:jpeg",
@@ -52,7 +56,7 @@ def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] 
 
     Never waits for the device.
     """
-    return _load(KERNELS[name]) if name in KERNELS and available(x) else None
+    return _load(KERNELS[name]) if name in KERNELS and min(x.shape[-2:]) >= SMALLEST and available(x) else None
 
 
 @lru_cache

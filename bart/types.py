@@ -88,6 +88,8 @@ def checked(x: Tensor) -> Tensor:
     """
     if x.dim() != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"images of shape {tuple(x.shape)}: expected (n, 3, height, width), or 1 if grey: unsqueeze one image")
+    if 0 in x.shape[2:]:
+        raise ValueError(f"images of {x.shape[2]} x {x.shape[3]} pixels: expected at least 1 x 1; leave empty images out")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype}: expected floats in [0, 1]; use x.float() / 255 for 8-bit images")
     low, high = (float(end) for end in x.aminmax()) if x.numel() else (0.0, 0.0)

@@ -31,11 +31,13 @@ def draw(keys: Tensor, size: Size) -> Params:
 
     both        (n,) coins: seams in both directions
     vertical    (n,) coins: if not `both`, vertical seams instead of horizontal ones
-    count       (n, 2) int, 10..50 for 256 px: vertical seams scale with the width, horizontal ones with the height
+    count       (n, 2) int, 10..50 for 256 px: vertical seams scale with the width, horizontal ones with the height; the two
+                outermost pixels stay
     """
-    height, width = size
-    columns = rng.integers(keys, "columns", pixels(10, width), pixels(_MOST, width))
-    rows = rng.integers(keys, "rows", pixels(10, height), pixels(_MOST, height))
+    columns, rows = (
+        rng.integers(keys, name, *(min(pixels(end, side), max(side - 2, 0)) for end in (10, _MOST)))
+        for name, side in (("columns", size[1]), ("rows", size[0]))
+    )
     return {
         "both": rng.coin(keys, "both"),
         "count": torch.stack([columns, rows], dim=1),

@@ -17,7 +17,7 @@ def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     shape = (len(x), height, width)
-    across, down = columns * (2 / (width - 1)) - 1, rows * (2 / (height - 1)) - 1
+    across, down = (places * (2 / max(side - 1, 1)) - 1 for places, side in ((columns, width), (rows, height)))
     grid = torch.stack([across.expand(shape), down.expand(shape)], dim=-1)
     return torch.nn.functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
@@ -31,17 +31,18 @@ def resize_coordinates(start: Tensor, length: Tensor, side: int, dtype: torch.dt
     start, length = start[:, None].to(dtype), length[:, None].to(dtype)
     within = (torch.arange(side, device=start.device, dtype=dtype) + 0.5) * (length / side) - 0.5
     last = length - 1
-    return start + last - (last - within.abs()).abs()
+    return start + (last - (last - within.abs()).abs()).clamp_min(0)  # a single pixel is its own mirror image
 
 
 def draw(keys: Tensor, size: Size) -> Params:
     """Return `margin` (n, 4) int, pixels cut off at the left, right, top and bottom: 10..50 for 256 px, one key an image.
 
-    Left and right scale with the width, top and bottom with the height.
+    Left and right scale with the width, top and bottom with the height. At least one pixel stays.
     """
-    height, width = size
-    across = rng.integers(keys, "across", pixels(10, width), pixels(50, width), (2,))
-    down = rng.integers(keys, "down", pixels(10, height), pixels(50, height), (2,))
+    across, down = (
+        rng.integers(keys, name, *(min(pixels(end, side), (side - 1) // 2) for end in (10, 50)), (2,))
+        for name, side in (("across", size[1]), ("down", size[0]))
+    )
     return {"margin": torch.cat([across, down], dim=1)}
 
 

@@ -8,6 +8,7 @@ WRONG = {
     "one image": (IMAGE[0], r"\(3, 32, 40\).*expected \(n, 3, height, width\).*unsqueeze"),
     "grey and alpha": (IMAGE[:, :2], r"\(2, 2, 32, 40\).*or 1 if grey"),
     "channels last": (IMAGE.permute(0, 2, 3, 1), r"\(2, 32, 40, 3\)"),
+    "no pixels": (IMAGE[:, :, :0], "0 x 40 pixels: expected at least 1 x 1; leave empty images out"),
     "8 bits": ((IMAGE * 255).byte(), r"uint8.*/ 255"),
     "0 to 255": (IMAGE * 255, r"expected values in \[0, 1\]: divide"),
     "normalised": (IMAGE * 4 - 2, r"expected values in \[0, 1\]"),

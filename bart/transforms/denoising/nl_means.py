@@ -20,11 +20,11 @@ Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); S
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from bart import rng
 from bart.approximate_exp import CUTOFF, approximate_exp
 from bart.cpu_kernels import Image, map_images
+from bart.transforms.denoising.borders import mirrored
 from bart.transforms.denoising.wavelet import DB2, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
@@ -101,7 +101,8 @@ def _device(x: Tensor, params: Params) -> Tensor:
     radius, joint = torch.where(params["patch"] > 5, 3, 2), ~params["per_channel"]
     spread = (1 + 2 * joint.int()) * (params["h"] * sigma * (2 * radius + 1)).square()
     numbers = ((1 / spread).clamp_max(STEEPEST).float(), radius, params["distance"], joint)
-    padded = pad(x.float(), (MARGIN,) * 4, mode="reflect")
+    rows = mirrored(x.float(), 2, MARGIN, MARGIN, twice=False)
+    padded = mirrored(rows, 3, MARGIN, MARGIN, twice=False)
     return _eager(padded, *numbers).to(x.dtype)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.cpu_kernels import Image, map_images
+from bart.transforms.denoising.borders import mirrored
 from bart.types import Gradient, Params, Size, Transform
 
 WAVELETS = ("db1", "db2", "haar", "sym9")
@@ -94,9 +95,7 @@ def _windows(x: Tensor, length: int, axis: int) -> list[Tensor]:
     """Return the entries that each tap of a filter multiplies: every other entry of `x` with its ends mirrored."""
     size = x.shape[axis]
     count = (size + length - 1) // 2
-    left, right = length - 2, 2 * count - size
-    parts = [x.narrow(axis, 0, left).flip(axis), x, x.narrow(axis, size - right, right).flip(axis)]
-    x = torch.cat(parts, axis).movedim(axis, 0)
+    x = mirrored(x, axis, length - 2, 2 * count - size, twice=True).movedim(axis, 0)
     return [x[length - 1 - k : length - 1 - k + 2 * count : 2].movedim(0, axis) for k in range(length)]
 
 
