@@ -1,9 +1,14 @@
 """Add one of six kinds of noise per image, with the defaults of `skimage.util.random_noise`. Group 4, noise.
 
 Every kind is a function of one uniform field, by the inverse of its distribution. So all six cost one field, the result is
-monotone in it, and no image waits for the kind of another. scikit-image scales Poisson counts by the number of distinct values
-of the image, rounded up to a power of two. That is 256 for an 8-bit photograph and has no meaning for the floats inside a
-barrage, so it is 256 here.
+monotone in it, and no image waits for the kind of another.
+
+Poisson counts have 256 levels, those of an 8-bit photograph. scikit-image counts the distinct values of the whole image and
+rounds them up to a power of two: the same for such a photograph. Inside a barrage that number would mean something else. After
+most transforms almost every value is distinct, so a photograph of 224 px would get 2^18 levels and no visible noise; after colour
+precision it might get 8 levels, and six times the noise. It would jump when one value changes in its last digit, so noise in one
+corner would depend on rounding in the other, and the image's noise would have no derivative. With a fixed number, the noise of a
+value depends on that value alone.
 
 The gradient is for the given draw. Gaussian and speckle noise are linear in the image; salt and pepper let pass what they do
 not replace. A Poisson count is a step function of the image and has no useful derivative: its gradient is that of its mean,
@@ -25,7 +30,7 @@ DEVIATION = 0.1
 AMOUNT = 0.05
 """Fraction of values that salt or pepper replaces; of s&p, half are salt."""
 LEVELS = 256
-"""Poisson counts per unit of intensity."""
+"""Poisson counts per unit of intensity, for every image."""
 EXACT_COUNTS = 6
 """Smaller Poisson counts come from the cumulative distribution itself, the others from its asymptotic inverse."""
 
