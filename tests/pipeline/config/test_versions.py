@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import nn
 
-from bart import LOSSES, Barrage, Classifier, Defended, Goal, Mirror
+from bart import BART_25, LOSSES, TRANSFORMS, Barrage, Classifier, Defended, Goal, Mirror
 from pipeline.campaigns import stop_rule
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.attacks import KINDS
@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads(Path(__file__).with_name("identities.json").read_text())
 """Identities of the cells of the shipped campaign files, as the code before versions and registries computed them."""
 
+CHANGED = {"clahe": 2, "contrast_stretch": 2, "grey_one_channel": 2}
+"""Transforms whose images have changed since, with their versions: release 0.1 had misread their definitions."""
+
 
 def bump(monkeypatch, table, name, version=2):
     """Give a built-in definition another version."""
@@ -38,9 +41,20 @@ def bump(monkeypatch, table, name, version=2):
 
 
 @pytest.mark.parametrize("campaign", GOLDEN)
-def test_cells_of_shipped_campaigns_keep_their_identity(campaign):
-    found = {cell.name: cell.identity for cell in load(ROOT / "campaigns" / f"{campaign}.yaml").grid()}
-    assert found == GOLDEN[campaign]
+def test_cells_of_shipped_campaigns_keep_their_identity(campaign, monkeypatch):
+    """Expect another identity of exactly the cells that may draw a changed transform."""
+    cells = list(load(ROOT / "campaigns" / f"{campaign}.yaml").grid())
+    now = {cell.name: cell.identity for cell in cells}
+    for name in CHANGED:
+        bump(monkeypatch, "transforms", name, 1)
+    before = {cell.name: cell.identity for cell in cells}
+    assert before == GOLDEN[campaign]
+    drawing = {cell.name for cell in cells if cell.defense.k and CHANGED.keys() & set(cell.defense.transforms)}
+    assert {name for name in now if now[name] != before[name]} == drawing
+
+
+def test_the_versions_of_transforms():
+    assert {name: TRANSFORMS.version(name) for name in BART_25 if TRANSFORMS.version(name) != 1} == CHANGED
 
 
 # Versions
@@ -137,7 +151,7 @@ def test_a_store_records_versions_and_packages_and_refuses_another_version(tmp_p
     prepare(parse(content, "c"), url).write_down()
     recorded = yaml.safe_load((tmp_path / "store" / "campaign.yaml").read_text())
     assert recorded["definitions"] == {
-        "transforms": {"color_precision": 1, "grey_mix": 1, "grey_one_channel": 1}, "attacks": {"pgd": 1},
+        "transforms": {"color_precision": 1, "grey_mix": 1, "grey_one_channel": 2}, "attacks": {"pgd": 1},
         "defenses": {"barrage": 1}, "losses": {"ce": 1}, "estimators": {"per_draw": 1},
     }  # fmt: skip
     assert recorded["plugins"] == []
@@ -162,6 +176,7 @@ def test_a_store_records_versions_and_packages_and_refuses_another_version(tmp_p
 def test_a_store_without_versions_had_version_1(tmp_path, pattern, monkeypatch):
     """As release 0.1 wrote it."""
     content, path = tiny.campaign(pattern), tmp_path / "store" / "campaign.yaml"
+    content["defenses"]["bart2"]["transforms"] = ["color_precision", "grey_mix", "grey_two_thirds"]
     prepare(parse(content, "c"), str(path.parent)).write_down()
     found = yaml.safe_load(path.read_text())
     del found["definitions"], found["plugins"], found["campaign"]["defenses"]["none"]["kind"]
@@ -170,6 +185,17 @@ def test_a_store_without_versions_had_version_1(tmp_path, pattern, monkeypatch):
     bump(monkeypatch, "attacks", "pgd")
     with pytest.raises(BadInput, match="attack kind pgd had version 1, has version 2"):
         prepare(parse(content, "c"), str(path.parent))
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_store_of_a_transform_as_it_was_is_refused(name, tmp_path, pattern, monkeypatch):
+    content = tiny.campaign(pattern)
+    content["defenses"]["bart2"]["transforms"] = ["color_precision", "grey_mix", name]
+    with monkeypatch.context() as before:
+        bump(before, "transforms", name, 1)
+        prepare(parse(content, "c"), str(tmp_path / "store")).write_down()
+    with pytest.raises(BadInput, match=f"transform {name} had version 1, has version 2: go on with the release that wrote it"):
+        prepare(parse(content, "c"), str(tmp_path / "store"))
 
 
 def test_a_stop_rule_is_recorded_with_its_version(tmp_path, pattern, monkeypatch):
