@@ -81,7 +81,7 @@ def test_policies_by_name():
 def test_every_policy_keeps_the_true_value_and_gives_every_transform_a_gradient(transform):
     x = photographs(*SIZE)[:2]
     params = transform.draw(keys(2), SIZE)
-    truth, networks = transform.apply(x, params), nets(transform.name)
+    truth, networks = transform.unclipped(x, params), nets(transform.name)
     cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     imitated = jacobian(networks[transform.name], x, transform.conditioning(params, SIZE), cotangent)
     none = transform.gradient is Gradient.NONE

@@ -444,6 +444,26 @@ def test_networks_of_another_definition_of_their_transform_are_refused(pattern, 
     job(photos, found.store, steps=1)
 
 
+BEFORE = {
+    "clahe": {"on": 1, "tile_height": 256 / 6, "tile_width": 256 / 6, "clip_limit": 0.04},
+    "contrast_stretch": {"on": 1, "low": 4, "high": 99},
+    "grey_one_channel": {"channel": 2, "ratio": 1, "mix": 0.9},
+}
+"""P(t) of version 1 of the transforms that have version 2: `grey_one_channel` took one number more, under the same names."""
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_network_of_release_01_of_a_changed_transform_is_refused(pattern, nets, photos, tmp_path, name):
+    (entry, _), weights = bpda_networks.entries(nets)["grey_mix"], BpdaNet(12).state_dict()
+    folder = copied(nets, tmp_path / "older")
+    old = bpda_networks.encode(replace(entry, transform=name, maxima=BEFORE[name]), weights)
+    (folder / f"{name}.safetensors").write_bytes(old)
+    bpda_networks.write_manifest(folder)
+    assert f"{name} imitates version 1 of its definition, this is 2: train again" in refused(pattern, folder, tmp_path)
+    with pytest.raises(BadInput, match=f"holds a network of version 1 of {name}, this is version 2: use another --store"):
+        job(photos, folder, transforms=["color_precision", "grey_mix"])
+
+
 @pytest.mark.parametrize(("version", "fresh"), [(1, 5), (2, 6)])
 def test_a_checkpoint_is_of_one_definition(photos, tmp_path, monkeypatch, version, fresh):
     """One step of six is in it: with another definition of the transform, the training begins anew."""
