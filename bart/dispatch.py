@@ -18,8 +18,8 @@ OLDEST = (7, 0)
 """The lowest compute capability for which kernels are used: that of a V100, for which Triton still generates code."""
 
 SMALLEST = 16
-"""The shorter side, in pixels, of the smallest images that kernels take: windows are mirrored once at the border, and the widest
-reaches 16 pixels beyond it. The eager code takes smaller ones too."""
+"""The shorter side, in pixels, of the smallest images that kernels take: they mirror an image once at its border, and their
+widest window reaches 16 pixels beyond it. The eager code takes smaller images too."""
 
 KERNELS: dict[str, str] = {
     "fft": "fft:fft",

@@ -98,6 +98,10 @@ def checked(x: Tensor) -> Tensor:
     return x
 
 
-def pixels(value: float, side: int) -> int:
-    """Scale a range end that is stated for 256 px to an image side of `side` px. Returns at least 1."""
-    return max(1, round(value * side / REFERENCE))
+def pixels(value: float, side: int, most: int | None = None) -> int:
+    """Scale a range end that is stated for 256 px to an image side of `side` px.
+
+    Returns at least 1 and at most `most`, which may be 0: what an image of this side has to lose.
+    """
+    scaled = max(1, round(value * side / REFERENCE))
+    return scaled if most is None else min(scaled, max(most, 0))

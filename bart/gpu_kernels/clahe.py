@@ -44,10 +44,15 @@ def _rescale(values, low, high, TOP: tl.constexpr):
 
 
 @triton.jit
-def _role(per_channel, plane):
-    """Return whether a plane is a channel of its own, and whether it is equalised: a channel, or an image's value."""
-    alone = tl.load(per_channel + plane // 3) != 0
-    return alone, alone | (plane % 3 == 0)
+def _is_alone(per_channel, plane):
+    """Return whether a plane is equalised as a channel of its own."""
+    return tl.load(per_channel + plane // 3) != 0
+
+
+@triton.jit
+def _is_equalised(per_channel, plane):
+    """Return whether a plane is equalised: as a channel, or as the value of its image."""
+    return _is_alone(per_channel, plane) | (plane % 3 == 0)
 
 
 @triton.jit
@@ -62,10 +67,10 @@ def _values(channels, place, size, inside, alone):
 @triton.jit
 def _levels_kernel(x, per_channel, bins, size, BLOCK: tl.constexpr):
     """Store the bin of each pixel."""
-    alone, equalised = _role(per_channel, tl.program_id(0))
+    alone = _is_alone(per_channel, tl.program_id(0))
     start = tl.program_id(0).to(tl.int64) * size
     place = tl.arange(0, BLOCK)
-    if equalised:
+    if _is_equalised(per_channel, tl.program_id(0)):
         least = tl.full([BLOCK], 1.0, tl.float32)
         largest = tl.zeros([BLOCK], tl.float32)
         for offset in range(0, size, BLOCK):
@@ -119,8 +124,7 @@ def _spread(counts, excess, limit):
 def _maps_kernel(bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
     """Store the grey level for each bin, in each of `down` x `across` tiles. With large tiles, the last ones do not exist."""
     plane = tl.program_id(0) // (down * across)
-    alone, equalised = _role(per_channel, plane)
-    if equalised:
+    if _is_equalised(per_channel, plane):
         tile_h = tl.load(heights + plane).to(tl.int32)
         tile_w = tl.load(widths + plane).to(tl.int32)
         top = tl.program_id(0) // across % down * tile_h
@@ -190,8 +194,8 @@ def _interpolate_kernel(
 ):
     """Map each pixel by the four tiles around it, into `y`; then stretch the plane's range to 0..1."""
     plane = tl.program_id(0)
-    alone, equalised = _role(per_channel, plane)
-    if equalised:
+    alone = _is_alone(per_channel, plane)
+    if _is_equalised(per_channel, plane):
         tile_h = tl.load(heights + plane).to(tl.int32)
         tile_w = tl.load(widths + plane).to(tl.int32)
         start = plane.to(tl.int64) * height * width

@@ -152,7 +152,7 @@ def _equalise(planes: Tensor, tile: Tensor, clip_limit: Tensor) -> Tensor:
 
 
 def _coloured(x: Tensor, value: Tensor, equalised: Tensor) -> Tensor:
-    """Return images (n, 3, h, w) with another value of HSV, (n, 1, h, w), at the same hue and saturation; black becomes grey."""
+    """Return images (n, 3, h, w) with another `value` of HSV, (n, 1, h, w); hue and saturation stay, black becomes grey."""
     return torch.where(value > 0, x / value, 1) * equalised
 
 

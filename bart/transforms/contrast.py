@@ -69,7 +69,7 @@ def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
 
 
 def _sorted(x: Tensor, per_channel: Tensor) -> Tensor:
-    """Return the values of each image in order, (n, 3 h w): channel after channel where `per_channel` (n,), else all at once."""
+    """Return the values of each image in order, (n, 3 h w): channel after channel if `per_channel` (n,), else all together."""
     together = ~per_channel[:, None]
     return torch.where(together, x.flatten(1).sort(1).values, x.flatten(2).sort(2).values.flatten(1))
 

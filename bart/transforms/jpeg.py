@@ -138,10 +138,8 @@ def _twice(x: Tensor, dim: int) -> Tensor:
 
 def _restore(chroma: Tensor, size: Size) -> Tensor:
     """Restore the chroma's resolution by libjpeg's "fancy upsampling", cropped to `size`; up to two columns are repeated."""
-    if chroma.shape[-1] > 2:
-        whole = _twice(_twice(chroma, 2), 3)
-    else:
-        whole = chroma.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    few = chroma.shape[-1] <= 2
+    whole = chroma.repeat_interleave(2, 2).repeat_interleave(2, 3) if few else _twice(_twice(chroma, 2), 3)
     return whole[..., : size[0], : size[1]]
 
 

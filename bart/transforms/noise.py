@@ -4,11 +4,11 @@ Every kind is a function of one uniform field, by the inverse of its distributio
 monotone in it, and no image waits for the kind of another.
 
 Poisson counts have 256 levels, those of an 8-bit photograph. scikit-image counts the distinct values of the whole image and
-rounds them up to a power of two: the same for such a photograph. Inside a barrage that number would mean something else. After
-most transforms almost every value is distinct, so a photograph of 224 px would get 2^18 levels and no visible noise; after colour
-precision it might get 8 levels, and six times the noise. It would jump when one value changes in its last digit, so noise in one
-corner would depend on rounding in the other, and the image's noise would have no derivative. With a fixed number, the noise of a
-value depends on that value alone.
+rounds them up to a power of two, which gives the same for such a photograph. Inside a barrage it would mean something else.
+After most transforms almost every value is distinct: a photograph of 224 px would get 2^18 levels, and no noise that can be
+seen. After colour precision to eighths it would get 16, and four times the noise. The number would jump when one value changes
+in its last digit, so the noise in one corner would depend on rounding in the other, and have no derivative. With a fixed
+number, the noise of a value depends on that value alone.
 
 The gradient is for the given draw. Gaussian and speckle noise are linear in the image; salt and pepper let pass what they do
 not replace. A Poisson count is a step function of the image and has no useful derivative: its gradient is that of its mean,

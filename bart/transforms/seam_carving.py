@@ -35,7 +35,7 @@ def draw(keys: Tensor, size: Size) -> Params:
                 outermost pixels stay
     """
     columns, rows = (
-        rng.integers(keys, name, *(min(pixels(end, side), max(side - 2, 0)) for end in (10, _MOST)))
+        rng.integers(keys, name, pixels(10, side, side - 2), pixels(_MOST, side, side - 2))
         for name, side in (("columns", size[1]), ("rows", size[0]))
     )
     return {

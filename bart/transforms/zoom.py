@@ -40,7 +40,7 @@ def draw(keys: Tensor, size: Size) -> Params:
     Left and right scale with the width, top and bottom with the height. At least one pixel stays.
     """
     across, down = (
-        rng.integers(keys, name, *(min(pixels(end, side), (side - 1) // 2) for end in (10, 50)), (2,))
+        rng.integers(keys, name, pixels(10, side, (side - 1) // 2), pixels(50, side, (side - 1) // 2), (2,))
         for name, side in (("across", size[1]), ("down", size[0]))
     )
     return {"margin": torch.cat([across, down], dim=1)}

@@ -1,4 +1,4 @@
-"""Continue images beyond their border by their mirror image, as far as a window reaches, however small the image is."""
+"""Mirror images at their borders, as far as a window reaches, however small the image is."""
 
 import torch
 from torch import Tensor

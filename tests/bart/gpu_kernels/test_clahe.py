@@ -64,10 +64,10 @@ def _compare() -> None:
     x[0, 0], x[0, 1], x[0, 2] = 0.0, 0.37, 1.0  # no contrast, black to white
     x[1, 1] = (x[1, 1] * 3).round() / 3
     x[2] = (x[2] - 0.5).clamp(0, 1)  # black pixels, which have no hue
-    tiles = [[10, 9, 10], [10, 7, 6], [9, 6, 6]], [[10, 10, 9], [9, 10, 6], [7, 6, 6]]
+    tiles = ([[10, 9, 10], [10, 7, 6], [9, 6, 6]], [[10, 10, 9], [9, 10, 6], [7, 6, 6]])
     limits = [[0.04, 0.01, 0.02], [0.04, 0.03, 0.01], [0.02, 0.01, 0.01]]
-    _assert_equal(x, *tiles, limits, [True, True, False])
-    _assert_equal(x[:1], *(side[:1] for side in tiles), limits[:1], [False])
+    _assert_equal(x, tiles[0], tiles[1], limits, [True, True, False])
+    _assert_equal(x[:1], tiles[0][:1], tiles[1][:1], limits[:1], [False])
 
 
 if __name__ == "__main__":
