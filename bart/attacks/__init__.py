@@ -7,6 +7,7 @@ from bart.attacks import lanes
 from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
+from bart.attacks.dual_averaging import DualAveraging
 from bart.attacks.lanes import Break
 from bart.attacks.lbfgs import Lbfgs
 from bart.attacks.noise import Noise
@@ -23,6 +24,7 @@ __all__ = [
     "Attack",
     "Break",
     "Cost",
+    "DualAveraging",
     "Lbfgs",
     "Noise",
     "Pgd",

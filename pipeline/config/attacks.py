@@ -1,6 +1,7 @@
 """Define the attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -172,6 +173,25 @@ class Apgd(ByGradient):
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
+class DualAveraging(ByGradient):
+    """Dual averaging: each iterate is the ball's answer to the sum of all gradients, each draw's divided by its own L1 norm."""
+
+    kind: Literal["dual_averaging"] = Field(description=KIND)
+    steps: int = Field(40, ge=1, description=STEPS)
+    eot_draws: int = Field(5, ge=1, description="draws per gradient")
+
+    @model_validator(mode="after")
+    def _mean_over_draws(self) -> "DualAveraging":
+        self.eot(1)  # raises for an estimator that has no gradient of a single draw
+        return self
+
+    def eot(self, draws: int) -> Eot:
+        return replace(super().eot(draws), unit=True)
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.DualAveraging(self.ball, self.steps, self.random_start, self.eot(draws))
+
+
 class Lbfgs(ByGradient):
     """The smallest successful perturbation, by L-BFGS on frozen draws."""
 
@@ -237,6 +257,7 @@ KINDS: Registry[type[Attack]] = Registry(
         "fgsm": Fgsm,
         "aggmo": AggMo,
         "apgd": Apgd,
+        "dual_averaging": DualAveraging,
         "lbfgs": Lbfgs,
         "square": Square,
         "spsa": Spsa,

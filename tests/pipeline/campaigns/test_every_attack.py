@@ -18,6 +18,7 @@ SMALL = {
     "fgsm": {},
     "aggmo": {"steps": 3},
     "apgd": {"steps": 4, "loss": "dlr"},
+    "dual_averaging": {"steps": 4, "loss": "margin"},
     "lbfgs": {"steps": 6, "searches": 2},
     "square": {"steps": 4},
     "spsa": {"steps": 2, "pairs": 2},
@@ -50,6 +51,10 @@ def test_settings_reach_the_attack(pattern):
     none, defended = built(kind="apgd", eot_draws=7, loss="margin", policy="identity", steps=9)
     assert (none.eot.draws, defended.eot.draws) == (1, 7)
     assert (defended.steps, defended.eot.loss, defended.eot.policy) == (9, "margin", "identity")
+    _, dual = built(kind="dual_averaging", steps=8, loss="margin")
+    assert (dual.eot.draws, dual.eot.loss, dual.eot.unit, dual.steps) == (5, "margin", True, 8)
+    with pytest.raises(BadInput, match="mean_logits' with unit gradients: expected a mean over draws: per_draw"):
+        built(kind="dual_averaging", estimator="mean_logits")
     _, transfer = built(transfer=True, restarts=3, eot_draws=5)
     assert isinstance(transfer, bart.Transfer) and isinstance(transfer.attack, bart.Restarts)
     assert transfer.attack.attack.eot.draws == 1 and transfer.steps == 120  # type: ignore[attr-defined]
