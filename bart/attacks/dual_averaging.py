@@ -28,7 +28,7 @@ class DualAveraging(GradientSteps):
     ball: Ball
     steps: int = 40
     random_start: bool = True
-    eot: Eot = field(default_factory=lambda: Eot(5, unit=True))
+    eot: Eot = field(default_factory=lambda: Eot(5, "log_odds", unit=True))
 
     def start(self, clean: Tensor, goal: Goal, keys: rng.Mirror) -> State:
         """Start at a random point of the ball or at the image, with an empty sum: `total` (n, 3, h, w)."""

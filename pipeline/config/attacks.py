@@ -17,7 +17,10 @@ Estimator = Annotated[str, Choice(ESTIMATORS)]
 
 KIND = "kind of attack"
 STEPS = "number of steps"
-LOSS = "function to increase: cross-entropy, the margin, or the margin divided by the scale of the logits"
+LOSS = (
+    "function to increase: cross-entropy, the log odds against the label (the direction of cross-entropy, which saturates), "
+    "the margin, or the margin divided by the scale of the logits"
+)
 ESTIMATOR = "the mean over draws of the loss, or the loss of the mean over draws"
 ORDER = "in one step, all draws of an image use the same transforms in the same order, with different parameters"
 START = "start at a random point of the ball, not at the image"
@@ -179,6 +182,7 @@ class DualAveraging(ByGradient):
     kind: Literal["dual_averaging"] = Field(description=KIND)
     steps: int = Field(40, ge=1, description=STEPS)
     eot_draws: int = Field(5, ge=1, description="draws per gradient")
+    loss: Loss = Field("log_odds", description=LOSS)
 
     @model_validator(mode="after")
     def _mean_over_draws(self) -> "DualAveraging":
