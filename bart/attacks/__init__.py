@@ -15,6 +15,7 @@ from bart.attacks.pgd import Pgd, fgsm
 from bart.attacks.restarts import Restarts
 from bart.attacks.spsa import Spsa
 from bart.attacks.square import Square
+from bart.attacks.standard import Standard
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 
@@ -31,6 +32,7 @@ __all__ = [
     "Restarts",
     "Spsa",
     "Square",
+    "Standard",
     "State",
     "Transfer",
     "fgsm",
