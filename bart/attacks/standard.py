@@ -1,6 +1,6 @@
 """Attack with one budget an image, and nothing else to choose: the gradient leads, what it does not reach is searched."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -46,8 +46,18 @@ class Standard:
 
     ball: Ball
     steps: int = 40
-    eot: Eot = Eot(5, "log_odds", unit=True)
+    eot: Eot = field(default_factory=lambda: Eot(5, "log_odds", unit=True))
     choice_draws: int = CHOICE_DRAWS
+
+    @classmethod
+    def of_budget(cls, ball: Ball, budget: int, eot: Eot) -> "Standard":
+        """Return the attack whose images cost at most `budget` draw-gradients; where that is less than a step, one step.
+
+        Examples are scored from a budget of `SCORED_FROM` on, or where nothing is random, as one draw suffices then.
+        """
+        choice = 1 if eot.draws == 1 else CHOICE_DRAWS if budget >= SCORED_FROM else 0
+        scores = -(-2 * choice // FORWARDS)
+        return cls(ball, max(1, (budget - scores) // eot.draws), eot, choice)
 
     @property
     def cost(self) -> Cost:

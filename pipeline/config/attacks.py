@@ -196,6 +196,32 @@ class DualAveraging(ByGradient):
         return bart.DualAveraging(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
+class Standard(ByGradient):
+    """The standard attack: give it a budget, and it sets everything else itself. See docs/standard.md."""
+
+    kind: Literal["standard"] = Field(description=KIND)
+    budget: int = Field(200, ge=1, description="draw-gradients an image; forward passes count a third")
+
+    eot_draws: ClassVar[int] = 5  # type: ignore[misc]  # what the attack sets itself is no key of the file
+    restarts: ClassVar[int] = 1  # type: ignore[misc]
+    restart_draws: ClassVar[int] = 1  # type: ignore[misc]
+    transfer: ClassVar[bool] = False  # type: ignore[misc]
+    loss: ClassVar[str] = "log_odds"  # type: ignore[misc]
+    estimator: ClassVar[str] = "per_draw"  # type: ignore[misc]
+    fixed_order: ClassVar[bool] = False  # type: ignore[misc]
+    random_start: ClassVar[bool] = True  # type: ignore[misc]
+
+    def eot(self, draws: int) -> Eot:
+        return replace(super().eot(draws), unit=True)
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        own = super().named()
+        return {**own, "losses": (*own["losses"], "margin")}  # the search compares margins
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Standard.of_budget(self.ball, self.budget, self.eot(min(draws, self.budget)))
+
+
 class Lbfgs(ByGradient):
     """The smallest successful perturbation, by L-BFGS on frozen draws."""
 
@@ -262,6 +288,7 @@ KINDS: Registry[type[Attack]] = Registry(
         "aggmo": AggMo,
         "apgd": Apgd,
         "dual_averaging": DualAveraging,
+        "standard": Standard,
         "lbfgs": Lbfgs,
         "square": Square,
         "spsa": Spsa,

@@ -123,3 +123,17 @@ def test_the_smallest_budgets_have_a_valid_example(steps, draws):
         state = run(settings, settings.start(images(), goal, mirror()), defended, steps)
         result = settings.result(state)
         assert result.isfinite().all() and (result - state.clean).abs().max() <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("budget", [1, 5, 7, 50, 99, 100, 200])
+@pytest.mark.parametrize("draws", [1, 5])
+def test_no_image_costs_more_than_the_budget(budget, draws):
+    """Count a forward pass as a third. Budgets below one step are spent on one step of fewer draws by the campaign file."""
+    draws = min(draws, budget)
+    settings = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "log_odds", unit=True))
+    steps = settings.steps
+    assert settings.eot.draws == draws and budget - 2 * draws < steps * draws + settings.cost.forwards / 3 + 1
+    for defended, goal in ((behind(linear()[0], 2), GOAL), masked(1 if draws > 1 else 0)):
+        state = run(settings, settings.start(images(), goal, mirror()), defended, steps)
+        spent = state.grad_evals + state.forward_evals / 3
+        assert (spent <= max(budget, draws + 2)).all(), spent
