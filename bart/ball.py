@@ -24,14 +24,15 @@ def _norms(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Norm:
-    """Hold what differs between norms: a random point of the ball, the steepest step of length 1, the projection and the
-    length.
+    """Hold what differs between norms: a random point of the ball, the steepest step of length 1, the projection, the length,
+    and the answer to a sum of gradients (`Ball.towards`).
     """
 
     random: Callable[[Tensor, tuple[int, ...]], Tensor]
     steepest: Callable[[Tensor], Tensor]
     shrink: Callable[[Tensor, float], Tensor]
     size: Callable[[Tensor], Tensor]
+    towards: Callable[[Tensor, Tensor, float, Tensor], Tensor]
 
 
 def _random_linf(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -52,9 +53,45 @@ def _shrink_l2(delta: Tensor, eps: float) -> Tensor:
     return delta * _broadcast((eps / _norms(delta).clamp_min(1e-12)).clamp_max(1))
 
 
+TOWARDS_RANGE, TOWARDS_HALVINGS = (-40.0, 40.0), 30
+"""Exponents of 2 between which `_towards_l2` looks for t, and the steps of its bisection: to 2^-24 of an exponent."""
+
+
+def _towards_linf(clean: Tensor, total: Tensor, eps: float, softness: Tensor) -> Tensor:
+    """Return clip(total / (softness mean|total|), -1, 1) eps from the image; the corner sign(total) eps where softness is 0."""
+    scale = _broadcast(softness) * total.abs().mean((1, 2, 3), keepdim=True)
+    soft = (total / scale.clamp_min(torch.finfo(scale.dtype).tiny)).clamp(-1, 1)
+    return (clean + eps * torch.where(scale > 0, soft, total.sign())).clamp(0, 1)
+
+
+def _towards_l2(clean: Tensor, total: Tensor, eps: float, softness: Tensor) -> Tensor:
+    """Return the point of the ball and of [0, 1] that is farthest along `total`; it has no softer form.
+
+    It is clip(clean + t total, 0, 1) with the largest t in the ball (the conditions of Karush, Kuhn and Tucker), found by
+    bisection: pixels that stop at black or white leave their share of the radius to the others.
+    """
+    direction = total / _broadcast(total.abs().flatten(1).amax(1).clamp_min(torch.finfo(total.dtype).tiny))
+
+    def moved(exponent: Tensor) -> Tensor:
+        return (clean + _broadcast(exponent.exp2()) * direction).clamp(0, 1) - clean
+
+    low, high = (torch.full((len(total),), end, device=total.device) for end in TOWARDS_RANGE)
+    for _ in range(TOWARDS_HALVINGS):
+        middle = (low + high) / 2
+        inside = _norms(moved(middle)) <= eps
+        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+    return clean + _shrink_l2(moved(low), eps)
+
+
 NORMS: dict[str, Norm] = {
-    "linf": Norm(_random_linf, torch.sign, lambda delta, eps: delta.clamp(-eps, eps), lambda d: d.abs().flatten(1).amax(1)),
-    "l2": Norm(_random_l2, lambda g: g / _broadcast(_norms(g).clamp_min(1e-12)), _shrink_l2, _norms),
+    "linf": Norm(
+        _random_linf,
+        torch.sign,
+        lambda delta, eps: delta.clamp(-eps, eps),
+        lambda d: d.abs().flatten(1).amax(1),
+        _towards_linf,
+    ),
+    "l2": Norm(_random_l2, lambda g: g / _broadcast(_norms(g).clamp_min(1e-12)), _shrink_l2, _norms, _towards_l2),
 }
 """Norms by name."""
 
@@ -95,6 +132,15 @@ class Ball:
     def step(self, x: Tensor, direction: Tensor, size: float, clean: Tensor) -> Tensor:
         """Return `x` after a step of length `size` along the steepest ascent, projected."""
         return self.project(x + size * self.steepest(direction), clean)
+
+    def towards(self, total: Tensor, clean: Tensor, softness: Tensor | float = 0.0) -> Tensor:
+        """Return the point of the ball that a sum of gradients `total` (n, 3, h, w) asks for, clipped to [0, 1].
+
+        softness 0, a number or (n,): the farthest point along `total`, a corner of the L-inf ball. More, in L-inf only: pixels
+        whose sum is smaller than `softness` times the mean magnitude move in proportion to it.
+        """
+        softness = torch.as_tensor(softness, dtype=total.dtype, device=total.device).expand(len(total))
+        return NORMS[self.norm].towards(clean, total, self.eps, softness)
 
     def store(self, x: Tensor, clean: Tensor) -> Tensor:
         """Return `x` as it will be stored: 8 bits, and still inside the ball. (n, 3, h, w) uint8.

@@ -30,7 +30,9 @@ class Eot:
     estimator   a name of `ESTIMATORS`: how the losses or logits of the draws become one loss
     policy      a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
     fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent
-    Raises ValueError for an unknown name or fewer than 1 draw.
+    unit        divide the gradient of each draw by its own L1 norm, so that no draw outweighs the others; needs an estimator
+                that is a mean over the draws
+    Raises ValueError for an unknown name, fewer than 1 draw, or `unit` with another estimator.
     """
 
     draws: int = 10
@@ -38,6 +40,7 @@ class Eot:
     estimator: str = "per_draw"
     policy: str = "combo"
     fixed_order: bool = False
+    unit: bool = False
 
     def __post_init__(self) -> None:
         for value, known in ((self.loss, LOSSES), (self.estimator, ESTIMATORS), (self.policy, POLICIES)):
@@ -45,6 +48,8 @@ class Eot:
                 raise ValueError(f"{value!r}: expected one of {', '.join(known)}")
         if self.draws < 1:
             raise ValueError(f"draws = {self.draws}: expected at least 1")
+        if self.unit and not ESTIMATORS[self.estimator].by_draw:
+            raise ValueError(f"estimator {self.estimator!r} with unit gradients: expected a mean over draws: per_draw")
 
 
 def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:
@@ -153,12 +158,15 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
         """Return the logits (images, draws, classes) of one pass."""
         count = draw_range.stop - draw_range.start
         order_keys = rows(order, eot.draws, images, draw_range) if order else None
-        stacked = leaf.repeat_interleave(count, 0)
+        stacked = leaf.repeat_interleave(count, 0) if leaf.dim() == 4 else leaf.flatten(0, 1)
         logits = defended.logits(stacked, rows(all_keys, eot.draws, images, draw_range), policy, order_keys, fast=True)
         return logits.view(len(leaf), count, -1)
 
     for images, draw_range in pieces(len(x), eot.draws, stack):
-        leaf = x[images].detach().requires_grad_()
+        leaf = x[images].detach()
+        if eot.unit:  # one leaf a draw, (images, draws, 3, h, w)
+            leaf = leaf[:, None].repeat(1, draw_range.stop - draw_range.start, 1, 1, 1)
+        leaf.requires_grad_()
         logits = forward(leaf, images, draw_range)
         if by_draw or draw_range.stop - draw_range.start == eot.draws:
             value = loss_of(logits, goal.rows(images)) * (logits.shape[1] / eot.draws)
@@ -168,8 +176,20 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
                 loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, loss_of, eot.draws, stack)
             value = (logits * cotangent[:, draw_range]).sum((1, 2))
         (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
-        total[images] += part / HALF_SCALE
+        total[images] += _unit(part).sum(1) / eot.draws if eot.unit else part / HALF_SCALE
     return total, loss
+
+
+def _unit(parts: Tensor) -> Tensor:
+    """Return the gradients of single draws (..., 3, h, w), each divided by its L1 norm; 0 where that is 0.
+
+    Entries that are not finite stay so, and are left out of the norm. The largest entry becomes 1 first: the norm of tiny
+    gradients would be 0 in float32, that of huge ones infinite.
+    """
+    size = parts.abs().nan_to_num(0, 0, 0)
+    largest = size.amax((-3, -2, -1), keepdim=True)
+    scale = torch.where(largest > 0, largest, 1)
+    return parts / scale / (size / scale).sum((-3, -2, -1), keepdim=True).clamp_min(1)
 
 
 def _cotangent(

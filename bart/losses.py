@@ -18,6 +18,14 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     return functional.cross_entropy(logits, label, reduction="none")
 
 
+def log_odds(logits: Tensor, label: Tensor) -> Tensor:
+    """Return log((1 - p_y) / p_y) = log sum_{j != y} exp(z_j) - z_y, (n,), the odds against the label.
+
+    Its gradient is that of cross-entropy divided by 1 - p_y: the same direction, but not 0 where the softmax rounds to 1.
+    """
+    return _others(logits, label).logsumexp(1) - _of(logits, label)
+
+
 def margin(logits: Tensor, label: Tensor) -> Tensor:
     """Return max_{j != y} z_j - z_y, (n,). Source: Carlini and Wagner, S&P 2017."""
     return _others(logits, label).amax(1) - _of(logits, label)
@@ -73,6 +81,7 @@ LOSSES: Registry[Loss] = Registry(
     "losses",
     builtin={
         "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
+        "log_odds": Loss(log_odds, lambda logits, label, target: -log_odds(logits, target)),
         "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
         "dlr": Loss(dlr, dlr_targeted, classes=4),
     },

@@ -7,6 +7,7 @@ from bart.attacks import lanes
 from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
+from bart.attacks.dual_averaging import DualAveraging
 from bart.attacks.lanes import Break
 from bart.attacks.lbfgs import Lbfgs
 from bart.attacks.noise import Noise
@@ -14,6 +15,7 @@ from bart.attacks.pgd import Pgd, fgsm
 from bart.attacks.restarts import Restarts
 from bart.attacks.spsa import Spsa
 from bart.attacks.square import Square
+from bart.attacks.standard import Standard
 from bart.attacks.state import State
 from bart.attacks.transfer import Transfer
 
@@ -23,12 +25,14 @@ __all__ = [
     "Attack",
     "Break",
     "Cost",
+    "DualAveraging",
     "Lbfgs",
     "Noise",
     "Pgd",
     "Restarts",
     "Spsa",
     "Square",
+    "Standard",
     "State",
     "Transfer",
     "fgsm",

@@ -111,17 +111,18 @@ class State:
         grads, forwards   the draws that the step took
         gradient    is checked for values that are not finite and for zeros
         memory      replaces the entries of these names
+        The tensors are laid out as those of a checkpoint: the order of a sum, and so its last digits, depends on the layout.
         """
         flat = gradient.flatten(1) if gradient is not None else None
         return replace(
             self,
-            x=x,
+            x=x.contiguous(),
             step=self.step.map(lambda side: side + 1),
             grad_evals=self.grad_evals + grads,
             forward_evals=self.forward_evals + forwards,
             nonfinite=self.nonfinite if flat is None else self.nonfinite + ~flat.isfinite().all(1),
             zero=self.zero if flat is None else self.zero + (flat == 0).all(1),
-            memory=self.memory | (memory or {}),
+            memory=self.memory | {name: value.contiguous() for name, value in (memory or {}).items()},
         )
 
 

@@ -1,6 +1,7 @@
 """Define the attacks of a campaign file, by `kind`: settings that say which attack of `bart` they mean."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -16,7 +17,10 @@ Estimator = Annotated[str, Choice(ESTIMATORS)]
 
 KIND = "kind of attack"
 STEPS = "number of steps"
-LOSS = "function to increase: cross-entropy, the margin, or the margin divided by the scale of the logits"
+LOSS = (
+    "function to increase: cross-entropy, the log odds against the label (the direction of cross-entropy, which saturates), "
+    "the margin, or the margin divided by the scale of the logits"
+)
 ESTIMATOR = "the mean over draws of the loss, or the loss of the mean over draws"
 ORDER = "in one step, all draws of an image use the same transforms in the same order, with different parameters"
 START = "start at a random point of the ball, not at the image"
@@ -172,6 +176,52 @@ class Apgd(ByGradient):
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
+class DualAveraging(ByGradient):
+    """Dual averaging: each iterate is the ball's answer to the sum of all gradients, each draw's divided by its own L1 norm."""
+
+    kind: Literal["dual_averaging"] = Field(description=KIND)
+    steps: int = Field(40, ge=1, description=STEPS)
+    eot_draws: int = Field(5, ge=1, description="draws per gradient")
+    loss: Loss = Field("log_odds", description=LOSS)
+
+    @model_validator(mode="after")
+    def _mean_over_draws(self) -> "DualAveraging":
+        self.eot(1)  # raises for an estimator that has no gradient of a single draw
+        return self
+
+    def eot(self, draws: int) -> Eot:
+        return replace(super().eot(draws), unit=True)
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.DualAveraging(self.ball, self.steps, self.random_start, self.eot(draws))
+
+
+class Standard(ByGradient):
+    """The standard attack: give it a budget, and it sets everything else itself. See docs/standard.md."""
+
+    kind: Literal["standard"] = Field(description=KIND)
+    budget: int = Field(200, ge=1, description="draw-gradients an image; forward passes count a third")
+
+    eot_draws: ClassVar[int] = 5  # type: ignore[misc]  # what the attack sets itself is no key of the file
+    restarts: ClassVar[int] = 1  # type: ignore[misc]
+    restart_draws: ClassVar[int] = 1  # type: ignore[misc]
+    transfer: ClassVar[bool] = False  # type: ignore[misc]
+    loss: ClassVar[str] = "log_odds"  # type: ignore[misc]
+    estimator: ClassVar[str] = "per_draw"  # type: ignore[misc]
+    fixed_order: ClassVar[bool] = False  # type: ignore[misc]
+    random_start: ClassVar[bool] = True  # type: ignore[misc]
+
+    def eot(self, draws: int) -> Eot:
+        return replace(super().eot(draws), unit=True)
+
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        own = super().named()
+        return {**own, "losses": (*own["losses"], "margin")}  # the search compares margins
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.Standard.of_budget(self.ball, self.budget, self.eot(min(draws, self.budget)))
+
+
 class Lbfgs(ByGradient):
     """The smallest successful perturbation, by L-BFGS on frozen draws."""
 
@@ -237,6 +287,8 @@ KINDS: Registry[type[Attack]] = Registry(
         "fgsm": Fgsm,
         "aggmo": AggMo,
         "apgd": Apgd,
+        "dual_averaging": DualAveraging,
+        "standard": Standard,
         "lbfgs": Lbfgs,
         "square": Square,
         "spsa": Spsa,

@@ -202,3 +202,47 @@ def test_distances_are_in_the_unit_of_eps():
         found = Ball("linf", 8 / 255).distance(stored, clean, norm)
         np.testing.assert_allclose(found.numpy(), norm_of(delta, norm), rtol=1e-6)
         assert torch.equal(Ball(norm, 0.1).distance(stored, clean), found)
+
+
+def best_gain(clean, slope, norm, eps):
+    """Return the largest slope . delta over the ball and [0, 1], of one image in double precision, by bisection in L2."""
+    clean, slope = clean.double().numpy(), slope.double().numpy()
+    if norm == "linf":
+        return (slope * (np.clip(clean + eps * np.sign(slope), 0, 1) - clean)).sum()
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        t = (low + high) / 2
+        low, high = (t, high) if np.linalg.norm(np.clip(clean + t * slope, 0, 1) - clean) <= eps else (low, t)
+    return (slope * (np.clip(clean + low * slope, 0, 1) - clean)).sum()
+
+
+@pytest.mark.parametrize(("norm", "eps"), CASES)
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm, eps, scale):
+    clean = photos(20)
+    total = noise(clean) * scale
+    found = Ball(norm, eps).towards(total, clean)
+    assert found.min() >= 0 and found.max() <= 1 and (norm_of(found - clean, norm) <= eps + 2e-6 * max(eps, 0.1)).all()
+    for i in range(20):
+        slope = total[i] / scale
+        gain = (slope.double() * (found[i] - clean[i]).double()).sum().item()
+        best = best_gain(clean[i], slope, norm, eps)
+        assert abs(gain - best) <= 2e-5 * best + 1e-7 * np.abs(slope.numpy()).sum()
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+def test_a_sum_of_zeros_asks_for_the_image_itself(norm):
+    clean = photos(4)
+    for softness in (0.0, 0.5, 1.0):
+        assert torch.equal(Ball(norm, 0.1).towards(torch.zeros_like(clean), clean, softness), clean)
+
+
+def test_a_softer_ball_moves_weak_pixels_in_proportion():
+    clean = torch.full((2, 3, 4, 4), 0.5)
+    total = noise(clean)
+    for softness in (1e-3, 0.3, 1.0, 4.0):
+        found = Ball("linf", 0.1).towards(total, clean, torch.tensor([softness, 0.0]))
+        mean = np.abs(total[0].numpy()).mean()
+        wanted = 0.5 + 0.1 * np.clip(total[0].numpy() / (softness * mean), -1, 1)
+        np.testing.assert_allclose(found[0].numpy(), wanted, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found[1], 0.5 + 0.1 * total[1].sign(), rtol=0, atol=1e-6)

@@ -7,7 +7,7 @@ from bart.bpda.policies import combo, identity
 from bart.classifier import Classifier
 from bart.defenses.barrage import Barrage
 from bart.defenses.defended import Defended
-from bart.gradient import Eot, Goal, draw_keys, gradient, pieces, rows, score
+from bart.gradient import Eot, Goal, _unit, draw_keys, gradient, pieces, rows, score
 from bart.rng import Mirror
 from tests.support.images import keys, photographs
 
@@ -242,3 +242,51 @@ def test_a_score_is_the_mean_probability_of_what_is_wanted(stack):
             chances.append(z / z.sum())
         mean = sum(chances) / DRAWS
         assert found[i] == pytest.approx(float(mean[2] if i == 1 else 1 - mean[LABEL[i]]), abs=1e-6)
+
+
+@pytest.mark.parametrize("stack", [1000, 4, 2, 1])
+@pytest.mark.parametrize("fixed_order", [False, True])
+def test_unit_gradients_are_the_mean_of_each_draws_gradient_over_its_l1_norm(stack, fixed_order):
+    behind, x, eot = defended(), images(), Eot(DRAWS, "ce", fixed_order=fixed_order, unit=True)
+    found, loss = gradient(behind, x, untargeted(LABEL), mirror(), eot, stack)
+    every = draw_keys(mirror(), DRAWS)
+    for i in range(IMAGES):
+        total, losses = torch.zeros(3, SIDE, SIDE), []
+        for draw in range(DRAWS):
+            leaf = x[i : i + 1].clone().requires_grad_()
+            key = every.map(lambda side, at=i * DRAWS + draw: side[at : at + 1])
+            order = mirror().map(lambda side, at=i: side[at : at + 1]) if fixed_order else None
+            logits = behind.logits(leaf, key, combo, order)[0]
+            losses.append(logits.exp().sum().log() - logits[LABEL[i]])
+            (slope,) = torch.autograd.grad(losses[-1], leaf)
+            total += slope[0] / slope.abs().sum()
+        torch.testing.assert_close(found[i], total / DRAWS, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(loss[i], sum(losses).detach() / DRAWS)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-36, 1e30])
+def test_unit_gradients_keep_their_direction_at_any_scale(scale):
+    class Scaled(Wavy):
+        def forward(self, x):
+            return super().forward(x) * scale
+
+    def found(model):
+        behind = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+        return gradient(behind, images(), untargeted(LABEL), mirror(), Eot(1, "margin", unit=True), 10)[0]
+
+    torch.testing.assert_close(found(Scaled()), found(Wavy()), rtol=1e-3, atol=1e-7)
+
+
+def test_a_draw_without_gradient_and_entries_that_are_not_finite_spoil_no_other():
+    parts = torch.ones(1, 3, 3, 2, 2)
+    parts[0, 0] = 0
+    parts[0, 1, 0, 0] = torch.tensor([torch.nan, torch.inf])
+    unit = _unit(parts)
+    assert torch.equal(unit[0, 0], torch.zeros(3, 2, 2))
+    assert torch.equal(unit[0, 2], torch.full((3, 2, 2), 1 / 12))
+    assert unit[0, 1, 0, 0].isfinite().sum() == 0 and torch.equal(unit[0, 1, 1:], torch.full((2, 2, 2), 1 / 10))
+
+
+def test_unit_gradients_need_a_mean_over_the_draws():
+    with pytest.raises(ValueError, match="'mean_logits' with unit gradients: expected a mean over draws: per_draw"):
+        Eot(5, "ce", "mean_logits", unit=True)

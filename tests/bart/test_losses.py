@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from bart.losses import LOSSES, cross_entropy, dlr, dlr_targeted, margin
+from bart.losses import LOSSES, cross_entropy, dlr_targeted, log_odds, margin
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 4 * torch.randn(20, 7, generator=GENERATOR, dtype=torch.double)
@@ -15,6 +15,11 @@ def written_cross_entropy(z, y):
     return math.log(sum(math.exp(v) for v in z)) - z[y]
 
 
+def written_log_odds(z, y):
+    chance = math.exp(z[y]) / sum(math.exp(v) for v in z)
+    return math.log((1 - chance) / chance)
+
+
 def written_margin(z, y):
     return max(v for j, v in enumerate(z) if j != y) - z[y]
 
@@ -22,6 +27,9 @@ def written_margin(z, y):
 def written_dlr(z, y):
     best = sorted(z, reverse=True)
     return -(z[y] - max(v for j, v in enumerate(z) if j != y)) / (best[0] - best[2])
+
+
+UNTARGETED = {"ce": written_cross_entropy, "log_odds": written_log_odds, "margin": written_margin, "dlr": written_dlr}
 
 
 def written_dlr_targeted(z, y, t):
@@ -41,20 +49,20 @@ def test_both_forms_of_a_loss_are_ascended_row_by_row(name):
     found = LOSSES[name](LOGITS, LABEL, target)
     for i in range(20):
         z, y, t = LOGITS[i].tolist(), int(LABEL[i]), int(target[i])
-        untargeted = {"ce": written_cross_entropy, "margin": written_margin, "dlr": written_dlr}[name](z, y)
+        untargeted = UNTARGETED[name](z, y)
         targeted = {
             "ce": lambda z, y, t: -written_cross_entropy(z, t),
+            "log_odds": lambda z, y, t: -written_log_odds(z, t),
             "margin": lambda z, y, t: -written_margin(z, t),
             "dlr": written_dlr_targeted,
         }[name](z, y, t)
         assert found[i].item() == pytest.approx(targeted if t >= 0 else untargeted, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("loss", "written"), [(cross_entropy, written_cross_entropy), (margin, written_margin), (dlr, written_dlr)]
-)
-def test_losses_are_their_definitions_row_by_row(loss, written):
-    truth = [written(z, y) for z, y in zip(LOGITS.tolist(), LABEL.tolist(), strict=True)]
+@pytest.mark.parametrize("name", UNTARGETED)
+def test_losses_are_their_definitions_row_by_row(name):
+    loss = LOSSES[name].untargeted
+    truth = [UNTARGETED[name](z, y) for z, y in zip(LOGITS.tolist(), LABEL.tolist(), strict=True)]
     assert loss(LOGITS, LABEL).tolist() == pytest.approx(truth, rel=1e-12, abs=1e-12)
 
 
@@ -63,6 +71,19 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_one_hot():
     (gradient,) = torch.autograd.grad(cross_entropy(z, LABEL).sum(), z)
     truth = LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True) - torch.eye(7, dtype=torch.double)[LABEL]
     torch.testing.assert_close(gradient, truth, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_log_odds_have_the_direction_of_cross_entropy_and_do_not_saturate(targeted):
+    z, target = LOGITS.clone().requires_grad_(), TARGET if targeted else torch.full_like(TARGET, -1)
+    of = {name: torch.autograd.grad(LOSSES[name](z, LABEL, target).sum(), z)[0] for name in ("ce", "log_odds")}
+    share = 1 - LOGITS.softmax(1).gather(1, (TARGET if targeted else LABEL)[:, None])
+    torch.testing.assert_close(of["log_odds"] * share, of["ce"], rtol=1e-9, atol=1e-12)
+    sure = torch.tensor([[300.0, 1.0, 0.0]], requires_grad=True)
+    assert torch.autograd.grad(cross_entropy(sure, torch.tensor([0])).sum(), sure)[0].eq(0).all(), "the peer is saturated"
+    (gradient,) = torch.autograd.grad(log_odds(sure, torch.tensor([0])).sum(), sure)
+    share = math.exp(1) / (math.exp(1) + 1)
+    torch.testing.assert_close(gradient, torch.tensor([[-1.0, share, 1 - share]]))
 
 
 def test_the_gradient_of_the_margin_is_the_best_other_class_minus_the_label():

@@ -71,7 +71,7 @@ def test_a_campaign_that_is_written_is_read_as_the_same():
 def test_the_schema_has_every_kind_and_name_of_the_tables(schema):
     mapping = schema["properties"]["attacks"]["patternProperties"].popitem()[1]["discriminator"]["mapping"]
     assert set(mapping) == set(KINDS.builtin)
-    assert schema["$defs"]["Pgd"]["properties"]["loss"]["enum"] == ["ce", "margin", "dlr"]
+    assert schema["$defs"]["Pgd"]["properties"]["loss"]["enum"] == ["ce", "log_odds", "margin", "dlr"]
     assert schema["$defs"]["Stop"]["properties"]["rule"]["enum"] == ["single", "vote", "mean", "persistent"]
 
 

@@ -134,8 +134,9 @@ def test_every_attack_names_the_losses_that_it_takes(monkeypatch):
     for name, loss in list(LOSSES.builtin.items()):
         monkeypatch.setitem(LOSSES.builtin, name, noting(name, loss))
     for kind in KINDS.builtin:
-        few = {name: count for name, count in (("steps", 6), ("searches", 2)) if name in KINDS[kind].model_fields}
-        settings = KINDS[kind].model_validate(few | {"kind": kind, "eps": 0.1, "eot_draws": 2})
+        small = {"steps": 6, "searches": 2, "budget": 12, "eot_draws": 2}
+        few = {name: count for name, count in small.items() if name in KINDS[kind].model_fields}
+        settings = KINDS[kind].model_validate(few | {"kind": kind, "eps": 0.1})
         attack = settings.build(True)
         taken.clear()
         state = attack.start(x, Goal(torch.tensor([0, 1]), torch.tensor([-1, -1])), keys)

@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch import nn
+
+from bart import Ball, Barrage, Classifier, Defended, DualAveraging, Eot, Goal, Standard
+from bart.attacks.state import State
+from tests.support.contracts.attacks import assert_images_are_independent, linear_optimum
+from tests.support.linear_models import LABEL, NO_TARGET, SIDE, assert_same, behind, images, linear, mirror, run
+
+EPS = 48 / 255
+GOAL = Goal(LABEL, NO_TARGET)
+
+
+class Masked(nn.Module):
+    """Hide the gradient of a linear model behind a rounding of its input to 256 levels."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.weight = linear()
+
+    def forward(self, x):
+        return 20 * self.linear((255 * x).round() / 255)
+
+
+def attack(steps=12, draws=1, choice=1, norm="linf", eps=EPS):
+    return Standard(Ball(norm, eps), steps, Eot(draws, "log_odds", unit=True), choice)
+
+
+def masked(k=0):
+    model = Masked()
+    defended = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(k, ("grey_mix", "color_precision")))
+    label = defended.classifier(images()).argmax(1)
+    return defended, Goal(label, NO_TARGET)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5)])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_it_reaches_the_optimum_of_a_linear_model(norm, eps, targeted):
+    assert (linear_optimum(attack(choice=0, norm=norm, eps=eps), targeted) > 1 - 1e-4).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("k", [0, 2])
+def test_it_is_pure_resumes_exactly_and_no_image_depends_on_another(norm, k):
+    settings = attack(16, 1 if k == 0 else 3, 1 if k == 0 else 4, norm, EPS if norm == "linf" else 2.0)
+    for defended, goal in ((behind(linear()[0], k), GOAL), masked(k)):
+        start = settings.start(images(), goal, mirror())
+        before = {name: value.clone() for name, value in start.tensors().items()}
+        whole = run(settings, start, defended, 16)
+        assert_same(start, State.of(before, "cpu"))
+        for at in (7, 8, 9, 10, 15):
+            part = State.of(run(settings, start, defended, at).tensors(), "cpu")
+            assert_same(run(settings, part, defended, 16 - at), whole)
+        stored = settings.ball.store(settings.result(whole), whole.clean)
+        assert (settings.ball.distance(stored, whole.clean) <= settings.ball.eps + 1e-5).all()
+        assert whole.step.host.tolist() == [16] * 4
+        assert_images_are_independent(settings, defended)
+
+
+def test_where_gradients_lead_it_is_dual_averaging():
+    defended, eot = behind(linear()[0], 2), Eot(3, "log_odds", unit=True)
+    ours = Standard(Ball("linf", EPS), 12, eot, 4)
+    found = run(ours, ours.start(images(), GOAL, mirror()), defended, 12)
+    peer = DualAveraging(Ball("linf", EPS), 12, True, eot)
+    truth = run(peer, peer.start(images(), GOAL, mirror()), defended, 12)
+    led = found.memory["best_score"] < 0
+    assert led.any(), "no image was led by its gradients"
+    assert torch.equal(ours.result(found)[led], truth.x[led])
+    assert (found.grad_evals[led] == ours.cost.gradients).all() and (found.forward_evals[led] == ours.cost.forwards).all()
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_where_there_are_no_gradients_the_image_is_searched_and_the_best_example_kept(k):
+    """Count the stages: half of the steps by gradient, an eighth on the undefended model if there is one, then squares."""
+    defended, goal = masked(k)
+    draws = 4 if k else 1
+    settings = attack(400, draws, draws)
+    state = run(settings, settings.start(images(), goal, mirror()), defended, 400)
+    assert state.zero.tolist() == [200 + 50 * bool(k)] * 4, "a gradient was not zero"
+    assert state.grad_evals.tolist() == [200 * draws + (50 if k else 0)] * 4
+    searched = 150 if k else 200
+    squares = max(1, 3 * draws // 2)
+    scored = (2 + 1 + bool(k)) * draws
+    assert state.forward_evals.tolist() == [searched * 2 * squares + scored] * 4
+    assert (state.memory["best_score"] > 0.5).all(), "the search found nothing"
+    assert torch.equal(settings.result(state), state.memory["best"])
+    if k == 0:
+        stored = settings.ball.store(settings.result(state), state.clean).float() / 255
+        assert (defended.classifier(stored).argmax(1) != goal.label).all()
+
+
+def test_an_image_whose_example_gains_nothing_is_searched_though_its_gradients_are_not_zero():
+    """Let the gradient point the wrong way: the model's own surrogate gradient is reversed."""
+
+    class Reversed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return -gradient
+
+    class Astray(Masked):
+        def forward(self, x):
+            return 20 * self.linear(Reversed.apply(x))
+
+    defended = Defended(Classifier(Astray(), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+    goal = Goal(defended.classifier(images()).argmax(1), NO_TARGET)
+    settings = attack(400)
+    state = run(settings, settings.start(images(), goal, mirror()), defended, 400)
+    assert state.zero.tolist() == [0] * 4 and (state.memory["best_score"] > 0.5).all()
+    unscored = attack(400, choice=0)
+    state = run(unscored, unscored.start(images(), goal, mirror()), defended, 400)
+    assert (state.memory["best_score"] < 0).all(), "without scores only the gradients are checked"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_smallest_budgets_have_a_valid_example(steps, draws):
+    for defended, goal in ((behind(linear()[0], 2), GOAL), masked(1)):
+        settings = attack(steps, draws)
+        state = run(settings, settings.start(images(), goal, mirror()), defended, steps)
+        result = settings.result(state)
+        assert result.isfinite().all() and (result - state.clean).abs().max() <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("budget", [1, 5, 7, 50, 99, 100, 200])
+@pytest.mark.parametrize("draws", [1, 5])
+def test_no_image_costs_more_than_the_budget(budget, draws):
+    """Count a forward pass as a third. Budgets below one step are spent on one step of fewer draws by the campaign file."""
+    draws = min(draws, budget)
+    settings = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "log_odds", unit=True))
+    steps = settings.steps
+    assert settings.eot.draws == draws and budget - 2 * draws < steps * draws + settings.cost.forwards / 3 + 1
+    for defended, goal in ((behind(linear()[0], 2), GOAL), masked(1 if draws > 1 else 0)):
+        state = run(settings, settings.start(images(), goal, mirror()), defended, steps)
+        spent = state.grad_evals + state.forward_evals / 3
+        assert (spent <= max(budget, draws + 2)).all(), spent
