@@ -43,6 +43,9 @@ class Data(Strict):
     )
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")
+    exif: bool = Field(
+        False, description="turn images as their EXIF orientation says; default: as they are stored, as torchvision leaves them"
+    )
 
 
 class Model(Strict):
@@ -99,6 +102,7 @@ class Cell(Strict):
     seed: int
     resize: int | None
     crop: int
+    exif: bool = False
     skip_misclassified: Skip | None = None
 
     @property
@@ -143,6 +147,8 @@ class Cell(Strict):
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
+        if not content["exif"]:
+            del content["exif"]
         if content["skip_misclassified"] is None:
             del content["skip_misclassified"]
         if content["defense"]["kind"] == "barrage":
@@ -219,6 +225,7 @@ class Campaign(Strict):
                             seed=self.seed,
                             resize=self.models[m].resize or self.data.resize,
                             crop=self.models[m].crop or self.data.crop,
+                            exif=self.data.exif,
                             skip_misclassified=self.skip_misclassified if self.attacks[a].goal == "untargeted" else None,
                         )
 

@@ -32,9 +32,9 @@ def hashed(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def hash_of_images(used: Iterable[Shard], limit: int | None) -> str:
-    """Return a hash of the images of a training: of its shards, and of how many images take part."""
-    return hashed([[shard.sha256 for shard in used], limit])
+def hash_of_images(used: Iterable[Shard], data: Data) -> str:
+    """Return a hash of the images of a training: of its shards, of how many images take part, and whether EXIF turns them."""
+    return hashed([[shard.sha256 for shard in used], data.limit, *(["exif"] if data.exif else [])])
 
 
 def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, used: Iterable[Shard]) -> None:
