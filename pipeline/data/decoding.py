@@ -30,5 +30,7 @@ def _resized(picture: Image.Image, shorter: int) -> Image.Image:
     scale = shorter / min(picture.size)
     size = (max(shorter, round(picture.width * scale)), max(shorter, round(picture.height * scale)))
     if size[0] * size[1] > pictures.MAX_PIXELS:
-        raise ValueError(f"{size[0]} x {size[1]} pixels after resizing, more than {pictures.MAX_PIXELS}: too long for its width")
+        raise ValueError(
+            f"{size[0]} x {size[1]} pixels after resizing, more than {pictures.MAX_PIXELS}: too long for its width"
+        )
     return picture.resize(size, Image.Resampling.BICUBIC)

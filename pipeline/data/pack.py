@@ -2,15 +2,14 @@
 
 import csv
 import hashlib
-import io
 import json
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.data.shards import INDEX
+from pipeline.data.tars.writing import packed
 from pipeline.errors import BadInput
 from pipeline.storage import urls
 
@@ -89,7 +88,7 @@ def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per
     for number, first in enumerate(range(0, len(images), per_shard)):
         group = images[first : first + per_shard]
         name = f"{prefix}-{number:06d}.tar"
-        data = _tar(group)
+        data = packed(_members(group))
         target.replace(name, data)
         classes = [label for _, label in group]
         index[name] = {
@@ -104,14 +103,8 @@ def pack(images: list[Labelled], folder: str | Path, prefix: str = "images", per
     return written
 
 
-def _tar(images: list[Labelled]) -> bytes:
-    """Return a tar of the images and their labels, without times and owners, so that its bytes depend on nothing else."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for file, label in images:
-            ending = "png" if file.suffix.lower() == ".png" else "jpg"
-            for suffix, data in ((ending, file.read_bytes()), ("cls", str(label).encode())):
-                member = tarfile.TarInfo(f"{file.stem}.{suffix}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
+def _members(images: list[Labelled]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of images and labels, (name, content)."""
+    for file, label in images:
+        yield f"{file.stem}.{'png' if file.suffix.lower() == '.png' else 'jpg'}", file.read_bytes()
+        yield f"{file.stem}.cls", str(label).encode()

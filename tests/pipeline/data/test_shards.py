@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.campaign import Data
-from pipeline.data import decoding, shards
+from pipeline.data import pictures, shards
 from pipeline.data.pack import labelled, pack
 from pipeline.errors import BadInput, ShardUnusable
 from tests.support import tiny
@@ -156,7 +156,7 @@ def test_decode_resizes_the_shorter_side_and_cuts_the_centre():
 
 
 def test_an_image_bomb_is_refused_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
         shards.decode(tiny.picture(0), None, 32)
 
