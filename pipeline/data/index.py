@@ -1,4 +1,4 @@
-"""Read and write the index beside shards: what each holds, and the hash to check it by. It comes from outside, so it is checked."""
+"""Read and write the index beside shards: what each holds, and its hash. It comes from outside, so it is checked."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ _INDEX = TypeAdapter(dict[str, Indexed])
 
 
 def read(folder: str) -> Mapping[str, Indexed]:
-    """Return the index of a folder or URL by file name; empty if it has none. Raises BadInput for one that is damaged or impossible."""
+    """Return the index of a folder by file name; empty if it has none. Raises BadInput for one that is damaged or wrong."""
     entry = urls.at(folder).entry(INDEX)
     return _read(folder, entry) if entry else {}
 

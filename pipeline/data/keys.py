@@ -10,7 +10,7 @@ _CONTROL = ("Cc", "Cs", "Zl", "Zp")
 
 
 def fault(key: str) -> str:
-    """Return what is wrong with a key, empty for a good one. Bytes that are no UTF-8 are surrogates, as `tarfile` reads them."""
+    """Return what is wrong with a key, empty for a good one. Bytes that are no UTF-8 are surrogates, as in `tarfile`."""
     parts = key.split("/")
     if any(unicodedata.category(letter) == "Cs" for letter in key):
         return "its key is not UTF-8"

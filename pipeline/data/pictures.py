@@ -1,7 +1,7 @@
 """Open encoded images as a viewer shows them: 8-bit RGB, from any colour mode that a file can have.
 
-Values are scaled, never clipped: of 16 bits the high byte counts. Transparency is dropped, as torchvision does: each pixel keeps
-the colour that stands under it. Colour profiles are ignored, and of an animation the first picture is taken, as there.
+Values are scaled, never clipped: of 16 bits the high byte counts. Transparency is dropped, as torchvision does: each pixel
+keeps the colour that stands under it. Colour profiles are ignored, and of an animation the first picture is taken, as there.
 """
 
 import io

@@ -1,8 +1,8 @@
 """Find out which files of a tar belong to one sample, whatever their order.
 
-As in WebDataset, a file's key is its path up to the first dot of its name, and what follows is its ending: `a.jpg` and `a.cls` are
-the image and the label of sample a, also where other files stand between them. Names with more dots, `b.1.jpg` and `b.1.cls`, are
-sample b.1, unless b has an image or a label of its own: then they are further fields of b, which are not used.
+As in WebDataset, a file's key is its path up to the first dot of its name, and what follows is its ending: `a.jpg` and `a.cls`
+are the image and the label of sample a, also where other files stand between them. Names with more dots, `b.1.jpg` and
+`b.1.cls`, are sample b.1. A file `b.seg.png` without such a partner is a further field of b, which is not used.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Read the members of a tar one after the other. What lies behind an end mark is read too: tars may stand one behind another."""
+"""Read the members of a tar one after the other, also behind an end mark: several tars may stand in one file."""
 
 import tarfile
 from collections.abc import Iterator
@@ -53,27 +53,11 @@ def members(file: Forward, passed: Passed) -> Iterator[Member]:
     passed  where other members are counted: devices and pipes; folders need no word
     Raises any Exception at a damaged place, EOFError where the tar ends too early.
     """
-    tar, zeros = _Tar(file), 0
+    tar = _Tar(file)
     for number in count():
         file.seek(tar.offset)
-        while True:
-            file.allow(MAX_HEADER)
-            try:
-                found = tarfile.TarInfo.fromtarfile(tar)
-                break
-            except RecursionError:
-                raise ValueError("more headers in a row than a member can have") from None
-            except tarfile.HeaderError as error:
-                kind = type(error).__name__  # the kinds are public names of tarfile, but not in every description of it
-                if kind == "EmptyHeaderError":
-                    if zeros < _END:
-                        raise EOFError("no end-of-archive marker") from None
-                    return
-                if kind != "EOFHeaderError":
-                    raise
-                tar.pax_headers = {}  # of this archive alone
-                zeros = tarfile.BLOCKSIZE + file.pass_zeros(tarfile.BLOCKSIZE)
-        zeros = 0
+        if (found := _header(tar, file)) is None:
+            return
         if sum(map(len, tar.pax_headers.values())) > MAX_HEADER:
             raise ValueError(f"attributes of more than {MAX_HEADER} bytes, expected few")
         if found.isreg() or found.islnk() or found.issym():
@@ -81,6 +65,27 @@ def members(file: Forward, passed: Passed) -> Iterator[Member]:
             yield Member(number, found.name, found.size, _target(found), found.issparse())
         elif not found.isdir():
             passed.add("device or pipe")
+
+
+def _header(tar: _Tar, file: Forward) -> tarfile.TarInfo | None:
+    """Return the next header, behind end marks too; None at the end of the file. Raises EOFError if no end mark is there."""
+    zeros = 0
+    while True:
+        file.allow(MAX_HEADER)
+        try:
+            return tarfile.TarInfo.fromtarfile(tar)
+        except RecursionError:
+            raise ValueError("more headers in a row than a member can have") from None
+        except tarfile.HeaderError as error:
+            kind = type(error).__name__  # the kinds are names of tarfile, but not in every description of it
+            if kind == "EmptyHeaderError" and zeros >= _END:
+                return None
+            if kind == "EmptyHeaderError":
+                raise EOFError("no end-of-archive marker") from None
+            if kind != "EOFHeaderError":
+                raise
+            tar.pax_headers = {}  # of one archive alone
+            zeros = tarfile.BLOCKSIZE + file.pass_zeros(tarfile.BLOCKSIZE)
 
 
 def _target(found: tarfile.TarInfo) -> str:

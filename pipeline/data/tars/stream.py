@@ -1,4 +1,4 @@
-"""Read a shard's file: hashed as it is on the disk, unfolded if it is gzipped, forwards only, without holding more than asked for."""
+"""Read a shard's file: hashed as it is on the disk, unfolded if it is gzipped, forwards only, in little memory."""
 
 import gzip
 import hashlib
@@ -53,7 +53,7 @@ class Forward:
             if start.startswith(magic):
                 raise ValueError(f"it is compressed by {name}: unpack it, expected a tar, plain or gzipped")
         if start.startswith(b"\x1f\x8b"):
-            self._source = gzip.GzipFile(fileobj=_Begun(start, stream), mode="rb")  # type: ignore[arg-type]
+            self._source = gzip.GzipFile(fileobj=_Begun(start, stream), mode="rb")  # type: ignore[call-overload]
         else:
             self._ahead = start
 

@@ -60,7 +60,12 @@ def test_memory_holds_no_image_that_was_not_asked_for(tmp_path, monkeypatch):
     data = tar(*(member for i in range(9) for member in pair(f"k{i}", i)), *links)
     shard, held = shards.inspect(written(tmp_path, data)), []
     scan = samples.scan
-    monkeypatch.setattr(samples, "scan", lambda *a: (held.append(contents := scan(*a)), contents)[1])
+
+    def watched(*arguments):
+        held.append(scan(*arguments))
+        return held[-1]
+
+    monkeypatch.setattr(samples, "scan", watched)
     assert [(s.key, s.label) for s in shards.read(shard, [13])] == [("l4", 4)]
     assert sum(len(data) for contents in held[1:] for data in contents.kept.values()) < 2 * len(GOOD)
 

@@ -66,9 +66,11 @@ PICTURES = {
     "PNG, 16-bit grey": Picture(encoded(Image.fromarray(GREY16)), rgb((GREY16 >> 8).astype(np.uint8)), 0, "the high byte"),
     "PNG, 16-bit colour": Picture(png(16, 2, big16(COLOUR16)), COLOUR, 0, "the high byte"),
     "PNG, 16-bit grey with transparency": Picture(
-        png(16, 4, big16(np.stack([GREY16, GREY16[::-1]], -1))), rgb((GREY16 >> 8).astype(np.uint8)), 0, "the high byte, opaque"
+        png(16, 4, big16(np.stack([GREY16, GREY16[::-1]], -1))), rgb((GREY16 >> 8).astype(np.uint8)), 0, "the high byte"
     ),
-    "PNG, black and white (1 bit)": Picture(encoded(Image.fromarray(GREY > 127)), rgb((GREY > 127) * np.uint8(255)), 0, "0 and 255"),
+    "PNG, black and white (1 bit)": Picture(
+        encoded(Image.fromarray(GREY > 127)), rgb((GREY > 127) * np.uint8(255)), 0, "0 and 255"
+    ),
     "PNG, grey of 2 bits": Picture(
         png(2, 0, np.packbits(np.unpackbits(GREY >> 6, axis=1).reshape(SIDE, SIDE, 8)[..., 6:].reshape(SIDE, -1), axis=1)),
         rgb((GREY >> 6) * np.uint8(85)), 0, "scaled to 0 ... 255",
@@ -77,12 +79,14 @@ PICTURES = {
         encoded(Image.fromarray(np.dstack([COLOUR, ALPHA]))), COLOUR, 0, "the colours under the transparency"
     ),
     "PNG, grey with transparency": Picture(
-        encoded(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])), rgb(GREY), 0, "the grey under the transparency"
+        encoded(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])), rgb(GREY), 0,
+        "the grey under the transparency",
     ),
     "PNG, grey with one transparent level": Picture(encoded(Image.fromarray(GREY), transparency=7), rgb(GREY), 0, "grey"),
     "PNG, palette": Picture(png(8, 3, GREY, (b"PLTE", TABLE.tobytes())), TABLE[GREY], 0, "the colours of the table"),
     "PNG, palette with transparency": Picture(
-        png(8, 3, GREY, (b"PLTE", TABLE.tobytes()), (b"tRNS", ALPHA.tobytes()[:256])), TABLE[GREY], 0, "the colours of the table"
+        png(8, 3, GREY, (b"PLTE", TABLE.tobytes()), (b"tRNS", ALPHA.tobytes()[:256])), TABLE[GREY], 0,
+        "the colours of the table",
     ),
     "PNG, palette without its table": Picture(png(8, 3, GREY), None, 0, ""),
     "JPEG": Picture(encoded(Image.fromarray(SMOOTH), "JPEG", quality=100, subsampling=0), SMOOTH, 4, "as it is"),

@@ -77,15 +77,18 @@ SHARDS = {
         tar(("a.png", GOOD), ("b.png", GOOD), ("a.cls", b"1"), ("b.cls", b"2")), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
     ),
     "hard links": Shard(
-        tar(*pair("a"), ("b.png", "a.png", LINK), ("b.cls", "a.cls", LINK)), [("a", 1, "ok"), ("b", 1, "ok")], "the linked files"
+        tar(*pair("a"), ("b.png", "a.png", LINK), ("b.cls", "a.cls", LINK)), [("a", 1, "ok"), ("b", 1, "ok")],
+        "the linked files",
     ),
     "symbolic links": Shard(
-        tar(("in/b.png", "../blobs/77", SYMBOLIC), ("in/b.cls", b"3"), ("blobs/77", GOOD)), [("in/b", 3, "ok")], "the linked files"
+        tar(("in/b.png", "../blobs/77", SYMBOLIC), ("in/b.cls", b"3"), ("blobs/77", GOOD)), [("in/b", 3, "ok")],
+        "the linked files",
     ),
     "a link to nothing": Shard(tar(("b.png", "gone.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
     "a link to itself": Shard(tar(("b.png", "b.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
     "dots in keys": Shard(
-        tar(*pair("a.1"), *pair("a.2", 2), *pair("v1.5", 3)), [("a.1", 1, "ok"), ("a.2", 2, "ok"), ("v1.5", 3, "ok")], "all samples"
+        tar(*pair("a.1"), *pair("a.2", 2), *pair("v1.5", 3)), [("a.1", 1, "ok"), ("a.2", 2, "ok"), ("v1.5", 3, "ok")],
+        "all samples",
     ),
     "further fields of a sample (a.seg.png, a.json)": Shard(
         tar(("a.seg.png", GOOD), ("a.json", b"{}"), *pair("a")), [("a", 1, "ok")], "image and label; the others are counted"
@@ -97,7 +100,9 @@ SHARDS = {
     "no label": Shard(tar(("a.png", GOOD)), [("a", -1, "bad_label")], ""),
     "a label that is no whole number": Shard(tar(("a.png", GOOD), ("a.cls", b"1_0")), [("a", -1, "bad_label")], ""),
     "a label without end": Shard(tar(("a.png", GOOD), ("a.cls", b"9" * 5000)), [("a", -1, "bad_label")], ""),
-    "WebP or AVIF": Shard(tar(*pair("a", 1, "webp"), *pair("b", 2, "avif")), [("a", 1, "ok"), ("b", 2, "ok")], "as JPEG and PNG"),
+    "WebP or AVIF": Shard(
+        tar(*pair("a", 1, "webp"), *pair("b", 2, "avif")), [("a", 1, "ok"), ("b", 2, "ok")], "as JPEG and PNG"
+    ),
     "a key of 150 letters, or 40 Chinese ones": Shard(
         tar(*pair(LONG), *pair("图" * 40, 2)), [(LONG, 1, "ok"), ("图" * 40, 2, "ok")], "all samples"
     ),
@@ -110,7 +115,9 @@ SHARDS = {
     "a key that leads out of its folder": Shard(
         tar(*pair("../a"), *pair("/b", 2)), [("../a", -1, "bad_key"), ("/b", -1, "bad_key")], ""
     ),
-    "cut off": Shard(tar(*pair("a"), *pair("b"))[: 3 * 512 + 2 * len(GOOD)], [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""),
+    "cut off": Shard(
+        tar(*pair("a"), *pair("b"))[: 3 * 512 + 2 * len(GOOD)], [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
+    ),
     "a damaged header": Shard(
         damaged_header(), [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
     ),
