@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from bart import Ball, State, Verdict
 from pipeline import provenance
 from pipeline.config.campaign import Cell
+from pipeline.data import shards
 from pipeline.data.pictures import opened
 from pipeline.data.shards import Sample
 from pipeline.data.tars.writing import packed, unpacked
@@ -54,6 +56,18 @@ def unit_columns(cell: Cell, unit: Unit, device: torch.device) -> Row:
         "commit": provenance.commit(),
         "versions": provenance.versions(),
     }
+
+
+def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
+    """Return a sample and its image as the cell sees it; None for one that cannot be attacked, whose status says why."""
+    if sample.status != "ok":
+        return sample, None
+    if sample.label >= (classes := cell.model.classes):
+        return replace(sample, status="bad_label", error=f"class {sample.label}, but the model has 0 to {classes - 1}"), None
+    try:
+        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.exif)
+    except ValueError as error:
+        return replace(sample, status="bad_image", error=str(error)), None
 
 
 def refused(sample: Sample) -> Row:
