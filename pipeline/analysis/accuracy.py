@@ -86,15 +86,22 @@ def series(scores: pd.DataFrame, x: str) -> list[str]:
     return names
 
 
-def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
-    """Return the `accuracy` of each class (`label`) in each group, the class with the lowest `adv` first."""
-    return accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
+def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the `accuracy` of each class (`label`) in each group, the class with the lowest `adv` first.
+
+    names  the names of the classes by label, such as `analysis.class_names(store)`: they become the column `class`
+    """
+    found = accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
+    if names is not None:
+        found.insert(len(by) + 1, "class", [names[label] if 0 <= label < len(names) else None for label in found["label"]])
+    return found
 
 
 def per_image(scores: pd.DataFrame) -> pd.DataFrame:
     """Return how right each attacked image is: an image a line, a cell a column, the image with the lowest mean first.
 
-    Columns: `shard`, `image_key`, `label`, each cell (in [0, 1]; NaN where the image failed or was not reached), and their `mean`.
+    Columns: `shard`, `image_key`, `label`, each cell (in [0, 1]; NaN where the image failed or was not reached), and their
+    `mean`.
     """
     several = "store" in scores and scores["store"].nunique() > 1
     frame = scores.assign(cell=scores["store"].astype(str) + ":" + scores["cell"].astype(str)) if several else scores

@@ -60,9 +60,7 @@ def compare(
         sides.append(shares)
     both = pd.concat(sides, axis=1, join="inner").to_numpy()
     if not len(both):
-        raise BadInput(
-            "compare: the two have no image in common: both must have attacked the same shards, under the same names"
-        )
+        raise BadInput("compare: the two have no image in common: both must have attacked the same shards")
     both = both[np.lexsort(both.T)]  # the result does not depend on the order of rows
     differences = both[:, 0] - both[:, 1]
     low, high = np.quantile(_means(differences, resamples, np.random.default_rng(seed)), [0.025, 0.975])

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, listed, results
 from pipeline.campaigns.image_rows import cell_columns
-from pipeline.campaigns.job import Job
+from pipeline.campaigns.job import Job, opened
 from pipeline.storage import urls
 from pipeline.store import formats
 from pipeline.store.layout import Store
@@ -17,6 +17,11 @@ def settings(job: Job) -> pd.DataFrame:
     rows = [{"store": job.store} | cell_columns(cell) for cell in job.cells.values()]
     frame = pd.DataFrame(rows, columns=["store", *SETTINGS])
     return frame.sort_values(["model", "k", "attack", "cell"]).reset_index(drop=True)
+
+
+def class_names(store: str) -> list[str]:
+    """Return the names of the classes of a store's images, by label; empty where they are not known. Raises BadInput."""
+    return opened(store).campaign.data.classes or []
 
 
 def machines(stores: Stores) -> pd.DataFrame:

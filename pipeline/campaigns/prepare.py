@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -41,6 +42,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     earlier = opened(url) if store.read(FILE) is not None else None
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
+    campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
     _check_models(campaign)
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
@@ -55,7 +57,7 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     new = [path for path in paths if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")
-    known = known | dict(zip(map(shards.name, new), map_ordered(shards.inspect, new), strict=True))
+    known = known | dict(zip(map(shards.name, new), map_ordered(partial(shards.inspect, report=report), new), strict=True))
     present: dict[str, Shard] = {}
     for path, size in paths.items():
         shard = known[shards.name(path)]
@@ -67,8 +69,17 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     return present
 
 
+def _with_class_names(campaign: Campaign, urls: list[str]) -> Campaign:
+    """Return the campaign with the names of its classes, where it names none and they are stored beside its shards."""
+    names = campaign.data.classes or shards.class_names(urls)
+    return campaign.model_copy(update={"data": campaign.data.model_copy(update={"classes": names})})
+
+
 def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
-    """Raise BadInput if a shard holds a label that a model has no class for."""
+    """Raise BadInput if a shard holds a label that a model has no class for, or if no shard holds an image."""
+    present = list(present)
+    if not any(shard.images for shard in present):
+        raise BadInput(f"shard {present[0].url} and the others hold no image: write shards with `barrage pack`")
     for shard in present:
         for name, model in campaign.models.items():
             if shard.labels[1] >= model.classes:

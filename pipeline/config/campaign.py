@@ -46,6 +46,15 @@ class Data(Strict):
     exif: bool = Field(
         False, description="turn images as their EXIF orientation says; default: as they are stored, as torchvision leaves them"
     )
+    classes: list[str] | None = Field(
+        None,
+        description="names of the classes in the order of their labels, to show them; decides no number; "
+        "default: those that `barrage pack` stored beside the shards",
+    )
+
+    def named(self, label: int) -> str:
+        """Return a label as a person reads it: with the name of its class, where it is known."""
+        return f"{label} ({self.classes[label]})" if self.classes and 0 <= label < len(self.classes) else str(label)
 
 
 class Model(Strict):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pipeline.config.campaign import Data
 from pipeline.data import index, samples
 from pipeline.data.decoding import decode
 from pipeline.data.index import INDEX
+from pipeline.data.pack.classes import stored
 from pipeline.data.samples import Sample
 from pipeline.data.tars.stream import HashingStream
 from pipeline.errors import BadInput, ShardUnusable, StorageError
@@ -65,6 +66,26 @@ def paths(data: Data) -> dict[str, int]:
         if count > 1:
             raise BadInput(f"two shards are called {shard}: rename one, since rows refer to shards by name")
     return dict(zip(found, map_ordered(_size, found), strict=True))
+
+
+def class_names(found: Iterable[str]) -> list[str] | None:
+    """Return the names of the classes, by label, that `barrage pack` stored beside these shards; None if it stored none.
+
+    Raises BadInput if shards of two folders have other names for a label: then the label is not one class.
+    """
+    known: dict[str, list[str]] = {}
+    for folder in dict.fromkeys(urls.split(url)[0] for url in found):
+        if classes := stored(folder):
+            known[folder] = classes.names
+    longest = max(known, key=lambda folder: len(known[folder]), default=None)
+    for folder, names in known.items():
+        for label, (name, other) in enumerate(zip(names, known[longest or folder], strict=False)):
+            if name != other:
+                raise BadInput(
+                    f"class {label} is {name!r} in the shards of {folder}, {other!r} in those of {longest}: pack them with the "
+                    f"same --classes"
+                )
+    return known[longest] if longest else None
 
 
 def imagined(data: Data, images: int) -> dict[str, Shard]:
