@@ -77,7 +77,7 @@ class Classes:
                 continue
             each = self.every[label]
             folder = f" ({each.folder})" if each.folder and each.folder != each.name else ""
-            yield f"class {label}: {each.name}{folder}, {counts[label]} images"
+            yield f"class {label}: {each.name}{folder}, {counts[label]} image{'s' * (counts[label] > 1)}"
 
 
 SHOWN = 20

@@ -28,7 +28,7 @@ class Passed:
         """Yield one line for each reason."""
         for reason, files in sorted(self.files.items()):
             names = ", ".join(shown(file.name) for file in files[:NAMED])
-            yield f"passed over: {len(files)} {reason}: {names}{', ...' if len(files) > NAMED else ''}"
+            yield f"passed over: {reason} ({len(files)}): {names}{', ...' if len(files) > NAMED else ''}"
 
 
 def endings() -> Mapping[str, str]:

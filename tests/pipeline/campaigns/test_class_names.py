@@ -66,7 +66,7 @@ def test_shards_of_one_label_and_two_names_are_refused(tmp_path, barrage):
 def test_a_file_of_classes_is_named_by_an_option(tmp_path, barrage):
     (tmp_path / "names.txt").write_text("bee\nant\nc$a$t\n")
     _, err = packed(tmp_path, barrage, "--classes", tmp_path / "names.txt")
-    assert "class 0: bee, 1 images" in err and "class 1: ant, 1 images" in err
+    assert "class 0: bee, 1 image" in err and "class 1: ant, 1 image" in err
     assert classes.stored(str(tmp_path / "shards")).names == ["bee", "ant", "c$a$t"]
     code, _, err = barrage("pack", tmp_path / "photos", tmp_path / "other", "--classes", tmp_path / "gone.txt")
     assert code == 2 and "cannot be read: give a text file" in err

@@ -58,7 +58,7 @@ def test_one_image_is_shown_and_attacked_again_by_its_shard(done, tmp_path, barr
     picture = tmp_path / "x.png"
     code, _, err = barrage("show", done.store, "000001", "-o", picture)
     assert code == 2 and "in the shards p1, p2: choose one with --shard" in err and not picture.exists()
-    code, out, _ = barrage("show", done.store, "000001", "--shard", "p2", "-o", picture, "--allow-module", "tests")
+    code, _, _ = barrage("show", done.store, "000001", "--shard", "p2", "-o", picture, "--allow-module", "tests")
     assert code == 0 and picture.exists()
     code, _, err = barrage("show", done.store, "000001", "--shard", "p3", "-o", picture)
     assert code == 2 and "choose one with --shard" in err

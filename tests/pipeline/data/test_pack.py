@@ -59,7 +59,7 @@ def test_folders_are_the_classes_that_torchvision_gives_them(tmp_path):
     assert {str(file): label for file, label in found.images} == dict(theirs.samples)
     assert found.classes.names == theirs.classes
     assert found.notes == [
-        "passed over: 1 files with the ending .mp4: movie.mp4", "passed over: 1 files with the ending .txt: note.txt"
+        "passed over: files with the ending .mp4 (1): movie.mp4", "passed over: files with the ending .txt (1): note.txt"
     ]  # fmt: skip
 
 
@@ -69,12 +69,12 @@ def test_hidden_folders_and_pictures_beside_the_folders_are_no_class(tmp_path):
     )
     found = labelled(root, "folder")
     assert labels(found) == {"1.png": 0, "2.png": 1}
-    assert found.notes == ["passed over: 1 files beside the folders of the classes: stray.png"]
+    assert found.notes == ["passed over: files beside the folders of the classes (1): stray.png"]
 
 
 def test_a_class_without_images_is_an_error_that_says_what_is_there(tmp_path):
     root = make(tmp_path, "a/1.png", "b/2.gif")
-    with pytest.raises(BadInput, match=r"class 'b' has no image \(passed over: 1 files with the ending .gif: 2.gif\)"):
+    with pytest.raises(BadInput, match=r"class 'b' has no image \(passed over: files with the ending .gif \(1\): 2.gif\)"):
         labelled(root, "folder")
     (root / "b/2.gif").unlink()
     with pytest.raises(BadInput, match=r"class 'b' has no image \(it is empty\)"):
@@ -208,7 +208,7 @@ def test_odd_names_are_packed_or_named_in_one_line(tmp_path, barrage):
     (root / "b/gone.png").symlink_to("nowhere.png")
     (root / "b/loop").symlink_to("..")
     code, out, err = barrage("pack", root, tmp_path / "out")
-    assert code == 0 and "passed over: 1 broken links: gone.png" in err and "class 0: a, 3 images" in err
+    assert code == 0 and "passed over: broken links (1): gone.png" in err and "class 0: a, 3 images" in err
     shard = shards.inspect(out.strip())
     found = shards.read(shard, range(9))
     assert sorted(sample.key for sample in found) == sorted(["x" * 150, "图" * 40, "inside", "v1_5", "u"])
