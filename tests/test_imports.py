@@ -84,6 +84,7 @@ HOMES = {
     "obstore": {"storage.bucket"},
     "tarfile": {"data.tars.members", "data.tars.writing"},
     "pyarrow": {
+        "data.sources.parquet",
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
     },

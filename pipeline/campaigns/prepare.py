@@ -53,7 +53,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Callable[[str], None]) -> dict[str, Shard]:
     """Return the campaign's shards by name, in its order; only those that the store does not know yet are read."""
-    paths = shards.paths(campaign.data)
+    paths = shards.paths(campaign.data, report)
     new = [path for path in paths if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")

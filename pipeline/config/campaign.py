@@ -33,11 +33,15 @@ Skip = Literal["single", "vote", "mean"]
 
 
 class Data(Strict):
-    """Labelled images: WebDataset shards of `jpg` or `png` and `cls`."""
+    """Labelled images, of one of `shards`, `folder` and `table`; see docs/images.md."""
 
-    shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
-        description="paths, URLs or patterns, such as photos-{000000..000009}.tar"
+    shards: Annotated[list[str], ONE_OR_MORE] = Field(
+        [],
+        description="paths, URLs or patterns, such as photos-{000000..000009}.tar: WebDataset tars, also gzipped; Parquet "
+        "files with the columns image and label, as Hugging Face writes them; .npz or .npy files of images and labels",
     )
+    folder: str | None = Field(None, description="a folder of images: the folders in it are the classes, as of ImageFolder")
+    table: str | None = Field(None, description="a CSV or Parquet file of paths, below its own folder, and labels")
     limit: int | None = Field(
         None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
     )
@@ -51,6 +55,19 @@ class Data(Strict):
         description="names of the classes in the order of their labels, to show them; decides no number; "
         "default: those that `barrage pack` stored beside the shards",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Data":
+        given = [name for name in ("shards", "folder", "table") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"has {' and '.join(given) or 'no images'}: give one of shards, folder and table")
+        return self
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Return every path, URL or pattern that images come from: {what it is: path}."""
+        found = {f"data.shards {pattern}": pattern for pattern in self.shards}
+        return found | {f"data.{name}": place for name in ("folder", "table") if (place := getattr(self, name))}
 
     def named(self, label: int) -> str:
         """Return a label as a person reads it: with the name of its class, where it is known."""

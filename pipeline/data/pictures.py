@@ -16,14 +16,14 @@ from pipeline.errors import steady
 MAX_PIXELS = 64_000_000
 """Images with more pixels, as stored or after resizing, are refused before they are decoded."""
 
-ENDINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "avif": "AVIF"}
+ENDINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "ppm": "PPM", "webp": "WEBP", "avif": "AVIF"}
 """The endings of files that are images, and what each holds."""
 
 
 @lru_cache(maxsize=1)
 def formats() -> tuple[str, ...]:
     """Return the kinds of files that are decoded: WebP and AVIF where Pillow was built with them."""
-    return ("JPEG", "PNG", *(kind for kind in ("WEBP", "AVIF") if features.check(kind.lower())))
+    return ("JPEG", "PNG", "PPM", *(kind for kind in ("WEBP", "AVIF") if features.check(kind.lower())))
 
 
 def opened(image: bytes, exif: bool = False) -> Image.Image:
@@ -52,7 +52,7 @@ def opened(image: bytes, exif: bool = False) -> Image.Image:
 def rgb(picture: Image.Image) -> Image.Image:
     """Return a picture of any mode in mode RGB, as a viewer shows it. Raises ValueError for a mode without a certain range."""
     picture.info.pop("transparency", None)  # Pillow would warn that it is dropped
-    mode = "I;16" if (picture.mode, picture.format) == ("I", "PNG") else picture.mode  # as Pillow before 11 named it
+    mode = "I;16" if picture.mode == "I" and picture.format in ("PNG", "PPM") else picture.mode
     if mode not in WAYS:
         raise ValueError(f"its pixels are of mode {mode}, which has no certain meaning as a picture: expected 8 or 16 bits")
     return WAYS[mode](picture)

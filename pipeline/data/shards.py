@@ -1,6 +1,5 @@
 """Find, inspect and read the WebDataset shards of a campaign."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pipeline.data.decoding import decode
 from pipeline.data.index import INDEX
 from pipeline.data.pack.classes import stored
 from pipeline.data.samples import Sample
+from pipeline.data.sources import files, kinds
 from pipeline.data.tars.stream import HashingStream
 from pipeline.errors import BadInput, ShardUnusable, StorageError
 from pipeline.parallel import map_ordered
@@ -46,15 +46,25 @@ class Shard:
 
 
 def name(url: str) -> str:
-    """Return the name of the shard at a path or URL: the file's name without .tar, .tar.gz or .tgz."""
-    return re.sub(r"\.(tar|tar\.gz|tgz)$", "", urls.split(url)[1])
+    """Return the name of the shard at a path or URL: the file's name without the ending of its kind."""
+    return kinds.without_ending(urls.split(url)[1])
 
 
-def paths(data: Data) -> dict[str, int]:
+def paths(data: Data, report: Report = lambda line: None) -> dict[str, int]:
     """Return {absolute path or URL: bytes} of a campaign's shards, in order.
 
+    `report` shows a person one line about what is passed over; default: nothing is shown.
     Raises BadInput for a pattern without a match, a missing shard, or two shards of one name; StorageError.
     """
+    found = _files(data) if data.shards else _places(data, report)
+    for shard, count in Counter(map(name, found)).items():
+        if count > 1:
+            raise BadInput(f"two shards are called {shard}: rename one, since rows refer to shards by name")
+    return dict(zip(found, map_ordered(lambda url: kinds.of(url).size(url), found), strict=True))
+
+
+def _files(data: Data) -> list[str]:
+    """Return the shards that are files of their own. Raises BadInput."""
     found: list[str] = []
     for pattern in data.shards:
         for url in braceexpand(pattern):
@@ -62,10 +72,15 @@ def paths(data: Data) -> dict[str, int]:
             if not matches:
                 raise BadInput(f"shards {pattern!r} match no file: check the pattern, or write shards with `barrage pack`")
             found += map(urls.absolute, matches)
-    for shard, count in Counter(map(name, found)).items():
-        if count > 1:
-            raise BadInput(f"two shards are called {shard}: rename one, since rows refer to shards by name")
-    return dict(zip(found, map_ordered(_size, found), strict=True))
+    return found
+
+
+def _places(data: Data, report: Report) -> list[str]:
+    """Return the shards that a folder or a table of images is cut into. Raises BadInput."""
+    found, listed = files.shards(data.folder or data.table or "", ".folder" if data.folder else ".table")
+    for line in listed.notes:
+        report(line)
+    return found
 
 
 def class_names(found: Iterable[str]) -> list[str] | None:
@@ -74,9 +89,9 @@ def class_names(found: Iterable[str]) -> list[str] | None:
     Raises BadInput if shards of two folders have other names for a label: then the label is not one class.
     """
     known: dict[str, list[str]] = {}
-    for folder in dict.fromkeys(urls.split(url)[0] for url in found):
-        if classes := stored(folder):
-            known[folder] = classes.names
+    for folder, url in {urls.split(url)[0]: url for url in found}.items():
+        if names := _names(folder, url):
+            known[folder] = names
     longest = max(known, key=lambda folder: len(known[folder]), default=None)
     for folder, names in known.items():
         for label, (name, other) in enumerate(zip(names, known[longest or folder], strict=False)):
@@ -88,9 +103,17 @@ def class_names(found: Iterable[str]) -> list[str] | None:
     return known[longest] if longest else None
 
 
+def _names(folder: str, url: str) -> list[str] | None:
+    """Return the names of the classes of a shard in a folder, by label; None where they are not known."""
+    if not kinds.of(url).indexed:
+        return files.classes(url) if url.endswith(".folder") else None
+    classes = stored(folder)
+    return classes.names if classes else None
+
+
 def imagined(data: Data, images: int) -> dict[str, Shard]:
     """Return a campaign's shards by name without opening them, `images` spread evenly: to plan without the data."""
-    urls = [url for pattern in data.shards for url in braceexpand(pattern)]
+    urls = [url for place in data.places.values() for url in braceexpand(place)]
     counts = (images * (i + 1) // len(urls) - images * i // len(urls) for i in range(len(urls)))
     return {name(url): Shard(url, "", 0, count, (0, 0)) for url, count in zip(urls, counts, strict=True)}
 
@@ -103,16 +126,17 @@ def inspect(url: str | Path, report: Report = lambda line: None) -> Shard:
     """
     url = urls.absolute(str(url))
     folder, file_name = urls.split(url)
-    indexed = index.read(folder).get(file_name)
-    size = _size(url)
+    kind = kinds.of(url)
+    indexed = index.read(folder).get(file_name) if kind.indexed else None
+    size = kind.size(url)
     if indexed and indexed.bytes == size:
         return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
     found = samples.listed(lambda: _opened(url, size), indexed.images if indexed else 0)
     if indexed and not found.fault:
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
     if found.unused:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.unused.items()))
-        report(f"shard {url}: {found.count} samples; passed over: {kinds}")
+        others = ", ".join(f"{count} {what}" for what, count in sorted(found.unused.items()))
+        report(f"shard {url}: {found.count} samples; passed over: {others}")
     labels = [sample.label for sample in found.samples if sample.status == "ok"]
     return Shard(url, found.sha256, size, found.count, (min(labels, default=0), max(labels, default=0)))
 
@@ -139,16 +163,6 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
 
 @contextmanager
 def _opened(url: str, size: int) -> Iterator[HashingStream]:
-    """Open a shard at its beginning; `size` in bytes."""
-    folder, file_name = urls.split(url)
-    with urls.at(folder).open(file_name, size) as file:
+    """Open a shard at its beginning, as a tar; `size` in bytes."""
+    with kinds.of(url).opened(url, size) as file:
         yield HashingStream(file, url)
-
-
-def _size(url: str) -> int:
-    """Return the bytes of a shard. Raises BadInput if it does not exist."""
-    folder, file_name = urls.split(url)
-    entry = urls.at(folder, urls.ANSWER_SECONDS).entry(file_name)
-    if entry is None:
-        raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
-    return entry.bytes

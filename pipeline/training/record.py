@@ -55,11 +55,11 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
     Raises BadInput, StorageError.
     """
     known, used = _known(url), []
-    for path, size in shards.paths(data).items():
+    for path, size in shards.paths(data, report).items():
         shard = known.get(path)
         if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
-            shard = shards.inspect(path)
+            shard = shards.inspect(path, report)
         used.append(shard)
     return used
 

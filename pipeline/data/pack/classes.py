@@ -62,10 +62,10 @@ class Classes:
         if len(labels) == 1:
             return labels[0]
         if labels:
-            raise BadInput(f"pack: {where}: several classes are called {word!r}: use their WordNet ids")
+            raise BadInput(f"{where}: several classes are called {word!r}: use their WordNet ids")
         near = get_close_matches(word, self.labels, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {len(self.every)}, such as {self.every[0].name!r}"
-        raise BadInput(f"pack: {where}: {word!r} is none of the classes: {hint}")
+        raise BadInput(f"{where}: {word!r} is none of the classes: {hint}")
 
     def described(self, counts: Mapping[int, int]) -> Iterator[str]:
         """Yield a line for each class that has images: its label, its names, how many; of many classes only some."""
@@ -101,9 +101,9 @@ def of_file(path: str) -> Classes:
     found = [_of_line(line) for line in lines if line]
     words = [each.folder or each.name for each in found]
     if twice := next((word for place, word in enumerate(words) if word in words[:place]), None):
-        raise BadInput(f"pack: --classes {path} names {twice!r} twice: give each class a line of its own")
+        raise BadInput(f"--classes {path} names {twice!r} twice: give each class a line of its own")
     if not found:
-        raise BadInput(f"pack: --classes {path} names no class: expected a name or a WordNet id in each line")
+        raise BadInput(f"--classes {path} names no class: expected a name or a WordNet id in each line")
     return Classes(tuple(found))
 
 
@@ -131,7 +131,7 @@ def store(folder: str, classes: Classes) -> None:
     )
     for label in changed:
         was, now = earlier.names[label], classes.names[label]  # type: ignore[union-attr]
-        raise BadInput(f"pack: {folder} holds shards in which class {label} is {was!r}, now it is {now!r}: use another folder")
+        raise BadInput(f"{folder} holds shards in which class {label} is {was!r}, now it is {now!r}: use another folder")
     longer = earlier if earlier and len(earlier.every) > len(classes.every) else classes
     urls.at(folder).replace(CLASSES, json.dumps([each.model_dump() for each in longer.every], indent=1).encode())
 

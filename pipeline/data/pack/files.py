@@ -88,4 +88,4 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _unreadable(folder: Path, error: OSError) -> BadInput:
-    return BadInput(f"pack: {shown(str(error.filename or folder))} cannot be read: {error.strerror}")
+    return BadInput(f"{shown(str(error.filename or folder))} cannot be read: {error.strerror}")

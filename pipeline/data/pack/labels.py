@@ -36,7 +36,7 @@ def labelled(source: Path, labels: str, pattern: str = "*", classes: Classes | N
     Raises BadInput if an image has no class, or a class no image.
     """
     if not source.is_dir():
-        raise BadInput(f"pack: {source} is not a folder: give the folder that holds the images")
+        raise BadInput(f"{source} is not a folder: give the folder that holds the images")
     passed = Passed()
     if labels == "folder":
         found = _by_folder(source, pattern, classes, sort, passed)
@@ -45,10 +45,10 @@ def labelled(source: Path, labels: str, pattern: str = "*", classes: Classes | N
         numbers, notes = (_by_name(every), list[str]()) if labels == "name" else tables.classes(every, source, labels, classes)
         found = Labelled(list(zip(every, numbers, strict=True)), classes, notes)
     if not found.images:
-        raise BadInput(f"pack: {source} holds no file {pattern} that ends in {', '.join(files.endings())}")
+        raise BadInput(f"{source} holds no file {pattern} that ends in {', '.join(files.endings())}")
     found.notes += passed.said()
     if classes and (beyond := max(label for _, label in found.images)) >= len(classes.every):
-        raise BadInput(f"pack: an image has the class {beyond}, the file of classes ends at {len(classes.every) - 1}: use one")
+        raise BadInput(f"an image has the class {beyond}, the file of classes ends at {len(classes.every) - 1}: use one")
     return found
 
 
@@ -56,7 +56,7 @@ def _by_folder(source: Path, pattern: str, classes: Classes | None, sort: Sort, 
     """Return the images of folders: the first level alone makes classes, and what lies deeper belongs to them."""
     names, notes = files.folders(source), list[str]()
     if not names:
-        raise BadInput(f"pack: {source} holds no folders: expected one for each class, or use --labels name or a CSV")
+        raise BadInput(f"{source} holds no folders: expected one for each class, or use --labels name or a CSV")
     files.beside(source, passed)
     if classes is None:
         ordered, notes = _sorted(names, sort)
@@ -67,7 +67,7 @@ def _by_folder(source: Path, pattern: str, classes: Classes | None, sort: Sort, 
         inside = files.images(source / name, lacking, pattern)
         if not inside:
             there = "; ".join(lacking.said()) or "it is empty"
-            raise BadInput(f"pack: class {name!r} has no image ({there}): add some, or remove the folder {source / name}")
+            raise BadInput(f"class {name!r} has no image ({there}): add some, or remove the folder {source / name}")
         images += [(file, label) for file in inside]
         for reason, others in lacking.files.items():
             passed.files.setdefault(reason, []).extend(others)
@@ -100,7 +100,7 @@ def _by_name(every: Sequence[Path]) -> list[int]:
     for file in every:
         match = re.search(r"_([0-9]{1,9})$", file.stem)
         if not match:
-            raise BadInput(f"pack: {file.name} does not end in _CLASS: use --labels folder or a CSV")
+            raise BadInput(f"{file.name} does not end in _CLASS: use --labels folder or a CSV")
         found.append(int(match[1]))
     return found
 

@@ -43,15 +43,15 @@ def pack(
     classes  names of the classes, to keep beside the shards; default: none
     Raises BadInput for an unusable file; StorageError if the folder or bucket cannot be written to.
     """
-    keyed, url, written = _keyed(images), str(folder), dict[str, Indexed]()
+    found, url, written = keyed(images), str(folder), dict[str, Indexed]()
     target = urls.at(folder)
     target.ready()
     index.read(url)  # before anything is written: it may be damaged
     if classes:
         names.store(url, classes)
-    for number, first in enumerate(range(0, len(keyed), per_shard)):
-        group, name = keyed[first : first + per_shard], f"{prefix}-{number:06d}.tar"
-        data = packed(_members(group))
+    for number, first in enumerate(range(0, len(found), per_shard)):
+        group, name = found[first : first + per_shard], f"{prefix}-{number:06d}.tar"
+        data = packed(members(group))
         target.replace(name, data)
         labels = [label for *_, label in group]
         sha256 = hashlib.sha256(data).hexdigest()
@@ -61,7 +61,7 @@ def pack(
     return [urls.join(url, name) for name in written]
 
 
-def _keyed(images: Sequence[tuple[Path, int]]) -> list[Keyed]:
+def keyed(images: Sequence[tuple[Path, int]]) -> list[Keyed]:
     """Return the images with their keys: the files' names without ending, with their folders where names repeat.
 
     A dot in a key becomes `_`: other readers of WebDataset would end the key there. Raises BadInput.
@@ -73,21 +73,21 @@ def _keyed(images: Sequence[tuple[Path, int]]) -> list[Keyed]:
         path = file.relative_to(root).with_suffix("").as_posix() if max(stems.values()) > 1 else file.stem
         key = path.replace(".", "_")
         if wrong := keys.fault(key):
-            raise BadInput(f"pack: file {keys.shown(str(file))}: {wrong}: rename it")
+            raise BadInput(f"file {keys.shown(str(file))}: {wrong}: rename it")
         if key in found:
-            raise BadInput(f"pack: the key {key!r} of {file} is not unique, {found[key][1]} has it too: rename one")
+            raise BadInput(f"the key {key!r} of {file} is not unique, {found[key][1]} has it too: rename one")
         if (size := file.stat().st_size) > MAX_BYTES:
-            raise BadInput(f"pack: {file} has {size} bytes, more than {MAX_BYTES}: an image of a shard may not have more")
+            raise BadInput(f"{file} has {size} bytes, more than {MAX_BYTES}: an image of a shard may not have more")
         found[key] = key, file, label
     return list(found.values())
 
 
-def _members(images: Sequence[Keyed]) -> Iterator[tuple[str, bytes]]:
+def members(images: Sequence[Keyed]) -> Iterator[tuple[str, bytes]]:
     """Yield the files of images and labels, (name, content). Raises BadInput for a file that cannot be read."""
     known = endings()
     for key, file, label in images:
         try:
             yield f"{key}.{known[file.suffix.lower()]}", file.read_bytes()
         except OSError as error:
-            raise BadInput(f"pack: {keys.shown(str(file))} cannot be read: {error.strerror}") from None
+            raise BadInput(f"{keys.shown(str(file))} cannot be read: {error.strerror}") from None
         yield f"{key}.cls", str(label).encode()

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from typing import BinaryIO
+from typing import Protocol
 
 from pipeline.errors import ShardUnusable, StorageError
 
@@ -16,10 +16,17 @@ _OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of files that are compressed in another way."""
 
 
+class Readable(Protocol):
+    """Give bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next `size` bytes, fewer at the end; default: all."""
+
+
 class HashingStream:
     """Read a stream while computing the SHA-256 and the number of the bytes read."""
 
-    def __init__(self, stream: BinaryIO, url: str) -> None:
+    def __init__(self, stream: Readable, url: str) -> None:
         self.url, self.stream, self.digest, self.bytes = url, stream, hashlib.sha256(), 0
 
     def read(self, size: int = -1) -> bytes:
