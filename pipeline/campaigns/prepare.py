@@ -16,9 +16,13 @@ from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.models import bpda_networks, loading
 from pipeline.parallel import map_ordered
+from pipeline.planning.units import Unit
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
+
+FILE_NAME = 255
+"""Bytes of the name of a file, at most, on disks and in buckets alike."""
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -45,6 +49,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
     _check_models(campaign)
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
+    _check_file_names(job)
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
@@ -87,6 +92,16 @@ def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
                     f"shard {shard.url} holds the label {shard.labels[1]}, model {name} has the classes 0 to "
                     f"{model.classes - 1}: use data with the model's labels"
                 )
+
+
+def _check_file_names(job: Job) -> None:
+    """Raise BadInput if the files of a unit would have names that no disk takes: they hold the names of cell and shard."""
+    cell, shard = (max(names, key=lambda name: len(name.encode())) for names in (job.cells, job.shards))
+    longest = len(f"{Unit(cell, shard, 0, 0).name}.attempt99.safetensors".encode())
+    if longest > FILE_NAME:
+        raise BadInput(
+            f"files of cell {cell} and shard {shard} would have names of {longest} bytes, more than {FILE_NAME}: shorten one"
+        )
 
 
 def _check_models(campaign: Campaign) -> None:

@@ -12,5 +12,6 @@
 """
 
 __all__ = [
-    "decoding", "index", "keys", "loader", "order", "pack", "pictures", "samples", "shards", "sources", "tars", "training_images",
+    "decoding", "index", "keys", "loader", "order", "pack", "pictures", "samples", "shards", "sources", "tars",
+    "training_images",
 ]  # fmt: skip

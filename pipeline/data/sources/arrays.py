@@ -1,6 +1,9 @@
 """Read images from NumPy arrays: a .npz file with images and labels, or a .npy file of images with one of labels beside it."""
 
+import errno
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
@@ -13,6 +16,9 @@ from pipeline.storage import urls
 
 MAX_ROW = 64 << 20
 """Bytes of one image, at most."""
+
+DAMAGED = ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, OSError
+"""What reading a damaged file raises; OSError only without a number, or for a place that cannot be."""
 
 _SHAPES = "(n, h, w, 3), (n, 3, h, w) or (n, h, w) uint8"
 
@@ -58,7 +64,7 @@ def opened(url: str, size: int) -> Iterator[Generated]:
                 raise ValueError(f"an image of {images.shape[1:]}")
         except BadInput:  # which is a ValueError
             raise
-        except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        except DAMAGED as error:
             raise _wrong(url, error) from None
         yield Generated(_files(images, labels, url))
 
@@ -69,7 +75,7 @@ def _files(images: Array, labels: Array, url: str) -> Iterator[tuple[str, bytes]
         for number, (image, label) in enumerate(zip(images.rows(), labels.rows(), strict=True)):
             yield f"{number:06d}.ppm", _ppm(image)
             yield f"{number:06d}.cls", str(int(label.reshape(()))).encode()
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGED as error:
         raise _wrong(url, error) from None
 
 
@@ -120,5 +126,8 @@ def _array(file: IO[bytes]) -> Array:
     return Array(shape, dtype, file)
 
 
-def _wrong(url: str, error: Exception) -> BadInput:
+def _wrong(url: str, error: Exception) -> Exception:
+    """Return what to say of a damaged file; the error itself if a disk or service is to blame."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return error
     return BadInput(f"{url}: {steady(error)}: expected images {_SHAPES}, and a whole number for each")

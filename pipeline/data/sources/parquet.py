@@ -20,7 +20,7 @@ ROWS = 16
 """Rows that are in memory at a time."""
 
 _DAMAGED = pa.ArrowException, ValueError
-"""What reading a damaged file raises, besides OSError for a disk or service."""
+"""What reading a damaged file raises, besides OSError."""
 
 
 @contextmanager
@@ -45,7 +45,9 @@ def _files(file: BinaryIO, url: str) -> Iterator[tuple[str, bytes]]:
                 yield f"{key}.cls", str(row[label]).encode()
     except BadInput:  # which is a ValueError
         raise
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of a disk or service; Arrow's own have no number
+            raise
         raise BadInput(f"{url} is no whole Parquet file of images ({steady(error)}): restore it") from None
 
 

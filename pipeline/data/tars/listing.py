@@ -8,6 +8,7 @@ are the image and the label of sample a, also where other files stand between th
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipeline.data.pictures import ENDINGS
 from pipeline.data.tars.members import Member, Passed, members
@@ -54,12 +55,25 @@ class Listed:
         return self.image is not None and self.label is not None
 
 
+class Begun(NamedTuple):
+    """Name the file that is being read: where it is listed, and where its bytes end."""
+
+    files: Files = {}  # noqa: RUF012 (nothing is ever added to it)
+    name: str = ""
+    end: int = 0
+
+
 @dataclass
 class Contents:
-    """Hold what one pass over a shard found: its files, the bytes of some by number, and what ended it early, if anything."""
+    """Hold what one pass over a shard found, and what ended it early, if anything.
+
+    groups  the files whose names agree up to the first dot, by that part
+    others  files without key or ending, by path
+    kept    the bytes of some files, by number
+    """
 
     groups: dict[str, Files] = field(default_factory=dict)
-    others: list[Member] = field(default_factory=list)
+    others: Files = field(default_factory=dict)
     kept: dict[int, bytes] = field(default_factory=dict)
     passed: Passed = field(default_factory=Passed)
     fault: str = ""
@@ -72,7 +86,7 @@ class Contents:
 
     def resolver(self) -> Callable[[Member], Member | None]:
         """Return the function from a file or link to the file that holds its bytes; to None if the shard has none."""
-        files = {_path(file.name): file for file in self.others}
+        files = {_path(name): file for name, file in self.others.items()}
         files |= {_path(file.name): file for group in self.groups.values() for file in group.values()}
 
         def resolved(file: Member) -> Member | None:
@@ -102,24 +116,22 @@ def scan(stream: HashingStream, keep: Keep) -> Contents:
 
 def _read_members(file: Forward, url: str, keep: Keep, found: Contents) -> None:
     """Add the files of a tar to `found`; one that is cut off is left out again. Raises any Exception at a damaged place."""
-    places = dict[str, int]()
-    files, ending, end = Files(), "", 0
+    places, begun = dict[str, int](), Begun()
     try:
         for member in members(file, found.passed):
-            place, ending, end = NOWHERE, "", file.tell() + (0 if member.link else member.size)
-            if split := _split(member.name):
-                key, ending = split
-                files, place = found.groups.setdefault(key, {}), places.setdefault(key, len(places))
-                if ending in files:
-                    raise BadInput(f"shard {url} holds {ascii(member.name)[:120]} twice: give each sample a key of its own")
-                files[ending] = member
-            else:
-                found.others.append(member)
+            split = _split(member.name)
+            key, ending = split or ("", "")
+            files = found.groups.setdefault(key, {}) if split else found.others
+            place = places.setdefault(key, len(places)) if split else NOWHERE
+            if ending in files:
+                raise BadInput(f"shard {url} holds {ascii(member.name)[:120]} twice: give each sample a key of its own")
+            begun = Begun(files, ending if split else member.name, file.tell() + (0 if member.link else member.size))
+            files[begun.name] = member
             if not member.link and not member.sparse and keep(place, ending.rpartition(".")[2], member):
                 found.kept[member.number] = _whole(file.read(member.size), member)
     except Exception:
-        if file.tell() < end:
-            files.pop(ending, None)
+        if file.tell() < begun.end:
+            begun.files.pop(begun.name, None)
         raise
 
 

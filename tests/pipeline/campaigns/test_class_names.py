@@ -46,7 +46,12 @@ def test_show_report_and_tables_name_the_classes(done, tmp_path, barrage, monkey
     text = (tmp_path / "report.html").read_text()
     assert "class 1 (bee)" in text and "class 2 (c$a$t)" in text
     ticks, set_all = [], Axes.set
-    monkeypatch.setattr(Axes, "set", lambda axes, **given: (ticks.append(given.get("yticklabels")), set_all(axes, **given))[1])
+
+    def watched(axes, **given):
+        ticks.append(given.get("yticklabels"))
+        return set_all(axes, **given)
+
+    monkeypatch.setattr(Axes, "set", watched)
     assert barrage("show", done.store, "image2", "-o", tmp_path / "x.png", "--allow-module", "tests")[0] == 0
     assert r"2 (c\$a\$t) (right)" in next(filter(None, ticks))
     lines = analysis.per_class(analysis.scores(done.store), names=analysis.class_names(done.store))

@@ -6,8 +6,10 @@ import torch
 
 from pipeline import analysis
 from pipeline.campaigns.check.findings import findings
+from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verification.replay import find, replay
 from pipeline.campaigns.verification.verify import verify
+from pipeline.config.campaign import parse
 from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.scoring import summaries
@@ -66,3 +68,16 @@ def test_one_image_is_shown_and_attacked_again_by_its_shard(done, tmp_path, barr
     assert sorted((row["shard"], row["label"]) for row in found) == [("p1", 1), ("p1", 1), ("p2", 5), ("p2", 5)]
     assert all(replay(done, row, torch.device("cpu")).differences == () for row in found[:2])
     assert [shard.images for shard in done.shards.values()] == [4, 4] and shards.name("a/p2.tar") == "p2"
+
+
+def test_names_that_no_disk_takes_are_refused_before_the_run(tmp_path):
+    path = tmp_path / f"{'图' * 70}.tar"
+    path.write_bytes(tar(("a.png", tiny.picture(0)), ("a.cls", b"1")))
+    with pytest.raises(BadInput, match="names of 2.. bytes, more than 255: shorten one"):
+        prepare(parse(tiny.campaign(str(path)), "c"), str(tmp_path / "store"))
+
+
+def test_shards_without_an_image_are_refused(tmp_path):
+    (tmp_path / "x.tar").write_bytes(bytes(10_240))
+    with pytest.raises(BadInput, match="hold no image: write shards"):
+        prepare(parse(tiny.campaign(str(tmp_path / "x.tar")), "c"), str(tmp_path / "store"))

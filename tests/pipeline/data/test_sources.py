@@ -234,6 +234,11 @@ def test_a_negative_label_and_one_beyond_the_model_are_rows(tmp_path):
 def test_arrays_are_streamed(tmp_path, monkeypatch):
     """One image at a time, whatever the size of the file."""
     sizes, ppm = [], arrays._ppm
-    monkeypatch.setattr(arrays, "_ppm", lambda image: sizes.append(image.nbytes) or ppm(image))
+
+    def watched(image):
+        sizes.append(image.nbytes)
+        return ppm(image)
+
+    monkeypatch.setattr(arrays, "_ppm", watched)
     shards.inspect(save(tmp_path, x=PIXELS, y=LABELS))
     assert sizes == [PIXELS[0].nbytes] * COUNT

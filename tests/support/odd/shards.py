@@ -118,6 +118,10 @@ SHARDS = {
     "cut off": Shard(
         tar(*pair("a"), *pair("b"))[: 3 * 512 + 2 * len(GOOD)], [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
     ),
+    "cut off in a file that a link needs": Shard(
+        tar(("in/b.png", "../blobs/77", SYMBOLIC), ("in/b.cls", b"3"), ("blobs/77", GOOD))[: 5 * 512],
+        [("in/b", -1, "bad_image"), ("x.tar#1", -1, "bad_shard")], "",
+    ),
     "a damaged header": Shard(
         damaged_header(), [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
     ),
