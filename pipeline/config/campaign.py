@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 import bart
 from barrage_plugins import Registry, load_allowed
@@ -35,7 +35,7 @@ Skip = Literal["single", "vote", "mean"]
 class Data(Strict):
     """Labelled images, of one of `shards`, `folder` and `table`; see docs/images.md."""
 
-    shards: Annotated[list[str], ONE_OR_MORE] = Field(
+    shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
         [],
         description="paths, URLs or patterns, such as photos-{000000..000009}.tar: WebDataset tars, also gzipped; Parquet "
         "files with the columns image and label, as Hugging Face writes them; .npz or .npy files of images and labels",
@@ -62,6 +62,11 @@ class Data(Strict):
         if len(given) != 1:
             raise ValueError(f"has {' and '.join(given) or 'no images'}: give one of shards, folder and table")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out shards where there are none: an empty list is refused in a file."""
+        return {name: value for name, value in dump(self).items() if name != "shards" or value}
 
     @property
     def places(self) -> dict[str, str]:
