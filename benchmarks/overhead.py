@@ -83,7 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        (shard,) = pack(labelled(photographs(), "name", "imagenet_*"), Path(folder))
+        (shard,) = pack(labelled(photographs(), "name", "imagenet_*").images, Path(folder))
         found = campaign(shard, args)
         loading.classifier(found.models["lite0"], found.data.crop, torch.device("cpu"))  # warm the file cache
         ratios = []

@@ -11,8 +11,7 @@ from pipeline.errors import BadInput
 
 def campaign_paths(campaign: Campaign, store: str) -> dict[str, str]:
     """Return every path or URL that workers must reach: {what it is: path}."""
-    paths = {"store": store}
-    paths |= {f"data.shards {pattern}": pattern for pattern in campaign.data.shards}
+    paths = {"store": store} | campaign.data.places
     for name, model in campaign.models.items():
         if model.weights and "/" in model.weights:
             paths[f"weights of model {name}"] = model.weights

@@ -58,8 +58,8 @@ def worst(campaigns: list[str], defense: str) -> str:
     found = pd.concat([scores(name) for name in campaigns])
     found = found[(found["defense"] == defense) & (found["model"] == "bart")]
     found = found.assign(attack=found["store"].astype(str) + found["attack"].astype(str))  # the same name may have other steps
-    shared = found.groupby("image_key", observed=True)["cell"].count()
-    found = found[found["image_key"].isin(shared[shared == shared.max()].index)]
+    shared = found.groupby(list(analysis.IMAGE), observed=True)["cell"].transform("count")
+    found = found[shared == shared.max()]
     (line,) = analysis.worst_case(found, ["defense"]).to_dict("records")
     return f"{100 * line['adv']:.1f} [{100 * line['adv_low']:.1f}, {100 * line['adv_high']:.1f}]"
 

@@ -1,5 +1,7 @@
 """Define the errors that end a command, a unit or a worker, each with one line that says what to do."""
 
+import re
+
 
 class BadInput(ValueError):
     """Say that something the user gave cannot work: the value, what was expected and what to do. Exit code 2."""
@@ -19,3 +21,10 @@ class ShardUnusable(RuntimeError):
 
 class Drained(RuntimeError):
     """Say that a worker was asked to stop and has written its checkpoint."""
+
+
+def steady(error: BaseException) -> str:
+    """Return what an error says, in one line that is the same on every run: without addresses in memory and paths of files."""
+    text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{6,}", "...", str(error))
+    text = re.sub(r"(?<![\w.])(?:/[^/\s'\":,]+){2,}", "...", text)
+    return " ".join(text.split())[:200] or type(error).__name__

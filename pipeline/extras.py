@@ -7,7 +7,7 @@ from contextlib import contextmanager
 PACKAGES = {
     "campaigns": (
         "PIL", "braceexpand", "jinja2", "obstore", "pyarrow", "pydantic", "ray", "rich", "safetensors", "skimage", "typer",
-        "webdataset", "yaml",
+        "yaml",
     ),
     "report": ("matplotlib", "pandas", "scipy"),
 }  # fmt: skip

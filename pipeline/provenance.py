@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", "webdataset", "pyarrow")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", "pyarrow")
 
 
 @lru_cache

@@ -79,12 +79,12 @@ MODULES = 14
 
 HOMES = {
     "ray": {"execution.ray.actor", "execution.ray.metrics", "execution.ray.executor", "training.ray_train"},
-    "webdataset": {"data.samples"},
     "braceexpand": {"data.shards"},
     "yaml": {"config.yaml_loader", "config.campaign", "store.planned_cells", "campaigns.record", "training.record"},
     "obstore": {"storage.bucket"},
-    "tarfile": {"data.pack", "campaigns.image_rows", "data.samples", "campaigns.verification.verify"},
+    "tarfile": {"data.tars.members", "data.tars.writing"},
     "pyarrow": {
+        "data.sources.parquet",
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
     },

@@ -11,16 +11,18 @@ Eps and distances are of images in [0, 1], times are seconds or hours of a devic
 
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case
 from pipeline.analysis.compare import Comparison, compare
-from pipeline.analysis.frames import results, scores, table
-from pipeline.analysis.runs import checks, failures, machines, settings
+from pipeline.analysis.frames import IMAGE, results, scores, table
+from pipeline.analysis.runs import checks, class_names, failures, machines, settings
 from pipeline.analysis.transforms import by_transform
 
 __all__ = [
+    "IMAGE",
     "WORDS",
     "Comparison",
     "accuracy",
     "by_transform",
     "checks",
+    "class_names",
     "compare",
     "curve",
     "failures",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.frames import SETTINGS
+from pipeline.analysis.frames import SETTINGS, image_of
 from pipeline.errors import BadInput
 from pipeline.scoring.intervals import Moments
 
@@ -33,7 +33,7 @@ def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     attacked = grouped["clean"].count()
     cost["failed"] -= attacked
     if not set(cells) <= set(by) and _pooled(scores, by, cells):
-        scores = scores.groupby([*by, "image_key"], observed=True, dropna=False)[list(VALUES)].mean().reset_index()
+        scores = scores.groupby([*by, *image_of(scores)], observed=True, dropna=False)[list(VALUES)].mean().reset_index()
     grouped, groups = scores.groupby(by, observed=True, dropna=False), [scores[name] for name in by]
     counts, totals = grouped[list(VALUES)].count(), grouped[list(VALUES)].sum()
     squared = {name: (scores[name] ** 2).groupby(groups, observed=True, dropna=False).sum() for name in VALUES}
@@ -86,19 +86,26 @@ def series(scores: pd.DataFrame, x: str) -> list[str]:
     return names
 
 
-def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
-    """Return the `accuracy` of each class (`label`) in each group, the class with the lowest `adv` first."""
-    return accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
+def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the `accuracy` of each class (`label`) in each group, the class with the lowest `adv` first.
+
+    names  the names of the classes by label, such as `analysis.class_names(store)`: they become the column `class`
+    """
+    found = accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
+    if names is not None:
+        found.insert(len(by) + 1, "class", [names[label] if 0 <= label < len(names) else None for label in found["label"]])
+    return found
 
 
 def per_image(scores: pd.DataFrame) -> pd.DataFrame:
     """Return how right each attacked image is: an image a line, a cell a column, the image with the lowest mean first.
 
-    Columns: `image_key`, `label`, each cell (in [0, 1]; NaN where the image failed or was not reached), and their `mean`.
+    Columns: `shard`, `image_key`, `label`, each cell (in [0, 1]; NaN where the image failed or was not reached), and their
+    `mean`.
     """
     several = "store" in scores and scores["store"].nunique() > 1
     frame = scores.assign(cell=scores["store"].astype(str) + ":" + scores["cell"].astype(str)) if several else scores
-    wide = frame.pivot_table(index=["image_key", "label"], columns="cell", values="adv", observed=True, dropna=False)
+    wide = frame.pivot_table(index=[*image_of(scores), "label"], columns="cell", values="adv", observed=True, dropna=False)
     wide.columns = [str(name) for name in wide.columns]
     wide = wide.dropna(how="all")
     return wide.assign(mean=wide.mean(axis=1)).sort_values("mean", kind="stable").reset_index()
@@ -113,7 +120,7 @@ def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "n
     by = list(by)
     good = scores[scores["adv"].notna()]
     attacks = good.groupby(by, observed=True)["attack"].nunique()
-    image = good.groupby([*by, "image_key"], observed=True)
+    image = good.groupby([*by, *image_of(scores)], observed=True, dropna=False)
     least, reached = image["adv"].min(), image["attack"].nunique()
     frame = pd.DataFrame({"adv": least, "reached": reached}).reset_index().merge(attacks.rename("attacks").reset_index(), on=by)
     out = []

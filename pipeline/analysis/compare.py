@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from pipeline.analysis.frames import image_of
 from pipeline.errors import BadInput
 
 
@@ -52,10 +53,11 @@ def compare(
     """
     sides = []
     for name, frame in (("first", first), ("second", second)):
-        shares = frame.dropna(subset=[value]).set_index("image_key")[value]
+        image = image_of(frame)
+        shares = frame.dropna(subset=[value]).astype(dict.fromkeys(image, str)).set_index(image)[value]
         if shares.index.has_duplicates:
             raise BadInput(f"compare: the {name} holds an image twice: give the lines of one cell, scores[scores.cell == NAME]")
-        sides.append(pd.Series(shares.to_numpy(), index=shares.index.astype(str)))
+        sides.append(shares)
     both = pd.concat(sides, axis=1, join="inner").to_numpy()
     if not len(both):
         raise BadInput("compare: the two have no image in common: both must have attacked the same shards")

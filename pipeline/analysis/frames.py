@@ -20,8 +20,17 @@ SETTINGS = (
 )  # fmt: skip
 """The columns of rows that tell cells apart."""
 
+IMAGE = ("shard", "image_key")
+"""The columns that name an image: several shards may hold the same key."""
+
+
+def image_of(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that name an image in a frame; one that release 0.1 made lacks the shard."""
+    return [name for name in IMAGE if name in frame]
+
+
 _KEPT = (
-    "image_key", "label", "target", *SETTINGS, "status", "target_hits", "first_break", "linf", "l2", "grad_evals",
+    *IMAGE, "label", "target", *SETTINGS, "status", "target_hits", "first_break", "linf", "l2", "grad_evals",
     "forward_evals", "seconds",
 )  # fmt: skip
 
@@ -42,9 +51,9 @@ def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection
 
     rule     a name of `pipeline.scoring.rules.RULES`, such as single, vote, mean or persistent
     top      1 or 5: the label must be among the first `top` classes
-    Columns: `store`, `image_key`, `label`, `target`, the settings of the cell, `status`, `clean` and `adv` (in [0, 1]; NaN for
-    an image that failed), `target_hit` (share of draws that say the target; NaN without a target), `first_break`, `linf`, `l2`,
-    `grad_evals`, `forward_evals`, `seconds` (of a device). Raises BadInput as `results` does.
+    Columns: `store`, `shard`, `image_key`, `label`, `target`, the settings of the cell, `status`, `clean` and `adv` (in [0, 1];
+    NaN for an image that failed), `target_hit` (share of draws that say the target; NaN without a target), `first_break`,
+    `linf`, `l2`, `grad_evals`, `forward_evals`, `seconds` (of a device). Raises BadInput as `results` does.
     """
     if rule not in rules.RULES or top not in (1, 5):
         raise BadInput(f"rule {rule!r}, top {top}: expected one of {', '.join(rules.RULES)}, and 1 or 5")

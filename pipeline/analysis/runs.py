@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 
-from pipeline.analysis.frames import SETTINGS, Stores, listed, results
+from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, listed, results
 from pipeline.campaigns.image_rows import cell_columns
-from pipeline.campaigns.job import Job
+from pipeline.campaigns.job import Job, opened
 from pipeline.storage import urls
 from pipeline.store import formats
 from pipeline.store.layout import Store
@@ -17,6 +17,11 @@ def settings(job: Job) -> pd.DataFrame:
     rows = [{"store": job.store} | cell_columns(cell) for cell in job.cells.values()]
     frame = pd.DataFrame(rows, columns=["store", *SETTINGS])
     return frame.sort_values(["model", "k", "attack", "cell"]).reset_index(drop=True)
+
+
+def class_names(store: str) -> list[str]:
+    """Return the names of the classes of a store's images, by label; empty where they are not known. Raises BadInput."""
+    return opened(store).campaign.data.classes or []
 
 
 def machines(stores: Stores) -> pd.DataFrame:
@@ -35,10 +40,11 @@ def failures(stores: Stores) -> pd.DataFrame:
 
     Columns: `status`, `error`, `images` (count), `cells` (count), `example` (the key of one such image).
     """
-    rows = results(stores, ["image_key", "cell", "status", "error"])
-    bad = rows[rows["status"] != "ok"].astype({"image_key": str, "cell": str})
+    rows = results(stores, [*IMAGE, "cell", "status", "error"])
+    bad = rows[rows["status"] != "ok"].astype(dict.fromkeys((*IMAGE, "cell"), str))
+    bad = bad.assign(image=bad["shard"] + "/" + bad["image_key"])
     grouped = bad.groupby(["status", "error"], observed=True, dropna=False)
-    frame = grouped.agg(images=("image_key", "nunique"), cells=("cell", "nunique"), example=("image_key", "first"))
+    frame = grouped.agg(images=("image", "nunique"), cells=("cell", "nunique"), example=("image_key", "first"))
     return frame.reset_index().sort_values("images", ascending=False).reset_index(drop=True)
 
 

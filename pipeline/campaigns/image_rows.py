@@ -1,7 +1,8 @@
 """Turn what a worker knows of an image into the columns of its row, and adversarial examples into a shard."""
 
 import io
-import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from torch import Tensor
 from bart import Ball, State, Verdict
 from pipeline import provenance
 from pipeline.config.campaign import Cell
+from pipeline.data import shards
+from pipeline.data.pictures import opened
 from pipeline.data.shards import Sample
+from pipeline.data.tars.writing import packed, unpacked
 from pipeline.planning.units import Unit
 from pipeline.scoring.rules import of_row
 
@@ -52,6 +56,18 @@ def unit_columns(cell: Cell, unit: Unit, device: torch.device) -> Row:
         "commit": provenance.commit(),
         "versions": provenance.versions(),
     }
+
+
+def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
+    """Return a sample and its image as the cell sees it; None for one that cannot be attacked, whose status says why."""
+    if sample.status != "ok":
+        return sample, None
+    if sample.label >= (classes := cell.model.classes):
+        return replace(sample, status="bad_label", error=f"class {sample.label}, but the model has 0 to {classes - 1}"), None
+    try:
+        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.exif)
+    except ValueError as error:
+        return replace(sample, status="bad_image", error=str(error)), None
 
 
 def refused(sample: Sample) -> Row:
@@ -122,20 +138,18 @@ def examples(samples: list[Sample], stored: Tensor) -> bytes:
 
     `stored` (n, 3, h, w) uint8.
     """
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample, image in zip(samples, stored.cpu().numpy(), strict=True):
-            png = io.BytesIO()
-            Image.fromarray(image.transpose(1, 2, 0)).save(png, "PNG")
-            for ending, data in (("png", png.getvalue()), ("cls", str(sample.label).encode())):
-                member = tarfile.TarInfo(f"{sample.key}.{ending}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
+    return packed(file for sample, image in zip(samples, stored.cpu().numpy(), strict=True) for file in _files(sample, image))
+
+
+def _files(sample: Sample, image: Picture) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of one example, (name, content)."""
+    png = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(png, "PNG")
+    yield f"{sample.key}.png", png.getvalue()
+    yield f"{sample.key}.cls", str(sample.label).encode()
 
 
 def pictures(tar: bytes) -> dict[str, Picture]:
-    """Return the images of a shard that `examples` made, by key; each (3, h, w) uint8."""
-    with tarfile.open(fileobj=io.BytesIO(tar)) as file:
-        files = {m.name.removesuffix(".png"): file.extractfile(m) for m in file if m.name.endswith(".png")}
-        return {key: np.asarray(Image.open(data)).transpose(2, 0, 1).copy() for key, data in files.items() if data}
+    """Return the images of a shard that `examples` made, by key; each (3, h, w) uint8. Raises ValueError if it is damaged."""
+    files = {name.removesuffix(".png"): data for name, data in unpacked(tar).items() if name.endswith(".png")}
+    return {key: np.asarray(opened(data)).transpose(2, 0, 1).copy() for key, data in files.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -15,9 +16,13 @@ from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.models import bpda_networks, loading
 from pipeline.parallel import map_ordered
+from pipeline.planning.units import Unit
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
+
+FILE_NAME = 255
+"""Bytes of the name of a file, at most, on disks and in buckets alike."""
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -41,8 +46,10 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     earlier = opened(url) if store.read(FILE) is not None else None
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
+    campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
     _check_models(campaign)
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
+    _check_file_names(job)
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
@@ -51,11 +58,11 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
 
 def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Callable[[str], None]) -> dict[str, Shard]:
     """Return the campaign's shards by name, in its order; only those that the store does not know yet are read."""
-    paths = shards.paths(campaign.data)
+    paths = shards.paths(campaign.data, report)
     new = [path for path in paths if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")
-    known = known | dict(zip(map(shards.name, new), map_ordered(shards.inspect, new), strict=True))
+    known = known | dict(zip(map(shards.name, new), map_ordered(partial(shards.inspect, report=report), new), strict=True))
     present: dict[str, Shard] = {}
     for path, size in paths.items():
         shard = known[shards.name(path)]
@@ -67,8 +74,17 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     return present
 
 
+def _with_class_names(campaign: Campaign, urls: list[str]) -> Campaign:
+    """Return the campaign with the names of its classes, where it names none and they are stored beside its shards."""
+    names = campaign.data.classes or shards.class_names(urls)
+    return campaign.model_copy(update={"data": campaign.data.model_copy(update={"classes": names})})
+
+
 def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
-    """Raise BadInput if a shard holds a label that a model has no class for."""
+    """Raise BadInput if a shard holds a label that a model has no class for, or if no shard holds an image."""
+    present = list(present)
+    if not any(shard.images for shard in present):
+        raise BadInput(f"shard {present[0].url} and the others hold no image: write shards with `barrage pack`")
     for shard in present:
         for name, model in campaign.models.items():
             if shard.labels[1] >= model.classes:
@@ -76,6 +92,16 @@ def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
                     f"shard {shard.url} holds the label {shard.labels[1]}, model {name} has the classes 0 to "
                     f"{model.classes - 1}: use data with the model's labels"
                 )
+
+
+def _check_file_names(job: Job) -> None:
+    """Raise BadInput if the files of a unit would have names that no disk takes: they hold the names of cell and shard."""
+    cell, shard = (max(names, key=lambda name: len(name.encode())) for names in (job.cells, job.shards))
+    longest = len(f"{Unit(cell, shard, 0, 0).name}.attempt99.safetensors".encode())
+    if longest > FILE_NAME:
+        raise BadInput(
+            f"files of cell {cell} and shard {shard} would have names of {longest} bytes, more than {FILE_NAME}: shorten one"
+        )
 
 
 def _check_models(campaign: Campaign) -> None:

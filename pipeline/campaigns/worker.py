@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from barrage_plugins import allow
 from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from pipeline import provenance
-from pipeline.campaigns import image_rows
+from pipeline.campaigns import alone, image_rows
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial
 from pipeline.config.attacks import ByGradient
@@ -155,6 +156,19 @@ def _mean_step(state: State, attack: Attack) -> float:
     return float(steps.double().mean())
 
 
+Decoded = tuple[Sample, image_rows.Picture]
+"""A sample and its image, (3, h, w) uint8."""
+
+
+class Attacked(NamedTuple):
+    """Hold images after their attack: samples, images (n, 3, h, w) uint8, clean verdict, state."""
+
+    samples: list[Sample]
+    original: Tensor
+    clean: Verdict
+    state: State
+
+
 class UnitAttempt:
     """Hold one attempt at a unit."""
 
@@ -166,6 +180,7 @@ class UnitAttempt:
         self.attempts = Attempts(self.store, self.store.checkpoint(unit))
         self.began = self.saved = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
+        self.spent = 0  # draw-gradients of this attempt
 
     def run(self) -> Iterator[Progress | Finished]:
         """Read the images, attack and judge them, and commit their rows."""
@@ -175,22 +190,65 @@ class UnitAttempt:
             return
         shard = self.worker.job.shards[self.unit.shard]
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
-        decoded = [self._decode(sample) for sample in samples]
+        decoded = [image_rows.decoded(sample, self.cell) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
-        context, work = image_rows.unit_columns(self.cell, self.unit, self.worker.device), 0
-        rows = [context | image_rows.refused(s) for s, image in decoded if image is None]
+        rows = [self.context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
-            defended = self.worker.defended(self.cell)
-            kept = [sample for sample, _ in good]
-            original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
-            keys = image_keys(self.cell, [sample.key for sample in kept], self.worker.device)
-            clean = self._verdict(original, keys, defended)
-            for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
-                yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, work, self.own_seconds)
-            rows += self._judged(kept, original, clean, state, defended)
+            rows += yield from self._rows(good)
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(rows, key=lambda row: place[row["image_key"]]))
-        yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
+        failed = sum(row["status"] != "ok" for row in rows)
+        yield Finished(self.unit, failed, self.spent, self.own_seconds, lost=not won)
+
+    @cached_property
+    def context(self) -> image_rows.Row:
+        """Return the columns that all rows of the unit share."""
+        return image_rows.unit_columns(self.cell, self.unit, self.worker.device)
+
+    def _rows(self, good: list[Decoded]) -> Generator[Progress, None, list[image_rows.Row]]:
+        """Attack and judge the images together; if that fails, each alone. Returns their rows. Yields the progress."""
+        try:
+            attacked = yield from self._attacked(good)
+            (stored,) = self._examples([attacked])
+            return self._judged(attacked, stored, len(good))
+        except Exception as error:
+            if not alone.may_be_an_image(error, len(good)):
+                raise
+        return (yield from self._rows_alone(good))
+
+    def _rows_alone(self, good: list[Decoded]) -> Generator[Progress, None, list[image_rows.Row]]:
+        """Do as `_rows` does, image by image: one that fails becomes a row with the reason."""
+        rows = list[image_rows.Row]()
+
+        def lost(sample: Sample, why: str) -> None:
+            rows.append(self.context | image_rows.refused(replace(sample, status="failed", error=why)))
+
+        def judged(pair: tuple[Attacked, Tensor]) -> Generator[Progress, None, image_rows.Row]:
+            yield from ()
+            return self._judged(*pair, len(good))[0]
+
+        def attacked(one: Decoded) -> Generator[Progress, None, Attacked]:
+            return self._attacked([one], resume=False)
+
+        done = yield from alone.one_by_one(good, attacked, lambda one, why: lost(one[0], why))
+        pairs = zip(done, self._examples(done), strict=True)
+        rows += yield from alone.one_by_one(pairs, judged, lambda pair, why: lost(pair[0].samples[0], why))
+        return rows
+
+    def _attacked(self, good: list[Decoded], resume: bool = True) -> Generator[Progress, None, Attacked]:
+        """Judge the images clean, and attack them to the end; yield the progress.
+
+        resume  go on from the unit's checkpoint, and write some
+        """
+        defended = self.worker.defended(self.cell)
+        samples = [sample for sample, _ in good]
+        original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
+        keys = image_keys(self.cell, [sample.key for sample in samples], self.worker.device)
+        clean, before = self._verdict(original, keys, defended), self.spent
+        for state, work in self._steps(self._start(samples, original, keys, clean, defended, resume), defended, resume):
+            self.spent = before + work
+            yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, self.spent, self.own_seconds)
+        return Attacked(samples, original, clean, state)
 
     @property
     def own_seconds(self) -> float:
@@ -202,19 +260,13 @@ class UnitAttempt:
         """Return the seconds of the unit, with those that earlier attempts spent up to its checkpoint."""
         return self.before + self.own_seconds
 
-    def _decode(self, sample: Sample) -> tuple[Sample, np.ndarray[Any, Any] | None]:
-        if sample.status != "ok":
-            return sample, None
-        try:
-            return sample, shards.decode(sample.image, self.cell.resize, self.cell.crop)
-        except ValueError as error:
-            return replace(sample, status="bad_image", error=str(error)), None
-
-    def _start(self, good: list[Sample], original: Tensor, keys: Mirror, verdict: Verdict, defended: Defended) -> State:
-        """Return the state of the furthest sound checkpoint, else of step 0; `original` (n, 3, h, w) uint8."""
+    def _start(
+        self, good: list[Sample], original: Tensor, keys: Mirror, verdict: Verdict, defended: Defended, resume: bool
+    ) -> State:
+        """Return the state of step 0, or with `resume` of the furthest sound checkpoint; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
-        saved = self.attempts.furthest(self.unit.name, self.cell.identity)
+        saved = self.attempts.furthest(self.unit.name, self.cell.identity) if resume else None
         if saved and len(saved[1]["x"]) == len(clean):
             self.before = saved[0].seconds
             return State.of(saved[1] | {"clean": clean.cpu()}, device)
@@ -235,19 +287,20 @@ class UnitAttempt:
             return logits.scatter(1, label[:, None], torch.inf).argmin(1)
         return torch.full_like(label, -1)
 
-    def _steps(self, state: State, defended: Defended) -> Iterator[tuple[State, int]]:
-        """Attack to the end. Yields the state after each step, with the draw-gradients spent so far."""
+    def _steps(self, state: State, defended: Defended, save: bool) -> Iterator[tuple[State, int]]:
+        """Attack to the end. Yields the state after each step, with the draw-gradients spent so far; may `save` checkpoints."""
         before, each = int(state.step.host.sum()), self.cell.cost.gradients // self.attack.steps
         yield state, 0
         rule = self.cell.attack.first_break
         width = -(-self.worker.stack(self.cell) // self.cell.eot_draws) if rule else len(state)
         while not lanes.over(state, self.attack):
             state = self._step(state, defended, width)
-            if self.worker.drain.is_set():
+            drain = self.worker.drain.is_set()
+            due = time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds
+            if save and (drain or due):
                 self._save(state)
+            if drain:
                 raise Drained(self.unit.name)
-            if time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds:
-                self._save(state)
             yield state, (int(state.step.host.sum()) - before) * each  # counted on the host: the device is not waited for
 
     def _step(self, state: State, defended: Defended, width: int) -> State:
@@ -267,33 +320,45 @@ class UnitAttempt:
         self.attempts.save(header, tensors)
         self.saved = time.monotonic()
 
-    def _judged(
-        self, good: list[Sample], original: Tensor, clean: Verdict, state: State, defended: Defended
-    ) -> list[image_rows.Row]:
-        """Return the rows of the attacked images. The examples are judged as they are stored: 8-bit."""
-        cell, worker = self.cell, self.worker
-        ball = self.attack.ball
-        stored = ball.store(self.attack.result(state), state.clean)
-        stored = torch.where((state.left.device == 0).view(-1, 1, 1, 1), original, stored)  # skipped
-        if worker.job.campaign.save_adversarial:
-            stored = self._saved_examples(good, stored)
+    def _judged(self, attacked: Attacked, stored: Tensor, of: int) -> list[image_rows.Row]:
+        """Return the rows of attacked images by their examples `stored` (n, 3, h, w) uint8; `of` images share the time."""
+        ball, state = self.attack.ball, attacked.state
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
-        adversarial = self._verdict(stored, state.keys, defended)
-        context = image_rows.unit_columns(cell, self.unit, worker.device)
-        share = self.seconds / len(good)
-        return [context | row for row in image_rows.attacked(good, state, stored, clean, adversarial, cell, share)]
+        adversarial = self._verdict(stored, state.keys, self.worker.defended(self.cell))
+        samples, share = attacked.samples, self.seconds / of
+        rows = image_rows.attacked(samples, state, stored, attacked.clean, adversarial, self.cell, share)
+        return [self.context | row for row in rows]
 
     def _verdict(self, images: Tensor, keys: Mirror, defended: Defended) -> Verdict:
         """Judge 8-bit images (n, 3, h, w) uint8."""
         return self._fitting(lambda stack: judge(defended, images, keys, self.cell.judged_by, stack))
 
-    def _saved_examples(self, good: list[Sample], stored: Tensor) -> Tensor:
-        """Store the examples (n, 3, h, w) uint8; return those that the store holds, which may be of an earlier attempt."""
+    def _examples(self, every: list[Attacked]) -> list[Tensor]:
+        """Return the examples of attacked images as they are judged: 8-bit, and those that the store holds.
+
+        They may be of an earlier attempt: what is stored first counts.
+        """
+        stored = [self._example(attacked) for attacked in every]
+        samples = [sample for attacked in every for sample in attacked.samples]
         name = self.store.adversarial(self.unit)
-        if self.store.create(name, image_rows.examples(good, stored)):
+        if not self.worker.job.campaign.save_adversarial or self.store.create(
+            name, image_rows.examples(samples, torch.cat(stored))
+        ):
             return stored
-        examples = image_rows.pictures(self.store.read(name) or b"")
-        return torch.stack([torch.from_numpy(examples[sample.key]) for sample in good]).to(stored.device)
+        kept = image_rows.pictures(self.store.read(name) or b"")
+        return [self._kept(attacked, own, kept) for attacked, own in zip(every, stored, strict=True)]
+
+    def _example(self, attacked: Attacked) -> Tensor:
+        """Return the examples of attacked images in 8 bits, (n, 3, h, w) uint8."""
+        state = attacked.state
+        stored = self.attack.ball.store(self.attack.result(state), state.clean)
+        return torch.where((state.left.device == 0).view(-1, 1, 1, 1), attacked.original, stored)  # skipped
+
+    def _kept(self, attacked: Attacked, own: Tensor, kept: Mapping[str, image_rows.Picture]) -> Tensor:
+        """Return the examples that the store keeps; `own` of an image that failed when they were written."""
+        pictures = [kept.get(sample.key) for sample in attacked.samples]
+        pairs = zip(pictures, own, strict=True)
+        return torch.stack([mine if one is None else torch.from_numpy(one).to(mine.device) for one, mine in pairs])
 
     def _commit(self, found: list[image_rows.Row]) -> bool:
         data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 import bart
 from barrage_plugins import Registry, load_allowed
@@ -33,16 +33,50 @@ Skip = Literal["single", "vote", "mean"]
 
 
 class Data(Strict):
-    """Labelled images: WebDataset shards of `jpg` or `png` and `cls`."""
+    """Labelled images, of one of `shards`, `folder` and `table`; see docs/images.md."""
 
     shards: Annotated[list[str], Field(min_length=1), ONE_OR_MORE] = Field(
-        description="paths, URLs or patterns, such as photos-{000000..000009}.tar"
+        [],
+        description="paths, URLs or patterns, such as photos-{000000..000009}.tar: WebDataset tars, also gzipped; Parquet "
+        "files with the columns image and label, as Hugging Face writes them; .npz or .npy files of images and labels",
     )
+    folder: str | None = Field(None, description="a folder of images: the folders in it are the classes, as of ImageFolder")
+    table: str | None = Field(None, description="a CSV or Parquet file of paths, below its own folder, and labels")
     limit: int | None = Field(
         None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
     )
     resize: int | None = Field(256, ge=32, description="length of the shorter side after resizing (bicubic), or null")
     crop: int = Field(224, ge=32, description="side of the square cut from the centre")
+    exif: bool = Field(
+        False, description="turn images as their EXIF orientation says; default: as they are stored, as torchvision leaves them"
+    )
+    classes: list[str] | None = Field(
+        None,
+        description="names of the classes in the order of their labels, to show them; decides no number; "
+        "default: those that `barrage pack` stored beside the shards",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Data":
+        given = [name for name in ("shards", "folder", "table") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"has {' and '.join(given) or 'no images'}: give one of shards, folder and table")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out shards where there are none: an empty list is refused in a file."""
+        return {name: value for name, value in dump(self).items() if name != "shards" or value}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Return every path, URL or pattern that images come from: {what it is: path}."""
+        found = {f"data.shards {pattern}": pattern for pattern in self.shards}
+        return found | {f"data.{name}": place for name in ("folder", "table") if (place := getattr(self, name))}
+
+    def named(self, label: int) -> str:
+        """Return a label as a person reads it: with the name of its class, where it is known."""
+        return f"{label} ({self.classes[label]})" if self.classes and 0 <= label < len(self.classes) else str(label)
 
 
 class Model(Strict):
@@ -99,6 +133,7 @@ class Cell(Strict):
     seed: int
     resize: int | None
     crop: int
+    exif: bool = False
     skip_misclassified: Skip | None = None
 
     @property
@@ -143,6 +178,8 @@ class Cell(Strict):
             del content["model"]["weights"]
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
+        if not content["exif"]:
+            del content["exif"]
         if content["skip_misclassified"] is None:
             del content["skip_misclassified"]
         if content["defense"]["kind"] == "barrage":
@@ -219,6 +256,7 @@ class Campaign(Strict):
                             seed=self.seed,
                             resize=self.models[m].resize or self.data.resize,
                             crop=self.models[m].crop or self.data.crop,
+                            exif=self.data.exif,
                             skip_misclassified=self.skip_misclassified if self.attacks[a].goal == "untargeted" else None,
                         )
 

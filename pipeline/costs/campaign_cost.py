@@ -121,7 +121,7 @@ def _sample(job: Job) -> Tensor:
     for sample in shards.read(first, range(min(first.images, 4 * SAMPLE))):
         try:
             if sample.status == "ok" and len(images) < SAMPLE:
-                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop)))
+                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop, data.exif)))
         except ValueError:
             continue
     return torch.stack(images).float() / 255 if images else torch.zeros(0, 3, data.crop, data.crop)

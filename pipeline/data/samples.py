@@ -1,29 +1,32 @@
-"""Read the samples of one tar: the only module that opens shards. A damaged sample becomes a sample with a reason."""
+"""Read the samples of one shard. A damaged sample becomes a sample with a reason."""
 
-import hashlib
 import re
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from webdataset.tariterators import group_by_keys
-
-from pipeline.errors import BadInput, ShardUnusable, StorageError
+from pipeline.data import keys
+from pipeline.data.pictures import ENDINGS
+from pipeline.data.tars.listing import LABEL, Contents, Listed, scan, unused
+from pipeline.data.tars.members import Member
+from pipeline.data.tars.stream import HashingStream
+from pipeline.errors import ShardUnusable
 
 MAX_BYTES = 64 << 20
-"""Larger files of a shard are refused before they are read."""
+"""Larger images are refused before they are read."""
 
-_TAR_END = b"\0" * 1024
-"""The last bytes of every complete tar."""
+MAX_LABEL_BYTES = 1000
+"""Larger files of labels are refused likewise."""
+
+_NUMBER = re.compile(rb"\s*([0-9]{1,9})\s*")
 
 
 @dataclass(frozen=True)
 class Sample:
     """Hold one image of a shard: encoded bytes and label, or why it cannot be attacked.
 
-    `status` is "ok", "bad_shard", "bad_image" or "bad_label"; `error` says in words what is wrong.
+    `status` is "ok", "bad_shard", "bad_key", "bad_image" or "bad_label"; `error` says in words what is wrong.
     """
 
     key: str
@@ -33,102 +36,121 @@ class Sample:
     error: str = ""
 
 
-class HashingStream:
-    """Read a stream while computing the SHA-256 and the number of the bytes read."""
-
-    def __init__(self, stream: BinaryIO, url: str) -> None:
-        self.url, self.stream, self.digest, self.bytes, self._tail = url, stream, hashlib.sha256(), 0, b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes. Raises ShardUnusable if the file does not exist, StorageError if it cannot be read."""
-        try:
-            data = self.stream.read(size)
-        except FileNotFoundError:
-            raise ShardUnusable(f"shard {self.url} can not be read: it is not there") from None
-        except OSError as error:
-            raise StorageError(f"shard {self.url} can not be read: {error.strerror}; repair the disk or its mount") from error
-        self.digest.update(data)
-        self.bytes += len(data)
-        self._tail = (self._tail + data[-len(_TAR_END) :])[-len(_TAR_END) :]
-        return data
-
-    def read_to_end(self) -> None:
-        """Read what is left, so that the hash is that of the whole file."""
-        while self.read(1 << 20):
-            pass
-
-    @property
-    def ends_like_tar(self) -> bool:
-        """Return whether the last bytes read are the end of a complete tar."""
-        return self._tail == _TAR_END
+Open = Callable[[], AbstractContextManager[HashingStream]]
+"""Open the shard's file at its beginning."""
 
 
-def raw_samples(stream: HashingStream) -> Iterator[dict[str, Any]]:
-    """Yield the samples of a tar as {file ending: bytes}, and after a damaged place one {"__key__": None, "error": reason}.
+@dataclass(frozen=True)
+class Found:
+    """Hold what was read of a shard: samples, how many it has, its SHA-256, and what it holds besides, by kind."""
 
-    Raises BadInput if a key occurs twice, and what reading the stream raises.
+    samples: list[Sample]
+    count: int
+    sha256: str
+    fault: str
+    unused: Mapping[str, int]
+
+
+def listed(opened: Open, expected: int) -> Found:
+    """Return all samples of a shard without their images. One that ends early has `expected` samples, at least one more."""
+    return _found(opened, None, expected)
+
+
+def read(opened: Open, wanted: Collection[int], expected: int) -> Found:
+    """Return the samples at the places `wanted` of a shard, in its order.
+
+    Memory holds no other image. Raises BadInput if a file stands in it twice; ShardUnusable if it changes while it is read.
     """
-
-    def reraise(error: Exception) -> bool:
-        raise error
-
-    try:
-        yield from group_by_keys(_members(stream), handler=reraise)
-        stream.read_to_end()
-        if not stream.ends_like_tar:
-            raise EOFError("no end-of-archive marker")
-    except (StorageError, ShardUnusable) as error:  # the shard is out of reach: its images may be good
-        raise type(error)(error.args[0]) from None  # the tar reader appends to the arguments
-    except Exception as error:
-        if isinstance(error, ValueError) and "duplicate" in str(error):
-            raise BadInput(
-                f"shard {stream.url} holds a key twice: {error.args[0]}; give each sample a key of its own"
-            ) from None
-        stream.read_to_end()
-        yield {"__key__": None, "error": f"the shard is truncated: {str(error.args[0] if error.args else error)[:120]}"}
+    return _found(opened, wanted, expected)
 
 
-def _members(stream: HashingStream) -> Iterator[dict[str, Any]]:
-    """Yield the files of a tar as `group_by_keys` expects them; of a file that is too large `data` is only its size."""
-    with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
-        for member in tar:
-            if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
-                file = tar.extractfile(member) if member.size <= MAX_BYTES else None
-                yield {"fname": member.name, "data": file.read() if file else member.size, "__url__": stream.url}
-            tar.members = []  # otherwise the tar keeps every member in memory
+def _found(opened: Open, wanted: Collection[int] | None, expected: int) -> Found:
+    """Return what `listed` returns, or what `read` returns for the places `wanted`."""
+    with opened() as stream:
+        contents = scan(stream, lambda place, ending, file: (wanted is None or place in wanted) and _fits(ending, file, wanted))
+        url, sha256 = stream.url, stream.digest.hexdigest()
+    every = contents.samples()
+    chosen = [(i, sample) for i, sample in enumerate(every) if wanted is None or i in wanted]
+    resolved = contents.resolver()
+    _complete(opened, contents, {f.number for _, s in chosen for f in _needed(s, resolved, wanted)}, sha256)
+    names = _names(every)
+    found = [_sample(names[i], sample, contents, resolved, wanted is None) for i, sample in chosen]
+    count = len(every)
+    if contents.fault:
+        count = max(expected, len(every) + 1)
+        lost = (i for i in range(len(every), count) if wanted is None or i in wanted)
+        found += [Sample(f"{Path(url).name}#{i}", status="bad_shard", error=contents.fault) for i in lost]
+    return Found(found, count, sha256, contents.fault, unused(contents, every))
 
 
-def sample(raw: dict[str, Any]) -> Sample:
-    """Return a raw sample with its status; the image is not decoded yet."""
-    key = str(raw["__key__"])
-    image = next((raw[kind] for kind in ("jpg", "jpeg", "png") if kind in raw), None)
-    if image is None:
-        return Sample(key, status="bad_image", error="no image: expected a .jpg or .png member")
-    if isinstance(image, int):
-        return Sample(key, status="bad_image", error=f"{image} bytes, more than {MAX_BYTES}")
-    if not isinstance(raw.get("cls"), bytes):
-        return Sample(key, status="bad_label", error="no label: expected a small .cls member")
-    try:
-        label = int(raw["cls"].decode())
-        if label < 0:
-            raise ValueError
-    except (ValueError, UnicodeDecodeError):
-        return Sample(key, status="bad_label", error=f"{raw['cls'][:20]!r} is no class number")
-    return Sample(key, image, label)
+def _fits(ending: str, file: Member, wanted: Collection[int] | None) -> bool:
+    """Return whether the bytes of a file are kept: a label, or an image where images are wanted, of a reasonable size."""
+    if ending == LABEL:
+        return file.size <= MAX_LABEL_BYTES
+    return wanted is not None and ending in ENDINGS and file.size <= MAX_BYTES
 
 
-def samples(stream: HashingStream, expected: int) -> Iterator[Sample]:
-    """Yield every sample in order. A damaged tar ends with samples of status "bad_shard", up to `expected`, at least one.
+def _needed(sample: Listed, resolved: Callable[[Member], Member | None], wanted: Collection[int] | None) -> Iterator[Member]:
+    """Yield the files whose bytes a sample needs: its label, and its image where images are wanted."""
+    for ending, file in ((LABEL, sample.label), (next(iter(ENDINGS)), sample.image)):
+        own = resolved(file) if file else None
+        if own and not own.sparse and _fits(ending, own, wanted):
+            yield own
 
-    Raises ShardUnusable if a complete tar does not hold `expected` samples.
-    """
-    count = 0
-    for raw in raw_samples(stream):
-        if raw["__key__"] is None:
-            for position in range(count, max(expected, count + 1)):
-                yield Sample(f"{Path(stream.url).name}#{position}", status="bad_shard", error=raw["error"])
-            return
-        count += 1
-        yield sample(raw)
-    if count != expected and expected >= 0:
-        raise ShardUnusable(f"shard {stream.url} holds {count} samples, expected {expected}")
+
+def _complete(opened: Open, contents: Contents, needed: set[int], sha256: str) -> None:
+    """Read once more what is missing: the targets of links, and samples whose place was known only at the end."""
+    missing = needed - contents.kept.keys()
+    if missing:
+        with opened() as stream:
+            contents.kept |= scan(stream, lambda place, ending, file: file.number in missing).kept
+            if stream.digest.hexdigest() != sha256:
+                raise ShardUnusable(f"shard {stream.url} changed while it was read: restore it")
+
+
+def _names(samples: Iterable[Listed]) -> list[str]:
+    """Return the keys of samples as rows hold them: no two alike."""
+    names: dict[str, None] = {}
+    for place, sample in enumerate(samples):
+        name = keys.shown(sample.key)
+        while name in names:
+            name += f"#{place}"
+        names[name] = None
+    return list(names)
+
+
+def _sample(
+    name: str, listed: Listed, contents: Contents, resolved: Callable[[Member], Member | None], without_image: bool
+) -> Sample:
+    """Return a sample with its status; the image is not decoded yet."""
+    if wrong := keys.fault(listed.key):
+        return Sample(name, status="bad_key", error=f"{wrong}: rename it")
+    if listed.image is None:
+        endings = ", ".join(f".{ending}" for ending in ENDINGS)
+        return Sample(name, status="bad_image", error=f"no image: expected a member {name} with the ending {endings}")
+    image, wrong = _bytes(listed.image, contents, resolved, MAX_BYTES, without_image)
+    if wrong:
+        return Sample(name, status="bad_image", error=wrong)
+    if listed.label is None:
+        return Sample(name, status="bad_label", error=f"no label: expected a small member {name}.{LABEL}")
+    text, wrong = _bytes(listed.label, contents, resolved, MAX_LABEL_BYTES)
+    if wrong:
+        return Sample(name, status="bad_label", error=wrong)
+    number = _NUMBER.fullmatch(text)
+    if not number:
+        return Sample(name, status="bad_label", error=f"{text[:20]!r} is no class number: expected 0, 1, 2 and so on")
+    return Sample(name, image, int(number[1]))
+
+
+def _bytes(
+    file: Member, contents: Contents, resolved: Callable[[Member], Member | None], most: int, unread: bool = False
+) -> tuple[bytes, str]:
+    """Return the bytes of a file, or why there are none; `unread` files have none, and that is no fault."""
+    own = resolved(file)
+    if own is None:
+        return b"", f"{keys.shown(file.name)} is a link to {keys.shown(file.link)}, which the shard does not hold"
+    if own.size > most:
+        return b"", f"{own.size} bytes, more than {most}"
+    if own.sparse:
+        return b"", f"{keys.shown(own.name)} is a sparse file, expected one that is stored whole"
+    return (b"" if unread else contents.kept[own.number]), ""

@@ -1,27 +1,29 @@
 """Find, inspect and read the WebDataset shards of a campaign."""
 
-import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from braceexpand import braceexpand
 
 from pipeline.config.campaign import Data
+from pipeline.data import index, samples
 from pipeline.data.decoding import decode
-from pipeline.data.samples import HashingStream, Sample, raw_samples, sample, samples
+from pipeline.data.index import INDEX
+from pipeline.data.pack.classes import stored
+from pipeline.data.samples import Sample
+from pipeline.data.sources import files, kinds
+from pipeline.data.tars.stream import HashingStream
 from pipeline.errors import BadInput, ShardUnusable, StorageError
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
-from pipeline.storage.files import Entry
 
 __all__ = ["INDEX", "Sample", "Shard", "decode", "imagined", "inspect", "name", "paths", "read"]
 
-INDEX = "index.json"
-"""File beside the shards, written by `barrage pack`: {file name: {sha256, bytes, images, labels}}."""
+Report = Callable[[str], None]
+"""Show one line to a person."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,25 @@ class Shard:
 
 
 def name(url: str) -> str:
-    """Return the name of the shard at a path or URL: the file's name without .tar."""
-    return urls.split(url)[1].removesuffix(".tar")
+    """Return the name of the shard at a path or URL: the file's name without the ending of its kind."""
+    return kinds.without_ending(urls.split(url)[1])
 
 
-def paths(data: Data) -> dict[str, int]:
+def paths(data: Data, report: Report = lambda line: None) -> dict[str, int]:
     """Return {absolute path or URL: bytes} of a campaign's shards, in order.
 
+    `report` shows a person one line about what is passed over; default: nothing is shown.
     Raises BadInput for a pattern without a match, a missing shard, or two shards of one name; StorageError.
     """
+    found = _files(data) if data.shards else _places(data, report)
+    for shard, count in Counter(map(name, found)).items():
+        if count > 1:
+            raise BadInput(f"two shards are called {shard}: rename one, since rows refer to shards by name")
+    return dict(zip(found, map_ordered(lambda url: kinds.of(url).size(url), found), strict=True))
+
+
+def _files(data: Data) -> list[str]:
+    """Return the shards that are files of their own. Raises BadInput."""
     found: list[str] = []
     for pattern in data.shards:
         for url in braceexpand(pattern):
@@ -60,86 +72,97 @@ def paths(data: Data) -> dict[str, int]:
             if not matches:
                 raise BadInput(f"shards {pattern!r} match no file: check the pattern, or write shards with `barrage pack`")
             found += map(urls.absolute, matches)
-    for file, count in Counter(urls.split(url)[1] for url in found).items():
-        if count > 1:
-            raise BadInput(f"two shards are called {file}: rename one, since rows refer to shards by name")
-    return dict(zip(found, map_ordered(_size, found), strict=True))
+    return found
+
+
+def _places(data: Data, report: Report) -> list[str]:
+    """Return the shards that a folder or a table of images is cut into. Raises BadInput."""
+    found, listed = files.shards(data.folder or data.table or "", ".folder" if data.folder else ".table")
+    for line in listed.notes:
+        report(line)
+    return found
+
+
+def class_names(found: Iterable[str]) -> list[str] | None:
+    """Return the names of the classes, by label, that `barrage pack` stored beside these shards; None if it stored none.
+
+    Raises BadInput if shards of two folders have other names for a label: then the label is not one class.
+    """
+    known: dict[str, list[str]] = {}
+    for folder, url in {urls.split(url)[0]: url for url in found}.items():
+        if names := _names(folder, url):
+            known[folder] = names
+    longest = max(known, key=lambda folder: len(known[folder]), default=None)
+    for folder, names in known.items():
+        for label, (name, other) in enumerate(zip(names, known[longest or folder], strict=False)):
+            if name != other:
+                raise BadInput(
+                    f"class {label} is {name!r} in the shards of {folder}, {other!r} in those of {longest}: pack them with the "
+                    f"same --classes"
+                )
+    return known[longest] if longest else None
+
+
+def _names(folder: str, url: str) -> list[str] | None:
+    """Return the names of the classes of a shard in a folder, by label; None where they are not known."""
+    if not kinds.of(url).indexed:
+        return files.classes(url) if url.endswith(".folder") else None
+    classes = stored(folder)
+    return classes.names if classes else None
 
 
 def imagined(data: Data, images: int) -> dict[str, Shard]:
     """Return a campaign's shards by name without opening them, `images` spread evenly: to plan without the data."""
-    urls = [url for pattern in data.shards for url in braceexpand(pattern)]
+    urls = [url for place in data.places.values() for url in braceexpand(place)]
     counts = (images * (i + 1) // len(urls) - images * i // len(urls) for i in range(len(urls)))
     return {name(url): Shard(url, "", 0, count, (0, 0)) for url, count in zip(urls, counts, strict=True)}
 
 
-def inspect(url: str | Path) -> Shard:
+def inspect(url: str | Path, report: Report = lambda line: None) -> Shard:
     """Return the description of a shard: from the index beside it, else by reading it once from end to end.
 
-    Raises BadInput if the shard holds a key twice or differs from the index; StorageError.
+    `report` shows a person one line about what the shard holds besides its samples; default: nothing is shown.
+    Raises BadInput if the shard holds a file twice or differs from the index; StorageError.
     """
     url = urls.absolute(str(url))
     folder, file_name = urls.split(url)
-    index = urls.at(folder).entry(INDEX)
-    indexed = _index(folder, index).get(file_name) if index else None
-    size = _size(url)
-    if indexed and indexed["bytes"] == size:
-        return Shard(url, indexed["sha256"], size, indexed["images"], tuple(indexed["labels"]))
-    with urls.at(folder).open(file_name) as file:
-        stream, keys, labels, count, damaged = HashingStream(file, url), set(), [], 0, False
-        for raw in raw_samples(stream):
-            damaged = raw["__key__"] is None
-            if damaged:
-                count = max(count + 1, indexed["images"] if indexed else 0)
-                break
-            image = sample(raw)
-            if image.key in keys:
-                raise BadInput(f"shard {url} holds the key {image.key} twice: give each sample a key of its own")
-            keys.add(image.key)
-            count += 1
-            if image.status == "ok":
-                labels.append(image.label)
-    if indexed and not damaged:
+    kind = kinds.of(url)
+    indexed = index.read(folder).get(file_name) if kind.indexed else None
+    size = kind.size(url)
+    if indexed and indexed.bytes == size:
+        return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
+    found = samples.listed(lambda: _opened(url, size), indexed.images if indexed else 0)
+    if indexed and not found.fault:
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
-    return Shard(url, stream.digest.hexdigest(), size, count, (min(labels, default=0), max(labels, default=0)))
+    if found.unused:
+        others = ", ".join(f"{count} {what}" for what, count in sorted(found.unused.items()))
+        report(f"shard {url}: {found.count} samples; passed over: {others}")
+    labels = [sample.label for sample in found.samples if sample.status == "ok"]
+    return Shard(url, found.sha256, size, found.count, (min(labels, default=0), max(labels, default=0)))
 
 
 def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
     """Return the samples at the positions `wanted` of a shard, in its order.
 
-    Raises ShardUnusable if the shard is missing, out of reach, or has another SHA-256.
+    Raises ShardUnusable if the shard is missing, out of reach, has another SHA-256, or is another one than its index says.
     """
-    folder, file_name = urls.split(shard.url)
     try:
-        with urls.at(folder).open(file_name, shard.bytes) as file:
-            stream = HashingStream(file, shard.url)
-            found = [image for i, image in enumerate(samples(stream, shard.images)) if i in wanted]
+        found = samples.read(lambda: _opened(shard.url, shard.bytes), wanted, shard.images)
     except FileNotFoundError:
         raise ShardUnusable(f"shard {shard.url} can not be read: it is not there; restore it") from None
     except OSError as error:
         raise ShardUnusable(f"shard {shard.url} can not be read: {error.strerror}; repair the disk or its mount") from None
-    except StorageError as error:
+    except (BadInput, StorageError) as error:
         raise ShardUnusable(str(error)) from None
-    if stream.digest.hexdigest() != shard.sha256:
-        raise ShardUnusable(
-            f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it"
-        )
-    return found
+    if found.sha256 != shard.sha256:
+        raise ShardUnusable(f"shard {shard.url} has SHA-256 {found.sha256}, planned was {shard.sha256}: restore it")
+    if found.count != shard.images:
+        raise ShardUnusable(f"shard {shard.url} holds {found.count} samples, expected {shard.images}: its {INDEX} was wrong")
+    return found.samples
 
 
-@lru_cache(maxsize=8)
-def _index(folder: str, entry: Entry) -> dict[str, Any]:
-    """Return the index of a folder, parsed once for all its shards; `entry` names its version."""
-    try:
-        return dict(json.loads(urls.at(folder).read(entry.name) or b"{}"))
-    except ValueError:
-        raise BadInput(f"{urls.join(folder, INDEX)} is damaged: restore it, or remove it to have the shards read") from None
-
-
-def _size(url: str) -> int:
-    """Return the bytes of a shard. Raises BadInput if it does not exist."""
-    folder, file_name = urls.split(url)
-    entry = urls.at(folder, urls.ANSWER_SECONDS).entry(file_name)
-    if entry is None:
-        raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
-    return entry.bytes
+@contextmanager
+def _opened(url: str, size: int) -> Iterator[HashingStream]:
+    """Open a shard at its beginning, as a tar; `size` in bytes."""
+    with kinds.of(url).opened(url, size) as file:
+        yield HashingStream(file, url)

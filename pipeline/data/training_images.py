@@ -159,7 +159,9 @@ class Images:
         if sample.status != "ok":
             return None
         try:
-            return Image(sample.key, shards.decode(sample.image, self._data.resize, self._data.crop), sample.label)
+            return Image(
+                sample.key, shards.decode(sample.image, self._data.resize, self._data.crop, self._data.exif), sample.label
+            )
         except ValueError:
             return None
 

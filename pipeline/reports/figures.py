@@ -153,7 +153,7 @@ def write(store: str, folder: Path) -> list[Path]:
     scores, table = analysis.scores(store), analysis.table(store)
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "table1.csv", index=False)
-    images = scores.loc[scores["adv"].notna(), "image_key"].nunique()
+    images = scores.loc[scores["adv"].notna(), list(analysis.IMAGE)].drop_duplicates().shape[0]
     caption = f"Accuracy in % of {images:,} images, expected of a single draw, with 95 % intervals."
     (folder / "table1.tex").write_text(latex(table1(table), caption))
     out = [folder / "table1.csv", folder / "table1.tex"]

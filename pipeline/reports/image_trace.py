@@ -1,7 +1,7 @@
 """Draw what happened to one image: clean, attacked, their difference, one barrage step by step, and the class of every draw."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,30 @@ from pipeline.reports.examples import Example, Picture, examples, unit
 from pipeline.reports.figures import STYLE
 from pipeline.store.rows import batches
 
-COLUMNS = ["image_key", "cell", "unit", "status", "error", "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
+COLUMNS = ["image_key", "shard", "cell", "unit", "status", "error", "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
 """The columns of rows that the picture needs."""
 
 ACROSS = 6
 """The number of pictures side by side."""
 
+NAME = 18
+"""The most letters of the name of a class."""
+
 CLASSES = 6
 """The most classes with a bar of their own in the chart of the draws; the rest are one bar."""
 
 
-def rows(store: str, image: str, cells: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the image with this key, one a cell. Raises BadInput if there are none, or none was attacked."""
+def rows(store: str, image: str, cells: Sequence[str] | None = None, shard: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the image with this key, one a cell.
+
+    shard  only of this one; default: of the one that holds the key
+    Raises BadInput if there are none, if none was attacked, or if several shards hold the key.
+    """
     found = [row for batch in batches(store, COLUMNS, cells) for row in _of_image(batch, image)]
+    shards = sorted({row["shard"] for row in found})
+    if found and shard not in shards and (shard or len(shards) > 1):
+        raise BadInput(f"store {store} holds image {image} in the shards {', '.join(shards)}: choose one with --shard")
+    found = [row for row in found if shard in (None, row["shard"])]
     if not found:
         example = next(batches(store, ["image_key"], cells))["image_key"][0].as_py()
         raise BadInput(f"store {store} holds no image {image}: expected a key of its rows, such as {example}")
@@ -71,14 +82,15 @@ def steps(cell: Cell, key: str, picture: Picture, draw: int = 0) -> list[tuple[s
     return out
 
 
-def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None) -> list[str]:
+def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None, shard: str | None = None) -> list[str]:
     """Write the picture of the image with this key, a part for each cell, and return the cells.
 
     cells  only these; default: all that have the image
+    shard  the shard that holds it, where several hold this key
     Raises BadInput as `rows` and `pipeline.reports.examples.examples` do.
     """
     job = opened(store)
-    shown = [(row, examples(job, unit(job, row["unit"]), [image])[0]) for row in rows(store, image, cells)]
+    shown = [(row, examples(job, unit(job, row["unit"]), [image])[0]) for row in rows(store, image, cells, shard)]
     shown.sort(key=lambda pair: (job.cells[pair[0]["cell"]].defense.k, pair[0]["cell"]))
     heights = [_height(job.cells[row["cell"]]) for row, _ in shown]
     with plt.style.context([STYLE, {"figure.constrained_layout.use": False, "axes.grid": False}]):
@@ -105,8 +117,10 @@ def _part(part: SubFigure, job: Job, row: dict[str, Any], example: Example) -> N
     """Draw the part of one cell."""
     cell = job.cells[row["cell"]]
     grid = part.add_gridspec(_height(cell), ACROSS)
-    aimed = f", aimed at class {row['target']}" if row["target"] is not None else ""
-    part.suptitle(f"{row['cell']}: {example.key}, class {row['label']}{aimed}", x=0.01, ha="left", fontsize=11, weight="bold")
+    named = job.campaign.data.named
+    aimed = f", aimed at class {named(row['target'])}" if row["target"] is not None else ""
+    title = f"{row['cell']}: {example.key}, class {named(row['label'])}{aimed}"
+    part.suptitle(_plain(title), x=0.01, ha="left", fontsize=11, weight="bold")
     _picture(part.add_subplot(grid[0, 0]), example.clean, style.SIDES["clean"])
     if example.adversarial is not None:
         title = f"{style.SIDES['adv']}, L-inf {255 * row['linf']:.1f}/255, L2 {row['l2']:.1f}"
@@ -114,7 +128,7 @@ def _part(part: SubFigure, job: Job, row: dict[str, Any], example: Example) -> N
         _picture(part.add_subplot(grid[0, 2]), example.difference, f"difference × {example.magnified:.0f}")
     room = part.add_subplot(grid[0, 3:])
     room.set_axis_off()
-    _classes(room.inset_axes((0.16, 0.14, 0.82, 0.76)), row)
+    _classes(room.inset_axes((0.16, 0.14, 0.82, 0.76)), row, named)
     last = example.clean if example.adversarial is None else example.adversarial
     for place, (name, picture) in enumerate(steps(cell, example.key, last)):
         axes = part.add_subplot(grid[1 + place // ACROSS, place % ACROSS])
@@ -128,13 +142,24 @@ def _picture(axes: Axes, picture: Picture, title: str) -> None:
     axes.set_title(title, fontsize=8)
 
 
-def _classes(axes: Axes, row: dict[str, Any]) -> None:
+def _plain(text: str) -> str:
+    """Return text so that Matplotlib draws it letter by letter: between two dollars it would read a formula."""
+    return text.replace("$", r"\$")
+
+
+def _short(text: str) -> str:
+    """Return the name of a class so that it has room beside its bar."""
+    return _plain(text if len(text) <= NAME else f"{text[: NAME - 3]}...")
+
+
+def _classes(axes: Axes, row: dict[str, Any], name: Callable[[int], str] = str) -> None:
     """Draw how many draws say each class, clean and attacked: the label first, then the classes that most draws say."""
     draws = len(row["adv_top5"])
     counts = {side: Counter(five[0] for five in row[f"{side}_top5"]) for side in style.SIDES}
     others = [c for c, _ in (counts["clean"] + counts["adv"]).most_common() if c != row["label"]]
     named, rest = [row["label"], *others[: CLASSES - 1]], others[CLASSES - 1 :]
-    texts = [f"{row['label']} (right)", *map(str, named[1:]), *(["others"] if rest else [])]
+    shown = [_short(name(label)) for label in named]
+    texts = [f"{shown[0]} (right)", *shown[1:], *(["others"] if rest else [])]
     y = np.arange(len(texts))
     for side, shift, look in zip(style.SIDES, (-0.2, 0.2), style.SERIES[:2], strict=True):
         bars = [counts[side][c] for c in named] + ([sum(counts[side][c] for c in rest)] if rest else [])

@@ -19,7 +19,7 @@ CELL = pa.dictionary(pa.int32(), pa.string())
 """As readers type the folder `cell=...`, so that the column and the folder agree."""
 
 _COLUMNS: list[tuple[str, pa.DataType, str]] = [
-    ("image_key", pa.string(), "key of the sample in its shard; with `cell` it names the row"),
+    ("image_key", pa.string(), "key of the sample in its shard; with `cell` and `shard` it names the row"),
     ("shard", pa.string(), "file name of the shard, without .tar"),
     ("label", pa.int32(), "the right class; null where the sample has none"),
     ("target", pa.int32(), "the class a targeted attack wants; null where untargeted"),
@@ -37,7 +37,7 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("steps", pa.int32(), "steps of the attack"),
     ("eot_draws", pa.int32(), "draws per gradient"),
     ("evaluation_draws", pa.int32(), "fresh draws that judged the clean and the adversarial image, each"),
-    ("status", pa.string(), "ok, or why the image was not attacked: bad_image, bad_label, bad_shard"),
+    ("status", pa.string(), "ok, or why the image was not attacked: bad_image, bad_key, bad_label, bad_shard, failed"),
     ("error", pa.string(), "what was wrong, in words; null if ok"),
     ("clean_top5", pa.list_(CLASSES), "per evaluation draw, the five classes of the clean image"),
     ("adv_top5", pa.list_(CLASSES), "per evaluation draw, the five classes of the stored example"),

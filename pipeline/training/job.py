@@ -31,4 +31,4 @@ class TrainingJob:
     @property
     def data(self) -> str:
         """Return a hash of the images."""
-        return record.hash_of_images(self.shards, self.training.data.limit)
+        return record.hash_of_images(self.shards, self.training.data)

@@ -32,9 +32,9 @@ def hashed(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def hash_of_images(used: Iterable[Shard], limit: int | None) -> str:
-    """Return a hash of the images of a training: of its shards, and of how many images take part."""
-    return hashed([[shard.sha256 for shard in used], limit])
+def hash_of_images(used: Iterable[Shard], data: Data) -> str:
+    """Return a hash of the images of a training: of its shards, of how many images take part, and whether EXIF turns them."""
+    return hashed([[shard.sha256 for shard in used], data.limit, *(["exif"] if data.exif else [])])
 
 
 def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, used: Iterable[Shard]) -> None:
@@ -55,11 +55,11 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
     Raises BadInput, StorageError.
     """
     known, used = _known(url), []
-    for path, size in shards.paths(data).items():
+    for path, size in shards.paths(data, report).items():
         shard = known.get(path)
         if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
-            shard = shards.inspect(path)
+            shard = shards.inspect(path, report)
         used.append(shard)
     return used
 

@@ -1,6 +1,7 @@
 """Files from strangers: a campaign, a shard, weights, a checkpoint, a store. None runs code, fills the memory or leaks."""
 
 import ast
+import gzip
 import io
 import os
 import pickle
@@ -26,6 +27,7 @@ from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Model, content, load, parse
 from pipeline.config.yaml_loader import plain
 from pipeline.data import samples, shards
+from pipeline.data.tars import stream
 from pipeline.errors import BadInput
 from pipeline.models import bpda_networks, loading
 from pipeline.store import checkpoints
@@ -74,18 +76,6 @@ def test_nothing_in_the_code_unpickles_or_evaluates():
         if name in ("torch.load", "load_state_dict_from_url", "torch.hub.load_state_dict_from_url"):
             assert keywords.get("weights_only") == "True", (file, name)
         assert keywords.get("shell", "False") == "False" and keywords.get("allow_pickle", "False") == "False", (file, name)
-
-
-def test_only_named_parts_of_webdataset_are_used():
-    """Its own openers run commands, its decoder unpickles: neither is imported."""
-    used = set()
-    for path in (ROOT / "pipeline").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("webdataset"):
-                used |= {f"{node.module}.{alias.name}" for alias in node.names}
-            elif isinstance(node, ast.Import):
-                used |= {alias.name for alias in node.names if alias.name.startswith("webdataset")}
-    assert used == {"webdataset.tariterators.group_by_keys"}
 
 
 def test_a_checkpoint_or_network_that_is_a_pickle_is_none(tmp_path):
@@ -240,10 +230,8 @@ def test_a_member_that_is_too_large_is_a_row_and_is_not_read(tmp_path, monkeypat
     monkeypatch.setattr(samples, "MAX_BYTES", len(good))
     path = tar(tmp_path / "x.tar", [("a.png", good + b"\0"), ("a.cls", b"1"), ("b.png", good), ("b.cls", b"2"), ("c.png", good),
                                     ("c.cls", b"3".zfill(len(good) + 1))])  # fmt: skip
-    read = tarfile.ExFileObject.read
-    monkeypatch.setattr(
-        tarfile.ExFileObject, "read", lambda f, *a: (len(d := read(f, *a)) <= len(good) or pytest.fail("read")) and d
-    )
+    read = stream.Forward.read
+    monkeypatch.setattr(stream.Forward, "read", lambda f, n: read(f, n) if n <= len(good) else pytest.fail("read"))
     shard = shards.inspect(path)
     assert [(s.key, s.status) for s in shards.read(shard, range(3))] == [("a", "bad_image"), ("b", "ok"), ("c", "bad_label")]
     assert f"{len(good) + 1} bytes, more than {len(good)}" in shards.read(shard, range(1))[0].error
@@ -266,13 +254,26 @@ def test_a_sparse_member_is_as_large_as_it_unfolds(tmp_path):
     assert sample.status == "bad_image" and f"{1 << 40} bytes" in sample.error
 
 
-def test_a_shard_is_a_plain_tar_and_nothing_that_unfolds(tmp_path):
-    path = tmp_path / "x.tar"
-    with tarfile.open(path, "w:gz") as file:
-        member = tarfile.TarInfo("a.png")
-        file.addfile(member, io.BytesIO())
-    shard = shards.inspect(path)
-    assert shards.read(shard, range(1))[0].status == "bad_shard"
+def test_a_shard_that_unfolds_without_bound_is_a_row_and_is_left(tmp_path, monkeypatch):
+    """Gigabytes of zeros in a megabyte: left after the first of them."""
+    monkeypatch.setattr(stream, "UNFOLDED_FREE", 1 << 20)
+    path = tar(tmp_path / "x.tar", [("a.png", bytes(300 << 20)), ("a.cls", b"1")])
+    packed = tmp_path / "y.tar"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    (sample,) = shards.read(shards.inspect(packed), range(1))
+    assert sample.status == "bad_shard" and "unfolds to more than 100 times" in sample.error
+
+
+def test_headers_without_bound_are_a_row(tmp_path):
+    """A name of 64 MB, and a thousand names one after the other, as GNU tar writes long ones."""
+    long, many = tarfile.TarInfo("././@LongLink"), tarfile.TarInfo("././@LongLink")
+    long.type = many.type = tarfile.GNUTYPE_LONGNAME
+    long.size, many.size = 64 << 20, 2000
+    for name, data in (("long", long.tobuf() + b"a" * long.size), ("many", (many.tobuf() + b"a" * 2048) * 1000)):
+        path = tmp_path / f"{name}.tar"
+        path.write_bytes(data + bytes(1024))
+        (sample,) = shards.read(shards.inspect(path), range(1))
+        assert sample.status == "bad_shard" and "header" in sample.error
 
 
 # YAML

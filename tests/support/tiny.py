@@ -40,6 +40,23 @@ def slow_network():
     return layers
 
 
+REFUSED = []
+"""The images, (3, 32, 32) in [0, 1], that `picky_network` refuses."""
+
+
+def picky_network():
+    """Return the same network, which raises an error for some images, wherever they stand in a batch."""
+    layers = network()
+
+    def look(module, inputs):
+        for image in REFUSED:
+            if (inputs[0] == image).flatten(1).all(1).any():
+                raise RuntimeError(f"{object()} is not what I like")
+
+    layers.register_forward_pre_hook(look)
+    return layers
+
+
 def picture(seed, side=40):
     """A smooth random image as PNG bytes."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)

@@ -25,11 +25,10 @@ class Finding:
 def findings(cell: Cell, store: str) -> list[Finding]:
     """Return what the checks of a cell found. `store` holds the rows of `campaign_of`; checks without rows are left out."""
     accuracies: dict[str, dict[str, float]] = {}
-    rows = attacked(results(store, ["image_key", "attack", "status", "evaluation_draws", "adv_correct"]))
-    for variant, key, share in zip(
-        rows["attack"].to_pylist(), rows["image_key"].to_pylist(), single(rows, "adv", 1), strict=True
-    ):
-        accuracies.setdefault(variant, {})[key] = float(share)
+    rows = attacked(results(store, ["shard", "image_key", "attack", "status", "evaluation_draws", "adv_correct"]))
+    names = (rows[name].to_pylist() for name in ("attack", "shard", "image_key"))
+    for variant, shard, key, share in zip(*names, single(rows, "adv", 1), strict=True):
+        accuracies.setdefault(variant, {})[f"{shard}/{key}"] = float(share)
     found = []
     for check in checks(cell):
         if any(name not in accuracies for name in ("base", *check.variants)):

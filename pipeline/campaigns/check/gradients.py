@@ -6,6 +6,7 @@ import torch
 
 from bart import Goal
 from bart.diagnostics.gradient_report import gradient_report
+from pipeline.campaigns import image_rows
 from pipeline.campaigns.check.findings import Finding
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker, image_keys
@@ -16,14 +17,19 @@ from pipeline.data import shards
 VANISHED = 0.1
 """Share of draws whose gradient may be zero."""
 
+WHY = "draws must agree on something, and none may vanish or be broken"
+
 
 def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Finding:
     """Return the gradient report of the cell on the images of a job's first unit, with `draws` draws of each image."""
     worker = Worker(job, device, threading.Event())
     unit = next(iter(job.units()))
-    samples = [s for s in shards.read(job.shards[unit.shard], job.places(unit)) if s.status == "ok"]
-    images = [torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]
-    x = torch.stack(images).to(device).float() / 255
+    found = (image_rows.decoded(s, cell) for s in shards.read(job.shards[unit.shard], job.places(unit)))
+    good = [(sample, image) for sample, image in found if image is not None]
+    if not good:
+        return Finding("gradients", None, f"no image of {unit.name} can be attacked", WHY)
+    samples = [sample for sample, _ in good]
+    x = torch.stack([torch.from_numpy(image) for _, image in good]).to(device).float() / 255
     label = torch.tensor([s.label for s in samples], device=device)
     goal, keys = Goal(label, torch.full_like(label, -1)), image_keys(cell, [s.key for s in samples], device)
     assert isinstance(cell.attack, ByGradient)
@@ -36,4 +42,4 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
         f"zero {100 * zero:.0f} %, not finite {100 * float(report.nonfinite.mean()):.0f} %"
     )
     sound = zero < VANISHED and float(report.nonfinite.sum()) == 0 and cosine > 0
-    return Finding("gradients", sound, figures, "draws must agree on something, and none may vanish or be broken")
+    return Finding("gradients", sound, figures, WHY)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pipeline.campaigns.alone import may_be_an_image, said
 from pipeline.campaigns.image_rows import Row
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker
@@ -84,7 +85,14 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
     place = _place(job, row)
     unit = _unit(job, row, place)
     alone = Unit(unit.cell, unit.shard, place, place + 1)
-    now = _attacked(job, unit if together else alone, row["image_key"], device) | {"unit": unit.name}
+    try:
+        now = _attacked(job, unit if together else alone, row["image_key"], device) | {"unit": unit.name}
+    except Exception as error:
+        if not may_be_an_image(error, unit.images + 1):
+            raise
+        if (row["status"], row["error"]) == ("failed", said(error)):
+            return Replay(row)
+        raise BadInput(f"image {row['image_key']}: its attack failed here: {said(error)}") from None
     differences = tuple(Difference(name, row[name], now[name]) for name in COMPARED if row[name] != now[name])
     return Replay(row, differences, tuple(_reasons(row, now, together)) if differences else ())
 

@@ -1,6 +1,5 @@
 """Check that a store is what its campaign describes: every planned row once, from these shards and weights, in the ball."""
 
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -51,7 +50,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
-    keys, origins, merged = Counter[tuple[str, str]](), Counter[mixing.Origin](), store.merged()
+    images, origins, merged = Counter[tuple[str, str, str]](), Counter[mixing.Origin](), store.merged()
     for shard, units in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
@@ -67,8 +66,9 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
             origins += mixing.counted(rows)
             if samples:
                 mine = [samples[place] for place in job.places(unit)]
-                yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
-    yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
+                yield from _unit(judges, store, unit, rows, mine, images, again.get(unit.name, ()))
+    twice = ((image, n) for image, n in images.items() if n > 1)
+    yield from (f"cell {cell}: image {key} of shard {shard} has {n} rows" for (cell, shard, key), n in twice)
     for name in job.cells:
         yield from sealed.differences(store, name)
     mixing.warn(origins)
@@ -128,19 +128,19 @@ def _unit(
     unit: Unit,
     found: pa.Table,
     samples: list[Sample],
-    keys: Counter[tuple[str, str]],
+    images: Counter[tuple[str, str, str]],
     again: Collection[int],
 ) -> Iterator[str]:
     """Yield the faults of the rows and examples of one unit. Images at the places `again` are judged again."""
     cell = judges.job.cells[unit.cell]
     rows = found.to_pylist()
-    keys.update((row["cell"], row["image_key"]) for row in rows)
+    images.update((row["cell"], row["shard"], row["image_key"]) for row in rows)
     if [row["image_key"] for row in rows] != [sample.key for sample in samples]:
         yield f"{unit.name}: its images are not those of the shard, one row each"
         return
     attacked = []
     for row, sample in zip(rows, samples, strict=True):
-        picture = _decoded(sample, cell)
+        _, picture = image_rows.decoded(sample, cell)
         yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, picture, cell, unit))
         if row["status"] == "ok" and picture is not None:
             attacked.append((row, picture))
@@ -149,18 +149,10 @@ def _unit(
         yield f"{unit.name}, {key}: {fault}"
 
 
-def _decoded(sample: Sample, cell: Cell) -> Picture | None:
-    """Return the image of the shard, resized and cropped as the cell needs; None if it cannot be attacked."""
-    try:
-        return shards.decode(sample.image, cell.resize, cell.crop) if sample.status == "ok" else None
-    except ValueError:
-        return None
-
-
 def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell, unit: Unit) -> Iterator[str]:
-    if (row["cell"], row["campaign"], row["unit"]) != (cell.name, cell.identity, unit.name):
+    if (row["cell"], row["campaign"], row["unit"], row["shard"]) != (cell.name, cell.identity, unit.name, unit.shard):
         yield "the row is of another campaign or unit"
-    if (row["status"] == "ok") != (picture is not None):
+    if (row["status"] in ("ok", "failed")) != (picture is not None):
         yield f"status {row['status']}, but the image can {'not ' if picture is None else ''}be attacked"
     if row["status"] != "ok":
         return
@@ -207,7 +199,7 @@ def _pictures(
     if judges.job.campaign.save_adversarial and attacked:
         try:
             stored = image_rows.pictures(store.read(store.adversarial(unit)) or b"")
-        except (OSError, SyntaxError, tarfile.TarError) as error:
+        except ValueError as error:
             stored = {}
             yield "all", f"the adversarial examples are missing or damaged ({error})"
         yield from (

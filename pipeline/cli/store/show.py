@@ -13,6 +13,7 @@ def show(
     image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture to write; default: IMAGE.png")] = None,
     cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    shard: Annotated[str | None, typer.Option(help="the shard that holds it, where several hold the key")] = None,
     allow_module: Modules = None,
 ) -> None:
     """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
@@ -21,5 +22,5 @@ def show(
     refuse_folder(path, "-o", "story.png")
     from pipeline.reports.image_trace import story
 
-    cells = story(store, image, path, cell)
+    cells = story(store, image, path, cell, shard)
     answer(f"{path}: {image} in {', '.join(cells)}")

@@ -1,15 +1,12 @@
 import io
-import json
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.config.campaign import Data
-from pipeline.data import decoding, shards
-from pipeline.data.pack import labelled, pack
+from pipeline.data import pictures, shards
 from pipeline.errors import BadInput, ShardUnusable
 from tests.support import tiny
 
@@ -156,28 +153,6 @@ def test_decode_resizes_the_shorter_side_and_cuts_the_centre():
 
 
 def test_an_image_bomb_is_refused_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
         shards.decode(tiny.picture(0), None, 32)
-
-
-def test_pack_is_reproducible_and_indexed(tmp_path, shards):
-    images = sorted((tmp_path / "images").glob("*.png"))
-    again = pack([(p, i % tiny.CLASSES) for i, p in enumerate(images)], tmp_path / "again", "photos", per_shard=5)
-    assert [Path(p).read_bytes() for p in again] == [(shards / Path(p).name).read_bytes() for p in again]
-    index = json.loads((shards / "index.json").read_text())
-    assert {name: entry["images"] for name, entry in index.items()} == {"photos-000000.tar": 5, "photos-000001.tar": 3}
-
-
-def test_pack_reads_labels_from_names_folders_and_tables(tmp_path):
-    for name in ("b/x_7.png", "a/y_3.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(tiny.picture(0))
-    (tmp_path / "labels.csv").write_text("file,class\nx_7.png,5\ny_3.png,6\n")
-    assert [label for _, label in labelled(tmp_path, "folder")] == [0, 1]
-    assert [label for _, label in labelled(tmp_path, "name")] == [3, 7]
-    assert [label for _, label in labelled(tmp_path, str(tmp_path / "labels.csv"))] == [6, 5]
-    with pytest.raises(BadInput, match="is not a folder"):
-        labelled(tmp_path / "none", "name")
-    with pytest.raises(BadInput, match="is not unique"):
-        pack([(tmp_path / "a/y_3.png", 1), (tmp_path / "a/y_3.png", 1)], tmp_path / "out")

@@ -1,0 +1,63 @@
+"""List the kinds of shards, by the ending of their paths. A new kind is its module and its line here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
+
+from pipeline.data.sources import arrays, files, parquet
+from pipeline.data.tars.stream import Readable
+from pipeline.errors import BadInput
+from pipeline.storage import urls
+
+
+class Kind(NamedTuple):
+    """Say how a kind of shard is read.
+
+    size     returns its bytes, to notice changes; raises BadInput if it does not exist
+    opened   opens it, from (path, bytes), as a tar of images and labels
+    indexed  whether an index beside it may describe it
+    """
+
+    size: Callable[[str], int]
+    opened: Callable[[str, int], AbstractContextManager[Readable]]
+    indexed: bool = False
+
+
+def size_of_file(url: str) -> int:
+    """Return the bytes of a file. Raises BadInput if it does not exist."""
+    folder, file_name = urls.split(url)
+    entry = urls.at(folder, urls.ANSWER_SECONDS).entry(file_name)
+    if entry is None:
+        raise BadInput(f"shard {url} does not exist: check the pattern, or write shards with `barrage pack`")
+    return entry.bytes
+
+
+@contextmanager
+def tar(url: str, size: int) -> Iterator[Readable]:
+    """Open a tar."""
+    folder, file_name = urls.split(url)
+    with urls.at(folder).open(file_name, size) as file:
+        yield file
+
+
+TAR = Kind(size_of_file, tar, indexed=True)
+KINDS = {
+    ".tar": TAR,
+    ".tar.gz": TAR,
+    ".tgz": TAR,
+    ".parquet": Kind(size_of_file, parquet.opened),
+    ".npz": Kind(size_of_file, arrays.opened),
+    ".npy": Kind(size_of_file, arrays.opened),
+    ".folder": Kind(files.size, files.opened),
+    ".table": Kind(files.size, files.opened),
+}
+
+
+def of(url: str) -> Kind:
+    """Return the kind of a shard; one whose path has another ending is a tar."""
+    return next((kind for ending, kind in KINDS.items() if url.endswith(ending)), TAR)
+
+
+def without_ending(name: str) -> str:
+    """Return the name of a shard's file without the ending of its kind."""
+    return next((name.removesuffix(ending) for ending in KINDS if name.endswith(ending)), name)

@@ -1,0 +1,86 @@
+"""Read images from Parquet as Hugging Face lays them out: a column `image` of {bytes, path} or bytes, a column `label`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.pack.tables import CLASS, FILE, Line
+from pipeline.data.sources.generated import Generated
+from pipeline.errors import BadInput, steady
+from pipeline.storage import urls
+
+IMAGE, LABEL = ("image", "img"), ("label", "labels", "fine_label")
+"""Names of the columns of images and of labels; the first that a file has counts."""
+
+ROWS = 16
+"""Rows that are in memory at a time."""
+
+_DAMAGED = pa.ArrowException, ValueError
+"""What reading a damaged file raises, besides OSError."""
+
+
+@contextmanager
+def opened(url: str, size: int) -> Iterator[Generated]:
+    """Open a file as the tar that `barrage pack` would write of its rows. Raises BadInput, also while it is read."""
+    folder, name = urls.split(url)
+    with urls.at(folder).open(name, size) as file:
+        yield Generated(_files(file, url))
+
+
+def _files(file: BinaryIO, url: str) -> Iterator[tuple[str, bytes]]:
+    """Yield an image and a label for each row, (name, content); without a label where it is null."""
+    try:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        image, label = (_column(parquet.schema_arrow, names, url) for names in (IMAGE, LABEL))
+        keys = _keys(parquet, image)
+        rows = (row for batch in parquet.iter_batches(ROWS, columns=[image, label]) for row in batch.to_pylist())
+        for key, row in zip(keys, rows, strict=True):
+            held = row[image]["bytes"] if isinstance(row[image], dict) else row[image]
+            yield f"{key}.jpg", held or b""  # of whatever kind: what it is is seen when it is decoded
+            if row[label] is not None:
+                yield f"{key}.cls", str(row[label]).encode()
+    except BadInput:  # which is a ValueError
+        raise
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of a disk or service; Arrow's own have no number
+            raise
+        raise BadInput(f"{url} is no whole Parquet file of images ({steady(error)}): restore it") from None
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Yield the lines of a Parquet file with a column of paths of images and one of classes. Raises BadInput."""
+    try:
+        schema = pq.read_schema(path)
+        file, label = (_column(schema, sorted(names), str(path)) for names in (FILE, CLASS))
+        found = pq.read_table(path, columns=[file, label])
+        for number, (name, word) in enumerate(zip(found[file].to_pylist(), found[label].to_pylist(), strict=True), 1):
+            yield number, str(name), str(word)
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"{path} does not exist: expected a table of paths and labels") from None
+    except (*_DAMAGED, OSError) as error:
+        raise BadInput(f"{path} is no whole Parquet file of paths and labels ({steady(error)}): restore it") from None
+
+
+def _column(schema: pa.Schema, names: Sequence[str], url: str) -> str:
+    """Return the first of these columns that a file has. Raises BadInput."""
+    for name in names:
+        if name in schema.names:
+            return name
+    raise BadInput(f"{url} has no column {' or '.join(names)}: it has {', '.join(schema.names)[:200]}")
+
+
+def _keys(parquet: pq.ParquetFile, image: str) -> list[str]:
+    """Return the keys of the rows: the names in `path` without ending, if all have one of their own; else their numbers."""
+    count = parquet.metadata.num_rows
+    kind = parquet.schema_arrow.field(image).type
+    paths: list[Any] = []
+    if pa.types.is_struct(kind) and "path" in {kind.field(i).name for i in range(kind.num_fields)}:
+        paths = [row["path"] for row in parquet.read([f"{image}.path"])[image].to_pylist() if row and row["path"]]
+    names = [PurePosixPath(path).stem.replace(".", "_") for path in paths]
+    return names if len(set(filter(None, names))) == count else [f"{number:06d}" for number in range(count)]
