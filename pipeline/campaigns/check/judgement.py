@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from pipeline.scoring.intervals import half_width, paired_difference
+from pipeline.scoring.intervals import difference, rate
 
 DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, at most some single draws are right."""
 
 LITTLE = 0.05
-"""A smaller change of accuracy means nothing. If the 95 % interval of the paired difference is wider, that counts instead."""
+"""A smaller change of accuracy means nothing, even where its 95 % interval excludes 0."""
 
 Accuracy = Mapping[str, float]
 """Share of right evaluation draws of each image, in [0, 1], by its key."""
@@ -26,8 +26,8 @@ def mean(accuracy: Accuracy) -> float:
 def lower(a: Accuracy, b: Accuracy) -> bool:
     """Return whether `a` is lower than `b` on the images of both, by more than chance and by more than LITTLE."""
     keys = a.keys() & b.keys()
-    difference, half = paired_difference([a[key] for key in keys], [b[key] for key in keys])
-    return -difference > max(LITTLE, half)
+    found = difference([a[key] for key in keys], [b[key] for key in keys])
+    return found is not None and found.value < -LITTLE and found.high < 0
 
 
 def defeated(name: str) -> Judge:
@@ -39,8 +39,8 @@ def at_chance(name: str, classes: int) -> Judge:
     """Judge that a variant must have no more accuracy than guessing among `classes` classes, within its 95 % interval."""
 
     def judge(accuracies: Mapping[str, Accuracy]) -> bool:
-        accuracy = accuracies[name]
-        return mean(accuracy) <= max(DEFEATED, 1 / classes) + half_width(list(accuracy.values()))
+        found = rate(list(accuracies[name].values()))
+        return found is None or found.low <= max(DEFEATED, 1 / classes)
 
     return judge
 

@@ -17,7 +17,7 @@ from pipeline.campaigns.job import opened
 from pipeline.campaigns.worker import image_keys
 from pipeline.errors import BadInput
 from pipeline.scoring import summaries
-from pipeline.scoring.intervals import wilson
+from pipeline.scoring.intervals import Rate, rate
 from pipeline.store import schema
 from pipeline.store.layout import Store
 from pipeline.store.rows import batches
@@ -101,7 +101,7 @@ def test_a_group_of_several_cells_counts_an_image_once():
     (line,) = analysis.accuracy(both, ["model"]).to_dict("records")
     assert line["images"] == 3 and line["adv"] == pytest.approx(0.5)
     (alone,) = analysis.accuracy(frame([0, 1, 1, 1])).to_dict("records")
-    assert (alone["adv_low"], alone["adv_high"]) == pytest.approx(wilson(0.75, 4))
+    assert Rate(alone["adv"], alone["adv_low"], alone["adv_high"], alone["images"]) == rate([0, 1, 1, 1])
 
 
 def test_a_comparison_is_paired_and_exact():
@@ -119,7 +119,7 @@ def test_a_comparison_is_paired_and_exact():
         analysis.compare(first, second.assign(image_key="other " + second["image_key"]))
 
 
-def test_the_bootstrap_of_many_images_is_the_normal_interval():
+def test_the_interval_of_many_differences_is_the_normal_one():
     random = np.random.default_rng(0)
     first, second = (frame(random.binomial(4, p, 4000) / 4) for p in (0.6, 0.5))
     difference = first["adv"] - second["adv"]

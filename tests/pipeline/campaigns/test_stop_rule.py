@@ -25,7 +25,7 @@ from pipeline.errors import BadInput, StorageError
 from pipeline.execution import LocalExecutor
 from pipeline.execution.queue import Queue
 from pipeline.planning.units import Cut, Unit
-from pipeline.scoring.intervals import wilson
+from pipeline.scoring.intervals import rate
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
@@ -80,7 +80,7 @@ def stopped(pattern, tmp_path_factory):
 
 
 def test_a_cell_ends_at_the_first_interim_check_with_a_narrow_interval_on_a_fair_sample(whole, stopped):
-    """By hand: the keyed order of each shard, its first shares, the mean over images, Wilson at the effective size."""
+    """By hand: the keyed order of each shard, its first shares, the interval of the table."""
     _, found = whole
     keys = [[f"image{i:02d}" for i in range(18)], [f"image{i:02d}" for i in range(18, 30)]]
     ends = {}
@@ -94,10 +94,7 @@ def test_a_cell_ends_at_the_first_interim_check_with_a_narrow_interval_on_a_fair
             if len(sample) < 8:
                 continue
             shares = [found[cell, key]["adv_correct"] / found[cell, key]["evaluation_draws"] for key in sample]
-            mean = sum(shares) / len(shares)
-            variance = sum((s - mean) ** 2 for s in shares) / (len(shares) - 1) / len(shares)
-            low, high = wilson(mean, max(len(shares), mean * (1 - mean) / variance if variance else 0))
-            if (high - low) / 2 <= STOP["interval"]:
+            if (rate(shares).high - rate(shares).low) / 2 <= STOP["interval"]:
                 break
         ends[cell] = {key for key in sample}
     there = {cell: set() for cell in ends}
@@ -298,7 +295,6 @@ def test_the_interval_of_a_stopped_cell_covers_the_truth_nearly_as_often_as_it_s
     """1,000 cells of images of differing difficulty, checked after each twentieth."""
     from pipeline.campaigns.stop_rule import InterimCheck
     from pipeline.config.campaign import Stop
-    from pipeline.scoring.intervals import rate
 
     draws, stop, hits = np.random.default_rng(3), Stop(interval=0.04, minimum_images=100), 0
     for _ in range(1000):
