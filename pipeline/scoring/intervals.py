@@ -123,3 +123,19 @@ def mean_difference(differences: ArrayLike) -> Difference | None:
 
     low, high = Sample.of((found + 1) / 2)._ends(mean_end)
     return Difference(float(found.mean()), 2 * low - 1, 2 * high - 1, len(found))
+
+
+def half_width(values: ArrayLike) -> float:
+    """Return half the 95 % interval of a mean, by the normal distribution; `values` (n,), one an image, n at least 1.
+
+    For few images it is too narrow, and with one it is 0: for warnings, not for tables.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    n = len(numbers)
+    return Z * math.sqrt(float(((numbers - numbers.mean()) ** 2).sum()) / max(1, n - 1) / n)
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Return the mean of a - b over the same images, and its `half_width`; `a` and `b` (n,), one value an image."""
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(differences.mean()), half_width(differences)

@@ -1,15 +1,19 @@
-"""Judge the accuracies of a check: how low is defeated, and how much lower is more than chance."""
+"""Judge the accuracies of a check: how low is defeated, and how much lower is more than chance.
+
+A check has few images and must be quick to warn: what is more than chance is judged by the normal distribution, which is sooner
+sure than the intervals of tables.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from pipeline.scoring.intervals import difference, rate
+from pipeline.scoring.intervals import half_width, paired_difference
 
 DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, at most some single draws are right."""
 
 LITTLE = 0.05
-"""A smaller change of accuracy means nothing, even where its 95 % interval excludes 0."""
+"""A smaller change of accuracy means nothing. If half the normal 95 % interval of the paired difference is more, that counts instead."""
 
 Accuracy = Mapping[str, float]
 """Share of right evaluation draws of each image, in [0, 1], by its key."""
@@ -26,8 +30,8 @@ def mean(accuracy: Accuracy) -> float:
 def lower(a: Accuracy, b: Accuracy) -> bool:
     """Return whether `a` is lower than `b` on the images of both, by more than chance and by more than LITTLE."""
     keys = a.keys() & b.keys()
-    found = difference([a[key] for key in keys], [b[key] for key in keys])
-    return found is not None and found.value < -LITTLE and found.high < 0
+    difference, half = paired_difference([a[key] for key in keys], [b[key] for key in keys])
+    return -difference > max(LITTLE, half)
 
 
 def defeated(name: str) -> Judge:
@@ -36,11 +40,11 @@ def defeated(name: str) -> Judge:
 
 
 def at_chance(name: str, classes: int) -> Judge:
-    """Judge that a variant must have no more accuracy than guessing among `classes` classes, within its 95 % interval."""
+    """Judge that a variant must have no more accuracy than guessing among `classes` classes, within half its normal 95 % interval."""
 
     def judge(accuracies: Mapping[str, Accuracy]) -> bool:
-        found = rate(list(accuracies[name].values()))
-        return found is None or found.low <= max(DEFEATED, 1 / classes)
+        accuracy = accuracies[name]
+        return mean(accuracy) <= max(DEFEATED, 1 / classes) + half_width(list(accuracy.values()))
 
     return judge
 
