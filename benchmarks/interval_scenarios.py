@@ -1,4 +1,4 @@
-"""Intervals of release 0.1, the pairs of cells whose difference is sought, and compiled loops, for benchmarks/intervals.py."""
+"""Compute the intervals of release 0.1, and hold the pairs of cells that benchmarks/intervals.py compares."""
 
 from collections.abc import Callable
 from functools import partial
@@ -48,7 +48,7 @@ def covered(low: Array, high: Array, truth: float) -> float:
 
 @njit(cache=True)
 def held(counts: Array, values: Array, mean: float, added: float) -> int:
-    """Return how many samples' intervals hold the mean: of a rate, or, with `added` images at the ends, of a mean of any kind."""
+    """Return how many samples' intervals hold the mean: of a rate; with `added` images at the ends, of a mean of any kind."""
     hits, images, mean = 0, counts[0].sum(), min(max(mean, 1e-12), 1 - 1e-12)
     for row in counts:
         there = np.flatnonzero(row)

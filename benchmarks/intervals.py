@@ -1,6 +1,6 @@
-"""Measure how often intervals cover the truth, and how wide they are, beside those of release 0.1: python -m benchmarks.intervals
+"""Measure how often intervals cover the truth, and how wide they are, beside release 0.1: python -m benchmarks.intervals
 
-A cell of a table holds the lowest coverage in % over its scenarios, before -> now: means from .1 to 99.7 %, draws from 1 to 100.
+A cell of a table holds the lowest coverage in % of its scenarios, before -> now: means of .1 to 99.7 %, 1 to 100 draws.
 `--quick` takes few samples, of 20 and 150 images. Seeds are fixed: the same program prints the same figures.
 """
 
@@ -111,8 +111,9 @@ def worst(random: Generator, attacks: int, alike: float, images: int, draws: int
     drawn = np.stack([np.bincount(row, minlength=draws + 1) for row in least]).astype(float)
     before = covered(*wilson_at_effective_size(drawn, possible), truth)
     apart = judged_apart(shares.reshape(-1, attacks), np.full((samples * images, attacks), draws)).reshape(samples, images)
-    ends = [(low.low, high.high) for one, other in zip(shares.min(2), apart, strict=True) if (low := rate(one)) and (high := rate(other))]
-    return Found(before, covered(*np.array(ends).T, truth))
+    low = np.array([one.low for row in shares.min(2) if (one := rate(row))])
+    high = np.array([one.high for row in apart if (one := rate(row))])
+    return Found(before, covered(low, high, truth))
 
 
 def persistent(random: Generator, counts: Counts, mean: float, images: int, m: int, samples: int) -> Found:
@@ -172,10 +173,12 @@ def rates(samples: int, sizes: Sizes) -> Iterator[str]:
 
 
 def differences(samples: int, sizes: Sizes) -> Iterator[str]:
-    rows: Rows = {
-        name: [[one_difference(default_rng([n, draws]), pair, n, draws, samples) for draws in DRAWS for pair in pairs] for n in sizes]
-        for name, pairs in PAIRS.items()
-    }
+    rows: Rows = {}
+    for name, pairs in PAIRS.items():
+        kinds = [(draws, pair) for draws in DRAWS for pair in pairs]
+        rows[name] = [
+            [one_difference(default_rng([n, draws]), pair, n, draws, samples) for draws, pair in kinds] for n in sizes
+        ]
     yield from table("differences, images:", rows, map(str, sizes))
     for place, n in enumerate(sizes):
         yield f"Widths now to before, {n:,} images: {widths(one for cells in rows.values() for one in cells[place])}."
@@ -193,20 +196,18 @@ def worst_cases(samples: int, sizes: Sizes) -> Iterator[str]:
 
 def persistences(samples: int, sizes: Sizes) -> Iterator[str]:
     kinds = [(counts, mean) for counts in (alike, partial(beta, 0.5), partial(beta, 2)) for mean in (0.02, 0.3, 0.7, 0.95)]
-    rows: Rows = {
-        f"{m} of 20 draws": [[persistent(default_rng([n, m]), counts, mean, n, m, samples) for counts, mean in kinds] for n in sizes]
-        for m in (2, 5, 20)
-    }
+    rows: Rows = {}
+    for m in (2, 5, 20):
+        rows[f"{m} of 20 draws"] = [[persistent(default_rng([n, m]), *kind, n, m, samples) for kind in kinds] for n in sizes]
     return table("persistence, images:", rows, map(str, sizes))
 
 
 def stops(samples: int, sizes: Sizes) -> Iterator[str]:
-    means = (0.01, 0.02, 0.05, 0.3, 0.5, 0.9)
+    means, kinds = (0.01, 0.02, 0.05, 0.3, 0.5, 0.9), (alike, partial(beta, 0.5), partial(beta, 2))
     rows: Rows = {}
     for narrow, least, images in ((0.02, 500, 5000), (0.04, 100, 1000), (0.1, 20, 400)):
         rows[f"half-width {100 * narrow:g} points, from {least} of {images}"] = [
-            [stop(default_rng(least), counts, mean, narrow, least, images, samples) for counts in (alike, partial(beta, 0.5), partial(beta, 2))]
-            for mean in means
+            [stop(default_rng(least), counts, mean, narrow, least, images, samples) for counts in kinds] for mean in means
         ]
     return table("stop rule, true accuracy in %:", rows, (f"{100 * mean:g}" for mean in means))
 

@@ -113,8 +113,8 @@ def per_image(scores: pd.DataFrame) -> pd.DataFrame:
 def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "norm", "eps")) -> pd.DataFrame:
     """Return the accuracy under the strongest attack on each image: the mean over images of the least `adv` over attacks.
 
-    Only images that every attack of the group has reached count. The least of noisy shares is too low: `adv` bounds the truth from
-    below. `adv_apart` bounds it from above: another draw judges than those that chose the image's attack.
+    Only images that every attack of the group has reached count. The least of noisy shares is too low: `adv` bounds the truth
+    from below. `adv_apart` bounds it from above: another draw judges than those that chose the image's attack.
     Columns: `by`, `attacks` (count), `images` (count), and in [0, 1] `adv`, `adv_apart`, and a 95 % interval of the truth:
     `adv_low`, the lower end for `adv`, and `adv_high`, the upper end for `adv_apart`.
     """

@@ -1,8 +1,9 @@
 """Find how far a mean may lie above a sample: compiled loops over distinct values, by empirical likelihood on a bounded range.
 
-The evidence against a mean m is max over l of sum log(1 + l (m - v_i)), v_i in [0, 1]: how much likelier the sample is than under
-the likeliest distribution with the mean m (Owen 1988; with bounds on l Honda and Takemura 2010). For a given m and l it falls as
-any v_i rises. So both ends of an interval rise with every value, whatever bounds and critical values are chosen for each m.
+The evidence against a mean m is the maximum over l of sum log(1 + l (m - v)) over the values v, in [0, 1], of a sample: how
+much likelier the sample is as it is than under the likeliest distribution of mean m (Owen 1988; with bounds on l, so that values not
+seen may occur, Honda and Takemura 2010). For given m and l each term falls as its value rises. So both ends of an interval rise
+with every value, whatever bound and critical value are chosen for each m.
 """
 
 import math
@@ -14,13 +15,13 @@ from numba import njit
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SHIFT = 1.5
-"""Images by whose share a rate is moved, against the steps of counts: see `rate_keeps`. The least multiple of 1/2 that covers."""
+"""Images by whose share a rate is moved against the steps of counts: the least multiple of 1/2 that covers from 10 images."""
 
 ENOUGH = 5.0
-"""Right images to expect before a small spread is believed: see `rate_keeps`; the least number of the rule of thumb."""
+"""Right images to expect before a small spread is believed: the rule of thumb of expected counts."""
 
 UNSEEN = 0.63
-"""Images added at the far end of the range for a mean: makes the ends for rare events those of Poisson counts."""
+"""Images added at the far end of a mean's range: with them, the ends for rare events are the exact ones of Poisson counts."""
 
 _CLOSE = 1e-11
 """Distance in which an end is found."""
@@ -34,15 +35,20 @@ def evidence(values: Array, counts: Array, m: float, steepest: float) -> float:
     counts  (n,) images with each value, more than 0
     m       in (0, 1)
     """
-    slope, top = 0.0, 0.0
-    for i in range(len(values)):
-        slope += counts[i] * (m - values[i])
-        top = max(top, values[i])
-    if slope <= 0:
+    if (counts * (m - values)).sum() <= 0:
         return 0.0
+    tilt, total = _likeliest(values, counts, m, steepest), 0.0
+    for i in range(len(values)):
+        total += counts[i] * math.log1p(tilt * (m - values[i]))
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _likeliest(values: Array, counts: Array, m: float, steepest: float) -> float:
+    """Return the l of `evidence`, by Newton's method between bounds; the derivative falls with l, and is positive at 0."""
     low, high = 0.0, steepest
-    tilt = steepest
-    if steepest * (top - m) > 1 - _CLOSE:  # a factor would be 0
+    tilt, top = steepest, values.max()
+    if steepest * (top - m) > 1 - _CLOSE:  # a term would be infinite
         high = 1 / (top - m)
         tilt = 0.5 * high
     for _ in range(100):
@@ -55,28 +61,23 @@ def evidence(values: Array, counts: Array, m: float, steepest: float) -> float:
             low = tilt
         else:
             high = tilt
-        if low == high:  # still rising at the steepest
-            break
         better = tilt + slope / bend
         if not low < better < high or tilt == steepest:
             better = 0.5 * (low + high)
         if abs(better - tilt) < 1e-10 * tilt:
             break
         tilt = better
-    total = 0.0
-    for i in range(len(values)):
-        total += counts[i] * math.log1p(tilt * (m - values[i]))
-    return total
+    return tilt
 
 
 @njit(cache=True, nogil=True)
 def rate_keeps(values: Array, counts: Array, images: float, m: float, z: float) -> bool:
     """Return whether the mean m, above that of the sample, is within the interval of a rate; `z` is its normal quantile.
 
-    The critical value is that which makes the interval Wilson's where shares are 0 or 1, for a rate p that is moved to
-    p (1 + SHIFT / images) before: its steps are those of counts. None right keeps Wilson's end, which is the least for every sample.
-    An image that the sample does not show may have any share, if fewer than ENOUGH right images are expected at m; the more are
-    expected, the nearer to m it must be.
+    The critical value makes the interval of shares that are 0 or 1 Wilson's, for a rate p that was moved to p (1 + SHIFT / images),
+    against the steps of counts. Where none is right, that is Wilson's own end, the least that any sample has.
+    An image unlike those seen may have any share as long as fewer than ENOUGH right images are expected at m; the more are
+    expected, the nearer to m its share must be.
     """
     seen = (m - z * math.sqrt(m * (1 - m) / images)) / (1 + SHIFT / images)
     if seen <= 0:
@@ -101,9 +102,9 @@ def rate_end(values: Array, counts: Array, z: float) -> float:
 
 @njit(cache=True, nogil=True)
 def mean_keeps(values: Array, counts: Array, m: float, z: float) -> bool:
-    """Return whether the mean m, above that of the sample, is within the interval of a mean; UNSEEN images at 1 are in the sample.
+    """Return whether the mean m, above that of the sample, is within the interval of a mean.
 
-    An image that the sample does not show may have any value.
+    UNSEEN images at 1 are in the sample: an image unlike those seen may have any value.
     """
     return evidence(values, counts, m, 1 / (1 - m)) <= z * z / 2
 

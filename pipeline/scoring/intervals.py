@@ -63,7 +63,7 @@ def wilson(value: float, trials: float) -> tuple[float, float]:
 class Sample:
     """Hold the distinct shares of images, ascending in [0, 1], and how many images have each.
 
-    Samples of different images can be added, so ten million rows take one pass: an image judged by n draws has one of n + 1 shares.
+    Samples of different images can be added, so ten million rows take one pass: n draws have n + 1 possible shares.
     """
 
     shares: Array

@@ -1,4 +1,4 @@
-"""Bound the accuracy under the worst attack on each image: the least of noisy shares is too low."""
+"""Find how right images are under their worst attack: the least of noisy shares is too low."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ def judged_apart(shares: Array, draws: Array) -> Array:
     draws   (images, attacks) number of draws, at least 1
 
     One draw of each attack is left out, the attack with the least share of the others is taken, and its left-out draw judges:
-    the mean over all choices of the draws to leave out, and over both orders of ties. Its expectation is the accuracy under an
-    attacker who chooses by all draws but one, never less than under one who knows the worst attack of each image. An attack with
-    one draw is of a model that is not random: its share is exact.
+    the mean over all draws that can be left out, and over both orders of ties. Its expectation is the accuracy under an
+    attacker who chooses by all draws but one: never less than under one who knows the worst attack of each image. An attack with
+    one draw is of a model that is not random, and its share exact.
     """
     others = np.maximum(draws - 1, 1)
     after_right = np.where(draws > 1, (shares * draws - 1) / others, shares)

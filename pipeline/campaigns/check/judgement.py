@@ -13,7 +13,7 @@ DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, at most some single draws are right."""
 
 LITTLE = 0.05
-"""A smaller change of accuracy means nothing. If half the normal 95 % interval of the paired difference is more, that counts instead."""
+"""A smaller change of accuracy means nothing. If the normal 95 % interval of the paired difference is wider, that counts."""
 
 Accuracy = Mapping[str, float]
 """Share of right evaluation draws of each image, in [0, 1], by its key."""
@@ -40,7 +40,7 @@ def defeated(name: str) -> Judge:
 
 
 def at_chance(name: str, classes: int) -> Judge:
-    """Judge that a variant must have no more accuracy than guessing among `classes` classes, within half its normal 95 % interval."""
+    """Judge that a variant must have no more accuracy than guessing among `classes`, within its normal 95 % interval."""
 
     def judge(accuracies: Mapping[str, Accuracy]) -> bool:
         accuracy = accuracies[name]

@@ -59,8 +59,8 @@ def test_accuracy_of_cells_is_that_of_the_table(store, rule):
     for row in analysis.accuracy(analysis.scores(store, rule)).to_dict("records"):
         line = lines.pop(row["cell"])
         assert (row["images"], row["failed"]) == (line.images, line.failed) == (IMAGES - FAILED, FAILED)
-        for name, rate in (("clean", line.clean_top1), ("adv", line.adv_top1)):
-            assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx([rate.value, rate.low, rate.high])
+        for name, told in (("clean", line.clean_top1), ("adv", line.adv_top1)):
+            assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx([told.value, told.low, told.high])
         assert row["draw_gradients"] * row["images"] == pytest.approx(line.draw_gradients)
         assert row["hours"] == pytest.approx(line.seconds / 3600)
     assert not lines
