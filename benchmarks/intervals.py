@@ -215,9 +215,9 @@ def stops(samples: int, sizes: Sizes) -> Iterator[str]:
 SECTIONS: dict[str, tuple[Callable[[int, Sizes], Iterator[str]], int]] = {
     "rates": (rates, 4000),
     "differences": (differences, 4000),
-    "worst case": (worst_cases, 400),
+    "worst case": (worst_cases, 1000),
     "persistence": (persistences, 4000),
-    "stop rule": (stops, 1000),
+    "stop rule": (stops, 4000),
 }
 """{section: (its lines for a number of samples of each scenario, that number)}."""
 

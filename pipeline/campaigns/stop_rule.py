@@ -54,7 +54,7 @@ class InterimCheck(BaseModel):
     """Version of the interval. A decision by an earlier one stands."""
 
     def agrees(self, now: "InterimCheck") -> bool:
-        """Return whether the rows say the same `now`, up to rounding. Ends of an interval of another version are not compared."""
+        """Return whether the rows say the same `now`, up to rounding; without the ends if the interval has another version."""
         place = ("cell", "round", "rounds")
         if any(getattr(self, name) != getattr(now, name) for name in place) or now.without:
             return False

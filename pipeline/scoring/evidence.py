@@ -1,9 +1,9 @@
 """Find how far a mean may lie above a sample: compiled loops over distinct values, by empirical likelihood on a bounded range.
 
 The evidence against a mean m is the maximum over l of sum log(1 + l (m - v)) over the values v, in [0, 1], of a sample: how
-much likelier the sample is as it is than under the likeliest distribution of mean m (Owen 1988; with bounds on l, so that values not
-seen may occur, Honda and Takemura 2010). For given m and l each term falls as its value rises. So both ends of an interval rise
-with every value, whatever bound and critical value are chosen for each m.
+much likelier the sample is as it is than under the likeliest distribution of mean m (Owen 1988; with bounds on l, so that
+values not seen may occur, Honda and Takemura 2010). For given m and l each term falls as its value rises. So both ends of an
+interval rise with every value, whatever bound and critical value are chosen for each m.
 """
 
 import math
@@ -74,8 +74,8 @@ def _likeliest(values: Array, counts: Array, m: float, steepest: float) -> float
 def rate_keeps(values: Array, counts: Array, images: float, m: float, z: float) -> bool:
     """Return whether the mean m, above that of the sample, is within the interval of a rate; `z` is its normal quantile.
 
-    The critical value makes the interval of shares that are 0 or 1 Wilson's, for a rate p that was moved to p (1 + SHIFT / images),
-    against the steps of counts. Where none is right, that is Wilson's own end, the least that any sample has.
+    The critical value makes the interval of shares that are 0 or 1 Wilson's, for a rate p that was moved to
+    p (1 + SHIFT / images), against the steps of counts. Where none is right, it is Wilson's own, the least of any sample.
     An image unlike those seen may have any share as long as fewer than ENOUGH right images are expected at m; the more are
     expected, the nearer to m its share must be.
     """

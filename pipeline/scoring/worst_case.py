@@ -18,8 +18,8 @@ def judged_apart(shares: Array, draws: Array) -> Array:
 
     One draw of each attack is left out, the attack with the least share of the others is taken, and its left-out draw judges:
     the mean over all draws that can be left out, and over both orders of ties. Its expectation is the accuracy under an
-    attacker who chooses by all draws but one: never less than under one who knows the worst attack of each image. An attack with
-    one draw is of a model that is not random, and its share exact.
+    attacker who chooses by all draws but one: never less than under one who knows the worst attack of each image. An attack
+    with one draw is of a model that is not random, and its share exact.
     """
     others = np.maximum(draws - 1, 1)
     after_right = np.where(draws > 1, (shares * draws - 1) / others, shares)

@@ -133,6 +133,16 @@ def test_the_worst_case_is_the_mean_of_the_least_per_image():
     (line,) = analysis.worst_case(both).to_dict("records")
     assert (line["attacks"], line["images"]) == (2, 3), "an image that an attack has not reached does not count"
     assert line["adv"] == pytest.approx((0 + 0.5 + 0.5) / 3)
+    apart = [0, 0.5, 0.75]  # the last: with two of four right in both, a right draw left out makes its attack the lower
+    assert line["adv_apart"] == pytest.approx(sum(apart) / 3)
+    assert (line["adv_low"], line["adv_high"]) == (rate([0, 0.5, 0.5]).low, rate(apart).high)
+    assert analysis.worst_case(pd.concat([frame([0.5, np.nan]), frame([np.nan, 1], "b", "fgsm")])).empty
+
+
+def test_an_attack_with_several_cells_is_at_its_worst_in_any_of_them():
+    cells = [frame([0.5, 1, 1]), frame([1, 0.5, np.nan], "b"), frame([1, 1, 0.75], "c", "fgsm")]
+    (line,) = analysis.worst_case(pd.concat(cells)).to_dict("records")
+    assert (line["attacks"], line["images"], line["adv"]) == (2, 3, pytest.approx((0.5 + 0.5 + 0.75) / 3))
 
 
 def test_a_persistent_attacker_tries_every_choice_of_draws():
