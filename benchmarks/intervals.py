@@ -134,7 +134,7 @@ def stop(random: Generator, counts: Counts, mean: float, narrow: float, least: i
     enough[:, -1] = True
     before = ends[np.arange(samples), enough.argmax(1)]
     now = np.array([at_stop(cell, shares, narrow) for cell in drawn])
-    return Found(covered(*before.T, mean), covered(*now.T, mean))
+    return Found(covered(before[:, 0], before[:, 1], mean), covered(now[:, 0], now[:, 1], mean))
 
 
 Rows = dict[str, list[list[Found]]]

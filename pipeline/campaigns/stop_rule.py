@@ -10,8 +10,8 @@ many workers it has, and all rows of a store count.
 looks/<cell>/<round>.json       an interim check; the first that is written decides
 
 Stopping has a price: a cell that is checked again and again stops more often when its interval happens to be narrow.
-docs/intervals.md says how often the 95 % interval at the stop covers the truth. As in every table, images are the clusters; that
-each shard gives its share makes the interval, if anything, too wide.
+docs/intervals.md says how often the 95 % interval at the stop covers the truth. As in every table, images are the clusters;
+that each shard gives its share makes the interval, if anything, too wide.
 
 A unit that was given up does not hold up its cell: the check is made without it and names it.
 """

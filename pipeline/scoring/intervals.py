@@ -78,7 +78,9 @@ class Sample:
 
     def __add__(self, other: "Sample") -> "Sample":
         shares, place = np.unique(np.concatenate([self.shares, other.shares]), return_inverse=True)
-        return Sample(shares, np.bincount(place, np.concatenate([self.counts, other.counts]), len(shares)))
+        counts = np.zeros(len(shares))
+        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        return Sample(shares, counts)
 
     @property
     def images(self) -> int:

@@ -1,5 +1,6 @@
 """The ends of intervals against closed forms, the maximum by SciPy, and simulation; properties that every sample must have."""
 
+import itertools
 import math
 
 import numpy as np
@@ -134,6 +135,27 @@ def test_intervals_mirror_and_order_decides_nothing(sample):
     zero = np.zeros(len(sample))
     forth, back = difference(sample, zero), difference(zero, sample)
     assert (-back.high, -back.low, -back.value) == pytest.approx((forth.low, forth.high, forth.value), abs=1e-9)
+
+
+@pytest.mark.parametrize(("images", "mean", "draws"), itertools.product([100, 1000], [0.2, 0.5, 0.8], [1, 20, 100]))
+def test_in_the_middle_an_interval_is_little_wider_than_by_the_spread_alone(images, mean, draws):
+    """Against Wilson's interval at the effective sample size (Korn and Graubard 1998), for images that are all alike."""
+    random, ours, theirs = np.random.default_rng(draws), 0.0, 0.0
+    for _ in range(20):
+        right = random.binomial(draws, mean, images) / draws
+        found, p, variance = rate(right), right.mean(), right.var(ddof=1) / images
+        low, high = wilson(p, max(images, p * (1 - p) / variance))
+        ours, theirs = ours + found.high - found.low, theirs + high - low
+    assert 1 <= ours / theirs <= 1.15
+
+
+def test_a_difference_is_the_first_less_the_second_and_shares_are_shares():
+    found = difference([1.0, 0.5, 0.5], [0.0, 0.5, 0.25])
+    assert found.value == pytest.approx(1.25 / 3) and found.low < found.value < found.high and found.images == 3
+    assert str(mean_difference([1.0] * 3)).startswith("+100.0 [") and difference([], []) is None is rate([])
+    for wrong in ([0.5, 1.1], [-0.1], [float("nan")]):
+        with pytest.raises(AssertionError, match=r"shares are in \[0, 1\]"):
+            rate(wrong)
 
 
 @pytest.mark.parametrize("images", [10, 50, 150])
