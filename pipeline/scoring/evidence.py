@@ -62,7 +62,7 @@ def _likeliest(values: Array, counts: Array, m: float, steepest: float) -> float
         else:
             high = tilt
         better = tilt + slope / bend
-        if not low < better < high or tilt == steepest:
+        if not low < better < high:
             better = 0.5 * (low + high)
         if abs(better - tilt) < 1e-10 * tilt:
             break
