@@ -11,7 +11,7 @@ EfficientNet-Lite0 gets right, with the 95 % interval over images. `peers` needs
 import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from bart import TRANSFORMS, Attack, Ball, Barrage, Defended, Goal, judge, lanes
 from benchmarks.peers import EPS, PEERS
 from benchmarks.setting import Behind, classifier, image_keys, network, photographs, right
 from pipeline.config.attacks import AggMo, Pgd
-from pipeline.scoring.intervals import Z
+from pipeline.scoring.intervals import Rate, rate
 
 Settings = Callable[[int, int], Attack]
 """Returns the attack with a number of steps and of draws."""
@@ -44,16 +44,6 @@ def rivals(steps: int) -> dict[str, Settings]:
     }
 
 
-class Left(NamedTuple):
-    """Hold the expected accuracy of one draw, and half its 95 % interval over images, in percent."""
-
-    accuracy: float
-    half: float
-
-    def __str__(self) -> str:
-        return f"{self.accuracy:5.1f} ±{self.half:4.1f}"
-
-
 class Bench:
     """Hold the images and the model. The same `judges` fresh draws judge the examples of every attack."""
 
@@ -69,14 +59,15 @@ class Bench:
     def clean(self) -> Tensor:
         return (255 * self.x).round().to(torch.uint8)
 
-    def left(self, barrage: Barrage, stored: Tensor) -> Left:
+    def left(self, barrage: Barrage, stored: Tensor) -> Rate:
         """Return the accuracy on stored examples (n, 3, h, w) uint8."""
         keys = image_keys(self.names, self.device, seed=1)
         verdict = judge(Defended(self.model, barrage), stored, keys, self.judges if barrage.k else 1, self.stack)
-        each = 100 * (verdict.top5[:, :, 0] == self.label[:, None]).double().mean(1)
-        return Left(float(each.mean()), Z * float(each.std()) / len(each) ** 0.5)
+        found = rate((verdict.top5[:, :, 0] == self.label[:, None]).double().mean(1).cpu().numpy())
+        assert found is not None
+        return found
 
-    def ours(self, barrage: Barrage, attack: Attack) -> Left:
+    def ours(self, barrage: Barrage, attack: Attack) -> Rate:
         defended = Defended(self.model, barrage)
         goal = Goal(self.label, torch.full_like(self.label, -1))
         state = attack.start(self.x, goal, image_keys(self.names, self.device))
@@ -84,7 +75,7 @@ class Bench:
             state = lanes.step(attack, state, defended, self.stack, len(self.x))
         return self.left(barrage, attack.ball.store(attack.result(state), self.x))
 
-    def peer(self, barrage: Barrage, function: Callable[..., Tensor], steps: int, draws: int) -> tuple[Left, int]:
+    def peer(self, barrage: Barrage, function: Callable[..., Tensor], steps: int, draws: int) -> tuple[Rate, int]:
         """Return the accuracy after the attack of a peer, and the draw-gradients that it took."""
         module = Behind(network().to(self.device), barrage)
         found = function(module, self.x, self.label, steps, draws)

@@ -64,7 +64,7 @@ rates[["single", "vote", "mean", "persistent"]].round(1)
 # ## Is the difference between two cells more than chance?
 #
 # Both cells have the same images, so the comparison is paired: McNemar's exact test for rules with right or wrong, the sign
-# test for shares, and a bootstrap over images for the interval of the difference.
+# test for shares. The interval of the difference is over images.
 
 # %%
 scores = analysis.scores(STORE, rule="vote")

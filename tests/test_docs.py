@@ -38,6 +38,7 @@ NOT_RUN = {
     "python -m benchmarks.definitions": "minutes, and ImageNet",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
+    "python -m benchmarks.intervals": "minutes",
     "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",
     "python -m benchmarks.sealed": "minutes",
@@ -263,3 +264,11 @@ def test_the_demo_ends_with_its_report():
         for words in commands(line.partition("||")[2] or line):
             parsed(words)
     assert "`demo/report.html`" in (ROOT / "README.md").read_text() and "-o demo/report.html" in recipe
+
+
+def test_the_page_of_intervals_quotes_its_benchmark():
+    found = (ROOT / "docs" / "results" / "intervals.txt").read_text().splitlines()
+    page = (ROOT / "docs" / "intervals.md").read_text()
+    figures = [line for line in found if "->" in line or line.startswith(("Below", "Widths"))]
+    assert len(figures) > 25 and not [line for line in figures if line not in page], "write the page's figures again"
+    assert not [line for line in page.splitlines() if re.match(r"\|.*\d -> \d", line) and line not in found]

@@ -7,7 +7,8 @@ import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, image_of
 from pipeline.errors import BadInput
-from pipeline.scoring.intervals import Moments
+from pipeline.scoring.intervals import Rate, rate
+from pipeline.scoring.worst_case import judged_apart
 
 VALUES = ("clean", "adv", "target_hit")
 """The columns of `scores` that are shares of an image, in [0, 1]."""
@@ -34,18 +35,23 @@ def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     cost["failed"] -= attacked
     if not set(cells) <= set(by) and _pooled(scores, by, cells):
         scores = scores.groupby([*by, *image_of(scores)], observed=True, dropna=False)[list(VALUES)].mean().reset_index()
-    grouped, groups = scores.groupby(by, observed=True, dropna=False), [scores[name] for name in by]
-    counts, totals = grouped[list(VALUES)].count(), grouped[list(VALUES)].sum()
-    squared = {name: (scores[name] ** 2).groupby(groups, observed=True, dropna=False).sum() for name in VALUES}
-    out = pd.DataFrame({"images": counts["clean"], "failed": cost["failed"]})
+    grouped = scores.groupby(by, observed=True, dropna=False)
+    out = pd.DataFrame({"images": grouped["clean"].count(), "failed": cost["failed"]})
+    group = grouped.ngroup().to_numpy()
     for name in VALUES:
-        moments = zip(counts[name], totals[name], squared[name], strict=True)
-        rates = [Moments(int(n), total, squares).rate for n, total, squares in moments]
+        rates = _rates(scores[name].to_numpy(), group)
         for column, part in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
             out[column] = [getattr(rate, part) if rate else np.nan for rate in rates]
     out["draw_gradients"] = cost["grad_evals"] / attacked.where(attacked > 0)
     out["hours"] = cost["seconds"] / 3600
     return out.reset_index()
+
+
+def _rates(shares: np.ndarray, group: np.ndarray) -> list[Rate | None]:
+    """Return the rate of each group; `shares` (n,) with NaN where there is none, `group` (n,) its number from 0."""
+    ends = np.cumsum(np.bincount(group))[:-1]
+    parts = np.split(shares[np.argsort(group, kind="stable")], ends)
+    return [rate(part[~np.isnan(part)]) for part in parts]
 
 
 def _pooled(scores: pd.DataFrame, by: list[str], cells: list[str]) -> bool:
@@ -114,22 +120,32 @@ def per_image(scores: pd.DataFrame) -> pd.DataFrame:
 def worst_case(scores: pd.DataFrame, by: Sequence[str] = ("model", "defense", "norm", "eps")) -> pd.DataFrame:
     """Return the accuracy under the strongest attack on each image: the mean over images of the least `adv` over attacks.
 
-    Only images that every attack of the group has reached count. Columns: `by`, `attacks` (count), `images` (count), `adv` with
-    its interval, in [0, 1].
+    Only images that every attack of the group has reached count. The least of noisy shares is too low: `adv` bounds the truth
+    from below. `adv_apart` bounds it from above: another draw judges than those that chose the image's attack.
+    Columns: `by`, `attacks` (count), `images` (count), and in [0, 1] `adv`, `adv_apart`, and a 95 % interval of the truth:
+    `adv_low`, the lower end for `adv`, and `adv_high`, the upper end for `adv_apart`.
     """
-    by = list(by)
-    good = scores[scores["adv"].notna()]
-    attacks = good.groupby(by, observed=True)["attack"].nunique()
-    image = good.groupby([*by, *image_of(scores)], observed=True, dropna=False)
-    least, reached = image["adv"].min(), image["attack"].nunique()
-    frame = pd.DataFrame({"adv": least, "reached": reached}).reset_index().merge(attacks.rename("attacks").reset_index(), on=by)
-    out = []
-    for values, group in frame[frame["reached"] == frame["attacks"]].groupby(by, observed=True):
-        rate = Moments.of(group["adv"]).rate
-        assert rate is not None
-        row = dict(zip(by, values, strict=True)) | {"attacks": int(group["attacks"].iloc[0]), "images": rate.images}
-        out.append(row | {"adv": rate.value, "adv_low": rate.low, "adv_high": rate.high})
+    by, out = list(by), []
+    for values, group in scores[scores["adv"].notna()].groupby(by, observed=True):
+        shares, draws = _side_by_side(group)
+        least, apart = rate(shares.min(1)), rate(judged_apart(shares, draws))
+        if least and apart:
+            row = dict(zip(by, values, strict=True)) | {"attacks": group["attack"].nunique(), "images": least.images}
+            out.append(row | {"adv": least.value, "adv_apart": apart.value, "adv_low": least.low, "adv_high": apart.high})
     return pd.DataFrame(out)
+
+
+def _side_by_side(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return `adv` and the number of draws of the images that every attack has reached, both (images, cells).
+
+    If an attack has several cells, an image need not be in all of them: where it is not, its share is 1, of one draw.
+    """
+    image, attack = [scores[name].astype(str) for name in image_of(scores)], scores["attack"].astype(str)
+    again = scores.groupby([*image, attack]).cumcount().rename("again")
+    wide = scores[["adv", "evaluation_draws"]].set_index([*image, attack, again]).unstack(["attack", "again"])
+    reached = wide["adv"].xs(0, axis=1, level="again").notna().all(axis=1)
+    shares, draws = (wide.loc[reached, name].fillna(1).to_numpy(np.float64) for name in ("adv", "evaluation_draws"))
+    return shares, draws
 
 
 def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
@@ -146,9 +162,9 @@ def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
         for m in range(1, int(n.min()) + 1):
             row = dict(zip(by, values, strict=True)) | {"draws": m, "images": len(group)}
             for side in ("clean", "adv"):
-                rate = Moments.of(_all_right(np.rint(group[side].to_numpy() * n), n, m)).rate
-                assert rate is not None
-                row |= {side: rate.value, f"{side}_low": rate.low, f"{side}_high": rate.high}
+                found = rate(_all_right(np.rint(group[side].to_numpy() * n), n, m))
+                assert found is not None
+                row |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
             out.append(row)
     return pd.DataFrame(out)
 

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from pipeline.analysis.frames import image_of
 from pipeline.errors import BadInput
+from pipeline.scoring.intervals import difference
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Comparison:
     images                   the number of images that both have
     first, second            the two accuracies, in [0, 1]
     difference               first - second, in [-1, 1]
-    low, high                the ends of its 95 % interval: percentiles of a bootstrap over images
+    low, high                the ends of its 95 % interval over images
     first_only, second_only  the number of images on which the first, or the second, is more right
     p_value                  the probability of a split at least as uneven by chance, exact and two-sided: McNemar's test where
                              images are right or wrong (rules vote, mean, persistent), else the sign test (rule single)
@@ -40,15 +41,11 @@ class Comparison:
         return f"{points} on {self.images} images; {split}; p = {self.p_value:.2g}"
 
 
-def compare(
-    first: pd.DataFrame, second: pd.DataFrame, value: str = "adv", resamples: int = 10_000, seed: int = 0
-) -> Comparison:
+def compare(first: pd.DataFrame, second: pd.DataFrame, value: str = "adv") -> Comparison:
     """Compare two cells, image by image.
 
     first, second   lines of `analysis.scores`, each of one cell, both of the same rule
     value           the column to compare: `adv`, `clean` or `target_hit`
-    resamples       number of samples of the bootstrap
-    seed            seed of the bootstrap: the same seed, the same interval
     Raises BadInput if a frame holds an image twice, or if the two have no image in common.
     """
     sides = []
@@ -62,20 +59,9 @@ def compare(
     if not len(both):
         raise BadInput("compare: the two have no image in common: both must have attacked the same shards")
     both = both[np.lexsort(both.T)]  # the result does not depend on the order of rows
-    differences = both[:, 0] - both[:, 1]
-    low, high = np.quantile(_means(differences, resamples, np.random.default_rng(seed)), [0.025, 0.975])
-    ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
+    ahead, behind = int((both[:, 0] > both[:, 1]).sum()), int((both[:, 0] < both[:, 1]).sum())
     p_value = float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
-    first_mean, second_mean = both.mean(0)
-    mean = float(differences.mean())
-    return Comparison(len(both), float(first_mean), float(second_mean), mean, float(low), float(high), ahead, behind, p_value)
-
-
-def _means(values: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Return the means of `resamples` samples with replacement, (resamples,).
-
-    Draws how often each distinct value comes, of which there are few, so that a million images take little time.
-    """
-    distinct, counts = np.unique(values, return_counts=True)
-    drawn = random.multinomial(len(values), counts / len(values), size=resamples)
-    return drawn @ distinct / len(values)
+    found = difference(both[:, 0], both[:, 1])
+    assert found is not None
+    first_mean, second_mean = (float(mean) for mean in both.mean(0))
+    return Comparison(len(both), first_mean, second_mean, found.value, found.low, found.high, ahead, behind, p_value)

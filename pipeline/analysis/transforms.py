@@ -12,7 +12,7 @@ from pipeline.analysis.frames import results
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.worker import image_keys
 from pipeline.config.campaign import Cell
-from pipeline.scoring.intervals import Moments
+from pipeline.scoring.intervals import mean_difference
 
 
 def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -72,6 +72,6 @@ def _contrast(side: str, right: np.ndarray, met: np.ndarray) -> dict[str, float]
     out[f"{side}_without"] = right[~met].mean() if not met.all() else np.nan
     differences = shares[0] - shares[1]
     differences = differences[~np.isnan(differences)]
-    rate = Moments.of((differences + 1) / 2).rate  # a difference in [-1, 1] as a share
-    parts = (rate.value, rate.low, rate.high) if rate else (np.nan,) * 3
-    return out | {f"{side}_{name}": 2 * part - 1 for name, part in zip(("difference", "low", "high"), parts, strict=True)}
+    found = mean_difference(differences)
+    parts = (found.value, found.low, found.high) if found else (np.nan,) * 3
+    return out | {f"{side}_{name}": part for name, part in zip(("difference", "low", "high"), parts, strict=True)}

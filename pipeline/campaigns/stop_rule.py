@@ -10,24 +10,28 @@ many workers it has, and all rows of a store count.
 looks/<cell>/<round>.json       an interim check; the first that is written decides
 
 Stopping has a price: a cell that is checked again and again stops more often when its interval happens to be narrow.
-docs/units.md says how often the 95 % interval at the stop covers the truth. As in every table, images are the clusters; that
-each shard gives its share makes the interval, if anything, too wide.
+docs/intervals.md says how often the 95 % interval at the stop covers the truth. As in every table, images are the clusters;
+that each shard gives its share makes the interval, if anything, too wide.
 
 A unit that was given up does not hold up its cell: the check is made without it and names it.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.config.campaign import Stop
 from pipeline.planning.units import Cut
-from pipeline.scoring.intervals import Rate, rate
+from pipeline.scoring.intervals import VERSION, Rate, rate
 from pipeline.scoring.rules import RULES, of_row
 from pipeline.storage import urls
 from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
+
+ROUNDING = 1e-9
+"""Difference of rates that another machine may make."""
 
 _COLUMNS = ("unit", "status", "label", "evaluation_draws")
 
@@ -46,6 +50,18 @@ class InterimCheck(BaseModel):
     """Names of units that had no rows."""
     rule_version: int = 1
     """Version of the decision rule whose accuracy this is."""
+    interval_version: int = 1
+    """Version of the interval. A decision by an earlier one stands."""
+
+    def agrees(self, now: "InterimCheck") -> bool:
+        """Return whether the rows say the same `now`, up to rounding; without the ends if the interval has another version."""
+        place = ("cell", "round", "rounds")
+        if any(getattr(self, name) != getattr(now, name) for name in place) or now.without:
+            return False
+        if self.rate is None or now.rate is None:
+            return self.rate is now.rate
+        compared = ("images", "value", "low", "high") if self.interval_version == now.interval_version else ("images", "value")
+        return all(math.isclose(getattr(self.rate, name), getattr(now.rate, name), abs_tol=ROUNDING) for name in compared)
 
     def ends(self, stop: Stop) -> bool:
         """Return whether the cell has enough images, by its stop rule."""
@@ -78,8 +94,10 @@ def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterab
     rows = [row for row in table if row["unit"] in wanted]
     accuracy = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
-    version = RULES.version(rule)
-    return InterimCheck(cell=cell, round=number, rounds=cut.rounds, rate=accuracy, without=without, rule_version=version)
+    return InterimCheck(
+        cell=cell, round=number, rounds=cut.rounds, rate=accuracy, without=without, rule_version=RULES.version(rule),
+        interval_version=VERSION,
+    )  # fmt: skip
 
 
 def write(store: Store, check: InterimCheck) -> None:

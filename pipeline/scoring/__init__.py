@@ -2,8 +2,10 @@
 
 - `rules`: how right each image is under each decision rule
 - `votes`: the compiled count of votes behind the rule `vote`
-- `intervals`: a rate over images with its 95 % interval
+- `evidence`: compiled loops that find the ends of intervals
+- `intervals`: a rate over images, or a difference of two, with its 95 % interval
+- `worst_case`: a bound for the accuracy under the worst attack on each image
 - `summaries`: one line for each cell and rule, as text, Markdown or JSON
 """
 
-__all__ = ["intervals", "rules", "summaries", "votes"]
+__all__ = ["evidence", "intervals", "rules", "summaries", "votes", "worst_case"]

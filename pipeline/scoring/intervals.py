@@ -1,7 +1,13 @@
-"""Compute rates over images with their 95 % intervals."""
+"""Compute rates over images, and differences of rates on the same images, with their 95 % intervals.
+
+Images are the clusters, since the draws of an image are not independent. docs/intervals.md tells how often the intervals cover
+the truth, and why they are these.
+"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,8 +15,10 @@ from numpy.typing import ArrayLike
 Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
-_NOISE = 1e-14
-"""Variances below this are rounding errors: one different image in ten million makes a larger one."""
+VERSION = 2
+"""Version of the interval. Version 1, of release 0.1, was too narrow where few images are right."""
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,19 @@ class Rate:
         return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Hold a difference of two rates in [-1, 1], the ends of its 95 % interval, and the number of images that both have."""
+
+    value: float
+    low: float
+    high: float
+    images: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
 def wilson(value: float, trials: float) -> tuple[float, float]:
     """Return the interval of Wilson (1927) for a rate observed in `trials` independent trials."""
     centre = (value + Z * Z / (2 * trials)) / (1 + Z * Z / trials)
@@ -38,58 +59,85 @@ def wilson(value: float, trials: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Hold the count, sum and sum of squares of one share per image, each in [0, 1].
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Hold the distinct shares of images, ascending in [0, 1], and how many images have each.
 
-    Moments of different images can be added, so ten million rows take one pass.
+    Samples of different images can be added, so ten million rows take one pass: n draws have n + 1 possible shares.
     """
 
-    images: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    shares: Array
+    counts: Array
 
     @classmethod
-    def of(cls, shares: ArrayLike) -> "Moments":
-        """Return the moments of shares (images,)."""
-        values = np.asarray(shares, dtype=np.float64)
-        return cls(len(values), float(values.sum()), float((values**2).sum()))
+    def of(cls, shares: ArrayLike) -> "Sample":
+        """Return the sample of shares (images,)."""
+        distinct, counts = np.unique(np.asarray(shares, dtype=np.float64), return_counts=True)
+        assert not len(distinct) or 0 <= distinct[0] <= distinct[-1] <= 1, "shares are in [0, 1]"
+        return cls(distinct, counts.astype(np.float64))
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.images + other.images, self.total + other.total, self.squares + other.squares)
+    def __add__(self, other: "Sample") -> "Sample":
+        shares, place = np.unique(np.concatenate([self.shares, other.shares]), return_inverse=True)
+        counts = np.zeros(len(shares))
+        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        return Sample(shares, counts)
+
+    @property
+    def images(self) -> int:
+        return int(self.counts.sum())
 
     @property
     def rate(self) -> Rate | None:
         """Return the mean share with its interval; None without images.
 
-        Images are the clusters, since the draws of an image are not independent. The interval is Wilson's at the effective
-        sample size p (1 - p) / var(mean) (Korn and Graubard, 1998), but never less than the number of images. The two are
-        equal if all draws of each image agree.
+        Every image's share is one observation of a bounded variable: see `evidence.rate_keeps`.
         """
-        n = self.images
-        if n == 0:
+        if not self.images:
             return None
-        mean = min(1.0, self.total / n)
-        spread = self.squares / n - mean * mean
-        if spread < _NOISE:
-            return Rate(mean, *wilson(mean, n), n)
-        variance = spread / max(1, n - 1)
-        return Rate(mean, *wilson(mean, max(float(n), mean * (1 - mean) / variance)), n)
+        from pipeline.scoring.evidence import rate_end  # loads numba
+
+        return Rate(float(self.shares @ self.counts / self.images), *self._ends(rate_end), self.images)
+
+    def _ends(self, end: Callable[[Array, Array, float], float]) -> tuple[float, float]:
+        """Return both ends of an interval, given the function of the upper one."""
+        return 1 - end(1 - self.shares[::-1], self.counts[::-1], Z), end(self.shares, self.counts, Z)
 
 
 def rate(shares: ArrayLike) -> Rate | None:
     """Return the mean of shares (images,), each in [0, 1], with its interval; None without images."""
-    return Moments.of(shares).rate
+    return Sample.of(shares).rate
+
+
+def difference(a: ArrayLike, b: ArrayLike) -> Difference | None:
+    """Return the mean of a - b over the same images with its interval; `a` and `b` (images,), in [0, 1]; None without images.
+
+    An image that the sample does not show may differ by any amount: see `evidence.mean_keeps`.
+    """
+    return mean_difference(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
+
+
+def mean_difference(differences: ArrayLike) -> Difference | None:
+    """Return the mean of differences (images,), each in [-1, 1], with its interval; None without images."""
+    found = np.asarray(differences, dtype=np.float64)
+    if not len(found):
+        return None
+    from pipeline.scoring.evidence import mean_end  # loads numba
+
+    low, high = Sample.of((found + 1) / 2)._ends(mean_end)
+    return Difference(float(found.mean()), 2 * low - 1, 2 * high - 1, len(found))
 
 
 def half_width(values: ArrayLike) -> float:
-    """Return half the 95 % interval of a mean, by the normal distribution; `values` (n,), one an image, n at least 1."""
+    """Return half the 95 % interval of a mean, by the normal distribution; `values` (n,), one an image, n at least 1.
+
+    For few images it is too narrow, and with one it is 0: for warnings, not for tables.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     n = len(numbers)
     return Z * math.sqrt(float(((numbers - numbers.mean()) ** 2).sum()) / max(1, n - 1) / n)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Return the mean of a - b over the same images, and half its 95 % interval; `a` and `b` (n,), one value an image."""
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    return float(difference.mean()), half_width(difference)
+    """Return the mean of a - b over the same images, and its `half_width`; `a` and `b` (n,), one value an image."""
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(differences.mean()), half_width(differences)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.parallel import map_ordered
-from pipeline.scoring.intervals import Moments, Rate
+from pipeline.scoring.intervals import Rate, Sample
 from pipeline.scoring.rules import RULES, attacked, column
 from pipeline.scoring.rules import columns as rule_columns
 
@@ -81,9 +81,9 @@ class _Tally:
     skipped: int
     draw_gradients: int
     seconds: float
-    targets: Moments
-    shares: dict[tuple[str, str], Moments]
-    """{(rule, accuracy): moments}."""
+    targets: Sample
+    shares: dict[tuple[str, str], Sample]
+    """{(rule, accuracy): sample}."""
 
     @classmethod
     def of(cls, rows: pa.Table, rules: Iterable[str]) -> "_Tally":
@@ -97,8 +97,8 @@ class _Tally:
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
-            targets=Moments.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
-            shares={(rule, name): Moments.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
+            targets=Sample.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
+            shares={(rule, name): Sample.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
         )
 
     def __add__(self, other: "_Tally") -> "_Tally":

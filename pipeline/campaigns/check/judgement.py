@@ -1,4 +1,8 @@
-"""Judge the accuracies of a check: how low is defeated, and how much lower is more than chance."""
+"""Judge the accuracies of a check: how low is defeated, and how much lower is more than chance.
+
+A check has few images and must be quick to warn: what is more than chance is judged by the normal distribution, which is sooner
+sure than the intervals of tables.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -9,7 +13,7 @@ DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, at most some single draws are right."""
 
 LITTLE = 0.05
-"""A smaller change of accuracy means nothing. If the 95 % interval of the paired difference is wider, that counts instead."""
+"""A smaller change of accuracy means nothing. If the normal 95 % interval of the paired difference is wider, that counts."""
 
 Accuracy = Mapping[str, float]
 """Share of right evaluation draws of each image, in [0, 1], by its key."""
@@ -36,7 +40,7 @@ def defeated(name: str) -> Judge:
 
 
 def at_chance(name: str, classes: int) -> Judge:
-    """Judge that a variant must have no more accuracy than guessing among `classes` classes, within its 95 % interval."""
+    """Judge that a variant must have no more accuracy than guessing among `classes`, within its normal 95 % interval."""
 
     def judge(accuracies: Mapping[str, Accuracy]) -> bool:
         accuracy = accuracies[name]

@@ -118,7 +118,7 @@ def _interim_checks(job: Job) -> Iterator[str]:
             if now.rule_version != check.rule_version:
                 versions = f"version {check.rule_version} of its rule, this program has version {now.rule_version}"
                 yield f"cell {cell}: the interim check after round {check.round} is by {versions}"
-            elif now != check.model_copy(update={"without": ()}):
+            elif not check.agrees(now):
                 yield f"cell {cell}: the interim check after round {check.round} says {check.rate}, the rows say {now.rate}"
 
 

@@ -17,7 +17,7 @@ from pipeline.campaigns.job import opened
 from pipeline.campaigns.worker import image_keys
 from pipeline.errors import BadInput
 from pipeline.scoring import summaries
-from pipeline.scoring.intervals import wilson
+from pipeline.scoring.intervals import Rate, rate
 from pipeline.store import schema
 from pipeline.store.layout import Store
 from pipeline.store.rows import batches
@@ -59,8 +59,8 @@ def test_accuracy_of_cells_is_that_of_the_table(store, rule):
     for row in analysis.accuracy(analysis.scores(store, rule)).to_dict("records"):
         line = lines.pop(row["cell"])
         assert (row["images"], row["failed"]) == (line.images, line.failed) == (IMAGES - FAILED, FAILED)
-        for name, rate in (("clean", line.clean_top1), ("adv", line.adv_top1)):
-            assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx([rate.value, rate.low, rate.high])
+        for name, told in (("clean", line.clean_top1), ("adv", line.adv_top1)):
+            assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx([told.value, told.low, told.high])
         assert row["draw_gradients"] * row["images"] == pytest.approx(line.draw_gradients)
         assert row["hours"] == pytest.approx(line.seconds / 3600)
     assert not lines
@@ -101,7 +101,7 @@ def test_a_group_of_several_cells_counts_an_image_once():
     (line,) = analysis.accuracy(both, ["model"]).to_dict("records")
     assert line["images"] == 3 and line["adv"] == pytest.approx(0.5)
     (alone,) = analysis.accuracy(frame([0, 1, 1, 1])).to_dict("records")
-    assert (alone["adv_low"], alone["adv_high"]) == pytest.approx(wilson(0.75, 4))
+    assert Rate(alone["adv"], alone["adv_low"], alone["adv_high"], alone["images"]) == rate([0, 1, 1, 1])
 
 
 def test_a_comparison_is_paired_and_exact():
@@ -119,7 +119,7 @@ def test_a_comparison_is_paired_and_exact():
         analysis.compare(first, second.assign(image_key="other " + second["image_key"]))
 
 
-def test_the_bootstrap_of_many_images_is_the_normal_interval():
+def test_the_interval_of_many_differences_is_the_normal_one():
     random = np.random.default_rng(0)
     first, second = (frame(random.binomial(4, p, 4000) / 4) for p in (0.6, 0.5))
     difference = first["adv"] - second["adv"]
@@ -133,6 +133,16 @@ def test_the_worst_case_is_the_mean_of_the_least_per_image():
     (line,) = analysis.worst_case(both).to_dict("records")
     assert (line["attacks"], line["images"]) == (2, 3), "an image that an attack has not reached does not count"
     assert line["adv"] == pytest.approx((0 + 0.5 + 0.5) / 3)
+    apart = [0, 0.5, 0.75]  # the last: with two of four right in both, a right draw left out makes its attack the lower
+    assert line["adv_apart"] == pytest.approx(sum(apart) / 3)
+    assert (line["adv_low"], line["adv_high"]) == (rate([0, 0.5, 0.5]).low, rate(apart).high)
+    assert analysis.worst_case(pd.concat([frame([0.5, np.nan]), frame([np.nan, 1], "b", "fgsm")])).empty
+
+
+def test_an_attack_with_several_cells_is_at_its_worst_in_any_of_them():
+    cells = [frame([0.5, 1, 1]), frame([1, 0.5, np.nan], "b"), frame([1, 1, 0.75], "c", "fgsm")]
+    (line,) = analysis.worst_case(pd.concat(cells)).to_dict("records")
+    assert (line["attacks"], line["images"], line["adv"]) == (2, 3, pytest.approx((0.5 + 0.5 + 0.75) / 3))
 
 
 def test_a_persistent_attacker_tries_every_choice_of_draws():

@@ -18,6 +18,7 @@ from pipeline.config.campaign import load, parse
 from pipeline.config.definitions import TABLES
 from pipeline.errors import BadInput
 from pipeline.planning.units import Cut
+from pipeline.scoring import intervals
 from tests.support import tiny
 from tests.support.images import photographs
 
@@ -205,6 +206,7 @@ def test_a_stop_rule_is_recorded_with_its_version(tmp_path, pattern, monkeypatch
     recorded = yaml.safe_load((tmp_path / "store" / "campaign.yaml").read_text())
     assert recorded["definitions"]["rules"] == {"vote": 1}
     bump(monkeypatch, "rules", "vote", 4)
-    assert stop_rule.compute(str(tmp_path / "store"), "net-none-pgd", 0, Cut(1, 2), "vote", []).rule_version == 4
+    check = stop_rule.compute(str(tmp_path / "store"), "net-none-pgd", 0, Cut(1, 2), "vote", [])
+    assert (check.rule_version, check.interval_version) == (4, intervals.VERSION)
     with pytest.raises(BadInput, match="decision rule vote had version 1, has version 4"):
         prepare(parse(content, "c"), str(tmp_path / "store"))
