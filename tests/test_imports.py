@@ -16,6 +16,7 @@ FLOORS = {
         "approximate_exp",
         "dispatch",
         "rng",
+        "draw_keys",
         "types",
         "cpu_kernels",
         "autograd",

@@ -6,15 +6,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from bart import Barrage, rng
+from bart import Barrage, draw_keys
 from bart.defenses.barrage import described
-from bart.gradient import draw_keys
 from pipeline import analysis
 from pipeline.analysis import frames, transforms
+from pipeline.campaigns import image_keys
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.worker import image_keys
 from pipeline.errors import BadInput
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import wilson
@@ -165,10 +163,10 @@ def test_classes_and_images_by_hand():
 
 def test_a_draw_met_the_transforms_that_it_was_drawn(store):
     cell = opened(store).cells["resnet50-bart2-pgd"]
-    keys = ["image-00000000", "image-00000041"]
-    met = transforms._met(cell, keys)
-    mirror = image_keys(cell, keys, torch.device("cpu")).map(rng.fold, "evaluation")
-    drawn = described(Barrage(2, cell.defense.transforms).draw(draw_keys(mirror, cell.judged_by), (32, 32)))
+    images = [("val-000000", "image-00000000"), ("val-000001", "image-00000041")]
+    met = transforms._met(cell, images)
+    keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
+    drawn = described(Barrage(2, cell.defense.transforms).draw(keys, (32, 32)))
     names = np.array(cell.defense.transforms)
     assert [set(names[row]) for row in met.reshape(-1, len(names))] == [set(some) for some in drawn]
 
