@@ -35,6 +35,7 @@ NOT_RUN = {
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
+    "python -m benchmarks.common_draws": "minutes",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
     "python -m benchmarks.peers": "minutes, and the peers",
