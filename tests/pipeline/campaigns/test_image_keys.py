@@ -175,6 +175,8 @@ def test_no_draw_judges_in_one_cell_and_attacks_in_any(everywhere):
     assert len(judging) == 3 * len(ATTACKS) and len(attacking) == 3 * len(ATTACKS)
     assert len(set().union(*attacking.values())) > 1900
     assert not set().union(*judging.values()) & set().union(*attacking.values())
+    assert {key >> 32 & 1 for key in set().union(*judging.values())} == {1}, "it is no matter of chance"
+    assert {key >> 32 & 1 for key in set().union(*attacking.values())} == {0}
     assert all(len(some) == 8 * 4 for some in judging.values()), "the image and its example are judged by the same draws"
     for one, other in combinations(judging, 2):
         assert (judging[one] == judging[other]) == (("bart1" in one) == ("bart1" in other)), (one, other)
