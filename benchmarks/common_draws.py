@@ -6,7 +6,8 @@ and by draws that depend on the cell's name, as they did before. A line for each
 
     own, common    half the 95 % interval of the paired difference over images, in points, the mean over repeats by other draws
     share          common / own
-    noise          spread (standard deviation) of the difference over these repeats, in points: what chance in the draws does
+    noise          spread (standard deviation) of the difference over these repeats, in points: what chance in the draws does;
+                   a rough figure where draws are many and repeats few
 
 Then the same for the clean accuracy under the two attacks, whose difference is 0.
 """

@@ -118,6 +118,21 @@ def test_random_targets_are_those_of_the_image_in_every_cell():
     assert first == second and len({first, *others}) == 3
 
 
+@pytest.mark.parametrize(
+    ("changes", "rules"),
+    [
+        ({}, {"evaluation": 2}),
+        ({"defense": {"k": 0}}, None),
+        ({"defense": {"frozen": True}}, {"evaluation": 2}),
+        ({"attack": {"eps": 0.1, "goal": "random_target"}}, {"evaluation": 2, "target": 2}),
+        ({"defense": {"k": 0}, "attack": {"eps": 0.1, "goal": "random_target"}}, {"target": 2}),
+        ({"defense": {"k": 0}, "attack": {"eps": 0.1, "goal": "least_likely"}}, None),
+    ],
+)
+def test_a_rule_of_draws_is_part_of_the_cells_in_which_it_decides_numbers(changes, rules):
+    assert cell_of(**changes).versions.get("draws") == rules
+
+
 # Whole campaigns
 
 EVERY_KIND = {
