@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from barrage_plugins import Registry
-from bart import rng
+from bart import draw_keys, rng
 from bart.bpda import POLICIES, complete
 from bart.defenses import Defended
 from bart.losses import LOSSES, Loss
@@ -50,15 +50,6 @@ class Eot:
             raise ValueError(f"draws = {self.draws}: expected at least 1")
         if self.unit and not ESTIMATORS[self.estimator].by_draw:
             raise ValueError(f"estimator {self.estimator!r} with unit gradients: expected a mean over draws: per_draw")
-
-
-def draw_keys(keys: rng.Mirror, draws: int) -> rng.Mirror:
-    """Return one key per image and draw, image by image, from one per image: (n,) -> (n x draws,)."""
-
-    def spread(side: Tensor) -> Tensor:
-        return rng.fold(side[:, None], torch.arange(draws, device=side.device)).flatten()
-
-    return keys.map(spread)
 
 
 def pieces(images: int, draws: int, stack: int) -> Iterator[tuple[slice, slice]]:
@@ -147,8 +138,8 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     ValueError if the policy needs a network that `defended` lacks.
     """
     complete(eot.policy, defended.networks, defended.barrage.transforms if defended.barrage.k else ())
-    all_keys = draw_keys(keys, eot.draws)
-    order = keys.map(lambda side: side.repeat_interleave(eot.draws)) if eot.fixed_order else None
+    all_keys = draw_keys.to_attack(keys, eot.draws)
+    order = draw_keys.shared(keys, eot.draws) if eot.fixed_order and not defended.frozen else None
     policy = partial(POLICIES[eot.policy], networks=defended.networks)
     by_draw = ESTIMATORS[eot.estimator].by_draw
     loss_of = partial(ESTIMATORS[eot.estimator].loss, LOSSES[eot.loss])
@@ -209,10 +200,12 @@ def _cotangent(
 
 @torch.no_grad()
 def forward_draws(
-    defended: Defended, x: Tensor, keys: rng.Mirror, draws: int, stack: int, fast: bool = True
+    defended: Defended, x: Tensor, all_keys: rng.Mirror, draws: int, stack: int, fast: bool = True
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield (which images, which draws, logits (images, draws, classes)) pass by pass, for `draws` draws of each image."""
-    all_keys = draw_keys(keys, draws)
+    """Yield (which images, which draws, logits (images, draws, classes)) pass by pass, for `draws` draws of each image.
+
+    all_keys    their keys, image by image, (n x draws,), as `bart.draw_keys` makes them
+    """
     for images, draw_range in pieces(len(x), draws, stack):
         count = draw_range.stop - draw_range.start
         logits = defended.logits(x[images].repeat_interleave(count, 0), rows(all_keys, draws, images, draw_range), fast=fast)
@@ -226,7 +219,7 @@ def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_
     from the same draws.
     """
     total, loss = torch.zeros(len(x), device=x.device), LOSSES[loss_name]
-    for images, draw_range, logits in forward_draws(defended, x, keys, draws, stack):
+    for images, draw_range, logits in forward_draws(defended, x, draw_keys.to_attack(keys, draws), draws, stack):
         values = loss(logits.flatten(0, 1), *goal.rows(images).repeated(draw_range.stop - draw_range.start))
         total[images] += values.view(len(logits), -1).sum(1)
     return total / draws
@@ -238,7 +231,7 @@ def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: in
     It is the mean over the draws of the probability of the target, or of any class but the label.
     """
     total = torch.zeros(len(x), device=x.device)
-    for images, draw_range, logits in forward_draws(defended, x, keys, draws, stack):
+    for images, draw_range, logits in forward_draws(defended, x, draw_keys.to_attack(keys, draws), draws, stack):
         wanted = goal.rows(images).repeated(draw_range.stop - draw_range.start)
         chances = logits.flatten(0, 1).softmax(1)
         label, target = (chances.gather(1, c.clamp_min(0)[:, None])[:, 0] for c in wanted)

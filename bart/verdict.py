@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bart import rng
+from bart import draw_keys, rng
 from bart.defenses import Defended
 from bart.gradient import Goal, forward_draws
 
@@ -29,10 +29,12 @@ def _top5(scores: Tensor) -> Tensor:
 
 @torch.no_grad()
 def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stack: int) -> Verdict:
-    """Judge 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each. Their keys differ from those of every attack."""
-    keys = defended.keys(keys, "evaluation")
+    """Judge 8-bit images `stored` (n, 3, h, w) uint8 by `draws` draws each, none of which an attack can meet
+    (`bart.draw_keys`), whatever `keys` (n,) it has.
+    """
+    all_keys = draw_keys.to_judge(keys, draws, defended.frozen)
     top5, probabilities = [], torch.zeros(0, device=stored.device)
-    for _, draw_range, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
+    for _, draw_range, logits in forward_draws(defended, stored.float() / 255, all_keys, draws, stack, fast=False):
         if draw_range.start == 0:
             top5.append(_top5(logits))
             probabilities = torch.cat([probabilities, logits.softmax(2).sum(1)])
@@ -49,7 +51,8 @@ def broken(defended: Defended, stored: Tensor, goal: Goal, keys: rng.Mirror, dra
     Success means that the target comes first, or any class but the label if there is no target.
     """
     won = torch.ones(len(stored), dtype=torch.bool, device=stored.device)
-    for images, _, logits in forward_draws(defended, stored.float() / 255, keys, draws, stack, fast=False):
+    all_keys = draw_keys.to_attack(keys, draws)  # these draws choose when an image leaves; they judge nothing
+    for images, _, logits in forward_draws(defended, stored.float() / 255, all_keys, draws, stack, fast=False):
         first, (label, target) = logits.argmax(2), goal.rows(images)
         won[images] &= torch.where(target[:, None] >= 0, first == target[:, None], first != label[:, None]).all(1)
     return won

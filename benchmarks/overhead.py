@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from bart import Ball, Goal, judge
+from pipeline.campaigns import image_keys
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.worker import Finished, Progress, Worker, attacking, image_keys
+from pipeline.campaigns.worker import Finished, Progress, Worker, attacking
 from pipeline.config.campaign import Campaign, parse
 from pipeline.data import shards
 from pipeline.data.pack import labelled, pack, photographs
@@ -49,13 +50,13 @@ def plain(job: Job) -> float:
     for unit in job.units():
         samples = shards.read(shard, job.places(unit))
         clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]).float() / 255
-        label, keys = torch.tensor([s.label for s in samples]), image_keys(cell, [s.key for s in samples], device)
+        label, names = torch.tensor([s.label for s in samples]), [(unit.shard, s.key) for s in samples]
         attack = cell.built
-        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
+        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), image_keys.to_attack(cell, names))
         for _ in range(attack.steps):
             state = attack.step(state, defended, 8)
         for images in (clean.mul(255).round().to(torch.uint8), Ball("linf", cell.attack.eps).store(state.x, clean)):
-            judge(defended, images, keys, cell.judged_by, 8)
+            judge(defended, images, image_keys.to_judge(cell, names), cell.judged_by, 8)
     return time.perf_counter() - began
 
 

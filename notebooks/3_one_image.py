@@ -38,7 +38,7 @@ images.head(10).round(3)
 
 # %% [markdown]
 # The first of them. The transforms are those of the first evaluation draw. It can be drawn again, because a draw depends
-# only on the seed, the cell, the image key and the number of the draw.
+# only on the seed, the model and its defense, the shard, the image key and the number of the draw.
 
 # %%
 key = images["image_key"].iloc[0]

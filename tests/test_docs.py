@@ -36,6 +36,7 @@ NOT_RUN = {
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
     "python -m benchmarks.definitions": "minutes, and ImageNet",
+    "python -m benchmarks.common_draws": "minutes",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
     "python -m benchmarks.intervals": "minutes",

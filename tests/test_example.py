@@ -103,7 +103,7 @@ def test_every_command_of_the_page_works(package, said):
     recorded = yaml.safe_load((package.folder / "stores/example/campaign.yaml").read_text())
     assert recorded["definitions"] == {
         "transforms": {"hist_eq": 1, "negative": 1}, "attacks": {"decay": 1}, "defenses": {"barrage": 1, "gaussian": 1},
-        "losses": {"odds": 1}, "estimators": {"worst_draw": 1},
+        "losses": {"odds": 1}, "estimators": {"worst_draw": 1}, "draws": {"evaluation": 2},
     }  # fmt: skip
     added = [("transforms", "negative"), ("attacks", "decay"), ("defenses", "gaussian"), ("losses", "odds")]
     source = {"source": "barrage-example", "version": "0.1.0"}

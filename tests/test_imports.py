@@ -16,6 +16,7 @@ FLOORS = {
         "approximate_exp",
         "dispatch",
         "rng",
+        "draw_keys",
         "cpu_kernels",
         "autograd",
         "types",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bart import rng
+from bart import draw_keys, rng
 from bart.bpda import Networks, checked, combo
 from bart.classifier import Normalised
 from bart.defenses.barrage import Barrage, Policy
@@ -31,11 +31,9 @@ class Defended:
         checked(self.networks)
 
     def keys(self, images: rng.Mirror, purpose: str, step: rng.Mirror | None = None) -> rng.Mirror:
-        """Return keys for the draws of one purpose ("step", "evaluation", ...), from one key an image, new at each `step`."""
-        if self.frozen:
-            return images.map(rng.fold, "frozen")
-        keys = images.map(rng.fold, purpose)
-        return keys.map(rng.fold, step) if step else keys
+        """Return keys for draws of one purpose ("step", "restart", ...), from one key an image, new at each `step`."""
+        keys = draw_keys.of_purpose(images, purpose, self.frozen)
+        return keys.map(rng.fold, step) if step and not self.frozen else keys
 
     def logits(
         self,

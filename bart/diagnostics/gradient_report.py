@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bart import rng
+from bart import draw_keys, rng
 from bart.defenses import Defended
-from bart.gradient import Eot, Goal, draw_keys, gradient
+from bart.gradient import Eot, Goal, gradient
 
 
 class GradientReport(NamedTuple):
@@ -32,7 +32,7 @@ def gradient_report(
     defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, eot: Eot, stack: int
 ) -> GradientReport:
     """Report on `draws` gradients of each image of `x` (n, 3, h, w), taken one by one with the loss and policy of `eot`."""
-    all_keys = draw_keys(defended.keys(keys, "report"), draws)
+    all_keys = draw_keys.to_attack(defended.keys(keys, "report"), draws)
     one = Eot(1, eot.loss, "per_draw", eot.policy)
     columns = []
     for i in range(len(x)):

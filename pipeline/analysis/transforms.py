@@ -1,37 +1,45 @@
 """Find which transforms matter: compare the evaluation draws that have a transform with those that do not."""
 
+import warnings
 from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 import torch
 
-from bart import Barrage, rng
-from bart.gradient import draw_keys
+from bart import Barrage, draw_keys
 from pipeline.analysis.frames import results
+from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import opened
-from pipeline.campaigns.worker import image_keys
 from pipeline.config.campaign import Cell
 from pipeline.scoring.intervals import mean_difference
+from pipeline.store.formats import StoreWarning
 
 
 def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
     """Return the accuracy of draws with and without each transform, a line a cell and transform.
 
-    The transforms of a draw follow from the seed, the cell and the image key: they are drawn again, and need not be stored.
-    store  a store; cells whose defense is not random are left out
+    The transforms of a draw follow from its key (`pipeline.campaigns.image_keys`): they are drawn again, not stored.
+    store  a store; cells whose defense is not random are left out, and with a StoreWarning those whose definitions have another
+           version now: their draws cannot be made again
     cells  only these; default: all
     Columns: `cell`, `transform`, `draws` (with the transform, count), and for `clean` and `adv`: `_with` and `_without`
     (accuracies in [0, 1]) and their `_difference` with `_low` and `_high`, its 95 % interval over the images that have draws of
     both kinds.
     """
-    campaign, out = opened(store).cells, []
-    columns = ["image_key", "cell", "label", "status", "clean_top5", "adv_top5"]
+    job, out = opened(store), []
+    outdated = definition_versions.outdated(job.campaign, store)
+    columns = ["image_key", "shard", "cell", "label", "status", "clean_top5", "adv_top5"]
     for name, rows in results(store, columns, cells).groupby("cell", observed=True):
-        cell, good = campaign[str(name)], rows[rows["status"] == "ok"]
+        cell, good = job.cells[str(name)], rows[rows["status"] == "ok"]
         if not cell.defense.random or not cell.defense.k or good.empty:
             continue
-        met = _met(cell, good["image_key"].astype(str).tolist())
+        if changed := outdated.get(cell.name):
+            warnings.warn(
+                f"cell {name}: {changed}: its draws cannot be made again, so it is left out", StoreWarning, stacklevel=2
+            )
+            continue
+        met = _met(cell, list(good[["shard", "image_key"]].astype(str).itertuples(index=False, name=None)))
         right = {side: _right(good, side) for side in ("clean", "adv")}
         for place, transform in enumerate(cell.defense.transforms):
             here = met[:, :, place]
@@ -40,11 +48,10 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
     return pd.DataFrame(out)
 
 
-def _met(cell: Cell, keys: list[str]) -> np.ndarray:
+def _met(cell: Cell, images: list[tuple[str, str]]) -> np.ndarray:
     """Return whether each evaluation draw of each image has each transform of the cell: (images, draws, transforms) bool."""
-    barrage, n, draws = Barrage(cell.defense.k, cell.defense.transforms), len(keys), cell.judged_by
-    mirror = image_keys(cell, keys, torch.device("cpu")).map(rng.fold, "evaluation")
-    chosen = barrage.select(draw_keys(mirror, draws).host)
+    barrage, n, draws = Barrage(cell.defense.k, cell.defense.transforms), len(images), cell.judged_by
+    chosen = barrage.select(draw_keys.to_judge(image_keys.to_judge(cell, images), draws).host)
     met = torch.zeros(n * draws, len(barrage.names), dtype=torch.bool)
     met.scatter_(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
     order = [barrage.names.index(name) for name in cell.defense.transforms]

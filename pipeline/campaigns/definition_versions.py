@@ -20,14 +20,17 @@ def record(campaign: Campaign) -> dict[str, Any]:
 
 def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
     """Raise BadInput if a store, made for `earlier`, has another version of a definition that the campaign uses."""
-    data = Store(url).read(FILE) or b""
-    try:
-        before = plain(data).get("definitions", {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()})
-        changed = definitions.differences(before, _versions(campaign))
-    except DAMAGED as error:
-        raise damaged(url, error) from None
-    if changed:
+    if changed := definitions.differences(_recorded(earlier, url), _versions(campaign)):
         raise BadInput(f"store {url}: {'; '.join(changed)}: go on with the release that wrote it, or use another --store")
+
+
+def outdated(campaign: Campaign, url: str) -> dict[str, str]:
+    """Return the cells of a store whose definitions have another version now, each with what changed in words: their numbers
+    stand, but this program cannot make them again. `campaign` is that of the store. Raises BadInput if the store is damaged.
+    """
+    before = _recorded(campaign, url)
+    found = {cell.name: "; ".join(definitions.differences(before, cell.versions)) for cell in campaign.grid()}
+    return {name: changed for name, changed in found.items() if changed}
 
 
 def missing(url: str) -> str:
@@ -35,6 +38,19 @@ def missing(url: str) -> str:
     found = plain(Store(url).read(FILE) or b"").get("plugins", [])
     sources = sorted({" ".join(filter(None, (plugin["source"], plugin["version"]))) for plugin in found})
     return f"; the store was made with {', '.join(sources)}: install that, or allow that module" if sources else ""
+
+
+def _recorded(earlier: Campaign, url: str) -> Versions:
+    """Return the versions of the definitions by which a store was made for `earlier`. Raises BadInput.
+
+    A table that the store does not record was not kept when it was made: its definitions had version 1.
+    """
+    first = {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()}
+    try:
+        recorded = plain(Store(url).read(FILE) or b"").get("definitions", {})
+        return first | {table: {**names} for table, names in recorded.items()}
+    except DAMAGED as error:
+        raise damaged(url, error) from None
 
 
 def _versions(campaign: Campaign) -> Versions:

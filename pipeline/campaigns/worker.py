@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from barrage_plugins import allow
-from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
+from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, lanes, rng
 from pipeline import provenance
-from pipeline.campaigns import alone, image_rows
+from pipeline.campaigns import alone, image_keys, image_rows
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial
 from pipeline.config.attacks import ByGradient
@@ -145,11 +145,6 @@ class Worker:
         return UnitAttempt(self, unit).run()
 
 
-def image_keys(cell: Cell, keys: list[str], device: torch.device) -> Mirror:
-    """Return the random keys of a cell's images, (n,): they follow from seed, cell and image key, and from nothing else."""
-    return Mirror.of(torch.tensor([key(cell.seed, cell.name, k) for k in keys], dtype=torch.int64), device)
-
-
 def _mean_step(state: State, attack: Attack) -> float:
     """Return the steps that the images have done, the mean over images; one that left early counts as done."""
     steps = torch.where(state.left.host >= 0, attack.steps, state.step.host)
@@ -243,9 +238,8 @@ class UnitAttempt:
         defended = self.worker.defended(self.cell)
         samples = [sample for sample, _ in good]
         original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
-        keys = image_keys(self.cell, [sample.key for sample in samples], self.worker.device)
-        clean, before = self._verdict(original, keys, defended), self.spent
-        for state, work in self._steps(self._start(samples, original, keys, clean, defended, resume), defended, resume):
+        clean, before = self._verdict(samples, original, defended), self.spent
+        for state, work in self._steps(self._start(samples, original, clean, defended, resume), defended, resume):
             self.spent = before + work
             yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, self.spent, self.own_seconds)
         return Attacked(samples, original, clean, state)
@@ -260,9 +254,11 @@ class UnitAttempt:
         """Return the seconds of the unit, with those that earlier attempts spent up to its checkpoint."""
         return self.before + self.own_seconds
 
-    def _start(
-        self, good: list[Sample], original: Tensor, keys: Mirror, verdict: Verdict, defended: Defended, resume: bool
-    ) -> State:
+    def _names(self, samples: list[Sample]) -> list[tuple[str, str]]:
+        """Return the shard and the key of each image."""
+        return [(self.unit.shard, sample.key) for sample in samples]
+
+    def _start(self, good: list[Sample], original: Tensor, verdict: Verdict, defended: Defended, resume: bool) -> State:
         """Return the state of step 0, or with `resume` of the furthest sound checkpoint; `original` (n, 3, h, w) uint8."""
         device = self.worker.device
         clean = original.float() / 255
@@ -271,14 +267,16 @@ class UnitAttempt:
             self.before = saved[0].seconds
             return State.of(saved[1] | {"clean": clean.cpu()}, device)
         label = torch.tensor([s.label for s in good], device=device)
-        state = self.attack.start(clean, Goal(label, self._targets(clean, label, keys, defended)), keys)
+        keys = image_keys.to_attack(self.cell, self._names(good), device)
+        state = self.attack.start(clean, Goal(label, self._targets(good, clean, label, defended)), keys)
         skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
         return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
-    def _targets(self, clean: Tensor, label: Tensor, keys: Mirror, defended: Defended) -> Tensor:
+    def _targets(self, good: list[Sample], clean: Tensor, label: Tensor, defended: Defended) -> Tensor:
         """Return the classes that the attack aims at, (n,); -1 for any wrong class. `clean` (n, 3, h, w) in [0, 1]."""
         goal, classes = self.cell.attack.goal, self.cell.model.classes
         if goal == "random_target":
+            keys = image_keys.to_aim(self.cell, self._names(good), self.worker.device)
             other = rng.integers(keys.device, "target", 0, classes - 2)
             return other + (other >= label)
         if goal == "least_likely":  # of the undefended model; the label itself is never a target
@@ -324,13 +322,14 @@ class UnitAttempt:
         """Return the rows of attacked images by their examples `stored` (n, 3, h, w) uint8; `of` images share the time."""
         ball, state = self.attack.ball, attacked.state
         assert (ball.distance(stored, state.clean) <= ball.eps + 1e-5).all(), "a stored example left its ball"
-        adversarial = self._verdict(stored, state.keys, self.worker.defended(self.cell))
+        adversarial = self._verdict(attacked.samples, stored, self.worker.defended(self.cell))
         samples, share = attacked.samples, self.seconds / of
         rows = image_rows.attacked(samples, state, stored, attacked.clean, adversarial, self.cell, share)
         return [self.context | row for row in rows]
 
-    def _verdict(self, images: Tensor, keys: Mirror, defended: Defended) -> Verdict:
-        """Judge 8-bit images (n, 3, h, w) uint8."""
+    def _verdict(self, good: list[Sample], images: Tensor, defended: Defended) -> Verdict:
+        """Judge 8-bit images (n, 3, h, w) uint8: those of the samples, or their examples, by the same draws."""
+        keys = image_keys.to_judge(self.cell, self._names(good), self.worker.device)
         return self._fitting(lambda stack: judge(defended, images, keys, self.cell.judged_by, stack))
 
     def _examples(self, every: list[Attacked]) -> list[Tensor]:

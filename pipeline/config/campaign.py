@@ -169,7 +169,23 @@ class Cell(Strict):
 
     @property
     def identity(self) -> str:
-        """Return the hash of what decides the numbers; where weights have a hash, their path is only a place.
+        """Return the hash of what decides the numbers."""
+        changed = definitions.changed(self.versions)
+        return _hash(self._decisive() | ({"versions": changed} if changed else {}))
+
+    @property
+    def defended_identity(self) -> str:
+        """Return the hash of what judges: the model with its weights and the size of its images, the defense, and the versions
+        of their definitions. Names that a user gives, the attack, the number of draws and the seed are no part of it.
+        """
+        content = self._decisive()
+        parts = {part: content[part] for part in ("model", "defense", "resize", "crop")}
+        if "transforms" in parts["defense"]:
+            parts["defense"] |= {"transforms": sorted(self.defense.transforms)}  # they may be listed in any order
+        return _hash(parts | {"versions": definitions.changed(definitions.used_to_judge(self.defense))})
+
+    def _decisive(self) -> dict[str, Any]:
+        """Return what decides the numbers, without versions; where weights have a hash, their path is only a place.
 
         What came later than release 0.1 enters only where it differs from what that release did.
         """
@@ -184,9 +200,7 @@ class Cell(Strict):
             del content["skip_misclassified"]
         if content["defense"]["kind"] == "barrage":
             del content["defense"]["kind"]
-        if changed := definitions.changed(self.versions):
-            content["versions"] = changed
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return content
 
 
 class Workers(Share):
@@ -259,6 +273,10 @@ class Campaign(Strict):
                             exif=self.data.exif,
                             skip_misclassified=self.skip_misclassified if self.attacks[a].goal == "untargeted" else None,
                         )
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(path: str | Path) -> Campaign:

@@ -4,7 +4,7 @@ A version enters the identity of a cell only where it is not 1, so cells of rele
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from barrage_plugins import Registry
 from bart import ESTIMATORS, LOSSES, TRANSFORMS
@@ -12,10 +12,30 @@ from pipeline.config.attacks import KINDS, Attack
 from pipeline.config.defenses import DEFENSES, Defense
 from pipeline.scoring.rules import RULES
 
+
+class DrawRule(NamedTuple):
+    """Describe how random choices follow from their keys; `version` of the rule, from 1."""
+
+    about: str
+    version: int
+
+
+DRAWS: Registry[DrawRule] = Registry(
+    "rule of draws for",
+    "draws",
+    builtin={
+        "evaluation": DrawRule("draws that judge depend on seed, model and defense, shard, image key and draw alone", 2),
+        "target": DrawRule("random targets depend on seed, shard, image key and the number of classes alone", 2),
+    },
+    expected="none but barrage's own",
+    accepts=lambda name, thing: False,
+)
+"""The rules of `pipeline.campaigns.image_keys` for random choices. In version 1 these depended on the cell's name."""
+
 TABLES: dict[str, Registry[Any]] = {
-    table.table: table for table in (TRANSFORMS, KINDS, DEFENSES, LOSSES, ESTIMATORS, RULES)
+    table.table: table for table in (TRANSFORMS, KINDS, DEFENSES, LOSSES, ESTIMATORS, RULES, DRAWS)
 }  # fmt: skip
-"""Every table that packages of others can add to, by name."""
+"""Every table whose definitions decide numbers, by name. Packages of others can add to all but the last."""
 
 Versions = dict[str, dict[str, int]]
 """Versions of definitions, {table: {name: version}}."""
@@ -33,8 +53,23 @@ class Plugin(TypedDict):
 def used(defense: Defense, attack: Attack, rules: Iterable[str] = ()) -> Versions:
     """Return the versions of all definitions that a defense, an attack and decision rules use. Raises PluginError for one that
     cannot be used."""
-    own = {DEFENSES.table: (defense.kind,), KINDS.table: (attack.kind,), RULES.table: tuple(rules)}
-    return versions_of(own, defense.named(), attack.named())
+    own = {KINDS.table: (attack.kind,), RULES.table: tuple(rules), DRAWS.table: _drawn(defense, attack)}
+    return versions_of(own, _of_defense(defense), defense.named(), attack.named())
+
+
+def used_to_judge(defense: Defense) -> Versions:
+    """Return the versions of all definitions that a defense uses, whatever attacks it. Raises PluginError as `used` does."""
+    return versions_of(_of_defense(defense), defense.named())
+
+
+def _of_defense(defense: Defense) -> dict[str, tuple[str, ...]]:
+    return {DEFENSES.table: (defense.kind,)}
+
+
+def _drawn(defense: Defense, attack: Attack) -> tuple[str, ...]:
+    """Return the rules of draws that matter to a cell: undefended, nothing is drawn by them but random targets."""
+    met = {"evaluation": defense.random or defense.frozen, "target": attack.goal == "random_target"}
+    return tuple(name for name, matters in met.items() if matters)
 
 
 def versions_of(*named: Mapping[str, Iterable[str]]) -> Versions:

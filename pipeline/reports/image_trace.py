@@ -1,7 +1,8 @@
 """Draw what happened to one image: clean, attacked, their difference, one barrage step by step, and the class of every draw."""
 
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bart import Barrage, rng
+from bart import Barrage, draw_keys
 from bart.defenses.barrage import described
-from bart.gradient import draw_keys
-from pipeline.campaigns.job import Job, opened
-from pipeline.campaigns.worker import image_keys
+from pipeline.campaigns import definition_versions, image_keys
+from pipeline.campaigns.job import opened
 from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
 from pipeline.reports import style
 from pipeline.reports.examples import Example, Picture, examples, unit
 from pipeline.reports.figures import STYLE
+from pipeline.store.formats import StoreWarning
 from pipeline.store.rows import batches
 
 COLUMNS = ["image_key", "shard", "cell", "unit", "status", "error", "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
@@ -63,16 +64,16 @@ def _of_image(rows: Any, image: str) -> list[dict[str, Any]]:
     return rows.take(np.flatnonzero((keys == image).to_numpy())).to_pylist()
 
 
-def steps(cell: Cell, key: str, picture: Picture, draw: int = 0) -> list[tuple[str, Picture]]:
+def steps(cell: Cell, image: tuple[str, str], picture: Picture, draw: int = 0) -> list[tuple[str, Picture]]:
     """Return the transforms of one evaluation draw of an image, in order, each with the picture after it.
 
-    key      the key of the image
+    image    the shard of the image and its key there
     picture  the image that the barrage gets
     draw     which of the evaluation draws, from 0
     """
-    keys = image_keys(cell, [key], torch.device("cpu")).map(rng.fold, "frozen" if cell.defense.frozen else "evaluation")
+    keys = draw_keys.to_judge(image_keys.to_judge(cell, [image]), draw + 1, cell.defense.frozen)
     barrage, size = Barrage(cell.defense.k, cell.defense.transforms), (picture.shape[1], picture.shape[2])
-    drawn = barrage.draw(draw_keys(keys, draw + 1).map(lambda side: side[draw:]), size)
+    drawn = barrage.draw(keys.map(lambda side: side[draw:]), size)
     x, out = torch.from_numpy(picture)[None].float() / 255, []
     (names,) = described(drawn)
     for count, name in enumerate(names, 1):
@@ -92,12 +93,14 @@ def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None
     job = opened(store)
     shown = [(row, examples(job, unit(job, row["unit"]), [image])[0]) for row in rows(store, image, cells, shard)]
     shown.sort(key=lambda pair: (job.cells[pair[0]["cell"]].defense.k, pair[0]["cell"]))
-    heights = [_height(job.cells[row["cell"]]) for row, _ in shown]
+    outdated = definition_versions.outdated(job.campaign, store)
+    draws = [_draw(job.cells[row["cell"]], row, example, outdated) for row, example in shown]
+    heights = [1 + -(-len(draw) // ACROSS) for draw in draws]
     with plt.style.context([STYLE, {"figure.constrained_layout.use": False, "axes.grid": False}]):
         figure = plt.figure(figsize=(2.1 * ACROSS, 2.35 * sum(heights)), layout="constrained")
         parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for part, (row, example) in zip(parts, shown, strict=True):
-            _part(part, job, row, example)
+        for part, (row, example), draw in zip(parts, shown, draws, strict=True):
+            _part(part, row, example, draw, job.campaign.data.named)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -108,16 +111,25 @@ story = trace
 """The name of `trace` in release 0.1."""
 
 
-def _height(cell: Cell) -> int:
-    """Return how many lines of pictures the part of a cell has."""
-    return 1 + -(-cell.defense.k // ACROSS)
+def _draw(cell: Cell, row: dict[str, Any], example: Example, outdated: Mapping[str, str]) -> list[tuple[str, Picture]]:
+    """Return the transforms of the first draw that judged the example, or none, with a warning, if it cannot be made again."""
+    if changed := outdated.get(cell.name):
+        text = f"cell {cell.name}: {changed}: its draws are not shown; the release that wrote them can show them"
+        warnings.warn(text, StoreWarning, stacklevel=2)
+        return []
+    last = example.clean if example.adversarial is None else example.adversarial
+    return steps(cell, (row["shard"], example.key), last)
 
 
-def _part(part: SubFigure, job: Job, row: dict[str, Any], example: Example) -> None:
+def _part(
+    part: SubFigure,
+    row: dict[str, Any],
+    example: Example,
+    draw: Sequence[tuple[str, Picture]],
+    named: Callable[[int], str],
+) -> None:
     """Draw the part of one cell."""
-    cell = job.cells[row["cell"]]
-    grid = part.add_gridspec(_height(cell), ACROSS)
-    named = job.campaign.data.named
+    grid = part.add_gridspec(1 + -(-len(draw) // ACROSS), ACROSS)
     aimed = f", aimed at class {named(row['target'])}" if row["target"] is not None else ""
     title = f"{row['cell']}: {example.key}, class {named(row['label'])}{aimed}"
     part.suptitle(_plain(title), x=0.01, ha="left", fontsize=11, weight="bold")
@@ -129,8 +141,7 @@ def _part(part: SubFigure, job: Job, row: dict[str, Any], example: Example) -> N
     room = part.add_subplot(grid[0, 3:])
     room.set_axis_off()
     _classes(room.inset_axes((0.16, 0.14, 0.82, 0.76)), row, named)
-    last = example.clean if example.adversarial is None else example.adversarial
-    for place, (name, picture) in enumerate(steps(cell, example.key, last)):
+    for place, (name, picture) in enumerate(draw):
         axes = part.add_subplot(grid[1 + place // ACROSS, place % ACROSS])
         _picture(axes, picture, f"draw 1, {place + 1}: {name}")
 

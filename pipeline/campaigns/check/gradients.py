@@ -6,10 +6,10 @@ import torch
 
 from bart import Goal
 from bart.diagnostics.gradient_report import gradient_report
-from pipeline.campaigns import image_rows
+from pipeline.campaigns import image_keys, image_rows
 from pipeline.campaigns.check.findings import Finding
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.worker import Worker, image_keys
+from pipeline.campaigns.worker import Worker
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.data import shards
@@ -31,7 +31,8 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
     samples = [sample for sample, _ in good]
     x = torch.stack([torch.from_numpy(image) for _, image in good]).to(device).float() / 255
     label = torch.tensor([s.label for s in samples], device=device)
-    goal, keys = Goal(label, torch.full_like(label, -1)), image_keys(cell, [s.key for s in samples], device)
+    goal = Goal(label, torch.full_like(label, -1))
+    keys = image_keys.to_attack(cell, [(unit.shard, s.key) for s in samples], device)
     assert isinstance(cell.attack, ByGradient)
     report = gradient_report(worker.defended(cell), x, goal, keys, draws, cell.attack.eot(1), worker.stack(cell))
     norm, spread, cosine, agreement = (float(column.median()) for column in report[:4])

@@ -12,8 +12,9 @@ import torch
 
 from bart import judge
 from pipeline import provenance
+from pipeline.campaigns import image_keys
 from pipeline.campaigns.image_rows import Picture
-from pipeline.campaigns.worker import Worker, image_keys
+from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Cell
 from pipeline.planning.units import Unit
 
@@ -49,7 +50,7 @@ def disagreements(
     kept. Where device and libraries are those of the row, every list of five classes must be the same; elsewhere the first
     class, for all but the share `TOLERATED` of the draws.
     """
-    keys = image_keys(cell, [row["image_key"] for row in rows], worker.device)
+    keys = image_keys.to_judge(cell, [(row["shard"], row["image_key"]) for row in rows], worker.device)
     here = provenance.device_name(worker.device), provenance.versions()
     for side, pictures in (("clean", clean), ("adv", stored)):
         if pictures is None:

@@ -1,6 +1,6 @@
 """Attack one image of a store again, and compare the row that comes out with the row that the store holds, value for value.
 
-What happens to an image depends on the seed, the cell and the image key, and on nothing else. So an image that is attacked
+What happens to an image depends on the seed, the cell, its shard and its key, and on nothing else. So an image that is attacked
 alone goes through the same draws and steps as it did among the other images of its unit. What may differ is rounding: see
 `replay`.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pipeline.campaigns import definition_versions
 from pipeline.campaigns.alone import may_be_an_image, said
 from pipeline.campaigns.image_rows import Row
 from pipeline.campaigns.job import Job
@@ -80,7 +81,9 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
     cell = job.cells.get(row["cell"])
     if cell is None or row["campaign"] != cell.identity:
         identity = cell.identity if cell else None
+        changed = definition_versions.outdated(job.campaign, job.store).get(row["cell"])
         reason = "the row was made by another campaign than the store's campaign.yaml describes, so nothing was attacked"
+        reason = f"{changed}, so nothing was attacked: replay it with the release that wrote it" if changed else reason
         return Replay(row, (Difference("campaign", row["campaign"], identity),), (reason,))
     place = _place(job, row)
     unit = _unit(job, row, place)

@@ -1,6 +1,7 @@
 """Check that a store is what its campaign describes: every planned row once, from these shards and weights, in the ball."""
 
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.campaigns import image_rows
+from pipeline.campaigns import definition_versions, image_rows
 from pipeline.campaigns.image_rows import Picture
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
@@ -24,7 +25,9 @@ from pipeline.planning.units import Unit
 from pipeline.scoring.rules import of_row
 from pipeline.storage import urls
 from pipeline.store import compacted, mixing, sealed
+from pipeline.store.formats import StoreWarning
 from pipeline.store.layout import Store
+from pipeline.store.planned_cells import content_of
 from pipeline.store.rows import table
 
 Row = dict[str, Any]
@@ -35,18 +38,19 @@ Attacked = list[tuple[Row, Picture]]
 def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Iterator[str]:
     """Yield one line for each fault of a store; none if it is sound. `sample` images are judged again.
 
-    Issues a StoreWarning if rows of several commits or environments are mixed. Raises BadInput if a model needs a module that
-    is not allowed.
+    Issues a StoreWarning if rows of several commits or environments are mixed, and for each cell whose definitions have another
+    version now: its verdicts cannot be made again. Raises BadInput if a model needs a module that is not allowed.
     """
     store, planned = Store(job.store), list(job.expected())
     names, done = {unit.name for unit in planned}, store.done()
     yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
-    changed = _changed(job)
+    changed, outdated = _changed(job), _outdated(job)
+    identities = {name: cell.identity for name, cell in job.cells.items()} | outdated
     yield from changed.values()
     yield from _interim_checks(job)
     judges = Worker(replace(job, modules=frozenset()), torch.device(device), threading.Event())
-    sound = [unit for unit in planned if unit.name in done and unit.cell not in changed]
+    sound = [unit for unit in planned if unit.name in done and unit.cell not in changed | outdated]
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
@@ -64,6 +68,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
                 yield f"{unit.name}: {error}"
                 continue
             origins += mixing.counted(rows)
+            yield from _strangers(rows, unit, identities[unit.cell])
             if samples:
                 mine = [samples[place] for place in job.places(unit)]
                 yield from _unit(judges, store, unit, rows, mine, images, again.get(unit.name, ()))
@@ -110,6 +115,24 @@ def _changed(job: Job) -> dict[str, str]:
     return {name: faults[part] for name, parts in sources.items() for part in parts if part in faults}
 
 
+def _outdated(job: Job) -> dict[str, str]:
+    """Return the identities that the store records for cells whose definitions have another version now, and warn of each."""
+    found = definition_versions.outdated(job.campaign, job.store)
+    for name, changed in found.items():
+        text = f"cell {name}: {changed}: its verdicts can only be made again by the release that wrote them"
+        warnings.warn(text, StoreWarning, stacklevel=3)
+    recorded = content_of(Store(job.store), job.store)["identity"] if found else {}
+    return {name: recorded.get(name, "") for name in found}
+
+
+def _strangers(rows: pa.Table, unit: Unit, identity: str) -> Iterator[str]:
+    """Yield a fault for each row of a unit's file that is of another cell, unit or identity."""
+    names = ("image_key", "cell", "campaign", "unit")
+    for key, *found in zip(*(rows[name].to_pylist() for name in names), strict=True):
+        if found != [unit.cell, identity, unit.name]:
+            yield f"{unit.name}, {key}: the row is of another campaign or unit"
+
+
 def _interim_checks(job: Job) -> Iterator[str]:
     """Compare each interim check of a stop rule with the rows. Units without rows at its time are left out, as they were."""
     for cell in job.cells:
@@ -141,7 +164,7 @@ def _unit(
     attacked = []
     for row, sample in zip(rows, samples, strict=True):
         _, picture = image_rows.decoded(sample, cell)
-        yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, picture, cell, unit))
+        yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, picture, cell))
         if row["status"] == "ok" and picture is not None:
             attacked.append((row, picture))
     chosen = {rows[place]["image_key"] for place in again}
@@ -149,9 +172,7 @@ def _unit(
         yield f"{unit.name}, {key}: {fault}"
 
 
-def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell, unit: Unit) -> Iterator[str]:
-    if (row["cell"], row["campaign"], row["unit"], row["shard"]) != (cell.name, cell.identity, unit.name, unit.shard):
-        yield "the row is of another campaign or unit"
+def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Iterator[str]:
     if (row["status"] in ("ok", "failed")) != (picture is not None):
         yield f"status {row['status']}, but the image can {'not ' if picture is None else ''}be attacked"
     if row["status"] != "ok":

@@ -62,7 +62,7 @@ def test_every_run_starts_elsewhere_and_draws_afresh():
     keys = defended.keys
 
     class Spy:
-        classifier, barrage, networks = defended.classifier, defended.barrage, defended.networks
+        classifier, barrage, networks, frozen = defended.classifier, defended.barrage, defended.networks, False
 
         def logits(self, x, *arguments, **names):
             if not torch.is_grad_enabled():  # an example is chosen as it would be stored

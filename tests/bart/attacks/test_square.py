@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bart import Ball, Goal, rng
+from bart import Ball, Goal, draw_keys, rng
 from bart.attacks.square import Square, _bump
 from bart.gradient import forward_draws, mean_loss
 from bart.losses import LOSSES
@@ -272,12 +272,13 @@ def test_a_value_that_is_not_a_number_never_wins_and_never_lasts():
 def test_the_mean_loss_is_the_mean_over_the_draws():
     """Compare with each draw's logits by its own key, in passes of any size."""
     defended, x = behind(linear()[0], 2), images()
-    draws = torch.stack([defended.logits(x, rng.Mirror.of(rng.fold(keys(4), draw), "cpu")) for draw in range(5)])
+    all_keys = draw_keys.to_attack(mirror(), 5)
+    draws = torch.stack([defended.logits(x, all_keys.map(lambda side, draw=draw: side[draw::5])) for draw in range(5)])
     for name in LOSSES:
         truth = torch.stack([LOSSES[name](logits, *MIXED) for logits in draws]).mean(0)
         for stack in (1, 3, 7, 1000):
             found = mean_loss(defended, x, MIXED, mirror(), name, 5, stack)
             torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-4)
             assert not found.requires_grad
-    assert next(iter(forward_draws(defended, x, mirror(), 5, 1000)))[2].shape == (4, 5, 5)
+    assert next(iter(forward_draws(defended, x, all_keys, 5, 1000)))[2].shape == (4, 5, 5)
     assert NO_TARGET[0] == -1

@@ -9,12 +9,12 @@ import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
-from pipeline.campaigns import image_rows
+from pipeline.campaigns import image_keys, image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import Progress, Worker, attacking, image_keys
+from pipeline.campaigns.worker import Progress, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.data import shards
@@ -48,15 +48,15 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
     defended = Defended(loading.classifier(cell.model, 32, device), Barrage(2, cell.defense.transforms))
     found = rows(job.store)
     ball = Ball("linf", 8 / 255)
-    for some in (images[:5], images[5:]):
+    for shard, some in (("photos-000000", images[:5]), ("photos-000001", images[5:])):
         clean = torch.stack([torch.from_numpy(shards.decode(s.image, None, 32)) for s in some]).float() / 255
-        keys = image_keys(cell, [s.key for s in some], device)
+        names = [(shard, s.key) for s in some]
         label = torch.tensor([s.label for s in some])
         attack = Pgd(ball, 6, 2 / 255, True, Eot(3), 0.9)
-        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
+        state = attack.start(clean, Goal(label, torch.full_like(label, -1)), image_keys.to_attack(cell, names))
         for _ in range(6):
             state = attack.step(state, defended, stack=8)
-        verdict = judge(defended, ball.store(state.x, clean), keys, 4, stack=8)
+        verdict = judge(defended, ball.store(state.x, clean), image_keys.to_judge(cell, names), 4, stack=8)
         for i, sample in enumerate(some):
             row = found[cell.name, sample.key]
             assert row["adv_top5"] == verdict.top5[i].tolist()
@@ -107,15 +107,6 @@ def test_a_row_counts_the_time_of_earlier_attempts(tmp_path, pattern):
     assert events and all(event.seconds < 1000 for event in events), "an attempt tells its own time"
     spent = results(job.store)["seconds"].to_pylist()
     assert len(spent) == unit.images and all(1000 < seconds < 1100 for seconds in spent)
-
-
-def test_draws_depend_on_seed_cell_and_image(pattern):
-    def drawn(seed=0, cell="net-bart2-pgd", image="a"):
-        cells = {c.name: c for c in parse(tiny.campaign(pattern, seed=seed), "c").grid()}
-        return int(image_keys(cells[cell], [image], torch.device("cpu")).host)
-
-    found = [drawn(), drawn(seed=1), drawn(cell="net-none-pgd"), drawn(image="b")]
-    assert len(set(found)) == 4 and drawn() == found[0]
 
 
 def test_a_damaged_checkpoint_costs_its_unit_the_time_and_nothing_else(tmp_path, pattern, finished):

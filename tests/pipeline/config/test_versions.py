@@ -1,4 +1,4 @@
-"""Hold identities of cells: those of release 0.1 for all that ships, others where a definition has another version."""
+"""Hold identities of cells: others where a definition has another version, else those of release 0.1."""
 
 import dataclasses
 import json
@@ -24,7 +24,8 @@ from tests.support.images import photographs
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads(Path(__file__).with_name("identities.json").read_text())
-"""Identities of the cells of the shipped campaign files, as the code before versions and registries computed them."""
+"""Identities of the cells of the shipped campaign files. Those of undefended cells are as the code before versions and
+registries computed them; all others changed when evaluation draws got version 2 of their rule."""
 
 CHANGED = {"clahe": 2, "contrast_stretch": 2, "grey_one_channel": 2}
 """Transforms whose images have changed since, with their versions: release 0.1 had misread their definitions."""
@@ -105,15 +106,17 @@ def of_attack(*names):
         ("defenses", "barrage", lambda defense, attack: True),
         ("rules", "vote", of_attack("usual", "aggmo", "dlr", "probabilities", "square")),  # targeted attacks skip no image
         ("rules", "mean", lambda defense, attack: False),
+        ("draws", "evaluation", of_defense("all", "jpeg", "others")),
+        ("draws", "target", of_attack("targeted")),
     ],
 )
 def test_another_version_changes_the_identity_of_exactly_the_cells_that_use_it(table, name, uses, monkeypatch):
     before = {names: cell.identity for names, cell in everything().items()}
-    bump(monkeypatch, table, name)
+    bump(monkeypatch, table, name, TABLES[table].version(name) + 1)
     after = {names: cell.identity for names, cell in everything().items()}
     assert {names for names in before if before[names] != after[names]} == {names for names in before if uses(*names)}
     second = dict(after)
-    bump(monkeypatch, table, name, 3)
+    bump(monkeypatch, table, name, TABLES[table].version(name) + 1)
     third = {names: cell.identity for names, cell in everything().items()}
     assert {names for names in second if second[names] != third[names]} == {names for names in before if uses(*names)}
 
@@ -154,7 +157,7 @@ def test_a_store_records_versions_and_packages_and_refuses_another_version(tmp_p
     recorded = yaml.safe_load((tmp_path / "store" / "campaign.yaml").read_text())
     assert recorded["definitions"] == {
         "transforms": {"color_precision": 1, "grey_mix": 1, "grey_one_channel": 2}, "attacks": {"pgd": 1},
-        "defenses": {"barrage": 1}, "losses": {"ce": 1}, "estimators": {"per_draw": 1},
+        "defenses": {"barrage": 1}, "losses": {"ce": 1}, "estimators": {"per_draw": 1}, "draws": {"evaluation": 2},
     }  # fmt: skip
     assert recorded["plugins"] == []
     bump(monkeypatch, "transforms", "grey_mix")
@@ -177,8 +180,8 @@ def test_a_store_records_versions_and_packages_and_refuses_another_version(tmp_p
 
 def test_a_store_without_versions_had_version_1(tmp_path, pattern, monkeypatch):
     """As release 0.1 wrote it."""
-    content, path = tiny.campaign(pattern), tmp_path / "store" / "campaign.yaml"
-    content["defenses"]["bart2"]["transforms"] = ["color_precision", "grey_mix", "grey_two_thirds"]
+    grid = {"model": "net", "defense": "none", "attack": "pgd"}  # of a defended cell the draws have version 2
+    content, path = tiny.campaign(pattern, cells=[grid]), tmp_path / "store" / "campaign.yaml"
     prepare(parse(content, "c"), str(path.parent)).write_down()
     found = yaml.safe_load(path.read_text())
     del found["definitions"], found["plugins"], found["campaign"]["defenses"]["none"]["kind"]

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from bart import Barrage, Defended
+from bart import Barrage, Defended, judge
 from bart.defenses.barrage import described
-from bart.gradient import draw_keys
 from pipeline import analysis
+from pipeline.campaigns import image_keys
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.worker import attacking, image_keys
+from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.config.defenses import BarrageDefense
@@ -290,16 +290,24 @@ def test_names_of_cells_are_spread_over_the_gallery():
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
-    """Beside the verdict's own way: all draws of an image in one stack, behind the defended classifier's keys."""
+    """Beside the verdict's own way: all draws of an image in one stack, by the keys that the verdict uses."""
+
+    class Noting(Defended):
+        def logits(self, x, keys, *rest, **options):
+            met.append(keys)
+            return super().logits(x, keys, *rest, **options)
+
     cell = opened(done).cells["net-bart2-pgd"]
     cell = cell.model_copy(update={"defense": BarrageDefense(k=2, transforms=cell.defense.transforms, frozen=frozen)})
-    defended = Defended(loading.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
+    defended = Noting(loading.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
     picture = np.asarray(Image.open(io.BytesIO(tiny.picture(3, 32)))).transpose(2, 0, 1)
-    keys = draw_keys(defended.keys(image_keys(cell, ["image3"], torch.device("cpu")), "evaluation"), 4)
+    image, met = ("photos-000000", "image3"), []
+    judge(defended, torch.from_numpy(picture.copy())[None], image_keys.to_judge(cell, [image]), 4, stack=4)
+    (keys,) = met
     drawn = defended.barrage.draw(keys, (32, 32))
     judged = defended.barrage(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
     for draw, (names, last) in enumerate(zip(described(drawn), judged, strict=True)):
-        through = image_trace.steps(cell, "image3", picture.copy(), draw)
+        through = image_trace.steps(cell, image, picture.copy(), draw)
         assert [name for name, _ in through] == names
         assert np.abs(through[-1][1] - 255 * last.numpy()).max() <= 0.5 + 1e-3
         assert not np.array_equal(through[0][1], picture) or not np.array_equal(through[1][1], picture)

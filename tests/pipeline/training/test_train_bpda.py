@@ -363,8 +363,8 @@ def test_a_campaign_attacks_by_its_networks_and_its_rows_name_them(pattern, nets
 def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp_path):
     from bart import Barrage, Defended, Eot, Goal, Mirror, Pgd
     from bart.ball import Ball
-    from pipeline.campaigns import image_rows
-    from pipeline.campaigns.worker import Worker, image_keys
+    from pipeline.campaigns import image_keys, image_rows
+    from pipeline.campaigns.worker import Worker
     from pipeline.models import loading
 
     found = prepare(parse(campaign(pattern, nets), "c"), str(tmp_path / "store"))
@@ -383,7 +383,7 @@ def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp
     for policy in ("network", "combo"):
         behind = Defended(model, Barrage(2, ("color_precision", "grey_mix")), networks=loaded)
         attack = Pgd(Ball("linf", 8 / 255), 2, 4 / 255, eot=Eot(2, policy=policy))
-        keys: Mirror = image_keys(cell, [s.key for s in samples], CPU)
+        keys: Mirror = image_keys.to_attack(cell, [(unit.shard, s.key) for s in samples])
         state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys)
         for _ in range(2):
             state = attack.step(state, behind, 8)
