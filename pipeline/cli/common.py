@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.config.fields import Share
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
 
@@ -74,11 +75,11 @@ def allow(modules: Iterable[str] | None) -> None:
     allow_modules(modules or ())
 
 
-def device() -> "torch.device":
-    """Return the GPU of this process, or its CPU where there is none."""
-    import torch
+def device(share: Share) -> "torch.device":
+    """Return what this process computes on if it is to have a worker's share: its GPU, or its CPU where there is none."""
+    from pipeline.execution.worker import device_of
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return device_of(share.gpus)
 
 
 def refuse_folder(path: Path | None, option: str, example: str) -> None:

@@ -42,7 +42,7 @@ def check(
     if outcome.stopped_by:
         note(f"stopped; resume with: barrage check {campaign}")
         raise typer.Exit(outcome.exit_code)
-    findings = [checks.gradients(job, checked, device()), *checks.findings(checked, url)]
+    findings = [checks.gradients(job, checked, device(job.workers)), *checks.findings(checked, url)]
     Store(url).replace("check.json", checks.to_json(checked, findings))
     _show(findings, f"{checked.name}, {images} images")
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in findings)))
