@@ -22,8 +22,10 @@ LEAVE_SECONDS = 25.0
 
 
 def given_gpus() -> int:
-    """Return how many GPUs Ray gave this actor, a share of one counting as one. Its process may see more: Ray hides none from an
-    actor that asked for none."""
+    """Return how many GPUs Ray gave this actor, a share of one counting as one.
+
+    Its process may see more: Ray hides none from an actor that asked for none.
+    """
     import ray
 
     return len(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))

@@ -286,3 +286,11 @@ def test_attacks_move_however_short_the_gradient_is(norm, attack, scale):
     ends = [run(kinds[attack], kinds[attack].start(images(), goal, mirror()), behind(m), 6).x for m in (model, short)]
     torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=1e-3)
     assert (ends[1] - images()).flatten(1).norm(dim=1).min() > 0.2
+
+
+def test_a_short_gradient_counts_as_much_as_a_long_one_in_the_momentum():
+    model, _ = linear(2)
+    model[1].weight.data *= 1e-20
+    attack = Pgd(Ball("linf", 0.1), 1, 0.01, True, Eot(1, "margin"), 0.9)
+    state = run(attack, attack.start(images(), Goal(torch.tensor([0, 1, 0, 1]), NO_TARGET), mirror()), behind(model), 1)
+    torch.testing.assert_close(state.memory["momentum"].abs().flatten(1).sum(1), torch.ones(4))

@@ -13,7 +13,7 @@ from pipeline.execution.ray import actor
 from pipeline.execution.worker import device_of
 from tests.support.source.imports import ROOT
 
-GIVEN = [(0, True, "cpu"), (0.5, True, "cuda"), (1, True, "cuda"), (None, True, "cuda"), (1, False, "cpu"), (None, False, "cpu")]
+GIVEN = [(0, True, "cpu"), (0.5, True, "cuda"), (1, True, "cuda"), (None, True, "cuda"), (1, False, "cpu")]
 
 
 class Asked:
