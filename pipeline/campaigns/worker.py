@@ -206,7 +206,7 @@ class UnitAttempt:
         if sample.status != "ok":
             return sample, None
         try:
-            return sample, shards.decode(sample.image, self.cell.resize, self.cell.crop)
+            return sample, shards.decode(sample.image, self.cell.resize, self.cell.crop, self.cell.framing)
         except ValueError as error:
             return replace(sample, status="bad_image", error=str(error)), None
 

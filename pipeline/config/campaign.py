@@ -19,6 +19,7 @@ from pipeline.config.attacks import KINDS, AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import DEFENSES, AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
+from pipeline.config.framing import Fit, Framing, Interpolation, Rounding
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
@@ -47,7 +48,7 @@ class Data(Strict):
 
 class Model(Strict):
     """Name a classifier by its architecture (`pipeline.models.architectures`) and weights. Missing preprocessing is filled in
-    from the weights' manifest or from the architecture's library; `resize` and `crop` only where `data` has none."""
+    from the weights' manifest or from the architecture's library; `resize`, `crop` and `fit` only where `data` has none."""
 
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
@@ -61,12 +62,39 @@ class Model(Strict):
     std: tuple[float, float, float] | None = Field(None, description="standard deviation of each channel; divides the result")
     resize: int | None = Field(None, ge=32, description="like `resize` of data, for this model only")
     crop: int | None = Field(None, ge=32, description="like `crop` of data, for this model only")
+    interpolation: Interpolation | None = Field(
+        None, description="filter that resizes, antialiased as Pillow does; default: the library's, else bicubic"
+    )
+    fit: Fit | None = Field(
+        None, description="`resize` is the length of the shorter side, or squash: of both; default: the library's, else shorter"
+    )
+    rounding: Rounding | None = Field(
+        None,
+        description="of the longer side and the crop's corner. nearest: side to the nearest pixel, corner down; torchvision, "
+        "timm's too: side down, corner to the nearest, ties to even; default: the library's, else nearest",
+    )
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation per channel, for images in [0, 1]. The model must be resolved."""
         assert self.mean and self.std, "the model was not resolved: pipeline.models.loading.described"
         return self.mean, self.std
+
+    @property
+    def framing(self) -> Framing:
+        """Return how images are resized and cropped, besides the lengths."""
+        return Framing(**{name: value for name in Framing._fields if (value := getattr(self, name)) is not None})
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what of the section decides numbers, as plain values.
+
+        Where weights have a hash, their path is only a place. What came later than release 0.1 is there only if it is set.
+        """
+        content = self.model_dump(mode="json")
+        unset = [name for name in Framing._fields if content[name] is None]
+        for name in [*unset, *(["weights"] if self.sha256 else [])]:
+            del content[name]
+        return content
 
 
 class Grid(Strict):
@@ -102,6 +130,11 @@ class Cell(Strict):
     skip_misclassified: Skip | None = None
 
     @property
+    def framing(self) -> Framing:
+        """Return how images are resized and cropped, besides the lengths."""
+        return self.model.framing
+
+    @property
     def built(self) -> bart.Attack:
         """Return the attack."""
         return self.attack.build(self.defense.random)
@@ -134,13 +167,12 @@ class Cell(Strict):
 
     @property
     def identity(self) -> str:
-        """Return the hash of what decides the numbers; where weights have a hash, their path is only a place.
+        """Return the hash of what decides the numbers.
 
         What came later than release 0.1 enters only where it differs from what that release did.
         """
-        content = self.model_dump(mode="json", exclude={"model": {"resize", "crop"}})  # the cell has them
-        if content["model"]["sha256"]:
-            del content["model"]["weights"]
+        model = {name: value for name, value in self.model.deciding().items() if name not in ("resize", "crop")}
+        content = self.model_dump(mode="json", exclude={"model"}) | {"model": model}  # the cell has the lengths
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
         if content["skip_misclassified"] is None:

@@ -13,7 +13,7 @@ def worker_name(host: str, pid: int) -> str:
 def device_of(gpus: float | None) -> torch.device:
     """Return the device of a worker that was given `gpus` GPUs: one of them, or the CPU if there is none.
 
-    None: nobody shared them out, so all that this process sees are its own. A worker that was given none may still see some.
+    None: they were not shared out, so all that this process sees are its own. A worker that was given none may still see some.
     """
     return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
 

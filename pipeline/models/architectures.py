@@ -17,20 +17,26 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from barrage_plugins import ALLOW, permits
+from pipeline.config.framing import Fit, Framing
 from pipeline.errors import BadInput
 
 
 class Preprocessing(NamedTuple):
-    """Hold the normalisation per channel for images in [0, 1], and the sides in pixels after resizing and cropping."""
+    """Hold the normalisation per channel for images in [0, 1], and how they are resized and cropped: the sides in pixels, and
+    the rest; None: as release 0.1 did."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resize: int | None = None
     crop: int | None = None
+    framing: Framing | None = None
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """What most networks were trained with."""
+
+TIMM_FITS: dict[str, Fit] = {"center": "shorter", "squash": "squash"}
+"""The crop modes of timm, but for `border`, which pads."""
 
 AUXILIARY = ("inception_v3", "googlenet")
 """Networks of torchvision with further outputs for their own training, and an input transform that their weights expect."""
@@ -72,14 +78,26 @@ def preprocessing(architecture: str, pretrained: str | None = None) -> Preproces
         chosen = [weights for weights in known if weights.name == pretrained] or known
         made = chosen[0].transforms() if chosen else None
         if made is not None and hasattr(made, "crop_size"):
-            return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0])
+            framing = Framing(made.interpolation.value, "shorter", "torchvision")
+            return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0], framing)
     if kind == "timm" and name:
         _known(name, _library("timm", name).list_models() + _library("timm", name).list_pretrained(), "timm")
         made = _library("timm", name).get_pretrained_cfg(name)
         if made is not None:
-            side = made.input_size[-1]
-            return Preprocessing(tuple(made.mean), tuple(made.std), floor(side / made.crop_pct), side)
+            return _of_timm(architecture, _library("timm.data", name).resolve_data_config(pretrained_cfg=made.to_dict()))
     return IMAGENET
+
+
+def _of_timm(architecture: str, config: dict[str, Any]) -> Preprocessing:
+    """Return what timm's `create_transform` makes of a data configuration. Raises BadInput if it does not crop to squares."""
+    _, height, width = config["input_size"]
+    if height != width or config["crop_mode"] not in TIMM_FITS:
+        raise BadInput(
+            f"{architecture} wants images of {width} x {height} px, crop mode {config['crop_mode']}: expected squares, cropped "
+            f"by one of {', '.join(TIMM_FITS)}; use another model"
+        )
+    framing = Framing(config["interpolation"], TIMM_FITS[config["crop_mode"]], "torchvision")
+    return Preprocessing(tuple(config["mean"]), tuple(config["std"]), floor(height / config["crop_pct"]), height, framing)
 
 
 def _lite0(classes: int) -> nn.Module:

@@ -81,19 +81,28 @@ def _sha256(path: Path, changed: int) -> str:
 def described(model: Model, data: Data) -> Model:
     """Return the model with missing preprocessing filled in from its weights' manifest or its library.
 
-    `resize` and `crop` come from `data`, and are filled in only if `data` does not set them. Raises BadInput.
+    `resize`, `crop` and `fit` belong together: they are filled in only where neither the section nor `data` sets a length.
+    Raises BadInput.
     """
-    path = weights_file(model)
-    manifest = weights.manifest_of(str(path), path.read_bytes()) if path and path.suffix == ".safetensors" else None
-    if manifest:
-        trained, images = manifest["model"], manifest["images"]
-        known = architectures.Preprocessing(tuple(trained["mean"]), tuple(trained["std"]), images["resize"], images["crop"])
-    else:
-        known = architectures.preprocessing(model.architecture, _pretrained(model))
+    known = _known(model)
     update: dict[str, Any] = {name: getattr(model, name) or getattr(known, name) for name in ("mean", "std")}
+    found = known.framing._asdict() if known.framing else {}
     if known.crop and model.crop is None and model.resize is None and not {"resize", "crop"} & data.model_fields_set:
         update |= {"resize": known.resize, "crop": known.crop}
+    else:
+        found.pop("fit", None)
+    update |= {name: getattr(model, name) or value for name, value in found.items()}
     return model.model_copy(update=update)
+
+
+def _known(model: Model) -> architectures.Preprocessing:
+    """Return the preprocessing that a model's weights were trained with, as their manifest or library says."""
+    path = weights_file(model)
+    manifest = weights.manifest_of(str(path), path.read_bytes()) if path and path.suffix == ".safetensors" else None
+    if not manifest:
+        return architectures.preprocessing(model.architecture, _pretrained(model))
+    trained, images = manifest["model"], manifest["images"]
+    return architectures.Preprocessing(tuple(trained["mean"]), tuple(trained["std"]), images["resize"], images["crop"])
 
 
 def build(model: Model, seed: int | None = None) -> nn.Module:

@@ -22,7 +22,7 @@ def gradients(job: Job, cell: Cell, device: torch.device, draws: int = 20) -> Fi
     worker = Worker(job, device, threading.Event())
     unit = next(iter(job.units()))
     samples = [s for s in shards.read(job.shards[unit.shard], job.places(unit)) if s.status == "ok"]
-    images = [torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]
+    images = [torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop, cell.framing)) for s in samples]
     x = torch.stack(images).to(device).float() / 255
     label = torch.tensor([s.label for s in samples], device=device)
     goal, keys = Goal(label, torch.full_like(label, -1)), image_keys(cell, [s.key for s in samples], device)

@@ -152,7 +152,7 @@ def _unit(
 def _decoded(sample: Sample, cell: Cell) -> Picture | None:
     """Return the image of the shard, resized and cropped as the cell needs; None if it cannot be attacked."""
     try:
-        return shards.decode(sample.image, cell.resize, cell.crop) if sample.status == "ok" else None
+        return shards.decode(sample.image, cell.resize, cell.crop, cell.framing) if sample.status == "ok" else None
     except ValueError:
         return None
 

@@ -8,6 +8,7 @@ from torch import nn
 from bart import rng
 from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
+from bart.attacks.attack import Attack
 from bart.attacks.pgd import Pgd
 from bart.attacks.state import State
 from bart.ball import Ball
@@ -276,7 +277,7 @@ def test_attacks_move_however_short_the_gradient_is(norm, attack, scale):
     short = nn.Sequential(*model[:1], nn.Linear(model[1].in_features, 2))
     short[1].weight.data, short[1].bias.data = model[1].weight.data * scale, model[1].bias.data
     ball, eot = Ball(norm, 8 / 255 if norm == "linf" else 0.5), Eot(1, "margin")
-    kinds = {
+    kinds: dict[str, Attack] = {
         "pgd": Pgd(ball, 6, ball.eps / 4, True, eot),
         "momentum": Pgd(ball, 6, ball.eps / 4, True, eot, 0.9),
         "apgd": Apgd(ball, 6, True, eot),

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import Data, Model, parse
+from pipeline.config.framing import Framing
 from pipeline.errors import BadInput
 from pipeline.models import architectures, loading
 from tests.support import tiny
@@ -51,16 +52,17 @@ def test_the_preprocessing_is_the_librarys_where_the_file_says_nothing(resnet):
 
 
 def test_inception_wants_larger_images_and_the_article_s_other_means():
-    assert architectures.preprocessing("torchvision:inception_v3") == (*architectures.IMAGENET[:2], 342, 299)
-    pytest.importorskip("timm")
-    half = (0.5, 0.5, 0.5)
-    assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299)
+    bilinear = Framing("bilinear", "shorter", "torchvision")
+    assert architectures.preprocessing("torchvision:inception_v3") == (*architectures.IMAGENET[:2], 342, 299, bilinear)
+    pytest.importorskip("timm", reason="needs timm: pip install 'barrage[timm]'")
+    half, bicubic = (0.5, 0.5, 0.5), Framing("bicubic", "shorter", "torchvision")
+    assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299, bicubic)
     assert architectures.preprocessing(TINY) == architectures.IMAGENET
 
 
 def test_torchvisions_newer_weights_have_their_own_sides():
-    assert architectures.preprocessing("torchvision:resnet50")[2:] == (256, 224)
-    assert architectures.preprocessing("torchvision:resnet50", "IMAGENET1K_V2")[2:] == (232, 224)
+    assert architectures.preprocessing("torchvision:resnet50")[2:4] == (256, 224)
+    assert architectures.preprocessing("torchvision:resnet50", "IMAGENET1K_V2")[2:4] == (232, 224)
 
 
 def test_cells_of_one_campaign_may_have_images_of_different_sides(pattern, tmp_path):
