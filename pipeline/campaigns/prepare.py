@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import torch
-
 from barrage_plugins import allowed
 from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
@@ -13,7 +11,7 @@ from pipeline.config.campaign import Campaign
 from pipeline.data import shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
-from pipeline.models import bpda_networks, loading
+from pipeline.models import bpda_networks, door, loading
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store.layout import Store
@@ -81,7 +79,7 @@ def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
 def _check_models(campaign: Campaign) -> None:
     """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit."""
     for name, model in campaign.models.items():
-        classifier = loading.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
-        loading.attackable(classifier, [cell for cell in campaign.grid() if cell.model_name == name])
+        if cells := [cell for cell in campaign.grid() if cell.model_name == name]:
+            door.admit(model, name, cells)
     for cell in campaign.grid():
         bpda_networks.fit(cell)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 import bart
 from barrage_plugins import Registry, load_allowed
@@ -28,6 +28,9 @@ File = TypeVar("File", bound=BaseModel)
 
 KnownKeys = Callable[[tuple[Any, ...]], list[str]]
 """The keys of the section at a location of a file."""
+
+Channels = tuple[float, float, float]
+"""A value for each channel: red, green, blue."""
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
@@ -56,10 +59,8 @@ class Model(Strict):
     weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
     classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")
-    mean: tuple[float, float, float] | None = Field(
-        None, description="mean of each channel of images in [0, 1], subtracted first"
-    )
-    std: tuple[float, float, float] | None = Field(None, description="standard deviation of each channel; divides the result")
+    mean: Channels | None = Field(None, description="mean of each channel of images in [0, 1], subtracted first")
+    std: Channels | None = Field(None, description="standard deviation of each channel; divides the result")
     resize: int | None = Field(None, ge=32, description="like `resize` of data, for this model only")
     crop: int | None = Field(None, ge=32, description="like `crop` of data, for this model only")
     interpolation: Interpolation | None = Field(
@@ -73,6 +74,17 @@ class Model(Strict):
         description="of the longer side and the crop's corner. nearest: side to the nearest pixel, corner down; torchvision, "
         "timm's too: side down, corner to the nearest, ties to even; default: the library's, else nearest",
     )
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _of_images_in_0_to_1(cls, values: Channels | None, info: ValidationInfo) -> Channels | None:
+        least = "at least 0" if info.field_name == "mean" else "more than 0"
+        for value in values or ():
+            if not 0 <= value <= 1 or (value == 0 and info.field_name == "std"):
+                raise ValueError(
+                    f"{value:g}: expected {least} and at most 1, as images are in [0, 1]; divide by 255 what is for 0 to 255"
+                )
+        return values
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,9 +1,6 @@
 """Build networks by name, and return the preprocessing that each was made for.
 
 efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME, package.module:function
-
-A campaign file may come from a stranger, and then so does the function that it names. So a function runs only if the user
-allowed its module by --allow-module or the environment. A campaign file cannot allow it.
 """
 
 import importlib
@@ -16,17 +13,18 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from barrage_plugins import ALLOW, permits
+from pipeline.config.campaign import Channels, Model, validated
 from pipeline.config.framing import Fit, Framing
 from pipeline.errors import BadInput
+from pipeline.models import factories
 
 
 class Preprocessing(NamedTuple):
     """Hold the normalisation per channel for images in [0, 1], and how they are resized and cropped: the sides in pixels, and
-    the rest; None: as release 0.1 did."""
+    the rest, where None stands for what release 0.1 did. A function may leave its model's normalisation open."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels | None
+    std: Channels | None
     resize: int | None = None
     crop: int | None = None
     framing: Framing | None = None
@@ -57,7 +55,7 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
     if kind == "timm" and name:
         return _timm(name, classes, pretrained)
     if name:
-        return _factory(architecture)
+        return factories.called(architecture)
     raise BadInput(
         f"architecture {architecture!r}: expected efficientnet_lite0, {', '.join(CIFAR)}, torchvision:NAME, timm:NAME or "
         "module:function"
@@ -65,7 +63,7 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
 
 
 def preprocessing(architecture: str, pretrained: str | None = None) -> Preprocessing:
-    """Return the preprocessing that the library gives for an architecture and weights; default: ImageNet's normalisation.
+    """Return the preprocessing that the library or the function of an architecture gives; default: ImageNet's normalisation.
 
     Raises BadInput if the architecture is unknown or its library is missing.
     """
@@ -85,7 +83,16 @@ def preprocessing(architecture: str, pretrained: str | None = None) -> Preproces
         made = _library("timm", name).get_pretrained_cfg(name)
         if made is not None:
             return _of_timm(architecture, _library("timm.data", name).resolve_data_config(pretrained_cfg=made.to_dict()))
+    if name and kind not in ("torchvision", "timm"):
+        return _of_function(architecture)
     return IMAGENET
+
+
+def _of_function(architecture: str) -> Preprocessing:
+    """Return what a function says of its model. Raises BadInput if it says that in other words than a model's section."""
+    said = factories.said(architecture)
+    own = validated(Model, {**said, "architecture": architecture}, f"{factories.PREPROCESSING} of {architecture}")
+    return Preprocessing(own.mean, own.std, own.resize, own.crop, own.framing if {*Framing._fields} & said.keys() else None)
 
 
 def _of_timm(architecture: str, config: dict[str, Any]) -> Preprocessing:
@@ -168,24 +175,6 @@ def _timm(name: str, classes: int, pretrained: str | None) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=classes)
     with _fetched("timm", name):
         return timm.create_model(name, pretrained=True)
-
-
-def _factory(architecture: str) -> nn.Module:
-    module, _, function = architecture.partition(":")
-    if not permits(module):
-        raise BadInput(
-            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
-            f"{module} or set {ALLOW}={module}"
-        )
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise BadInput(
-            f"architecture {architecture}: {error}; expected package.module:function that returns a torch module"
-        ) from None
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"architecture {architecture} returned {type(made).__name__}, expected a torch module")
-    return made
 
 
 def _library(library: str, name: str) -> Any:

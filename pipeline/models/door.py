@@ -1,0 +1,144 @@
+"""Check at the door that a model can be evaluated, by two passes and one backward pass, before anything starts.
+
+What would make a number wrong is refused in one line: a model that is random, that looks at other images of its batch, that
+has no gradient for an attack that follows one. What only may be a mistake is said.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bart import LOSSES, Classifier
+from bart.diagnostics.blindness import CAUSES, causes
+from bart.training import evaluating
+from pipeline.config.attacks import ByGradient
+from pipeline.config.campaign import Cell, Model
+from pipeline.errors import BadInput, Remark, one_line
+from pipeline.models import loading
+
+SAME = 1e-4
+"""Share of the largest logit by which two passes of an image may differ: sums in another order."""
+
+INSTEAD = "attack it with square, spsa or noise, or make the model differentiable"
+
+
+def admit(model: Model, name: str, cells: Sequence[Cell]) -> None:
+    """Raise BadInput unless a model can be loaded, judged, and attacked as its cells say; all of them have the same images."""
+    crop = cells[0].crop
+    network = loading.build(model)
+    tried(network, model, crop)
+    try:
+        classifier = loading.wrapped(network, model, crop, torch.device("cpu"))
+    except ValueError as error:  # a BatchNorm without statistics
+        raise BadInput(f"model {name}: {error}") from None
+    except Exception as error:  # a stranger's network may raise anything
+        raise BadInput(
+            f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
+        ) from None
+    judgeable(classifier, name, cells)
+    attackable(classifier, cells)
+
+
+def tried(network: nn.Module, model: Model, crop: int) -> None:
+    """Raise BadInput unless the network accepts images of `crop` px and has as many classes as its section says."""
+    try:
+        with torch.no_grad(), evaluating(network):
+            logits = network(torch.zeros(1, 3, crop, crop))
+    except TypeError as error:
+        raise BadInput(
+            f"{model.architecture} can't be called with images alone ({one_line(error)}): wrap it in a module whose "
+            "forward takes images (n, 3, h, w) and returns logits"
+        ) from None
+    except Exception as error:  # a stranger's network may raise anything
+        raise BadInput(
+            f"{model.architecture} cannot take images of {crop} px ({one_line(error)}): correct `crop`, or make its forward "
+            "take float32 images (n, 3, h, w) on any device"
+        ) from None
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise BadInput(
+            f"{model.architecture} does not return logits (1, classes) for an image: wrap it in a function that does"
+        )
+    if logits.shape[1] != model.classes:
+        raise BadInput(
+            f"{model.architecture} has {logits.shape[1]} classes, its section says {model.classes}: correct `classes`"
+        )
+
+
+def probes(crop: int, count: int = 3) -> Tensor:
+    """Return synthetic pictures, always the same: smooth colours with fine noise, (count, 3, crop, crop) in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator)
+    smooth = nn.functional.interpolate(coarse, (crop, crop), mode="bilinear", align_corners=False)
+    return (smooth + 0.1 * torch.randn(count, 3, crop, crop, generator=generator)).clamp(0, 1)
+
+
+@torch.no_grad()
+def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
+    """Raise BadInput if an image's logits are not its own: random, dependent on other images, NaN, or no logits.
+
+    Probabilities are refused for attacks that follow gradients, and said for others.
+    """
+    a, b, c = probes(cells[0].crop)
+    first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
+    if not (first.isfinite().all() and second.isfinite().all()):
+        raise BadInput(f"model {name} gives NaN or infinite logits: use other weights, or mend its forward")
+    if not _same(first[0], second[0]):
+        if _same(first[0], classifier(torch.stack((a, b)))[0]):
+            raise BadInput(
+                f"model {name} gives an image other logits beside another image: normalise by running statistics, not by the "
+                "batch, and let no image see the others"
+            )
+        raise BadInput(
+            f"model {name} gives the same image other logits in a second pass, and one draw would judge it: take the "
+            "randomness out of eval mode; randomised models need a defense of their own kind, which barrage does not have yet"
+        )
+    if (first >= 0).all() and (first <= 1).all() and (first.sum(1) - 1).abs().amax() < SAME:
+        said = f"model {name} returns probabilities, not logits: leave out the softmax at its end"
+        if any(cell.cost.gradients for cell in cells) and not _decides(first):
+            raise BadInput(f"{said}, whose gradient vanishes where it is sure")
+        warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
+
+
+def _decides(probabilities: Tensor) -> bool:
+    """Return whether a model answers by one class alone, without a probability."""
+    return bool((probabilities.amax(1) == 1).all())
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().amax() <= SAME * b.abs().amax())
+
+
+def attackable(classifier: Classifier, cells: Sequence[Cell]) -> None:
+    """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
+    for cell in cells:
+        needed = cell.built.classes
+        if cell.model.classes < needed:
+            raise BadInput(
+                f"attack {cell.attack_name} needs a model with at least {needed} classes, {cell.model_name} has "
+                f"{cell.model.classes}: use another loss"
+            )
+    by_gradient = [cell for cell in cells if cell.cost.gradients]
+    by_loss = {cell.attack.loss: cell for cell in by_gradient if isinstance(cell.attack, ByGradient)}
+    for cell in by_loss.values() or by_gradient[:1]:
+        _differentiable(classifier, cell)
+
+
+def _differentiable(classifier: Classifier, cell: Cell) -> None:
+    """Raise BadInput if the loss of a cell has no gradient in any probe, and say why."""
+    x = probes(cell.crop, 2)
+    leaf, loss = x.clone().requires_grad_(), LOSSES[getattr(cell.attack, "loss", "ce")]
+    who = f"attack {cell.attack_name} follows gradients, and {cell.model_name} has none in its image"
+    try:
+        logits = classifier(leaf)
+        label = logits.detach().argmax(1)
+        (gradient,) = torch.autograd.grad(loss(logits, label, torch.full_like(label, -1)).sum(), leaf)
+    except Exception as error:  # a stranger's backward pass may raise anything
+        raise BadInput(f"{who} ({one_line(error)}): {INSTEAD}") from None
+    if gradient.isfinite().all() and (gradient.flatten(1) != 0).any(1).all():
+        return
+    hidden = [cause for cause in causes(classifier, x, label, loss) if cause]
+    if len(hidden) == len(x):
+        raise BadInput(f"{who} ({hidden[0]}: {CAUSES[hidden[0]]}): mend that, or attack it with square, spsa or noise")
+    warnings.warn(f"{cell.model_name}: {hidden[0]} in a synthetic picture: {CAUSES[hidden[0]]}", Remark, stacklevel=2)
