@@ -1,4 +1,4 @@
-"""Tell why an attack would see no gradient of a model, image by image: what hides it, and whether there is one to find."""
+"""Find out why an attack sees no gradient of a model, image by image: what hides it, and whether there is one to find."""
 
 from collections.abc import Callable, Mapping
 

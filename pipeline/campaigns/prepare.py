@@ -11,7 +11,7 @@ from pipeline.config.campaign import Campaign
 from pipeline.data import shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
-from pipeline.models import bpda_networks, door, loading
+from pipeline.models import admission, bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store.layout import Store
@@ -80,6 +80,6 @@ def _check_models(campaign: Campaign) -> None:
     """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit."""
     for name, model in campaign.models.items():
         if cells := [cell for cell in campaign.grid() if cell.model_name == name]:
-            door.admit(model, name, cells)
+            admission.admit(model, name, cells)
     for cell in campaign.grid():
         bpda_networks.fit(cell)

@@ -71,7 +71,7 @@ def said(architecture: str) -> Mapping[str, Any]:
 
 
 def _plain(architecture: str, network: nn.Module) -> nn.Module:
-    """Return a network without compiler, in single precision, on the CPU; say what was changed. Raises BadInput."""
+    """Return a network without compiler, in single precision, on the CPU; report what was changed. Raises BadInput."""
     changes = []
     while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
         network, changes = inner, ["without its compiler"]

@@ -24,7 +24,7 @@ SHOWN = 3
 
 
 def load_into(network: nn.Module, path: Path) -> None:
-    """Load a weights file into a network, and say what was unwrapped; auxiliary heads that it lacks are skipped.
+    """Load a weights file into a network, and report what was unwrapped; auxiliary heads that it lacks are skipped.
 
     Raises BadInput if the file holds no weights, if they do not fit, or if any is not a number.
     """

@@ -13,7 +13,7 @@ from pipeline.config.framing import Framing
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
 from pipeline.errors import BadInput
-from pipeline.models import door, loading, weights
+from pipeline.models import admission, loading, weights
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.training import record
@@ -117,7 +117,7 @@ def prepare(training: ClassifierTraining, url: str, report: Report = lambda line
     record.check_images(sum(counts(shards, training.data.limit)), training.held_out, training.batch)
     for model in (training.model, training.distill.teacher if training.distill else None):
         if model:
-            door.tried(loading.build(model, training.seed), model, training.data.crop)
+            admission.tried(loading.build(model, training.seed), model, training.data.crop)
     job = ClassifierJob(training, tuple(shards), tuple(validation), url)
     stored = weights.manifest(url)
     if stored and stored["training"]["identity"] != job.identity:

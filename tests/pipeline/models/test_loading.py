@@ -10,7 +10,7 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import Data, Model, parse
 from pipeline.config.framing import Framing
 from pipeline.errors import BadInput, Remark
-from pipeline.models import architectures, door, foreign_weights, loading
+from pipeline.models import admission, architectures, foreign_weights, loading
 from tests.support import strangers, tiny
 
 torchvision = pytest.importorskip("torchvision")
@@ -25,7 +25,7 @@ def said(model, crop=32):
     """Return the line that refuses a model."""
     with pytest.raises(BadInput) as error:
         network = loading.build(loading.described(loading.checked(model), Data(shards=["x.tar"])))
-        door.tried(network, model, crop)
+        admission.tried(network, model, crop)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -196,8 +196,8 @@ def test_images_that_a_network_can_not_take_are_refused(resnet):
             return torch.zeros(1, 10) if x.shape[-1] == 64 else (_ for _ in ()).throw(RuntimeError("wrong\nsize"))
 
     with pytest.raises(BadInput, match="cannot take images of 32 px"):
-        door.tried(Fixed(), section(), 32)
-    door.tried(Fixed(), section(), 64)
+        admission.tried(Fixed(), section(), 32)
+    admission.tried(Fixed(), section(), 64)
     with pytest.raises(BadInput, match="does not return logits"):
-        door.tried(torch.nn.Identity(), section(), 32)
+        admission.tried(torch.nn.Identity(), section(), 32)
     assert Path(resnet).is_file()

@@ -1,7 +1,7 @@
-"""Check at the door that a model can be evaluated, by two passes and one backward pass, before anything starts.
+"""Check that a model can be evaluated, by two passes and one backward pass, before any work starts.
 
-What would make a number wrong is refused in one line: a model that is random, that looks at other images of its batch, that
-has no gradient for an attack that follows one. What only may be a mistake is said.
+Refused in one line is what would make a number wrong: a model that is random, whose logits depend on the other images of a batch,
+or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
 """
 
 import warnings

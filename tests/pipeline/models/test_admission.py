@@ -1,4 +1,4 @@
-"""What strangers' models do at the door: refused in one line, said, or let in; each oddity made by code."""
+"""Check how models of strangers are received: refused in one line, changed with a remark, or taken; each oddity made by code."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from bart.diagnostics.blindness import CAUSES, causes
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Remark
-from pipeline.models import door, factories, loading
+from pipeline.models import admission, factories, loading
 from tests.support import strangers, tiny
 
 MEAN = {"mean": [0.5] * 3, "std": [0.25] * 3}
@@ -103,7 +103,7 @@ def test_a_sound_model_comes_in_in_silence_and_gives_its_own_logits(pattern, tmp
     wrapped = loading.classifier(cell.model, 32, torch.device("cpu"))
     torch.manual_seed(1)
     plain = factories.called(cell.model.architecture).eval()
-    x = door.probes(32)
+    x = admission.probes(32)
     with torch.no_grad():
         torch.testing.assert_close(wrapped(x), plain((x - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
 
@@ -153,11 +153,11 @@ HIDES = {
 
 @pytest.mark.parametrize("name", HIDES)
 def test_the_causes_of_a_missing_gradient_are_told_apart(name):
-    network, x = getattr(strangers, name)().eval(), door.probes(32)
+    network, x = getattr(strangers, name)().eval(), admission.probes(32)
     found = causes(network, x, network(x).argmax(1), LOSSES["ce"])
     assert found == [HIDES[name]] * 3 and set(found) <= {"", *CAUSES}
 
 
 def test_a_margin_sees_through_saturation():
-    network, x = strangers.saturated().eval(), door.probes(32)
+    network, x = strangers.saturated().eval(), admission.probes(32)
     assert causes(network, x, network(x).argmax(1), LOSSES["margin"]) == [""] * 3
