@@ -1,6 +1,6 @@
 """Check a campaign against its data, models and store before any work starts, and fill in what it leaves open."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from barrage_plugins import allowed
@@ -28,10 +28,13 @@ def resolve(campaign: Campaign) -> Campaign:
     return campaign.model_copy(update={"models": models, "attacks": attacks})
 
 
-def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
+def prepare(
+    campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None, controls: Collection[str] = ()
+) -> Job:
     """Return the job of a campaign on a store, new or half done. Writes nothing. Raises BadInput, StorageError.
 
-    `report` shows one line to a person; default: nothing is shown.
+    report    shows one line to a person; default: nothing is shown
+    controls  names of attacks that may be blind: those that a check compares with another
     """
     campaign = resolve(campaign)
     store = Store(url, urls.ANSWER_SECONDS)
@@ -39,7 +42,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     earlier = opened(url) if store.read(FILE) is not None else None
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
-    _check_models(campaign)
+    _check_models(campaign, controls)
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
@@ -76,10 +79,10 @@ def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
                 )
 
 
-def _check_models(campaign: Campaign) -> None:
+def _check_models(campaign: Campaign, controls: Collection[str]) -> None:
     """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit."""
     for name, model in campaign.models.items():
         if cells := [cell for cell in campaign.grid() if cell.model_name == name]:
-            admission.admit(model, name, cells)
+            admission.admit(model, name, cells, controls)
     for cell in campaign.grid():
         bpda_networks.fit(cell)

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from barrage_plugins import allow
 from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, key, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import image_rows
+from pipeline.campaigns.clean_pass import CleanPass
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial
 from pipeline.config.attacks import ByGradient
@@ -26,6 +27,7 @@ from pipeline.models import bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.units import Unit
+from pipeline.scoring.blind import COLUMNS, blind
 from pipeline.store import checkpoints, schema
 from pipeline.store.attempts import Attempts
 from pipeline.store.layout import Store
@@ -43,6 +45,8 @@ class Progress(Event[Unit]):
     """Spent by this attempt, without what was done before its checkpoint."""
     seconds: float
     """Spent by this attempt."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """What a person should know, {topic: line}; in all events of the attempt, since executors pass on the newest."""
 
     @property
     def totals(self) -> dict[str, float]:
@@ -61,6 +65,8 @@ class Finished(Event[Unit]):
     seconds: float
     lost: bool = False
     """Whether another worker committed the rows first."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """As of `Progress`."""
 
     ends: ClassVar[bool] = True
 
@@ -96,6 +102,8 @@ class Worker:
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}
+        self.clean: dict[str, CleanPass] = {}
+        """What the clean images of each cell looked like so far."""
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's classifier behind its defense, with the networks of its attack. Each file is loaded once."""
@@ -166,6 +174,7 @@ class UnitAttempt:
         self.attempts = Attempts(self.store, self.store.checkpoint(unit))
         self.began = self.saved = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
+        self.remarks: dict[str, str] = {}
 
     def run(self) -> Iterator[Progress | Finished]:
         """Read the images, attack and judge them, and commit their rows."""
@@ -185,12 +194,29 @@ class UnitAttempt:
             original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
             keys = image_keys(self.cell, [sample.key for sample in kept], self.worker.device)
             clean = self._verdict(original, keys, defended)
+            self._suspect(kept, clean)
             for state, work in self._steps(self._start(kept, original, keys, clean, defended), defended):
-                yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, work, self.own_seconds)
+                at = _mean_step(state, self.attack)
+                yield Progress(self.unit, at, self.attack.steps, work, self.own_seconds, self.remarks)
             rows += self._judged(kept, original, clean, state, defended)
+            attacked = [row for row in rows if row["status"] == "ok"]
+            if blind({name: [row.get(name) for row in attacked] for name in COLUMNS}).any():
+                self._remark("blind", "some images have no gradient, so the attack is blind; how many: barrage status")
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(rows, key=lambda row: place[row["image_key"]]))
-        yield Finished(self.unit, len(decoded) - len(good), work, self.own_seconds, lost=not won)
+        failed = len(decoded) - len(good)
+        yield Finished(self.unit, failed, work, self.own_seconds, lost=not won, remarks=self.remarks)
+
+    def _suspect(self, kept: list[Sample], clean: Verdict) -> None:
+        """Remark if the clean images of the cell look as if labels or preprocessing were wrong."""
+        seen = self.worker.clean.setdefault(self.cell.name, CleanPass(self.cell.model.classes))
+        seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
+        if seen.suspicion:
+            self._remark("clean", seen.suspicion)
+
+    def _remark(self, topic: str, line: str) -> None:
+        """Tell the person who runs this a line about the cell; of each topic, the first line of a run is shown."""
+        self.remarks[f"{self.cell.name} {topic}"] = f"{self.cell.name}: {line}"
 
     @property
     def own_seconds(self) -> float:

@@ -1,11 +1,11 @@
 """Check that a model can be evaluated, by two passes and one backward pass, before any work starts.
 
-Refused in one line is what would make a number wrong: a model that is random, whose logits depend on the other images of a batch,
-or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
+Refused in one line is what would make a number wrong: a model that is random, whose logits depend on the other images of a
+batch, or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,11 @@ SAME = 1e-4
 INSTEAD = "attack it with square, spsa or noise, or make the model differentiable"
 
 
-def admit(model: Model, name: str, cells: Sequence[Cell]) -> None:
-    """Raise BadInput unless a model can be loaded, judged, and attacked as its cells say; all of them have the same images."""
+def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[str] = ()) -> None:
+    """Raise BadInput unless a model can be loaded, judged, and attacked as its cells say, which have the same images.
+
+    controls  names of attacks that need no gradient, though they follow one: they are only compared with another
+    """
     crop = cells[0].crop
     network = loading.build(model)
     tried(network, model, crop)
@@ -38,7 +41,7 @@ def admit(model: Model, name: str, cells: Sequence[Cell]) -> None:
             f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
         ) from None
     judgeable(classifier, name, cells)
-    attackable(classifier, cells)
+    attackable(classifier, cells, controls)
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
@@ -110,7 +113,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().amax() <= SAME * b.abs().amax())
 
 
-def attackable(classifier: Classifier, cells: Sequence[Cell]) -> None:
+def attackable(classifier: Classifier, cells: Sequence[Cell], controls: Collection[str] = ()) -> None:
     """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
     for cell in cells:
         needed = cell.built.classes
@@ -119,7 +122,7 @@ def attackable(classifier: Classifier, cells: Sequence[Cell]) -> None:
                 f"attack {cell.attack_name} needs a model with at least {needed} classes, {cell.model_name} has "
                 f"{cell.model.classes}: use another loss"
             )
-    by_gradient = [cell for cell in cells if cell.cost.gradients]
+    by_gradient = [cell for cell in cells if cell.cost.gradients and cell.attack_name not in controls]
     by_loss = {cell.attack.loss: cell for cell in by_gradient if isinstance(cell.attack, ByGradient)}
     for cell in by_loss.values() or by_gradient[:1]:
         _differentiable(classifier, cell)

@@ -1,4 +1,4 @@
-"""Check how models of strangers are received: refused in one line, changed with a remark, or taken; each oddity made by code."""
+"""Check how models of strangers are received: refused in one line, or changed with a remark, or taken; each made by code."""
 
 import warnings
 
