@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from barrage_plugins import allowed
+from barrage_plugins import allowed, folders
 from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
@@ -43,7 +43,7 @@ def prepare(
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
     _check_models(campaign, controls)
-    job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
+    job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)

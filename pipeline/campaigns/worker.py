@@ -98,7 +98,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         """Allow the job's modules; nothing is loaded yet."""
-        allow(self.job.modules)
+        allow(self.job.modules, self.job.folders)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}

@@ -46,9 +46,9 @@ Modules = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-module",
-        help="a module that may be imported: its functions make models (architecture module:function), its BARRAGE_PLUGINS add "
-        "transforms, attacks and other kinds; repeat the option for more; the environment variable BARRAGE_ALLOW_MODULES does "
-        "the same",
+        help="a module that may be imported, also from the campaign's folder: its functions make models (architecture "
+        "module:function), its BARRAGE_PLUGINS add transforms, attacks and other kinds; repeat the option for more; the "
+        "environment variable BARRAGE_ALLOW_MODULES does the same",
     ),
 ]
 
@@ -68,11 +68,11 @@ def store_of(config: Stored, store: str | None) -> str:
     return store or config.store or f"stores/{config.name}"
 
 
-def allow(modules: Iterable[str] | None) -> None:
-    """Let this process import these modules, for the models and the kinds that campaigns name."""
+def allow(modules: Iterable[str] | None, file: Path | None = None) -> None:
+    """Let this process import these modules, for the models and the kinds that campaigns name; also from beside `file`."""
     from barrage_plugins import allow as allow_modules
 
-    allow_modules(modules or ())
+    allow_modules(modules or (), [str(file.resolve().parent)] if file else ())
 
 
 def device(share: Share) -> "torch.device":

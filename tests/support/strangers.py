@@ -222,3 +222,14 @@ class Unhelpful(nn.Module):
 
     def forward(self, x):
         return self.inner(self.Broken.apply(x))
+
+
+class SometimesSaturated(nn.Module):
+    """Its logits are so large that their softmax is flat, but only for images whose first pixel is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny.network()
+
+    def forward(self, x):
+        return self.inner(x) * torch.where(x[:, :1, 0, 0] > 0.5, 1e5, 1.0)

@@ -31,7 +31,7 @@ def check(
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.store.layout import Store
 
-    allow(allow_module)
+    allow(allow_module, campaign)
     config = resolve(load(campaign))
     checked = checks.chosen(config, cell)
     url = f"{store_of(config, store)}/check/{checked.name}"

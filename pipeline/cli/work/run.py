@@ -34,7 +34,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
-    allow(allow_module)
+    allow(allow_module, campaign)
     if detached:
         _detach(campaign, store, here, address, retry_parked, allow_module)
     else:

@@ -158,12 +158,9 @@ def test_the_check_tells_what_hides_the_gradient(pattern, name, k):
 
 def test_a_loss_that_is_only_a_control_may_be_blind(pattern, tmp_path):
     """A saturated model under the margin is fine; that its cross-entropy is blind is what the check is there to show."""
-    nets = {
-        "net": {"architecture": "tests.support.strangers:saturated", "classes": tiny.CLASSES, "mean": [0] * 3, "std": [1] * 3}
-    }
-    config = parse(
-        tiny.campaign(pattern, models={"net": net}, attacks={"pgd": {"eps": 0.1, "steps": 2, "loss": "margin"}}), "c.yaml"
-    )
+    net = {"architecture": "tests.support.strangers:saturated", "classes": tiny.CLASSES, "mean": [0] * 3, "std": [1] * 3}
+    attacks = {"pgd": {"eps": 0.1, "steps": 2, "loss": "margin"}}
+    config = parse(tiny.campaign(pattern, models={"net": net}, attacks=attacks), "c.yaml")
     variants = check.campaign_of(config, check.chosen(config, "net-none-pgd"), 2)
     assert "loss-ce" in variants.attacks
     prepare(variants, str(tmp_path / "store"), controls=variants.attacks.keys() - {check.BASE})

@@ -57,7 +57,8 @@ def test_inception_wants_larger_images_and_the_article_s_other_means():
     pytest.importorskip("timm", reason="needs timm: pip install 'barrage[timm]'")
     half, bicubic = (0.5, 0.5, 0.5), Framing("bicubic", "shorter", "torchvision")
     assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299, bicubic)
-    assert architectures.preprocessing(TINY) == (None, None, None, None, None), "a function may say nothing"
+    assert architectures.preprocessing(TINY)[:2] == architectures.IMAGENET[:2], "as the function says"
+    assert architectures.preprocessing("tests.support.strangers:half") == (None,) * 5, "a function may say nothing"
 
 
 def test_torchvisions_newer_weights_have_their_own_sides():

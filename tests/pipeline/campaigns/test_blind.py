@@ -1,0 +1,86 @@
+"""Raise the alarm while a run is on where its attack sees no gradient, and where the clean images look wrong."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.data.pack import pack
+from pipeline.store.rows import results
+from tests.support import strangers, tiny
+
+NET = {"architecture": "tests.support.strangers:SometimesSaturated", "classes": tiny.CLASSES, "mean": [0] * 3, "std": [1] * 3}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Return a function that packs sixteen pictures with the labels that the model gives, `shift` added; and their pattern."""
+
+    def packed(shift=0):
+        place, files = tmp_path_factory.mktemp("blind"), []
+        network = strangers.SometimesSaturated().eval()
+        for i in range(16):
+            (place / f"{i}.png").write_bytes(tiny.picture(i, 32))
+            pixels = torch.tensor(list(Image.open(io.BytesIO(tiny.picture(i, 32))).tobytes())).view(1, 32, 32, 3)
+            with torch.no_grad():
+                label = int(network(pixels.permute(0, 3, 1, 2).float() / 255).argmax())
+            files.append((place / f"{i}.png", (label + shift) % tiny.CLASSES))
+        pack(files, place / "shards", "x", per_shard=100)
+        return str(place / "shards" / "x-000000.tar")
+
+    return packed
+
+
+def content(pattern, **attack):
+    settings = {"eps": "2/255", "steps": 4, "step_size": "1/255", "eot_draws": 1} | attack
+    cells = [{"model": "net", "defense": "none", "attack": "pgd"}]
+    changes = {"models": {"net": NET}, "attacks": {"pgd": settings}, "cells": cells, "unit_images": 8}
+    return tiny.campaign(pattern, **changes)
+
+
+def test_images_without_a_gradient_raise_the_alarm_everywhere(shards, barrage, write, tmp_path):
+    store = tmp_path / "store"
+    code, out, err = barrage("run", write(content(shards())), "--here", "--store", store)
+    rows = results(str(store)).to_pylist()
+    blind = sum(row["zero_gradients"] >= 2 and row["adv_correct"] > 0 for row in rows)
+    assert 0 < blind < 16, "some see their gradient, some do not"
+    share = f"{100 * blind / 16:.0f} % of images had no gradient: the attack was blind"
+    assert code == 1
+    assert "warning: net-none-pgd: some images have no gradient, so the attack is blind" in err
+    assert f"{blind} images had no gradient; find out why with: barrage check" in err
+    assert share in " ".join(out.split()) and f"{blind} blind" in " ".join(out.split())
+    status = barrage("status", store)[1]
+    assert f"net-none-pgd: {share}" in status and "--cell net-none-pgd" in status
+    assert share in barrage("table", store, "--format", "md")[1]
+    assert f'"blind": {blind}' in barrage("table", store, "--format", "json", "--rule", "single")[1]
+
+
+def test_the_report_shows_the_alarm(shards, barrage, write, tmp_path):
+    pytest.importorskip("pandas")
+    assert barrage("run", write(content(shards())), "--here", "--store", tmp_path / "store")[0] == 1
+    barrage("report", tmp_path / "store", "-o", tmp_path / "page.html")
+    assert "had no gradient: the attack was blind" in (tmp_path / "page.html").read_text()
+
+
+def test_the_margin_sees_them_all(shards, barrage, write, tmp_path):
+    code, out, err = barrage("run", write(content(shards(), loss="margin")), "--here", "--store", tmp_path / "store")
+    assert code == 0 and "blind" not in out + err and "clean accuracy" not in err
+
+
+def test_labels_off_by_one_are_remarked_before_the_attack(shards, barrage, write, tmp_path):
+    _, _, err = barrage("run", write(content(shards(-1), loss="margin")), "--here", "--store", tmp_path / "store")
+    assert err.count("labels seem to be off by one: 100 % of draws say the label +1") == 1
+    assert err.index("off by one") < err.index("8/16 images") if "8/16 images" in err else True
+
+
+def test_preprocessing_that_makes_a_model_guess_is_remarked(barrage, write, tmp_path, packed):
+    place, files = tmp_path / "guess", []
+    place.mkdir()
+    for i in range(8):
+        (place / f"{i}.png").write_bytes(tiny.picture(i))
+        files.append((place / f"{i}.png", 9 - i))
+    pack(files, place / "shards", "x", per_shard=100)
+    wrong = content(str(place / "shards" / "x-000000.tar"), loss="margin")
+    _, _, err = barrage("run", write(wrong), "--here", "--store", tmp_path / "store")
+    assert err.count("no more than guessing") == (results(str(tmp_path / "store")).to_pandas()["clean_correct"].sum() <= 0.96)
