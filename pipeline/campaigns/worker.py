@@ -208,14 +208,14 @@ class UnitAttempt:
         yield Finished(self.unit, failed, work, self.own_seconds, lost=not won, remarks=self.remarks)
 
     def _suspect(self, kept: list[Sample], clean: Verdict) -> None:
-        """Remark if the clean images of the cell look as if labels or preprocessing were wrong."""
+        """Report if the clean images of the cell look as if labels or preprocessing were wrong."""
         seen = self.worker.clean.setdefault(self.cell.name, CleanPass(self.cell.model.classes))
         seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
         if seen.suspicion:
             self._remark("clean", seen.suspicion)
 
     def _remark(self, topic: str, line: str) -> None:
-        """Tell the person who runs this a line about the cell; of each topic, the first line of a run is shown."""
+        """Add a line about the cell for the person who runs this; of each topic, the first line of a run is shown."""
         self.remarks[f"{self.cell.name} {topic}"] = f"{self.cell.name}: {line}"
 
     @property

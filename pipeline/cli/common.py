@@ -8,12 +8,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.config.fields import Share
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.config.fields import Share
 
 out, err = Console(), Console(stderr=True)
 
@@ -75,7 +76,7 @@ def allow(modules: Iterable[str] | None, file: Path | None = None) -> None:
     allow_modules(modules or (), [str(file.resolve().parent)] if file else ())
 
 
-def device(share: Share) -> "torch.device":
+def device(share: "Share") -> "torch.device":
     """Return what this process computes on if it is to have a worker's share: its GPU, or its CPU where there is none."""
     from pipeline.execution.worker import device_of
 

@@ -11,7 +11,14 @@ from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
 from tests.support import tiny
 
-CODE = "from tests.support.tiny import network\nnetwork.preprocessing = {'mean': [0, 0, 0], 'std': [1, 1, 1]}\n"
+CODE = """
+from tests.support import tiny
+
+def network():
+    return tiny.network()
+
+network.preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}
+"""
 
 
 @pytest.fixture
