@@ -97,11 +97,20 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
             f"model {name} gives the same image other logits in a second pass, and one draw would judge it: take the "
             "randomness out of eval mode; randomised models need a defense of their own kind, which barrage does not have yet"
         )
-    if (first >= 0).all() and (first <= 1).all() and (first.sum(1) - 1).abs().amax() < SAME:
-        said = f"model {name} returns probabilities, not logits: leave out the softmax at its end"
-        if any(cell.cost.gradients for cell in cells) and not _decides(first):
-            raise BadInput(f"{said}, whose gradient vanishes where it is sure")
-        warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
+    if (first >= 0).all() and (first <= 1).all():
+        _bounded(first, name, any(cell.cost.gradients for cell in cells))
+
+
+def _bounded(values: Tensor, name: str, followed: bool) -> None:
+    """Refuse or remark values in [0, 1] only, (n, classes): probabilities, or those of a sigmoid. `followed`: by gradients."""
+    if (values.sum(1) - 1).abs().amax() >= SAME:
+        said = f"model {name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
+        warnings.warn(said, Remark, stacklevel=2)
+        return
+    said = f"model {name} returns probabilities, not logits: leave out the softmax at its end"
+    if followed and not _decides(values):
+        raise BadInput(f"{said}, whose gradient vanishes where it is sure")
+    warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
 
 
 def _decides(probabilities: Tensor) -> bool:

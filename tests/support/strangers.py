@@ -115,6 +115,10 @@ def softmax():
     return Around(after=lambda logits: logits.softmax(1))
 
 
+def sigmoid():
+    return Around(after=torch.sigmoid)
+
+
 def log_softmax():
     return Around(after=lambda logits: logits.log_softmax(1))
 

@@ -77,6 +77,7 @@ SAID = {
     "bfloat16": "in float32 instead of bfloat16",
     "double": "in float32 instead of float64",
     "compiled": "without its compiler",
+    "sigmoid": "values of 0 to 1 only",
 }
 
 
