@@ -49,8 +49,8 @@ def plain(job: Job) -> float:
     began = time.perf_counter()
     for unit in job.units():
         samples = shards.read(shard, job.places(unit))
-        images = [shards.decode(s.image, cell.resize, cell.crop, cell.framing) for s in samples]
-        clean = torch.from_numpy(np.stack(images)).float() / 255
+        pixels = [shards.decode(s.image, cell.resize, cell.crop, cell.framing) for s in samples]
+        clean = torch.from_numpy(np.stack(pixels)).float() / 255
         label, keys = torch.tensor([s.label for s in samples]), image_keys(cell, [s.key for s in samples], device)
         attack = cell.built
         state = attack.start(clean, Goal(label, torch.full_like(label, -1)), keys)
