@@ -102,7 +102,7 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
-    """Raise BadInput for values in [0, 1] only, or warn of them, (n, classes): probabilities, or those of a sigmoid. `followed`: by gradients."""
+    """Raise BadInput for probabilities (n, classes) whose gradients are `followed`, or warn of them and of a sigmoid's values."""
     if (values.sum(1) - 1).abs().amax() >= SAME:
         said = f"model {name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
         warnings.warn(said, Remark, stacklevel=2)
