@@ -84,7 +84,12 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
     Probabilities are refused for attacks that follow gradients, and said for others.
     """
     a, b, c = probes(cells[0].crop)
-    first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
+    try:
+        first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
+    except Exception as error:  # a stranger's network may raise anything
+        raise BadInput(f"model {name} can't take two images at once ({one_line(error)}): mend its forward") from None
+    if len(first) != 2:
+        raise BadInput(f"model {name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
     if not (first.isfinite().all() and second.isfinite().all()):
         raise BadInput(f"model {name} gives NaN or infinite logits: use other weights, or mend its forward")
     if not _same(first[0], second[0]):
@@ -102,7 +107,7 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
-    """Raise BadInput for probabilities (n, classes) whose gradients are `followed`, or warn of them and of a sigmoid's values."""
+    """Raise BadInput for probabilities (n, classes) if gradients are `followed`, else warn; also warn of a sigmoid's values."""
     if (values.sum(1) - 1).abs().amax() >= SAME:
         said = f"model {name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
         warnings.warn(said, Remark, stacklevel=2)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from pipeline.config.campaign import Channels, Model, validated
+from pipeline.config.campaign import validated
 from pipeline.config.framing import Fit, Framing
+from pipeline.config.model import Channels, Model
 from pipeline.errors import BadInput
 from pipeline.models import factories
 

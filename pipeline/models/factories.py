@@ -20,6 +20,9 @@ from pipeline.errors import BadInput, Remark, one_line
 PREPROCESSING = "preprocessing"
 """Attribute by which a function says what its model expects, by the keys of the campaign file: {"mean": ..., "std": ...}."""
 
+ANYTHING = (Exception, SystemExit)
+"""What a stranger's module or function may raise; an interrupt of the user goes on."""
+
 DEFAULT = torch.float32
 """The precision in which verdicts are computed."""
 
@@ -34,7 +37,7 @@ def function_of(architecture: str) -> Any:
         )
     try:
         return getattr(importlib.import_module(module), function)
-    except Exception as error:  # a stranger's module may raise anything
+    except ANYTHING as error:
         raise BadInput(
             f"architecture {architecture}: {one_line(error)}; expected package.module:function that returns a torch module, "
             "with the module beside the campaign file or on PYTHONPATH"
@@ -47,7 +50,7 @@ def called(architecture: str) -> nn.Module:
         made = function_of(architecture)()
     except BadInput:
         raise
-    except Exception as error:  # a stranger's function may raise anything
+    except ANYTHING as error:
         raise BadInput(
             f"architecture {architecture} raised {one_line(error)}: expected a function without arguments that returns a torch "
             "module; try it in Python"

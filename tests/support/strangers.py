@@ -25,6 +25,18 @@ def raises():
     raise KeyError("no such\nweights")
 
 
+def exits():
+    raise SystemExit("usage: train.py DATA")
+
+
+def one_at_a_time():
+    return Around(lambda x: x.view(1, 3, 32, 32))
+
+
+def pools_the_batch():
+    return Around(after=lambda logits: logits.mean(0, keepdim=True))
+
+
 class TwoArguments(nn.Module):
     def forward(self, x, mask):
         return x

@@ -31,6 +31,9 @@ def job(pattern, place, name, attacks=GRADIENT, **model):
 REFUSED = {
     "needs_arguments": "expected a function without arguments",
     "raises": "raised KeyError: 'no such",
+    "exits": "raised SystemExit: usage",
+    "one_at_a_time": "can't take two images at once",
+    "pools_the_batch": "1 rows of logits for two images",
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
