@@ -1,21 +1,28 @@
 """Check a campaign against its data, models and store before any work starts, and fill in what it leaves open."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from barrage_plugins import allowed, folders
 from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
-from pipeline.config.campaign import Campaign
+from pipeline.config.campaign import Campaign, Cell
 from pipeline.data import shards
-from pipeline.data.shards import Shard
+from pipeline.data.shards import Sample, Shard
 from pipeline.errors import BadInput
 from pipeline.models import admission, bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
+
+GLANCE = 4
+"""Images on which the gradients of each model are tried."""
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -42,7 +49,7 @@ def prepare(
     earlier = opened(url) if store.read(FILE) is not None else None
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
-    _check_models(campaign, controls)
+    _check_models(campaign, controls, [] if earlier else list(present.values()))
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
@@ -79,10 +86,23 @@ def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
                 )
 
 
-def _check_models(campaign: Campaign, controls: Collection[str]) -> None:
-    """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit."""
+def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[Shard]) -> None:
+    """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit.
+
+    Models are tried on the first images of the shards of a new store; on synthetic ones where it is resumed.
+    """
+    samples = shards.glance(new[0], GLANCE) if new else []
     for name, model in campaign.models.items():
         if cells := [cell for cell in campaign.grid() if cell.model_name == name]:
-            admission.admit(model, name, cells, controls)
+            admission.admit(model, name, cells, controls, _images(samples, cells[0]))
     for cell in campaign.grid():
         bpda_networks.fit(cell)
+
+
+def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:
+    """Return samples as a model gets them, (n, 3, crop, crop) in [0, 1]; None if none of them can be decoded."""
+    images = []
+    for sample in samples:
+        with suppress(ValueError):
+            images.append(torch.from_numpy(shards.decode(sample.image, cell.resize, cell.crop, cell.framing)))
+    return torch.stack(images).float() / 255 if images else None

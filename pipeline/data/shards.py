@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.storage.files import Entry
 
-__all__ = ["INDEX", "Sample", "Shard", "decode", "imagined", "inspect", "name", "paths", "read"]
+__all__ = ["INDEX", "Sample", "Shard", "decode", "glance", "imagined", "inspect", "name", "paths", "read"]
 
 INDEX = "index.json"
 """File beside the shards, written by `barrage pack`: {file name: {sha256, bytes, images, labels}}."""
@@ -125,6 +126,20 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
             f"shard {shard.url} has SHA-256 {stream.digest.hexdigest()}, planned was {shard.sha256}: restore it"
         )
     return found
+
+
+def glance(shard: Shard, count: int) -> list[Sample]:
+    """Return the first sound samples of a shard, `count` at most, without reading the rest; none if it can't be read.
+
+    So its hash is not checked: this is for a first impression before a run, not for rows.
+    """
+    folder, file_name = urls.split(shard.url)
+    try:
+        with urls.at(folder).open(file_name, shard.bytes) as file:
+            sound = (image for image in samples(HashingStream(file, shard.url), -1) if image.status == "ok")
+            return list(islice(sound, count))
+    except (OSError, StorageError, ShardUnusable, BadInput):
+        return []
 
 
 @lru_cache(maxsize=8)

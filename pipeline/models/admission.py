@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bart import LOSSES, Classifier
 from bart.diagnostics.blindness import CAUSES, causes
 from bart.training import evaluating
-from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell, Model
 from pipeline.errors import BadInput, Remark, one_line
 from pipeline.models import loading
@@ -24,10 +23,11 @@ SAME = 1e-4
 INSTEAD = "attack it with square, spsa or noise, or make the model differentiable"
 
 
-def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[str] = ()) -> None:
+def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None) -> None:
     """Raise BadInput unless a model can be loaded, judged, and attacked as its cells say, which have the same images.
 
     controls  names of attacks that need no gradient, though they follow one: they are only compared with another
+    images    some of those that will be attacked, (n, 3, crop, crop) in [0, 1]; None: synthetic ones
     """
     crop = cells[0].crop
     network = loading.build(model)
@@ -41,7 +41,7 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
             f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
         ) from None
     judgeable(classifier, name, cells)
-    attackable(classifier, cells, controls)
+    attackable(classifier, cells, controls, images)
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
@@ -127,7 +127,9 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().amax() <= SAME * b.abs().amax())
 
 
-def attackable(classifier: Classifier, cells: Sequence[Cell], controls: Collection[str] = ()) -> None:
+def attackable(
+    classifier: Classifier, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None
+) -> None:
     """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
     for cell in cells:
         needed = cell.built.classes
@@ -136,15 +138,17 @@ def attackable(classifier: Classifier, cells: Sequence[Cell], controls: Collecti
                 f"attack {cell.attack_name} needs a model with at least {needed} classes, {cell.model_name} has "
                 f"{cell.model.classes}: use another loss"
             )
+    x = probes(cells[0].crop) if images is None else images
     by_gradient = [cell for cell in cells if cell.cost.gradients and cell.attack_name not in controls]
-    by_loss = {cell.attack.loss: cell for cell in by_gradient if isinstance(cell.attack, ByGradient)}
-    for cell in by_loss.values() or by_gradient[:1]:
-        _differentiable(classifier, cell)
+    for cell in {(getattr(cell.attack, "loss", "ce"), cell.defense.random): cell for cell in by_gradient}.values():
+        _differentiable(classifier, cell, x)
 
 
-def _differentiable(classifier: Classifier, cell: Cell) -> None:
-    """Raise BadInput if the loss of a cell has no gradient in any probe, and say why."""
-    x = probes(cell.crop, 2)
+def _differentiable(classifier: Classifier, cell: Cell, x: Tensor) -> None:
+    """Raise BadInput if the loss of a cell has no gradient in half of the images `x` (n, 3, h, w) or more; warn if in fewer.
+
+    Behind a random defense logits are smaller: there a loss that is flat on undefended images is no more than a warning.
+    """
     leaf, loss = x.clone().requires_grad_(), LOSSES[getattr(cell.attack, "loss", "ce")]
     who = f"attack {cell.attack_name} follows gradients, and {cell.model_name} has none in its image"
     try:
@@ -156,6 +160,9 @@ def _differentiable(classifier: Classifier, cell: Cell) -> None:
     if gradient.isfinite().all() and (gradient.flatten(1) != 0).any(1).all():
         return
     hidden = [cause for cause in causes(classifier, x, label, loss) if cause]
-    if len(hidden) == len(x):
-        raise BadInput(f"{who} ({hidden[0]}: {CAUSES[hidden[0]]}): mend that, or attack it with square, spsa or noise")
-    warnings.warn(f"{cell.model_name}: {hidden[0]} in a synthetic picture: {CAUSES[hidden[0]]}", Remark, stacklevel=2)
+    said = f"{hidden[0]}, in {len(hidden)} of {len(x)} pictures: {CAUSES[hidden[0]]}"
+    if 2 * len(hidden) >= len(x) and not (hidden[0] == "saturation" and cell.defense.random):
+        raise BadInput(f"{who} ({said}): mend that, or attack it with square, spsa or noise")
+    warnings.warn(
+        f"attack {cell.attack_name} follows gradients, and {cell.model_name} hides some ({said})", Remark, stacklevel=2
+    )

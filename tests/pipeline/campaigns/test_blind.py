@@ -11,6 +11,7 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import attacking
 from pipeline.config.campaign import parse
 from pipeline.data.pack import pack
+from pipeline.errors import Remark
 from pipeline.store.rows import results
 from tests.support import strangers, tiny
 
@@ -21,16 +22,16 @@ NET = {"architecture": "tests.support.strangers:SometimesSaturated", "classes": 
 def shards(tmp_path_factory):
     """Return a function that packs sixteen pictures with the labels that the model gives, `shift` added; and their pattern."""
 
-    def packed(shift=0):
-        place, files = tmp_path_factory.mktemp("blind"), []
+    def packed(shift=0, bright_first=False):
+        place, files = tmp_path_factory.mktemp("blind"), {}
         network = strangers.SometimesSaturated().eval()
         for i in range(16):
             (place / f"{i}.png").write_bytes(tiny.picture(i, 32))
             pixels = torch.tensor(list(Image.open(io.BytesIO(tiny.picture(i, 32))).tobytes())).view(1, 32, 32, 3)
             with torch.no_grad():
                 label = int(network(pixels.permute(0, 3, 1, 2).float() / 255).argmax())
-            files.append((place / f"{i}.png", (label + shift) % tiny.CLASSES))
-        pack(files, place / "shards", "x", per_shard=100)
+            files[place / f"{i}.png", (label + shift) % tiny.CLASSES] = int(pixels[0, 0, 0, 0])
+        pack(sorted(files, key=lambda file: files[file], reverse=bright_first), place / "shards", "x", per_shard=100)
         return str(place / "shards" / "x-000000.tar")
 
     return packed
@@ -58,6 +59,15 @@ def test_images_without_a_gradient_raise_the_alarm_everywhere(shards, barrage, w
     assert f"net-none-pgd: {share}" in status and "--cell net-none-pgd" in status
     assert share in barrage("table", store, "--format", "md")[1]
     assert f'"blind": {blind}' in barrage("table", store, "--format", "json", "--rule", "single")[1]
+
+
+def test_a_model_that_hides_half_of_the_first_images_is_refused_before_the_run(shards, barrage, write, tmp_path):
+    pattern, store = shards(bright_first=True), tmp_path / "store"
+    code, _, err = barrage("run", write(content(pattern)), "--here", "--store", store)
+    assert code == 2 and "saturation, in 4 of 4 pictures" in err and not store.exists()
+    behind = content(pattern) | {"defenses": {"none": {"k": 1, "transforms": ["grey_mix"]}}}
+    with pytest.warns(Remark, match="saturation, in 4 of 4 pictures"):
+        prepare(parse(behind, "c"), str(store))
 
 
 def test_the_report_shows_the_alarm(shards, barrage, write, tmp_path):
