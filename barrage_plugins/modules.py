@@ -13,12 +13,25 @@ PLUGINS = "BARRAGE_PLUGINS"
 """Name of the mapping by which an allowed module adds to tables: {"transforms": {"negative": NEGATIVE}}."""
 
 _allowed: set[str] = set()
+_folders: dict[str, None] = {}
 _failures: dict[str, str] = {}
 
 
-def allow(modules: Iterable[str]) -> None:
-    """Allow modules, and the modules inside them, for the rest of this process. Imports nothing yet."""
+def allow(modules: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Allow modules, and the modules inside them, for the rest of this process. Imports nothing yet.
+
+    folders  are searched for modules too, after all others, if any module is allowed
+    """
     _allowed.update(modules)
+    for folder in folders if allowed() else ():
+        _folders[folder] = None
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
+def folders() -> tuple[str, ...]:
+    """Return the folders that `allow` added."""
+    return tuple(_folders)
 
 
 def allowed() -> frozenset[str]:

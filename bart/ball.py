@@ -17,6 +17,16 @@ def _broadcast(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
+def levelled(x: Tensor) -> Tensor:
+    """Return images (n, 3, h, w), each times the power of two that brings its largest entry to between 0.5 and 1.
+
+    So neither squares nor sums underflow or overflow. A power of two changes no digit: what does not depend on the length of
+    `x`, such as its direction, stays the same bit for bit.
+    """
+    largest = x.abs().flatten(1).amax(1).clamp_min(torch.finfo(x.dtype).tiny)
+    return x * _broadcast(torch.frexp(largest).mantissa / largest)
+
+
 def _norms(x: Tensor) -> Tensor:
     """Return the L2 norm of each image, (n,)."""
     return x.flatten(1).norm(dim=1)
@@ -46,6 +56,12 @@ def _random_l2(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     dimension = direction[0].numel()
     radius = rng.uniform(seeds, "radius") ** (1 / dimension)
     return direction * _broadcast(radius / _norms(direction).clamp_min(1e-12))
+
+
+def _unit(direction: Tensor) -> Tensor:
+    """Return the directions with an L2 norm of 1, however short they are; zeros stay zeros."""
+    direction = levelled(direction)
+    return direction / _broadcast(_norms(direction).clamp_min(1e-12))
 
 
 def _shrink_l2(delta: Tensor, eps: float) -> Tensor:
@@ -91,7 +107,7 @@ NORMS: dict[str, Norm] = {
         lambda d: d.abs().flatten(1).amax(1),
         _towards_linf,
     ),
-    "l2": Norm(_random_l2, lambda g: g / _broadcast(_norms(g).clamp_min(1e-12)), _shrink_l2, _norms, _towards_l2),
+    "l2": Norm(_random_l2, _unit, _shrink_l2, _norms, _towards_l2),
 }
 """Norms by name."""
 

@@ -10,30 +10,39 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bart.types import Size
 
+LAYOUT_TOLERANCE = 0.01
+"""Share of the largest logit by which the layout may change logits: sums in another order, in single precision."""
+
 
 class Normalised(nn.Module):
     """Compute logits of images in [0, 1] by a network whose weights may still change. This is what is trained.
 
-    model           a network that takes normalised RGB (n, 3, h, w) and returns logits (n, classes); put into channels last
+    model           a network that takes normalised RGB (n, 3, h, w) and returns logits (n, classes)
     mean, std       the normalisation, per channel
     autocast        the lower precision in which gradients may run, or None
+    layout          the memory layout in which the network is put and gets its images; see `layout_of`
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, model: nn.Module, mean: Sequence[float], std: Sequence[float], autocast: torch.dtype | None = None
+        self,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        autocast: torch.dtype | None = None,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model, self.layout = model.to(memory_format=layout), layout
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.autocast = autocast
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, classes) float32 in the model's own precision. `x` (n, 3, h, w) float in [0, 1]."""
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = ((x - self.mean) / self.std).contiguous(memory_format=self.layout)
         return self.model(x).float()
 
     def fast(self, x: Tensor) -> Tensor:
@@ -45,7 +54,7 @@ class Normalised(nn.Module):
 class Classifier(Normalised):
     """Freeze and fold a network: what is attacked and judged. A verdict never uses `autocast`.
 
-    size            the images' height and width, for the check of the folded model
+    size            the images' height and width, for the check of the folded model and of its layout
     Raises ValueError if a BatchNorm has no running statistics.
     """
 
@@ -64,7 +73,7 @@ class Classifier(Normalised):
                     "use a BatchNorm with track_running_stats=True"
                 )
         model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size, len(mean))
-        super().__init__(model, mean, std, autocast)
+        super().__init__(model, mean, std, autocast, layout_of(model, size, len(mean)))
         super().train(False)
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -72,6 +81,24 @@ class Classifier(Normalised):
         if mode:
             raise ValueError("a Classifier is only evaluated: train the model before you wrap it")
         return self
+
+
+def layout_of(model: nn.Module, size: Size = (224, 224), channels: int = 3) -> torch.memory_format:
+    """Return channels last, the faster layout, unless a network in eval mode can't take it, as one that views its features.
+
+    Some networks give other logits in it. Both are found by passes of one image, on the model's own device.
+    """
+    first = next(model.parameters(), torch.zeros(1))
+    probe = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(first.device)
+    try:
+        with torch.no_grad():
+            plain = model(probe)
+            moved = copy.deepcopy(model).to(memory_format=torch.channels_last)
+            logits = moved(probe.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
+    same = (logits - plain).abs().amax() <= LAYOUT_TOLERANCE * plain.abs().amax()
+    return torch.channels_last if same or not plain.isfinite().all() else torch.contiguous_format
 
 
 def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3, tolerance: float = 1e-9) -> nn.Module:
@@ -82,9 +109,12 @@ def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3
     """
     probe = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = copy.deepcopy(model).cpu().double()
-    pairs = _pairs(exact, probe)
-    with torch.no_grad():
-        logits = exact(probe)
+    try:
+        pairs = _pairs(exact, probe)
+        with torch.no_grad():
+            logits = exact(probe)
+    except RuntimeError:  # the network makes tensors in single precision of its own, and cannot be compared in double
+        return _folded(model, [])
 
     def same(chosen: list[tuple[str, str]]) -> bool:
         with torch.no_grad():

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bart import Ball, Goal, judge
@@ -49,7 +50,8 @@ def plain(job: Job) -> float:
     began = time.perf_counter()
     for unit in job.units():
         samples = shards.read(shard, job.places(unit))
-        clean = torch.stack([torch.from_numpy(shards.decode(s.image, cell.resize, cell.crop)) for s in samples]).float() / 255
+        pixels = [shards.decode(s.image, cell.resize, cell.crop, cell.framing) for s in samples]
+        clean = torch.from_numpy(np.stack(pixels)).float() / 255
         label, names = torch.tensor([s.label for s in samples]), [(unit.shard, s.key) for s in samples]
         attack = cell.built
         state = attack.start(clean, Goal(label, torch.full_like(label, -1)), image_keys.to_attack(cell, names))

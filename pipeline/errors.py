@@ -3,6 +3,15 @@
 import re
 
 
+def one_line(error: BaseException, most: int = 160) -> str:
+    """Return an error as one line of at most some `most` characters: its kind and what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:most]}".removesuffix(": ")
+
+
+class Remark(UserWarning):
+    """Say something that stops nothing, but that a person should know; commands show it as one line, once."""
+
+
 class BadInput(ValueError):
     """Say that something the user gave cannot work: the value, what was expected and what to do. Exit code 2."""
 

@@ -34,7 +34,7 @@ PLAIN = {
     "of the clock": "wall-clock",
     "(?:come|comes|came|coming) to nothing": "fail",
     "in the hand": "in memory, or open",
-    "at the door": "where it enters: in the parser, at the start",
+    "at the admission": "where it enters: in the parser, at the start",
     "(?:whoever|somebody|nobody|everybody)": "who it is: the user, a worker, no process",
     "(?:is|are|was|were) through": "is done",
     "left alone": "unchanged, or skipped",

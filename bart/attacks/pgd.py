@@ -11,7 +11,7 @@ from torch import Tensor
 from bart import rng
 from bart.attacks.attack import GradientSteps, ascent, finite
 from bart.attacks.state import State, begin
-from bart.ball import Ball
+from bart.ball import Ball, levelled
 from bart.defenses import Defended
 from bart.gradient import Eot, Goal
 
@@ -41,6 +41,7 @@ class Pgd(GradientSteps):
         gradient, _ = ascent(state, defended, self.eot, stack)
         direction, memory = finite(gradient), {}
         if self.momentum:
+            direction = levelled(direction)  # however short it is
             length = direction.abs().flatten(1).sum(1).clamp_min(1e-12)[:, None, None, None]
             direction = memory["momentum"] = self.momentum * state.memory["momentum"] + direction / length
         x = self.ball.step(state.x, direction, self.step_size, state.clean)

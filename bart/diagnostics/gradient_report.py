@@ -48,7 +48,7 @@ def gradient_report(
 def _image_columns(each: Tensor) -> tuple[Tensor, ...]:
     """Return the columns of one image from its gradients (draws, pixels)."""
     bad = ~each.isfinite().all(1)
-    each = each.nan_to_num(0, 0, 0)
+    each = each.nan_to_num(0, 0, 0).double()  # else the squares of a short gradient underflow
     norms = each.norm(dim=1)
     median, draws = norms.median(), len(each)
     unit = each / norms.clamp_min(1e-30)[:, None]

@@ -65,7 +65,7 @@ def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
     if sample.label >= (classes := cell.model.classes):
         return replace(sample, status="bad_label", error=f"class {sample.label}, but the model has 0 to {classes - 1}"), None
     try:
-        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.exif)
+        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)
     except ValueError as error:
         return replace(sample, status="bad_image", error=str(error)), None
 

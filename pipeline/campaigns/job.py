@@ -34,6 +34,8 @@ class Job:
     """How the cells that are in the store are cut into units; the others get theirs by `with_cuts`."""
     modules: frozenset[str] = frozenset()
     """Modules whose code workers may import."""
+    folders: tuple[str, ...] = ()
+    """Where workers search for these modules too."""
 
     counters: ClassVar[Mapping[str, str]] = {
         "draw_gradients": "forward and input-backward passes of one draw of one image",

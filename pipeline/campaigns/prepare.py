@@ -1,20 +1,22 @@
 """Check a campaign against its data, models and store before any work starts, and fill in what it leaves open."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from barrage_plugins import allowed
+from barrage_plugins import allowed, folders
 from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
-from pipeline.config.campaign import Campaign
+from pipeline.config.campaign import Campaign, Cell
 from pipeline.data import shards
-from pipeline.data.shards import Shard
+from pipeline.data.shards import Sample, Shard
 from pipeline.errors import BadInput
-from pipeline.models import bpda_networks, loading
+from pipeline.models import admission, bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import Unit
 from pipeline.storage import urls
@@ -23,6 +25,10 @@ from pipeline.store.planned_cells import FILE
 
 FILE_NAME = 255
 """Bytes of the name of a file, at most, on disks and in buckets alike."""
+
+
+GLANCE = 4
+"""Images on which the gradients of each model are tried."""
 
 
 def resolve(campaign: Campaign) -> Campaign:
@@ -35,10 +41,13 @@ def resolve(campaign: Campaign) -> Campaign:
     return campaign.model_copy(update={"models": models, "attacks": attacks})
 
 
-def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None) -> Job:
+def prepare(
+    campaign: Campaign, url: str, report: Callable[[str], None] = lambda line: None, controls: Collection[str] = ()
+) -> Job:
     """Return the job of a campaign on a store, new or half done. Writes nothing. Raises BadInput, StorageError.
 
-    `report` shows one line to a person; default: nothing is shown.
+    report    shows one line to a person; default: nothing is shown
+    controls  names of attacks that may be blind: those that a check compares with another
     """
     campaign = resolve(campaign)
     store = Store(url, urls.ANSWER_SECONDS)
@@ -47,8 +56,8 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
     campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
-    _check_models(campaign)
-    job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
+    _check_models(campaign, controls, [] if earlier else list(present.values()))
+    job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     _check_file_names(job)
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
@@ -104,10 +113,23 @@ def _check_file_names(job: Job) -> None:
         )
 
 
-def _check_models(campaign: Campaign) -> None:
-    """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit."""
+def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[Shard]) -> None:
+    """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit.
+
+    Models are tried on the first images of the shards of a new store; on synthetic ones where it is resumed.
+    """
+    samples = shards.glance(new[0], GLANCE) if new else []
     for name, model in campaign.models.items():
-        classifier = loading.classifier(model, model.crop or campaign.data.crop, torch.device("cpu"))
-        loading.attackable(classifier, [cell for cell in campaign.grid() if cell.model_name == name])
+        if cells := [cell for cell in campaign.grid() if cell.model_name == name]:
+            admission.admit(model, name, cells, controls, _images(samples, cells[0]))
     for cell in campaign.grid():
         bpda_networks.fit(cell)
+
+
+def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:
+    """Return samples as a model gets them, (n, 3, crop, crop) in [0, 1]; None if none of them can be decoded."""
+    images = []
+    for sample in samples:
+        with suppress(ValueError):
+            images.append(torch.from_numpy(shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)))
+    return torch.stack(images).float() / 255 if images else None

@@ -17,6 +17,8 @@ from pipeline.errors import StorageError
 from pipeline.execution import Executor, Failed, Outcome, Queue, Stop, stopping
 from pipeline.planning import unit_sizes
 from pipeline.planning.units import Unit
+from pipeline.scoring import blind
+from pipeline.scoring.rules import attacked, column
 from pipeline.store.attempts import unit_of
 from pipeline.store.layout import Store
 from pipeline.store.mixing import before_run
@@ -94,8 +96,9 @@ def _work(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporte
         reporter.say(f"warning: {line}")
     release, parking = Release(job, todo, reporter.ended), ParkingLot(Store(job.store), len(job.shards))
     with reporter.watching(job, todo, executor.workers):
-        queue = Queue[Task](release.ready())
+        queue, said = Queue[Task](release.ready()), set[str]()
         for event in executor.execute(job, queue, stop.drain):
+            _pass_on(event, said, reporter)
             match event:
                 case Progress():
                     parking.settle(event.seconds)
@@ -110,6 +113,14 @@ def _work(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporte
                         queue.add(release.closed(event.unit))
         if not stop.drain.is_set():
             parking.settle()
+
+
+def _pass_on(event: Progress | Finished | Measured | Failed[Task], said: set[str], reporter: RunReporter) -> None:
+    """Show what a worker remarks, each topic once; `said` holds the topics that were shown."""
+    for topic, line in event.remarks.items() if isinstance(event, Progress | Finished) else ():
+        if topic not in said:
+            said.add(topic)
+            reporter.say(f"warning: {line}")
 
 
 def _of_unit(event: Failed[Task]) -> TypeGuard[Failed[Unit]]:
@@ -132,13 +143,16 @@ def _remove_old_checkpoints(job: Job, todo: list[Unit]) -> None:
 def _report(job: Job, stop: Stop, refused: str) -> Outcome:
     """Return how the run ended; `refused` is why the store ended it."""
     try:
-        return Outcome(_failed_images(job), tuple(job.parked()), stop.signal, refused)
+        failed, unseen = _faulty_images(job)
+        return Outcome(failed, tuple(job.parked()), stop.signal, refused, unseen)
     except StorageError as error:  # a storage service that is down can't be read either
         return Outcome(0, (), stop.signal, refused or str(error))
 
 
-def _failed_images(job: Job) -> int:
-    """Return how many images could not be attacked, in this run or an earlier one."""
+def _faulty_images(job: Job) -> tuple[int, int]:
+    """Return how many images could not be attacked, and for how many the attack was blind, in this run or an earlier one."""
     if not Store(job.store).done():
-        return 0
-    return sum(status != "ok" for status in results(job.store, ["status"])["status"].to_pylist())
+        return 0, 0
+    rows = results(job.store, ["status", *blind.COLUMNS])
+    good = attacked(rows)
+    return len(rows) - len(good), int(blind.blind({name: column(good, name) for name in blind.COLUMNS}).sum())

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -15,6 +15,7 @@ from barrage_plugins import allow
 from bart import Attack, BpdaNet, Classifier, Defended, Goal, Mirror, State, Verdict, judge, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import alone, image_keys, image_rows
+from pipeline.campaigns.clean_pass import CleanPass
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial
 from pipeline.config.attacks import ByGradient
@@ -27,6 +28,7 @@ from pipeline.models import bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 from pipeline.planning import throughput
 from pipeline.planning.units import Unit
+from pipeline.scoring.blind import COLUMNS, blind
 from pipeline.store import checkpoints, schema
 from pipeline.store.attempts import Attempts
 from pipeline.store.layout import Store
@@ -44,6 +46,8 @@ class Progress(Event[Unit]):
     """Spent by this attempt, without what was done before its checkpoint."""
     seconds: float
     """Spent by this attempt."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """What a person should know, {topic: line}; in all events of the attempt, since executors pass on the newest."""
 
     @property
     def totals(self) -> dict[str, float]:
@@ -62,6 +66,8 @@ class Finished(Event[Unit]):
     seconds: float
     lost: bool = False
     """Whether another worker committed the rows first."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """As of `Progress`."""
 
     ends: ClassVar[bool] = True
 
@@ -93,10 +99,12 @@ class Worker:
 
     def __post_init__(self) -> None:
         """Allow the job's modules; nothing is loaded yet."""
-        allow(self.job.modules)
+        allow(self.job.modules, self.job.folders)
         self._classifiers: dict[str, Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._stacks: dict[str, int] = {}
+        self.clean: dict[str, CleanPass] = {}
+        """What the clean images of each cell looked like so far."""
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's classifier behind its defense, with the networks of its attack. Each file is loaded once."""
@@ -176,6 +184,7 @@ class UnitAttempt:
         self.began = self.saved = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
         self.spent = 0  # draw-gradients of this attempt
+        self.remarks: dict[str, str] = {}
 
     def run(self) -> Iterator[Progress | Finished]:
         """Read the images, attack and judge them, and commit their rows."""
@@ -190,10 +199,12 @@ class UnitAttempt:
         rows = [self.context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
             rows += yield from self._rows(good)
+            if blind({name: [row.get(name) for row in rows if row["status"] == "ok"] for name in COLUMNS}).any():
+                self._remark("blind", "some images have no gradient, so the attack is blind; how many: barrage status")
         place = {s.key: i for i, s in enumerate(samples)}
         won = self._commit(sorted(rows, key=lambda row: place[row["image_key"]]))
         failed = sum(row["status"] != "ok" for row in rows)
-        yield Finished(self.unit, failed, self.spent, self.own_seconds, lost=not won)
+        yield Finished(self.unit, failed, self.spent, self.own_seconds, lost=not won, remarks=self.remarks)
 
     @cached_property
     def context(self) -> image_rows.Row:
@@ -239,10 +250,23 @@ class UnitAttempt:
         samples = [sample for sample, _ in good]
         original = torch.from_numpy(np.stack([image for _, image in good])).to(self.worker.device)
         clean, before = self._verdict(samples, original, defended), self.spent
+        self._suspect(samples, clean)
         for state, work in self._steps(self._start(samples, original, clean, defended, resume), defended, resume):
             self.spent = before + work
-            yield Progress(self.unit, _mean_step(state, self.attack), self.attack.steps, self.spent, self.own_seconds)
+            at = _mean_step(state, self.attack)
+            yield Progress(self.unit, at, self.attack.steps, self.spent, self.own_seconds, self.remarks)
         return Attacked(samples, original, clean, state)
+
+    def _suspect(self, kept: list[Sample], clean: Verdict) -> None:
+        """Report if the clean images of the cell look as if labels or preprocessing were wrong."""
+        seen = self.worker.clean.setdefault(self.cell.name, CleanPass(self.cell.model.classes))
+        seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
+        if seen.suspicion:
+            self._remark("clean", seen.suspicion)
+
+    def _remark(self, topic: str, line: str) -> None:
+        """Add a line about the cell for the person who runs this; of each topic, the first line of a run is shown."""
+        self.remarks[f"{self.cell.name} {topic}"] = f"{self.cell.name}: {line}"
 
     @property
     def own_seconds(self) -> float:

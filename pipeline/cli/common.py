@@ -14,6 +14,8 @@ from pipeline.errors import BadInput
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.config.fields import Share
+
 out, err = Console(), Console(stderr=True)
 
 
@@ -45,9 +47,9 @@ Modules = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-module",
-        help="a module that may be imported: its functions make models (architecture module:function), its BARRAGE_PLUGINS add "
-        "transforms, attacks and other kinds; repeat the option for more; the environment variable BARRAGE_ALLOW_MODULES does "
-        "the same",
+        help="a module that may be imported, also from the campaign's folder: its functions make models (architecture "
+        "module:function), its BARRAGE_PLUGINS add transforms, attacks and other kinds; repeat the option for more; the "
+        "environment variable BARRAGE_ALLOW_MODULES does the same",
     ),
 ]
 
@@ -67,18 +69,18 @@ def store_of(config: Stored, store: str | None) -> str:
     return store or config.store or f"stores/{config.name}"
 
 
-def allow(modules: Iterable[str] | None) -> None:
-    """Let this process import these modules, for the models and the kinds that campaigns name."""
+def allow(modules: Iterable[str] | None, file: Path | None = None) -> None:
+    """Let this process import these modules, for the models and the kinds that campaigns name; also from beside `file`."""
     from barrage_plugins import allow as allow_modules
 
-    allow_modules(modules or ())
+    allow_modules(modules or (), [str(file.resolve().parent)] if file else ())
 
 
-def device() -> "torch.device":
-    """Return the GPU of this process, or its CPU where there is none."""
-    import torch
+def device(share: "Share") -> "torch.device":
+    """Return what this process computes on if it is to have a worker's share: its GPU, or its CPU where there is none."""
+    from pipeline.execution.worker import device_of
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return device_of(share.gpus)
 
 
 def refuse_folder(path: Path | None, option: str, example: str) -> None:

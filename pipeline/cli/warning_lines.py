@@ -6,15 +6,15 @@ from typing import Any
 from rich.text import Text
 
 from pipeline.cli.common import err
-from pipeline.store.formats import StoreWarning
+from pipeline.errors import Remark
 
 
 def show_warnings_as_lines() -> None:
-    """Show each StoreWarning of this process as one line, once; other warnings as Python does."""
+    """Show each Remark of this process as one line, once; other warnings as Python does."""
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, StoreWarning):
+        if issubclass(category, Remark):
             err.print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
         else:
             shown(message, category, *where, **more)

@@ -19,6 +19,8 @@ from pipeline.config.attacks import KINDS, AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import DEFENSES, AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
+from pipeline.config.framing import Framing
+from pipeline.config.model import Model
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
@@ -79,30 +81,6 @@ class Data(Strict):
         return f"{label} ({self.classes[label]})" if self.classes and 0 <= label < len(self.classes) else str(label)
 
 
-class Model(Strict):
-    """Name a classifier by its architecture (`pipeline.models.architectures`) and weights. Missing preprocessing is filled in
-    from the weights' manifest or from the architecture's library; `resize` and `crop` only where `data` has none."""
-
-    architecture: str = Field(
-        description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
-    )
-    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
-    classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")
-    mean: tuple[float, float, float] | None = Field(
-        None, description="mean of each channel of images in [0, 1], subtracted first"
-    )
-    std: tuple[float, float, float] | None = Field(None, description="standard deviation of each channel; divides the result")
-    resize: int | None = Field(None, ge=32, description="like `resize` of data, for this model only")
-    crop: int | None = Field(None, ge=32, description="like `crop` of data, for this model only")
-
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation per channel, for images in [0, 1]. The model must be resolved."""
-        assert self.mean and self.std, "the model was not resolved: pipeline.models.loading.described"
-        return self.mean, self.std
-
-
 class Grid(Strict):
     """Cells: every combination of the listed names."""
 
@@ -135,6 +113,11 @@ class Cell(Strict):
     crop: int
     exif: bool = False
     skip_misclassified: Skip | None = None
+
+    @property
+    def framing(self) -> Framing:
+        """Return how images are resized and cropped, besides the lengths."""
+        return self.model.framing
 
     @property
     def built(self) -> bart.Attack:
@@ -189,9 +172,8 @@ class Cell(Strict):
 
         What came later than release 0.1 enters only where it differs from what that release did.
         """
-        content = self.model_dump(mode="json", exclude={"model": {"resize", "crop"}})  # the cell has them
-        if content["model"]["sha256"]:
-            del content["model"]["weights"]
+        model = {name: value for name, value in self.model.deciding().items() if name not in ("resize", "crop")}
+        content = self.model_dump(mode="json", exclude={"model"}) | {"model": model}  # the cell has the lengths
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
         if not content["exif"]:

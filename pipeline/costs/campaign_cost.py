@@ -15,6 +15,7 @@ from pipeline.config.campaign import Campaign, Cell, Data
 from pipeline.costs import cell_cost
 from pipeline.costs.cell_cost import Bill, Estimate, Rated
 from pipeline.data import shards
+from pipeline.execution.worker import device_of
 from pipeline.parallel import map_ordered
 from pipeline.planning import throughput
 from pipeline.planning.throughput import Speed
@@ -71,7 +72,7 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
 
     `report` shows one line to a person; default: nothing is shown.
     """
-    here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = device_of(campaign.workers.gpus)
     device = provenance.device_name(here)
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
     job = Job(resolve(campaign) if measured else campaign, _shards(campaign.data, asked.images), "")
@@ -121,7 +122,7 @@ def _sample(job: Job) -> Tensor:
     for sample in shards.read(first, range(min(first.images, 4 * SAMPLE))):
         try:
             if sample.status == "ok" and len(images) < SAMPLE:
-                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop, data.exif)))
+                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop, exif=data.exif)))
         except ValueError:
             continue
     return torch.stack(images).float() / 255 if images else torch.zeros(0, 3, data.crop, data.crop)

@@ -160,7 +160,7 @@ class Images:
             return None
         try:
             return Image(
-                sample.key, shards.decode(sample.image, self._data.resize, self._data.crop, self._data.exif), sample.label
+                sample.key, shards.decode(sample.image, self._data.resize, self._data.crop, exif=self._data.exif), sample.label
             )
         except ValueError:
             return None

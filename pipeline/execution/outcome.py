@@ -19,13 +19,15 @@ class Outcome:
     """The signal that ended the run early, or 0."""
     refused: str = ""
     """Why the store or the cluster ended the run; empty if neither did."""
+    blind_images: int = 0
+    """Images that were attacked without a gradient, in this run or an earlier one; their accuracy says nothing."""
 
     @property
     def exit_code(self) -> int:
         """Return the exit code of a command: 128 + signal if stopped, 1 if anything failed, else 0."""
         if self.stopped_by:
             return 128 + self.stopped_by
-        return 1 if self.failed_images or self.failed_units or self.refused else 0
+        return 1 if self.failed_images or self.failed_units or self.refused or self.blind_images else 0
 
 
 @dataclass

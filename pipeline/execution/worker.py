@@ -10,9 +10,12 @@ def worker_name(host: str, pid: int) -> str:
     return f"{pid}@{host}"
 
 
-def default_device() -> torch.device:
-    """Return the device that this process computes on: its GPU, or the CPU if it has none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device_of(gpus: float | None) -> torch.device:
+    """Return the device of a worker that was given `gpus` GPUs: one of them, or the CPU if there is none.
+
+    None: they were not shared out, so all that this process sees are its own. A worker that was given none may still see some.
+    """
+    return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
 def shard_fault(error: BaseException) -> str:

@@ -1,9 +1,6 @@
 """Build networks by name, and return the preprocessing that each was made for.
 
 efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME, package.module:function
-
-A campaign file may come from a stranger, and then so does the function that it names. So a function runs only if the user
-allowed its module by --allow-module or the environment. A campaign file cannot allow it.
 """
 
 import importlib
@@ -16,21 +13,29 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from barrage_plugins import ALLOW, permits
+from pipeline.config.campaign import validated
+from pipeline.config.framing import Fit, Framing
+from pipeline.config.model import Channels, Model
 from pipeline.errors import BadInput
+from pipeline.models import factories
 
 
 class Preprocessing(NamedTuple):
-    """Hold the normalisation per channel for images in [0, 1], and the sides in pixels after resizing and cropping."""
+    """Hold the normalisation per channel for images in [0, 1], and how they are resized and cropped: the sides in pixels, and
+    the rest, where None stands for what release 0.1 did. A function may leave its model's normalisation open."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels | None
+    std: Channels | None
     resize: int | None = None
     crop: int | None = None
+    framing: Framing | None = None
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """What most networks were trained with."""
+
+TIMM_FITS: dict[str, Fit] = {"center": "shorter", "squash": "squash"}
+"""The crop modes of timm, but for `border`, which pads."""
 
 AUXILIARY = ("inception_v3", "googlenet")
 """Networks of torchvision with further outputs for their own training, and an input transform that their weights expect."""
@@ -51,7 +56,7 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
     if kind == "timm" and name:
         return _timm(name, classes, pretrained)
     if name:
-        return _factory(architecture)
+        return factories.called(architecture)
     raise BadInput(
         f"architecture {architecture!r}: expected efficientnet_lite0, {', '.join(CIFAR)}, torchvision:NAME, timm:NAME or "
         "module:function"
@@ -59,7 +64,7 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
 
 
 def preprocessing(architecture: str, pretrained: str | None = None) -> Preprocessing:
-    """Return the preprocessing that the library gives for an architecture and weights; default: ImageNet's normalisation.
+    """Return the preprocessing that the library or the function of an architecture gives; default: ImageNet's normalisation.
 
     Raises BadInput if the architecture is unknown or its library is missing.
     """
@@ -72,14 +77,35 @@ def preprocessing(architecture: str, pretrained: str | None = None) -> Preproces
         chosen = [weights for weights in known if weights.name == pretrained] or known
         made = chosen[0].transforms() if chosen else None
         if made is not None and hasattr(made, "crop_size"):
-            return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0])
+            framing = Framing(made.interpolation.value, "shorter", "torchvision")
+            return Preprocessing(tuple(made.mean), tuple(made.std), made.resize_size[0], made.crop_size[0], framing)
     if kind == "timm" and name:
         _known(name, _library("timm", name).list_models() + _library("timm", name).list_pretrained(), "timm")
         made = _library("timm", name).get_pretrained_cfg(name)
         if made is not None:
-            side = made.input_size[-1]
-            return Preprocessing(tuple(made.mean), tuple(made.std), floor(side / made.crop_pct), side)
+            return _of_timm(architecture, _library("timm.data", name).resolve_data_config(pretrained_cfg=made.to_dict()))
+    if name and kind not in ("torchvision", "timm"):
+        return _of_function(architecture)
     return IMAGENET
+
+
+def _of_function(architecture: str) -> Preprocessing:
+    """Return what a function says of its model. Raises BadInput if it says that in other words than a model's section."""
+    said = factories.said(architecture)
+    own = validated(Model, {**said, "architecture": architecture}, f"{factories.PREPROCESSING} of {architecture}")
+    return Preprocessing(own.mean, own.std, own.resize, own.crop, own.framing if {*Framing._fields} & said.keys() else None)
+
+
+def _of_timm(architecture: str, config: dict[str, Any]) -> Preprocessing:
+    """Return what timm's `create_transform` makes of a data configuration. Raises BadInput if it does not crop to squares."""
+    _, height, width = config["input_size"]
+    if height != width or config["crop_mode"] not in TIMM_FITS:
+        raise BadInput(
+            f"{architecture} wants images of {width} x {height} px, crop mode {config['crop_mode']}: expected squares, cropped "
+            f"by one of {', '.join(TIMM_FITS)}; use another model"
+        )
+    framing = Framing(config["interpolation"], TIMM_FITS[config["crop_mode"]], "torchvision")
+    return Preprocessing(tuple(config["mean"]), tuple(config["std"]), floor(height / config["crop_pct"]), height, framing)
 
 
 def _lite0(classes: int) -> nn.Module:
@@ -150,24 +176,6 @@ def _timm(name: str, classes: int, pretrained: str | None) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=classes)
     with _fetched("timm", name):
         return timm.create_model(name, pretrained=True)
-
-
-def _factory(architecture: str) -> nn.Module:
-    module, _, function = architecture.partition(":")
-    if not permits(module):
-        raise BadInput(
-            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
-            f"{module} or set {ALLOW}={module}"
-        )
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise BadInput(
-            f"architecture {architecture}: {error}; expected package.module:function that returns a torch module"
-        ) from None
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"architecture {architecture} returned {type(made).__name__}, expected a torch module")
-    return made
 
 
 def _library(library: str, name: str) -> Any:

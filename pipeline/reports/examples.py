@@ -64,4 +64,5 @@ def examples(job: Job, unit: Unit, keys: list[str]) -> list[Example]:
             raise BadInput(f"unit {unit.name} holds the image {key}, which is not planned: another version wrote the store")
     tar = Store(job.store).read(Store(job.store).adversarial(unit))
     stored = image_rows.pictures(tar) if tar else {}
-    return [Example(key, shards.decode(samples[key].image, cell.resize, cell.crop, cell.exif), stored.get(key)) for key in keys]
+    clean = {key: shards.decode(samples[key].image, cell.resize, cell.crop, cell.framing, cell.exif) for key in keys}
+    return [Example(key, clean[key], stored.get(key)) for key in keys]

@@ -17,12 +17,13 @@ from typing import Any
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import cell_of, images_of
+from pipeline.scoring import blind
 from pipeline.store import checkpoints, formats
 from pipeline.store.compacted import is_compacted
 from pipeline.store.layout import Store
 from pipeline.store.rows import parsed
 
-COLUMNS = ("status", "clean_correct", "adv_correct", "evaluation_draws", "grad_evals", "seconds", "device")
+COLUMNS = ("status", "clean_correct", "grad_evals", "seconds", "device", *blind.COLUMNS)
 READERS = 8
 """Files read at a time: most of a read from a bucket is waiting."""
 
@@ -56,12 +57,14 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold what status needs of the rows of one unit. `clean`, `attacked`: the share of right draws of each image."""
+    """Hold what status needs of the rows of one unit. `clean`, `attacked`: the share of right draws of each image; `blind`: the
+    number of those whose attack saw no gradient."""
 
     images: int
     clean: list[float]
     attacked: list[float]
     failed: Counter[str]
+    blind: int
     draw_gradients: int
     seconds: float
     devices: frozenset[str]
@@ -165,6 +168,7 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
         clean=[found["clean_correct"][i] / draws[i] for i in good],
         attacked=[found["adv_correct"][i] / draws[i] for i in good],
         failed=Counter(status for status in found["status"] if status != "ok"),
+        blind=int(blind.blind({name: [found[name][i] for i in good] for name in blind.COLUMNS}).sum()),
         draw_gradients=sum(found["grad_evals"]),
         seconds=sum(found["seconds"]),
         devices=frozenset(found["device"]) - {None},

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.planning.time_left import HOUR, clock
+from pipeline.scoring.blind import alarm
 from pipeline.scoring.intervals import Rate
 from pipeline.status.columns import Column, table
 from pipeline.status.scan import Parked, Running
@@ -83,6 +84,7 @@ def view(status: Status, width: int) -> RenderableType:
     head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %")
     body = table(list(status.cells), _columns(status), width)
     lines: list[RenderableType] = [Text(line) for line in _totals(status)]
+    lines += [Text(line, style="red") for line in _alarms(status)]
     lines += [Text(line, style="yellow") for line in (*_stopped(status), *_parked(status), *status.warnings)]
     return Group(head, Text(status.store, style="dim"), body, *lines, *(Text(line, style="dim") for line in _running(status)))
 
@@ -97,7 +99,7 @@ def lines(status: Status) -> Iterator[str]:
         cost = f"draw-gradients {cell.draw_gradients:,} done, {cell.draw_gradients_left:,} left"
         spent = f"{hours} {_hours(cell.device_seconds)} spent, {_hours(cell.device_seconds_left)} left"
         yield "; ".join([f"{name}: {units}", f"images {cell.images_done:,}/{cell.images:,}", *rates, cost, spent])
-    yield from (*_totals(status), *_running(status), *_stopped(status), *_parked(status))
+    yield from (*_totals(status), *_alarms(status), *_running(status), *_stopped(status), *_parked(status))
     yield from (f"warning: {warning}" for warning in status.warnings)
 
 
@@ -123,6 +125,13 @@ def _totals(status: Status) -> list[str]:
     if status.sampled:
         found.append(f"accuracy, cost and failed images are of a sample, {status.files_read:,} of {status.files:,} files")
     return found
+
+
+def _alarms(status: Status) -> Iterator[str]:
+    """Yield a line for each cell whose attack saw no gradient of some images."""
+    for name, cell in status.cells.items():
+        if cell.blind:
+            yield f"{name}: {alarm(cell.blind, cell.images_read)}; find out why with: barrage check CAMPAIGN --cell {name}"
 
 
 def _time_left(status: Status) -> str:

@@ -34,7 +34,8 @@ class CellStatus:
     """Describe one cell. Each unit is done, running, parked or left.
 
     `device_seconds_left` and `draw_gradients_left` leave out the steps that running units have done; None where nothing was
-    measured yet. `clean` and `attacked` are top-1 accuracy in [0, 1], by the rule `single`.
+    measured yet. `clean` and `attacked` are top-1 accuracy in [0, 1], by the rule `single`. `blind` counts the images without a
+    gradient, of the `images_read` in the files that were read.
     """
 
     units: int
@@ -50,6 +51,7 @@ class CellStatus:
     device_seconds: float
     device_seconds_left: float | None
     images_read: int
+    blind: int
 
     @property
     def left(self) -> int:
@@ -203,6 +205,7 @@ class _Snapshot:
             device_seconds=_mean(rows, "seconds") * images + sum(unit.seconds for unit in begun),
             device_seconds_left=None if price is None and left else (price or 0.0) * left,
             images_read=sum(file.images for file in rows),
+            blind=sum(file.blind for file in rows),
         )
 
     @cached_property

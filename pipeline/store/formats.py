@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Remark
 
 FORMAT = 2
 """The format that this release writes, of every kind of file alike."""
@@ -17,7 +17,7 @@ RELEASES = {1: "0.1", 2: "0.2"}
 """The formats that this release reads, each with the first release that wrote it."""
 
 
-class StoreWarning(UserWarning):
+class StoreWarning(Remark):
     """Warn of something in a store that changes no row, but that a reader should know."""
 
 

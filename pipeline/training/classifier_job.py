@@ -1,6 +1,6 @@
 """Check the training of a classifier against its data, models and store before any work starts, and fill in what is open."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bart import TRANSFORMS
@@ -9,10 +9,11 @@ from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import Model
 from pipeline.config.classifier_training import ClassifierTraining
 from pipeline.config.definitions import Versions
+from pipeline.config.framing import Framing
 from pipeline.data.shards import Shard
 from pipeline.data.training_images import counts
 from pipeline.errors import BadInput
-from pipeline.models import loading, weights
+from pipeline.models import admission, loading, weights
 from pipeline.storage import urls
 from pipeline.store.layout import Store
 from pipeline.training import record
@@ -22,6 +23,9 @@ from pipeline.training.unit import TrainingUnit
 
 UNIT = TrainingUnit("model")
 """The one unit of such a training."""
+
+OF_THE_DATA: Mapping[str, None] = dict.fromkeys(("resize", "crop", *Framing._fields))
+"""What a training's model does not decide: all images are resized as `data` says, and so are those that judge its weights."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class ClassifierJob(TrainingJob):
         content = self.training.model_dump(mode="json")
         for name in ("name", "data", "evaluation", "checkpoint_seconds", "store", "workers"):
             del content[name]
-        for model in (content["model"], (content["distill"] or {}).get("teacher")):
-            if model and model["sha256"]:
-                del model["weights"]  # where weights have a hash, their path decides nothing
+        content["model"] = self.training.model.deciding()
+        if self.training.distill and self.training.distill.teacher:
+            content["distill"]["teacher"] = self.training.distill.teacher.deciding()
         changed = definitions.changed(self.versions)  # all were 1 in release 0.1, whose identities stay
         sides = (self.training.data.resize, self.training.data.crop)
         return record.hashed([content, sides, self.data, *([changed] if changed else [])])
@@ -85,7 +89,7 @@ def resolved(training: ClassifierTraining) -> ClassifierTraining:
     if distill:
         teacher = _teacher(distill.teacher or training.model, training, model)
         distill = distill.model_copy(update={"teacher": teacher})
-    update = {"model": model.model_copy(update={"resize": None, "crop": None}), "distill": distill}
+    update = {"model": model.model_copy(update=OF_THE_DATA), "distill": distill}
     return training.model_copy(update=update | {"data": training.data.model_copy(update=sides)})
 
 
@@ -96,7 +100,7 @@ def _teacher(teacher: Model, training: ClassifierTraining, model: Model) -> Mode
         )
     if teacher.classes != model.classes:
         raise BadInput(f"distill: the teacher has {teacher.classes} classes, the model {model.classes}: name another teacher")
-    return loading.described(loading.checked(teacher), training.data).model_copy(update={"resize": None, "crop": None})
+    return loading.described(loading.checked(teacher), training.data).model_copy(update=OF_THE_DATA)
 
 
 def prepare(training: ClassifierTraining, url: str, report: Report = lambda line: None) -> ClassifierJob:
@@ -113,7 +117,7 @@ def prepare(training: ClassifierTraining, url: str, report: Report = lambda line
     record.check_images(sum(counts(shards, training.data.limit)), training.held_out, training.batch)
     for model in (training.model, training.distill.teacher if training.distill else None):
         if model:
-            loading.tried(loading.build(model, training.seed), model, training.data.crop)
+            admission.tried(loading.build(model, training.seed), model, training.data.crop)
     job = ClassifierJob(training, tuple(shards), tuple(validation), url)
     stored = weights.manifest(url)
     if stored and stored["training"]["identity"] != job.identity:

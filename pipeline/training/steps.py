@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bart import Barrage, Classifier, native_half, rng
-from bart.classifier import Normalised
+from bart.classifier import Normalised, layout_of
 from bart.training import Average, decayed, evaluating, norms
 from pipeline.config.classifier_training import ClassifierTraining, Optimizer
 from pipeline.data.loader import Batch, Feed
@@ -32,11 +32,14 @@ class Steps:
         self.config, self.steps, self.device, self.group = config, steps, device, group
         self.half = native_half(device) if config.precision == "auto" else PRECISIONS[config.precision]
         self._module = group.joined(loading.build(config.model, config.seed), device)
-        self.network = Normalised(self._module, *config.model.normalisation, self.half).to(device).train()
+        with evaluating(self._module):
+            layout = layout_of(self._module, (config.data.crop, config.data.crop))
+        wrapping = *config.model.normalisation, self.half, layout
+        self.network = Normalised(self._module, *wrapping).to(device).train()
         if config.batch_norm == "frozen":
             for norm in norms(self._module):
                 norm.eval()
-        self._shared = Normalised(group.parallel(self._module, device), *config.model.normalisation, self.half).to(device)
+        self._shared = Normalised(group.parallel(self._module, device), *wrapping).to(device)
         self._teacher = self._load_teacher()
         self._optimizer = optimizer(self._module, config.optimizer, fused=device.type == "cuda")
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.half is torch.float16)

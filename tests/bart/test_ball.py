@@ -246,3 +246,22 @@ def test_a_softer_ball_moves_weak_pixels_in_proportion():
         wanted = 0.5 + 0.1 * np.clip(total[0].numpy() / (softness * mean), -1, 1)
         np.testing.assert_allclose(found[0].numpy(), wanted, rtol=0, atol=1e-6)
         torch.testing.assert_close(found[1], 0.5 + 0.1 * total[1].sign(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("length", [1e-44, 1e-38, 1e-30, 1e-22, 1e-13, 1.0, 1e19, 1e30, 1e38])
+def test_a_gradient_of_any_length_moves_the_image_by_a_whole_step(norm, length):
+    """Squares underflow below 1e-22 and overflow above 1e19; the truth is in double precision, where neither happens."""
+    clean = photos(8) * 0.2 + 0.4
+    direction = (noise(clean).clamp(-2, 2) * length).float()
+    exact = direction.double().numpy()
+    unit = np.sign(exact) if norm == "linf" else exact / norm_of(exact, "l2")[:, None, None, None]
+    np.testing.assert_allclose(Ball(norm, 1.0).steepest(direction).numpy(), unit, rtol=1e-5, atol=1e-7)
+
+
+def test_the_level_of_a_gradient_changes_no_digit_of_its_direction():
+    """Rows of campaigns stay as they were: a power of two cancels exactly."""
+    for length in (1e-8, 1e-3, 1.0, 7.0, 1e5):
+        direction = noise(photos(20)) * length
+        plain = direction / direction.flatten(1).norm(dim=1)[:, None, None, None]
+        assert torch.equal(Ball("l2", 1.0).steepest(direction), plain)

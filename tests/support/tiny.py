@@ -57,6 +57,11 @@ def picky_network():
     return layers
 
 
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+for says_its_normalisation in (network, slow_network):
+    says_its_normalisation.preprocessing = IMAGENET  # type: ignore[attr-defined]
+
+
 def picture(seed, side=40):
     """A smooth random image as PNG bytes."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
@@ -99,6 +104,9 @@ def network_of_seven_classes():
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 7))
 
 
+network_of_seven_classes.preprocessing = IMAGENET  # type: ignore[attr-defined]
+
+
 def campaign_of_nothing():
     """A factory that gives no network."""
     return {}
@@ -106,6 +114,8 @@ def campaign_of_nothing():
 
 class Decides(nn.Module):
     """One-hot answers of the network: right or wrong as it is, and no gradient."""
+
+    preprocessing = IMAGENET
 
     def __init__(self):
         super().__init__()

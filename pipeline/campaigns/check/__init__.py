@@ -5,9 +5,12 @@ any other (`campaign`): the same workers do them, they resume, and their rows ar
 these rows `findings` says what was found. `gradients` checks the gradients themselves.
 """
 
-from pipeline.campaigns.check.campaign import campaign_of, chosen
+from pipeline.campaigns.check.campaign import BASE, campaign_of, chosen
 from pipeline.campaigns.check.findings import Finding, findings, to_json
-from pipeline.campaigns.check.gradients import gradients
+from pipeline.campaigns.check.gradients import Sample, gradients, hidden, sample
 from pipeline.campaigns.check.table import Check, Variant, checks
 
-__all__ = ["Check", "Finding", "Variant", "campaign_of", "checks", "chosen", "findings", "gradients", "to_json"]
+__all__ = [
+    "BASE", "Check", "Finding", "Sample", "Variant", "campaign_of", "checks", "chosen", "findings", "gradients", "hidden",
+    "sample", "to_json",
+]  # fmt: skip

@@ -8,23 +8,29 @@ from pipeline.errors import BadInput
 
 
 def chosen(campaign: Campaign, name: str | None) -> Cell:
-    """Return the cell to check: the named one; default: the defended one with the most transforms. Raises BadInput."""
-    barrages = [cell for cell in campaign.grid() if isinstance(cell.defense, BarrageDefense) and cell.defense.k]
+    """Return the cell to check: the named one; default: the one with the most transforms. Raises BadInput."""
+    barrages = [cell for cell in campaign.grid() if isinstance(cell.defense, BarrageDefense)]
     fit = {cell.name: cell for cell in barrages if isinstance(cell.attack, ByGradient)}
     if name is not None and name not in fit:
         raise BadInput(
-            f"--cell {name}: expected a cell with a barrage whose attack follows gradients: {', '.join(fit) or 'there is none'}"
+            f"--cell {name}: expected a cell whose attack follows gradients, with a barrage or undefended: "
+            f"{', '.join(fit) or 'there is none'}"
         )
     if not fit:
         raise BadInput(
-            f"campaign {campaign.name} has no cell with a barrage whose attack follows gradients: there is nothing to check"
+            f"campaign {campaign.name} has no cell whose attack follows gradients, with a barrage or undefended: there is "
+            "nothing to check; add an attack such as pgd"
         )
     return fit[name] if name else max(fit.values(), key=lambda c: c.defense.k)
 
 
+BASE = "base"
+"""Name of the cell's own attack among the variants. All others are controls, which may fail."""
+
+
 def campaign_of(campaign: Campaign, cell: Cell, images: int) -> Campaign:
     """Return the campaign that runs every variant of the cell on the first `images` images."""
-    variants = {"base": Variant(cell.defense, cell.attack)}
+    variants = {BASE: Variant(cell.defense, cell.attack)}
     for check in checks(cell):
         variants |= check.variants
     data = campaign.data.model_copy(update={"limit": min(images, campaign.data.limit or images)})

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.campaigns.check.judgement import Judge, at_chance, defeated, never_rises, not_beaten_by, reported
-from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa
+from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa, Square
 from pipeline.config.campaign import Cell
 from pipeline.config.defenses import BarrageDefense, Defense
+
+SQUARES = 100
+"""The fewest steps of the square attack as a control: each changes one square."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Check:
 
 
 class Variants:
-    """Make the variants of a cell with a barrage whose attack follows gradients."""
+    """Make the variants of a cell, with a barrage or undefended, whose attack follows gradients."""
 
     def __init__(self, cell: Cell) -> None:
         assert isinstance(cell.attack, ByGradient) and isinstance(cell.defense, BarrageDefense)
@@ -64,7 +67,10 @@ class Variants:
 
 
 def checks(cell: Cell) -> Iterator[Check]:
-    """Yield the checks of a defended cell whose attack follows gradients, in the order in which they are shown."""
+    """Yield the checks of a cell whose attack follows gradients, in the order in which they are shown.
+
+    Checks of the randomness are only for a cell that has some.
+    """
     variants = Variants(cell)
     yield from _must_fall(variants)
     yield from _radius(variants)
@@ -76,10 +82,11 @@ def checks(cell: Cell) -> Iterator[Check]:
 
 def _must_fall(v: Variants) -> Iterator[Check]:
     """Yield the checks where nothing may be left."""
-    yield Check("undefended", "without a defense nothing must be left: else the attack or the model is wrong",
-                defeated("none"), {"none": v.alone(k=0)})  # fmt: skip
-    yield Check("randomness frozen", "one barrage that never changes is a plain model, and must fall",
-                defeated("frozen"), {"frozen": v.defended(frozen=True)})  # fmt: skip
+    if v.defense.k:
+        yield Check("undefended", "without a defense nothing must be left: else the attack or the model is wrong",
+                    defeated("none"), {"none": v.alone(k=0)})  # fmt: skip
+        yield Check("randomness frozen", "one barrage that never changes is a plain model, and must fall",
+                    defeated("frozen"), {"frozen": v.defended(frozen=True)})  # fmt: skip
     yield Check("planted weakness", "every ball holds an example that is wrong in every draw: it must be found",
                 defeated("planted"), {"planted": v.defended(planted=True)})  # fmt: skip
 
@@ -103,11 +110,13 @@ def _budget(v: Variants) -> Iterator[Check]:
         single = Fgsm(**v.rival, loss=v.attack.loss, estimator=v.attack.estimator)
         yield Check("single step", "one step must not beat many: else the gradients lead astray", not_beaten_by("fgsm"),
                     {"fgsm": v.by(single)})  # fmt: skip
+    if v.steps > 1 and v.defense.k:
         fewer = v.attacked(steps=max(1, v.steps // 4), eot_draws=4 * v.draws)
         yield Check("draws for steps", "the same budget as a quarter of the steps with four times the draws",
                     not_beaten_by("steps-quarter"), {"steps-quarter": fewer})  # fmt: skip
-    yield Check("twice the draws", "if more draws help, the gradient was too noisy", not_beaten_by("draws-x2"),
-                {"draws-x2": v.attacked(eot_draws=2 * v.draws)})  # fmt: skip
+    if v.defense.k:
+        yield Check("twice the draws", "if more draws help, the gradient was too noisy", not_beaten_by("draws-x2"),
+                    {"draws-x2": v.attacked(eot_draws=2 * v.draws)})  # fmt: skip
     yield Check("another start", "if a second start helps, the first got stuck", not_beaten_by("restarts-2"),
                 {"restarts-2": v.attacked(restarts=2 * v.attack.restarts)})  # fmt: skip
 
@@ -116,8 +125,9 @@ def _rivals(v: Variants) -> Iterator[Check]:
     """Yield the checks of other gradients and other attacks."""
     possible = ("combo", "identity", "network") if v.attack.networks else ("combo", "identity")
     policies = {f"policy-{p}": v.attacked(policy=p) for p in possible if p != v.attack.policy}
-    yield Check("gradient policies", "another way through the transforms must not beat the one in use",
-                not_beaten_by(*policies), policies)  # fmt: skip
+    if v.defense.k:
+        yield Check("gradient policies", "another way through the transforms must not beat the one in use",
+                    not_beaten_by(*policies), policies)  # fmt: skip
     losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
     yield Check("losses", "another loss must not beat the one in use", not_beaten_by(*losses), losses)
     aggmo = AggMo(**v.rival, kind="aggmo", steps=v.steps, step_size=2.5 * v.attack.eps / v.steps)
@@ -129,9 +139,12 @@ def _rivals(v: Variants) -> Iterator[Check]:
     controls = {
         "noise": v.by(Noise(**v.ball, kind="noise", steps=20, eot_draws=v.draws)),
         "spsa": v.by(Spsa(**v.ball, kind="spsa", steps=max(1, v.steps // 4), pairs=2 * v.draws)),
-        "transfer": v.attacked(transfer=True),
     }
-    yield Check("controls", "what needs no gradient of the defense must not beat what has one: noise, SPSA, transfer",
+    if v.defense.k:
+        controls["transfer"] = v.attacked(transfer=True)
+    else:  # a transfer would attack the same model, whose gradients are in question
+        controls["square"] = v.by(Square(**v.ball, kind="square", steps=max(SQUARES, 10 * v.steps)))
+    yield Check("controls", f"what needs no gradient of the defense must not beat what has one: {', '.join(controls)}",
                 not_beaten_by(*controls), controls)  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def replay(
     job, differ = with_stack(opened(store), stack), 0
     for row in find(store, image, cell, shard):
         note(f"{row['cell']}: attacking {row['image_key']} of {row['shard']} again")
-        found = attack_again(job, row, device(), together)
+        found = attack_again(job, row, device(job.workers), together)
         differ += bool(found.differences)
         _show(found)
     raise typer.Exit(1 if differ else 0)

@@ -18,7 +18,8 @@ def verify(
 
     allow(allow_module)
     faults = 0
-    for fault in check(opened(store), sample, device()):
+    job = opened(store)
+    for fault in check(job, sample, device(job.workers)):
         faults += 1
         answer(fault)
     judged = f", {sample} images judged again" if sample else ""

@@ -31,18 +31,20 @@ def check(
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.store.layout import Store
 
-    allow(allow_module)
+    allow(allow_module, campaign)
     config = resolve(load(campaign))
     checked = checks.chosen(config, cell)
     url = f"{store_of(config, store)}/check/{checked.name}"
-    job = prepare(checks.campaign_of(config, checked, images), url, note)
+    variants = checks.campaign_of(config, checked, images)
+    job = prepare(variants, url, note, variants.attacks.keys() - {checks.BASE})
     executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking)
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
         note(f"stopped; resume with: barrage check {campaign}")
         raise typer.Exit(outcome.exit_code)
-    findings = [checks.gradients(job, checked, device()), *checks.findings(checked, url)]
+    sample = checks.sample(job, checked, device(job.workers))
+    findings = [checks.gradients(checked, sample), checks.hidden(checked, sample), *checks.findings(checked, url)]
     Store(url).replace("check.json", checks.to_json(checked, findings))
     _show(findings, f"{checked.name}, {images} images")
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in findings)))

@@ -26,6 +26,6 @@ def plan(
     from pipeline.costs.campaign_cost import Asked, quote
     from pipeline.costs.quote_text import show
 
-    allow(allow_module)
+    allow(allow_module, campaign)
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
     show(quote(load(campaign), asked, note), out)

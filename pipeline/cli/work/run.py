@@ -34,7 +34,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
-    allow(allow_module)
+    allow(allow_module, campaign)
     if detached:
         _detach(campaign, store, here, address, retry_parked, allow_module)
     else:
@@ -102,6 +102,8 @@ def _conclude(outcome: "Outcome", campaign: Path, store: str) -> None:
             f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
             f"open them: python -c \"from pipeline.store.rows import results; print(results('{store}').to_pandas())\""
         )
+    if outcome.blind_images:
+        note(f"; find out why with: barrage check {campaign}", f"{outcome.blind_images} images had no gradient")
     if outcome.failed_units:
         note(f"; retry with: {again} --retry-parked", _parked(outcome.failed_units))
 

@@ -23,7 +23,7 @@ def train(
     """Train a classifier or BPDA networks, or resume a training: barrage train campaigns/train/cifar10-bart.yaml"""
     from pipeline.config.bpda_training import kind
 
-    allow(allow_module)
+    allow(allow_module, config)
     train_kind = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
     outcome, url = train_kind(config, store, here)
     if outcome.stopped_by:

@@ -15,10 +15,20 @@ import torch
 
 from pipeline.errors import Drained, StorageError
 from pipeline.execution.protocol import Begin, EventT, JobT, UnitT, Work
-from pipeline.execution.worker import default_device, gpu_is_broken, shard_fault
+from pipeline.execution.worker import device_of, gpu_is_broken, shard_fault
 
 LEAVE_SECONDS = 25.0
 """From the notice to leave until a worker has ended, whatever it is doing; a spot machine grants 30 s or more."""
+
+
+def given_gpus() -> int:
+    """Return how many GPUs Ray gave this actor, a share of one counting as one.
+
+    Its process may see more: Ray hides none from an actor that asked for none.
+    """
+    import ray
+
+    return len(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ class Actor(Generic[JobT, UnitT, EventT]):
         """Do a unit; collect its events."""
         try:
             if self._work is None:
-                self._work = self.begin(self.job, default_device(), self._drain)
+                self._work = self.begin(self.job, device_of(given_gpus()), self._drain)
             for event in self._work(unit):
                 with self._changed:
                     self._events[type(event), unit] = event

@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from bart import rng
+from bart.attacks.aggmo import AggMo
+from bart.attacks.apgd import Apgd
+from bart.attacks.attack import Attack
 from bart.attacks.pgd import Pgd
 from bart.attacks.state import State
 from bart.ball import Ball
@@ -263,3 +266,32 @@ def test_a_large_ball_defeats_a_linear_model_behind_a_linear_transform():
     for seed in range(20):
         answer = defended.logits(state.x, mirror(seed=100 + seed)).argmax(1)
         assert not (answer == label).any()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", ["pgd", "momentum", "apgd", "aggmo"])
+@pytest.mark.parametrize("scale", [1e-40, 1e-25, 1e-14])
+def test_attacks_move_however_short_the_gradient_is(norm, attack, scale):
+    """Scale the loss of a linear model: the best image stays the same, and so must the steps."""
+    model, _ = linear(2)
+    short = nn.Sequential(*model[:1], nn.Linear(model[1].in_features, 2))
+    short[1].weight.data, short[1].bias.data = model[1].weight.data * scale, model[1].bias.data
+    ball, eot = Ball(norm, 8 / 255 if norm == "linf" else 0.5), Eot(1, "margin")
+    kinds: dict[str, Attack] = {
+        "pgd": Pgd(ball, 6, ball.eps / 4, True, eot),
+        "momentum": Pgd(ball, 6, ball.eps / 4, True, eot, 0.9),
+        "apgd": Apgd(ball, 6, True, eot),
+        "aggmo": AggMo(ball, 6, ball.eps / 4, True, eot),
+    }
+    goal = Goal(torch.tensor([0, 1, 0, 1]), NO_TARGET)
+    ends = [run(kinds[attack], kinds[attack].start(images(), goal, mirror()), behind(m), 6).x for m in (model, short)]
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=1e-3)
+    assert (ends[1] - images()).flatten(1).norm(dim=1).min() > 0.2
+
+
+def test_a_short_gradient_counts_as_much_as_a_long_one_in_the_momentum():
+    model, _ = linear(2)
+    model[1].weight.data *= 1e-20
+    attack = Pgd(Ball("linf", 0.1), 1, 0.01, True, Eot(1, "margin"), 0.9)
+    state = run(attack, attack.start(images(), Goal(torch.tensor([0, 1, 0, 1]), NO_TARGET), mirror()), behind(model), 1)
+    torch.testing.assert_close(state.memory["momentum"].abs().flatten(1).sum(1), torch.ones(4))

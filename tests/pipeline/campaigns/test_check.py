@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 import pytest
+import torch
 
+import bart
 from pipeline.campaigns import check
+from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.store.rows import results
-from tests.support import tiny
+from tests.support import strangers, tiny
 
 
 def campaign(pattern, **attack):
@@ -31,8 +34,9 @@ def said(checks, name, **accuracies):
 
 def test_the_cell_with_the_most_transforms_is_checked_unless_another_is_named(pattern):
     assert cell(pattern).name == "net-bart2-pgd"
-    with pytest.raises(BadInput, match="net-none-pgd.*net-bart2-pgd"):
-        check.chosen(campaign(pattern), "net-none-pgd")
+    assert check.chosen(campaign(pattern), "net-none-pgd").defense.k == 0
+    with pytest.raises(BadInput, match="net-none-fgsm.*net-none-pgd, net-bart2-pgd"):
+        check.chosen(campaign(pattern), "net-none-fgsm")
     noise = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"kind": "noise", "eps": 0.1}}}, "c.yaml")
     with pytest.raises(BadInput, match="nothing to check"):
         check.chosen(noise, None)
@@ -110,10 +114,55 @@ def test_the_command_runs_every_check_and_keeps_what_it_found(pattern, barrage, 
     url = tmp_path / "store" / "check" / "net-bart2-pgd"
     found = json.loads((url / "check.json").read_text())
     names = [c["name"] for c in found["checks"]]
-    assert names[0] == "gradients" and set(names[1:]) == {c.name for c in check.checks(cell(pattern))}
+    assert names[:2] == ["gradients", "model"] and set(names[2:]) == {c.name for c in check.checks(cell(pattern))}
     assert found["cell"] == "net-bart2-pgd" and all(c["why"] and c["figures"] for c in found["checks"])
     assert code == int(any(c["passed"] is False for c in found["checks"]))
     assert out.count("pass") + out.count("FAIL") >= len(names) - 1
     rows = results(str(url)).num_rows
     assert barrage("check", tmp_path / "campaign.yaml", "--here", "--images", "2", "--store", tmp_path / "store")[0] == code
     assert results(str(url)).num_rows == rows, "it began again"
+
+
+def test_an_undefended_model_is_checked_too_without_what_only_randomness_has(pattern, barrage, write, tmp_path):
+    content = tiny.campaign(pattern) | {"evaluation_draws": 2, "defenses": {"none": {"k": 0}}}
+    content["cells"] = [{"model": "net", "defense": "none", "attack": "pgd"}]
+    content["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}}
+    every = {c.name: c for c in check.checks(check.chosen(parse(content, "c.yaml"), None))}
+    assert not every.keys() & {"undefended", "randomness frozen", "twice the draws", "draws for steps", "gradient policies"}
+    assert list(every["controls"].variants) == ["noise", "spsa", "square"], "a transfer would attack the same model"
+    assert barrage("check", write(content), "--here", "--images", "2", "--store", tmp_path / "store")[0] in (0, 1)
+    found = json.loads((tmp_path / "store" / "check" / "net-none-pgd" / "check.json").read_text())["checks"]
+    assert {c["name"] for c in found} == {"gradients", "model", *every}
+    assert next(c for c in found if c["name"] == "model")["figures"] == "100 % of images have a gradient"
+
+
+HIDING = {
+    "random": "random", "saturated": "saturation", "clamped": "clamp", "quantised": "quantisation",
+    "nan_logits": "logits not finite",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.parametrize("k", [0, 2])
+def test_the_check_tells_what_hides_the_gradient(pattern, name, k):
+    """The models are those that are refused; here they are checked on the images, as if they had come in."""
+    told = next(c for c in campaign(pattern).grid() if c.defense.k == k)
+    classifier = bart.Classifier(getattr(strangers, name)(), (0.0,) * 3, (1.0,) * 3, (32, 32))
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    keys = bart.Mirror.of(torch.arange(3), "cpu")
+    with torch.no_grad():
+        label = classifier(images).nan_to_num().argmax(1)
+    found = check.hidden(told, check.Sample(told.defense.defended(classifier, {}), images, label, keys, 4))
+    assert not found.passed and f"{HIDING[name]} " in found.figures and HIDING[name] in found.why
+
+
+def test_a_loss_that_is_only_a_control_may_be_blind(pattern, tmp_path):
+    """A saturated model under the margin is fine; that its cross-entropy is blind is what the check is there to show."""
+    net = {"architecture": "tests.support.strangers:saturated", "classes": tiny.CLASSES, "mean": [0] * 3, "std": [1] * 3}
+    attacks = {"pgd": {"eps": 0.1, "steps": 2, "loss": "margin"}}
+    config = parse(tiny.campaign(pattern, models={"net": net}, attacks=attacks), "c.yaml")
+    variants = check.campaign_of(config, check.chosen(config, "net-none-pgd"), 2)
+    assert "loss-ce" in variants.attacks
+    prepare(variants, str(tmp_path / "store"), controls=variants.attacks.keys() - {check.BASE})
+    with pytest.raises(BadInput, match="saturation"):
+        prepare(variants, str(tmp_path / "store"))

@@ -8,7 +8,7 @@ from pipeline.campaigns.verification.verify import verify
 from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
-from pipeline.models import loading
+from pipeline.models import admission
 from pipeline.store.rows import results
 from tests.support import tiny
 from tests.support.campaigns import ran
@@ -112,5 +112,5 @@ def test_a_loss_that_needs_more_classes_than_the_model_has_is_refused(pattern):
     three = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 3))
     loaded = bart.Classifier(three, (0.0,) * 3, (1.0,) * 3, (32, 32))
     with pytest.raises(BadInput, match="attack dlr needs a model with at least 4 classes, net has 3: use another loss"):
-        loading.attackable(loaded, [refused])
-    loading.attackable(loaded, [fits])
+        admission.attackable(loaded, [refused])
+    admission.attackable(loaded, [fits])

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import Data, Model, parse
-from pipeline.errors import BadInput
-from pipeline.models import architectures, loading
-from tests.support import tiny
+from pipeline.config.framing import Framing
+from pipeline.errors import BadInput, Remark
+from pipeline.models import admission, architectures, foreign_weights, loading
+from tests.support import strangers, tiny
 
 torchvision = pytest.importorskip("torchvision")
 TINY = "tests.support.tiny:network"
@@ -24,7 +25,7 @@ def said(model, crop=32):
     """Return the line that refuses a model."""
     with pytest.raises(BadInput) as error:
         network = loading.build(loading.described(loading.checked(model), Data(shards=["x.tar"])))
-        loading.tried(network, model, crop)
+        admission.tried(network, model, crop)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -51,16 +52,18 @@ def test_the_preprocessing_is_the_librarys_where_the_file_says_nothing(resnet):
 
 
 def test_inception_wants_larger_images_and_the_article_s_other_means():
-    assert architectures.preprocessing("torchvision:inception_v3") == (*architectures.IMAGENET[:2], 342, 299)
-    pytest.importorskip("timm")
-    half = (0.5, 0.5, 0.5)
-    assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299)
-    assert architectures.preprocessing(TINY) == architectures.IMAGENET
+    bilinear = Framing("bilinear", "shorter", "torchvision")
+    assert architectures.preprocessing("torchvision:inception_v3") == (*architectures.IMAGENET[:2], 342, 299, bilinear)
+    pytest.importorskip("timm", reason="needs timm: pip install 'barrage[timm]'")
+    half, bicubic = (0.5, 0.5, 0.5), Framing("bicubic", "shorter", "torchvision")
+    assert architectures.preprocessing("timm:inception_v3.tf_adv_in1k") == (half, half, 341, 299, bicubic)
+    assert architectures.preprocessing(TINY)[:2] == architectures.IMAGENET[:2], "as the function says"
+    assert architectures.preprocessing("tests.support.strangers:half") == (None,) * 5, "a function may say nothing"
 
 
 def test_torchvisions_newer_weights_have_their_own_sides():
-    assert architectures.preprocessing("torchvision:resnet50")[2:] == (256, 224)
-    assert architectures.preprocessing("torchvision:resnet50", "IMAGENET1K_V2")[2:] == (232, 224)
+    assert architectures.preprocessing("torchvision:resnet50")[2:4] == (256, 224)
+    assert architectures.preprocessing("torchvision:resnet50", "IMAGENET1K_V2")[2:4] == (232, 224)
 
 
 def test_cells_of_one_campaign_may_have_images_of_different_sides(pattern, tmp_path):
@@ -77,13 +80,49 @@ def test_cells_of_one_campaign_may_have_images_of_different_sides(pattern, tmp_p
     assert same, "what is said and what is filled in are one"
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_checkpoints_of_other_programs_are_unwrapped(tmp_path, wrap, prefix):
+WRAPPED = {
+    "bare": lambda s: s,
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3},
+    "model": lambda s: {"model": s, "ema": {name: 0 * value for name, value in s.items()}},
+    "model_state": lambda s: {"model_state": s, "optimizer": {"state": {}}},
+    "ema": lambda s: {"ema": s, "args": {"lr": 0.1}},
+    "deep": lambda s: {"checkpoint": 1, "ema": {"module": s, "decay": 0.9}},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module._orig_mod."])
+def test_checkpoints_of_other_programs_are_unwrapped_and_it_is_said(tmp_path, recwarn, wrap, prefix):
     state = {name: value + 1 for name, value in tiny.network().state_dict().items()}
-    torch.save(wrap({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
+    torch.save(WRAPPED[wrap]({prefix + name: value for name, value in state.items()}), tmp_path / "w.pt")
     found = loading.build(section(weights=str(tmp_path / "w.pt"))).state_dict()
     assert all(torch.equal(found[name], state[name]) for name in state)
+    said = [str(warning.message) for warning in recwarn if issubclass(warning.category, Remark)]
+    assert len(said) == (wrap != "bare" or prefix != "")
+    if said:
+        assert all(part + "." in said[0] for part in prefix.split(".")[:-1]) and f"the file holds {prefix}0.weight" in said[0]
+        assert wrap in ("bare", "deep") or f"from inside {wrap}" in said[0]
+
+
+def test_names_that_begin_like_a_prefix_are_kept_where_the_network_has_them(tmp_path):
+    """A network may call a part of its own `model` or `module`."""
+    state = {"inner." + name: value + 1 for name, value in tiny.network().state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    network = strangers.Around()
+    foreign_weights.load_into(network, tmp_path / "w.pt")
+    assert torch.equal(network.state_dict()["inner.0.weight"], state["inner.0.weight"])
+    named = torch.nn.ModuleDict({"model": tiny.network()})
+    torch.save(named.state_dict(), tmp_path / "w.pt")
+    foreign_weights.load_into(named, tmp_path / "w.pt")
+
+
+def test_a_refused_checkpoint_shows_its_own_keys(tmp_path):
+    torch.save({"state_dict": {"encoder.stem.weight": torch.zeros(3), "encoder.stem.bias": torch.zeros(3)}}, tmp_path / "w.pt")
+    line = said(section(weights=str(tmp_path / "w.pt")))
+    assert "missing 0.weight" in line and "the file holds encoder.stem.weight, encoder.stem.bias" in line
+    state = tiny.network().state_dict() | {"7.weight": torch.full((10, 16), torch.nan)}
+    torch.save(state, tmp_path / "w.pt")
+    assert "NaN or infinite values in 7.weight" in said(section(weights=str(tmp_path / "w.pt")))
 
 
 @pytest.mark.slow
@@ -158,8 +197,8 @@ def test_images_that_a_network_can_not_take_are_refused(resnet):
             return torch.zeros(1, 10) if x.shape[-1] == 64 else (_ for _ in ()).throw(RuntimeError("wrong\nsize"))
 
     with pytest.raises(BadInput, match="cannot take images of 32 px"):
-        loading.tried(Fixed(), section(), 32)
-    loading.tried(Fixed(), section(), 64)
+        admission.tried(Fixed(), section(), 32)
+    admission.tried(Fixed(), section(), 64)
     with pytest.raises(BadInput, match="does not return logits"):
-        loading.tried(torch.nn.Identity(), section(), 32)
+        admission.tried(torch.nn.Identity(), section(), 32)
     assert Path(resnet).is_file()

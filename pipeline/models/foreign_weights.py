@@ -1,0 +1,112 @@
+"""Read weights files of other programs into a network: without unpickling objects, whatever the programs wrapped them in."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import BadInput, Remark, one_line
+
+NESTED = (
+    "state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights", "params",
+    "ema", "model_ema", "state_dict_ema", "ema_state_dict", "module",
+)  # fmt: skip
+"""Keys under which checkpoints of other programs store the weights, the first of them counts: plain ones before averages."""
+
+PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "network.")
+"""What compilers, data-parallel training and trainers put before the names of weights."""
+
+SHOWN = 3
+"""Keys of a file that are shown."""
+
+
+def load_into(network: nn.Module, path: Path) -> None:
+    """Load a weights file into a network, and report what was unwrapped; auxiliary heads that it lacks are skipped.
+
+    Raises BadInput if the file holds no weights, if they do not fit, or if any is not a number.
+    """
+    wanted = network.state_dict()
+    state, levels = _unnested(read(path))
+    named, prefixes = _without_prefixes(state, wanted)
+    named = {name: value for name, value in named.items() if name in wanted or not name.startswith(("AuxLogits.", "aux"))}
+    try:
+        network.load_state_dict(named)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise BadInput(f"weights {path} do not fit the architecture: {_misfit(named, wanted, error)}; {_keys(state)}") from None
+    inside = f" from inside {' / '.join(levels)}" if levels else ""
+    without = f" without {' '.join(prefixes)}" if prefixes else ""
+    if levels or prefixes:
+        warnings.warn(f"weights {path} are taken{inside}{without}; {_keys(state)}", Remark, stacklevel=2)
+
+
+def finite(network: nn.Module, what: str) -> None:
+    """Raise BadInput if a weight of a network is not a finite number, or one of its buffers is NaN."""
+    broken = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
+    broken += [name for name, value in network.named_buffers() if torch.isnan(value).any()]  # masks hold infinite values
+    if broken:
+        raise BadInput(f"{what} has NaN or infinite values in {broken[0]}: its training diverged, use an earlier checkpoint")
+
+
+def read(path: Path) -> Any:
+    """Return the content of a weights file, without unpickling any object. Raises BadInput."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        start = path.read_bytes()[:64]
+        what = "an HTML page" if b"<html" in start.lower() or b"<!doctype" in start.lower() else "no weights file"
+        first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise BadInput(f"weights {path} are {what} ({first}): download or export them again") from None
+
+
+def _unnested(state: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the weights from inside the mappings of other programs, and the keys under which they were."""
+    levels: list[str] = []
+    while isinstance(state, Mapping) and (
+        level := next((name for name in NESTED if isinstance(state.get(name), Mapping)), None)
+    ):
+        state, levels = state[level], [*levels, level]
+    if not isinstance(state, Mapping):
+        return {}, levels  # fits no network, so loading it fails with a message
+    return {str(name): value for name, value in state.items()}, levels
+
+
+def _without_prefixes(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[str]]:
+    """Return the weights by the names that a network has, and the prefixes that had to go for it."""
+    gone: dict[str, None] = {}
+
+    def bare(name: str) -> str:
+        while name not in wanted and (prefix := next((p for p in PREFIXES if name.startswith(p)), None)):
+            name = name.removeprefix(prefix)
+            gone[prefix] = None
+        return name
+
+    return {bare(name): value for name, value in state.items()}, list(gone)
+
+
+def _misfit(state: Mapping[str, Any], wanted: Mapping[str, Tensor], error: Exception) -> str:
+    """Return in words why weights do not fit: shapes that differ, else names, else the error itself."""
+    for name, own in wanted.items():
+        value = state.get(name)
+        if isinstance(value, Tensor) and value.shape != own.shape:
+            return f"size mismatch for {name}, {tuple(value.shape)} in the file, {tuple(own.shape)} in the network"
+    lacking, foreign = [name for name in wanted if name not in state], [name for name in state if name not in wanted]
+    if lacking or foreign:
+        return "; ".join(f"{what} {_some(names)}" for what, names in (("missing", lacking), ("unknown", foreign)) if names)
+    return one_line(error)
+
+
+def _keys(state: Iterable[str]) -> str:
+    """Return a few keys of a file in words."""
+    return f"the file holds {_some(list(state))}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}" if names else "no weights"

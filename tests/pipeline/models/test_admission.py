@@ -1,0 +1,167 @@
+"""Check how models of strangers are received: refused in one line, or changed with a remark, or taken; each made by code."""
+
+import warnings
+
+import pytest
+import torch
+
+from bart import LOSSES
+from bart.diagnostics.blindness import CAUSES, causes
+from pipeline.campaigns.prepare import prepare
+from pipeline.config.campaign import parse
+from pipeline.errors import BadInput, Remark
+from pipeline.models import admission, factories, loading
+from tests.support import strangers, tiny
+
+MEAN = {"mean": [0.5] * 3, "std": [0.25] * 3}
+GRADIENT = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "2/255", "eot_draws": 1}}
+VALUES = {"square": {"kind": "square", "eps": "8/255", "steps": 2, "eot_draws": 1}}
+
+
+def job(pattern, place, name, attacks=GRADIENT, **model):
+    """Return the job of a campaign with the stranger's model of this name; collect what is said."""
+    section = {"architecture": f"tests.support.strangers:{name}", "classes": tiny.CLASSES} | MEAN | model
+    cells = [{"model": "net", "defense": "none", "attack": list(attacks)}]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = prepare(parse(tiny.campaign(pattern, models={"net": section}, attacks=attacks, cells=cells), "c"), str(place))
+    return found, [str(warning.message) for warning in said if issubclass(warning.category, Remark)]
+
+
+REFUSED = {
+    "needs_arguments": "expected a function without arguments",
+    "raises": "raised KeyError: 'no such",
+    "exits": "raised SystemExit: usage",
+    "one_at_a_time": "can't take two images at once",
+    "pools_the_batch": "1 rows of logits for two images",
+    "absent": "has no attribute 'absent'",
+    "TwoArguments": "can't be called with images alone",
+    "Sized": "cannot take images of 32 px .*Expected 224",
+    "random": "the same image other logits in a second pass.*a defense of their own kind",
+    "dropout_left_on": "Dropout drop stays in training mode.*a defense of their own kind",
+    "AlwaysDropping": "the same image other logits in a second pass",
+    "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
+    "batch_norm_without_statistics": "has no running statistics",
+    "batch_dependent": "other logits beside another image",
+    "quantised": "quantisation",
+    "quantised_finely": "quantisation",
+    "detached": "masked",
+    "clamped": "clamp",
+    "saturated": "saturation.*the loss margin",
+    "softmax": "leave out the softmax",
+    "nan_weights": "NaN or infinite values in 0.weight",
+    "nan_logits": "NaN or infinite logits",
+    "nan_gradient": "gradient not finite",
+    "on_meta": "on the meta device",
+    "double_inside": "cannot take images.*float32",
+    "Unhelpful": "no backward here",
+    "scripted": "give a plain torch module, no script",
+    "traced": "give a plain torch module, no script",
+    "talks_nonsense": "123.7: expected at least 0 and at most 1.*divide by 255",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_whose_numbers_would_be_wrong_is_refused_in_one_line(pattern, tmp_path, name):
+    model = {} if name != "talks_nonsense" else {"mean": None, "std": None}
+    with pytest.raises(BadInput, match=REFUSED[name]) as error:
+        job(pattern, tmp_path / "store", name, **model)
+    assert "\n" not in str(error.value) and ":" in str(error.value) and len(str(error.value)) < 500
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["quantised", "quantised_finely", "detached", "saturated", "Unhelpful", "nan_gradient"])
+def test_an_attack_that_needs_no_gradient_takes_a_model_without_one(pattern, tmp_path, name):
+    assert job(pattern, tmp_path / "store", name, VALUES)
+
+
+SAID = {
+    "half": "in float32 instead of float16",
+    "bfloat16": "in float32 instead of bfloat16",
+    "double": "in float32 instead of float64",
+    "compiled": "without its compiler",
+    "sigmoid": "values of 0 to 1 only",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_changed_about_a_model_is_said(pattern, tmp_path, name):
+    _, said = job(pattern, tmp_path / "store", name)
+    assert any(SAID[name] in line for line in said), said
+
+
+def test_probabilities_are_said_where_no_gradient_is_followed(pattern, tmp_path):
+    _, said = job(pattern, tmp_path / "store", "softmax", VALUES)
+    assert any("returns probabilities" in line for line in said)
+
+
+SOUND = ["Viewing", "Constants", "usual_dropout", "frozen_backbone_with_new_head", "log_softmax"]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_model_comes_in_in_silence_and_gives_its_own_logits(pattern, tmp_path, name):
+    found, said = job(pattern, tmp_path / "store", name)
+    assert said == []
+    cell = next(iter(found.cells.values()))
+    torch.manual_seed(1)
+    wrapped = loading.classifier(cell.model, 32, torch.device("cpu"))
+    torch.manual_seed(1)
+    plain = factories.called(cell.model.architecture).eval()
+    x = admission.probes(32)
+    with torch.no_grad():
+        torch.testing.assert_close(wrapped(x), plain((x - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_on_another_device_are_said_and_moved(monkeypatch):
+    network = tiny.network()
+    monkeypatch.setattr(factories, "function_of", lambda architecture: lambda: network)
+    monkeypatch.setattr(torch.Tensor, "device", property(lambda self: torch.device("cuda")))
+    with pytest.warns(Remark, match="moved to each worker's device"):
+        factories.called("x:y")
+
+
+def test_a_model_says_its_own_preprocessing(pattern, tmp_path):
+    content = tiny.campaign(pattern, data={"shards": pattern})
+    content["models"] = {"net": {"architecture": "tests.support.strangers:knows_itself", "classes": tiny.CLASSES}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Remark)
+        model = prepare(parse(content, "c"), str(tmp_path / "store")).campaign.models["net"]
+    assert model.mean == (0.1, 0.2, 0.3) and model.std == (1, 1, 1)
+    assert (model.resize, model.crop, model.interpolation) == (40, 32, "bilinear")
+
+
+def test_imagenets_normalisation_is_never_taken_in_silence(pattern, tmp_path):
+    _, said = job(pattern, tmp_path / "store", "Viewing", mean=None, std=None)
+    assert any("does not say its mean and std: ImageNet's are taken" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("mean", [123.675, 116.28, 103.53]), ("std", [58.395, 57.12, 57.375]), ("std", [0, 1, 1]), ("std", [-0.2, 1, 1]),
+     ("mean", [float("nan"), 0, 0]), ("mean", [-0.1, 0, 0])],
+)  # fmt: skip
+def test_a_normalisation_of_other_images_is_refused(pattern, key, value):
+    content = tiny.campaign(pattern)
+    content["models"]["net"][key] = value
+    with pytest.raises(BadInput, match=rf"models.net.{key}: {value[0]:g}: expected .*divide by 255"):
+        parse(content, "c.yaml")
+
+
+# What hides a gradient, on a model each; the truth is how the model was made.
+
+HIDES = {
+    "random": "random", "nan_logits": "logits not finite", "nan_gradient": "gradient not finite", "saturated": "saturation",
+    "clamped": "clamp", "quantised": "quantisation", "quantised_finely": "quantisation", "detached": "masked", "Viewing": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDES)
+def test_the_causes_of_a_missing_gradient_are_told_apart(name):
+    network, x = getattr(strangers, name)().eval(), admission.probes(32)
+    found = causes(network, x, network(x).argmax(1), LOSSES["ce"])
+    assert found == [HIDES[name]] * 3 and set(found) <= {"", *CAUSES}
+
+
+def test_a_margin_sees_through_saturation():
+    network, x = strangers.saturated().eval(), admission.probes(32)
+    assert causes(network, x, network(x).argmax(1), LOSSES["margin"]) == [""] * 3

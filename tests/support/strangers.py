@@ -1,0 +1,251 @@
+"""Models as strangers bring them: each has one oddity, on top of the small network of `tests.support.tiny`."""
+
+import torch
+from torch import nn
+
+from tests.support import tiny
+
+
+class Around(nn.Module):
+    """A network with something before and after it."""
+
+    def __init__(self, before=lambda x: x, after=lambda logits: logits):
+        super().__init__()
+        self.inner, self.before, self.after = tiny.network(), before, after
+
+    def forward(self, x):
+        return self.after(self.inner(self.before(x)))
+
+
+def needs_arguments(depth):
+    return tiny.network()
+
+
+def raises():
+    raise KeyError("no such\nweights")
+
+
+def exits():
+    raise SystemExit("usage: train.py DATA")
+
+
+def one_at_a_time():
+    return Around(lambda x: x.view(1, 3, 32, 32))
+
+
+def pools_the_batch():
+    return Around(after=lambda logits: logits.mean(0, keepdim=True))
+
+
+class TwoArguments(nn.Module):
+    def forward(self, x, mask):
+        return x
+
+
+class Sized(nn.Module):
+    """Like a vision transformer: it asserts the size of its images."""
+
+    def forward(self, x):
+        torch._assert(x.shape[-1] == 224, f"Wrong image height! Expected 224 but got {x.shape[-1]}!")
+        return x.mean((2, 3))
+
+
+def random():
+    return Around(lambda x: x + 0.1 * torch.randn_like(x))
+
+
+class Dropping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.drop = tiny.network(), nn.Dropout(0.9)
+
+    def forward(self, x):
+        return self.inner(self.drop(x))
+
+
+def dropout_left_on():
+    network = Dropping().eval()
+    network.drop.train()
+    return network
+
+
+class AlwaysDropping(Dropping):
+    def train(self, mode=True):
+        super().train(mode)
+        self.drop.train()
+        return self
+
+
+def usual_dropout():
+    return Dropping()
+
+
+def frozen_backbone_with_new_head():
+    network = nn.Sequential(tiny.network().eval(), nn.Sequential(nn.Dropout(0.5), nn.Linear(10, 10)))
+    return network
+
+
+def batch_norm_left_on():
+    network = tiny.network().eval()
+    network[1].train()
+    return network
+
+
+def batch_norm_without_statistics():
+    network = tiny.network()
+    network[1] = nn.BatchNorm2d(8, track_running_stats=False)
+    return network
+
+
+def batch_dependent():
+    return Around(lambda x: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True))
+
+
+def quantised():
+    return Around(lambda x: (x * 8).round() / 8)
+
+
+def quantised_finely():
+    return Around(lambda x: (x * 255).round() / 255)
+
+
+def detached():
+    network = Around()
+    network.before = lambda x: x.detach() + 0 * x
+    return network
+
+
+def clamped():
+    return Around(after=lambda logits: (1e4 * logits).clamp(-1, 1))
+
+
+def saturated():
+    return Around(after=lambda logits: 1e4 * logits)
+
+
+def softmax():
+    return Around(after=lambda logits: logits.softmax(1))
+
+
+def sigmoid():
+    return Around(after=torch.sigmoid)
+
+
+def log_softmax():
+    return Around(after=lambda logits: logits.log_softmax(1))
+
+
+def nan_weights():
+    network = tiny.network()
+    network[0].weight.data[0, 0, 0, 0] = torch.nan
+    return network
+
+
+def nan_logits():
+    return Around(after=lambda logits: (-1 - logits.square()).sqrt())
+
+
+def nan_gradient():
+    return Around(after=lambda logits: logits + (0 * logits).square().sum(1, keepdim=True).sqrt())
+
+
+def half():
+    return tiny.network().half()
+
+
+def bfloat16():
+    return tiny.network().bfloat16()
+
+
+def double():
+    return tiny.network().double()
+
+
+def double_inside():
+    """It makes tensors of its own precision, so that it runs in double only."""
+    return Around(lambda x: x @ torch.eye(32, dtype=torch.float64)).double()
+
+
+def on_meta():
+    return tiny.network().to("meta")
+
+
+def compiled():
+    return torch.compile(tiny.network())
+
+
+def scripted():
+    return torch.jit.script(tiny.network().eval())
+
+
+def traced():
+    return torch.jit.trace(tiny.network().eval(), torch.zeros(1, 3, 32, 32))
+
+
+class Viewing(nn.Module):
+    """It views its features as vectors, which channels-last memory does not allow."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features, self.head = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU()), nn.Linear(4 * 8 * 8, 10)
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.head(x.view(x.shape[0], -1))
+
+
+class Constants(nn.Module):
+    """It mixes single-precision constants in, which a network in double precision cannot take."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny.network()
+
+    def forward(self, x):
+        return self.inner(torch.matmul(x, torch.eye(32)))
+
+
+def knows_itself():
+    return tiny.network()
+
+
+knows_itself.preprocessing = {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "resize": 40, "crop": 32, "interpolation": "bilinear"}  # type: ignore[attr-defined]
+
+
+def talks_nonsense():
+    return tiny.network()
+
+
+talks_nonsense.preprocessing = {"mean": [123.7, 116.8, 103.9]}  # type: ignore[attr-defined]
+
+
+class Unhelpful(nn.Module):
+    """Its backward pass raises."""
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            raise NotImplementedError("no backward\nhere")
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny.network()
+
+    def forward(self, x):
+        return self.inner(self.Broken.apply(x))
+
+
+class SometimesSaturated(nn.Module):
+    """Its logits are so large that their softmax is flat, but only for images whose first pixel is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny.network()
+
+    def forward(self, x):
+        return self.inner(x) * torch.where(x[:, :1, 0, 0] > 0.5, 1e5, 1.0)
