@@ -24,6 +24,8 @@ def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
     try:
         before = plain(data).get("definitions", {table: dict.fromkeys(names, 1) for table, names in _versions(earlier).items()})
         changed = definitions.differences(before, _versions(campaign))
+    except BadInput:
+        raise
     except DAMAGED as error:
         raise damaged(url, error) from None
     if changed:

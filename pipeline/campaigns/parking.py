@@ -5,7 +5,6 @@ parked/<unit>.json      {format, release, unit, attempts: [{worker, host, when, 
 A unit whose rows are committed is done, even if it is parked: another worker may have done it.
 """
 
-import json
 import time
 from dataclasses import asdict
 
@@ -52,7 +51,7 @@ class ParkingLot:
 def park(store: Store, failed: Failed[Unit]) -> None:
     """Write down a unit with its errors, so that no later run tries it."""
     content = {"unit": failed.unit.name, "attempts": [asdict(attempt) for attempt in failed.attempts]}
-    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.stamped(json.dumps(content).encode()))
+    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.to_json(content))
 
 
 def parked(store: Store) -> set[str]:

@@ -16,6 +16,7 @@ from pipeline.errors import BadInput
 from pipeline.models import bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
+from pipeline.store import committed
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
 
@@ -39,6 +40,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     store = Store(url, urls.ANSWER_SECONDS)
     store.ready()
     earlier = opened(url) if store.read(FILE) is not None else None
+    committed.units(store)  # refuses rows that are not of this store's campaign
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     _check_labels(campaign, present.values())
     _check_models(campaign)

@@ -3,7 +3,7 @@
 import tarfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipeline.planning.units import Unit
 from pipeline.scoring.rules import of_row
 from pipeline.storage import urls
 from pipeline.store import compacted, mixing, sealed
-from pipeline.store.layout import Store
+from pipeline.store.layout import Store, stem_of
 from pipeline.store.rows import table
 
 Row = dict[str, Any]
@@ -40,8 +40,9 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     is not allowed.
     """
     store, planned = Store(job.store), list(job.expected())
-    names, done = {unit.name for unit in planned}, store.done()
-    yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
+    names, done = {unit.name for unit in planned}, store.unit_files()
+    foreign = sorted(done.keys() - names)
+    yield from (f"{name}: no such unit is planned; move {done[name]} away" for name in foreign)
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
     changed = _changed(job)
     yield from changed.values()
@@ -51,7 +52,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
-    keys, origins, merged = Counter[tuple[str, str]](), Counter[mixing.Origin](), store.merged()
+    keys, origins = Counter[tuple[str, str]](), Counter[mixing.Origin]()
     for shard, units in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
@@ -60,7 +61,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
             samples = []
         for unit in (unit for unit in units if unit.name in done):
             try:
-                rows = _rows(store, unit, merged)
+                rows = _rows(store, unit, done[unit.name])
             except BadInput as error:
                 yield f"{unit.name}: {error}"
                 continue
@@ -69,18 +70,18 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
                 mine = [samples[place] for place in job.places(unit)]
                 yield from _unit(judges, store, unit, rows, mine, keys, again.get(unit.name, ()))
     yield from (f"cell {cell}: image {key} has {n} rows" for (cell, key), n in keys.items() if n > 1)
-    for name in job.cells:
+    for name in job.cells if not foreign else ():  # with foreign rows, no copy is used
         yield from sealed.differences(store, name)
     mixing.warn(origins)
 
 
-def _rows(store: Store, unit: Unit, merged: Mapping[str, str]) -> pa.Table:
-    """Return the rows of a unit, from its own file or the compacted one of release 0.1 that `merged` names. Raises BadInput."""
-    path = urls.join(store.url, merged.get(unit.name, store.results(unit)))
-    if unit.name in merged:
-        with store.open(merged[unit.name]) as file:
+def _rows(store: Store, unit: Unit, name: str) -> pa.Table:
+    """Return the rows of a unit, from the file `name`: its own, or a compacted one of release 0.1. Raises BadInput."""
+    path = urls.join(store.url, name)
+    if compacted.is_compacted(stem_of(name)):
+        with store.open(name) as file:
             return compacted.rows_of(file, path, unit.name)
-    data = store.read(store.results(unit))
+    data = store.read(name)
     if data is None:
         raise BadInput(f"{path} is gone: run the campaign again")
     return table(data, path, whole=True)

@@ -12,11 +12,12 @@ Cell = Annotated[str | None, typer.Option(help="only this cell; default: all")]
 
 def seal(store: StoreUrl, cell: Cell = None) -> None:
     """Copy each cell's many small files of rows into one that is fast to read, at any time: barrage seal stores/demo"""
+    from pipeline.store.committed import sources
     from pipeline.store.layout import Store
     from pipeline.store.sealed import seal as seal_cell
 
     opened, failed = Store(store), 0
-    for name in _chosen(store, opened.cells(), cell):
+    for name in _chosen(store, list(sources(opened)), cell):
         try:
             made = seal_cell(opened, name)
         except BadInput as error:

@@ -198,7 +198,7 @@ def test_settings_machines_and_failures_are_those_of_the_rows(store):
 def test_a_store_that_can_not_be_read_is_one_clear_line(tmp_path):
     with pytest.raises(BadInput, match="holds no rows yet: give the folder that `barrage run` wrote to"):
         analysis.scores(str(tmp_path))
-    name = "results/cell=a/a--s--000000-000001.parquet"
+    name = "results/a--s--000000-000001.parquet"
     Store(tmp_path).create(name, b"PAR1 half a file")
     with pytest.raises(BadInput, match="is no whole Parquet file"):
         analysis.scores(str(tmp_path))

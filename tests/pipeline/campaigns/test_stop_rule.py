@@ -276,7 +276,7 @@ def test_an_interim_check_counts_good_rows_of_its_units_and_names_units_without_
 
     bad = row("u2", None, status="bad_image", label=None)
     for unit, found in (("u1", [row("u1", 1)]), ("u2", [row("u2", 3), bad]), ("u3", [row("u3", 4)])):
-        Store(tmp_path).create(f"results/cell=c/{unit}.parquet", encode(found, {}))
+        Store(tmp_path).create(f"results/{unit}.parquet", encode(found, {}))
     check = stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
     assert (check.rate.images, check.rate.value, check.without) == (2, 0.5, ("u9",))
     assert stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None

@@ -427,12 +427,12 @@ def cut_short(folder):
 
 
 def half_written(folder):
-    name = next(folder.glob("results/*/*.parquet"))
+    name = next(folder.glob("results/*.parquet"))
     name.write_bytes(name.read_bytes()[:-100])
 
 
 def of_another_version(folder):
-    name = next(folder.glob("results/*/*.parquet"))
+    name = next(folder.glob("results/*.parquet"))
     pq.write_table(pq.read_table(name, partitioning=None).drop_columns(["image_key", "status", "adv_correct"]), name)
 
 

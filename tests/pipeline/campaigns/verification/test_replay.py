@@ -64,7 +64,7 @@ def tampered(store, folder, cell, image, **changes):
         if path.is_file():
             (copy / path.relative_to(store)).parent.mkdir(parents=True, exist_ok=True)
             (copy / path.relative_to(store)).write_bytes(path.read_bytes())
-    for path in (copy / "results" / f"cell={cell}").glob("*.parquet"):
+    for path in copy.glob(f"results/{cell}--*.parquet"):
         rows = pq.ParquetFile(path).read().to_pylist()
         if image in [row["image_key"] for row in rows]:
             rows = [row | changes if row["image_key"] == image else row for row in rows]
