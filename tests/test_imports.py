@@ -35,6 +35,7 @@ FLOORS = {
     "pipeline": [
         "extras",
         "errors",
+        "escaped",
         "provenance",
         "parallel",
         "scoring",

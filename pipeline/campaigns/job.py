@@ -161,6 +161,19 @@ class Job:
         stored_cuts.write(store, self.cuts)
         return replace(self, cuts=stored_cuts.read(store, self.cells))
 
+    def write_plan(self) -> None:
+        """Write into the store what each of its cells plans now: cells that a stop rule ended hold fewer units than before.
+
+        Cells and shards that another driver added while this one worked stay. One that is about to cut its new cells writes
+        the plan itself, at its own end.
+        """
+        store, now = Store(self.store), opened(self.store)
+        if now.uncut:
+            return
+        data = record.encode(now.campaign, now.shards.values(), now.cells, now.planned())
+        if data != store.read(FILE):
+            store.replace(FILE, data)
+
 
 def opened(url: str) -> Job:
     """Return the job that the store at `url` was made by. Raises BadInput if there is none, or this version can't read it."""

@@ -59,6 +59,17 @@ def parked(store: Store) -> set[str]:
     return {entry.name[len(_FOLDER) + 1 : -len(".json")] for entry in store.list(f"{_FOLDER}/*.json")}
 
 
+def reason(store: Store, unit: str) -> str:
+    """Return the last line of a parked unit's last error; in words where its file is gone or damaged."""
+    data = store.read(f"{_FOLDER}/{unit}.json")
+    if data is None:
+        return "another run put it back among those to do"
+    try:
+        return str(formats.of_json(f"{_FOLDER}/{unit}.json", data)["attempts"][-1]["error"]).strip().splitlines()[-1]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return "the file with its reason is damaged"
+
+
 def retry(store: Store) -> int:
     """Put all parked units back among those to do, and return how many there were."""
     names = parked(store)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
+from pipeline.escaped import line
 
 if TYPE_CHECKING:
     import torch
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
 out, err = Console(), Console(stderr=True)
 
 
-def note(text: str, alarm: str = "") -> None:
+def note(text: object, alarm: str = "") -> None:
     """Print one line for the person on stderr, with `alarm` before it in red."""
-    err.print(Text.assemble((alarm, "red"), text), soft_wrap=True)
+    err.print(Text.assemble((line(alarm), "red"), line(text)), soft_wrap=True)
 
 
-def answer(text: str) -> None:
+def answer(text: object) -> None:
     """Print one line of what the command was asked for on stdout."""
-    out.print(Text(text), soft_wrap=True)
+    out.print(Text(line(text)), soft_wrap=True)
+
+
+def shown(text: object) -> Text:
+    """Return a text of data for a cell of a table: one line, in which nothing is markup."""
+    return Text(line(text))
 
 
 def file_or_shipped(path: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from pipeline.cli.common import err
+from pipeline.escaped import line
 from pipeline.store.formats import StoreWarning
 
 
@@ -15,7 +16,7 @@ def show_warnings_as_lines() -> None:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, StoreWarning):
-            err.print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
+            err.print(Text.assemble(("warning: ", "yellow"), line(message)), soft_wrap=True)
         else:
             shown(message, category, *where, **more)
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from bart import Barrage, rng
 from bart.defenses.barrage import described
 from bart.gradient import draw_keys
+from pipeline import escaped
 from pipeline.campaigns.job import Job, opened
 from pipeline.campaigns.worker import image_keys
 from pipeline.config.campaign import Cell
@@ -106,7 +107,8 @@ def _part(part: SubFigure, job: Job, row: dict[str, Any], example: Example) -> N
     cell = job.cells[row["cell"]]
     grid = part.add_gridspec(_height(cell), ACROSS)
     aimed = f", aimed at class {row['target']}" if row["target"] is not None else ""
-    part.suptitle(f"{row['cell']}: {example.key}, class {row['label']}{aimed}", x=0.01, ha="left", fontsize=11, weight="bold")
+    title = escaped.mathtext(f"{row['cell']}: {example.key}, class {row['label']}{aimed}")
+    part.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     _picture(part.add_subplot(grid[0, 0]), example.clean, style.SIDES["clean"])
     if example.adversarial is not None:
         title = f"{style.SIDES['adv']}, L-inf {255 * row['linf']:.1f}/255, L2 {row['l2']:.1f}"

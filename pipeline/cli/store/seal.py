@@ -6,6 +6,7 @@ import typer
 
 from pipeline.cli.common import StoreUrl, answer, note
 from pipeline.errors import BadInput
+from pipeline.escaped import command
 
 Cell = Annotated[str | None, typer.Option(help="only this cell; default: all")]
 
@@ -32,7 +33,7 @@ def seal(store: StoreUrl, cell: Cell = None) -> None:
 
 def compact(store: StoreUrl, cell: Cell = None) -> None:
     """Seal a store; deprecated, removed in 0.3, as sealing took the place of merging: barrage compact stores/demo"""
-    note(f"`barrage compact` is deprecated and seals now: use `barrage seal {store}`")
+    note(f"`barrage compact` is deprecated and seals now: use `{command('barrage', 'seal', store)}`")
     seal(store, cell)
 
 

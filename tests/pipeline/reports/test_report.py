@@ -17,7 +17,7 @@ from rich.console import Console
 from bart import Barrage, Defended
 from bart.defenses.barrage import described
 from bart.gradient import draw_keys
-from pipeline import analysis
+from pipeline import analysis, escaped
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
@@ -346,7 +346,7 @@ def test_figures_are_vectors_and_tables_hold_the_rates(half, tmp_path):
     value = f"{100 * line['adv_top1']:.1f} [{100 * line['adv_top1_low']:.1f}, {100 * line['adv_top1_high']:.1f}]"
     (row,) = (text for text in latex.splitlines() if text.startswith("resnet50-bart10-pgd &"))
     assert value in row and row.endswith(r"\\") and row.count("&") == latex.splitlines()[6].count("&")
-    assert r"Accuracy in \% of 65" in latex and figures._escaped("a_b%\\") == r"a\_b\%\textbackslash{}"
+    assert r"Accuracy in \% of 65" in latex and escaped.latex("a_b%\\") == r"a\_b\%\textbackslash{}"
 
 
 def test_a_figure_draws_the_frame_with_its_intervals(half):

@@ -1,4 +1,4 @@
-"""A store holds what its campaign made: rows that are doubled, foreign or without a plan are refused, in one line, by every command."""
+"""A store holds what its campaign made: every command refuses rows that are doubled, foreign or without a plan, in one line."""
 
 import json
 import random
@@ -100,7 +100,7 @@ def with_odd_bytes(folder):
 
 FAULTS = {
     without_campaign: "holds rows but no campaign.yaml, so nothing tells which of them count: copy the whole store",
-    without_units: r"units/net-.*-pgd.json, which says how its cell is cut into units, is not there; .* restore the store's own",
+    without_units: r"units/net-.*-pgd.json, which says how its cell is cut into units, is not there; .* restore",
     with_a_copy: "000100-000101.parquet is not of its campaign: .*plan no such unit; move that file away",
     with_a_copy_for_another_unit: "holds rows of the unit .*000000-000001, which would count twice: remove it",
     with_doubled_rows: "holds 2 rows, expected one for each image of its unit: remove it",

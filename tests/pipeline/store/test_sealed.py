@@ -274,8 +274,11 @@ def test_a_unit_file_that_changed_after_sealing_is_named(store, folder):
 def test_a_cell_with_a_file_that_holds_no_rows_of_its_unit_is_not_sealed(store, folder, barrage):
     paths = sorted(folder.glob(f"results/{CELL}--*"))
     whole = paths[0].read_bytes()
-    for data, said in ((b"PAR1 nonsense", "no whole Parquet file"), (paths[2].read_bytes(), "holds rows of the unit .* would count twice"),
-                       (schema.encode([], {}), "holds 0 rows, expected one for each image")):  # fmt: skip
+    for data, said in (
+        (b"PAR1 nonsense", "no whole Parquet file"),
+        (paths[2].read_bytes(), "holds rows of the unit .* would count twice"),
+        (schema.encode([], {}), "holds 0 rows, expected one for each image"),
+    ):
         paths[0].write_bytes(data)
         with pytest.raises(BadInput, match=said):
             seal(store, CELL)
