@@ -42,7 +42,7 @@ def prepare(campaign: Campaign, url: str, report: Callable[[str], None] = lambda
     earlier = opened(url) if store.read(FILE) is not None else None
     committed.units(store)  # refuses rows that are not of this store's campaign
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
-    _check_labels(campaign, present.values())
+    check_labels(campaign, present.values())
     _check_models(campaign)
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed())
     if earlier:
@@ -69,7 +69,7 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     return present
 
 
-def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
+def check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
     """Raise BadInput if a shard holds a label that a model has no class for."""
     for shard in present:
         for name, model in campaign.models.items():

@@ -146,7 +146,7 @@ class Worker:
                 raise Drained(cell.name)
 
         defended = self.defended(cell)
-        watching = defended.classifier.register_forward_pre_hook(check)
+        watching = defended.classifier.model.register_forward_pre_hook(check)
         try:
             return self.fitting(cell, lambda stack: throughput.rate(defended, cell, stack, self.device))
         finally:

@@ -1,5 +1,6 @@
 """Share among the commands what means the same in all of them: consoles, options, the default store, this machine's device."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -87,7 +88,13 @@ def device() -> "torch.device":
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def refuse_folder(path: Path | None, option: str, example: str) -> None:
-    """Raise BadInput if `path` is a folder, so that no file can be written there."""
-    if path is not None and path.is_dir():
+def refuse_place(path: Path | None, option: str, example: str) -> None:
+    """Raise BadInput if no file can be written at `path`: it is a folder, or its folder is not there or not writable."""
+    if path is None:
+        return
+    if path.is_dir():
         raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
+    if not path.parent.is_dir():
+        raise BadInput(f"{option} {path}: there is no folder {path.parent}: make it first, or give a file in another one")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadInput(f"{option} {path} cannot be written: give another file, or change the permissions")

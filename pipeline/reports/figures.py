@@ -141,7 +141,7 @@ def write(store: str, folder: Path) -> list[Path]:
     Returns the paths. Raises BadInput as `analysis.scores` does.
     """
     scores, table = analysis.scores(store), analysis.table(store)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     texts = {name: table[name].map(escaped.csv) for name in ("store", "cell", "rule")}
     table.assign(**texts).to_csv(folder / "table1.csv", index=False)
     images = scores.loc[scores["adv"].notna(), "image_key"].nunique()

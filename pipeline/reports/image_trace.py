@@ -87,7 +87,6 @@ def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None
         parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, (row, example) in zip(parts, shown, strict=True):
             _part(part, job, row, example)
-        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
     plt.close(figure)
     return [row["cell"] for row, _ in shown]

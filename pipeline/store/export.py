@@ -33,7 +33,6 @@ def export(url: str, path: Path, cells: Collection[str] | None = None) -> int:
     aside, count = path.with_name(f".{path.name}.{uuid.uuid4().hex}"), 0
     about = COLUMNS.with_metadata(metadata({"store": url}))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(aside, about, compression="zstd") as writer:
             for rows in batches(url, None, cells):
                 writer.write_table(rows.cast(about), row_group_size=GROUP)

@@ -56,10 +56,14 @@ def attack(
     began, job = time.monotonic(), _prepared(campaign, store)
     if retry_parked:
         note(f"{retry(Store(job.store))} parked units will be tried again")
-    executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
-    note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
-    with closing(executor):
-        outcome = execute(job, executor, Reporter(err))
+    try:
+        executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
+        note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
+        with closing(executor):
+            outcome = execute(job, executor, Reporter(err))
+    except KeyboardInterrupt:
+        note(f"stopped at once; resume with: {command('barrage', 'run', campaign, '--store', job.store)}")
+        raise
     _conclude(outcome, campaign, job.store)
     return outcome.exit_code
 

@@ -32,7 +32,6 @@ def page(content: Content) -> str:
 def write(store: str, path: Path) -> Content:
     """Write the page of a store to `path` and return what it shows. Raises BadInput for a store without rows."""
     content = gather(store)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(content))
     return content
 
