@@ -21,7 +21,8 @@ from pipeline.store import formats
 
 EVIL = [
     "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\nb: FAIL", "\u202egnp.exe", "\u2028x", "[bold]b[/bold]",
-    "[/]", "[link=http://x]y[/link]", "=1+1", "+cmd|' /C calc'!A0", "@SUM(A1)", "-2+3", "\t=1", "|a|b|", "[x](javascript:alert(1))",
+    "[/]", "[link=http://x]y[/link]",
+    "=1+1", "+cmd|' /C calc'!A0", "@SUM(A1)", "-2+3", "\t=1", "|a|b|", "[x](javascript:alert(1))",
     "<b>x</b>", "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "\\input{/etc/passwd}", "$x^2$", "100%",
     "a_b^c~d", "`ls`", "*a*", "http://x.y", "\x00", "\ud800", "\u200b", "{{ 7*7 }}", "漢字 é",
 ]  # fmt: skip
