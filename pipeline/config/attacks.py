@@ -57,7 +57,7 @@ class Attack(Strict):
 
     @model_validator(mode="after")
     def _lengths_make_sense(self) -> "Attack":
-        """Refuse balls that hold every image, and steps that leave the ball from any point of it."""
+        """Check that the ball does not hold every image, and that a step does not leave it from any point. Raises ValueError."""
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"eps {self.eps:g}: images are in [0, 1], expected at most 1 in linf{_meant(self.eps)}")
         step = getattr(self, "step_size", None)

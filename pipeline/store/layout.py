@@ -78,7 +78,7 @@ class Store:
         return {unit: file for file in files for unit in compacted.units(urls.join(self.url, file), self.read(file))}
 
     def has_rows(self) -> bool:
-        """Return whether the store holds any file of rows, whoever wrote it."""
+        """Return whether the store holds any file of rows, of any program."""
         return next(self._names(), None) is not None
 
     def some(self, count: int) -> list[str]:

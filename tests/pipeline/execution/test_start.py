@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 from pipeline.errors import BadInput
 from pipeline.execution.ray import start
 from pipeline.execution.ray.start import check_address, check_folder
+from tests.support.source.pages import ROOT
 
 
 @pytest.fixture
@@ -107,3 +110,10 @@ def test_a_server_of_http2_is_taken_for_ray(listening):
 def test_an_address_that_is_none_says_what_one_looks_like(address):
     with pytest.raises(BadInput, match="expected HOST:PORT, such as 10.0.0.1:6379|no Ray cluster answers"):
         check_address(address)
+
+
+def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.ports"], cwd=ROOT, capture_output=True, text=True)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert done.returncode == 0 and len(rows) >= 5, done.stdout + done.stderr
+    assert {row[1].removeprefix("::ffff:") for row in rows} == {"127.0.0.1"}
