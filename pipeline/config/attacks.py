@@ -57,7 +57,7 @@ class Attack(Strict):
 
     @model_validator(mode="after")
     def _lengths_make_sense(self) -> "Attack":
-        """Check that the ball does not hold every image, and that a step does not leave it from any point. Raises ValueError."""
+        """Check that the ball is smaller than all images, and a step no longer than the ball. Raises ValueError."""
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"eps {self.eps:g}: images are in [0, 1], expected at most 1 in linf{_meant(self.eps)}")
         step = getattr(self, "step_size", None)

@@ -76,7 +76,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _not_disguised(cls, values: Any) -> Any:
-        """Check that no value is one that pydantic would turn into another: a boolean, a text with digits. Raises ValueError."""
+        """Check that pydantic need not turn a value into another: a boolean, a text with digits. Raises ValueError."""
         for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
             kinds, value = _kinds(field.annotation), values.get(name)
             for inner in value if isinstance(value, list | tuple) else (value,):
