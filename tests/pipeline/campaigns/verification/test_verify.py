@@ -87,6 +87,12 @@ def test_a_unit_that_nobody_planned(job):
 
 def test_a_row_twice(job):
     rewrite(job, lambda found: found.append(dict(found[0])))
+    assert any("rows, expected one for each image of its unit: remove it" in fault for fault in verify(job))
+
+
+def test_a_row_in_the_place_of_another(job):
+    """As many rows as images, and one of them twice."""
+    rewrite(job, lambda found: found.__setitem__(1, dict(found[0])))
     assert any("not those of the shard" in f for f in verify(job)) and any("2 rows" in f for f in verify(job))
 
 
@@ -181,7 +187,7 @@ def test_a_row_that_moved_to_another_unit(job):
     files[0].write_bytes(schema.encode(source[1:], {}))
     files[1].write_bytes(schema.encode([*target, source[0]], {}))
     found = list(verify(job))
-    assert sum("its images are not those of the shard" in fault for fault in found) == 2
+    assert sum("expected one for each image of its unit" in fault or "holds rows of the unit" in fault for fault in found) == 2
 
 
 def test_an_image_that_is_hushed_up(job):
