@@ -123,7 +123,7 @@ ODD = (
 
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raise Hang in the block once it has taken so many seconds."""
+    """Raise Hang in the block once it has taken this number of seconds."""
 
     def ring(number: int, frame: object) -> None:
         raise Hang(f"more than {seconds} s")
