@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from glob import glob
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,8 @@ import pyarrow
 from pipeline import analysis
 from pipeline.scoring import summaries, votes
 from pipeline.scoring.rules import RULES
+from pipeline.store.committed import sources
+from pipeline.store.layout import Store
 from pipeline.store.rows import batches
 from tests.support.stores import synthetic
 
@@ -51,11 +52,11 @@ def _table(*rules: str, part: int = 1) -> Callable[[str], object]:
 
 
 def _cells(store: str) -> list[str]:
-    return sorted(path.name.removeprefix("cell=") for path in Path(store, "results").iterdir())
+    return list(sources(Store(store)))
 
 
 def _files(store: str, part: int = 1) -> list[str]:
-    return [file for cell in _cells(store)[::part] for file in glob(f"{store}/results/cell={cell}/*.parquet")]
+    return [f"{store}/{file}" for files in list(sources(Store(store)).values())[::part] for file in files]
 
 
 def _duckdb(store: str) -> object:

@@ -65,12 +65,11 @@ def resume(store: str) -> str:
 def fill(store: str) -> None:
     """Commit all units but one in a thousand. Their files are empty, since none is opened."""
     job = opened(store)
-    folders = {cell: Path(store) / f"results/cell={cell}" for cell in job.cells}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
+    folder = Path(store) / "results"
+    folder.mkdir(parents=True)
     for place, unit in enumerate(job.units()):
         if place % 1000:
-            os.close(os.open(folders[unit.cell] / f"{unit.name}.parquet", os.O_CREAT | os.O_WRONLY))
+            os.close(os.open(folder / f"{unit.name}.parquet", os.O_CREAT | os.O_WRONLY))
     done = Store(store).done()
     print(f"{len(done):>9,} units done")
 

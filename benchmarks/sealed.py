@@ -22,7 +22,7 @@ from pipeline.config.campaign import Cell, parse
 from pipeline.planning.units import Unit
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
-from pipeline.store import schema
+from pipeline.store import committed, schema
 from pipeline.store.export import export
 from pipeline.store.layout import Store
 from pipeline.store.rows import batches, results
@@ -75,12 +75,12 @@ def compare(folder: Path, units: int) -> None:
     print(f"{units:,} unit files of {IMAGES} rows in {CELLS} cells, written in {seconds(lambda: fill(plain, units)):.1f} s")
     for copy in (sealed, compacted):
         shutil.copytree(plain, copy, copy_function=os.link)
-    made = seconds(lambda: [seal(Store(sealed), cell) for cell in Store(sealed).cells()])
-    size = sum(path.stat().st_size for path in sealed.glob("sealed/*/*")) / sum(
+    made = seconds(lambda: [seal(Store(sealed), cell) for cell in committed.sources(Store(sealed))])
+    size = sum(path.stat().st_size for path in sealed.glob("sealed/*")) / sum(
         p.stat().st_size for p in plain.rglob("*.parquet")
     )
     print(f"sealed in {made:.1f} s, {100 * size:.0f} % of the size")
-    for cell in Store(compacted).cells():
+    for cell in committed.sources(Store(compacted)):
         release01.compacted(compacted, cell)
     for name, read in READS.items():
         turns = [[seconds(lambda: read(str(store))) for store in (plain, sealed, compacted)] for _ in range(TURNS)]  # noqa: B023

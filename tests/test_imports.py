@@ -36,6 +36,7 @@ FLOORS = {
     "pipeline": [
         "extras",
         "errors",
+        "escaped",
         "provenance",
         "parallel",
         "scoring",

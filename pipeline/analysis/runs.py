@@ -1,7 +1,5 @@
 """Read from a store how it was made: settings, machines, failures, checks."""
 
-import json
-
 import pandas as pd
 
 from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, listed, results
@@ -57,6 +55,6 @@ def checks(stores: Stores) -> pd.DataFrame:
     for url in listed(stores):
         store = Store(url)
         files = [entry.name for entry in store.list("check/*/check.json")]
-        for found in (json.loads(formats.unstamped(urls.join(url, name), store.read(name) or b"{}")) for name in files):
+        for found in (formats.of_json(urls.join(url, name), store.read(name) or b"") for name in files):
             out += [{"store": url, "cell": found["cell"], **check} for check in found["checks"]]
     return pd.DataFrame(out, columns=["store", "cell", "name", "passed", "figures", "why"], dtype=object)

@@ -49,6 +49,8 @@ def _recorded(earlier: Campaign, url: str) -> Versions:
     try:
         recorded = plain(Store(url).read(FILE) or b"").get("definitions", {})
         return first | {table: {**names} for table, names in recorded.items()}
+    except BadInput:
+        raise
     except DAMAGED as error:
         raise damaged(url, error) from None
 

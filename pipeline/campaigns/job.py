@@ -18,6 +18,7 @@ from pipeline.planning import unit_sizes
 from pipeline.planning.units import Cut, Unit, planned_images, units
 from pipeline.scoring.summaries import Scope
 from pipeline.storage import urls
+from pipeline.store import cuts as stored_cuts
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE, Planned
 
@@ -159,12 +160,25 @@ class Job:
             definition_versions.check(earlier.campaign, self.campaign, self.store)
             refuse_changes(earlier, self, self.store)
             store.replace(FILE, data)
-        record.write_cuts(store, self.cuts)
-        return replace(self, cuts=record.read_cuts(store, self.cells))
+        stored_cuts.write(store, self.cuts)
+        return replace(self, cuts=stored_cuts.read(store, self.cells))
+
+    def write_plan(self) -> None:
+        """Write into the store what each of its cells plans now: cells that a stop rule ended hold fewer units than before.
+
+        Cells and shards that another driver added while this one worked stay. One that is about to cut its new cells writes
+        the plan itself, at its own end.
+        """
+        store, now = Store(self.store), opened(self.store)
+        if now.uncut:
+            return
+        data = record.encode(now.campaign, now.shards.values(), now.cells, now.planned())
+        if data != store.read(FILE):
+            store.replace(FILE, data)
 
 
 def opened(url: str) -> Job:
     """Return the job that the store at `url` was made by. Raises BadInput if there is none, or this version can't read it."""
     store = Store(url, urls.ANSWER_SECONDS)
     job = Job(*record.read(store, url), url)
-    return replace(job, cuts=record.read_cuts(store, job.cells))
+    return replace(job, cuts=stored_cuts.read(store, job.cells))

@@ -5,7 +5,6 @@ parked/<unit>.json      {format, release, unit, attempts: [{worker, host, when, 
 A unit whose rows are committed is done, even if it is parked: another worker may have done it.
 """
 
-import json
 import time
 from dataclasses import asdict
 
@@ -52,12 +51,23 @@ class ParkingLot:
 def park(store: Store, failed: Failed[Unit]) -> None:
     """Write down a unit with its errors, so that no later run tries it."""
     content = {"unit": failed.unit.name, "attempts": [asdict(attempt) for attempt in failed.attempts]}
-    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.stamped(json.dumps(content).encode()))
+    store.replace(f"{_FOLDER}/{failed.unit.name}.json", formats.to_json(content))
 
 
 def parked(store: Store) -> set[str]:
     """Return the names of the units that are parked."""
     return {entry.name[len(_FOLDER) + 1 : -len(".json")] for entry in store.list(f"{_FOLDER}/*.json")}
+
+
+def reason(store: Store, unit: str) -> str:
+    """Return the last line of a parked unit's last error; in words where its file is gone or damaged."""
+    data = store.read(f"{_FOLDER}/{unit}.json")
+    if data is None:
+        return "another run put it back among those to do"
+    try:
+        return str(formats.of_json(f"{_FOLDER}/{unit}.json", data)["attempts"][-1]["error"]).strip().splitlines()[-1]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return "the file with its reason is damaged"
 
 
 def retry(store: Store) -> int:

@@ -20,6 +20,7 @@ from pipeline.models import admission, bpda_networks, loading
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import Unit
 from pipeline.storage import urls
+from pipeline.store import committed
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
 
@@ -53,8 +54,9 @@ def prepare(
     store = Store(url, urls.ANSWER_SECONDS)
     store.ready()
     earlier = opened(url) if store.read(FILE) is not None else None
+    committed.units(store)  # refuses rows that are not of this store's campaign
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
-    _check_labels(campaign, present.values())
+    check_labels(campaign, present.values())
     campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
     _check_models(campaign, controls, [] if earlier else list(present.values()))
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
@@ -89,7 +91,7 @@ def _with_class_names(campaign: Campaign, urls: list[str]) -> Campaign:
     return campaign.model_copy(update={"data": campaign.data.model_copy(update={"classes": names})})
 
 
-def _check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
+def check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
     """Raise BadInput if a shard holds a label that a model has no class for, or if no shard holds an image."""
     present = list(present)
     if not any(shard.images for shard in present):

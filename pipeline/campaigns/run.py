@@ -61,13 +61,13 @@ class RunReporter(Protocol):
 def run(job: Job, executor: CampaignExecutor, reporter: RunReporter) -> Outcome:
     """Do every unit that the store lacks. A unit that fails three times is parked, and the others go on."""
     refused = ""
-    with stopping() as stop:
+    with stopping(reporter.say) as stop:
         try:
             planned = _plan(job, executor, stop, reporter)
             if not stop.drain.is_set():
                 job = planned.write_down()
                 _work(job, executor, stop, reporter)
-                job.write_down()  # cells that a stop rule ended hold fewer units than were planned
+                job.write_plan()
         except StorageError as error:
             refused = str(error)
     return _report(job, stop, refused)

@@ -19,14 +19,15 @@ A unit that was given up does not hold up its cell: the check is made without it
 import math
 from collections.abc import Iterable, Mapping
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.campaign import Stop
+from pipeline.errors import BadInput
 from pipeline.planning.units import Cut
 from pipeline.scoring.intervals import VERSION, Rate, rate
 from pipeline.scoring.rules import RULES, of_row
 from pipeline.storage import urls
-from pipeline.store import formats
+from pipeline.store import committed, formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 
@@ -82,15 +83,27 @@ def read(store: Store, cell: str, rounds: Iterable[int]) -> list[InterimCheck]:
         data = store.read(_file(cell, number))
         if data is None:
             break
-        checks.append(InterimCheck.model_validate_json(formats.unstamped(urls.join(store.url, _file(cell, number)), data)))
+        checks.append(_parsed(urls.join(store.url, _file(cell, number)), data))
     return checks
+
+
+def _parsed(path: str, data: bytes) -> InterimCheck:
+    """Return the interim check of a file. Raises BadInput for a later format, and a file that is damaged."""
+    content = formats.of_json(path, data)
+    try:
+        return InterimCheck.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(f"{path} is no interim check ({where}: {first['msg']}): restore it") from None
 
 
 def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[str]) -> InterimCheck:
     """Return the interim check of a cell after round `number`, from the rows of these units: all up to that round."""
     needed = [name.format("adv") for name in RULES[rule].columns]
     wanted = set(units)
-    table = results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if Store(url).files(cell) else []
+    begun = bool(committed.sources_of(Store(url), cell))
+    table = results(url, list(dict.fromkeys([*_COLUMNS, *needed])), [cell]).to_pylist() if begun else []
     rows = [row for row in table if row["unit"] in wanted]
     accuracy = rate([of_row(row, rule, "adv", 1) for row in rows if row["status"] == "ok"])
     without = tuple(sorted(wanted - {row["unit"] for row in rows}))
@@ -102,7 +115,7 @@ def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterab
 
 def write(store: Store, check: InterimCheck) -> None:
     """Record an interim check; an earlier record stands."""
-    store.create(_file(check.cell, check.round), formats.stamped(check.model_dump_json().encode()))
+    store.create(_file(check.cell, check.round), formats.to_json(check.model_dump(mode="json")))
 
 
 def _file(cell: str, number: int) -> str:

@@ -141,12 +141,25 @@ class Worker:
             torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
 
     def work(self, unit: Unit | Trial) -> Iterator[Progress | Finished | Measured]:
-        """Attack a unit, or measure a cell to find out how large its units should be."""
+        """Attack a unit, or measure a cell to find out how large its units should be. Raises Drained, ShardUnusable."""
         if isinstance(unit, Trial):
-            cell = self.job.cells[unit.cell]
-            yield Measured(unit, self.fitting(cell, lambda n: throughput.rate(self.defended(cell), cell, n, self.device)))
+            yield Measured(unit, self._rate(self.job.cells[unit.cell]))
         else:
             yield from self.attack(unit)
+
+    def _rate(self, cell: Cell) -> float:
+        """Return the draw-gradients a second of a cell. Raises Drained at the next pass of its model after `drain` is set."""
+
+        def check(*call: object) -> None:
+            if self.drain.is_set():
+                raise Drained(cell.name)
+
+        defended = self.defended(cell)
+        watching = defended.classifier.model.register_forward_pre_hook(check)
+        try:
+            return self.fitting(cell, lambda stack: throughput.rate(defended, cell, stack, self.device))
+        finally:
+            watching.remove()
 
     def attack(self, unit: Unit) -> Iterator[Progress | Finished]:
         """Attack a unit and commit its rows. Yields its progress. Raises Drained, ShardUnusable."""

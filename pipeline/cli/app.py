@@ -85,7 +85,7 @@ def more_commands() -> None:
 
 
 def main() -> None:
-    """Run the command. Exit code 2 and one line for bad input, 1 where Ray itself is gone."""
+    """Run the command. Exit code 2 and one line for bad input, 1 where Ray itself is gone, 130 after Ctrl-C."""
     show_warnings_as_lines()
     try:
         with extras.explained():

@@ -1,5 +1,6 @@
 """Share among the commands what means the same in all of them: consoles, options, the default store, this machine's device."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
+from pipeline.escaped import line
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
 out, err = Console(), Console(stderr=True)
 
 
-def note(text: str, alarm: str = "") -> None:
+def note(text: object, alarm: str = "") -> None:
     """Print one line for the person on stderr, with `alarm` before it in red."""
-    err.print(Text.assemble((alarm, "red"), text), soft_wrap=True)
+    err.print(Text.assemble((line(alarm), "red"), line(text)), soft_wrap=True)
 
 
-def answer(text: str) -> None:
+def answer(text: object) -> None:
     """Print one line of what the command was asked for on stdout."""
-    out.print(Text(text), soft_wrap=True)
+    out.print(Text(line(text)), soft_wrap=True)
+
+
+def shown(text: object) -> Text:
+    """Return a text of data for a cell of a table: one line, in which nothing is markup."""
+    return Text(line(text))
 
 
 def file_or_shipped(path: Path | None) -> Path | None:
@@ -83,7 +90,13 @@ def device(share: "Share") -> "torch.device":
     return device_of(share.gpus)
 
 
-def refuse_folder(path: Path | None, option: str, example: str) -> None:
-    """Raise BadInput if `path` is a folder, so that no file can be written there."""
-    if path is not None and path.is_dir():
+def refuse_place(path: Path | None, option: str, example: str) -> None:
+    """Raise BadInput if no file can be written at `path`: it is a folder, or its folder is not there or not writable."""
+    if path is None:
+        return
+    if path.is_dir():
         raise BadInput(f"{option} {path} is a folder: give a file, such as {path / example}")
+    if not path.parent.is_dir():
+        raise BadInput(f"{option} {path}: there is no folder {path.parent}: make it first, or give a file in another one")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadInput(f"{option} {path} cannot be written: give another file, or change the permissions")

@@ -18,6 +18,7 @@ class _Running:
     began: float
     share: float
     draw_gradients: int = 0
+    seconds: float = 0.0
 
 
 class Pace:
@@ -34,7 +35,7 @@ class Pace:
         self._whole = self._weight
         self._running: dict[Unit, _Running] = {}
         self._spent = 0  # draw-gradients of attempts that ended
-        self._prices: dict[str, float] = {}  # device-seconds per image
+        self._worked: dict[str, list[float]] = {}  # by attempts that ended: device-seconds, images
         self._began = time.monotonic()
 
     @property
@@ -47,12 +48,12 @@ class Pace:
         share = event.step / event.steps if isinstance(event, Progress) else 1.0
         running = self._running.pop(unit, None) or _Running(share if isinstance(event, Progress) else 0.0, 0.0)
         self._left[unit.cell] -= unit.images * (share - running.share)
-        if share > running.began and event.seconds:
-            self._prices[unit.cell] = event.seconds / (unit.images * (share - running.began))
+        now = _Running(running.began, share, event.draw_gradients, event.seconds)
         if isinstance(event, Progress):
-            self._running[unit] = _Running(running.began, share, event.draw_gradients)
+            self._running[unit] = now
         else:
             self._spent += event.draw_gradients
+            self._count(unit, now, self._worked)
 
     def lost(self, failed: Failed) -> None:
         """Take in that an attempt failed: its images are to do again, its draw-gradients stay spent."""
@@ -60,6 +61,14 @@ class Pace:
         running = self._running.pop(unit, None) or _Running(0.0, 0.0)
         self._left[unit.cell] += unit.images * (running.share - failed.final)
         self._spent += running.draw_gradients
+        self._count(unit, running, self._worked)
+
+    @staticmethod
+    def _count(unit: Unit, running: _Running, worked: dict[str, list[float]]) -> None:
+        """Add what an attempt at a unit took, and what it did."""
+        if running.share > running.began and running.seconds:
+            seconds, images = worked.get(unit.cell, (0.0, 0.0))
+            worked[unit.cell] = [seconds + running.seconds, images + unit.images * (running.share - running.began)]
 
     @property
     def share(self) -> float:
@@ -85,6 +94,14 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """Return the estimated seconds left; None until something was measured."""
-        prices = time_left.prices(self._prices, self._weights)
+        """Return the estimated seconds left; None until something was measured.
+
+        A cell's price is the mean over all images of this run, so that one odd unit or step does not make it jump.
+        """
+        if not any(images > 1e-9 for images in self._left.values()):
+            return 0.0
+        worked = dict(self._worked)
+        for unit, running in self._running.items():
+            self._count(unit, running, worked)
+        prices = time_left.prices({cell: seconds / images for cell, (seconds, images) in worked.items()}, self._weights)
         return time_left.seconds_left(self._left, prices, self._workers) if prices else None

@@ -12,6 +12,7 @@ from rich.text import Text
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Finished, Progress
 from pipeline.cli.pace import Pace
+from pipeline.escaped import line
 from pipeline.execution.queue import Failed
 from pipeline.planning.time_left import clock
 from pipeline.planning.units import Unit
@@ -24,13 +25,18 @@ class Display:
     """Show one text that changes: beside a bar in a terminal, else as a line of a log every LINE_SECONDS."""
 
     def __init__(self, console: Console, name: str, total: float) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}", markup=False),
+            TimeElapsedColumn(),
+        )
         self.console, self.bar = console, Bar(*columns, console=console, disable=not console.is_terminal)
         self._task, self._shown = self.bar.add_task(name, total=total, text=""), time.monotonic()
 
     def update(self, done: float, text: str, force: bool = False) -> None:
         """Show what is `done` of the total; `force` a line of a log even if the last one was moments ago."""
-        self.bar.update(self._task, completed=done, text=text)
+        self.bar.update(self._task, completed=done, text=line(text))
         if not self.console.is_terminal and (force or time.monotonic() - self._shown > LINE_SECONDS):
             self._shown = time.monotonic()
             print_line(self.console, text)
@@ -38,7 +44,7 @@ class Display:
 
 def print_line(console: Console, text: str, style: str = "") -> None:
     """Print one line, which the console does not break."""
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(Text(line(text), style), soft_wrap=True)
 
 
 class Reporter:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from pipeline.cli.common import err
 from pipeline.errors import Remark
+from pipeline.escaped import line
 
 
 def show_warnings_as_lines() -> None:
@@ -15,7 +16,7 @@ def show_warnings_as_lines() -> None:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, Remark):
-            err.print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
+            err.print(Text.assemble(("warning: ", "yellow"), line(message)), soft_wrap=True)
         else:
             shown(message, category, *where, **more)
 

@@ -26,6 +26,11 @@ ORDER = "in one step, all draws of an image use the same transforms in the same 
 START = "start at a random point of the ball, not at the image"
 
 
+def _meant(value: float) -> str:
+    """Return a question where a length seems to be in grey levels."""
+    return f"; did you mean {value:g}/255?" if value >= 1 and value <= 255 else ""
+
+
 class Attack(Strict):
     """Hold the settings that every kind has."""
 
@@ -53,6 +58,19 @@ class Attack(Strict):
     restarts: int = Field(1, ge=1, description="how often to run the attack; each image keeps its best example")
     restart_draws: int = Field(20, ge=1, description="fresh draws to choose the best of the restarts")
     transfer: bool = Field(False, description="attack the undefended model, judge the defended one")
+
+    @model_validator(mode="after")
+    def _lengths_make_sense(self) -> "Attack":
+        """Check that the ball is smaller than all images, and a step no longer than the ball. Raises ValueError."""
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(f"eps {self.eps:g}: images are in [0, 1], expected at most 1 in linf{_meant(self.eps)}")
+        step = getattr(self, "step_size", None)
+        if step is not None and step > 2 * self.eps and "step_size" in self.model_fields_set:
+            raise ValueError(
+                f"step_size {step:g} is longer than the ball is wide, so every step ends at its edge: expected at most 2 eps, "
+                f"which is {2 * self.eps:g}, such as eps / 4 = {self.eps / 4:.3g}{_meant(step)}"
+            )
+        return self
 
     def build(self, random: bool) -> bart.Attack:
         """Return the attack, for a defense that is `random` or not: where nothing is random, one draw suffices."""

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -31,11 +39,13 @@ class AlsoWritten:
 
 def _fraction(value: Any) -> Any:
     """Return `8/255` as a number; other values as they are."""
-    if isinstance(value, str):
+    if isinstance(value, str) and "_" not in value:  # Python reads 1_0 as 10
         try:
             return float(Fraction(value.replace(" ", "")))
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314") from None
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314")
     return value
 
 
@@ -56,9 +66,23 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])
 
 
 class Strict(BaseModel):
-    """Hold one section of a file: unknown keys are refused, and values never change after reading."""
+    """Hold one section of a file: unknown keys are refused, and values never change after reading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A value must be of the type that its key asks for: `true` is no number, `"10"` neither, and 1.0 is no count.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_disguised(cls, values: Any) -> Any:
+        """Check that pydantic need not turn a value into another: a boolean, a text with digits. Raises ValueError."""
+        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
+            kinds, value = _kinds(field.annotation), values.get(name)
+            for inner in value if isinstance(value, list | tuple) else (value,):
+                if wrong := _disguised(inner, kinds, field):
+                    raise ValueError(f"{name} {inner!r}: {wrong}")
+        return values
 
 
 class Share(Strict):
@@ -72,6 +96,36 @@ class Share(Strict):
     silent_seconds: float = Field(60, ge=5, description="an actor without an answer for this long loses its unit to another")
     stuck_seconds: float = Field(1800, gt=0, description="a unit without progress for this long goes to another actor")
     ready_seconds: float = Field(600, gt=0, description="an actor that has not started after this long is requested again")
+
+
+def _disguised(value: Any, kinds: set[Any], field: FieldInfo) -> str:
+    """Return what is wrong with a value that looks like one of another type; empty if nothing is."""
+    numbers = bool(kinds & {int, float})
+    if isinstance(value, bool) and numbers and bool not in kinds:
+        return "a truth value, expected a number (YAML reads yes, no, on and off as true and false)"
+    if isinstance(value, int | float) and not isinstance(value, bool) and bool in kinds and not numbers:
+        return "a number, expected true or false"
+    if isinstance(value, str) and bool in kinds and str not in kinds:
+        return "a text, expected true or false without quotes"
+    if isinstance(value, str) and numbers and str not in kinds and not any(isinstance(n, AlsoWritten) for n in _notes(field)):
+        return "a text, expected a number: write it without quotes and underscores"
+    return ""
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the classes that a type annotation names, also inside unions and tuples."""
+    own = {annotation} if isinstance(annotation, type) else set()
+    return own.union(*(_kinds(part) for part in get_args(annotation)))
+
+
+def _notes(field: FieldInfo) -> Iterator[Any]:
+    """Yield the metadata of a field, also those inside a union."""
+    yield from field.metadata
+    waiting = [field.annotation]
+    while waiting:
+        part = waiting.pop()
+        yield from getattr(part, "__metadata__", ())
+        waiting += get_args(part)
 
 
 def known_keys(section: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

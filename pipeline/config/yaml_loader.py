@@ -10,14 +10,17 @@ ALWAYS_ALLOWED = 10_000
 MOST_LEVELS = 50
 """Deepest nesting of lists and mappings."""
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""The tag of `<<`, by which a mapping takes in others: it may stand several times."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def plain(text: str | bytes) -> Any:
     """Return the mappings, lists, strings and numbers of a YAML document; tags never make objects.
 
-    Raises yaml.YAMLError, also for deep nesting and for aliases that expand a small file to a huge one. (Without aliases each
-    value takes at least one byte, so a document has no more values than bytes.)
+    Raises yaml.YAMLError, also for a key that a mapping has twice, for deep nesting, and for aliases that expand a small file
+    to a huge one. (Without aliases each value takes at least one byte, so a document has no more values than bytes.)
     """
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):  # checked before the loader recurses
@@ -30,10 +33,32 @@ def plain(text: str | bytes) -> Any:
         return None
     if _values(node, {}) > max(ALWAYS_ALLOWED, len(text)):
         raise yaml.YAMLError(f"its aliases (*name) expand {len(text)} bytes to more values than that: write the values out")
+    _refuse_twice(node)
     try:
         return loader.construct_document(node)
-    except ValueError as error:  # an impossible date or number
+    except (ValueError, TypeError, RecursionError) as error:  # an impossible date, number or key
         raise yaml.YAMLError(str(error)) from None
+
+
+def _refuse_twice(root: yaml.Node) -> None:
+    """Raise yaml.YAMLError if a mapping has one key twice: of two values, the first would be lost without a word."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        lines: dict[tuple[str, str], int] = {}
+        for item in node.value:
+            key = item[0] if isinstance(item, tuple) else None
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in lines:
+                    raise yaml.YAMLError(
+                        f"the key {key.value!r} stands in lines {lines[name]} and {line}: take one of them out"
+                    )
+                lines[name] = line
+            waiting += item if isinstance(item, tuple) else (item,)
 
 
 def _values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:

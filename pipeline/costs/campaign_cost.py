@@ -9,13 +9,14 @@ from torch import Tensor
 
 from pipeline import provenance
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.prepare import resolve
+from pipeline.campaigns.prepare import check_labels, resolve
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Campaign, Cell, Data
 from pipeline.costs import cell_cost
 from pipeline.costs.cell_cost import Bill, Estimate, Rated
 from pipeline.data import shards
 from pipeline.execution.worker import device_of
+from pipeline.models import architectures, bpda_networks
 from pipeline.parallel import map_ordered
 from pipeline.planning import throughput
 from pipeline.planning.throughput import Speed
@@ -75,7 +76,9 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     here = device_of(campaign.workers.gpus)
     device = provenance.device_name(here)
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
-    job = Job(resolve(campaign) if measured else campaign, _shards(campaign.data, asked.images), "")
+    elsewhere = asked.images is not None and not measured  # the weights are where the images are, as a plan may say
+    job = Job(campaign if elsewhere else resolve(campaign), _shards(campaign.data, asked.images), "")
+    _refuse_what_run_refuses(job)
     sample = _sample(job) if asked.images is None else torch.zeros(0, 3, campaign.data.crop, campaign.data.crop)
     rates = _measured(job, here, sample, report) if measured else {}
     for name, cell in job.cells.items():
@@ -88,6 +91,15 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     }
     bill = cell_cost.bill(list(cells.values()), asked.count, asked.price)
     return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
+
+
+def _refuse_what_run_refuses(job: Job) -> None:
+    """Raise BadInput if a run would end before its first unit. Loads no weights: those of a library would be fetched."""
+    for model in job.campaign.models.values():
+        architectures.network(model.architecture, model.classes)
+    check_labels(job.campaign, job.shards.values())
+    for cell in job.cells.values():
+        bpda_networks.fit(cell)
 
 
 def _shards(data: Data, images: int | None) -> dict[str, shards.Shard]:

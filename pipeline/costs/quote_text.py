@@ -7,6 +7,7 @@ from rich.console import Console
 from pipeline.costs import cell_cost
 from pipeline.costs.campaign_cost import Quote
 from pipeline.costs.cell_cost import Rated
+from pipeline.escaped import line
 from pipeline.planning.time_left import clock
 from pipeline.status.columns import Column, table
 
@@ -27,8 +28,8 @@ def show(quote: Quote, console: Console) -> None:
         Column("device-\nhours", 0, [_hours(cell.device_hours) for cell in cells]),
     ]
     console.print(table(list(quote.cells), columns, console.width))
-    for line in lines(quote):
-        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    for text in lines(quote):
+        console.print(line(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _speed(rated: Rated) -> str:

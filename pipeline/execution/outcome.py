@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,10 +39,11 @@ class Stop:
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
+def stopping(say: Callable[[str], None] = lambda line: None) -> Iterator[Stop]:
     """Handle SIGINT and SIGTERM: the first asks the workers to write checkpoints and leave, a second ends the run at once.
 
-    Does nothing outside the main thread, where Python allows no signal handlers.
+    `say` shows one line to a person when the first comes; default: nothing is shown. Does nothing outside the main thread,
+    where Python allows no signal handlers.
     """
     stop = Stop(threading.Event())
 
@@ -51,6 +52,7 @@ def stopping() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = number
         stop.drain.set()
+        say(f"{signal.Signals(number).name}: workers write their checkpoints and leave; a second signal ends the run at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

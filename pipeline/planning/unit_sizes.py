@@ -12,8 +12,6 @@ import heapq
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from pydantic import TypeAdapter
-
 from pipeline.config.campaign import Campaign, Cell
 from pipeline.planning.cost import seconds_an_image
 from pipeline.planning.units import Cut, Runs, costliest_first
@@ -99,16 +97,3 @@ def idle(seconds: Iterable[float], workers: int) -> float:
         heapq.heapreplace(free, free[0] + unit)
         work += unit
     return 1 - work / (workers * max(free)) if work else 0.0
-
-
-_CUT = TypeAdapter(Cut)
-
-
-def encode(cut: Cut) -> bytes:
-    """Return a cut as the JSON that a store keeps."""
-    return _CUT.dump_json(cut)
-
-
-def decode(data: bytes) -> Cut:
-    """Return the cut of a store's JSON. Raises ValueError if it is none."""
-    return _CUT.validate_json(data)

@@ -37,7 +37,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Return the name that its files have."""
-        return f"{self.cell}--{self.shard}--{self.start:06d}-{self.stop:06d}"
+        return f"{self.cell}--{self.shard}--{span(self.start, self.stop)}"
 
     @property
     def images(self) -> int:
@@ -48,6 +48,11 @@ class Unit:
     def counted_as(self) -> str:
         """Return the label that metrics count the unit under: its cell."""
         return self.cell
+
+
+def span(start: int, stop: int) -> str:
+    """Return the end of a unit's name: which images of its shard it has."""
+    return f"{start:06d}-{stop:06d}"
 
 
 def cell_of(name: str, cells: Iterable[str]) -> str | None:

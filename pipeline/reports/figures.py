@@ -13,7 +13,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from pipeline import analysis
+from pipeline import analysis, escaped
 from pipeline.reports import style
 
 _CYCLE = cycler(color=[series.figure for series in style.SERIES], marker=[series.marker for series in style.SERIES])
@@ -102,7 +102,7 @@ def _series(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[str, pd
         return
     for values, lines in frame.groupby(list(names), observed=True, sort=False, dropna=False):
         words = (analysis.WORDS.get(name, "{}").format(value) for name, value in zip(names, values, strict=True))
-        yield ", ".join(words) + ", ", lines
+        yield ", ".join(map(escaped.mathtext, words)) + ", ", lines
 
 
 def _line(axes: plt.Axes, lines: pd.DataFrame, x: str, rate: str, label: str, **look: Any) -> None:
@@ -128,21 +128,11 @@ def table1(frame: pd.DataFrame) -> pd.DataFrame:
 
 def latex(frame: pd.DataFrame, caption: str) -> str:
     """Return a frame of texts and counts as a table in LaTeX; it needs the package booktabs."""
-    rows = [" & ".join(_escaped(str(value)) for value in row) + r" \\" for row in [frame.columns, *frame.to_numpy()]]
+    rows = [" & ".join(escaped.latex(value) for value in row) + r" \\" for row in [frame.columns, *frame.to_numpy()]]
     columns = "l" + "r" * (frame.shape[1] - 1)
-    head = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{escaped.latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
     body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "% needs \\usepackage{booktabs}\n" + "\n".join([*head, *body]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Return a text with the special characters of LaTeX escaped."""
-    special = {c: "\\" + c for c in "&%$#_{}"} | {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-    return "".join(special.get(c, c) for c in text)
 
 
 def write(store: str, folder: Path) -> list[Path]:
@@ -151,8 +141,9 @@ def write(store: str, folder: Path) -> list[Path]:
     Returns the paths. Raises BadInput as `analysis.scores` does.
     """
     scores, table = analysis.scores(store), analysis.table(store)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "table1.csv", index=False)
+    folder.mkdir(exist_ok=True)
+    texts = {name: table[name].map(escaped.csv) for name in ("store", "cell", "rule")}
+    table.assign(**texts).to_csv(folder / "table1.csv", index=False)
     images = scores.loc[scores["adv"].notna(), list(analysis.IMAGE)].drop_duplicates().shape[0]
     caption = f"Accuracy in % of {images:,} images, expected of a single draw, with 95 % intervals."
     (folder / "table1.tex").write_text(latex(table1(table), caption))

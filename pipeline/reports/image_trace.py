@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bart import Barrage, draw_keys
 from bart.defenses.barrage import described
+from pipeline import escaped
 from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import opened
 from pipeline.config.campaign import Cell
@@ -101,7 +102,6 @@ def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None
         parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, (row, example), draw in zip(parts, shown, draws, strict=True):
             _part(part, row, example, draw, job.campaign.data.named)
-        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
     plt.close(figure)
     return [row["cell"] for row, _ in shown]
@@ -131,8 +131,8 @@ def _part(
     """Draw the part of one cell."""
     grid = part.add_gridspec(1 + -(-len(draw) // ACROSS), ACROSS)
     aimed = f", aimed at class {named(row['target'])}" if row["target"] is not None else ""
-    title = f"{row['cell']}: {example.key}, class {named(row['label'])}{aimed}"
-    part.suptitle(_plain(title), x=0.01, ha="left", fontsize=11, weight="bold")
+    title = escaped.mathtext(f"{row['cell']}: {example.key}, class {named(row['label'])}{aimed}")
+    part.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     _picture(part.add_subplot(grid[0, 0]), example.clean, style.SIDES["clean"])
     if example.adversarial is not None:
         title = f"{style.SIDES['adv']}, L-inf {255 * row['linf']:.1f}/255, L2 {row['l2']:.1f}"
@@ -153,14 +153,9 @@ def _picture(axes: Axes, picture: Picture, title: str) -> None:
     axes.set_title(title, fontsize=8)
 
 
-def _plain(text: str) -> str:
-    """Return text so that Matplotlib draws it letter by letter: between two dollars it would read a formula."""
-    return text.replace("$", r"\$")
-
-
 def _short(text: str) -> str:
     """Return the name of a class so that it has room beside its bar."""
-    return _plain(text if len(text) <= NAME else f"{text[: NAME - 3]}...")
+    return escaped.mathtext(text if len(text) <= NAME else f"{text[: NAME - 3]}...")
 
 
 def _classes(axes: Axes, row: dict[str, Any], name: Callable[[int], str] = str) -> None:

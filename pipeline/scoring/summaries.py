@@ -180,7 +180,7 @@ def notes(table: Iterable[Line]) -> list[str]:
     if any(line.planned not in (None, line.images + line.failed) for line in table):
         sentences.append("n of N: not all images are done yet")
     if any(line.failed for line in table):
-        sentences.append("failed: images that could not be read, in no rate")
+        sentences.append("failed: images that could not be attacked, in no rate: `status` of their rows says why")
     if any(line.skipped for line in table):
         sentences.append(
             "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "

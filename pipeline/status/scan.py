@@ -5,7 +5,6 @@ of the unit's name: every reader gets the same sample, and no kind of unit is pr
 """
 
 import heapq
-import json
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -18,9 +17,9 @@ from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import cell_of, images_of
 from pipeline.scoring import blind
-from pipeline.store import checkpoints, formats
+from pipeline.store import checkpoints, formats, planned_cells
 from pipeline.store.compacted import is_compacted
-from pipeline.store.layout import Store
+from pipeline.store.layout import EARLIER, Store, stem_of
 from pipeline.store.rows import parsed
 
 COLUMNS = ("status", "clean_correct", "grad_evals", "seconds", "device", *blind.COLUMNS)
@@ -34,14 +33,14 @@ class Commits:
 
     times   when each was committed, in seconds since 1970; nan where that is unknown
     images  the images of each
-    sample  the units whose rows are read, as (place by hash, unit)
+    sample  the units whose rows are read, as (place by hash, unit, its file)
     """
 
     times: "array[float]" = field(default_factory=lambda: array("d"))
     images: "array[int]" = field(default_factory=lambda: array("l"))
-    sample: list[tuple[int, str]] = field(default_factory=list)
+    sample: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def add(self, unit: str, time: float | None, most: int) -> None:
+    def add(self, unit: str, file: str, time: float | None, most: int) -> None:
         """Add a unit, and keep a sample of at most `most` units.
 
         `time` is None where it is unknown: for units that release 0.1 compacted. Raises ValueError if no unit has this name.
@@ -50,9 +49,9 @@ class Commits:
         self.times.append(nan if time is None else time)
         place = -int.from_bytes(blake2b(unit.encode(), digest_size=7).digest(), "big")  # a heap's top is its least
         if len(self.sample) < most:
-            heapq.heappush(self.sample, (place, unit))
+            heapq.heappush(self.sample, (place, unit, file))
         elif place > self.sample[0][0]:
-            heapq.heapreplace(self.sample, (place, unit))
+            heapq.heapreplace(self.sample, (place, unit, file))
 
 
 @dataclass(frozen=True)
@@ -103,49 +102,52 @@ class Parked:
 
 @dataclass(frozen=True)
 class Listing:
-    """Hold what is committed, by cell; which of the units asked for are `seen`; how many files in results/ belong to no unit of
-    these cells; and the compacted file of release 0.1 that holds each unit's rows, if any."""
+    """Hold what is committed, by cell; which of the units asked for are `seen`; and how many files in results/ belong to no
+    unit of the plan."""
 
     commits: dict[str, Commits]
     seen: set[str]
     foreign: int
-    merged: dict[str, str]
 
 
 def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
-    """Return the committed units of each cell, with a sample of `cells[name]` units; `seen` are those of `wanted`."""
+    """Return the committed units of each cell, with a sample of `cells[name]` units; `seen` are those of `wanted`.
+
+    Units that the store's campaign does not plan are `foreign`. Raises BadInput for damaged files of the plan.
+    """
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
-    own, merged = set(), store.merged()
-    for entry in store.scan("results/cell=*/*.parquet"):
-        folder, _, file = entry.name.rpartition("/")
-        cell, unit = folder.rpartition("=")[2], file.removesuffix(".parquet")
+    plan, merged, earlier = planned_cells.plan(store), store.merged(), set()
+
+    def add(unit: str, file: str, modified: float | None) -> int:
+        """Add a committed unit; return 1 if it is foreign."""
         try:
-            if not is_compacted(unit) or cell not in found:
-                found[cell].add(unit, entry.modified, cells[cell])
-        except (KeyError, ValueError):
-            foreign += 1
-            continue
-        if unit in merged:
-            own.add(unit)
+            cell = plan.cell_of(unit)
+            found[cell].add(unit, merged.get(unit, file), modified, cells[cell])
+        except (BadInput, KeyError):
+            return 1
         if unit in wanted:
             seen.add(unit)
-    for unit in merged.keys() - own:
-        cell_of_unit = cell_of(unit, cells)
-        if cell_of_unit is None:
-            foreign += 1
-        else:
-            found[cell_of_unit].add(unit, None, cells[cell_of_unit])
-    return Listing(found, seen | (wanted & merged.keys()), foreign, merged)
+        return 0
+
+    for file, _, modified in store.entries():
+        unit = stem_of(file)
+        if unit not in earlier and not is_compacted(unit):
+            foreign += add(unit, file, modified)
+            if file.startswith(EARLIER):  # a unit of an earlier release counts once, wherever it lies
+                earlier.add(unit)
+    for unit in merged.keys() - earlier:
+        foreign += add(unit, merged[unit], None)
+    return Listing(found, seen, foreign)
 
 
-def read(store: Store, cell: str, units: list[str], merged: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:
-    """Yield the rows of some units of a cell; None for a unit whose file is gone or damaged."""
-    own = [unit for unit in units if unit not in merged]
-    files = map_ordered(lambda unit: store.read(f"results/cell={cell}/{unit}.parquet"), own, READERS)
-    yield from ((unit, _parsed(data).get(unit)) for unit, data in zip(own, files, strict=True))
-    for file in sorted({merged[unit] for unit in units if unit in merged}):
-        rows = _parsed(store.read(file))
-        yield from ((unit, rows.get(unit)) for unit in units if merged.get(unit) == file)
+def read(store: Store, files: Mapping[str, str]) -> Iterator[tuple[str, Rows | None]]:
+    """Yield the rows of some units, given each one's file; None for a unit whose file is gone or damaged."""
+    inside: dict[str, list[str]] = {}
+    for unit, file in files.items():
+        inside.setdefault(file, []).append(unit)
+    for units, data in zip(inside.values(), map_ordered(store.read, inside, READERS), strict=True):
+        rows = _parsed(data)
+        yield from ((unit, rows.get(unit)) for unit in units)
 
 
 def _parsed(data: bytes | None) -> dict[str, Rows]:
@@ -205,10 +207,12 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
     found, odd = [], []
     for file in store.list("parked/*.json"):
         try:
-            content = json.loads(formats.unstamped(file.name, store.read(file.name) or b""))
+            content = formats.of_json(file.name, store.read(file.name) or b"")
             unit, last = content["unit"], content["attempts"][-1]
             cell, lines = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
             images = images_of(unit)
+        except formats.Damaged:
+            cell = None
         except BadInput:
             raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.escaped import line
 from pipeline.planning.time_left import HOUR, clock
 from pipeline.scoring.blind import alarm
 from pipeline.scoring.intervals import Rate
@@ -81,12 +82,13 @@ def view(status: Status, width: int) -> RenderableType:
     done, units = status.total("done"), status.total("units")
     head = Table.grid(padding=(0, 1), expand=False)
     bar = ProgressBar(total=max(1, units), completed=done, width=min(30, max(10, width // 4)))
-    head.add_row(Text(status.name, style="bold"), bar, f"{100 * done / max(1, units):.1f} %")
+    head.add_row(Text(line(status.name), style="bold"), bar, f"{100 * done / max(1, units):.1f} %")
     body = table(list(status.cells), _columns(status), width)
-    lines: list[RenderableType] = [Text(line) for line in _totals(status)]
-    lines += [Text(line, style="red") for line in _alarms(status)]
-    lines += [Text(line, style="yellow") for line in (*_stopped(status), *_parked(status), *status.warnings)]
-    return Group(head, Text(status.store, style="dim"), body, *lines, *(Text(line, style="dim") for line in _running(status)))
+    lines: list[RenderableType] = [Text(line(text)) for text in _totals(status)]
+    lines += [Text(line(text), style="red") for text in _alarms(status)]
+    lines += [Text(line(text), style="yellow") for text in (*_stopped(status), *_parked(status), *status.warnings)]
+    running = (Text(line(text), style="dim") for text in _running(status))
+    return Group(head, Text(line(status.store), style="dim"), body, *lines, *running)
 
 
 def lines(status: Status) -> Iterator[str]:
@@ -189,8 +191,8 @@ def show(status: Status, console: Console) -> None:
     if console.is_terminal:
         console.print(view(status, console.width))
     else:
-        for line in lines(status):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for text in lines(status):
+            console.print(line(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def watch(read: Callable[[], Status], console: Console, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -201,7 +203,7 @@ def watch(read: Callable[[], Status], console: Console, every: float, sleep: Cal
     status = read()
     if not console.is_terminal:
         while not status.complete:
-            console.print(summary(status), highlight=False, markup=False, soft_wrap=True)
+            console.print(line(summary(status)), highlight=False, markup=False, soft_wrap=True)
             sleep(every)
             status = read()
         show(status, console)

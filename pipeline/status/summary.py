@@ -134,10 +134,10 @@ class Reader:
 
     def _sample(self, store: Store, listing: Listing) -> tuple[dict[str, list[Rows]], int]:
         """Return the rows of each cell's sample, and the number of files that could not be read."""
-        names = {cell: [unit for _, unit in found.sample] for cell, found in listing.commits.items()}
-        for cell, units in names.items():
-            fresh = [unit for unit in units if unit not in self._rows]
-            self._rows |= {unit: rows for unit, rows in scan.read(store, cell, fresh, listing.merged) if rows}
+        names = {cell: [unit for _, unit, _ in found.sample] for cell, found in listing.commits.items()}
+        sampled = {unit: file for found in listing.commits.values() for _, unit, file in found.sample}
+        fresh = {unit: file for unit, file in sampled.items() if unit not in self._rows}
+        self._rows |= {unit: rows for unit, rows in scan.read(store, fresh) if rows}
         found = {cell: [self._rows[unit] for unit in units if unit in self._rows] for cell, units in names.items()}
         return found, sum(map(len, names.values())) - sum(map(len, found.values()))
 

@@ -38,9 +38,9 @@ def rows_of(file: BinaryIO, path: str, unit: str) -> pa.Table:
         found = pq.read_table(file, filters=[("unit", "==", unit)], partitioning=None, page_checksum_verification=True)
     except DAMAGED as error:
         raise _broken(path, error) from None
-    if not found.schema.equals(SCHEMA):
+    if found.column_names != SCHEMA.names:
         raise BadInput(f"{path} has other columns than format 1, in which it was written: restore it")
-    return found
+    return found.cast(SCHEMA)
 
 
 def _broken(path: str, error: BaseException) -> BadInput:

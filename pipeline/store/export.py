@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput, StorageError
 from pipeline.store.rows import batches
-from pipeline.store.schema import CELL, CLASSES, SCHEMA, metadata
+from pipeline.store.schema import CLASSES, SCHEMA, metadata
 
 GROUP = 16_384
 """Rows of a row group, and the rows in memory."""
 
-_PLAIN = {CELL: pa.string(), CLASSES: pa.list_(pa.int32()), pa.list_(CLASSES): pa.list_(pa.list_(pa.int32()))}
+_PLAIN = {CLASSES: pa.list_(pa.int32()), pa.list_(CLASSES): pa.list_(pa.list_(pa.int32()))}
 """How types that not every reader knows are written."""
 
 COLUMNS = pa.schema([pa.field(field.name, _PLAIN.get(field.type, field.type), metadata=field.metadata) for field in SCHEMA])
@@ -33,7 +33,6 @@ def export(url: str, path: Path, cells: Collection[str] | None = None) -> int:
     aside, count = path.with_name(f".{path.name}.{uuid.uuid4().hex}"), 0
     about = COLUMNS.with_metadata(metadata({"store": url}))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(aside, about, compression="zstd") as writer:
             for rows in batches(url, None, cells):
                 writer.write_table(rows.cast(about), row_group_size=GROUP)

@@ -1,14 +1,20 @@
 """Name the files of a store, and say which of them are there. A file is whole or absent; nothing else records what is done.
 
 campaign.yaml                           the resolved campaign, its shards and the identity of each cell
-results/cell=<cell>/<unit>.parquet      the rows of a unit, committed once; the file's presence means "done"
-sealed/cell=<cell>/<count>-<digest>.parquet   a copy of all rows of a cell in one file (`pipeline.store.sealed`)
+units/<cell>.json                       how the images of a cell are cut into units
+results/<unit>.parquet                  the rows of a unit, committed once; the file's presence means "done"
+sealed/<cell>--<count>-<digest>.parquet   a copy of all rows of a cell in one file (`pipeline.store.sealed`)
 checkpoints/<unit>.safetensors          the running attack; removed after the commit
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
+
+All files of rows lie in one folder, and hold every column themselves. So every reader of Parquet sees the same columns of the
+same types: none has to learn a column from the name of a folder, whose type each guesses in its own way. Stores whose rows lie
+in results/cell=<cell>/, as release 0.1 wrote them, are read and resumed.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +27,10 @@ from pipeline.store import compacted
 
 ROWS = ".parquet"
 """The ending of files of rows."""
+
+_FOLDER = "results"
+EARLIER = "results/cell="
+"""The beginning of the folders in which release 0.1 kept the rows of each cell."""
 
 
 class Store:
@@ -39,7 +49,7 @@ class Store:
 
     def results(self, unit: Unit) -> str:
         """Return the name of a unit's file of rows."""
-        return f"results/cell={unit.cell}/{unit.name}{ROWS}"
+        return f"{_FOLDER}/{unit.name}{ROWS}"
 
     def adversarial(self, unit: Unit) -> str:
         """Return the name of the shard with a unit's examples."""
@@ -49,65 +59,51 @@ class Store:
         """Return the name of a unit's first checkpoint."""
         return f"checkpoints/{unit.name}.safetensors"
 
-    def cells(self) -> list[str]:
-        """Return the cells that have a folder of rows, in order."""
-        folders = self._files.folders("results")
-        return [folder.removeprefix("results/cell=") for folder in folders if folder.startswith("results/cell=")]
-
     def done(self) -> set[str]:
         """Return the names of the committed units. Raises BadInput for a damaged compacted file of release 0.1."""
-        listed = self._listed("*")
-        units = {stem for stems in listed.values() for stem in stems if not compacted.is_compacted(stem)}
-        return units.union(self._merged(listed))
+        return set(self.unit_files())
 
-    def files(self, cell: str = "*") -> list[str]:
-        """Return the files that together hold each committed row once, in order: of a sealed cell its copy alone."""
-        sealed = self.sealed(cell)
-        found: list[str] = []
-        for name, sources in self.sources(cell).items():
-            copy = sealed_name(name, sources) if sealed else ""
-            found += [copy] if copy in sealed else sources
-        return found
+    def unit_files(self) -> dict[str, str]:
+        """Return the file that holds each committed unit's rows: its own, or a compacted one of release 0.1.
 
-    def sources(self, cell: str = "*") -> dict[str, list[str]]:
-        """Return the files in results/ that together hold each committed row once, by cell, in order."""
-        listed = self._listed(cell)
-        merged = self._merged(listed)
-        found = {name: [stem for stem in stems if stem not in merged] for name, stems in listed.items()}
-        return {name: sorted(f"results/cell={name}/{stem}{ROWS}" for stem in stems) for name, stems in found.items() if stems}
+        A million names take seconds. Raises BadInput for a damaged compacted file.
+        """
+        files = {stem_of(name): name for name in self._names() if not compacted.is_compacted(stem_of(name))}
+        return files | self.merged()
 
-    def sealed(self, cell: str = "*") -> set[str]:
-        """Return the names of the sealed copies, of the present rows and of earlier ones."""
-        every = self._files.folders("sealed") if cell == "*" else [f"sealed/cell={cell}"]
-        return {name for folder in every for name in self._files.names(folder) if name.endswith(ROWS)}
-
-    def some(self, cell: str, count: int) -> list[str]:
-        """Return the names of up to `count` files of a cell's rows, any ones: without a listing of all the others."""
-        found = (name for name in self._files.names(f"results/cell={cell}") if name.endswith(ROWS))
-        return [name for name, _ in zip(found, range(count), strict=False)]
-
-    def merged(self, cell: str = "*") -> dict[str, str]:
+    def merged(self) -> dict[str, str]:
         """Return the compacted file of release 0.1 that holds each unit's rows; empty for any store of a later release."""
-        return self._merged(self._listed(cell))
-
-    def _merged(self, listed: Mapping[str, Sequence[str]]) -> dict[str, str]:
-        files = [
-            f"results/cell={name}/{stem}{ROWS}"
-            for name, stems in listed.items()
-            for stem in stems
-            if compacted.is_compacted(stem)
-        ]
+        folders = self._earlier()
+        files = [name for names in map_ordered(self._compacted, folders) for name in names]
         return {unit: file for file in files for unit in compacted.units(urls.join(self.url, file), self.read(file))}
 
-    def _listed(self, cell: str) -> dict[str, Sequence[str]]:
-        """Return the files of rows of each cell, without their ending, in no order. A million names take seconds."""
+    def has_rows(self) -> bool:
+        """Return whether the store holds any file of rows, of any program."""
+        return next(self._names(), None) is not None
 
-        def stems(name: str) -> Sequence[str]:
-            folder = f"results/cell={name}"
-            return [file[len(folder) + 1 : -len(ROWS)] for file in self._files.names(folder) if file.endswith(ROWS)]
+    def some(self, count: int) -> list[str]:
+        """Return the names of up to `count` files of rows, spread evenly over cells and shards."""
+        names = sorted(self._names(), key=stem_of)
+        return names[:: max(1, len(names) // count)][:count]
 
-        every = self.cells() if cell == "*" else [cell]
-        return dict(zip(every, map_ordered(stems, every), strict=True))
+    def entries(self) -> Iterator[Entry]:
+        """Yield every file of rows with size and time, one at a time: first those in folders of release 0.1."""
+        return chain(self.scan(f"{EARLIER}*/*{ROWS}"), self.scan(f"{_FOLDER}/*{ROWS}"))
+
+    def sealed(self) -> set[str]:
+        """Return the names of the sealed copies, of the present rows and of earlier ones."""
+        return {name for name in self._files.names("sealed") if name.endswith(ROWS)}
+
+    def _names(self) -> Iterator[str]:
+        """Yield the names of all files of rows, in no order."""
+        folders = [_FOLDER, *self._earlier()]
+        return (name for folder in folders for name in self._files.names(folder) if name.endswith(ROWS))
+
+    def _earlier(self) -> list[str]:
+        return [folder for folder in self._files.folders(_FOLDER) if folder.startswith(EARLIER)]
+
+    def _compacted(self, folder: str) -> list[str]:
+        return [name for name in self._files.names(folder) if compacted.is_compacted(stem_of(name))]
 
     def ready(self) -> None:
         """Raise BadInput unless files can be written, and created by one of two writers only. Leaves nothing behind."""
@@ -118,7 +114,7 @@ class Store:
         self._files.sweep()
 
     def list(self, pattern: str) -> Iterator[Entry]:
-        """Yield the whole files that match a pattern such as results/cell=*/*.parquet, in order."""
+        """Yield the whole files that match a pattern such as units/*.json, in order."""
         return urls.matching(self._files, pattern)
 
     def scan(self, pattern: str) -> Iterator[Entry]:
@@ -150,8 +146,18 @@ class Store:
         self._files.remove(name)
 
 
+def stem_of(file: str) -> str:
+    """Return the name of a file of rows without folder and ending: of a unit's own file, the name of the unit."""
+    return file.rpartition("/")[2].removesuffix(ROWS)
+
+
+def is_sealed(path: str) -> bool:
+    """Return whether a file of rows is a sealed copy, given its name in a store, its path or its URL."""
+    return path.rpartition("/")[0].rpartition("/")[2] == "sealed"
+
+
 def sealed_name(cell: str, sources: Sequence[str]) -> str:
     """Return the name of the sealed copy of these files of a cell: their count, and the hash of their sorted names."""
     names = sorted(source.rpartition("/")[2] for source in sources)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    return f"sealed/cell={cell}/{len(names)}-{digest}{ROWS}"
+    return f"sealed/{cell}--{len(names)}-{digest}{ROWS}"

@@ -1,19 +1,26 @@
-"""Read what each cell of a campaign plans from the store's campaign.yaml, without the packages that attack."""
+"""Read what each cell of a campaign plans from the store's campaign.yaml, without the packages that attack.
 
-from dataclasses import dataclass
-from typing import Any
+A store holds the rows of the units that its campaign plans, and no others: `Plan` says which units these are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import yaml
 
 from pipeline.config.yaml_loader import plain
 from pipeline.errors import BadInput
 from pipeline.planning.cost import weight
-from pipeline.store import formats
+from pipeline.planning.units import cell_of, planned_images, span
+from pipeline.storage import urls
+from pipeline.store import cuts, formats
 from pipeline.store.layout import Store
 
 FILE = "campaign.yaml"
 
-DAMAGED = (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError)
+DAMAGED = (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError)
 """What reading a file raises that holds something else, BadInput excepted."""
 
 
@@ -21,6 +28,13 @@ def damaged(url: str, error: Exception) -> BadInput:
     """Return what to say of a store whose file cannot be read."""
     detail = " ".join(str(error).split())[:200]
     return BadInput(f"store {url}: its {FILE} is damaged or of another program ({detail}): restore it")
+
+
+def lost(store: Store) -> str:
+    """Return in words that a store without a campaign holds rows: it was copied in part; empty if it holds none."""
+    if not store.has_rows():
+        return ""
+    return f"rows but no {FILE}, so nothing tells which of them count: copy the whole store, or give another folder"
 
 
 @dataclass(frozen=True)
@@ -46,10 +60,60 @@ def content_of(store: Store, url: str) -> dict[str, Any]:
     """
     data = store.read(FILE)
     if data is None:
-        raise BadInput(f"store {url} holds no {FILE}: give the folder that `barrage run` wrote to")
+        raise BadInput(f"store {url} holds {lost(store) or f'no {FILE}: give the folder that `barrage run` wrote to'}")
     content: dict[str, Any] = plain(data)
-    formats.check(f"{url}/{FILE}", content)
-    return content
+    return formats.intact(f"{url}/{FILE}", content)
+
+
+class _Counted(NamedTuple):
+    """Name a shard and its images."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold which units a store's campaign plans: the identity of each cell by name, and the images of each shard to attack."""
+
+    store: Store
+    cells: Mapping[str, str]
+    images: Mapping[str, int]
+    _spans: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+
+    def cell_of(self, unit: str) -> str:
+        """Return the cell of a unit. Raises BadInput, which says what is wrong, for a name that no planned unit has."""
+        cell = cell_of(unit, self.cells)
+        if cell is None:
+            raise BadInput(f"{FILE} plans no cell of the name with which it begins")
+        if cell not in self._spans:
+            self._spans[cell] = self._planned(cell)
+        shard, _, numbers = unit[len(cell) + 2 :].rpartition("--")
+        if numbers not in self._spans[cell].get(shard, ()):
+            raise BadInput(f"{FILE} and {cuts.file_of(cell)} plan no such unit")
+        return cell
+
+    def _planned(self, cell: str) -> dict[str, set[str]]:
+        """Return the planned units of a cell: of each shard, the ends of their names."""
+        cut = cuts.read(self.store, [cell]).get(cell)
+        if cut is None:
+            raise BadInput(f"{cuts.file_of(cell)}, which says how its cell is cut into units, is not there")
+        stops = {shard: [0, *accumulate(cut.lengths(shard, count))] for shard, count in self.images.items()}
+        return {shard: {span(*ends) for ends in pairwise(found)} for shard, found in stops.items()}
+
+
+def plan(store: Store) -> Plan:
+    """Return which units a store's campaign plans. Raises BadInput if there is no campaign, or its files are damaged."""
+    try:
+        content = content_of(store, store.url)
+        cells = {str(cell): str(identity) for cell, identity in content["identity"].items()}
+        counts = [_Counted(urls.split(shard["url"])[1].removesuffix(".tar"), shard["images"]) for shard in content["shards"]]
+        images = planned_images(counts, content["campaign"]["data"].get("limit"))
+    except BadInput:
+        raise
+    except DAMAGED as error:
+        raise damaged(store.url, error) from None
+    return Plan(store, cells, images)
 
 
 def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
@@ -59,6 +123,8 @@ def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:
         name, cells = content["campaign"]["name"], content.get("planned")
         if cells is not None:
             return name, {cell: Planned(**found) for cell, found in cells.items()}
+    except BadInput:
+        raise
     except DAMAGED as error:
         raise damaged(url, error) from None
     raise BadInput(f"store {url} was made by an earlier version: run its campaign again, which adds what is missing")

@@ -1,7 +1,7 @@
 """Read the rows of a store, and nothing but rows: for tables, checks, reports and notebooks."""
 
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -10,38 +10,37 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
+from pipeline.planning.units import images_of
 from pipeline.storage import urls
-from pipeline.store import formats, schema
-from pipeline.store.layout import Store
-from pipeline.store.schema import DAMAGED, SCHEMA
+from pipeline.store import committed, formats, schema
+from pipeline.store.compacted import is_compacted
+from pipeline.store.layout import Store, is_sealed, stem_of
+from pipeline.store.schema import DAMAGED, SCHEMA, WORDS
 
 BATCH, LISTED_BATCH = 1 << 16, 1 << 14
 """Rows of a batch, and where draws' lists of classes are among the columns: twenty megabytes, which caches like best."""
 
 _STRINGS = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
-_WORDS = pa.dictionary(pa.int32(), pa.string())
-"""How strings are read: each word once."""
-
 _LISTS = {field.name for field in SCHEMA if pa.types.is_list(field.type)}
 
 
 def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> Iterator[pa.Table]:
     """Yield all committed rows of a store, or some columns and cells, some thousand at a time; strings are dictionaries.
 
-    Sealed cells are read from their copy. Raises BadInput if there are no rows, for a cell that the store lacks, and for a file
-    that is damaged or of a later format; StorageError.
+    Sealed cells are read from their copy. Raises BadInput if there are no rows, for a cell that the store lacks, for a file
+    that is damaged or of a later format, and for rows that are not of the store's campaign; StorageError.
     """
     store = Store(url)
-    files = {name: name.split("/")[1].removeprefix("cell=") for name in store.files()}
+    plan, files = committed.files(store)
     if not files:
         raise BadInput(f"store {url} holds no rows yet: give the folder that `barrage run` wrote to, or wait for a first unit")
     for cell in cells or ():
-        if cell not in files.values():
-            raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(sorted(set(files.values())))}")
-    wanted, known = [name for name, cell in files.items() if cells is None or cell in cells], dict[Any, pa.Array]()
-    for name, file in _opened(store, wanted):
+        if cell not in files:
+            raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(files)}")
+    wanted, known = {cell: names for cell, names in files.items() if cells is None or cell in cells}, dict[Any, pa.Array]()
+    for cell, name, file in _opened(store, wanted):
         with file:
-            for rows in read(file, urls.join(store.url, name), columns or SCHEMA.names):
+            for rows in read(file, urls.join(store.url, name), columns or SCHEMA.names, plan.cells[cell]):
                 yield _shared(rows, known)
 
 
@@ -50,16 +49,19 @@ def results(url: str, columns: Sequence[str] | None = None, cells: Collection[st
     return pa.concat_tables(batches(url, columns, cells))
 
 
-def table(data: bytes, path: str, whole: bool = False) -> pa.Table:
+def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa.Table:
     """Return the rows of one file, with the columns and types of SCHEMA.
 
-    whole   refuse a file of the present format that lacks any column
-    Raises BadInput, which names `path`, for a file that is damaged, of another program, or of a later format.
+    whole       refuse a file of the present format that lacks any column
+    identity    refuse rows of a cell with another identity, if this is given
+    Raises BadInput, which names `path`, for a file that is damaged, of another program, or of a later format, and for one that
+    holds the rows of another unit or not one row an image.
     """
     try:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         there = file.schema_arrow
         names = schema.present(there, SCHEMA.names, path)
+        _refuse_others(file.metadata, path, identity)
         if whole and schema.provenance(there).get("format") == formats.FORMAT and len(names) < len(SCHEMA):
             lacking = ", ".join(name for name in SCHEMA.names if name not in names)
             raise BadInput(f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {lacking}; restore it")
@@ -70,8 +72,8 @@ def table(data: bytes, path: str, whole: bool = False) -> pa.Table:
         raise _broken(path, error) from None
 
 
-def _opened(store: Store, names: list[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield each file, open. A sealed copy that a newer one replaced this moment gives way to the files that it was made of."""
+def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str, str, BinaryIO]]:
+    """Yield the cell and name of each file, and it open. A sealed copy that is gone gives way to its unit files."""
 
     def opened(name: str) -> BinaryIO | None:
         try:
@@ -79,21 +81,25 @@ def _opened(store: Store, names: list[str]) -> Iterator[tuple[str, BinaryIO]]:
         except FileNotFoundError:
             return None
 
-    for name, file in zip(names, map_ordered(opened, names), strict=True):
+    named = [(cell, name) for cell, names in files.items() for name in names]
+    for (cell, name), file in zip(named, map_ordered(opened, (name for _, name in named)), strict=True):
         if file is not None:
-            yield name, file
+            yield cell, name, file
         elif name.startswith("sealed/"):
-            cell = name.split("/")[1].removeprefix("cell=")
-            yield from _opened(store, store.sources(cell)[cell])
+            yield from _opened(store, {cell: committed.sources_of(store, cell)})
         else:
             raise BadInput(f"{urls.join(store.url, name)} was removed while the store was read: run the command again")
 
 
-def read(opened: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries. Raises BadInput."""
+def read(opened: BinaryIO, path: str, columns: Sequence[str], identity: str = "") -> Iterator[pa.RecordBatch]:
+    """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries.
+
+    Raises BadInput, which names `path`, as `table` does, and for rows of a cell with another `identity`, if that is given.
+    """
     try:
         metadata = pq.ParquetFile(opened).metadata
         names = schema.present(metadata.schema.to_arrow_schema(), columns, path)
+        _refuse_others(metadata, path, identity)
         strings = [name for name in names if name in _STRINGS]
         with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
             left = metadata.num_rows
@@ -109,22 +115,45 @@ def read(opened: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[pa.Rec
         raise _broken(path, error) from None
 
 
+def _refuse_others(metadata: pq.FileMetaData, path: str, identity: str = "") -> None:
+    """Raise BadInput if a file holds rows of another campaign or unit, or not one row an image, as its footer tells."""
+    again = "remove it, and run the campaign again"
+    if identity and (others := _words(metadata, "campaign") - {identity}):
+        raise BadInput(f"{path} holds rows of another campaign (identity {min(others)}, expected {identity}): {again}")
+    unit = stem_of(path)
+    if "--" not in unit or is_compacted(unit) or is_sealed(path):
+        return
+    if others := _words(metadata, "unit") - {unit}:
+        raise BadInput(f"{path} holds rows of the unit {min(others)}, which would count twice: {again}")
+    if metadata.num_rows != images_of(unit):
+        raise BadInput(f"{path} holds {metadata.num_rows} rows, expected one for each image of its unit: {again}")
+
+
+def _words(metadata: pq.FileMetaData, column: str) -> set[str]:
+    """Return the least and the greatest value of a column of strings in each row group; nothing where all are null."""
+    if column not in metadata.schema.names:
+        return set()
+    place = metadata.schema.names.index(column)
+    found = (metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups))
+    return {str(word) for known in found if known and known.has_min_max for word in (known.min, known.max)}
+
+
 def _as_read(columns: Sequence[str]) -> pa.Schema:
     """Return some columns of SCHEMA with the types that `read` gives them."""
-    return pa.schema([pa.field(name, _WORDS if name in _STRINGS else SCHEMA.field(name).type) for name in columns])
+    return pa.schema([pa.field(name, WORDS if name in _STRINGS else SCHEMA.field(name).type) for name in columns])
 
 
 def _filled(rows: Any, wanted: pa.Schema) -> Any:
     """Return a table or a batch with the columns of `wanted`, in their order; those that it lacks are null."""
     there = set(rows.schema.names)
-    columns = [rows[f.name] if f.name in there else pa.nulls(rows.num_rows, f.type) for f in wanted]
+    columns = [rows[f.name].cast(f.type) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in wanted]
     return type(rows).from_arrays(columns, schema=wanted)
 
 
 def _broken(path: str, error: BaseException) -> BadInput:
     """Return what to say of a file that is damaged."""
     reason = " ".join(str(error).splitlines()[:1])
-    if "/sealed/cell=" in path:
+    if is_sealed(path):
         return BadInput(f"{path} is no whole sealed copy ({reason}): make it again from its unit files with `barrage seal`")
     return BadInput(f"{path} is no whole Parquet file ({reason}): remove it, and run the campaign again")
 

@@ -15,15 +15,15 @@ from pipeline.store import formats
 CLASSES = pa.list_(pa.int32(), 5)
 """Five classes, likeliest first; -1 where a model has fewer."""
 
-CELL = pa.dictionary(pa.int32(), pa.string())
-"""As readers type the folder `cell=...`, so that the column and the folder agree."""
+WORDS = pa.dictionary(pa.int32(), pa.string())
+"""Strings, each word once: how rows are read, and how the column `cell` was written before all files lay in one folder."""
 
 _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("image_key", pa.string(), "key of the sample in its shard; with `cell` and `shard` it names the row"),
     ("shard", pa.string(), "file name of the shard, without .tar"),
     ("label", pa.int32(), "the right class; null where the sample has none"),
     ("target", pa.int32(), "the class a targeted attack wants; null where untargeted"),
-    ("cell", CELL, "(model, defense, attack) of the campaign"),
+    ("cell", pa.string(), "(model, defense, attack) of the campaign"),
     ("model", pa.string(), "name of the model in the campaign"),
     ("defense", pa.string(), "name of the defense in the campaign"),
     ("k", pa.int32(), "transforms of one barrage"),
@@ -133,7 +133,7 @@ def present(found: pa.Schema, columns: Sequence[str], path: str) -> list[str]:
             raise BadInput(f"{path} lacks the column {name}, which format {number} has: another program wrote it; restore it")
     for name in kept:
         kind, expected = found.field(name).type, SCHEMA.field(name).type
-        if kind != expected:
+        if kind != expected and (kind, expected) != (WORDS, pa.string()):
             raise BadInput(
                 f"{path} has {kind} in the column {name}, expected {expected} in format {number}, "
                 f"which release {formats.RELEASES[number]} wrote: another program made it; restore it, or run in a new store"

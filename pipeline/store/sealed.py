@@ -1,9 +1,9 @@
 """Seal a cell: copy the rows of its many small files into one large file, which readers open in their place.
 
-sealed/cell=<cell>/<count>-<digest>.parquet
+sealed/<cell>--<count>-<digest>.parquet
 
 The unit files stay where they are and stay the only truth. The name of a sealed copy says of which files it was made: how many,
-and the hash of their sorted names. Readers (`Store.files`) list a cell's unit files and use the copy that has exactly this
+and the hash of their sorted names. Readers (`committed.files`) list a cell's unit files and use the copy that has exactly this
 name, if it is there, else the unit files. Hence
 
 - a seal that was killed is absent, as files are written whole, and one that is outdated by a new unit is not used;
@@ -16,6 +16,7 @@ from, by which `barrage verify` compares the copy with its sources.
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
-from pipeline.store import rows
-from pipeline.store.layout import Store, sealed_name
+from pipeline.store import committed, planned_cells, rows
+from pipeline.store.layout import ROWS, Store, sealed_name
 from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, metadata
 
 GROUP = 16_384
@@ -54,11 +55,11 @@ def seal(store: Store, cell: str) -> Sealed | None:
     Needs memory for the copy, about 0.5 kB a row. Raises BadInput if a unit file is damaged or of another program;
     StorageError.
     """
-    files = store.sources(cell).get(cell, [])
+    files = committed.sources_of(store, cell)
     if not files:
         return None
     name = sealed_name(cell, files)
-    found = _sound(store.read(name)) if _is_newest(store, cell, name) else None
+    found = _sound(store.read(name)) if _is_newest(store, files, name) else None
     new = found is None
     if found is None:
         found = _merged(store, cell, files)
@@ -69,7 +70,7 @@ def seal(store: Store, cell: str) -> Sealed | None:
 
 def differences(store: Store, cell: str) -> Iterator[str]:
     """Yield what is wrong with the sealed copy that readers of a cell use, one line each; nothing without such a copy."""
-    files = store.sources(cell).get(cell, [])
+    files = committed.sources_of(store, cell)
     name = sealed_name(cell, files)
     data = store.read(name) if files else None
     if data is None:
@@ -95,19 +96,19 @@ def differences(store: Store, cell: str) -> Iterator[str]:
         yield f"{name}: it holds {len(copy) - begun} rows more than its unit files; remove it, and seal the cell again"
 
 
-def _is_newest(store: Store, cell: str, name: str) -> bool:
-    """Return whether a sealed copy is there and younger than every unit file of its cell."""
-    copy = store.entry(name)
-    return copy is not None and all(unit.modified < copy.modified for unit in store.scan(f"results/cell={cell}/*.parquet"))
+def _is_newest(store: Store, files: list[str], name: str) -> bool:
+    """Return whether a sealed copy is there and younger than every file that it was made of."""
+    copy, wanted = store.entry(name), set(files)
+    return copy is not None and all(file.modified < copy.modified for file in store.entries() if file.name in wanted)
 
 
 def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     """Return how many rows the files hold, and one Parquet file of them all."""
     buffer, count, waiting, held = io.BytesIO(), 0, list[pa.Table](), 0
-    about = metadata({"cell": cell, "files": len(files)})
+    about, identity = metadata({"cell": cell, "files": len(files)}), planned_cells.plan(store).cells[cell]
     with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), compression="zstd", write_page_checksum=True) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
-            waiting.append(_with_hash(store, file, data))
+            waiting.append(_with_hash(store, file, data, identity))
             held += len(waiting[-1])
             if held >= GROUP:
                 count, waiting, held = count + _write(writer, waiting), [], 0
@@ -124,14 +125,12 @@ def _write(writer: Any, waiting: list[pa.Table]) -> int:
     return len(found)
 
 
-def _with_hash(store: Store, file: str, data: bytes | None) -> pa.Table:
-    """Return the rows of a file with the column `file_sha256`. Raises BadInput if they are not rows of the file's unit."""
+def _with_hash(store: Store, file: str, data: bytes | None, identity: str = "") -> pa.Table:
+    """Return the rows of a file with the column `file_sha256`. Raises BadInput as `rows.table` does."""
     path = urls.join(store.url, file)
     if data is None:
         raise BadInput(f"{path} is gone: run the campaign again, which commits its unit anew")
-    found, stem = rows.table(data, path), file.rpartition("/")[2].removesuffix(".parquet")
-    if len(found) == 0 or (set(found["unit"].to_pylist()) != {stem} and not stem.startswith("compacted-")):
-        raise BadInput(f"{path} holds no rows of its unit: remove it, and run the campaign again")
+    found = rows.table(data, path, identity=identity)
     return found.append_column(SOURCE, pa.repeat(pa.scalar(hashlib.sha256(data).hexdigest()), len(found)))
 
 
@@ -147,6 +146,7 @@ def _sound(data: bytes | None) -> tuple[int, bytes] | None:
 
 def _remove_outdated(store: Store, cell: str, name: str) -> None:
     """Remove the sealed copies of a cell that no listing will ask for again: all but this one and that of the present rows."""
-    current = sealed_name(cell, store.sources(cell).get(cell, []))
-    for old in store.sealed(cell) - {name, current}:
+    current = sealed_name(cell, committed.sources_of(store, cell))
+    mine = re.compile(rf"sealed/{re.escape(cell)}--\d+-[0-9a-f]{{16}}{re.escape(ROWS)}")
+    for old in filter(mine.fullmatch, store.sealed() - {name, current}):
         store.remove(old)

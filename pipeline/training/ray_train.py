@@ -15,6 +15,7 @@ from pipeline.errors import BadInput, Drained
 from pipeline.execution import ATTEMPTS, Failed, Queue
 from pipeline.execution.ray import cluster
 from pipeline.execution.ray.private import Handle, Ray
+from pipeline.execution.ray.start import start
 from pipeline.training.classifier_job import ClassifierJob
 from pipeline.training.classifier_trainer import ClassifierTrainer, TrainingEvent
 from pipeline.training.process_group import Group
@@ -66,7 +67,7 @@ class RayTrainExecutor:
         self._ray: Ray = ray
         self._own = not ray.is_initialized()
         if self._own:
-            cluster.start(ray, address)
+            start(ray, address)
         self._cluster = cluster.Cluster(ray)
         try:
             self._need = self._cluster.need(job.workers)

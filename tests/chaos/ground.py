@@ -131,7 +131,7 @@ class Ground:
         until(lambda: run.over, "the undisturbed run")
         assert run.code == 0, run.said
         self.rows, self.once = decided(store), self.work - before
-        self.units = sorted((file.rpartition("/")[2].removesuffix(".parquet"), file) for file in Store(store).files())
+        self.units = sorted(Store(store).unit_files().items())
 
     def tell(self, name, number):
         """Tells the network a number, in every process from now on."""

@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.errors import BadInput
-from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.chaos.ground import Command
 from tests.support import processes
-from tests.support.campaigns import checkpoints, decided
+from tests.support.campaigns import checkpoints, decided, in_use
 
 PACE = 0.03
 """Seconds of a pass of the network while there are faults to come."""
@@ -92,7 +91,7 @@ class Scene:
 
     def watch(self):
         """Looks at what is committed: a second commit would be another file of the same name."""
-        for path in self.store.glob("results/cell=*/*.parquet"):
+        for path in self.store.glob("results/*.parquet"):
             with suppress(FileNotFoundError):
                 found = path.stat()
                 if self._seen.setdefault(path, found.st_ino) != found.st_ino:
@@ -111,7 +110,7 @@ class Scene:
     @property
     def committed(self):
         """Units whose rows are there, or what seems to be rows."""
-        return [path.stem for path in self.store.glob("results/cell=*/[!.]*.parquet")]
+        return [path.stem for path in self.store.glob("results/[!.]*.parquet")]
 
     def working(self):
         """Whether a run is at work, which is started if there is none, or all is done."""
@@ -202,7 +201,7 @@ class Scene:
 
     def refuses_rows(self, path):
         """Whether reading rows ends with the name of a file, which a sealed copy may stand in for."""
-        if path.relative_to(self.store).as_posix() not in Store(self.store).files():
+        if path.relative_to(self.store).as_posix() not in in_use(self.store):
             return True
         try:
             results(str(self.store))

@@ -13,6 +13,8 @@ from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.execution import LocalExecutor
+from pipeline.store import committed
+from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
 from tests.support.source.pages import ROOT
@@ -44,6 +46,11 @@ def decided(store, without=()):
     drop = {*MEASURED, *without}
     found = results(str(store)).to_pylist()
     return Counter(tuple(sorted((k, str(v)) for k, v in row.items() if k not in drop)) for row in found)
+
+
+def in_use(store):
+    """Return the names of the files that readers of a store open."""
+    return [name for names in committed.files(Store(str(store)))[1].values() for name in names]
 
 
 def in_order(store):

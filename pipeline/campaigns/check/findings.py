@@ -1,6 +1,5 @@
 """Report the findings of the checks, from the rows of their campaign."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -42,4 +41,4 @@ def findings(cell: Cell, store: str) -> list[Finding]:
 def to_json(cell: Cell, found: Iterable[Finding]) -> bytes:
     """Return findings as the JSON that a store keeps (check.json)."""
     content = {"cell": cell.name, "identity": cell.identity, "checks": [asdict(finding) for finding in found]}
-    return formats.stamped(json.dumps(content).encode())
+    return formats.to_json(content)

@@ -24,6 +24,7 @@ from pipeline.data import order, shards
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.planning.units import Unit
 from pipeline.store import rows
+from pipeline.store.layout import Store
 from pipeline.store.schema import MEASURED, SCHEMA
 
 COMPARED = tuple(name for name in SCHEMA.names if name not in MEASURED)
@@ -145,7 +146,8 @@ def _attacked(job: Job, unit: Unit, image: str, device: torch.device) -> Row:
         worker = Worker(replace(job, store=folder), device, threading.Event())
         for _ in worker.attack(unit):
             pass
-        return next(row for row in rows.results(folder).to_pylist() if row["image_key"] == image)
+        made = Store(folder).read(Store(folder).results(unit)) or b""
+        return next(row for row in rows.table(made, folder).to_pylist() if row["image_key"] == image)
 
 
 def _reasons(row: Row, now: Mapping[str, Any], together: bool) -> Iterator[str]:

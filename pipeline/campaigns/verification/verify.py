@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.scoring.rules import of_row
 from pipeline.storage import urls
 from pipeline.store import compacted, mixing, sealed
 from pipeline.store.formats import StoreWarning
-from pipeline.store.layout import Store
+from pipeline.store.layout import Store, stem_of
 from pipeline.store.planned_cells import content_of
 from pipeline.store.rows import table
 
@@ -42,8 +42,9 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     version now: its verdicts cannot be made again. Raises BadInput if a model needs a module that is not allowed.
     """
     store, planned = Store(job.store), list(job.expected())
-    names, done = {unit.name for unit in planned}, store.done()
-    yield from (f"{name}: no such unit is planned" for name in sorted(done - names))
+    names, done = {unit.name for unit in planned}, store.unit_files()
+    foreign = sorted(done.keys() - names)
+    yield from (f"{name}: no such unit is planned; move {done[name]} away" for name in foreign)
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
     changed, outdated = _changed(job), _outdated(job)
     identities = {name: cell.identity for name, cell in job.cells.items()} | outdated
@@ -54,7 +55,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
-    images, origins, merged = Counter[tuple[str, str, str]](), Counter[mixing.Origin](), store.merged()
+    images, origins = Counter[tuple[str, str, str]](), Counter[mixing.Origin]()
     for shard, units in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
@@ -63,7 +64,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
             samples = []
         for unit in (unit for unit in units if unit.name in done):
             try:
-                rows = _rows(store, unit, merged)
+                rows = _rows(store, unit, done[unit.name])
             except BadInput as error:
                 yield f"{unit.name}: {error}"
                 continue
@@ -74,18 +75,18 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
                 yield from _unit(judges, store, unit, rows, mine, images, again.get(unit.name, ()))
     twice = ((image, n) for image, n in images.items() if n > 1)
     yield from (f"cell {cell}: image {key} of shard {shard} has {n} rows" for (cell, shard, key), n in twice)
-    for name in job.cells:
+    for name in job.cells if not foreign else ():  # with foreign rows, no copy is used
         yield from sealed.differences(store, name)
     mixing.warn(origins)
 
 
-def _rows(store: Store, unit: Unit, merged: Mapping[str, str]) -> pa.Table:
-    """Return the rows of a unit, from its own file or the compacted one of release 0.1 that `merged` names. Raises BadInput."""
-    path = urls.join(store.url, merged.get(unit.name, store.results(unit)))
-    if unit.name in merged:
-        with store.open(merged[unit.name]) as file:
+def _rows(store: Store, unit: Unit, name: str) -> pa.Table:
+    """Return the rows of a unit, from the file `name`: its own, or a compacted one of release 0.1. Raises BadInput."""
+    path = urls.join(store.url, name)
+    if compacted.is_compacted(stem_of(name)):
+        with store.open(name) as file:
             return compacted.rows_of(file, path, unit.name)
-    data = store.read(store.results(unit))
+    data = store.read(name)
     if data is None:
         raise BadInput(f"{path} is gone: run the campaign again")
     return table(data, path, whole=True)

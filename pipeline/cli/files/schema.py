@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import answer, refuse_folder
+from pipeline.cli.common import answer, refuse_place
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def schema(
     """Write the JSON schema by which editors check and complete a kind of file: barrage schema campaign -o schema.json"""
     if kind not in FILES:
         raise BadInput(f"schema {kind}: expected one of {', '.join(FILES)}")
-    refuse_folder(output, "-o", "schema.json")
+    refuse_place(output, "-o", "schema.json")
     from pipeline.config.schema import to_json
 
     text = to_json(FILES[kind]())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer
+from pipeline.cli.common import StoreUrl, answer, refuse_place
 
 
 def export(
@@ -16,5 +16,6 @@ def export(
     """Write a store's rows to one Parquet file of plain columns, for other programs: barrage export stores/demo rows.parquet"""
     from pipeline.store.export import export as write
 
+    refuse_place(file, "FILE", "rows.parquet")
     count = write(store, file, cell)
     answer(f"{file}: {count:,} rows, {file.stat().st_size / 1e6:,.1f} MB")

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, note, out
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, note, out, shown
 
 if TYPE_CHECKING:
     from pipeline.campaigns.verification.replay import Difference, Replay
@@ -50,7 +49,7 @@ def _show(found: "Replay") -> None:
     answer(f"{place}: {len(found.differences)} of {found.compared} values differ")
     view = Table("column", "in the store", "now", box=box.SIMPLE_HEAD, pad_edge=False)
     for difference in found.differences:
-        view.add_row(*map(Text, _cells(difference)))
+        view.add_row(*map(shown, _cells(difference)))
     out.print(view)
     for reason in found.reasons:
         answer(f"  {reason}")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_folder
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_place
+from pipeline.errors import BadInput
 
 
 def report(
@@ -20,7 +21,11 @@ def report(
     allow(allow_module)
     if output is None and figures is None:
         output = Path("report.html")
-    refuse_folder(output, "-o", "report.html")
+    refuse_place(output, "-o", "report.html")
+    if figures is not None and not (figures if figures.is_dir() else figures.parent).is_dir():
+        raise BadInput(f"--figures {figures}: there is no folder {figures.parent}: make it first, or give another one")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise BadInput(f"--figures {figures} is a file: give a folder, which is made where there is none")
     if output:
         from pipeline.reports.page import write as write_page
 

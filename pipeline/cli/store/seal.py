@@ -6,17 +6,19 @@ import typer
 
 from pipeline.cli.common import StoreUrl, answer, note
 from pipeline.errors import BadInput
+from pipeline.escaped import command
 
 Cell = Annotated[str | None, typer.Option(help="only this cell; default: all")]
 
 
 def seal(store: StoreUrl, cell: Cell = None) -> None:
     """Copy each cell's many small files of rows into one that is fast to read, at any time: barrage seal stores/demo"""
+    from pipeline.store.committed import sources
     from pipeline.store.layout import Store
     from pipeline.store.sealed import seal as seal_cell
 
     opened, failed = Store(store), 0
-    for name in _chosen(store, opened.cells(), cell):
+    for name in _chosen(store, list(sources(opened)), cell):
         try:
             made = seal_cell(opened, name)
         except BadInput as error:
@@ -31,7 +33,7 @@ def seal(store: StoreUrl, cell: Cell = None) -> None:
 
 def compact(store: StoreUrl, cell: Cell = None) -> None:
     """Seal a store; deprecated, removed in 0.3, as sealing took the place of merging: barrage compact stores/demo"""
-    note(f"`barrage compact` is deprecated and seals now: use `barrage seal {store}`")
+    note(f"`barrage compact` is deprecated and seals now: use `{command('barrage', 'seal', store)}`")
     seal(store, cell)
 
 

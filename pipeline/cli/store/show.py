@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_folder
+from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_place
 
 
 def show(
@@ -19,7 +19,7 @@ def show(
     """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
     allow(allow_module)
     path = output or Path(f"{Path(image).name}.png")
-    refuse_folder(path, "-o", "story.png")
+    refuse_place(path, "-o", "story.png")
     from pipeline.reports.image_trace import story
 
     cells = story(store, image, path, cell, shard)

@@ -2,14 +2,16 @@
 
 import csv
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
+from rich.text import Text
 
 from pipeline.cli.common import Modules, StoreUrl, allow, out
+from pipeline.escaped import csv as csv_cell
+from pipeline.escaped import markdown
 
 if TYPE_CHECKING:
     from pipeline.scoring.summaries import Line
@@ -48,11 +50,11 @@ def print_table(store: str, rules: list[str], format: Format) -> None:
 
     lines = summaries.lines(batches(store, summaries.columns(rules)), rules, opened(store).scopes())
     if format is Format.MARKDOWN:
-        print(summaries.markdown(lines))
+        print(summaries.markdown([replace(row, cell=markdown(row.cell), rule=markdown(row.rule)) for row in lines]))
     elif format is Format.JSON:
         print(summaries.to_json(lines))
     elif format is Format.CSV:
-        rows = [summaries.as_dict(line) for line in lines]
+        rows = [summaries.as_dict(replace(row, cell=csv_cell(row.cell), rule=csv_cell(row.rule))) for row in lines]
         writer = csv.DictWriter(sys.stdout, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -60,17 +62,28 @@ def print_table(store: str, rules: list[str], format: Format) -> None:
         _print(lines)
 
 
+RANKS = {"images": 1, "clean top-1": 2, "attacked top-1": 0, "clean top-5": 6, "attacked top-5": 5, "target hit": 4, "cost": 3}
+"""The columns of the terminal's table; where it is narrow, those of a high rank are left out first, and named under it."""
+
+
 def _print(lines: "list[Line]") -> None:
     """Print the table for a terminal: without columns that are the same in all lines, intervals under their rates."""
     from pipeline.scoring import summaries
+    from pipeline.status.columns import Column, fitting, table
 
     body = [summaries.cells(line, lambda rate: rate.brief) for line in lines]
-    shown = [i for i, name in enumerate(summaries.HEAD) if name not in ("rule", "target hit") or len({r[i] for r in body}) > 1]
+    texts = {head: [row[i] for row in body] for i, head in enumerate(summaries.HEAD)}
+    columns = [Column(head.replace(" ", "\n"), RANKS.get(head, 0), _broken(texts[head])) for head in summaries.HEAD[1:]]
+    kept = [c for c in columns if c.head not in ("rule", "target\nhit") or len(set(c.texts)) > 1]
+    view = table(texts["cell"], kept, out.width)
+    gone = [c.head.replace("\n", " ") for c in kept if any(c.texts) and c not in fitting(texts["cell"], kept, out.width)]
     about = "accuracy in %, under it the 95 % interval over images; cost in draw-gradients and device time"
-    caption = "\n".join([about, *summaries.notes(lines)])
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    for i in shown:
-        view.add_column(summaries.HEAD[i].replace(" ", "\n"), overflow="fold")
-    for row in body:
-        view.add_row(*(row[i].replace(" in ", "\n").replace(" + ", "\n+ ") for i in shown))
+    more = [f"no room for {', '.join(gone)}: widen the terminal, or take --format md"] if gone else []
     out.print(view)
+    for note in (about, *summaries.notes(lines), *more):
+        out.print(Text(note, "italic"))
+
+
+def _broken(texts: list[str]) -> list[str]:
+    """Return the texts of a column with line breaks, which keep it narrow."""
+    return [text.replace(" in ", "\n").replace(" + ", "\n+ ").replace(", ", ",\n") for text in texts]

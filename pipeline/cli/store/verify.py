@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, out
 
@@ -23,5 +24,6 @@ def verify(
         faults += 1
         answer(fault)
     judged = f", {sample} images judged again" if sample else ""
-    out.print(f"[green]verified: every planned row once{judged}" if not faults else f"[red]{faults} faults", highlight=False)
+    said = f"{faults} faults" if faults else f"verified: every planned row once{judged}"
+    out.print(Text(said, "red" if faults else "green"))
     raise typer.Exit(1 if faults else 0)

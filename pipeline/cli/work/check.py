@@ -7,7 +7,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import CampaignFile, Here, Modules, allow, device, err, note, out, store_of
+from pipeline.cli.common import CampaignFile, Here, Modules, allow, device, err, note, out, shown, store_of
+from pipeline.escaped import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def check(
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
-        note(f"stopped; resume with: barrage check {campaign}")
+        note(f"stopped; resume with: {command('barrage', 'check', campaign, '--store', store_of(config, store))}")
         raise typer.Exit(outcome.exit_code)
     sample = checks.sample(job, checked, device(job.workers))
     findings = [checks.gradients(checked, sample), checks.hidden(checked, sample), *checks.findings(checked, url)]
@@ -51,8 +52,8 @@ def check(
 
 
 def _show(findings: "Sequence[Any]", title: str) -> None:
-    view = Table("check", "", "accuracy in %", "why", box=box.SIMPLE_HEAD, title=title, pad_edge=False)
+    view = Table("check", "", "accuracy in %", "why", box=box.SIMPLE_HEAD, title=shown(title), pad_edge=False)
     for finding in findings:
         mark = "[dim]note" if finding.passed is None else "[green]pass" if finding.passed else "[red]FAIL"
-        view.add_row(finding.name, mark, finding.figures, finding.why)
+        view.add_row(shown(finding.name), mark, shown(finding.figures), shown(finding.why))
     out.print(view)

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.common import CampaignFile, Here, Modules, allow, answer, err, note, store_of
 from pipeline.cli.store.table import Format, print_table
+from pipeline.escaped import command, python
 
 if TYPE_CHECKING:
     from pipeline.campaigns.job import Job
@@ -55,10 +56,14 @@ def attack(
     began, job = time.monotonic(), _prepared(campaign, store)
     if retry_parked:
         note(f"{retry(Store(job.store))} parked units will be tried again")
-    executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
-    note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
-    with closing(executor):
-        outcome = execute(job, executor, Reporter(err))
+    try:
+        executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
+        note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
+        with closing(executor):
+            outcome = execute(job, executor, Reporter(err))
+    except KeyboardInterrupt:
+        note(f"stopped at once; resume with: {command('barrage', 'run', campaign, '--store', job.store)}")
+        raise
     _conclude(outcome, campaign, job.store)
     return outcome.exit_code
 
@@ -83,32 +88,44 @@ def _detach(
     arguments += [*(["--address", address] if address else []), *(["--retry-parked"] if retry_parked else [])]
     arguments += [option for module in allow_module or () for option in ("--allow-module", module)]
     process = detach(arguments, store)
-    note(
-        f"detached as process {process.pid}; follow it: tail -f {process.log}\nwhat is done: barrage status {store}\n"
-        f"stop it: kill {process.pid} (it leaves checkpoints; the same command resumes)"
-    )
+    note(f"detached as process {process.pid}; follow it: {command('tail', '-f', process.log)}")
+    note(f"what is done: {command('barrage', 'status', store)}")
+    note(f"stop it: kill {process.pid} (it leaves checkpoints; the same command resumes)")
 
 
 def _conclude(outcome: "Outcome", campaign: Path, store: str) -> None:
     """Say how the run ended and what to do next; show the table where it ended well."""
-    again = f"barrage run {campaign} --store {store}"
+    from pipeline.store.layout import Store
+
+    again = command("barrage", "run", campaign, "--store", store)
     if outcome.stopped_by:
         note(f"stopped; resume with: {again}")
     elif outcome.refused:
         note(f" {outcome.refused}; mend that and resume with: {again}", "the run cannot continue:")
-    else:
-        print_table(store, ["single"], Format.TERMINAL)
-        answer(
-            f"rows: {store}/results/**/*.parquet; every decision rule: barrage table {store}\n"
-            f"open them: python -c \"from pipeline.store.rows import results; print(results('{store}').to_pandas())\""
-        )
+    elif Store(store).has_rows():
+        _show_rows(store)
     if outcome.blind_images:
-        note(f"; find out why with: barrage check {campaign}", f"{outcome.blind_images} images had no gradient")
+        check = command("barrage", "check", campaign)
+        note(f"; find out why with: {check}", f"{outcome.blind_images} images had no gradient")
     if outcome.failed_units:
-        note(f"; retry with: {again} --retry-parked", _parked(outcome.failed_units))
+        _show_parked(store, outcome.failed_units)
+        note(f"; retry with: {again} --retry-parked", f"{len(outcome.failed_units)} parked after three failures")
 
 
-def _parked(units: tuple[str, ...]) -> str:
-    """Return how many units were parked, with a few of them by name."""
-    more = f" and {len(units) - NAMED} more" if len(units) > NAMED else ""
-    return f"{len(units)} parked after three failures, see parked/ in the store: {', '.join(units[:NAMED])}{more}"
+def _show_rows(store: str) -> None:
+    """Print the table, where the rows are and how to open them."""
+    print_table(store, ["single"], Format.TERMINAL)
+    answer(f"rows: {store}/results/*.parquet; every decision rule: {command('barrage', 'table', store)}")
+    source = f"from pipeline.store.rows import results; print(results({python(store)}).to_pandas())"
+    answer(f"open them: {command('python', '-c', source)}")
+
+
+def _show_parked(store: str, units: tuple[str, ...]) -> None:
+    """Name a few parked units with the last line of their last error, and where the others are."""
+    from pipeline.campaigns.parking import reason
+    from pipeline.store.layout import Store
+
+    for unit in units[:NAMED]:
+        note(f"parked: {unit}: {reason(Store(store), unit)}")
+    if len(units) > NAMED:
+        note(f"parked: and {len(units) - NAMED} more, see parked/ in the store")

@@ -8,7 +8,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import Here, Modules, TrainingFile, allow, answer, err, note, out, store_of
+from pipeline.cli.common import Here, Modules, TrainingFile, allow, answer, err, note, out, shown, store_of
+from pipeline.escaped import command
 
 if TYPE_CHECKING:
     from pipeline.execution.outcome import Outcome
@@ -27,7 +28,7 @@ def train(
     train_kind = {"bpda": _train_bpda, "classifier": _train_classifier}[kind(config)]
     outcome, url = train_kind(config, store, here)
     if outcome.stopped_by:
-        note(f"stopped; resume with: barrage train {config} --store {url}")
+        note(f"stopped; resume with: {command('barrage', 'train', config, '--store', url)}")
     if outcome.failed_units:
         note("; run the command again to retry", f"failed: {', '.join(outcome.failed_units)}")
     raise typer.Exit(outcome.exit_code)
@@ -83,5 +84,5 @@ def _show_networks(store: str) -> None:
     view = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     for entry, _ in entries(store).values():
         cosines = ("" if value is None else f"{value:.3f}" for value in (entry.cosine, entry.identity_cosine))
-        view.add_row(entry.transform, f"{entry.error:.2e}", f"{entry.identity_error:.2e}", *cosines)
+        view.add_row(shown(entry.transform), f"{entry.error:.2e}", f"{entry.identity_error:.2e}", *cosines)
     out.print(view)

@@ -1,6 +1,5 @@
 """Describe the nodes of a Ray cluster: what they have, which of them have room for a worker, which are about to leave."""
 
-import os
 import threading
 import time
 from collections import Counter
@@ -150,17 +149,3 @@ class Cluster:
         alive = [node for node in self._ray.nodes() if node["Alive"]]
         nodes = tuple(Node(node["NodeID"], node["Resources"], node["Labels"]) for node in alive)
         return View(nodes, private.draining_nodes(self._ray), tuple(private.node_types(self._ray)), time.monotonic())
-
-
-def start(ray: Ray, address: str | None) -> None:
-    """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput."""
-    address = address or os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    if not address:  # "local", or Ray would join a cluster that another program started on this machine
-        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **quiet)
-        return
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"no Ray cluster answers at {address}: start it, or leave the address out ({reason})") from None

@@ -7,12 +7,13 @@ from typing import Generic
 from pipeline.errors import ClusterLost
 from pipeline.execution.protocol import Begin, EventT, JobT, UnitT
 from pipeline.execution.queue import Failed, Queue
-from pipeline.execution.ray import cluster, private
+from pipeline.execution.ray import private
 from pipeline.execution.ray.actor_pool import ActorPool
 from pipeline.execution.ray.cluster import Cluster
 from pipeline.execution.ray.dispatch import Dispatch, Say
 from pipeline.execution.ray.metrics import Metrics
 from pipeline.execution.ray.private import Ray
+from pipeline.execution.ray.start import start
 
 
 class RayExecutor(Generic[JobT, UnitT, EventT]):
@@ -34,7 +35,7 @@ class RayExecutor(Generic[JobT, UnitT, EventT]):
         self._lost = False
         self._own = not ray.is_initialized()
         if self._own:
-            cluster.start(ray, address)
+            start(ray, address)
         self._cluster = Cluster(ray)
         try:
             self._need = self._cluster.need(self._share)

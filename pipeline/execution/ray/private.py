@@ -1,11 +1,13 @@
 """Hold everything that depends on Ray's private interfaces, and the names for its untyped objects.
 
-Ray has no public way to see that the node it started here has died, which nodes are about to leave, or what its autoscaler may
-add. So this module uses attributes that another release of Ray may change. `USED` names each of them, with the releases for
-which it is known to hold; `check` is called before any is used.
+Ray has no public way to see that the node it started here has died, which nodes are about to leave, what its autoscaler may
+add, or to listen on this machine alone. So this module uses attributes that another release may change. `USED` names each
+of them, with the releases for which it is known to hold; `check` is called before any is used.
 """
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import BadInput
@@ -23,6 +25,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     "_private.worker._global_node": ("2.60.0",),
     "_private.node.Node.dead_processes": ("2.60.0",),
     "_private.node.Node.kill_all_processes": ("2.60.0",),
+    "_private.ray_constants.ENABLE_RAY_CLUSTER": ("2.60.0",),
     "_private.state.state.get_cluster_config": ("2.60.0",),
     "_private.state.state.get_draining_nodes": ("2.60.0",),
 }
@@ -57,6 +60,25 @@ def kill(ray: Ray) -> None:
     node = ray._private.worker._global_node
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+@contextmanager
+def loopback_only(ray: Ray) -> Iterator[None]:
+    """Let the Ray that is started meanwhile listen on 127.0.0.1 alone, as it does where clusters of machines are not supported.
+
+    Its other processes read the variable; this one has read it when it imported `ray`.
+    """
+    variable, constants = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", ray._private.ray_constants
+    before, enabled = os.environ.get(variable), constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = enabled
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 def draining_nodes(ray: Ray) -> frozenset[str]:

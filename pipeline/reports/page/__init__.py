@@ -7,8 +7,10 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
+from pipeline import escaped
 from pipeline.reports import style
 from pipeline.reports.page.content import Content, gather
 
@@ -21,6 +23,7 @@ def page(content: Content) -> str:
     """Return the page as HTML."""
     loader = jinja2.FileSystemLoader(_HERE)
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    templates.finalize = _seen
     templates.filters["picture"] = _inlined
     css, script = style.css() + (_HERE / "page.css").read_text(), (_HERE / "page.js").read_text()
     return templates.get_template("page.html").render(**vars(content), style=style.for_page(), css=css, script=script)
@@ -29,9 +32,14 @@ def page(content: Content) -> str:
 def write(store: str, path: Path) -> Content:
     """Write the page of a store to `path` and return what it shows. Raises BadInput for a store without rows."""
     content = gather(store)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(content))
     return content
+
+
+def _seen(value: Any) -> Any:
+    """Return what a page shows of a value of a template: texts without characters that steer or hide."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return "\n".join(map(escaped.line, value.split("\n"))) if plain else value
 
 
 def _inlined(picture: np.ndarray[Any, Any]) -> str:

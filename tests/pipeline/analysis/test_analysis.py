@@ -14,12 +14,12 @@ from pipeline.analysis import frames, transforms
 from pipeline.campaigns import image_keys
 from pipeline.campaigns.job import opened
 from pipeline.errors import BadInput
+from pipeline.planning.units import Cut
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import Rate, rate
 from pipeline.store import schema
-from pipeline.store.layout import Store
 from pipeline.store.rows import batches
-from tests.support.stores import synthetic
+from tests.support.stores import handmade, synthetic
 
 IMAGES, FAILED = 60, 2
 ATTACKS = {
@@ -221,8 +221,8 @@ def test_settings_machines_and_failures_are_those_of_the_rows(store):
 def test_a_store_that_can_not_be_read_is_one_clear_line(tmp_path):
     with pytest.raises(BadInput, match="holds no rows yet: give the folder that `barrage run` wrote to"):
         analysis.scores(str(tmp_path))
-    name = "results/cell=a/a--s--000000-000001.parquet"
-    Store(tmp_path).create(name, b"PAR1 half a file")
+    name = "results/a--s--000000-000001.parquet"
+    handmade.planned(tmp_path, "a", 1, Cut(1)).create(name, b"PAR1 half a file")
     with pytest.raises(BadInput, match="is no whole Parquet file"):
         analysis.scores(str(tmp_path))
     old = pd.DataFrame({"image_key": ["x"], "cell": ["a"]})

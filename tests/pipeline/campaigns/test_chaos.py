@@ -70,7 +70,7 @@ def test_rows_lost_doubled_and_different_are_counted(monkeypatch, found, lost, d
 
 def test_a_second_commit_of_a_unit_is_seen(tmp_path):
     scene = Scene(SimpleNamespace(stores=tmp_path, work=0, once=0, rows=Counter()), random.Random(0), "store")
-    path = tmp_path / "store/results/cell=c/u.parquet"
+    path = tmp_path / "store/results/u.parquet"
     path.parent.mkdir(parents=True)
     for data in (b"first", b"first", b"second"):
         path.with_suffix(".aside").write_bytes(data)

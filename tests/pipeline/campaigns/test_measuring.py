@@ -1,6 +1,8 @@
 """A campaign that does not say how large its units are: measured by its workers, decided once, kept by the store."""
 
 import json
+import os
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Finished, Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Drained
 from pipeline.execution import LocalExecutor
 from pipeline.execution.ray.metrics import Metrics
 from pipeline.planning import throughput, unit_sizes
@@ -24,6 +26,7 @@ from pipeline.planning.units import Cut, Unit
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
+from tests.support.reporters import KeptLines
 
 CELLS = {"net-none-pgd", "net-bart2-pgd"}
 
@@ -142,6 +145,7 @@ def test_the_rate_is_work_by_time(prepared, monkeypatch):
 def test_the_cut_in_the_store_is_plain_json(prepared, measured):
     go(prepared())
     found = json.loads(Store(prepared().store).read("units/net-none-pgd.json"))
+    assert len(found.pop("sha256")) == 64
     assert found == {"format": 2, "release": "0.2", "images": 4, "rounds": 1, "smaller": {}}
 
 
@@ -171,3 +175,39 @@ def test_cells_alike_are_measured_once():
     found = rates(cells, [Measured(trial, 5.0 + i) for i, trial in enumerate(kinds)])
     assert found["net-none-pgd"] == found["net-none-weak"] != found["net-bart2-pgd"] == found["net-bart2-weak"]
     assert set(rates(cells, [Measured(Trial("net-none-weak"), 5.0)])) == {"net-none-pgd", "net-none-weak"}
+
+
+def test_a_signal_ends_the_measuring_at_the_next_pass_of_the_model(prepared, monkeypatch):
+    job, drain, passes = prepared(), threading.Event(), []
+    worker = Worker(job, torch.device("cpu"), drain)
+
+    def ask(module, inputs):
+        passes.append(1)
+        drain.set()
+
+    worker.defended(job.cells["net-none-pgd"]).classifier.model.register_forward_pre_hook(ask)
+    with pytest.raises(Drained):
+        list(worker.work(Trial("net-none-pgd")))
+    assert len(passes) == 1
+    drain.clear()
+    before = len(passes)
+    worker.defended(job.cells["net-none-pgd"]).classifier(torch.rand(1, 3, 32, 32))
+    assert len(passes) == before + 1, "the model is as it was"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_while_it_measures_says_so_and_ends(prepared, monkeypatch, sent):
+    job = prepared()
+    real = throughput.rate
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), sent)
+        return real(*arguments)
+
+    monkeypatch.setattr(throughput, "rate", stopped)
+    reporter = KeptLines()
+    outcome = run(job, LocalExecutor(attacking), reporter)
+    said = reporter.said
+    assert outcome.stopped_by == sent and outcome.exit_code == 128 + sent
+    assert any(f"{sent.name}: workers write their checkpoints and leave" in line for line in said)
+    assert not Store(job.store).has_rows()

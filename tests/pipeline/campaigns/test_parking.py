@@ -218,3 +218,39 @@ def test_three_different_unusable_shards_or_all_of_fewer_mean_that_the_storage_i
     with pytest.raises(StorageError, match=f"shard s{enough - 1} can't be read"):
         lot.add(failed(f"s{enough - 1}", 0))
     assert not parking.parked(Store(tmp_path / "store"))
+
+
+def test_a_first_run_whose_units_are_all_parked_says_why_and_how_to_go_on(pattern, tmp_path, monkeypatch, write, barrage):
+    def broken(worker, unit):
+        raise RuntimeError("no [bold]luck\x1b[31m")
+
+    monkeypatch.setattr(Worker, "attack", broken)
+    path = write(tiny.campaign(pattern), "my campaign.yaml")
+    code, out, err = barrage("run", path, "--store", tmp_path / "a store", "--here")
+    assert code == 1 and out == "" and "Traceback" not in err
+    assert err.count(r"RuntimeError: no [bold]luck\x1b[31m") >= 3
+    (last,) = [line for line in err.splitlines() if "parked after three failures" in line]
+    assert (
+        last == f"6 parked after three failures; retry with: barrage run '{path}' --store '{tmp_path}/a store' --retry-parked"
+    )
+    code, _, err = barrage("table", tmp_path / "a store")
+    assert code == 2 and "holds no rows yet" in err
+
+
+def test_a_second_driver_that_adds_a_cell_and_a_shard_meanwhile_lets_the_first_end_well(packed, tmp_path, monkeypatch):
+    one = str(packed / "shards" / "photos-000000.tar")
+    small = tiny.campaign(one, cells=[{"model": "net", "defense": "none", "attack": "pgd"}])
+    large = tiny.campaign(str(packed / "shards" / tiny.SHARDS))
+    store, attack, others = str(tmp_path / "store"), Worker.attack, []
+
+    def meanwhile(worker, unit):
+        if not others:
+            others.append(prepare(parse(large, "c.yaml"), store).write_down())
+        return attack(worker, unit)
+
+    monkeypatch.setattr(Worker, "attack", meanwhile)
+    first = go(prepare(parse(small, "c.yaml"), store))
+    assert (first.exit_code, first.refused) == (0, "")
+    assert set(opened(store).cells) == {"net-none-pgd", "net-bart2-pgd"} and len(results(store)) == 5
+    second = go(prepare(parse(large, "c.yaml"), store))
+    assert second.exit_code == 0 and len(results(store)) == 16 and list(verify(opened(store))) == []

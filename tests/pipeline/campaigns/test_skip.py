@@ -91,7 +91,7 @@ def test_every_kind_of_attack_hands_in_the_image_itself(tmp_path, pattern, attac
 def test_a_drained_unit_skips_the_same_images(tmp_path, pattern):
     content = tiny.campaign(pattern, skip_misclassified="single", unit_images=8)
     undisturbed, _ = ran(content, tmp_path / "undisturbed")
-    job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained"))
+    job = prepare(parse(content, "c.yaml"), str(tmp_path / "drained")).write_down()
     mixed = []
     for unit in job.units():
         worker = Worker(job, torch.device("cpu"), threading.Event())

@@ -26,10 +26,12 @@ from pipeline.execution import LocalExecutor
 from pipeline.execution.queue import Queue
 from pipeline.planning.units import Cut, Unit
 from pipeline.scoring.intervals import Rate, rate
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
 from tests.support.campaigns import decided
+from tests.support.stores import handmade
 
 STOP = {"interval": 0.19, "minimum_images": 8}
 CELL = "net-bart2-pgd"
@@ -231,7 +233,9 @@ def test_verify_names_an_interim_check_that_the_rows_contradict(pattern, tmp_pat
     job = made(pattern, tmp_path / "store")
     go(job)
     path = Path(job.store) / f"looks/{CELL}/{job.interim_checks(CELL)[1].round:02d}.json"
-    path.write_text(path.read_text().replace('"images": ', '"images": 1'))
+    content = formats.of_json(path.name, path.read_bytes())
+    content["rate"]["images"] += 10
+    path.write_bytes(formats.to_json(content))
     assert [fault for fault in verify(job) if "the interim check after round" in fault]
 
 
@@ -271,13 +275,17 @@ def test_an_interim_check_counts_good_rows_of_its_units_and_names_units_without_
     def row(unit, right, **more):
         return {"cell": "c", "unit": unit, "status": "ok", "label": 1, "evaluation_draws": 4, "adv_correct": right} | more
 
-    bad = row("u2", None, status="bad_image", label=None)
-    for unit, found in (("u1", [row("u1", 1)]), ("u2", [row("u2", 3), bad]), ("u3", [row("u3", 4)])):
-        Store(tmp_path).create(f"results/cell=c/{unit}.parquet", encode(found, {}))
-    check = stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u1", "u2", "u9"])
-    assert (check.rate.images, check.rate.value, check.without) == (2, 0.5, ("u9",))
-    assert stop_rule.compute(str(tmp_path), "c", 0, Cut(2, 20), "single", ["u9"]).rate is None
-    assert stop_rule.compute(str(tmp_path), "d", 0, Cut(2, 20), "vote", ["u9"]).rate is None
+    one, two, three, missing = (
+        f"c--s--{part}" for part in ("000000-000001", "000001-000003", "000003-000004", "000004-000005")
+    )
+    cut = Cut(2, 20, {"s": ((1, 1), (2, 1), (1, 2))})
+    store, bad = handmade.planned(tmp_path, "c", 5, cut), row(two, None, status="bad_image", label=None)
+    for unit, found in ((one, [row(one, 1)]), (two, [row(two, 3), bad]), (three, [row(three, 4)])):
+        store.create(f"results/{unit}.parquet", encode(found, {}))
+    check = stop_rule.compute(str(tmp_path), "c", 0, cut, "single", [one, two, missing])
+    assert (check.rate.images, check.rate.value, check.without) == (2, 0.5, (missing,))
+    assert stop_rule.compute(str(tmp_path), "c", 0, cut, "single", [missing]).rate is None
+    assert stop_rule.compute(str(tmp_path), "d", 0, cut, "vote", [missing]).rate is None
 
 
 def test_interim_checks_follow_whole_rounds_with_enough_images_but_the_last():

@@ -110,7 +110,7 @@ def test_a_store_that_is_none_is_refused(barrage, tmp_path, command):
 
 
 def test_verify_of_a_spoiled_store_exits_1(barrage, store):
-    next(store.glob("results/*/*.parquet")).unlink()
+    next(store.glob("results/*.parquet")).unlink()
     code, out, _ = barrage("verify", store)
     assert code == 1 and "planned, but not done" in out
 

@@ -109,8 +109,3 @@ def test_the_same_cells_are_cut_the_same_whatever_is_added():
     assert set(before) <= set(after)
     new = [u for u in after if u.shard == "val-050" and u.cell == "net-k0-pgd"]
     assert sum(u.images for u in new) == 800 and new[0].images == cuts["net-k0-pgd"].images
-
-
-def test_a_cut_comes_back_from_its_file():
-    for cut in (Cut(5), Cut(3, 20), Cut(9, 1, {"a": ((9, 3), (2, 1))})):
-        assert unit_sizes.decode(unit_sizes.encode(cut)) == cut

@@ -113,8 +113,8 @@ def test_the_sample_is_the_same_in_any_order_and_favours_no_part():
     def sample(order):
         commits = scan.Commits()
         for name in order:
-            commits.add(name, 0.0, 100)
-        return {name for _, name in commits.sample}
+            commits.add(name, f"results/{name}.parquet", 0.0, 100)
+        return {name for _, name, _ in commits.sample}
 
     found = sample(names)
     assert len(found) == 100 and found == sample(names[::-1])
@@ -215,11 +215,11 @@ def test_names_of_cells_may_hold_hyphens(tmp_path, pattern):
 def test_what_is_odd_is_said_and_does_not_stop_anything(job):
     folder = Path(job.store)
     handmade.commit(job, unit(job, BART), at=1000, right=[4, 4, 4])
-    (folder / f"results/cell={BART}/{unit(job, BART, 1).name}.parquet").write_bytes(b"PAR1 torn")
-    (folder / f"results/cell={BART}/notes.parquet").write_bytes(b"")
+    (folder / f"results/{unit(job, BART, 1).name}.parquet").write_bytes(b"PAR1 torn")
+    (folder / "results/notes.parquet").write_bytes(b"")
     (folder / "results/cell=other").mkdir()
     (folder / "results/cell=other/a--b--000000-000001.parquet").write_bytes(b"")
-    (folder / f"results/cell={BART}/.aside.parquet").write_bytes(b"")
+    (folder / "results/.aside.parquet").write_bytes(b"")
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     (folder / "parked").mkdir()

@@ -146,7 +146,9 @@ def test_a_run_removes_the_checkpoint_of_a_unit_whose_worker_was_killed_just_aft
 
 
 def test_a_worker_that_sleeps_through_its_unit_changes_no_row_and_leaves_no_file(tmp_path, pattern):
-    job = prepare(parse(tiny.campaign(pattern, workers={"checkpoint_seconds": 1e-9}), "c"), str(tmp_path / "store"))
+    job = prepare(
+        parse(tiny.campaign(pattern, workers={"checkpoint_seconds": 1e-9}), "c"), str(tmp_path / "store")
+    ).write_down()
     unit, device = next(job.units()), torch.device("cpu")
     zombie = Worker(job, device, threading.Event()).attack(unit)
     while next(zombie).step < 2:  # asleep, with a checkpoint of step 2

@@ -72,7 +72,7 @@ def test_every_file_that_is_written_has_its_format(store, folder):
     assert is_stamped(yaml.safe_load((folder / "campaign.yaml").read_text()))
     names = [f"units/{CELL}.json", parked_unit(job), looked(job)]
     assert all(is_stamped(json.loads((folder / name).read_text())) for name in names)
-    assert is_stamped(schema.provenance(pq.read_schema(next(folder.glob("results/*/*.parquet")))))
+    assert is_stamped(schema.provenance(pq.read_schema(next(folder.glob("results/*.parquet")))))
     data = (folder / checkpointed(job)).read_bytes()
     size = int.from_bytes(data[:8], "little")
     assert is_stamped(json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["header"]))
@@ -105,7 +105,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
         rewrite_json(path, **NEWER)
         reading = lambda: Reader(store.url).status()  # noqa: E731
     elif kind == "results":
-        path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[3]
+        path = sorted(folder.glob(f"results/{CELL}--*.parquet"))[3]
         release01.rewritten(path, **NEWER)
         reading = lambda: results(store.url, ["cell"])  # noqa: E731
         assert any(path.name in fault and "format 3" in fault for fault in verify(job))
@@ -133,13 +133,12 @@ def test_a_store_of_release_01_is_read_verified_and_resumed(store, folder, befor
     assert in_order(store.url) == before and Reader(store.url).status().complete
     job = opened(store.url)
     assert list(verify(job, sample=2)) == []
-    gone = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[:2]
-    for path in gone:
+    for path in sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[:2]:
         path.unlink()
     campaign = yaml.safe_load((folder / "campaign.yaml").read_text())["campaign"]
     resumed = prepare(parse(campaign, "c.yaml"), store.url)
     assert run(resumed, LocalExecutor(attacking), KeptLines()).exit_code == 0
-    numbers = [schema.provenance(pq.read_schema(path)).get("format") for path in sorted(folder.glob(f"results/cell={CELL}/*"))]
+    numbers = [schema.provenance(pq.read_schema(path)).get("format") for path in _by_name(folder)]
     assert numbers == [2, 2, *[None] * 6]
     assert yaml.safe_load((folder / "campaign.yaml").read_text())["format"] == 2
     assert [_decided(row) for row in in_order(store.url)] == [_decided(row) for row in before]
@@ -164,12 +163,16 @@ def test_a_checkpoint_of_release_01_goes_on(store, folder, before):
     assert [_decided(row) for row in in_order(store.url)] == [_decided(row) for row in before]
 
 
+def _by_name(folder):
+    return sorted(folder.glob(f"results/**/{CELL}--*.parquet"), key=lambda path: path.name)
+
+
 def _decided(row):
     return {name: value for name, value in row.items() if name not in schema.MEASURED}
 
 
 def test_a_column_that_an_earlier_format_lacks_is_null(store, folder, before):
-    paths = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))
+    paths = sorted(folder.glob(f"results/{CELL}--*.parquet"))
     release01.rewritten(paths[0], lambda table: table.drop_columns(["zero_gradients", "networks", "commit"]))
     (key,) = pq.read_table(paths[0], columns=["image_key"], partitioning=None)["image_key"].to_pylist()
     empty = {"zero_gradients": None, "networks": None, "commit": None}
@@ -178,11 +181,11 @@ def test_a_column_that_an_earlier_format_lacks_is_null(store, folder, before):
     found = results(store.url, ["commit", "cell", "zero_gradients"])
     assert found.column_names == ["commit", "cell", "zero_gradients"] and found["zero_gradients"].null_count == 1
     assert list(verify(opened(store.url))) == [] and Reader(store.url).status().complete
-    assert store.done() == {path.stem for path in folder.glob("results/*/*.parquet")}
+    assert store.done() == {path.stem for path in folder.glob("results/*.parquet")}
 
 
 def test_a_file_of_the_present_format_that_lacks_a_column_is_a_fault(store, folder):
-    path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[0]
+    path = sorted(folder.glob(f"results/{CELL}--*.parquet"))[0]
     release01.rewritten(path, lambda table: table.drop_columns(["zero_gradients"]), format=2, release="0.2")
     (fault,) = verify(opened(store.url))
     assert f"{path} lacks columns of format 2, in which it was written: zero_gradients" in fault
@@ -190,7 +193,7 @@ def test_a_file_of_the_present_format_that_lacks_a_column_is_a_fault(store, fold
 
 @pytest.mark.parametrize("about", [{}, {"format": 2, "release": "0.2"}], ids=["format 1", "format 2"])
 def test_an_unknown_column_is_ignored_with_a_warning_unless_the_format_is_later(store, folder, before, about, barrage):
-    path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[0]
+    path = sorted(folder.glob(f"results/{CELL}--*.parquet"))[0]
     release01.rewritten(path, lambda table: table.append_column("mood", pa.array(["good"] * len(table))), **about)
     with pytest.warns(StoreWarning, match="columns that this release does not know, which are ignored: mood"):
         assert in_order(store.url) == before
@@ -213,7 +216,7 @@ def test_an_unknown_column_is_ignored_with_a_warning_unless_the_format_is_later(
     ],
 )
 def test_columns_of_another_program_are_refused(store, folder, change, said):
-    path = sorted(folder.glob(f"results/cell={CELL}/*.parquet"))[0]
+    path = sorted(folder.glob(f"results/{CELL}--*.parquet"))[0]
     release01.rewritten(path, change)
     with pytest.raises(BadInput, match=said) as refused:
         results(store.url)

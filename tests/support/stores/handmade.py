@@ -4,10 +4,11 @@ import json
 import os
 
 import torch
+import yaml
 
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
-from pipeline.store import checkpoints, schema
+from pipeline.store import checkpoints, cuts, formats, schema
 from pipeline.store.layout import Store
 
 DRAWS = 4
@@ -19,6 +20,15 @@ def made(content, folder):
     job = prepare(parse(content, "c.yaml"), str(folder))
     job.write_down()
     return job
+
+
+def planned(folder, cell, images, cut):
+    """Make a store that plans one cell of one shard `s` with so many images, and nothing else."""
+    content = {"campaign": {"name": "made", "data": {"limit": None}}, "shards": [{"url": "s.tar", "images": images}]}
+    store = Store(folder)
+    store.create("campaign.yaml", yaml.safe_dump(formats.hashed(content | {"identity": {cell: ""}})).encode())
+    cuts.write(store, {cell: cut})
+    return store
 
 
 def unit_of(job, cell, place):

@@ -9,15 +9,39 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import save
 
+from pipeline.planning.units import cell_of
 from pipeline.store import schema
+
+STAMP = ("format", "release", "sha256")
+"""What files say of themselves since."""
+
+CELL = pa.dictionary(pa.int32(), pa.string())
+"""The type of the column `cell` before all files of rows lay in one folder."""
+
+
+def in_folders(folder):
+    """Move the rows of each cell into a folder, results/cell=<cell>/, as they lay before; the column `cell` is a dictionary."""
+    folder = Path(folder)
+    cells = yaml.safe_load((folder / "campaign.yaml").read_text())["identity"]
+    for path in folder.glob("results/*.parquet"):
+        moved = folder / f"results/cell={cell_of(path.stem, cells)}" / path.name
+        moved.parent.mkdir(exist_ok=True)
+        table = pq.ParquetFile(path).read()
+        place = table.schema.get_field_index("cell")
+        old = table.schema.field(place).with_type(CELL)
+        pq.write_table(
+            table.set_column(place, old, table["cell"].cast(CELL)), moved, compression="zstd", write_page_checksum=True
+        )
+        path.unlink()
 
 
 def aged(folder):
-    """Take the format numbers out of a store, in place."""
+    """Take the format numbers and hashes out of a store, in place, and give each cell's rows a folder."""
     folder = Path(folder)
+    in_folders(folder)
     path = folder / "campaign.yaml"
     content = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k not in ("format", "release")}, sort_keys=False))
+    path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k not in STAMP}, sort_keys=False))
     for part in ("units", "looks", "parked"):
         for path in folder.glob(f"{part}/**/*.json"):
             path.write_text(json.dumps(_unstamped(json.loads(path.read_text()))))
@@ -31,7 +55,7 @@ def aged(folder):
 
 
 def _unstamped(content):
-    return {key: value for key, value in content.items() if key not in ("format", "release")}
+    return {key: value for key, value in content.items() if key not in STAMP}
 
 
 def rewritten(path, change=lambda table: table, **about):
@@ -44,6 +68,7 @@ def rewritten(path, change=lambda table: table, **about):
 
 def compacted(folder, cell, keep=0):
     """Merge a cell's unit files into one, as `barrage compact` of release 0.1 did; `keep` of them stay, as if it was killed."""
+    in_folders(folder)
     paths = sorted((Path(folder) / f"results/cell={cell}").glob("*--*.parquet"))
     number = len(list(paths[0].parent.glob("compacted-*")))
     listed = Path(folder) / f"compacted/cell={cell}/{number:06d}.txt"
@@ -54,7 +79,7 @@ def compacted(folder, cell, keep=0):
     merged = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).unify_dictionaries().combine_chunks()
     file = paths[0].parent / f"compacted-{number:06d}.parquet"
     options = {"compression": "zstd", "write_page_checksum": True, "row_group_size": 32_768}
-    pq.write_table(merged.cast(schema.SCHEMA).replace_schema_metadata(about), file, **options)
+    pq.write_table(merged.replace_schema_metadata(about), file, **options)
     for path in paths[: len(paths) - keep]:
         path.unlink()
     return file

@@ -56,7 +56,7 @@ def listed(job, pattern):
 
 
 def first(job):
-    return listed(job, "results/cell=*/*.parquet")[0]
+    return listed(job, "results/*.parquet")[0]
 
 
 def rewrite(job, change):
@@ -87,6 +87,12 @@ def test_a_unit_that_nobody_planned(job):
 
 def test_a_row_twice(job):
     rewrite(job, lambda found: found.append(dict(found[0])))
+    assert any("rows, expected one for each image of its unit: remove it" in fault for fault in verify(job))
+
+
+def test_a_row_in_the_place_of_another(job):
+    """As many rows as images, and one of them twice."""
+    rewrite(job, lambda found: found.__setitem__(1, dict(found[0])))
     assert any("not those of the shard" in f for f in verify(job)) and any("2 rows" in f for f in verify(job))
 
 
@@ -139,7 +145,7 @@ def test_a_shard_that_changed(job):
     with open(shard.url, "r+b") as file:
         file.seek(700)
         file.write(b"x")
-    damaged = next(path for path in listed(job, "results/cell=*/*.parquet") if shard.name in path.name)
+    damaged = next(path for path in listed(job, "results/*.parquet") if shard.name in path.name)
     damaged.write_bytes(b"PAR1 nonsense")
     found = list(verify(job))
     assert (
@@ -176,12 +182,12 @@ def test_examples_that_are_lost(job):
 
 
 def test_a_row_that_moved_to_another_unit(job):
-    files = listed(job, "results/cell=net-bart2-pgd/*.parquet")
+    files = listed(job, "results/net-bart2-pgd--*.parquet")
     source, target = (pq.ParquetFile(path).read().to_pylist() for path in files[:2])
     files[0].write_bytes(schema.encode(source[1:], {}))
     files[1].write_bytes(schema.encode([*target, source[0]], {}))
     found = list(verify(job))
-    assert sum("its images are not those of the shard" in fault for fault in found) == 2
+    assert sum("expected one for each image of its unit" in fault or "holds rows of the unit" in fault for fault in found) == 2
 
 
 def test_an_image_that_is_hushed_up(job):
@@ -260,7 +266,7 @@ def test_other_machines_may_differ_in_a_few_first_classes_and_no_more(copied, ch
                 five[0], five[1] = five[1], five[0]
             row["clean_correct"] = sum(five[0] == row["label"] for five in row["clean_top5"])
 
-    path = listed(job, "results/cell=net-bart2-pgd/*.parquet")[0]
+    path = listed(job, "results/net-bart2-pgd--*.parquet")[0]
     found = pq.ParquetFile(path).read().to_pylist()
     elsewhere(found)
     path.write_bytes(schema.encode(found, {}))

@@ -1,0 +1,92 @@
+"""Start a Ray on this machine, or join a cluster. What cannot work ends in one line, within seconds."""
+
+import os
+import socket
+from pathlib import Path
+
+from pipeline.errors import BadInput
+from pipeline.execution.ray import private
+from pipeline.execution.ray.private import Ray
+
+ANSWER_SECONDS = 5.0
+"""Within which the head of a cluster has to accept a connection, and to answer."""
+
+SOCKET_BYTES = 107
+"""The longest path of a socket (unix(7), sun_path)."""
+
+_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+"""What Ray adds to its folder for the longest path of a socket."""
+
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""The first bytes of a client of HTTP/2, which Ray speaks: the preface, and a frame of no settings (RFC 9113, section 3.4)."""
+
+_SETTINGS = 4
+"""The kind of the frame that a server of HTTP/2 sends first."""
+
+
+def start(ray: Ray, address: str | None) -> None:
+    """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput.
+
+    A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _join(ray, address)
+        else:
+            _start_here(ray)
+    except KeyboardInterrupt:
+        private.kill(ray)
+        raise
+
+
+def _start_here(ray: Ray) -> None:
+    check_folder()
+    with private.loopback_only(ray):  # "local", or Ray would join a cluster that another program started on this machine
+        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET)
+
+
+def _join(ray: Ray, address: str) -> None:
+    check_address(address)
+    try:
+        ray.init(address=address, **_QUIET)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"no Ray cluster answers at {address}: start it, or leave the address out ({reason})") from None
+
+
+_QUIET = {"log_to_driver": False, "logging_level": "error"}
+
+
+def check_folder() -> None:
+    """Raise BadInput if Ray cannot keep its sockets in the folder that RAY_TMPDIR or TMPDIR names (default: /tmp)."""
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
+    folder = Path(os.environ[name] if name else "/tmp").absolute()
+    what, most = f"{name or 'the folder'} {folder}", SOCKET_BYTES - len(_SOCKET)
+    remedy = "set RAY_TMPDIR to another folder, such as /tmp, or run with --here"
+    if len(os.fsencode(folder)) > most:
+        raise BadInput(f"{what} has {len(os.fsencode(folder))} bytes, Ray's sockets leave room for {most}: {remedy}")
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"{what} cannot be written to, where Ray keeps its sockets and logs: {remedy}")
+
+
+def check_address(address: str) -> None:
+    """Raise BadInput unless the head of a Ray cluster answers at HOST:PORT. Takes 2 * ANSWER_SECONDS at most.
+
+    `auto`, by which Ray finds a cluster on this machine, is not checked; an encrypted one has to accept a connection only.
+    """
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise BadInput(f"the address {address} of a Ray cluster: expected HOST:PORT, such as 10.0.0.1:6379")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
+                connection.sendall(_HELLO)
+                if connection.recv(9)[3:4] != bytes([_SETTINGS]):
+                    raise BadInput(f"what answers at {address} is no Ray: give the address of its head, or leave it out")
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"no Ray cluster answers at {address} ({reason}): start it, or leave the address out") from None

@@ -1,0 +1,119 @@
+"""What cannot work with Ray ends in one line within seconds: folders for its sockets, addresses where no cluster answers."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pipeline.errors import BadInput
+from pipeline.execution.ray import start
+from pipeline.execution.ray.start import check_address, check_folder
+from tests.support.source.pages import ROOT
+
+
+@pytest.fixture
+def folder(monkeypatch):
+    def named(variable, path):
+        for name in ("RAY_TMPDIR", "TMPDIR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, str(path))
+
+    return named
+
+
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_without_room_for_the_names_of_sockets_is_refused(folder, variable):
+    folder(variable, "/tmp/" + "x" * 60)
+    with pytest.raises(BadInput, match=rf"{variable} /tmp/x+ has 65 bytes, Ray's sockets leave room for \d+: set RAY_TMPDIR"):
+        check_folder()
+    folder(variable, "/tmp/" + "é" * 30)
+    with pytest.raises(BadInput, match="has 65 bytes"):
+        check_folder()
+
+
+def test_the_room_that_is_told_is_what_ray_needs():
+    """Ray's sockets: <folder>/ray/session_<time>_<pid>/sockets/plasma_store, of 107 bytes at most."""
+    session = f"session_{time.strftime('%Y-%m-%d_%H-%M-%S')}_123456_{2**22}"
+    assert len(f"/ray/{session}/sockets/plasma_store") == len(start._SOCKET)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatch):
+    (tmp_path / "f").write_text("")
+    monkeypatch.setattr(start, "SOCKET_BYTES", 500)
+    folder("RAY_TMPDIR", tmp_path / "f" / "inside")
+    with pytest.raises(BadInput, match="cannot be written to, where Ray keeps its sockets and logs: set RAY_TMPDIR"):
+        check_folder()
+    folder("RAY_TMPDIR", tmp_path / "new" / "folder")
+    check_folder()
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    with pytest.raises(BadInput, match="cannot be written to"):
+        check_folder()
+
+
+@pytest.fixture
+def listening():
+    """Return a function that listens on a port and answers every caller with some bytes; None: it never answers."""
+    made = []
+
+    def listen(answer):
+        server = socket.create_server(("127.0.0.1", 0))
+        made.append(server)
+
+        def serve():
+            kept = []
+            while True:
+                try:
+                    caller, _ = server.accept()
+                except OSError:
+                    return
+                kept.append(caller)
+                if answer is not None:
+                    caller.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield listen
+    for server in made:
+        server.close()
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    began = time.monotonic()
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+        with pytest.raises(BadInput, match=f"no Ray cluster answers at {address} .*Connection refused.*: start it, or leave"):
+            check_address(address)
+    assert time.monotonic() - began < 15
+
+
+def test_what_listens_and_is_no_ray_is_refused_in_15_seconds(listening, monkeypatch):
+    with pytest.raises(BadInput, match="is no Ray: give the address of its head"):
+        check_address(listening(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    assert 2 * start.ANSWER_SECONDS < 15
+    monkeypatch.setattr(start, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(BadInput, match="no Ray cluster answers at .* \(timed out\)"):
+        check_address(listening(None))
+
+
+def test_a_server_of_http2_is_taken_for_ray(listening):
+    check_address(listening(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])))
+    check_address("auto")
+
+
+@pytest.mark.parametrize("address", ["nowhere", "host:", ":6379", "host:port", "host:99999999"])
+def test_an_address_that_is_none_says_what_one_looks_like(address):
+    with pytest.raises(BadInput, match="expected HOST:PORT, such as 10.0.0.1:6379|no Ray cluster answers"):
+        check_address(address)
+
+
+def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.ports"], cwd=ROOT, capture_output=True, text=True)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert done.returncode == 0 and len(rows) >= 5, done.stdout + done.stderr
+    assert {row[1].removeprefix("::ffff:") for row in rows} == {"127.0.0.1"}
