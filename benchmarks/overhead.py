@@ -16,9 +16,10 @@ import torch
 
 from bart import Ball, Goal, judge
 from pipeline.campaigns import image_keys
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.worker import Finished, Progress, Worker, attacking
+from pipeline.campaigns.worker import Worker, attacking
 from pipeline.config.campaign import Campaign, parse
 from pipeline.data import shards
 from pipeline.data.pack import labelled, pack, photographs

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.demo import memory
-from pipeline.campaigns.worker import Finished
+from pipeline.campaigns.attempt.events import Finished
 from pipeline.config.fields import Share
 from pipeline.execution import RayExecutor
 from pipeline.execution.queue import Queue

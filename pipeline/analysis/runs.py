@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, listed, results
-from pipeline.campaigns.image_rows import cell_columns
+from pipeline.campaigns.attempt.image_rows import cell_columns
 from pipeline.campaigns.job import Job, opened
 from pipeline.storage import urls
 from pipeline.store import formats

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeGuard
 
 from pipeline import provenance
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.measuring import Measured, Trial, rates, trials
 from pipeline.campaigns.next_units import Release
 from pipeline.campaigns.parking import ParkingLot
-from pipeline.campaigns.worker import Finished, Progress
 from pipeline.errors import StorageError
 from pipeline.execution import Executor, Failed, Outcome, Queue, Stop, stopping
 from pipeline.planning import unit_sizes

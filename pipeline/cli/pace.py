@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.worker import Finished, Progress
 from pipeline.execution.queue import Failed
 from pipeline.planning import cost, time_left
 from pipeline.planning.units import Unit

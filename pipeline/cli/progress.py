@@ -9,8 +9,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.worker import Finished, Progress
 from pipeline.cli.pace import Pace
 from pipeline.escaped import line
 from pipeline.execution.queue import Failed

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bart import BART_25, rng
-from pipeline.campaigns import image_rows
+from pipeline.campaigns.attempt import image_rows
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
 from pipeline.config.yaml_loader import plain

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.campaigns import image_rows
+from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.job import Job
 from pipeline.data import shards
 from pipeline.errors import BadInput, ShardUnusable

@@ -12,7 +12,8 @@ from bart import LOSSES, Defended, Goal, Mirror
 from bart.bpda import POLICIES
 from bart.diagnostics.blindness import CAUSES, causes
 from bart.diagnostics.gradient_report import gradient_report
-from pipeline.campaigns import image_keys, image_rows
+from pipeline.campaigns import image_keys
+from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.check.findings import Finding
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker

@@ -13,7 +13,7 @@ import torch
 from bart import judge
 from pipeline import provenance
 from pipeline.campaigns import image_keys
-from pipeline.campaigns.image_rows import Picture
+from pipeline.campaigns.attempt.image_rows import Picture
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Cell
 from pipeline.planning.units import Unit

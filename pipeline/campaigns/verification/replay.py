@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from pipeline.campaigns import definition_versions
-from pipeline.campaigns.alone import may_be_an_image, said
-from pipeline.campaigns.image_rows import Row
+from pipeline.campaigns.attempt.alone import may_be_an_image, said
+from pipeline.campaigns.attempt.image_rows import Row
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.worker import Worker
 from pipeline.data import order, shards

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.campaigns import definition_versions, image_rows
-from pipeline.campaigns.image_rows import Picture
+from pipeline.campaigns import definition_versions
+from pipeline.campaigns.attempt import image_rows
+from pipeline.campaigns.attempt.image_rows import Picture
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
 from pipeline.campaigns.worker import Worker

@@ -5,10 +5,11 @@ import threading
 import pytest
 import torch
 
+from pipeline.campaigns.attempt.unit import UnitAttempt
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verification.replay import find, replay
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import UnitAttempt, Worker
+from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
 from pipeline.data import shards
 from pipeline.errors import BadInput, Drained
@@ -99,7 +100,7 @@ def test_a_label_that_the_model_has_no_class_for_is_a_row(tmp_path, content):
     few = {"net": NET["net"] | {"classes": 4, "architecture": "tests.support.tiny:network_of_four_classes"}}
     with pytest.raises(BadInput, match="holds the label 4, model net has the classes 0 to 3"):
         prepare(parse(content | {"models": few}, "c.yaml"), str(tmp_path / "other"))
-    from pipeline.campaigns.image_rows import decoded
+    from pipeline.campaigns.attempt.image_rows import decoded
 
     cell, unit = next(iter(job.cells.values())), next(job.units() if job.cuts else job.with_cuts({}).units())
     sample = shards.read(job.shards[unit.shard], [4])[0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.campaigns.clean_pass import CleanPass
+from pipeline.campaigns.attempt.clean_pass import CleanPass
 
 
 def seen(right, images=20, classes=10, draws=4, apart=0):

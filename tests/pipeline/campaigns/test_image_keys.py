@@ -9,11 +9,11 @@ import yaml
 from bart import Defended
 from pipeline import analysis
 from pipeline.campaigns import image_keys
+from pipeline.campaigns.attempt.unit import UnitAttempt
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verification.replay import find, replay
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import UnitAttempt
 from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import parse
 from pipeline.config.definitions import TABLES

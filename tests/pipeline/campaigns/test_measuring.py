@@ -10,12 +10,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from pipeline.campaigns.attempt.events import Finished
 from pipeline.campaigns.job import Job, opened
 from pipeline.campaigns.measuring import Measured, Trial, rates, trials
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import Finished, Worker, attacking
+from pipeline.campaigns.worker import Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Drained

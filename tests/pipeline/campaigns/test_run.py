@@ -9,12 +9,14 @@ import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
-from pipeline.campaigns import image_keys, image_rows
+from pipeline.campaigns import image_keys
+from pipeline.campaigns.attempt import image_rows
+from pipeline.campaigns.attempt.events import Progress
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import Progress, Worker, attacking
+from pipeline.campaigns.worker import Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.data import shards

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bart import Verdict
-from pipeline.campaigns import image_rows
+from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.verification.verify import verify

@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.prepare import prepare
-from pipeline.campaigns.worker import Finished, Progress
 from pipeline.cli import pace as pace_module
 from pipeline.config.campaign import parse
 from pipeline.execution.queue import Failed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline.campaigns.worker
+import pipeline.campaigns.attempt.unit
 from bart import Classifier
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
@@ -87,10 +87,12 @@ def test_memory_that_does_not_suffice_halves_the_stack_and_changes_no_row(tmp_pa
 
     if place == "steps":
         monkeypatch.setattr(
-            pipeline.campaigns.worker.lanes, "step", tight(pipeline.campaigns.worker.lanes.step, lambda a: a[3])
+            pipeline.campaigns.attempt.unit.lanes, "step", tight(pipeline.campaigns.attempt.unit.lanes.step, lambda a: a[3])
         )
     elif place == "verdicts":
-        monkeypatch.setattr(pipeline.campaigns.worker, "judge", tight(pipeline.campaigns.worker.judge, lambda a: a[4]))
+        monkeypatch.setattr(
+            pipeline.campaigns.attempt.unit, "judge", tight(pipeline.campaigns.attempt.unit.judge, lambda a: a[4])
+        )
     else:
         for name in ("forward", "fast"):
             monkeypatch.setattr(Classifier, name, tight(getattr(Classifier, name), lambda a: len(a[1])))

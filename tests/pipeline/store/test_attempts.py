@@ -7,9 +7,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.worker import Finished, Progress, Worker, attacking
+from pipeline.campaigns.worker import Worker, attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.errors import Drained

@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.campaigns.attempt.events import Finished
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import Finished, attacking
+from pipeline.campaigns.worker import attacking
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
 from pipeline.status.summary import Reader

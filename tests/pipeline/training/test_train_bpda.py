@@ -363,7 +363,8 @@ def test_a_campaign_attacks_by_its_networks_and_its_rows_name_them(pattern, nets
 def test_examples_are_those_of_a_plain_loop_with_the_networks(pattern, nets, tmp_path):
     from bart import Barrage, Defended, Eot, Goal, Mirror, Pgd
     from bart.ball import Ball
-    from pipeline.campaigns import image_keys, image_rows
+    from pipeline.campaigns import image_keys
+    from pipeline.campaigns.attempt import image_rows
     from pipeline.campaigns.worker import Worker
     from pipeline.models import loading
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from pipeline import provenance
-from pipeline.campaigns import image_rows
+from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
