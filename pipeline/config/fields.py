@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -124,7 +124,8 @@ def _notes(field: FieldInfo) -> Iterator[Any]:
     waiting = [field.annotation]
     while waiting:
         part = waiting.pop()
-        yield from getattr(part, "__metadata__", ())
+        if get_origin(part) is Annotated:
+            yield from get_args(part)[1:]
         waiting += get_args(part)
 
 

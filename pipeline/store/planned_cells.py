@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pipeline.config.yaml_loader import plain
+from pipeline.data.sources.kinds import without_ending
 from pipeline.errors import BadInput
 from pipeline.planning.cost import weight
 from pipeline.planning.units import cell_of, planned_images, span
@@ -107,7 +108,7 @@ def plan(store: Store) -> Plan:
     try:
         content = content_of(store, store.url)
         cells = {str(cell): str(identity) for cell, identity in content["identity"].items()}
-        counts = [_Counted(urls.split(shard["url"])[1].removesuffix(".tar"), shard["images"]) for shard in content["shards"]]
+        counts = [_Counted(without_ending(urls.split(shard["url"])[1]), shard["images"]) for shard in content["shards"]]
         images = planned_images(counts, content["campaign"]["data"].get("limit"))
     except BadInput:
         raise

@@ -136,9 +136,9 @@ def test_common_draws_narrow_a_difference_by_the_closed_form():
         said = analysis.compare(first, frame((luck < 0.5).mean(1), "b"))
         assert said.low < 0.1 < said.high
         widths[name] = said.high - said.low
-    z = 1.959964
-    assert widths["common"] == pytest.approx(2 * z * math.sqrt(0.1 * 0.9 / (n * draws)), rel=0.06)
-    assert widths["own"] == pytest.approx(2 * z * math.sqrt((0.6 * 0.4 + 0.5 * 0.5) / (n * draws)), rel=0.06)
+    z = 1.959964  # of the normal interval; that of bounded evidence is up to a tenth wider
+    assert widths["common"] == pytest.approx(2 * z * math.sqrt(0.1 * 0.9 / (n * draws)), rel=0.1)
+    assert widths["own"] == pytest.approx(2 * z * math.sqrt((0.6 * 0.4 + 0.5 * 0.5) / (n * draws)), rel=0.1)
 
 
 def test_the_worst_case_is_the_mean_of_the_least_per_image():

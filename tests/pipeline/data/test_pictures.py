@@ -53,7 +53,7 @@ def test_other_modes_become_the_colours_that_they_stand_for():
 
 
 def test_exif_turns_only_where_it_is_asked_for():
-    plain, other = (shards.decode(turned(), None, SIDE, exif).transpose(1, 2, 0).astype(int) for exif in (False, True))
+    plain, other = (shards.decode(turned(), None, SIDE, exif=exif).transpose(1, 2, 0).astype(int) for exif in (False, True))
     assert np.abs(plain - SMOOTH).max() <= 4 and np.abs(other - np.rot90(SMOOTH, -1)).max() <= 4
 
 

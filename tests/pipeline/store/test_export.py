@@ -29,6 +29,7 @@ def test_the_file_holds_every_row_value_for_value(store, before, tmp_path, seale
     if sealed:
         seal(store, CELL)
     path = tmp_path / "out" / "rows.parquet"
+    path.parent.mkdir()
     assert export(store.url, path) == 16
     found = sorted(pq.read_table(path).to_pylist(), key=lambda row: (row["cell"], row["image_key"]))
     assert found == before
