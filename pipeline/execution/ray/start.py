@@ -87,6 +87,9 @@ def check_address(address: str) -> None:
                 connection.sendall(_HELLO)
                 if connection.recv(9)[3:4] != bytes([_SETTINGS]):
                     raise BadInput(f"what answers at {address} is no Ray: give the address of its head, or leave it out")
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"no Ray cluster answers at {address} ({reason}): start it, or leave the address out") from None
+    except OverflowError:
+        raise BadInput(f"the address {address} of a Ray cluster: expected a port up to 65535") from None
+    except OSError as error:
+        raise BadInput(
+            f"no Ray cluster answers at {address} ({error.strerror or error}): start it, or leave the address out"
+        ) from None
