@@ -136,7 +136,7 @@ class Standard:
         return state.put(index, self._next(replace(part, memory=memory)))
 
     def _next(self, state: State) -> State:
-        """Begin the stage after the check: at a random point, or at the best example if nothing is random."""
+        """Start the stage after the check: at a random point, or at the best example if nothing is random."""
         state = replace(state, began=state.step)
         if self.transfer_ends == self.half:
             return replace(state, x=state.memory["best"])

@@ -130,7 +130,7 @@ def _rivals(v: Variants) -> Iterator[Check]:
                     not_beaten_by(*policies), policies)  # fmt: skip
     losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
     yield Check("losses", "another loss must not beat the one in use", not_beaten_by(*losses), losses)
-    aggmo = AggMo(**v.rival, kind="aggmo", steps=v.steps, step_size=2.5 * v.attack.eps / v.steps)
+    aggmo = AggMo(**v.rival, kind="aggmo", steps=v.steps, step_size=min(2.5 / v.steps, 2) * v.attack.eps)
     momentum = {"aggmo": v.by(aggmo)}
     if not getattr(v.attack, "momentum", 0):
         momentum["momentum"] = v.by(Pgd(**v.rival, steps=v.steps, loss=v.attack.loss))

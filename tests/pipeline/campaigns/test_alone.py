@@ -4,15 +4,19 @@ import threading
 
 import pytest
 import torch
+from rich.console import Console
 
 from pipeline.campaigns.attempt.unit import UnitAttempt
 from pipeline.campaigns.prepare import prepare
+from pipeline.campaigns.run import run
 from pipeline.campaigns.verification.replay import find, replay
 from pipeline.campaigns.verification.verify import verify
-from pipeline.campaigns.worker import Worker
+from pipeline.campaigns.worker import Worker, attacking
+from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
 from pipeline.data import shards
 from pipeline.errors import BadInput, Drained
+from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
 from tests.support import tiny
 from tests.support.campaigns import ran, rows
@@ -38,15 +42,15 @@ def refused(monkeypatch):
 
 def test_one_bad_image_is_a_row_and_its_neighbours_are_those_of_a_quiet_run(tmp_path, content, refused):
     ran(content, tmp_path / "quiet")
-    refused(3)
+    refused(4)
     job, outcome = ran(content, tmp_path / "store")
     quiet, found = rows(tmp_path / "quiet", {"linf", "l2"}), rows(tmp_path / "store", {"linf", "l2"})
-    bad = found.pop(("net-none-pgd", "image3"))
+    bad = found.pop(("net-none-pgd", "image4"))
     assert (bad["status"], bad["error"]) == ("failed", "RuntimeError: ... is not what I like")
-    assert found == {key: row for key, row in quiet.items() if key[1] != "image3"}
+    assert found == {key: row for key, row in quiet.items() if key[1] != "image4"}
     assert outcome.failed_images == 1 and outcome.exit_code == 1 and not outcome.failed_units
     assert list(verify(job)) == []
-    (row,) = find(job.store, "image3")
+    (row,) = find(job.store, "image4")
     assert replay(job, row, torch.device("cpu")).differences == ()
     refused()
     now = replay(job, row, torch.device("cpu"))
@@ -54,8 +58,9 @@ def test_one_bad_image_is_a_row_and_its_neighbours_are_those_of_a_quiet_run(tmp_
 
 
 def test_a_fault_that_all_images_share_is_the_units_and_not_theirs(tmp_path, content, refused):
-    refused(*range(8))
-    job, outcome = ran(content, tmp_path / "store")
+    job = prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
+    refused(*range(8))  # only now: the first images of a new store are tried before the run
+    outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     assert len(outcome.failed_units) == 2 and outcome.failed_images == 0 and not Store(job.store).done()
 
 
@@ -97,7 +102,7 @@ def test_a_label_that_the_model_has_no_class_for_is_a_row(tmp_path, content):
     """An index from outside may hide it from the check before the run."""
     content = content | {"models": {"net": NET["net"] | {"classes": 10}}}
     job = prepare(parse(content, "c.yaml"), str(tmp_path / "store"))
-    few = {"net": NET["net"] | {"classes": 4, "architecture": "tests.support.tiny:network_of_four_classes"}}
+    few = {"net": NET["net"] | {"classes": 4, "architecture": "tests.support.tiny:network"}}
     with pytest.raises(BadInput, match="holds the label 4, model net has the classes 0 to 3"):
         prepare(parse(content | {"models": few}, "c.yaml"), str(tmp_path / "other"))
     from pipeline.campaigns.attempt.image_rows import decoded

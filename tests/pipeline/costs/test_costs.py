@@ -175,7 +175,7 @@ def test_the_machine_at_hand_is_not_measured_for_another(pattern, monkeypatch):
 
 
 def test_damaged_images_do_not_stop_a_plan(pattern, monkeypatch):
-    monkeypatch.setattr(shards, "decode", lambda *arguments: (_ for _ in ()).throw(ValueError("damaged")))
+    monkeypatch.setattr(shards, "decode", lambda *arguments, **options: (_ for _ in ()).throw(ValueError("damaged")))
     found = quote(parse(tiny.campaign(pattern), "c"), Asked(measure=False))
     assert found.bill.example_bytes == 2 * 8 * 3 * 32 * 32, "as if they did not compress"
 
