@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 PACKAGES = {
     "campaigns": (
-        "PIL", "braceexpand", "jinja2", "markupsafe", "obstore", "pyarrow", "pydantic", "ray", "rich", "safetensors", "skimage", "typer",
+        "PIL", "braceexpand", "jinja2", "markupsafe", "obstore", "pyarrow", "pydantic", "ray", "rich",
+        "safetensors", "skimage", "typer",
         "yaml",
     ),
     "report": ("matplotlib", "pandas", "scipy"),
