@@ -31,7 +31,7 @@ def campaign(units: int, folder: str) -> Job:
         "data": {"shards": "none.tar"},
         "models": {"resnet50": {"architecture": "torchvision:resnet50", "weights": "DEFAULT"}},
         "defenses": {f"bart{k}": {"k": k} for k in range(1, 11)},
-        "attacks": {"pgd40": {"eps": "8/255"}, "pgd40-l2": {"eps": 2, "norm": "l2"}},
+        "attacks": {"pgd40": {"kind": "pgd", "eps": "8/255"}, "pgd40-l2": {"kind": "pgd", "eps": 2, "norm": "l2"}},
         "cells": [{"model": "resnet50", "defense": [f"bart{k}" for k in range(1, 11)], "attack": ["pgd40", "pgd40-l2"]}],
         "unit_images": IMAGES,
     }

@@ -34,7 +34,7 @@ CELLS, IMAGES, TURNS = 4, 8, 3
 
 def cells() -> list[Cell]:
     """Return the cells of the store: a network behind four barrages, 20 evaluation draws."""
-    return list(parse(synthetic.campaign([1, 3, 5, 10], {"pgd": {"eps": "8/255"}}), "sealed").grid())
+    return list(parse(synthetic.campaign([1, 3, 5, 10], {"pgd": {"kind": "pgd", "eps": "8/255"}}), "sealed").grid())
 
 
 def fill(folder: Path, units: int) -> None:

@@ -217,7 +217,7 @@ class DualAveraging(ByGradient):
 class Standard(ByGradient):
     """The standard attack: give it a budget, and it sets everything else itself. See docs/standard.md."""
 
-    kind: Literal["standard"] = Field(description=KIND)
+    kind: Literal["standard"] = Field("standard", description=KIND)
     budget: int = Field(200, ge=1, description="draw-gradients an image; forward passes count a third")
 
     eot_draws: ClassVar[int] = 5  # type: ignore[misc]  # what the attack sets itself is no key of the file
@@ -317,5 +317,8 @@ KINDS: Registry[type[Attack]] = Registry(
 )
 """The kinds of attacks by the name that a campaign file uses, with those of other packages (`barrage.attacks`)."""
 
-AnyAttack = Annotated[Attack, Section(KINDS, "pgd")]
-"""An attack of any kind; PGD where a section names no kind."""
+ATTACK = Section(KINDS, "standard", former="pgd")
+"""A section of an attack; one that names no kind is the standard attack, or PGD if it sets steps or what else only PGD has."""
+
+AnyAttack = Annotated[Attack, ATTACK]
+"""An attack of any kind."""

@@ -13,11 +13,11 @@ import yaml
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 import bart
-from barrage_plugins import Registry, load_allowed
+from barrage_plugins import load_allowed
 from pipeline.config import definitions
-from pipeline.config.attacks import KINDS, AnyAttack
+from pipeline.config.attacks import ATTACK, AnyAttack
 from pipeline.config.choices import Choice
-from pipeline.config.defenses import DEFENSES, AnyDefense
+from pipeline.config.defenses import DEFENSE, AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
@@ -324,10 +324,9 @@ def _quoted(text: str) -> list[str]:
 
 def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
     """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
-    tables: dict[str, tuple[Registry[Any], str]] = {"attacks": (KINDS, "pgd"), "defenses": (DEFENSES, "barrage")}
-    if location and location[0] in tables:
-        table, default = tables[location[0]]
-        return list(table[content[location[0]][location[1]].get("kind", default)].model_fields)
+    sections = {"attacks": ATTACK, "defenses": DEFENSE}
+    if location and location[0] in sections:
+        return sections[location[0]].keys(content[location[0]][location[1]])
     sections: dict[str, type[BaseModel]] = {
         "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip

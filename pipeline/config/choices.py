@@ -31,18 +31,34 @@ class Choice:
 
 @dataclass(frozen=True)
 class Section:
-    """Annotate a section whose key `kind` names a class of settings in a table: `Annotated[Attack, Section(KINDS, "pgd")]`.
+    """Annotate a section whose key `kind` names a class of settings in a table: `Annotated[Attack, Section(KINDS, "standard")]`.
 
-    A section without the key is of the kind `default`. The table is asked when a file is read, so that packages of others, and
-    modules that the user allows, can add kinds.
+    default  the kind of a section without the key
+    former   the kind of a section without the key that sets what this kind has and the default has not: what was the default
+             before, so that files of then keep their meaning
+    The table is asked when a file is read, so that packages of others, and modules that the user allows, can add kinds.
     """
 
     table: Registry[Any]
     default: str
+    former: str | None = None
 
     def kind(self, value: Any) -> str:
         """Return the kind that a section of a file names."""
-        return str(value.get("kind", self.default)) if isinstance(value, dict) else self.default
+        if not isinstance(value, dict):
+            return self.default
+        implied = self.former if self.former and value.keys() & self._former_keys() else self.default
+        return str(value.get("kind", implied))
+
+    def keys(self, value: Any) -> list[str]:
+        """Return the keys that a section of a file may have, with those that would make it of the former default."""
+        former = sorted(self._former_keys()) if isinstance(value, dict) and "kind" not in value else []
+        return [*self.table[self.kind(value)].model_fields, *former]
+
+    def _former_keys(self) -> set[str]:
+        """Return the keys that the former default has and the default has not: none without a former default."""
+        former = self.table[self.former].model_fields if self.former else {}
+        return set(former) - set(self.table[self.default].model_fields)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         dumped = core_schema.simple_ser_schema("any")  # with the keys of the value's own class
@@ -53,7 +69,9 @@ class Section:
         found = handler(core_schema.tagged_union_schema(kinds, discriminator="kind"))
         for name, reference in found["discriminator"]["mapping"].items():
             own = handler.resolve_ref_schema({"$ref": reference})
-            if name != self.default:  # a section without the key is of the default kind
+            if name == self.former:
+                own["anyOf"] = [{"required": [key]} for key in ("kind", *sorted(self._former_keys()))]
+            elif name != self.default:
                 own["required"] = list(dict.fromkeys([*own.get("required", []), "kind"]))
         return found
 

@@ -91,5 +91,8 @@ DEFENSES: Registry[Any] = Registry(
 )
 """The kinds of defenses by the name that a campaign file uses, with those of other packages (`barrage.defenses`)."""
 
-AnyDefense = Annotated[Defense, Section(DEFENSES, "barrage")]
-"""A defense of any kind; of a barrage where a section names no kind."""
+DEFENSE = Section(DEFENSES, "barrage")
+"""A section of a defense; one that names no kind is a barrage."""
+
+AnyDefense = Annotated[Defense, DEFENSE]
+"""A defense of any kind."""

@@ -14,8 +14,8 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-DEFAULT_KINDS = ("pgd", "barrage")
-"""The kinds of attack and defense that a section without `kind` is of."""
+DEFAULT_KINDS = ("standard", "pgd", "barrage")
+"""The kinds of attack and defense that a section without `kind` can be of."""
 
 
 def of_type(kind: Any, title: str) -> Schema:

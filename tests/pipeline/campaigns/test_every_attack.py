@@ -48,7 +48,7 @@ def test_a_campaign_of_each_kind_runs_and_counts_what_it_spends(kind, tmp_path, 
 
 def test_settings_reach_the_attack(pattern):
     def built(**attack):
-        campaign = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"eps": "8/255"} | attack}}, "c.yaml")
+        campaign = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"kind": "pgd", "eps": "8/255"} | attack}}, "c.yaml")
         return [cell.built for cell in campaign.grid()]
 
     none, defended = built(kind="apgd", eot_draws=7, loss="margin", policy="identity", steps=9)

@@ -168,7 +168,7 @@ def test_what_is_measured_counts_as_no_work():
 
 
 def test_cells_alike_are_measured_once():
-    content = tiny.campaign("x.tar", attacks={"pgd": {"eps": "8/255"}, "weak": {"eps": "2/255", "steps": 5}})
+    content = tiny.campaign("x.tar", attacks={"pgd": {"kind": "pgd", "eps": "8/255"}, "weak": {"eps": "2/255", "steps": 5}})
     content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": ["pgd", "weak"]}]
     cells = list(parse(content, "c").grid())
     kinds = trials(cells)

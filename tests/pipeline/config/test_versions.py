@@ -72,12 +72,12 @@ def everything():
         "others": {"k": 1, "transforms": ["swirl", "zoom"]},
     }
     content["attacks"] = {
-        "usual": {"eps": 0.1},
+        "usual": {"kind": "pgd", "eps": 0.1},
         "aggmo": {"kind": "aggmo", "eps": 0.1},
         "dlr": {"kind": "apgd", "eps": 0.1, "loss": "dlr"},
         "probabilities": {"eps": 0.1, "estimator": "mean_probabilities"},
         "square": {"kind": "square", "eps": 0.1},
-        "targeted": {"eps": 0.1, "goal": "random_target"},
+        "targeted": {"kind": "pgd", "eps": 0.1, "goal": "random_target"},
     }
     content["cells"] = [{"model": "net", "defense": list(content["defenses"]), "attack": list(content["attacks"])}]
     return {(cell.defense_name, cell.attack_name): cell for cell in parse(content, "c.yaml").grid()}
