@@ -226,15 +226,18 @@ def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_
 
 
 def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: int, stack: int) -> Tensor:
-    """Return how near each image is to success, (n,) in [0, 1], without a gradient; larger is better for the attack.
+    """Return how successful each image is, (n,) in [0, 1], without a gradient; larger is better for the attack.
 
-    It is the mean over the draws of the probability of the target, or of any class but the label.
+    It is the mean over the draws of success, 0 or 1, and of its probability, half each: success means that the target comes
+    first, or any class but the label. So in one draw an image that succeeds always beats one that does not, and the surer of
+    two alike is the better.
     """
     total = torch.zeros(len(x), device=x.device)
     for images, draw_range, logits in forward_draws(defended, x, draw_keys.to_attack(keys, draws), draws, stack):
         wanted = goal.rows(images).repeated(draw_range.stop - draw_range.start)
         chances = logits.flatten(0, 1).softmax(1)
         label, target = (chances.gather(1, c.clamp_min(0)[:, None])[:, 0] for c in wanted)
-        won = torch.where(wanted.target >= 0, target, 1 - label)
-        total[images] += won.view(len(logits), -1).sum(1)
+        aimed, first = wanted.target >= 0, chances.argmax(1)
+        won = torch.where(aimed, first == wanted.target, first != wanted.label)
+        total[images] += ((won + torch.where(aimed, target, 1 - label)) / 2).view(len(logits), -1).sum(1)
     return total / draws

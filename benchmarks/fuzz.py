@@ -65,7 +65,9 @@ def _campaign(folder: Path) -> None:
 
 
 def _store(folder: Path) -> None:
-    synthetic.store(folder, synthetic.campaign(ks=(0, 5), attacks={"pgd": {"kind": "pgd", "eps": "8/255"}}), images=6, unit_images=2)
+    synthetic.store(
+        folder, synthetic.campaign(ks=(0, 5), attacks={"pgd": {"kind": "pgd", "eps": "8/255"}}), images=6, unit_images=2
+    )
 
 
 def _sealed(folder: Path) -> None:

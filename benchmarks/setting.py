@@ -1,6 +1,7 @@
 """Load what the attack benchmarks share: a classifier, and photographs.
 
 lite0       EfficientNet-Lite0 with its weights, and labelled photographs of ImageNet's validation set
+cifar       a ResNet20 of `campaigns/weights`, and test images of CIFAR-10
 resnet50    torchvision's ResNet50 with random weights and scikit-image's photographs: for speed only, if the others are missing
 """
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from bart import Barrage, Classifier, Defended, Mirror, key, native_half
 
 DATA = Path("../shared/data/imagenet-val")
+CIFAR = Path("../shared/data/cifar10/cifar10-test-000000.tar")
 SIDE = 224
 NORMALISATION = {"lite0": ((0.498039,) * 3, (0.501961,) * 3), "resnet50": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 MODELS = tuple(NORMALISATION)
@@ -78,6 +80,28 @@ def classifier(device: torch.device | str = "cpu", model: str = "lite0") -> Clas
     """Return the same classifier as the attacks use it: BatchNorm folded, in half precision where the device has it."""
     device = torch.device(device)
     return Classifier(build(model), *NORMALISATION[model], (SIDE, SIDE), native_half(device)).to(device)
+
+
+def cifar(count: int, weights: str, device: torch.device | str = "cpu") -> tuple[Classifier, Tensor, Tensor, list[str]]:
+    """Return the ResNet20 of these weights (plain, adversarial, bart), `count` images (count, 3, 32, 32), labels and keys."""
+    from pipeline.config.campaign import Data, Model
+    from pipeline.data import shards
+    from pipeline.models import loading
+
+    path = f"campaigns/weights/cifar10-{weights}.safetensors"
+    model = loading.described(
+        Model(architecture="resnet20_cifar", classes=10, weights=path), Data(shards="x", resize=None, crop=32)
+    )
+    shard = shards.inspect(CIFAR)
+    samples = list(shards.read(shard, range(min(count, shard.images))))
+    pixels = torch.stack([torch.from_numpy(shards.decode(sample.image, None, 32)) for sample in samples])
+    found = loading.classifier(model, 32, torch.device(device))
+    return (
+        found,
+        pixels.to(device).float() / 255,
+        torch.tensor([s.label for s in samples], device=device),
+        [s.key for s in samples],
+    )
 
 
 def image_keys(names: list[str], device: torch.device | str, seed: int = 0) -> Mirror:

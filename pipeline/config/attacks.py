@@ -97,6 +97,11 @@ class Attack(Strict):
         return Break(self.break_draws, self.break_every) if self.mode == "first_break" else None
 
     @property
+    def chooses(self) -> bool:
+        """Return whether it chooses the best of several examples by `bart.gradient.score`."""
+        return self.restarts > 1
+
+    @property
     def gradient(self) -> str:
         """Return where its gradients come from, for the row."""
         return "none"
@@ -224,7 +229,7 @@ class Standard(ByGradient):
     restarts: ClassVar[int] = 1  # type: ignore[misc]
     restart_draws: ClassVar[int] = 1  # type: ignore[misc]
     transfer: ClassVar[bool] = False  # type: ignore[misc]
-    loss: ClassVar[str] = "log_odds"  # type: ignore[misc]
+    loss: ClassVar[str] = bart.attacks.standard.LOSS  # type: ignore[misc]
     estimator: ClassVar[str] = "per_draw"  # type: ignore[misc]
     fixed_order: ClassVar[bool] = False  # type: ignore[misc]
     random_start: ClassVar[bool] = True  # type: ignore[misc]
@@ -232,9 +237,9 @@ class Standard(ByGradient):
     def eot(self, draws: int) -> Eot:
         return replace(super().eot(draws), unit=True)
 
-    def named(self) -> Mapping[str, tuple[str, ...]]:
-        own = super().named()
-        return {**own, "losses": (*own["losses"], "margin")}  # the search compares margins
+    @property
+    def chooses(self) -> bool:
+        return True
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Standard.of_budget(self.ball, self.budget, self.eot(min(draws, self.budget)))
@@ -292,6 +297,10 @@ class Noise(Attack):
 
     kind: Literal["noise"] = Field(description=KIND)
     steps: int = Field(20, ge=1, description="number of points")
+
+    @property
+    def chooses(self) -> bool:
+        return True
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Noise(self.ball, self.steps, draws)

@@ -324,9 +324,9 @@ def _quoted(text: str) -> list[str]:
 
 def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
     """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
-    sections = {"attacks": ATTACK, "defenses": DEFENSE}
-    if location and location[0] in sections:
-        return sections[location[0]].keys(content[location[0]][location[1]])
+    kinds = {"attacks": ATTACK, "defenses": DEFENSE}
+    if location and location[0] in kinds:
+        return kinds[location[0]].keys(content[location[0]][location[1]])
     sections: dict[str, type[BaseModel]] = {
         "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip

@@ -31,7 +31,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Section:
-    """Annotate a section whose key `kind` names a class of settings in a table: `Annotated[Attack, Section(KINDS, "standard")]`.
+    """Annotate a section whose key `kind` names a class of settings in a table: `Annotated[Attack, Section(KINDS, "pgd")]`.
 
     default  the kind of a section without the key
     former   the kind of a section without the key that sets what this kind has and the default has not: what was the default

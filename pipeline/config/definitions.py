@@ -14,7 +14,7 @@ from pipeline.scoring.rules import RULES
 
 
 class DrawRule(NamedTuple):
-    """Describe how random choices follow from their keys; `version` of the rule, from 1."""
+    """Describe how choices follow from draws, and draws from their keys; `version` of the rule, from 1."""
 
     about: str
     version: int
@@ -25,12 +25,14 @@ DRAWS: Registry[DrawRule] = Registry(
     "draws",
     builtin={
         "evaluation": DrawRule("draws that judge depend on seed, model and defense, shard, image key and draw alone", 2),
+        "choice": DrawRule("the best of several examples has most success on its draws, half of it the probability", 2),
         "target": DrawRule("random targets depend on seed, shard, image key and the number of classes alone", 2),
     },
     expected="none but barrage's own",
     accepts=lambda name, thing: False,
 )
-"""The rules of `pipeline.campaigns.image_keys` for random choices. In version 1 these depended on the cell's name."""
+"""The rules of `pipeline.campaigns.image_keys` for random draws, which depended on the cell's name in version 1, and that of
+`bart.gradient.score`, which was the probability alone."""
 
 TABLES: dict[str, Registry[Any]] = {
     table.table: table for table in (TRANSFORMS, KINDS, DEFENSES, LOSSES, ESTIMATORS, RULES, DRAWS)
@@ -68,7 +70,11 @@ def _of_defense(defense: Defense) -> dict[str, tuple[str, ...]]:
 
 def _drawn(defense: Defense, attack: Attack) -> tuple[str, ...]:
     """Return the rules of draws that matter to a cell: undefended, nothing is drawn by them but random targets."""
-    met = {"evaluation": defense.random or defense.frozen, "target": attack.goal == "random_target"}
+    met = {
+        "evaluation": defense.random or defense.frozen,
+        "choice": attack.chooses,
+        "target": attack.goal == "random_target",
+    }
     return tuple(name for name, matters in met.items() if matters)
 
 

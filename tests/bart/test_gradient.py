@@ -222,18 +222,34 @@ def test_the_expectation_is_the_analytic_one_of_a_linear_defense():
 
 
 @pytest.mark.parametrize("stack", [2, 7, 100])
-def test_a_score_is_the_mean_probability_of_what_is_wanted(stack):
-    """Compare image by image and draw by draw: the probability of the target, or of any class but the label."""
+def test_a_score_is_the_mean_of_success_and_of_its_probability(stack):
+    """Compare image by image and draw by draw: whether the target, or any class but the label, comes first; and how likely."""
     behind, x, goal = defended(), images(), Goal(LABEL, torch.tensor([-1, 2, -1]))
     found = score(behind, x, goal, mirror(), DRAWS, stack)
     for i in range(IMAGES):
-        chances = []
+        scores = []
         for draw in range(DRAWS):
             key = Mirror.of(rng.fold(mirror().host[i : i + 1], draw) & ~(1 << 32), "cpu")
             z = behind.classifier(behind.barrage(x[i : i + 1], behind.barrage.draw(key, (SIDE, SIDE))))[0].exp()
-            chances.append(z / z.sum())
-        mean = sum(chances) / DRAWS
-        assert found[i] == pytest.approx(float(mean[2] if i == 1 else 1 - mean[LABEL[i]]), abs=1e-6)
+            p = z / z.sum()
+            won = p.argmax() == 2 if i == 1 else p.argmax() != LABEL[i]
+            scores.append((float(won) + float(p[2] if i == 1 else 1 - p[LABEL[i]])) / 2)
+        assert found[i] == pytest.approx(sum(scores) / DRAWS, abs=1e-6)
+
+
+def test_in_one_draw_a_success_beats_what_is_wrong_with_more_probability():
+    """Classify by the first pixel: 0.40 against 0.35 and 0.25 is right, 0.45 against 0.55 is wrong and yet likelier right."""
+
+    class Table(nn.Module):
+        def forward(self, x):
+            chances = torch.tensor([[0.40, 0.35, 0.25], [0.45, 0.55, 1e-9]])
+            return chances.log()[x[:, 0, 0, 0].long()]
+
+    plain = Defended(Classifier(Table(), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+    x = torch.stack([torch.zeros(3, SIDE, SIDE), torch.ones(3, SIDE, SIDE)])
+    keys = Mirror.of(torch.tensor([1, 1]), "cpu")
+    right, wrong = score(plain, x, Goal(torch.zeros(2, dtype=torch.int64), torch.full((2,), -1)), keys, 1, 10)
+    assert wrong == pytest.approx((1 + 0.55) / 2) and right == pytest.approx(0.6 / 2)
 
 
 @pytest.mark.parametrize("stack", [1000, 4, 2, 1])

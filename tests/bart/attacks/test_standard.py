@@ -23,8 +23,8 @@ class Masked(nn.Module):
         return 20 * self.linear((255 * x).round() / 255)
 
 
-def attack(steps=12, draws=1, choice=1, norm="linf", eps=EPS):
-    return Standard(Ball(norm, eps), steps, Eot(draws, "log_odds", unit=True), choice)
+def attack(steps=12, draws=1, choice=1, norm="linf", eps=EPS, runs=1):
+    return Standard(Ball(norm, eps), steps, Eot(draws, "margin", unit=True), choice, runs)
 
 
 def masked(k=0):
@@ -44,15 +44,15 @@ def test_it_reaches_the_optimum_of_a_linear_model(norm, eps, targeted):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("k", [0, 2])
-def test_it_is_pure_resumes_exactly_and_no_image_depends_on_another(norm, k):
-    settings = attack(16, 1 if k == 0 else 3, 1 if k == 0 else 4, norm, EPS if norm == "linf" else 2.0)
+@pytest.mark.parametrize(("k", "runs"), [(0, 1), (0, 3), (2, 1), (2, 2)])
+def test_it_is_pure_resumes_exactly_and_no_image_depends_on_another(norm, k, runs):
+    settings = attack(16, 1 if k == 0 else 3, 1 if k == 0 else 4, norm, EPS if norm == "linf" else 2.0, runs)
     for defended, goal in ((behind(linear()[0], k), GOAL), masked(k)):
         start = settings.start(images(), goal, mirror())
         before = {name: value.clone() for name, value in start.tensors().items()}
         whole = run(settings, start, defended, 16)
         assert_same(start, State.of(before, "cpu"))
-        for at in (7, 8, 9, 10, 15):
+        for at in (2, 5, 7, 8, 9, 10, 15):
             part = State.of(run(settings, start, defended, at).tensors(), "cpu")
             assert_same(run(settings, part, defended, 16 - at), whole)
         stored = settings.ball.store(settings.result(whole), whole.clean)
@@ -62,7 +62,7 @@ def test_it_is_pure_resumes_exactly_and_no_image_depends_on_another(norm, k):
 
 
 def test_where_gradients_lead_it_is_dual_averaging():
-    defended, eot = behind(linear()[0], 2), Eot(3, "log_odds", unit=True)
+    defended, eot = behind(linear()[0], 2), Eot(3, "margin", unit=True)
     ours = Standard(Ball("linf", EPS), 12, eot, 4)
     found = run(ours, ours.start(images(), GOAL, mirror()), defended, 12)
     peer = DualAveraging(Ball("linf", EPS), 12, True, eot)
@@ -130,12 +130,60 @@ def test_the_smallest_budgets_have_a_valid_example(steps, draws):
         assert result.isfinite().all() and (result - state.clean).abs().max() <= EPS + 1e-6
 
 
-@pytest.mark.parametrize("budget", [1, 5, 7, 50, 99, 100, 200])
+def several(classes=4):
+    """Return a linear model of several classes, with its own answers as labels."""
+    generator = torch.Generator().manual_seed(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, classes))
+    model[1].weight.data = torch.randn(classes, 3 * SIDE * SIDE, generator=generator)
+    defended = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+    with torch.no_grad():
+        logits = defended.classifier(images())
+    return defended, logits.argmax(1), logits
+
+
+def test_later_runs_aim_at_the_likeliest_wrong_classes_in_their_order():
+    defended, label, logits = several()
+    settings = attack(runs=5, steps=20)
+    order = logits.argsort(1, descending=True)
+    state = settings.start(images(), Goal(label, NO_TARGET), mirror())
+    for step in range(20):
+        aim = NO_TARGET if step < 4 or step >= 16 else order[:, step // 4]  # three wrong classes, then any again
+        assert torch.equal(state.memory["aim"], aim), step
+        assert state.target.tolist() == NO_TARGET.tolist() and state.began.host.tolist() == [step // 4 * 4] * 4
+        state = settings.step(state, defended, 100)
+    assert state.grad_evals.tolist() == [20] * 4 and state.forward_evals.tolist() == [2 + 5 + 4] * 4
+    assert settings.cost == (20, 11)
+    target = (label + 1) % 4
+    state = run(settings, settings.start(images(), Goal(label, target), mirror()), defended, 20)
+    assert torch.equal(state.memory["aim"], target), "a goal with a target has one aim"
+
+
+def test_the_best_run_is_kept():
+    """Let only the class of the second run be reachable: the first run, at any class, goes after the likeliest in vain."""
+    defended, label, _ = several()
+    goal = Goal(label, NO_TARGET)
+    settings = attack(runs=4, steps=40, eps=2 / 255)
+    best, state = torch.full((4,), -1.0), settings.start(images(), goal, mirror())
+    for step in range(1, 41):
+        state = settings.step(state, defended, 100)
+        if step % 10:
+            continue
+        assert (state.memory["best_score"] >= best).all()
+        best = state.memory["best_score"]
+        stored = settings.ball.store(settings.result(state), state.clean).float() / 255
+        assert torch.equal(score(defended, stored, goal, mirror(), 1, 100), best)
+    single = attack(steps=10, eps=2 / 255)
+    first = run(single, single.start(images(), goal, mirror()), defended, 10)
+    stored = settings.ball.store(single.result(first), first.clean).float() / 255
+    assert (best > score(defended, stored, goal, mirror(), 1, 100) + 1e-6).any(), "no later run was better than the first"
+
+
+@pytest.mark.parametrize("budget", [1, 5, 7, 50, 99, 100, 200, 399, 1500])
 @pytest.mark.parametrize("draws", [1, 5])
 def test_no_image_costs_more_than_the_budget(budget, draws):
     """Count a forward pass as a third. Budgets below one step are spent on one step of fewer draws by the campaign file."""
     draws = min(draws, budget)
-    settings = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "log_odds", unit=True))
+    settings = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "margin", unit=True))
     steps = settings.steps
     assert settings.eot.draws == draws and budget - 2 * draws < steps * draws + settings.cost.forwards / 3 + 1
     for defended, goal in ((behind(linear()[0], 2), GOAL), masked(1 if draws > 1 else 0)):
