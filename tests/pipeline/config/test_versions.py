@@ -78,6 +78,8 @@ def everything():
         "probabilities": {"eps": 0.1, "estimator": "mean_probabilities"},
         "square": {"kind": "square", "eps": 0.1},
         "targeted": {"kind": "pgd", "eps": 0.1, "goal": "random_target"},
+        "noise": {"kind": "noise", "eps": 0.1},
+        "again": {"kind": "aggmo", "eps": 0.1, "restarts": 2},
     }
     content["cells"] = [{"model": "net", "defense": list(content["defenses"]), "attack": list(content["attacks"])}]
     return {(cell.defense_name, cell.attack_name): cell for cell in parse(content, "c.yaml").grid()}
@@ -99,15 +101,20 @@ def of_attack(*names):
         ("attacks", "pgd", of_attack("usual", "probabilities", "targeted")),
         ("attacks", "square", of_attack("square")),
         ("losses", "ce", of_attack("usual", "probabilities", "targeted")),
-        ("losses", "margin", of_attack("aggmo", "square")),
+        ("losses", "margin", of_attack("aggmo", "again", "square")),
         ("losses", "dlr", of_attack("dlr")),
         ("estimators", "mean_probabilities", of_attack("probabilities")),
         ("estimators", "per_draw", of_attack("usual", "dlr", "targeted")),
         ("defenses", "barrage", lambda defense, attack: True),
-        ("rules", "vote", of_attack("usual", "aggmo", "dlr", "probabilities", "square")),  # targeted attacks skip no image
+        (
+            "rules",
+            "vote",
+            of_attack("usual", "aggmo", "again", "dlr", "noise", "probabilities", "square"),
+        ),  # targeted attacks skip no image
         ("rules", "mean", lambda defense, attack: False),
         ("draws", "evaluation", of_defense("all", "jpeg", "others")),
         ("draws", "target", of_attack("targeted")),
+        ("draws", "choice", of_attack("noise", "again")),
     ],
 )
 def test_another_version_changes_the_identity_of_exactly_the_cells_that_use_it(table, name, uses, monkeypatch):
