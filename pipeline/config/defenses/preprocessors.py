@@ -63,7 +63,7 @@ class CropEnsemble(Checked):
 
     kind: Literal["crop_ensemble"] = Field(description=KIND)
     crops: int = Field(30, ge=1, le=1000, description="crops of each draw")
-    share: float = Field(90 / 224, gt=0, le=1, description="share of each side that a crop has before it is enlarged")
+    share: float = Field(0.402, gt=0, le=1, description="share of each side that a crop has before it is enlarged")
 
     def build(self) -> built.CropEnsemble:
         return built.CropEnsemble(self.crops, self.share)
