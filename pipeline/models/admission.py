@@ -41,6 +41,7 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
             f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
         ) from None
     judgeable(classifier, name, cells)
+    resizable(classifier, name, cells)
     attackable(classifier, cells, controls, images)
 
 
@@ -104,6 +105,22 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
         )
     if (first >= 0).all() and (first <= 1).all():
         _bounded(first, name, any(cell.cost.gradients for cell in cells))
+
+
+@torch.no_grad()
+def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
+    """Raise BadInput if the defense of a cell gives the model images of another size, which it cannot take."""
+    for cell in cells:
+        given = (cell.crop, cell.crop)
+        size = cell.defense.build().size_after(given)
+        try:
+            if size != given:
+                classifier(torch.zeros(1, 3, *size))
+        except Exception as error:  # a stranger's network may raise anything
+            raise BadInput(
+                f"defense {cell.defense_name} makes {max(size)} px of {cell.crop} px, and model {name} cannot take them "
+                f"({one_line(error)}): choose other sizes, or a model for images of any size"
+            ) from None
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
