@@ -29,8 +29,8 @@ def _random_l1(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
     return clean + eps * signs * sizes / (sizes.sum((1, 2, 3), keepdim=True) + more)
 
 
-def _project_l1(x: Tensor, clean: Tensor, eps: float) -> Tensor:
-    """Return the nearest point of the ball and of [0, 1] (proposition 2.1 of the article).
+def project_l1(x: Tensor, clean: Tensor, eps: float | Tensor) -> Tensor:
+    """Return the nearest point of the L1 ball and of [0, 1] (proposition 2.1 of the article); `eps` a number, or one each, (n,).
 
     Each value moves by clip(|x - clean| - t, 0, room), where t is 0 if that is in the ball; else these moves add up to `eps`.
     Their sum is piecewise linear in t: it is known where the pieces meet, and t lies on a line between two such places. In
@@ -38,12 +38,12 @@ def _project_l1(x: Tensor, clean: Tensor, eps: float) -> Tensor:
     """
     delta = x - clean
     size, most = delta.abs().flatten(1).double(), room(clean, delta).flatten(1).double()
-    t = _threshold(size, most, eps)
-    return (clean + delta.sign() * _like((size - t[:, None]).clamp_min(0).minimum(most), x)).clamp(0, 1)
+    t = _threshold(size, most, torch.as_tensor(eps, dtype=size.dtype, device=size.device).expand(len(x))[:, None])
+    return (clean + delta.sign() * _like((size - t[:, None]).clamp_min(0), x)).clamp(0, 1)
 
 
-def _threshold(size: Tensor, most: Tensor, eps: float) -> Tensor:
-    """Return the t, (n,), of at least 0, for which sum(clip(size - t, 0, most)) is `eps`, or 0 if it is less there."""
+def _threshold(size: Tensor, most: Tensor, eps: Tensor) -> Tensor:
+    """Return the t, (n,), of at least 0, for which sum(clip(size - t, 0, most)) is `eps` (n, 1), or 0 if it is less there."""
     count = size.shape[1]
     meets, order = torch.cat([size, (size - most).clamp_min(0)], 1).sort(1, descending=True)
     slope = torch.where(order < count, 1.0, -1.0).to(size.dtype).cumsum(1)  # values between their ends, below each place
@@ -51,8 +51,8 @@ def _threshold(size: Tensor, most: Tensor, eps: float) -> Tensor:
     after = (slope * gaps).cumsum(1)  # the sum at the next place
     piece = (after < eps).sum(1, keepdim=True).clamp_max(2 * count - 1)
     before = after.gather(1, piece) - (slope * gaps).gather(1, piece)
-    t = meets.gather(1, piece) - (eps - before) / slope.gather(1, piece).clamp_min(1)
-    return torch.where(after[:, -1] > eps, t[:, 0].clamp_min(0), 0)
+    t = meets.gather(1, piece) - (eps - before) / slope.gather(1, piece)
+    return torch.where(after[:, -1] > eps[:, 0], t[:, 0].clamp_min(0), 0)
 
 
 def _steepest_l1(direction: Tensor) -> Tensor:
@@ -104,5 +104,5 @@ def _largest(values: Tensor, count: float) -> Tensor:
     return torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, True).view_as(values)
 
 
-L1 = Norm(_random_l1, _project_l1, _steepest_l1, lambda d: d.abs().flatten(1).sum(1), _towards_l1)
+L1 = Norm(_random_l1, project_l1, _steepest_l1, lambda d: d.abs().flatten(1).sum(1), _towards_l1)
 L0 = Norm(_random_l0, _project_l0, None, lambda d: (d != 0).flatten(1).sum(1).to(d.dtype), _towards_l0, unit=1)

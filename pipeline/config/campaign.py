@@ -13,11 +13,11 @@ import yaml
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 import bart
-from barrage_plugins import Registry, load_allowed
-from pipeline.config import definitions
-from pipeline.config.attacks import KINDS, AnyAttack
+from barrage_plugins import load_allowed
+from pipeline.config import attacks, defenses, definitions
+from pipeline.config.attacks import AnyAttack
 from pipeline.config.choices import Choice
-from pipeline.config.defenses import DEFENSES, AnyDefense
+from pipeline.config.defenses import AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
@@ -261,9 +261,14 @@ def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load(path: str | Path) -> Campaign:
-    """Read a campaign from a YAML file. Raises BadInput if the file is missing or wrong."""
-    return parse(content(path, "campaign", "campaigns/demo.yaml"), str(path))
+def load(path: str | Path, say: Callable[[str], None] | None = None) -> Campaign:
+    """Read a campaign from a YAML file, and `say` what the presets in it mean. Raises BadInput if it is missing or wrong."""
+    found = content(path, "campaign", "campaigns/demo.yaml")
+    campaign = parse(found, str(path))
+    if say:
+        for line in attacks.meaning(found["attacks"]):
+            say(line)
+    return campaign
 
 
 def content(path: str | Path, what: str, example: str) -> Any:
@@ -324,10 +329,11 @@ def _quoted(text: str) -> list[str]:
 
 def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
     """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
-    tables: dict[str, tuple[Registry[Any], str]] = {"attacks": (KINDS, "pgd"), "defenses": (DEFENSES, "barrage")}
+    tables = {"attacks": attacks.SECTION, "defenses": defenses.SECTION}
     if location and location[0] in tables:
-        table, default = tables[location[0]]
-        return list(table[content[location[0]][location[1]].get("kind", default)].model_fields)
+        section = tables[location[0]]
+        kind = section.kind(content[location[0]][location[1]])
+        return [*section.table[kind].model_fields, *(["preset"] if section.presets else [])]
     sections: dict[str, type[BaseModel]] = {
         "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip

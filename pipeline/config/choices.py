@@ -1,6 +1,8 @@
 """Read values of a campaign file that come from a table: a name of it, or a section whose `kind` is a name of it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -35,14 +37,19 @@ class Section:
 
     A section without the key is of the kind `default`. The table is asked when a file is read, so that packages of others, and
     modules that the user allows, can add kinds.
+
+    presets     settings by name, which a section may have in its key `preset` instead of writing them
+    expanded    a section -> the section with the settings of its preset written out
     """
 
     table: Registry[Any]
     default: str
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    expanded: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
 
     def kind(self, value: Any) -> str:
-        """Return the kind that a section of a file names."""
-        return str(value.get("kind", self.default)) if isinstance(value, dict) else self.default
+        """Return the kind that a section of a file names, itself or by its preset."""
+        return str(self.expanded(value).get("kind", self.default)) if isinstance(value, dict) else self.default
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         dumped = core_schema.simple_ser_schema("any")  # with the keys of the value's own class
@@ -55,8 +62,23 @@ class Section:
             own = handler.resolve_ref_schema({"$ref": reference})
             if name != self.default:  # a section without the key is of the default kind
                 own["required"] = list(dict.fromkeys([*own.get("required", []), "kind"]))
+        for name, settings in self.presets.items():
+            of_kind = found["discriminator"]["mapping"][settings["kind"]]
+            found["oneOf"].append(_with_preset(handler.resolve_ref_schema({"$ref": of_kind}), name, settings))
         return found
 
     def _read(self, value: Any) -> Any:
         """Return the settings of a section, or settings as they are. Raises ValueError for an unknown kind or a bad setting."""
-        return value if isinstance(value, Strict) else self.table[self.kind(value)].model_validate(value)
+        if isinstance(value, Strict):
+            return value
+        return self.table[self.kind(value)].model_validate(self.expanded(value) if isinstance(value, dict) else value)
+
+
+def _with_preset(of_kind: JsonSchemaValue, name: str, settings: Mapping[str, Any]) -> JsonSchemaValue:
+    """Return the schema of sections that name a preset, from that of its kind: what the preset sets may be left out."""
+    schema = deepcopy(of_kind)
+    for key, value in settings.items():
+        schema["properties"][key]["default"] = value
+    schema["properties"]["preset"] = {"const": name, "type": "string", "description": "name of settings, see docs/presets.md"}
+    schema["required"] = ["preset", *(key for key in schema.get("required", []) if key not in settings)]
+    return schema

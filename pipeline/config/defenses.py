@@ -91,5 +91,7 @@ DEFENSES: Registry[Any] = Registry(
 )
 """The kinds of defenses by the name that a campaign file uses, with those of other packages (`barrage.defenses`)."""
 
-AnyDefense = Annotated[Defense, Section(DEFENSES, "barrage")]
+SECTION = Section(DEFENSES, "barrage")
+
+AnyDefense = Annotated[Defense, SECTION]
 """A defense of any kind; of a barrage where a section names no kind."""

@@ -119,6 +119,7 @@ def test_an_l1_start_is_uniform_in_the_ball():
     for value in range(d):
         assert stats.kstest(np.abs(delta[:, value]) / size, stats.beta(1, d - 1).cdf).pvalue > UNLIKELY
         assert stats.binomtest(int((delta[:, value] > 0).sum()), count).pvalue > UNLIKELY
+        assert abs(np.corrcoef(size, np.abs(delta[:, value]) / size)[0, 1]) < 4.5 / count**0.5
 
 
 def test_an_l0_start_changes_values_at_uniform_places_to_uniform_values():
@@ -132,7 +133,7 @@ def test_an_l0_start_changes_values_at_uniform_places_to_uniform_values():
 
 
 def best_gain(clean, slope, norm, eps):
-    """Return the largest slope . delta over the ball and [0, 1] of one image: a linear program, or the best values one by one."""
+    """Return the largest slope . delta over the ball and [0, 1] of one image: by a linear program, or the best values."""
     clean, slope = clean.double().flatten().numpy(), slope.double().flatten().numpy()
     gains = np.maximum(slope * (1 - clean), -slope * clean)
     if norm == "l0":

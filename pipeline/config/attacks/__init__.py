@@ -1,0 +1,31 @@
+"""Define the attacks of a campaign file, by `kind`. Other rooms use the names in `__all__`."""
+
+from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, Standard
+from pipeline.config.attacks.by_value import Noise, Spsa, Square
+from pipeline.config.attacks.kinds import KINDS, SECTION, AnyAttack
+from pipeline.config.attacks.presets import KEY, PRESETS, meaning
+from pipeline.config.attacks.settings import KIND, START, STEPS, Attack, ByGradient
+
+__all__ = [
+    "KEY",
+    "KIND",
+    "KINDS",
+    "PRESETS",
+    "SECTION",
+    "START",
+    "STEPS",
+    "AggMo",
+    "AnyAttack",
+    "Apgd",
+    "Attack",
+    "ByGradient",
+    "DualAveraging",
+    "Fgsm",
+    "Lbfgs",
+    "Noise",
+    "Pgd",
+    "Spsa",
+    "Square",
+    "Standard",
+    "meaning",
+]
