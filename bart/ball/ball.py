@@ -41,8 +41,8 @@ class Ball:
     def steepest(self, direction: Tensor) -> Tensor:
         """Return the step of length 1 that ascends most along `direction`.
 
-        It is its sign for L-inf, its unit vector for L2, the value with the largest derivative for L1. Raises ValueError for L0,
-        in which no step has a length.
+        It is its sign for L-inf, its unit vector for L2, the value with the largest derivative for L1. Raises ValueError for
+        L0, in which no step has a length.
         """
         if self._norm.steepest is None:
             raise ValueError(f"norm {self.norm!r}: steps have no length in it, and this attack needs one; use SigmaZero")

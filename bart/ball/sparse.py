@@ -30,7 +30,7 @@ def _random_l1(clean: Tensor, seeds: Tensor, eps: float) -> Tensor:
 
 
 def project_l1(x: Tensor, clean: Tensor, eps: float | Tensor) -> Tensor:
-    """Return the nearest point of the L1 ball and of [0, 1] (proposition 2.1 of the article); `eps` a number, or one each, (n,).
+    """Return the nearest point of the L1 ball and of [0, 1] (proposition 2.1 of the article); `eps` is a number, or (n,).
 
     Each value moves by clip(|x - clean| - t, 0, room), where t is 0 if that is in the ball; else these moves add up to `eps`.
     Their sum is piecewise linear in t: it is known where the pieces meet, and t lies on a line between two such places. In

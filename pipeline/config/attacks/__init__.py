@@ -1,7 +1,7 @@
 """Define the attacks of a campaign file, by `kind`. Other rooms use the names in `__all__`."""
 
-from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, Standard
-from pipeline.config.attacks.by_value import Noise, Spsa, Square
+from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, SigmaZero, Standard
+from pipeline.config.attacks.by_value import Noise, PopSkipJump, Spsa, Square
 from pipeline.config.attacks.kinds import KINDS, SECTION, AnyAttack
 from pipeline.config.attacks.presets import KEY, PRESETS, meaning
 from pipeline.config.attacks.settings import KIND, START, STEPS, Attack, ByGradient
@@ -24,6 +24,8 @@ __all__ = [
     "Lbfgs",
     "Noise",
     "Pgd",
+    "PopSkipJump",
+    "SigmaZero",
     "Spsa",
     "Square",
     "Standard",

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 import bart
 from bart import Eot
-from pipeline.config.attacks.settings import ESTIMATOR, KIND, LOSS, ORDER, START, STEPS, ByGradient, Estimator, Loss
+from pipeline.config.attacks.settings import (
+    ESTIMATOR,
+    KIND,
+    LOSS,
+    NORM,
+    ORDER,
+    START,
+    STEPS,
+    ByGradient,
+    Estimator,
+    Loss,
+    OneNorm,
+)
 from pipeline.config.fields import Length
 
 
@@ -52,12 +64,15 @@ class AggMo(ByGradient):
 
 
 class Apgd(ByGradient):
-    """Auto-PGD: PGD that halves its step size when progress stops."""
+    """Auto-PGD: PGD that halves its step size when progress stops; in l1 with sparse steps and three shrinking balls."""
 
     kind: Literal["apgd"] = Field(description=KIND)
+    norm: Annotated[str, OneNorm("linf", "l2", "l1")] = Field("linf", description=NORM)
     steps: int = Field(100, ge=1, description=STEPS)
 
     def once(self, draws: int) -> bart.Attack:
+        if self.norm == "l1":
+            return bart.ApgdL1(self.ball, self.steps, self.random_start, self.eot(draws))
         return bart.Apgd(self.ball, self.steps, self.random_start, self.eot(draws))
 
 
@@ -105,6 +120,20 @@ class Standard(ByGradient):
 
     def once(self, draws: int) -> bart.Attack:
         return bart.Standard.of_budget(self.ball, self.budget, self.eot(min(draws, self.budget)))
+
+
+class SigmaZero(ByGradient):
+    """Sigma-zero: the fewest values to change, by a smooth count of them and a threshold under which changes are put back."""
+
+    kind: Literal["sigma_zero"] = Field(description=KIND)
+    norm: Annotated[str, OneNorm("l0")] = Field("l0", description=NORM)
+    steps: int = Field(200, ge=1, description=STEPS)
+
+    loss: ClassVar[str] = "hinge"  # type: ignore[misc]  # what the attack sets itself is no key of the file
+    random_start: ClassVar[bool] = False  # type: ignore[misc]
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.SigmaZero(self.ball, self.steps, self.eot(draws))
 
 
 class Lbfgs(ByGradient):

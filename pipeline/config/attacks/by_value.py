@@ -1,12 +1,12 @@
 """Define the attacks without gradients: settings that say which attack of `bart` they mean."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import bart
-from pipeline.config.attacks.settings import KIND, STEPS, Attack
+from pipeline.config.attacks.settings import KIND, NORM, STEPS, Attack, OneNorm
 from pipeline.config.fields import Length
 
 
@@ -43,10 +43,30 @@ class Spsa(Attack):
         return {"losses": ("margin",)}
 
 
+class PopSkipJump(Attack):
+    """PopSkipJump: a walk along the boundary between right and wrong, by decisions alone, each of one fresh draw."""
+
+    kind: Literal["pop_skip_jump"] = Field(description=KIND)
+    steps: int = Field(50, ge=1, description=STEPS)
+    queries: int = Field(100, ge=1, description="decisions around a point of the boundary, for one step along it")
+
+    eot_draws: ClassVar[int] = 1  # type: ignore[misc]  # a decision is that of one draw
+
+    @model_validator(mode="after")
+    def _untargeted(self) -> "PopSkipJump":
+        if self.goal != "untargeted":
+            raise ValueError(f"goal {self.goal}: this attack starts from random images, expected untargeted")
+        return self
+
+    def once(self, draws: int) -> bart.Attack:
+        return bart.PopSkipJump(self.ball, self.steps, self.queries)
+
+
 class Noise(Attack):
     """The best of random points."""
 
     kind: Literal["noise"] = Field(description=KIND)
+    norm: Annotated[str, OneNorm("linf", "l2", "l1", "l0")] = Field("linf", description=NORM)
     steps: int = Field(20, ge=1, description="number of points")
 
     def once(self, draws: int) -> bart.Attack:

@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from barrage_plugins import Registry
-from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, Standard
-from pipeline.config.attacks.by_value import Noise, Spsa, Square
+from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, SigmaZero, Standard
+from pipeline.config.attacks.by_value import Noise, PopSkipJump, Spsa, Square
 from pipeline.config.attacks.presets import PRESETS, expanded
 from pipeline.config.attacks.settings import Attack
 from pipeline.config.choices import Section
@@ -19,9 +19,11 @@ KINDS: Registry[type[Attack]] = Registry(
         "apgd": Apgd,
         "dual_averaging": DualAveraging,
         "standard": Standard,
+        "sigma_zero": SigmaZero,
         "lbfgs": Lbfgs,
         "square": Square,
         "spsa": Spsa,
+        "pop_skip_jump": PopSkipJump,
         "noise": Noise,
     },
     expected="a class of settings that inherits pipeline.config.attacks.Attack",

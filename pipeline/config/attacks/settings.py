@@ -154,6 +154,9 @@ class ByGradient(Attack):
     networks_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="hash of all networks, to check them by")
     fixed_order: bool = Field(False, description=ORDER)
     random_start: bool = Field(True, description=START)
+    frequencies: float = Field(
+        1.0, gt=0, le=1, description="share of each side's spatial frequencies (DCT) that gradients keep, from the lowest up"
+    )
 
     @model_validator(mode="after")
     def _networks_named(self) -> "ByGradient":
@@ -165,7 +168,7 @@ class ByGradient(Attack):
 
     def eot(self, draws: int) -> Eot:
         """Return how its gradients are estimated."""
-        return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order)
+        return Eot(draws, self.loss, self.estimator, self.policy, self.fixed_order, frequencies=self.frequencies)
 
     def named(self) -> Mapping[str, tuple[str, ...]]:
         return {"losses": (self.loss,), "estimators": (self.estimator,)}
