@@ -3,11 +3,10 @@
 from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, SigmaZero, Standard
 from pipeline.config.attacks.by_value import Noise, PopSkipJump, Spsa, Square
 from pipeline.config.attacks.kinds import KINDS, SECTION, AnyAttack
-from pipeline.config.attacks.presets import KEY, PRESETS, meaning
+from pipeline.config.attacks.presets import PRESETS, meaning, written
 from pipeline.config.attacks.settings import KIND, START, STEPS, Attack, ByGradient
 
 __all__ = [
-    "KEY",
     "KIND",
     "KINDS",
     "PRESETS",
@@ -30,4 +29,5 @@ __all__ = [
     "Square",
     "Standard",
     "meaning",
+    "written",
 ]

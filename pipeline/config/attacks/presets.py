@@ -67,8 +67,8 @@ def meaning(attacks: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(section, dict) or KEY not in section:
             continue
         preset, own = _named(section[KEY]), {key: value for key, value in section.items() if key not in (KEY, "kind")}
-        means = _written({key: value for key, value in preset.settings.items() if key not in own})
-        yield f"attack {name}: preset {section[KEY]} ({preset.source}) means {means}{'; own: ' * bool(own)}{_written(own)}"
+        means = written({key: value for key, value in preset.settings.items() if key not in own})
+        yield f"attack {name}: preset {section[KEY]} ({preset.source}) means {means}{'; own: ' * bool(own)}{written(own)}"
 
 
 def _named(name: Any) -> Preset:
@@ -80,6 +80,6 @@ def _named(name: Any) -> Preset:
     return PRESETS[name]
 
 
-def _written(settings: Settings) -> str:
+def written(settings: Settings) -> str:
     """Return settings in one line, as YAML has them."""
     return ", ".join(f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in settings.items())
