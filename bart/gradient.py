@@ -13,6 +13,7 @@ from bart import draw_keys, rng
 from bart.bpda import POLICIES, complete
 from bart.defenses import Defended
 from bart.losses import LOSSES, Loss
+from bart.low_frequencies import low_frequencies
 
 Forward = Callable[[Tensor, slice, slice], Tensor]
 """(which images, as a tensor; which of all images; which draws) -> logits (images, draws, classes)."""
@@ -32,7 +33,8 @@ class Eot:
     fixed_order one choice and order of transforms for all draws of an image's step; the parameters stay independent
     unit        divide the gradient of each draw by its own L1 norm, so that no draw outweighs the others; needs an estimator
                 that is a mean over the draws
-    Raises ValueError for an unknown name, fewer than 1 draw, or `unit` with another estimator.
+    frequencies the share, in (0, 1], of the spatial frequencies of each side that the gradient keeps, from the lowest up
+    Raises ValueError for an unknown name, fewer than 1 draw, `unit` with another estimator, or a share out of range.
     """
 
     draws: int = 10
@@ -41,6 +43,7 @@ class Eot:
     policy: str = "combo"
     fixed_order: bool = False
     unit: bool = False
+    frequencies: float = 1.0
 
     def __post_init__(self) -> None:
         for value, known in ((self.loss, LOSSES), (self.estimator, ESTIMATORS), (self.policy, POLICIES)):
@@ -50,6 +53,8 @@ class Eot:
             raise ValueError(f"draws = {self.draws}: expected at least 1")
         if self.unit and not ESTIMATORS[self.estimator].by_draw:
             raise ValueError(f"estimator {self.estimator!r} with unit gradients: expected a mean over draws: per_draw")
+        if not 0 < self.frequencies <= 1:
+            raise ValueError(f"frequencies = {self.frequencies}: expected a share of more than 0 and at most 1")
 
 
 def pieces(images: int, draws: int, stack: int) -> Iterator[tuple[slice, slice]]:
@@ -167,6 +172,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
                 loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, loss_of, eot.draws, stack)
             value = (logits * cotangent[:, draw_range]).sum((1, 2))
         (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
+        part = low_frequencies(part, eot.frequencies)
         total[images] += _unit(part).sum(1) / eot.draws if eot.unit else part / HALF_SCALE
     return total, loss
 

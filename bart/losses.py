@@ -31,6 +31,11 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
     return _others(logits, label).amax(1) - _of(logits, label)
 
 
+def hinge(logits: Tensor, label: Tensor) -> Tensor:
+    """Return min(margin, 0), (n,): what is already wrong has no gradient. Source: Carlini and Wagner, S&P 2017, f6."""
+    return margin(logits, label).clamp_max(0)
+
+
 def dlr(logits: Tensor, label: Tensor) -> Tensor:
     """Return the difference of logits ratio, (max_{j != y} z_j - z_y) / (z_1st - z_3rd), (n,).
 
@@ -83,6 +88,7 @@ LOSSES: Registry[Loss] = Registry(
         "ce": Loss(cross_entropy, lambda logits, label, target: -cross_entropy(logits, target)),
         "log_odds": Loss(log_odds, lambda logits, label, target: -log_odds(logits, target)),
         "margin": Loss(margin, lambda logits, label, target: -margin(logits, target)),
+        "hinge": Loss(hinge, lambda logits, label, target: margin(logits, target).neg().clamp_max(0)),
         "dlr": Loss(dlr, dlr_targeted, classes=4),
     },
     expected="a bart.Loss",

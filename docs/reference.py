@@ -20,7 +20,7 @@ from docs.file_keys import Heading, about, section, sections
 from docs.tables import table
 from pipeline.__main__ import app, more_commands
 from pipeline.config import bpda_training, campaign, classifier_training, schema
-from pipeline.config.attacks import KINDS, Attack, ByGradient
+from pipeline.config.attacks import KINDS, PRESETS, Attack, ByGradient, written
 from pipeline.config.defenses import DEFENSES, BarrageDefense, Defense
 from pipeline.config.fields import Share
 from pipeline.store.schema import SCHEMA
@@ -76,6 +76,12 @@ def defenses() -> str:
     return "\n\n".join(parts)
 
 
+def presets() -> str:
+    """Return what each preset of an attack means."""
+    found = [(f"`{name}`", f"`{written(preset.settings)}`", preset.source) for name, preset in PRESETS.items()]
+    return table(("preset", "means", "source"), found)
+
+
 def columns() -> str:
     """Return the columns of the rows."""
     found = [(f"`{f.name}`", _arrow(f.type), f.metadata[b"description"].decode()) for f in SCHEMA]
@@ -101,6 +107,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "campaign": lambda: sections(CAMPAIGN, ELSEWHERE),
     "attacks": attacks,
     "defenses": defenses,
+    "presets": presets,
     "classifier": lambda: sections(CLASSIFIER, ELSEWHERE),
     "bpda": lambda: sections(BPDA, ELSEWHERE),
     "columns": columns,

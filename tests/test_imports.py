@@ -23,6 +23,7 @@ FLOORS = {
         "transforms",
         "ball",
         "losses",
+        "low_frequencies",
         "classifier",
         "gpu_kernels",
         "bpda",

@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 import bart
 from barrage_plugins import load_allowed
-from pipeline.config import definitions
-from pipeline.config.attacks import ATTACK, AnyAttack
+from pipeline.config import attacks, defenses, definitions
+from pipeline.config.attacks import AnyAttack
 from pipeline.config.choices import Choice
-from pipeline.config.defenses import DEFENSE, AnyDefense
+from pipeline.config.defenses import AnyDefense
 from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
@@ -175,6 +175,8 @@ class Cell(Strict):
         content |= {"model": model, "defense": self.defense.deciding()}  # the cell has the lengths
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
+        if content["attack"].get("frequencies") == 1:
+            del content["attack"]["frequencies"]
         if not content["exif"]:
             del content["exif"]
         if content["skip_misclassified"] is None:
@@ -258,9 +260,14 @@ def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load(path: str | Path) -> Campaign:
-    """Read a campaign from a YAML file. Raises BadInput if the file is missing or wrong."""
-    return parse(content(path, "campaign", "campaigns/demo.yaml"), str(path))
+def load(path: str | Path, say: Callable[[str], None] | None = None) -> Campaign:
+    """Read a campaign from a YAML file, and `say` what the presets in it mean. Raises BadInput if it is missing or wrong."""
+    found = content(path, "campaign", "campaigns/demo.yaml")
+    campaign = parse(found, str(path))
+    if say:
+        for line in attacks.meaning(found["attacks"]):
+            say(line)
+    return campaign
 
 
 def content(path: str | Path, what: str, example: str) -> Any:
@@ -321,9 +328,9 @@ def _quoted(text: str) -> list[str]:
 
 def _known_keys(content: dict[str, Any], location: tuple[Any, ...]) -> list[str]:
     """Return the keys of the section at `location` of the file, whose parsed YAML is `content`."""
-    kinds = {"attacks": ATTACK, "defenses": DEFENSE}
-    if location and location[0] in kinds:
-        return kinds[location[0]].keys(content[location[0]][location[1]])
+    named = {"attacks": attacks.SECTION, "defenses": defenses.SECTION}
+    if location and location[0] in named:
+        return named[location[0]].keys(content[location[0]][location[1]])
     sections: dict[str, type[BaseModel]] = {
         "data": Data, "models": Model, "cells": Grid, "workers": Workers, "stop": Stop,
     }  # fmt: skip

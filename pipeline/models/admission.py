@@ -20,7 +20,7 @@ from pipeline.models import loading
 SAME = 1e-4
 """Share of the largest logit by which two passes of an image may differ: sums in another order."""
 
-INSTEAD = "attack it with square, spsa or noise, or make the model differentiable"
+INSTEAD = "attack it with square, spsa, pop_skip_jump or noise, or make the model differentiable"
 
 
 def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None) -> None:
@@ -179,7 +179,7 @@ def _differentiable(classifier: Classifier, cell: Cell, x: Tensor) -> None:
     hidden = [cause for cause in causes(classifier, x, label, loss) if cause]
     said = f"{hidden[0]}, in {len(hidden)} of {len(x)} pictures: {CAUSES[hidden[0]]}"
     if 2 * len(hidden) >= len(x) and not (hidden[0] == "saturation" and cell.defense.random):
-        raise BadInput(f"{who} ({said}): mend that, or attack it with square, spsa or noise")
+        raise BadInput(f"{who} ({said}): mend that, or attack it with square, spsa, pop_skip_jump or noise")
     warnings.warn(
         f"attack {cell.attack_name} follows gradients, and {cell.model_name} hides some ({said})", Remark, stacklevel=2
     )

@@ -33,7 +33,7 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("mode", pa.string(), "strongest: the whole budget for every image; first_break: an image left once it was won"),
     ("frozen", pa.bool_(), "whether the defense's randomness was taken out, for a check"),
     ("norm", pa.string(), "norm of the ball"),
-    ("eps", pa.float64(), "radius of the ball, images in [0, 1]"),
+    ("eps", pa.float64(), "radius of the ball, images in [0, 1]; a number of values in l0"),
     ("steps", pa.int32(), "steps of the attack"),
     ("eot_draws", pa.int32(), "draws per gradient"),
     ("evaluation_draws", pa.int32(), "fresh draws that judged the clean and the adversarial image, each"),
@@ -50,6 +50,12 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("target_hits", pa.int32(), "draws whose first class is the target, stored example; null where untargeted"),
     ("linf", pa.float64(), "L-inf distance of the stored 8-bit example"),
     ("l2", pa.float64(), "L2 distance of the stored 8-bit example"),
+    (
+        "l1",
+        pa.float64(),
+        "L1 distance of the stored 8-bit example: the sum over all values; null in rows of before release 0.2",
+    ),
+    ("l0", pa.int32(), "values in which the stored 8-bit example differs, three a pixel; null in rows of before release 0.2"),
     (
         "first_break",
         pa.int32(),

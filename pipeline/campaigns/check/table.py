@@ -40,6 +40,8 @@ class Variants:
         self.cell, self.defense, self.attack = cell, cell.defense, cell.attack
         self.steps: int = getattr(cell.attack, "steps", 1)
         self.draws = cell.attack.eot_draws
+        self.dense = cell.attack.norm in ("linf", "l2")
+        """Whether rivals attack in its norm: those of single steps, momentum and random squares know no other."""
         self.ball: dict[str, Any] = {"norm": cell.attack.norm, "eps": cell.attack.eps}
         self.rival = self.ball | {"eot_draws": self.draws}
         self.rival |= {name: getattr(cell.attack, name) for name in ("policy", "networks", "networks_sha256")}
@@ -54,7 +56,8 @@ class Variants:
         return Variant(self.defense, self.attack.model_copy(update=changes))
 
     def scaled(self, eps: float) -> Variant:
-        """Return the cell with another radius; the steps grow with it."""
+        """Return the cell with another radius, a whole number in L0; the steps grow with it."""
+        eps = max(1, round(eps)) if self.attack.norm == "l0" else eps
         size = getattr(self.attack, "step_size", None)
         return self.attacked(eps=eps, **({"step_size": size * eps / self.attack.eps} if size else {}))
 
@@ -109,6 +112,7 @@ def _budget(v: Variants) -> Iterator[Check]:
     if v.steps > 1:
         yield Check("twice the steps", "if more steps help, the attack had not converged", not_beaten_by("steps-x2"),
                     {"steps-x2": v.attacked(steps=2 * v.steps)})  # fmt: skip
+    if v.steps > 1 and v.dense:
         single = Fgsm(**v.rival, loss=v.attack.loss, estimator=v.attack.estimator)
         yield Check("single step", "one step must not beat many: else the gradients lead astray", not_beaten_by("fgsm"),
                     {"fgsm": v.by(single)})  # fmt: skip
@@ -130,24 +134,33 @@ def _rivals(v: Variants) -> Iterator[Check]:
     if v.defense.named().get(TRANSFORMS.table):
         yield Check("gradient policies", "another way through the transforms must not beat the one in use",
                     not_beaten_by(*policies), policies)  # fmt: skip
-    losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
-    yield Check("losses", "another loss must not beat the one in use", not_beaten_by(*losses), losses)
+    if "loss" in type(v.attack).model_fields:
+        losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
+        yield Check("losses", "another loss must not beat the one in use", not_beaten_by(*losses), losses)
+    if v.dense:
+        yield _momentum(v)
+    yield _controls(v)
+
+
+def _momentum(v: Variants) -> Check:
     aggmo = AggMo(**v.rival, kind="aggmo", steps=v.steps, step_size=min(2.5 / v.steps, 2) * v.attack.eps)
     momentum = {"aggmo": v.by(aggmo)}
     if not getattr(v.attack, "momentum", 0):
         momentum["momentum"] = v.by(Pgd(**v.rival, steps=v.steps, loss=v.attack.loss))
-    yield Check("momentum", "following a memory of the gradients must not beat the attack in use",
-                not_beaten_by(*momentum), momentum)  # fmt: skip
-    controls = {
-        "noise": v.by(Noise(**v.ball, kind="noise", steps=20, eot_draws=v.draws)),
-        "spsa": v.by(Spsa(**v.ball, kind="spsa", steps=max(1, v.steps // 4), pairs=2 * v.draws)),
-    }
+    return Check("momentum", "following a memory of the gradients must not beat the attack in use",
+                 not_beaten_by(*momentum), momentum)  # fmt: skip
+
+
+def _controls(v: Variants) -> Check:
+    controls = {"noise": v.by(Noise(**v.ball, kind="noise", steps=20, eot_draws=v.draws))}
+    if v.dense:
+        controls["spsa"] = v.by(Spsa(**v.ball, kind="spsa", steps=max(1, v.steps // 4), pairs=2 * v.draws))
     if v.defense.removable:
         controls["transfer"] = v.attacked(transfer=True)
-    else:  # a transfer would attack the same model, whose gradients are in question
+    elif v.dense:  # a transfer would attack the same model, whose gradients are in question
         controls["square"] = v.by(Square(**v.ball, kind="square", steps=max(SQUARES, 10 * v.steps)))
-    yield Check("controls", f"what needs no gradient of the defense must not beat what has one: {', '.join(controls)}",
-                not_beaten_by(*controls), controls)  # fmt: skip
+    return Check("controls", f"what needs no gradient of the defense must not beat what has one: {', '.join(controls)}",
+                 not_beaten_by(*controls), controls)  # fmt: skip
 
 
 def _goals(v: Variants) -> Iterator[Check]:

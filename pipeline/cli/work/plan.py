@@ -28,4 +28,4 @@ def plan(
 
     allow(allow_module, campaign)
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
-    show(quote(load(campaign), asked, note), out)
+    show(quote(load(campaign, note), asked, note), out)

@@ -73,7 +73,7 @@ def _prepared(campaign: Path, store: str | None) -> "Job":
     from pipeline.campaigns.prepare import prepare
     from pipeline.config.campaign import load
 
-    config = load(campaign)
+    config = load(campaign, note)
     return prepare(config, store_of(config, store), note)
 
 

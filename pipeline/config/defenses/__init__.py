@@ -11,13 +11,13 @@ from pipeline.config.defenses.compose import Compose
 from pipeline.config.defenses.defense import Defense
 from pipeline.config.defenses.kinds import KINDS, registry
 
-__all__ = ["DEFENSE", "DEFENSES", "AnyDefense", "BarrageDefense", "Compose", "Defense"]
+__all__ = ["DEFENSES", "SECTION", "AnyDefense", "BarrageDefense", "Compose", "Defense"]
 
 DEFENSES = registry(**KINDS.builtin, compose=Compose)
 """All kinds of defenses by the name that a campaign file uses, with those of other packages (`barrage.defenses`)."""
 
-DEFENSE = Section(DEFENSES, "barrage")
-"""A section of a defense; one that names no kind is a barrage."""
+SECTION = Section(DEFENSES, "barrage")
+"""A section that names no kind is a barrage."""
 
-AnyDefense = Annotated[Defense, DEFENSE]
+AnyDefense = Annotated[Defense, SECTION]
 """A defense of any kind."""

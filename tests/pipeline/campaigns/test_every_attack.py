@@ -23,13 +23,17 @@ SMALL = {
     "lbfgs": {"steps": 6, "searches": 2},
     "square": {"steps": 4},
     "spsa": {"steps": 2, "pairs": 2},
+    "sigma_zero": {"steps": 4, "eps": 20},
+    "pop_skip_jump": {"steps": 2, "queries": 6},
     "noise": {"steps": 2},
 }
+WITHOUT_DRAWS = ("standard", "pop_skip_jump")
+"""Kinds that set the draws of a gradient or a query themselves."""
 
 
 @pytest.mark.parametrize("kind", KINDS.builtin)
 def test_a_campaign_of_each_kind_runs_and_counts_what_it_spends(kind, tmp_path, pattern):
-    draws = {} if kind == "standard" else {"eot_draws": 2}
+    draws = {} if kind in WITHOUT_DRAWS else {"eot_draws": 2}
     attack = {"kind": kind, "eps": "8/255", **draws, **SMALL[kind]}
     content = tiny.campaign(pattern) | {"attacks": {"pgd": attack}, "evaluation_draws": 2}
     content["data"] = content["data"] | {"limit": 3}
@@ -42,8 +46,8 @@ def test_a_campaign_of_each_kind_runs_and_counts_what_it_spends(kind, tmp_path, 
         assert row["steps"] == cell.built.steps
         grads, forwards = row["grad_evals"], row["forward_evals"] - 2 * cell.judged_by
         assert (grads, forwards) == cell.cost or (kind == "standard" and grads + forwards / 3 <= 20)
-        assert row["policy"] == ("none" if kind in ("square", "spsa", "noise") else "combo")
-        assert 0 < row["linf"] <= 8 / 255 + 1e-6 or kind == "lbfgs"
+        assert row["policy"] == ("none" if kind in ("square", "spsa", "pop_skip_jump", "noise") else "combo")
+        assert 0 < row[cell.attack.norm] <= cell.attack.eps + 1e-6 or kind in ("lbfgs", "sigma_zero")
 
 
 def test_settings_reach_the_attack(pattern):
@@ -98,7 +102,9 @@ def test_an_attack_that_follows_gradients_refuses_a_model_without_one_before_the
     store = tmp_path / "store"
     content = tiny.campaign(pattern, models={"net": {"architecture": "tests.support.tiny:Decides", "classes": tiny.CLASSES}})
     code, _, err = barrage("run", write(content), "--here", "--store", str(store))
-    assert code == 2 and "attack pgd follows gradients, and net has none" in err and "square, spsa or noise" in err
+    assert (
+        code == 2 and "attack pgd follows gradients, and net has none" in err and "square, spsa, pop_skip_jump or noise" in err
+    )
     assert not store.exists()
     content |= {"attacks": {"pgd": {"kind": "noise", "eps": "8/255", "steps": 2, "eot_draws": 2}}}
     assert barrage("run", write(content), "--here", "--store", str(store))[0] == 0

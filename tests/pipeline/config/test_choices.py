@@ -59,7 +59,7 @@ def test_a_name_that_its_table_lacks_is_refused(change, message):
 
 
 def test_a_campaign_that_is_written_is_read_as_the_same():
-    attacks = {kind: {"kind": kind, "eps": 0.1} for kind in KINDS.builtin} | {"usual": {"eps": 0.2, "loss": "margin"}}
+    attacks = {kind: {"kind": kind, "eps": 1} for kind in KINDS.builtin} | {"usual": {"eps": 0.2, "loss": "margin"}}
     content = tiny.campaign("x.tar", attacks=attacks, stop={"interval": 0.1, "rule": "vote"})
     content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": list(attacks)}]
     campaign = parse(content, "c")
@@ -71,7 +71,7 @@ def test_a_campaign_that_is_written_is_read_as_the_same():
 def test_the_schema_has_every_kind_and_name_of_the_tables(schema):
     mapping = schema["properties"]["attacks"]["patternProperties"].popitem()[1]["discriminator"]["mapping"]
     assert set(mapping) == set(KINDS.builtin)
-    assert schema["$defs"]["Pgd"]["properties"]["loss"]["enum"] == ["ce", "log_odds", "margin", "dlr"]
+    assert schema["$defs"]["Pgd"]["properties"]["loss"]["enum"] == ["ce", "log_odds", "margin", "hinge", "dlr"]
     assert schema["$defs"]["Stop"]["properties"]["rule"]["enum"] == ["single", "vote", "mean", "persistent"]
 
 

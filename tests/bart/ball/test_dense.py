@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 
 from bart import rng
-from bart.ball import NORMS, Ball
+from bart.ball import Ball
 
 UNLIKELY = 1e-4
 EPS = {
@@ -54,7 +54,7 @@ def test_projection_is_its_closed_form(norm, eps):
         torch.testing.assert_close(again, found, rtol=0, atol=2e-7)
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 def test_projection_onto_the_ball_is_the_nearest_point(norm):
     """Check, away from black and white, that no point of the ball makes an angle below 90 degrees with the step back."""
     clean, eps = torch.full((30, 3, 4, 4), 0.5), 0.1
@@ -109,7 +109,7 @@ def test_a_step_is_the_steepest_ascent_then_the_projection(norm, eps):
     np.testing.assert_allclose(ball.step(x, direction, size, clean).numpy(), truth, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 def test_a_pixel_without_a_gradient_stays_where_it_is(norm):
     clean = photos(6)
     x = Ball(norm, 8 / 255).start(clean, torch.arange(6))
@@ -124,7 +124,7 @@ def test_a_pixel_without_a_gradient_stays_where_it_is(norm):
     assert silent.isfinite().all()
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 def test_a_saturated_pixel_pushed_outwards_stays_and_pushed_inwards_moves(norm):
     clean = torch.cat([torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)])
     sign = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand_as(clean)
@@ -187,7 +187,7 @@ def test_an_eps_between_levels_stores_the_level_below():
         assert (ball.store(ball.step(clean, torch.ones_like(clean), 1.0, clean), clean) == 100 + level).all()
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 def test_the_clean_image_is_stored_as_itself(norm):
     clean = (torch.arange(256.0) / 255).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     assert torch.equal(Ball(norm, 1 / 255).store(clean, clean)[0, 0].flatten(), torch.arange(256, dtype=torch.uint8))
@@ -198,7 +198,7 @@ def test_distances_are_in_the_unit_of_eps():
     levels = (255 * clean).round().long()
     stored = torch.randint(0, 256, clean.shape, generator=torch.Generator().manual_seed(2)).byte()
     delta = (stored.long() - levels).numpy() / 255
-    for norm in NORMS:
+    for norm in EPS:
         found = Ball("linf", 8 / 255).distance(stored, clean, norm)
         np.testing.assert_allclose(found.numpy(), norm_of(delta, norm), rtol=1e-6)
         assert torch.equal(Ball(norm, 0.1).distance(stored, clean), found)
@@ -230,7 +230,7 @@ def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm
         assert abs(gain - best) <= 2e-5 * best + 1e-7 * np.abs(slope.numpy()).sum()
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 def test_a_sum_of_zeros_asks_for_the_image_itself(norm):
     clean = photos(4)
     for softness in (0.0, 0.5, 1.0):
@@ -248,7 +248,7 @@ def test_a_softer_ball_moves_weak_pixels_in_proportion():
         torch.testing.assert_close(found[1], 0.5 + 0.1 * total[1].sign(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("norm", list(EPS))
 @pytest.mark.parametrize("length", [1e-44, 1e-38, 1e-30, 1e-22, 1e-13, 1.0, 1e19, 1e30, 1e38])
 def test_a_gradient_of_any_length_moves_the_image_by_a_whole_step(norm, length):
     """Squares underflow below 1e-22 and overflow above 1e19; the truth is in double precision, where neither happens."""
