@@ -6,7 +6,7 @@ from typing import Any
 
 from bart import TRANSFORMS
 from pipeline.campaigns.check.judgement import Judge, at_chance, defeated, never_rises, not_beaten_by, reported
-from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa, Square
+from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa, Square, Standard
 from pipeline.config.campaign import Cell
 from pipeline.config.defenses import BarrageDefense, Defense
 
@@ -38,13 +38,15 @@ class Variants:
     def __init__(self, cell: Cell) -> None:
         assert isinstance(cell.attack, ByGradient)
         self.cell, self.defense, self.attack = cell, cell.defense, cell.attack
-        self.steps: int = getattr(cell.attack, "steps", 1)
+        self.sets = type(cell.attack).model_fields.keys()
+        """The settings that the kind of attack leaves to a file."""
+        self.steps: int = getattr(cell.attack, "steps", None) or cell.built.steps
         self.draws = cell.attack.eot_draws
         self.dense = cell.attack.norm in ("linf", "l2")
         """Whether rivals attack in its norm: those of single steps, momentum and random squares know no other."""
         self.ball: dict[str, Any] = {"norm": cell.attack.norm, "eps": cell.attack.eps}
-        self.rival = self.ball | {"eot_draws": self.draws}
-        self.rival |= {name: getattr(cell.attack, name) for name in ("policy", "networks", "networks_sha256")}
+        self.policy = {name: getattr(cell.attack, name) for name in ("policy", "networks", "networks_sha256")}
+        self.rival = self.ball | self.policy | {"eot_draws": self.draws}
         """Settings that another attack shares with that of the cell."""
 
     def defended(self, **changes: object) -> Variant:
@@ -54,6 +56,22 @@ class Variants:
     def attacked(self, **changes: object) -> Variant:
         """Return the cell with other settings of its attack."""
         return Variant(self.defense, self.attack.model_copy(update=changes))
+
+    def longer(self) -> Variant:
+        """Return the cell with twice the steps, or twice the budget where that sets the steps."""
+        return (
+            self.attacked(budget=2 * self.attack.budget)
+            if isinstance(self.attack, Standard)
+            else self.attacked(steps=2 * self.steps)
+        )
+
+    def transferred(self) -> Variant:
+        """Return the cell attacked without its defense, by its own attack if that can be."""
+        return (
+            self.attacked(transfer=True)
+            if "transfer" in self.sets
+            else self.by(Pgd(**self.rival, steps=self.steps, transfer=True))
+        )
 
     def scaled(self, eps: float) -> Variant:
         """Return the cell with another radius, a whole number in L0; the steps grow with it."""
@@ -111,20 +129,21 @@ def _budget(v: Variants) -> Iterator[Check]:
     """Yield the checks of other numbers of steps, draws and starts."""
     if v.steps > 1:
         yield Check("twice the steps", "if more steps help, the attack had not converged", not_beaten_by("steps-x2"),
-                    {"steps-x2": v.attacked(steps=2 * v.steps)})  # fmt: skip
+                    {"steps-x2": v.longer()})  # fmt: skip
     if v.steps > 1 and v.dense:
         single = Fgsm(**v.rival, loss=v.attack.loss, estimator=v.attack.estimator)
         yield Check("single step", "one step must not beat many: else the gradients lead astray", not_beaten_by("fgsm"),
                     {"fgsm": v.by(single)})  # fmt: skip
-    if v.steps > 1 and v.defense.random:
+    if v.steps > 1 and v.defense.random and "eot_draws" in v.sets:
         fewer = v.attacked(steps=max(1, v.steps // 4), eot_draws=4 * v.draws)
         yield Check("draws for steps", "the same budget as a quarter of the steps with four times the draws",
                     not_beaten_by("steps-quarter"), {"steps-quarter": fewer})  # fmt: skip
-    if v.defense.random:
+    if v.defense.random and "eot_draws" in v.sets:
         yield Check("twice the draws", "if more draws help, the gradient was too noisy", not_beaten_by("draws-x2"),
                     {"draws-x2": v.attacked(eot_draws=2 * v.draws)})  # fmt: skip
-    yield Check("another start", "if a second start helps, the first got stuck", not_beaten_by("restarts-2"),
-                {"restarts-2": v.attacked(restarts=2 * v.attack.restarts)})  # fmt: skip
+    if "restarts" in v.sets:
+        yield Check("another start", "if a second start helps, the first got stuck", not_beaten_by("restarts-2"),
+                    {"restarts-2": v.attacked(restarts=2 * v.attack.restarts)})  # fmt: skip
 
 
 def _rivals(v: Variants) -> Iterator[Check]:
@@ -134,11 +153,15 @@ def _rivals(v: Variants) -> Iterator[Check]:
     if v.defense.named().get(TRANSFORMS.table):
         yield Check("gradient policies", "another way through the transforms must not beat the one in use",
                     not_beaten_by(*policies), policies)  # fmt: skip
-    if "loss" in type(v.attack).model_fields:
+    if "loss" in v.sets:
         losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
         yield Check("losses", "another loss must not beat the one in use", not_beaten_by(*losses), losses)
     if v.dense:
         yield _momentum(v)
+    if v.dense and not isinstance(v.attack, Standard):
+        same = Standard(**v.ball, **v.policy, budget=v.cell.cost.gradients)
+        yield Check("standard attack", "the standard attack with as many gradients must not beat the one in use",
+                    not_beaten_by("standard"), {"standard": v.by(same)})  # fmt: skip
     yield _controls(v)
 
 
@@ -156,7 +179,7 @@ def _controls(v: Variants) -> Check:
     if v.dense:
         controls["spsa"] = v.by(Spsa(**v.ball, kind="spsa", steps=max(1, v.steps // 4), pairs=2 * v.draws))
     if v.defense.removable:
-        controls["transfer"] = v.attacked(transfer=True)
+        controls["transfer"] = v.transferred()
     elif v.dense:  # a transfer would attack the same model, whose gradients are in question
         controls["square"] = v.by(Square(**v.ball, kind="square", steps=max(SQUARES, 10 * v.steps)))
     return Check("controls", f"what needs no gradient of the defense must not beat what has one: {', '.join(controls)}",

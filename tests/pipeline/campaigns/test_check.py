@@ -9,6 +9,7 @@ import torch
 import bart
 from pipeline.campaigns import check
 from pipeline.campaigns.prepare import prepare
+from pipeline.config.attacks import Standard
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from pipeline.store.rows import results
@@ -66,7 +67,7 @@ def test_rivals_have_the_policy_of_the_attack_and_are_not_the_attack_itself(patt
     ("name", "rivals"),
     [("twice the steps", ["steps-x2"]), ("twice the draws", ["draws-x2"]), ("another start", ["restarts-2"]),
      ("single step", ["fgsm"]), ("draws for steps", ["steps-quarter"]), ("losses", ["loss-margin"]),
-     ("gradient policies", ["policy-identity"]), ("momentum", ["momentum", "aggmo"]),
+     ("gradient policies", ["policy-identity"]), ("momentum", ["momentum", "aggmo"]), ("standard attack", ["standard"]),
      ("controls", ["noise", "spsa", "transfer"])],
 )  # fmt: skip
 def test_no_rival_may_beat_the_attack(pattern, name, rivals):
@@ -77,6 +78,28 @@ def test_no_rival_may_beat_the_attack(pattern, name, rivals):
         assert said(every, name, base=0.5, **(dict.fromkeys(rivals, 0.5) | {rival: 0.3})) is False
         noisy = [0.0, 1.0] * 4 + [0.0, 0.0]
         assert said(every, name, base=[1.0, 0.0] * 4 + [1.0, 1.0], **(dict.fromkeys(rivals, 1.0) | {rival: noisy})) is True
+
+
+def test_the_standard_attack_is_checked_by_twice_its_budget_and_by_other_attacks(pattern):
+    settings = {"eps": "8/255", "budget": 60, "policy": "identity"}
+    content = tiny.campaign(pattern) | {"attacks": {"pgd": settings}}
+    told = check.chosen(parse(content, "c.yaml"), None)
+    every = {c.name: c for c in check.checks(told)}
+    assert {"twice the draws", "another start", "losses", "draws for steps", "standard attack"}.isdisjoint(every)
+    twice = every["twice the steps"].variants["steps-x2"].attack
+    assert twice == told.attack.model_copy(update={"budget": 120})
+    momentum, transfer = every["momentum"].variants["momentum"].attack, every["controls"].variants["transfer"].attack
+    assert momentum.kind == transfer.kind == "pgd" and momentum.steps * momentum.eot_draws == 60 and transfer.transfer
+    for one in every.values():  # what runs must be a section of a campaign file
+        for variant in one.variants.values():
+            assert type(variant.attack).model_validate(variant.attack.model_dump()) == variant.attack
+
+
+def test_another_attack_is_held_to_the_standard_attack_with_as_many_gradients(pattern):
+    (one,) = (
+        c for c in check.checks(check.chosen(campaign(pattern, restarts=3, policy="identity"), None)) if "standard" in c.name
+    )
+    assert one.variants["standard"].attack == Standard(eps="8/255", budget=2 * 2 * 3, policy="identity")
 
 
 def test_accuracy_must_not_rise_with_eps(pattern):
