@@ -32,7 +32,7 @@ KINDS: Registry[type[Attack]] = Registry(
 """The kinds of attacks by the name that a campaign file uses, with those of other packages (`barrage.attacks`)."""
 
 SECTION = Section(KINDS, "standard", "pgd", {name: preset.settings for name, preset in PRESETS.items()}, expanded)
-"""A section that names neither a kind nor a preset is the standard attack, or PGD if it sets what only PGD has, such as steps."""
+"""A section without a kind or a preset is the standard attack, or PGD if it sets what only PGD has, such as steps."""
 
 AnyAttack = Annotated[Attack, SECTION]
 """An attack of any kind."""
