@@ -13,7 +13,7 @@ from bart.diagnostics import PlantedWeakness
 from bart.gradient import gradient
 from bart.rng import Mirror
 from bart.verdict import judge
-from tests.bart.defenses.kinds import CONSTANT, RANDOM
+from tests.support.defenses import CONSTANT, RANDOM
 from tests.support.images import keys, photographs
 
 SIZE = (20, 24)
