@@ -2,12 +2,13 @@
 
 import sys
 import warnings
+from typing import TextIO
 
 from rich.text import Text
 
+from pipeline import escaped
 from pipeline.cli.common import err
 from pipeline.errors import Remark
-from pipeline.escaped import line
 
 
 def show_warnings_as_lines() -> None:
@@ -18,15 +19,15 @@ def show_warnings_as_lines() -> None:
         message: Warning | str,
         category: type[Warning],
         filename: str,
-        number: int,
-        file: object = None,
-        text_line: str | None = None,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if not issubclass(category, Remark):
-            text = warnings.formatwarning(message, category, filename, number, text_line)
-            sys.stderr.write("".join(f"{line(part)}\n" for part in text.splitlines()))
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            sys.stderr.write("".join(f"{escaped.line(part)}\n" for part in text.splitlines()))
         elif str(message) not in said:
             said.add(str(message))
-            err.print(Text.assemble(("warning: ", "yellow"), line(message)), soft_wrap=True)
+            err.print(Text.assemble(("warning: ", "yellow"), escaped.line(message)), soft_wrap=True)
 
     warnings.showwarning = show

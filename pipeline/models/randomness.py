@@ -78,9 +78,9 @@ def refuse_a_chance_network(network: nn.Module, again: nn.Module, architecture: 
     """
     left = [name for name, module in again.named_modules() if module.training and not again.training]
     try:
-        as_made = again(x) if left else None
+        as_made = again(x.clone()) if left else None
         with evaluating(network), evaluating(again):
-            first, second = network(x), again(x)
+            first, second = network(x.clone()), again(x.clone())  # one may change its images in place
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(f"{architecture} can't take two images at once ({one_line(error)}): mend its forward") from None
     if as_made is not None and not same(as_made, second):

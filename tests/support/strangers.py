@@ -150,6 +150,10 @@ def new_head_with_dropout():
     return network
 
 
+def changes_its_images():
+    return Around(lambda x: x.sub_(0.1))
+
+
 def new_head():
     network = nn.Sequential(tiny.network(), nn.Identity()).eval()
     network[1] = nn.LeakyReLU()

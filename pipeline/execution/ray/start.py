@@ -1,10 +1,13 @@
 """Start a Ray on this machine, or join a cluster. What cannot work ends in one line, within seconds."""
 
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 from pipeline.errors import BadInput
+from pipeline.execution.outcome import end_at_once
 from pipeline.execution.ray import private
 from pipeline.execution.ray.private import Ray
 
@@ -27,7 +30,8 @@ _SETTINGS = 4
 def start(ray: Ray, address: str | None) -> None:
     """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput.
 
-    A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended.
+    A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended. SIGTERM ends
+    this process with the exit code 143 from now on; Ray's own handler would make it 15.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     try:
@@ -38,6 +42,11 @@ def start(ray: Ray, address: str | None) -> None:
     except KeyboardInterrupt:
         private.kill(ray)
         raise
+    except SystemExit:  # Ray's handler of SIGTERM
+        private.kill(ray)
+        end_at_once(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end_at_once)
 
 
 def _start_here(ray: Ray) -> None:
