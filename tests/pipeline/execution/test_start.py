@@ -46,14 +46,29 @@ def test_the_room_that_is_told_is_what_ray_needs():
 def test_a_folder_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "f").write_text("")
     monkeypatch.setattr(start, "SOCKET_BYTES", 500)
-    folder("RAY_TMPDIR", tmp_path / "f" / "inside")
-    with pytest.raises(BadInput, match="cannot be written to, where Ray keeps its sockets and logs: set RAY_TMPDIR"):
-        check_folder()
+    for place in (tmp_path / "f" / "inside", tmp_path / "f", "/proc"):  # /proc: even root makes no folder there
+        folder("RAY_TMPDIR", place)
+        with pytest.raises(
+            BadInput, match=rf"RAY_TMPDIR {place} cannot be written to \(.+\), where Ray keeps.*: set RAY_TMPDIR"
+        ):
+            check_folder()
     folder("RAY_TMPDIR", tmp_path / "new" / "folder")
     check_folder()
-    monkeypatch.setattr(os, "access", lambda *arguments: False)
-    with pytest.raises(BadInput, match="cannot be written to"):
+
+
+@pytest.mark.parametrize("place", ["", "tmp", "./tmp"])
+def test_a_folder_that_is_another_one_for_each_process_is_refused(folder, place):
+    folder("RAY_TMPDIR", place)
+    with pytest.raises(BadInput, match=rf"RAY_TMPDIR *{place} is no whole path.*: set RAY_TMPDIR"):
         check_folder()
+
+
+def test_a_ray_that_does_not_start_is_one_line(slow_ray, monkeypatch):
+    ray = slow_ray(0)
+    monkeypatch.setattr(ray, "init", lambda **settings: (_ for _ in ()).throw(Exception("The node timed out\nduring startup")))
+    with pytest.raises(BadInput, match=r"Ray could not be started on this machine \(Exception: The node timed out during"):
+        start.start(ray, None)
+    assert ray.killed == 1
 
 
 @pytest.fixture

@@ -117,7 +117,8 @@ def test_probabilities_are_said_where_no_gradient_is_followed(pattern, tmp_path)
 
 
 SOUND = [
-    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head", "seeded", "log_softmax",
+    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head",
+    "seeded", "log_softmax",
     "weight_norm", "weight_norm_of_today", "spectral_norm", "pruned",
 ]  # fmt: skip
 
