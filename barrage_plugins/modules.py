@@ -49,7 +49,7 @@ def permits(module: str) -> bool:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Undo what a stranger's code sets for the whole process: filters of warnings, the folder; of PyTorch, if it is imported,
+    """Restore what a stranger's code sets for the whole process: filters of warnings, the folder; of PyTorch, if it is imported,
     the default precision and whether gradients are computed.
     """
     folder, torch = os.getcwd(), sys.modules.get("torch")
