@@ -25,6 +25,9 @@ PLAIN = ((0, 0, 0), (1, 1, 1))
 UNSURE = 0.05
 """How near values come to 0 and to 1 that a sigmoid made; cosines, which may be attacked, stay farther away."""
 
+CROWD = 8
+"""Images of the second pass: some models treat small batches in another way than large ones."""
+
 INSTEAD = "attack it with square, spsa or noise, or make the model differentiable"
 
 
@@ -111,7 +114,7 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
     a, b, c = probes(cells[0].crop)
     try:
         first = classifier(torch.stack((a, b)))
-        drawn, second = randomness.drawn(classifier, torch.stack((a, c)))
+        drawn, second = randomness.drawn(classifier, torch.stack((a, *[c] * (CROWD - 1))))
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(f"model {name} can't take two images at once ({one_line(error)}): mend its forward") from None
     if len(first) != 2:

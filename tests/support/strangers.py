@@ -208,6 +208,10 @@ def batch_dependent():
     return Around(lambda x: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True))
 
 
+def dependent_on_larger_batches():
+    return Around(lambda x: x.roll(1, 0) if len(x) > 4 else x)
+
+
 def quantised():
     return Around(lambda x: (x * 8).round() / 8)
 

@@ -55,6 +55,7 @@ REFUSED = {
     "AlwaysDropping": r"Dropout drop stays in training mode after eval\(\)",
     "batch_norm_left_on": "1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
+    "dependent_on_larger_batches": "other logits beside another image",
     "batch_dependent": "other logits beside another image",
     "quantised": "quantisation",
     "quantised_finely": "quantisation",
