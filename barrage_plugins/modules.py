@@ -49,8 +49,8 @@ def permits(module: str) -> bool:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Restore what a stranger's code sets for the whole process: filters of warnings, the folder; of PyTorch, if it was imported
-    before, the default precision and whether gradients are computed.
+    """Restore what a stranger's code sets for the whole process: filters of warnings, the folder; of PyTorch, if it was
+    imported before, the default precision and whether gradients are computed.
     """
     folder, torch = os.getcwd(), sys.modules.get("torch")
     precision, gradients = (torch.get_default_dtype(), torch.is_grad_enabled()) if torch else (None, True)
