@@ -102,9 +102,9 @@ def test_a_key_that_stands_twice_is_refused(text, said, tmp_path, barrage):
     assert code == 2 and len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["1_0", "010", "0x20", "0b11", "1:30", "+1_000", "1_0.5", "1:30.5", "-010"])
+@pytest.mark.parametrize("text", ["1_0", "010", "0x20", "0b11", "+1_000", "1_0.5", "-010"])
 def test_a_number_that_yaml_reads_as_another_is_refused(text):
-    """Of YAML 1.1, which the library follows: 010 is 8, 1:30 is 90."""
+    """Of YAML 1.1, which the library follows: 010 is 8."""
     with pytest.raises(
         yaml.YAMLError, match=rf"{re.escape(text)} in line 2 is a number of another notation: write it in digits"
     ):
@@ -117,6 +117,7 @@ def test_a_number_that_yaml_reads_as_another_is_refused(text):
 def test_numbers_in_plain_digits_are_themselves():
     text = "[0, -0, 7, -12, +3, 1.5, 1.0e-3, -0.5, 9223372036854775807, .inf, 8/255, 2026-11-30]"
     assert plain(text)[:9] == [0, 0, 7, -12, 3, 1.5, 0.001, -0.5, 2**63 - 1]
+    assert plain("time_limit: 24:00:00") == {"time_limit": 86400}
     with pytest.raises(yaml.YAMLError, match="9223372036854775808 in line 1 is too large: expected"):
         plain("seed: 9223372036854775808")
 
