@@ -132,7 +132,7 @@ def _pairs(model: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
     pairs: dict[tuple[str, str], None] = {}
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and "weight" in module._parameters:  # else it is computed, as by weight_norm
             made[id(output)] = names[module]
             keep.append(output)
         elif id(inputs[0]) in made:

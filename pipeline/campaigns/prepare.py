@@ -58,7 +58,7 @@ def prepare(
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     check_labels(campaign, present.values())
     campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
-    _check_models(campaign, controls, [] if earlier else list(present.values()))
+    check_models(campaign, controls, [] if earlier else list(present.values()))
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     _check_file_names(job)
     if earlier:
@@ -115,7 +115,7 @@ def _check_file_names(job: Job) -> None:
         )
 
 
-def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[Shard]) -> None:
+def check_models(campaign: Campaign, controls: Collection[str] = (), new: Sequence[Shard] = ()) -> None:
     """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit.
 
     Models are tried on the first images of the shards of a new store; on synthetic ones where it is resumed.

@@ -84,9 +84,13 @@ class Data(Strict):
 class Grid(Strict):
     """Cells: every combination of the listed names."""
 
-    model: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `models`; one name needs no brackets")
-    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`; one name needs no brackets")
-    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`; one name needs no brackets")
+    model: Annotated[list[Name], ONE_OR_MORE] = Field(min_length=1, description="names of `models`; one name needs no brackets")
+    defense: Annotated[list[Name], ONE_OR_MORE] = Field(
+        min_length=1, description="names of `defenses`; one name needs no brackets"
+    )
+    attack: Annotated[list[Name], ONE_OR_MORE] = Field(
+        min_length=1, description="names of `attacks`; one name needs no brackets"
+    )
 
 
 class Stop(Strict):

@@ -39,10 +39,10 @@ class AlsoWritten:
 
 def _fraction(value: Any) -> Any:
     """Return `8/255` as a number; other values as they are."""
-    if isinstance(value, str) and "_" not in value:  # Python reads 1_0 as 10
+    if isinstance(value, str) and "_" not in value and value.isascii():  # Python reads 1_0 as 10, and digits of any script
         try:
             return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ArithmeticError):  # 8/0, 1e400
             raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314") from None
     if isinstance(value, str):
         raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314")

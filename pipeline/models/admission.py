@@ -5,8 +5,10 @@ batch, or that has no gradient for an attack that follows one. What only may be 
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +17,16 @@ from bart.diagnostics.blindness import CAUSES, causes
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Model
 from pipeline.errors import BadInput, Remark, one_line
-from pipeline.models import loading
+from pipeline.models import architectures, loading, randomness
 
-SAME = 1e-4
-"""Share of the largest logit by which two passes of an image may differ: sums in another order."""
+PLAIN = ((0, 0, 0), (1, 1, 1))
+"""The mean and std that change nothing."""
+
+UNSURE = 0.05
+"""How near values come to 0 and to 1 that a sigmoid made; cosines, which may be attacked, stay farther away."""
+
+CROWD = 8
+"""Images of the second pass: some models treat small batches in another way than large ones."""
 
 INSTEAD = "attack it with square, spsa, pop_skip_jump or noise, or make the model differentiable"
 
@@ -38,11 +46,31 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
         raise BadInput(f"model {name}: {error}") from None
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(
-            f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
+            f"model {name} can't be copied and evaluated ({one_line(error)}): give a torch module that copy.deepcopy copies"
         ) from None
     judgeable(classifier, name, cells)
     resizable(classifier, name, cells)
+    if architectures.of_a_function(model.architecture):
+        x = (probes(crop) - classifier.mean) / classifier.std
+        randomness.refuse_a_chance_network(network, loading.build(model), model.architecture, x)
+    if _normalises(network) and model.normalisation != PLAIN:
+        warnings.warn(
+            f"model {name} has a module {_normalises(network)}, and its images are normalised before by mean and std, too: if "
+            "that is twice, give the mean [0, 0, 0] and the std [1, 1, 1]",
+            Remark,
+            stacklevel=2,
+        )
     attackable(classifier, cells, controls, images)
+
+
+def _normalises(network: nn.Module) -> str:
+    """Return the kind of a module that seems to normalise the three colours of images; empty if none does."""
+    for module in network.modules():
+        kept = (*vars(module).values(), *module.buffers(recurse=False), *module.parameters(recurse=False))
+        sizes = (value.numel() if isinstance(value, Tensor) else np.size(value) for value in kept)
+        if "normali" in type(module).__name__.lower() and 3 in sizes:
+            return type(module).__name__
+    return ""
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
@@ -86,22 +114,26 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
     """
     a, b, c = probes(cells[0].crop)
     try:
-        first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
+        first = classifier(torch.stack((a, b)))
+        drawn, second = randomness.drawn(classifier, torch.stack((a, *[c] * (CROWD - 1))))
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(f"model {name} can't take two images at once ({one_line(error)}): mend its forward") from None
     if len(first) != 2:
         raise BadInput(f"model {name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
     if not (first.isfinite().all() and second.isfinite().all()):
         raise BadInput(f"model {name} gives NaN or infinite logits: use other weights, or mend its forward")
-    if not _same(first[0], second[0]):
-        if _same(first[0], classifier(torch.stack((a, b)))[0]):
+    if drawn:
+        raise BadInput(
+            f"model {name} draws random numbers ({drawn}) in eval mode, and one draw would judge it: {randomness.REMEDY}"
+        )
+    if not randomness.same(first[0], second[0]):
+        if randomness.same(first[0], classifier(torch.stack((a, b)))[0]):
             raise BadInput(
                 f"model {name} gives an image other logits beside another image: normalise by running statistics, not by the "
                 "batch, and let no image see the others"
             )
         raise BadInput(
-            f"model {name} gives the same image other logits in a second pass, and one draw would judge it: take the "
-            "randomness out of eval mode; randomised models need a defense of their own kind, which barrage does not have yet"
+            f"model {name} gives the same image other logits in a second pass, and one draw would judge it: {randomness.REMEDY}"
         )
     if (first >= 0).all() and (first <= 1).all():
         _bounded(first, name, any(cell.cost.gradients for cell in cells))
@@ -124,13 +156,12 @@ def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
-    """Raise BadInput for probabilities (n, classes) if gradients are `followed`, else warn; also warn of a sigmoid's values."""
-    if (values.sum(1) - 1).abs().amax() >= SAME:
-        said = f"model {name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
-        warnings.warn(said, Remark, stacklevel=2)
-        return
-    said = f"model {name} returns probabilities, not logits: leave out the softmax at its end"
-    if followed and not _decides(values):
+    """Raise BadInput for probabilities (n, classes), or values of a sigmoid, if gradients are `followed`; else warn."""
+    together = bool((values.sum(1) - 1).abs().amax() < randomness.SAME)
+    what, end = ("probabilities, not logits", "softmax") if together else ("values of 0 to 1, not logits", "sigmoid")
+    said = f"model {name} returns {what}: leave out the {end} at its end"
+    sure = bool(values.amin() < UNSURE and values.amax() > 1 - UNSURE)
+    if followed and not _decides(values) and (together or sure):
         raise BadInput(f"{said}, whose gradient vanishes where it is sure")
     warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
 
@@ -138,10 +169,6 @@ def _bounded(values: Tensor, name: str, followed: bool) -> None:
 def _decides(probabilities: Tensor) -> bool:
     """Return whether a model answers by one class alone, without a probability."""
     return bool((probabilities.amax(1) == 1).all())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return bool((a - b).abs().amax() <= SAME * b.abs().amax())
 
 
 def attackable(
@@ -171,14 +198,16 @@ def _differentiable(classifier: Classifier, cell: Cell, x: Tensor) -> None:
     try:
         logits = classifier(leaf)
         label = logits.detach().argmax(1)
-        (gradient,) = torch.autograd.grad(loss(logits, label, torch.full_like(label, -1)).sum(), leaf)
+        value = loss(logits, label, torch.full_like(label, -1)).sum()
+        gradient = torch.autograd.grad(value, leaf)[0] if value.requires_grad else torch.zeros_like(leaf)
     except Exception as error:  # a stranger's backward pass may raise anything
         raise BadInput(f"{who} ({one_line(error)}): {INSTEAD}") from None
     if gradient.isfinite().all() and (gradient.flatten(1) != 0).any(1).all():
         return
     hidden = [cause for cause in causes(classifier, x, label, loss) if cause]
-    said = f"{hidden[0]}, in {len(hidden)} of {len(x)} pictures: {CAUSES[hidden[0]]}"
-    if 2 * len(hidden) >= len(x) and not (hidden[0] == "saturation" and cell.defense.random):
+    cause, count = Counter(hidden).most_common(1)[0]
+    said = f"{cause}, in {count} of {len(x)} pictures: {CAUSES[cause]}"
+    if 2 * len(hidden) >= len(x) and not (cause == "saturation" and cell.defense.random):
         raise BadInput(f"{who} ({said}): mend that, or attack it with square, spsa, pop_skip_jump or noise")
     warnings.warn(
         f"attack {cell.attack_name} follows gradients, and {cell.model_name} hides some ({said})", Remark, stacklevel=2

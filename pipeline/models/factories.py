@@ -6,7 +6,7 @@ allowed its module by --allow-module or the environment. A campaign file cannot 
 
 import importlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,14 +14,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from barrage_plugins import ALLOW, permits
+from barrage_plugins import ALLOW, permits, unchanged
+from bart.training import evaluating
 from pipeline.errors import BadInput, Remark, one_line
+from pipeline.models.randomness import OWN_KIND
 
 PREPROCESSING = "preprocessing"
 """Attribute by which a function says what its model expects, by the keys of the campaign file: {"mean": ..., "std": ...}."""
-
-ANYTHING = (Exception, SystemExit)
-"""What a stranger's module or function may raise; an interrupt of the user goes on."""
 
 DEFAULT = torch.float32
 """The precision in which verdicts are computed."""
@@ -36,8 +35,11 @@ def function_of(architecture: str) -> Any:
             f"{module} or set {ALLOW}={module}"
         )
     try:
-        return getattr(importlib.import_module(module), function)
-    except ANYTHING as error:
+        with unchanged():
+            return getattr(importlib.import_module(module), function)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's module may raise anything
         raise BadInput(
             f"architecture {architecture}: {one_line(error)}; expected package.module:function that returns a torch module, "
             "with the module beside the campaign file or on PYTHONPATH"
@@ -46,11 +48,13 @@ def function_of(architecture: str) -> Any:
 
 def called(architecture: str) -> nn.Module:
     """Return the model that a function makes, in plain single precision on the CPU. Raises BadInput."""
+    function = function_of(architecture)
     try:
-        made = function_of(architecture)()
-    except BadInput:
+        with unchanged():
+            made = function()
+    except KeyboardInterrupt:
         raise
-    except ANYTHING as error:
+    except BaseException as error:  # a stranger's function may raise anything
         raise BadInput(
             f"architecture {architecture} raised {one_line(error)}: expected a function without arguments that returns a torch "
             "module; try it in Python"
@@ -75,15 +79,15 @@ def said(architecture: str) -> Mapping[str, Any]:
 
 def _plain(architecture: str, network: nn.Module) -> nn.Module:
     """Return a network without compiler, in single precision, on the CPU; report what was changed. Raises BadInput."""
-    changes = []
-    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
-        network, changes = inner, ["without its compiler"]
-    left = next(_left_on(network), None)
-    if left:
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BadInput(f"architecture {architecture} returned {type(network).__name__}: give a plain torch module, no script")
+    network, compiled = _eager(network)
+    _forget_computed(network)
+    changes = ["without its compiler"] if compiled else []
+    if stuck := _stuck(network):
         raise BadInput(
-            f"architecture {architecture}: {left} stays in training mode while the module around it is in eval mode, so the "
-            "model is random or depends on its batch, and one draw would judge it: call eval() on the whole model in the "
-            "function; randomised models need a defense of their own kind, which barrage does not have yet"
+            f"architecture {architecture}: {stuck} stays in training mode after eval(), so the model is random or depends on "
+            f"its batch, and one draw would judge it: let eval() pass to every module; {OWN_KIND}"
         )
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
@@ -99,10 +103,36 @@ def _plain(architecture: str, network: nn.Module) -> nn.Module:
     return network.cpu().to(DEFAULT) if changes else network
 
 
-def _left_on(network: nn.Module) -> Iterator[str]:
-    """Yield the modules that training mode makes random or dependent on the batch, and that are in it by themselves."""
-    for parent_name, parent in network.named_modules():
-        for name, module in parent.named_children():
-            dropping = (isinstance(module, _DropoutNd) and module.p > 0) or "DropPath" in type(module).__name__
-            if (dropping or isinstance(module, _BatchNorm)) and module.training and not parent.training:
-                yield f"{type(module).__name__} {f'{parent_name}.{name}'.lstrip('.')}"
+def _eager(network: nn.Module) -> tuple[nn.Module, bool]:
+    """Return a network whose modules run without a compiler, and whether any had one."""
+    compiled = False
+    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
+        network, compiled = inner, True
+    for module in network.modules():
+        if module._compiled_call_impl is not None:  # by nn.Module.compile
+            module._compiled_call_impl, compiled = None, True
+        if hasattr(module.__dict__.get("forward"), "_torchdynamo_orig_callable"):
+            del module.forward  # that of its class is left
+            compiled = True
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            inner, had = _eager(child) if hasattr(child, "_orig_mod") else (child, False)
+            if had:
+                setattr(parent, name, inner)
+                compiled = True
+    return network, compiled
+
+
+def _forget_computed(network: nn.Module) -> None:
+    """Cut what weights were computed from, as by weight normalisation or pruning: such tensors cannot be copied."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())
+
+
+def _stuck(network: nn.Module) -> str:
+    """Return the kind and name of a module that stays in training mode after eval() and matters there; empty if none does."""
+    with evaluating(network):
+        training = [(name, module) for name, module in network.named_modules() if module.training]
+    return next((f"{type(m).__name__} {name}" for name, m in training if isinstance(m, (_DropoutNd, _BatchNorm))), "")

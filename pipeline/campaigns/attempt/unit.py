@@ -139,6 +139,8 @@ class UnitAttempt:
         seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
         if seen.suspicion:
             self._remark("clean", seen.suspicion)
+        if (clean.top5[:, :, 0] < 0).any():
+            self._remark("logits", "some images have NaN or infinite logits, which count as wrong: mend the model's forward")
 
     def _remark(self, topic: str, line: str) -> None:
         """Add a line about the cell for the person who runs this; of each topic, the first line of a run is shown."""

@@ -61,7 +61,7 @@ def attack(
         note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
         with closing(executor):
             outcome = execute(job, executor, Reporter(err))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # a second signal, or one while Ray starts
         note(f"stopped at once; resume with: {command('barrage', 'run', campaign, '--store', job.store)}")
         raise
     _conclude(outcome, campaign, job.store)

@@ -1,5 +1,6 @@
 """Check how models of strangers are received: refused in one line, or changed with a remark, or taken; each made by code."""
 
+import os
 import warnings
 
 import pytest
@@ -31,27 +32,44 @@ def job(pattern, place, name, attacks=GRADIENT, **model):
 REFUSED = {
     "needs_arguments": "expected a function without arguments",
     "raises": "raised KeyError: 'no such",
+    "raises_no_exception": "raised Odd: stop",
     "exits": "raised SystemExit: usage",
     "one_at_a_time": "can't take two images at once",
     "pools_the_batch": "1 rows of logits for two images",
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
-    "random": "the same image other logits in a second pass.*a defense of their own kind",
-    "dropout_left_on": "Dropout drop stays in training mode.*a defense of their own kind",
-    "AlwaysDropping": "the same image other logits in a second pass",
-    "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
+    "random": r"draws random numbers \(torch\) in eval mode.*a defense of their own kind",
+    "seldom_random": r"draws random numbers \(torch\)",
+    "seldom_random_by_numpy": r"draws random numbers \(numpy\)",
+    "seldom_random_by_python": r"draws random numbers \(Python\)",
+    "SeldomRandomByItsOwn": r"draws random numbers \(model.numbers\)",
+    "SeldomRandomByNumpysOwn": r"draws random numbers \(model.numbers\)",
+    "SeldomRandomByPythonsOwn": r"draws random numbers \(model.numbers\)",
+    "untrained": "makes another network in each call",
+    "with_other_pixels_each_time": "makes another network in each call",
+    "dropout_left_on": "drop stays in training mode.*a defense of their own kind",
+    "noise_left_on": "0 stays in training mode",
+    "rrelu_left_on": "0 stays in training mode",
+    "new_head_with_dropout": "1 stays in training mode",
+    "AlwaysDropping": r"Dropout drop stays in training mode after eval\(\)",
+    "batch_norm_left_on": "1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
+    "dependent_on_larger_batches": "other logits beside another image",
     "batch_dependent": "other logits beside another image",
     "quantised": "quantisation",
     "quantised_finely": "quantisation",
+    "binarised": "quantisation",
+    "WithoutGradient": "masked",
     "detached": "masked",
     "clamped": "clamp",
     "saturated": "saturation.*the loss margin",
     "softmax": "leave out the softmax",
+    "sigmoid": "leave out the sigmoid",
     "nan_weights": "NaN or infinite values in 0.weight",
     "nan_logits": "NaN or infinite logits",
     "nan_gradient": "gradient not finite",
+    "lazy": "no weights yet in 1.weight, which is lazy",
     "on_meta": "on the meta device",
     "double_inside": "cannot take images.*float32",
     "Unhelpful": "no backward here",
@@ -80,7 +98,11 @@ SAID = {
     "bfloat16": "in float32 instead of bfloat16",
     "double": "in float32 instead of float64",
     "compiled": "without its compiler",
-    "sigmoid": "values of 0 to 1 only",
+    "compiled_inside": "without its compiler",
+    "compiled_in_place": "without its compiler",
+    "compiled_by_its_forward": "without its compiler",
+    "normalises": "has a module Normalise, and its images are normalised before",
+    "positive_cosines": "values of 0 to 1, not logits",
 }
 
 
@@ -95,7 +117,11 @@ def test_probabilities_are_said_where_no_gradient_is_followed(pattern, tmp_path)
     assert any("returns probabilities" in line for line in said)
 
 
-SOUND = ["Viewing", "Constants", "usual_dropout", "frozen_backbone_with_new_head", "log_softmax"]
+SOUND = [
+    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head",
+    "seeded", "log_softmax",
+    "weight_norm", "weight_norm_of_today", "spectral_norm", "pruned",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -109,7 +135,15 @@ def test_a_sound_model_comes_in_in_silence_and_gives_its_own_logits(pattern, tmp
     plain = factories.called(cell.model.architecture).eval()
     x = admission.probes(32)
     with torch.no_grad():
-        torch.testing.assert_close(wrapped(x), plain((x - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(wrapped(x), plain((x.clone() - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_function_sets_for_the_process_is_undone(pattern, tmp_path):
+    filters, folder = list(warnings.filters), os.getcwd()
+    factories.called("tests.support.strangers:sets_the_process")
+    assert (list(warnings.filters), os.getcwd(), torch.is_grad_enabled()) == (filters, folder, True)
+    _, said = job(pattern, tmp_path / "store", "sets_the_process", mean=None, std=None)
+    assert any("ImageNet's are taken" in line for line in said)
 
 
 def test_weights_on_another_device_are_said_and_moved(monkeypatch):
