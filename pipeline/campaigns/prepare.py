@@ -64,6 +64,7 @@ def prepare(
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
+        definition_versions.check_images([present[name] for name in earlier.shards], url, report)
     return job if campaign.unit_images is None else job.with_cuts({})
 
 

@@ -1,6 +1,6 @@
 """Write a training into its store, and read back which shards an earlier run has inspected.
 
-training.yaml       {format, release, training, identity, shards}
+training.yaml       {format, release, training, identity, shards, decoding}
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pipeline.config.bpda_training import BpdaTraining
 from pipeline.config.campaign import Data
 from pipeline.config.classifier_training import ClassifierTraining
 from pipeline.config.yaml_loader import plain
-from pipeline.data import shards
+from pipeline.data import earlier_pixels, pictures, shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.store import formats
@@ -43,6 +43,7 @@ def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, 
         "training": training.model_dump(mode="json", exclude={"store", "workers"}),
         "identity": identity,
         "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in used],
+        **earlier_pixels.recorded(),
     }
     store = Store(url)
     store.sweep()
@@ -54,22 +55,28 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
 
     Raises BadInput, StorageError.
     """
-    known, used = _known(url), []
+    known, decoding, used = *_known(url), []
     for path, size in shards.paths(data, report).items():
         shard = known.get(path)
         if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
             shard = shards.inspect(path, report)
         used.append(shard)
+    earlier_pixels.refuse(decoding, [shard for shard in used if shard.url in known], url, report)
     return used
 
 
-def _known(url: str) -> dict[str, Shard]:
-    """Return the shards that an earlier run on this store has inspected, by path. Raises BadInput for a later format."""
+def _known(url: str) -> tuple[dict[str, Shard], object]:
+    """Return the shards that an earlier run on this store has inspected, by path, and the version that decoded their images.
+
+    Raises BadInput for a later format.
+    """
     data = Store(url).read(FILE)
-    content = formats.bare(f"{url}/{FILE}", plain(data)) if data else {"shards": []}
+    if not data:
+        return {}, pictures.VERSION
+    content = formats.bare(f"{url}/{FILE}", plain(data))
     known = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]]
-    return {shard.url: shard for shard in known}
+    return {shard.url: shard for shard in known}, content.get(earlier_pixels.KEY, 1)
 
 
 def check_images(images: int, held_out: int, batch: int) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from pipeline.planning.units import cell_of
 from pipeline.store import schema
 
-STAMP = ("format", "release", "sha256")
+STAMP = ("format", "release", "sha256", "decoding")
 """What files say of themselves since."""
 
 CELL = pa.dictionary(pa.int32(), pa.string())
