@@ -1,4 +1,4 @@
-"""Refuse to go on with a store if one of its images had other pixels in the release that made it.
+"""Find the images of a store that had other pixels in the release that made it, and refuse to go on with it.
 
 Nearly all images have the same pixels in every version of `pictures`, so identities do not tell the versions apart. A store
 records the version; one of an earlier version is looked through, once, for images that differ.

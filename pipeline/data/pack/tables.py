@@ -44,12 +44,13 @@ Line = tuple[int, str, str]
 """The number of a line, the file that it names, its class."""
 
 
-def listed(path: Path, lines: Iterable[Line]) -> list[tuple[Path, int]]:
+def listed(path: Path, lines: Iterable[Line], known: Classes | None) -> list[tuple[Path, int]]:
     """Return the image files that a table names by their paths below its own folder, with their classes, in its order.
 
+    `known` are the classes whose names may stand in the table.
     Raises BadInput for a file that is not there, and as `classes` does.
     """
-    found = [(path.parent / name, label) for name, label in _checked(path, lines, None).items()]
+    found = [(path.parent / name, label) for name, label in _checked(path, lines, known).items()]
     if lacking := next((file for file, _ in found if not file.is_file()), None):
         raise BadInput(f"{path} names {lacking.relative_to(path.parent)}, which {path.parent} does not hold: correct the path")
     if not found:
@@ -61,16 +62,26 @@ def _checked(path: Path, lines: Iterable[Line], known: Classes | None) -> dict[s
     """Return {file: class} of the lines of a table. Raises BadInput for one without a class, or a file with two classes."""
     found: dict[str, tuple[int, int]] = {}
     for line, file, word in lines:
-        if re.fullmatch("[0-9]{1,9}", word):
-            label = int(word)
-        elif known:
-            label = known.label(word, f"{path}, line {line}")
-        else:
-            raise BadInput(f"{path}, line {line}: {word!r} is no class number: expected 0, 1, 2 and so on, or use --classes")
+        label = number(word, known, f"{path}, line {line}")
         before, first = found.setdefault(file, (label, line))
         if before != label:
             raise BadInput(f"{path}: {file} has the class {before} in line {first} and {label} in line {line}: keep one")
     return {file: label for file, (label, _) in found.items()}
+
+
+def number(word: str, known: Classes | None, where: str) -> int:
+    """Return the label that a word of a table stands for: a number itself, or the name of one of the `known` classes.
+
+    Where classes have numbers as names, a number is a name. Raises BadInput, which says `where` the word stands.
+    """
+    if re.fullmatch("[0-9]{1,9}", word) and not (known and known.are_numbers):
+        return int(word)
+    if known:
+        return known.label(word, where)
+    raise BadInput(
+        f"{where}: {word!r} is no class number: expected 0, 1, 2 and so on, or name the classes by --classes of pack or "
+        "data.classes"
+    )
 
 
 def rows(path: Path) -> Iterator[Line]:

@@ -118,7 +118,7 @@ def test_folders_of_wordnet_ids_get_the_classes_of_imagenet_where_asked(tmp_path
 def test_a_file_of_classes_decides_the_labels(tmp_path):
     root = make(tmp_path / "photos", "cat/a.png", "dog/b.png")
     names = tmp_path / "classes.txt"
-    names.write_text("﻿bird\n\ndog\ncat\n", "utf-8")
+    names.write_text("﻿bird\r\ndog\r\ncat\r\n\r\n", "utf-8")
     assert labels(labelled(root, "folder", classes=classes.of_file(str(names)))) == {"a.png": 2, "b.png": 1}
     names.write_text("bird\nDog\ncat\n")
     with pytest.raises(BadInput, match="'dog' is none of the classes: did you mean 'Dog'?"):
@@ -126,7 +126,12 @@ def test_a_file_of_classes_decides_the_labels(tmp_path):
     names.write_text("n01440764 crane\nn01443537 crane\ncat\n")
     with pytest.raises(BadInput, match="several classes are called 'crane'"):
         classes.of_file(str(names)).label("crane", "here")
-    for text, said in (("cat\ncat\n", "'cat' twice"), ("\n", "no class"), (b"\xff\xff", "cannot be read")):
+    for text, said in (
+        ("cat\ncat\n", "'cat' twice"),
+        ("\n", "no class"),
+        ("cat\n \ndog\n", "line 2, is empty"),
+        (b"\xff\xff", "cannot be read"),
+    ):
         names.write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(BadInput, match=said):
             classes.of_file(str(names))

@@ -94,7 +94,7 @@ def test_a_folder_is_the_tar_that_pack_would_write(tmp_path, photos):
     (url,) = shards.paths(Data(folder=str(photos)))
     kept, made = shards.inspect(path), shards.inspect(url)
     assert (made.sha256, made.images, made.labels, made.name) == (kept.sha256, COUNT, (0, 2), "images-000000")
-    assert shards.class_names([url]) == ["a", "b", "c"]
+    assert shards.classes(Data(folder=str(photos)), [url]) == ["a", "b", "c"]
     assert shards.read(made, [1, 5]) == shards.read(kept, [1, 5])
 
 
