@@ -52,8 +52,8 @@ def _refuse_other_classes(before: Data, now: Data, url: str) -> None:
     for label, (was, name) in enumerate(zip(before.classes or (), now.classes or (), strict=False)):
         if was != name and not before.shards:
             raise BadInput(
-                f"store {url} was made with {was!r} as class {label}, now it is {name!r}: put data.classes and the folders back, "
-                "or use another --store"
+                f"store {url} was made with {was!r} as class {label}, now it is {name!r}: put data.classes and the folders "
+                "back, or use another --store"
             )
 
 

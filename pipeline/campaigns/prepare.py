@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -118,6 +119,14 @@ def _check_file_names(job: Job) -> None:
         raise BadInput(
             f"files of cell {cell} and shard {shard} would have names of {longest} bytes, more than {FILE_NAME}: shorten one"
         )
+    for cell, longer in permutations(job.cells, 2):
+        for shard in job.shards if longer.startswith(f"{cell}-") else ():
+            other = f"{longer}--{shard}".removeprefix(f"{cell}--")
+            if other in job.shards:
+                raise BadInput(
+                    f"cell {longer} with shard {shard} and cell {cell} with shard {other} would have files of the same names: "
+                    "rename one, best without -- in its name"
+                )
 
 
 def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[Shard]) -> None:

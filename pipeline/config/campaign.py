@@ -18,7 +18,7 @@ from pipeline.config import definitions
 from pipeline.config.attacks import KINDS, AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import DEFENSES, AnyDefense
-from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
+from pipeline.config.fields import ONE_OR_MORE, WORDNET, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
 from pipeline.config.yaml_loader import plain
@@ -32,10 +32,6 @@ KnownKeys = Callable[[tuple[Any, ...]], list[str]]
 
 Skip = Literal["single", "vote", "mean"]
 """Decision rules by which an image counts as misclassified; `single`: no draw is right."""
-
-
-WORDNET = re.compile(r"(n\d{8})(?:\s+(.*))?")
-"""A class by its WordNet id, with or without its name."""
 
 
 class Data(Strict):
@@ -58,8 +54,8 @@ class Data(Strict):
     )
     classes: list[str] | str | None = Field(
         None,
-        description="the classes in the order of their labels: a text file with one in each line, `imagenet`, or a list; names, or "
-        "WordNet ids with or without a name. The folders of `folder` and the words of `table` are looked up there; elsewhere "
+        description="the classes in the order of their labels: a text file with one in each line, `imagenet`, or a list; names, "
+        "or WordNet ids with or without a name. The folders of `folder` and the words of `table` are looked up there; elsewhere "
         "they only show labels. Default: the folders, sorted, or the names kept with the shards",
     )
 

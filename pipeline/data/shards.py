@@ -54,7 +54,7 @@ class Shard:
     @classmethod
     def of(cls, described: Mapping[str, Any], classes: Classes | None) -> "Shard":
         """Return a shard from what a store keeps of it. Raises KeyError, TypeError for something else."""
-        return cls(**(described | {"labels": tuple(described["labels"]), "classes": classes}))
+        return cls(**{**described, "labels": tuple(described["labels"]), "classes": classes})
 
 
 def name(url: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.config.campaign import WORDNET
+from pipeline.config.fields import WORDNET
 from pipeline.errors import BadInput
 from pipeline.storage import urls
 
