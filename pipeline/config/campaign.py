@@ -43,7 +43,7 @@ class Data(Strict):
         "files with the columns image and label, as Hugging Face writes them; .npz or .npy files of images and labels",
     )
     folder: str | None = Field(None, description="a folder of images: the folders in it are the classes, as of ImageFolder")
-    table: str | None = Field(None, description="a CSV or Parquet file of paths, below its own folder, and labels")
+    table: str | None = Field(None, description="a CSV or Parquet file of paths, from its own folder on, and labels")
     limit: int | None = Field(
         None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
     )
@@ -54,9 +54,9 @@ class Data(Strict):
     )
     classes: list[str] | str | None = Field(
         None,
-        description="the classes in the order of their labels: a text file with one in each line, `imagenet`, or a list; names, "
-        "or WordNet ids with or without a name. The folders of `folder` and the words of `table` are looked up there; elsewhere "
-        "they only show labels. Default: the folders, sorted, or the names kept with the shards",
+        description="the classes in the order of their labels: a text file with one in each line, `imagenet`, or a list; "
+        "names, or WordNet ids with or without a name. The folders of `folder` and the words of `table` are looked up there; "
+        "elsewhere they only show labels. Default: the folders, sorted, or the names kept with the shards",
     )
 
     @model_validator(mode="after")

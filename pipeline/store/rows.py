@@ -91,8 +91,8 @@ def refuse_doubles(images: Sequence[pa.RecordBatch], where: str) -> None:
     if len(times) < len(every):
         twice = times.filter(pc.greater(times["count_all"], 1)).slice(0, 1).to_pylist()[0]
         raise BadInput(
-            f"{where} holds the image {twice['image_key']} of shard {twice['shard']} {twice['count_all']} times: `barrage verify` "
-            "names the unit; remove its file, and run the campaign again"
+            f"{where} holds the image {twice['image_key']} of shard {twice['shard']} {twice['count_all']} times: "
+            "`barrage verify` names the unit; remove its file, and run the campaign again"
         )
 
 

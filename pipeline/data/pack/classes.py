@@ -1,6 +1,7 @@
 """Name classes: what stands for which label, from folders or a file, and the file beside shards that keeps it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Classes:
     @cached_property
     def are_numbers(self) -> bool:
         """Return whether any class is called by a number: then no other number stands for a label."""
-        return any(each.name.isdigit() for each in self.every)
+        return any(re.fullmatch("[0-9]+", each.name) for each in self.every)
 
     def label(self, word: str, where: str) -> int:
         """Return the label of a folder or name. Raises BadInput, which says `where` it stands."""

@@ -97,7 +97,7 @@ def _sorted(names: Sequence[str], sort: Sort) -> tuple[list[str], list[str]]:
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
     """Return what sorts names by the numbers in them."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
+    return [(0, int(part)) if part[0] in "0123456789" else (1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
 
 
 def _by_name(every: Sequence[Path]) -> list[int]:

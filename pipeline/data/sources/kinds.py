@@ -1,5 +1,6 @@
 """List the kinds of shards, by the ending of their paths. A new kind is its module and its line here."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class Kind(NamedTuple):
 
 def size_of_file(url: str, classes: Classes | None = None) -> int:
     """Return the bytes of a file. Raises BadInput if it does not exist."""
+    if os.path.isdir(url):
+        raise BadInput(f"shard {url} is a folder: name the files in it, {url}/*.tar, or give `folder` instead of `shards`")
     folder, file_name = urls.split(url)
     entry = urls.at(folder, urls.ANSWER_SECONDS).entry(file_name)
     if entry is None:

@@ -55,6 +55,7 @@ def _files(file: BinaryIO, url: str, known: Classes | None) -> Iterator[tuple[st
     with _refused(url):
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         image, label = (_column(parquet.schema_arrow, names, url) for names in (IMAGE, LABEL))
+        _check_types(parquet.schema_arrow, image, label, url)
         keys = _keys(parquet, image)
         rows = (row for batch in parquet.iter_batches(ROWS, columns=[image, label]) for row in batch.to_pylist())
         for key, row in zip(keys, rows, strict=True):
@@ -99,6 +100,18 @@ def _column(schema: pa.Schema, names: Sequence[str], url: str) -> str:
         if name in schema.names:
             return name
     raise BadInput(f"{url} has no column {' or '.join(names)}: it has {', '.join(schema.names)[:200]}")
+
+
+def _check_types(schema: pa.Schema, image: str, label: str, url: str) -> None:
+    """Raise BadInput if the columns of images and of labels hold something else."""
+    held, kind = schema.field(image).type, schema.field(label).type
+    if pa.types.is_struct(held):
+        held = held.field("bytes").type if held.get_field_index("bytes") >= 0 else held
+    if not (pa.types.is_binary(held) or pa.types.is_large_binary(held) or pa.types.is_null(held)):
+        raise BadInput(f"{url}: the column {image} is {str(held)[:60]}: expected the bytes of image files, or {{bytes, path}}")
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        raise BadInput(f"{url}: the column {label} is {str(kind)[:60]}: expected whole numbers, or names of classes")
 
 
 def _keys(parquet: pq.ParquetFile, image: str) -> list[str]:
