@@ -138,10 +138,10 @@ def inspect(url: str | Path, report: Report = lambda line: None, classes: Classe
     kind = kinds.of(url)
     indexed = index.read(folder).get(file_name) if kind.indexed else None
     size = kind.size(url, classes)
-    if indexed and indexed.bytes == size:
+    if indexed and indexed.bytes == size and indexed.images:  # one without images would never be read, so nor checked
         return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
     found = samples.listed(lambda: _opened(url, size, classes), indexed.images if indexed else 0)
-    if indexed and not found.fault:
+    if indexed and not found.fault and (found.sha256, found.count) != (indexed.sha256, indexed.images):
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
     if found.unused:
         others = ", ".join(f"{count} {what}" for what, count in sorted(found.unused.items()))
