@@ -1,5 +1,6 @@
 """Define the types that the sections of campaign, training and cluster files are made of."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,6 +61,9 @@ ONE_OR_MORE = AlsoWritten(lambda value: [value] if isinstance(value, str) else v
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """A name that may be part of a file name."""
+
+WORDNET = re.compile(r"(n\d{8})(?:\s+(.*))?")
+"""A class by its WordNet id, with or without its name."""
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
 """A key or value of a node's labels, as Ray allows them."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from pipeline.config.campaign import Campaign, Cell, Data
 from pipeline.costs import cell_cost
 from pipeline.costs.cell_cost import Bill, Estimate, Rated
 from pipeline.data import shards
+from pipeline.data.pack.classes import given
 from pipeline.execution.worker import device_of
 from pipeline.models import architectures, bpda_networks
 from pipeline.parallel import map_ordered
@@ -110,7 +112,8 @@ def _refuse_what_run_refuses(job: Job, loading: bool, images: bool) -> None:
 def _shards(data: Data, images: int | None) -> dict[str, shards.Shard]:
     if images is not None:
         return shards.imagined(data, images)
-    return {shard.name: shard for shard in map_ordered(shards.inspect, shards.paths(data))}
+    inspect = partial(shards.inspect, classes=given(data.classes))
+    return {shard.name: shard for shard in map_ordered(inspect, shards.paths(data))}
 
 
 def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[str], None]) -> dict[str, Rated]:

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from pipeline.data.pack.classes import Classes
 from pipeline.data.sources.generated import Generated
 from pipeline.errors import BadInput, steady
 from pipeline.storage import urls
@@ -53,7 +54,7 @@ class Array(NamedTuple):
 
 
 @contextmanager
-def opened(url: str, size: int) -> Iterator[Generated]:
+def opened(url: str, size: int, classes: Classes | None) -> Iterator[Generated]:
     """Open a file as a tar of its images and labels. Raises BadInput, also while it is read."""
     with ExitStack() as stack:
         try:

@@ -94,7 +94,7 @@ def test_a_folder_is_the_tar_that_pack_would_write(tmp_path, photos):
     (url,) = shards.paths(Data(folder=str(photos)))
     kept, made = shards.inspect(path), shards.inspect(url)
     assert (made.sha256, made.images, made.labels, made.name) == (kept.sha256, COUNT, (0, 2), "images-000000")
-    assert shards.class_names([url]) == ["a", "b", "c"]
+    assert shards.classes(Data(folder=str(photos)), [url]) == ["a", "b", "c"]
     assert shards.read(made, [1, 5]) == shards.read(kept, [1, 5])
 
 
@@ -141,7 +141,9 @@ def test_one_source_is_given(given, said):
 def test_a_table_that_names_what_is_not_there_is_one_line(tmp_path, photos):
     table = tmp_path / "t.csv"
     for text, said in (
-        ("gone.png,1\n", "names gone.png, which .* does not hold"),
+        ("gone.png,1\n", "names .*gone.png, which is no file: correct the path"),
+        ("/gone/a.png,1\n", "names /gone/a.png, which is no file"),
+        (f"{'a' * 5000}.png,1\n", "names .*aaa, which is no file"),
         ("", "names no image"),
         ("a,b\n", "'b' is no"),
     ):
@@ -159,6 +161,25 @@ def test_a_table_that_names_what_is_not_there_is_one_line(tmp_path, photos):
             shards.paths(data)
 
 
+def test_a_table_may_name_files_of_any_ending_by_any_path(tmp_path, photos):
+    """What a file is is seen when it is decoded; what is no image is a row with a reason."""
+    (tmp_path / "noend").write_bytes(tiny.picture(7))
+    (tmp_path / "x.gif").write_bytes(b"GIF89a")
+    table = tmp_path / "photos" / "t.csv"
+    table.write_text(f"a/000000.png,5\n../noend,6\n{tmp_path}/x.gif,7\n")
+    (url,) = shards.paths(Data(table=str(table)))
+    found = shards.read(shards.inspect(url), range(3))
+    assert [(s.key, s.label, s.status) for s in found] == [("000000", 5, "ok"), ("noend", 6, "ok"), ("x", 7, "ok")]
+    assert np.array_equal(shards.decode(found[1].image, None, 40), shards.decode(tiny.picture(7), None, 40))
+    with pytest.raises(ValueError, match="the bytes are no"):
+        shards.decode(found[2].image, None, 32)
+
+
+def test_a_folder_in_place_of_shards_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match="is a folder: name the files in it, .*, or give `folder` instead"):
+        shards.paths(Data(shards=[str(tmp_path)]))
+
+
 # Parquet
 
 
@@ -174,6 +195,17 @@ def test_rows_of_parquet_without_names_are_numbered_and_nulls_are_rows_with_a_re
     ]  # fmt: skip
     with pytest.raises(ValueError, match="the bytes are no"):
         shards.decode(found[1].image, None, 32)
+
+
+@pytest.mark.parametrize(("held", "labels", "said"), [
+    (["a.png"], [1], "the column image is string: expected the bytes"), ([[[1, 2]]], [1], "the column image is list"),
+    ([{"path": "a.png"}], [1], "the column image is struct"), ([b"x"], [1.0], "the column label is double: expected whole"),
+    ([b"x"], [True], "the column label is bool"), ([b"x"], [[1]], "the column label is list"),
+])  # fmt: skip
+def test_columns_that_hold_something_else_are_one_line(tmp_path, held, labels, said):
+    pq.write_table(pa.table({"image": held, "label": labels}), tmp_path / "x.parquet")
+    with pytest.raises(BadInput, match=f"x.parquet: {said}"):
+        shards.inspect(tmp_path / "x.parquet")
 
 
 def test_parquet_of_another_layout_or_damaged_is_one_line(tmp_path):

@@ -11,7 +11,6 @@ import yaml
 
 from pipeline.errors import BadInput
 from pipeline.planning import cost
-from pipeline.planning.units import cell_of
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
 from pipeline.status import scan
@@ -184,14 +183,6 @@ def test_of_several_checkpoints_of_a_unit_the_furthest_counts(job, first, second
     found = at(job, 1002)
     assert [running.step for running in found.running] == [5] and found.cells[BART].running == 1
     assert found.throughput is None and found.cells[BART].device_seconds_left == pytest.approx((8 - 3 * 5 / 6) * 3 / 2.5)
-
-
-def test_a_unit_belongs_to_the_cell_with_the_longest_name():
-    cells = ["a-b-c", "a-b-c--d", "a-b"]
-    for order in (cells, cells[::-1]):
-        assert cell_of("a-b-c--d--shard--000000-000001", order) == "a-b-c--d"
-        assert cell_of("a-b-c--shard--000000-000001", order) == "a-b-c"
-    assert cell_of("other--shard--000000-000001", cells) is None
 
 
 def test_a_parked_unit_that_somebody_managed_is_done(job):
