@@ -2,8 +2,10 @@
 
 from benchmarks.fuzz.images import Images
 from benchmarks.fuzz.kind import Kind
+from benchmarks.fuzz.shards import Shards
 
 KINDS: dict[str, type[Kind]] = {
     "image": Images,
+    "shard": Shards,
 }
 """A new kind is its class and its line here."""

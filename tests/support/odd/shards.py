@@ -85,6 +85,9 @@ SHARDS = {
         "the linked files",
     ),
     "a link to nothing": Shard(tar(("b.png", "gone.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
+    "a link without a target": Shard(
+        tar(*pair("a"), ("b.png", "", LINK), ("b.cls", "", SYMBOLIC)), [("a", 1, "ok"), ("b", -1, "bad_image")], ""
+    ),
     "a link to itself": Shard(tar(("b.png", "b.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
     "dots in keys": Shard(
         tar(*pair("a.1"), *pair("a.2", 2), *pair("v1.5", 3)), [("a.1", 1, "ok"), ("a.2", 2, "ok"), ("v1.5", 3, "ok")],
