@@ -1,11 +1,13 @@
 """List the kinds of inputs, by name."""
 
 from benchmarks.fuzz.images import Images
+from benchmarks.fuzz.indices import Indices
 from benchmarks.fuzz.kind import Kind
 from benchmarks.fuzz.shards import Shards
 
 KINDS: dict[str, type[Kind]] = {
     "image": Images,
     "shard": Shards,
+    "index": Indices,
 }
 """A new kind is its class and its line here."""

@@ -120,7 +120,12 @@ def _array(file: IO[bytes]) -> Array:
     """Return the array whose file was just opened; its values are not read. Raises ValueError, also for pickled objects."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    try:
+        shape, fortran, dtype = read(file)
+    except (*DAMAGED, MemoryError):
+        raise
+    except Exception as error:  # the header is Python, and its parser may raise anything on a strange one
+        raise ValueError(f"its header is damaged: {steady(error)}") from None
     if dtype.hasobject or (fortran and len(shape) > 1) or not shape:
         raise ValueError(f"an array {dtype} {shape}{' in the order of Fortran' if fortran else ''}")
     return Array(shape, dtype, file)
