@@ -32,6 +32,11 @@ class Drained(RuntimeError):
     """Say that a worker was asked to stop and has written its checkpoint."""
 
 
+def shortened(text: str, most: int = 500) -> str:
+    """Return a text of at most some `most` characters: of a longer one its beginning, and its end, where the remedy stands."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def steady(error: BaseException) -> str:
     """Return what an error says, in one line that is the same on every run: without addresses in memory and paths of files."""
     text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{6,}", "...", str(error))

@@ -4,10 +4,12 @@ from benchmarks.fuzz.images import Images
 from benchmarks.fuzz.indices import Indices
 from benchmarks.fuzz.kind import Kind
 from benchmarks.fuzz.shards import Shards
+from benchmarks.fuzz.yamls import Yamls
 
 KINDS: dict[str, type[Kind]] = {
     "image": Images,
     "shard": Shards,
     "index": Indices,
+    "yaml": Yamls,
 }
 """A new kind is its class and its line here."""
