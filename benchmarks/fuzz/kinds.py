@@ -4,6 +4,7 @@ from benchmarks.fuzz.images import Images
 from benchmarks.fuzz.indices import Indices
 from benchmarks.fuzz.kind import Kind
 from benchmarks.fuzz.shards import Shards
+from benchmarks.fuzz.stores import Stores
 from benchmarks.fuzz.yamls import Yamls
 
 KINDS: dict[str, type[Kind]] = {
@@ -11,5 +12,6 @@ KINDS: dict[str, type[Kind]] = {
     "shard": Shards,
     "index": Indices,
     "yaml": Yamls,
+    "store": Stores,
 }
 """A new kind is its class and its line here."""

@@ -1,194 +1,177 @@
-"""Give barrage mutated files and hold it to its word: no traceback, no hang, no row that changes unseen, bounded memory.
+"""Mutate the files of stores: plan, rows, sealed copies, interim checks, parked units, checkpoints; no row may change unseen."""
 
-    python -m benchmarks.fuzz --count 1000 [--seed 1] [--kind yaml]
-
-Each kind of input is a line of KINDS: how a sound file is made, and what is done with a mutant. A mutant is refused (BadInput,
-one line), or gives what the sound file gave. Anything else is a fault, which is printed with what makes it again; exit code 1.
-"""
-
-import argparse
-import random
-import resource
-import signal
-import sys
-import tempfile
-import time
-import traceback
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import torch
 import yaml
 
-from pipeline.config.campaign import load
+from benchmarks.fuzz.changes import mutated, revalued
+from benchmarks.fuzz.kind import FAULTS, SAME, Kind, Unsound, twice
+from pipeline.campaigns import job, parking, stop_rule
 from pipeline.errors import BadInput
+from pipeline.scoring import summaries
 from pipeline.status.summary import Reader
+from pipeline.store import checkpoints, formats
+from pipeline.store.attempts import Attempts
 from pipeline.store.committed import sources
-from pipeline.store.formats import StoreWarning
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.sealed import seal
-from tests.support import tiny
-from tests.support.stores import synthetic
+from tests.support.stores import handmade, synthetic
 
-SECONDS = 10
-"""A mutant that takes longer hangs."""
+IMAGES, UNIT = 6, 2
+"""Images of the sound stores, and of one of their units."""
 
-Answer = Any
-"""What a sound input gives, comparable."""
+TENSORS = {"x": torch.arange(24.0).view(2, 3, 2, 2), "step": torch.tensor([3, 4])}
+"""The state of the running unit."""
 
-
-class Hang(Exception):
-    """Say that a mutant took more than SECONDS."""
+LAID = ("results", "sealed", "units", "looks", "parked", "checkpoints")
+"""The folders of a store whose files are changed."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Describe a kind of input.
+class Stores(Kind):
+    """Read stores of which some file has changed, by all that reads stores."""
 
-    make    write a sound input into an empty folder
-    files   the files of it that are mutated, as patterns
-    read    do what barrage does with the input; return what must not change unseen, or None if any answer is right
-    """
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.store = folder / "store"
+        self.job, self.running = _made(self.store)
+        self.sound = {path: path.read_bytes() for path in sorted(self.store.rglob("*")) if path.is_file()}
+        self.groups = [[path for path in self.sound if path.parts[len(self.store.parts)] == name] for name in LAID]
+        self.groups.append([self.store / "campaign.yaml"])
+        self.answers = {name: read(self) for name, read in READERS.items()}
 
-    make: Callable[[Path], None]
-    files: tuple[str, ...]
-    read: Callable[[Path], Answer]
+    def attempt(self, chance: Random) -> str:
+        """Read one mutant; see `Kind.attempt`."""
+        path = chance.choice(chance.choice(self.groups))
+        try:
+            lost = self._disturb(path, chance)
+            return self._judged(path, lost, chance)
+        finally:
+            for extra in (path for path in self.store.rglob("*") if path.is_file() and path not in self.sound):
+                extra.unlink()
+            for whole, data in self.sound.items():
+                if not whole.is_file() or whole.read_bytes() != data:
+                    whole.write_bytes(data)
 
+    def _judged(self, path: Path, lost: str, chance: Random) -> str:
+        """Return what became of a store whose file `path` has changed; `lost` names the unit whose rows are no more there."""
+        said = ""
+        for name in chance.sample(list(READERS), EACH):
+            try:
+                found = twice(lambda name=name: READERS[name](self))
+            except BadInput as error:
+                said = str(error)
+                continue
+            wanted = _without(name, self.answers[name], lost)
+            if name in EXACT and found != wanted or name == "checkpoint" and found not in (None, self.answers[name]):
+                raise Unsound(f"{name} changed, by a change of {path.relative_to(self.store)}: {found!r:.300} instead of {wanted!r:.300}")
+        if said:
+            raise BadInput(said)
+        return FAULTS if lost else SAME
 
-def _campaign(folder: Path) -> None:
-    (folder / "campaign.yaml").write_text(yaml.safe_dump(tiny.campaign("photos-{000000..000001}.tar")))
-
-
-def _store(folder: Path) -> None:
-    synthetic.store(folder, synthetic.campaign(ks=(0, 5), attacks={"pgd": {"eps": "8/255"}}), images=6, unit_images=2)
-
-
-def _sealed(folder: Path) -> None:
-    _store(folder)
-    for cell in sources(Store(folder)):
-        seal(Store(folder), cell)
-
-
-def _rows(folder: Path) -> Answer:
-    Reader(str(folder)).status()
-    return sorted(map(repr, results(str(folder)).to_pylist()))
-
-
-KINDS: dict[str, Kind] = {
-    "yaml": Kind(_campaign, ("campaign.yaml",), lambda folder: load(folder / "campaign.yaml") and None),
-    "plan": Kind(_store, ("campaign.yaml", "units/*.json"), _rows),
-    "rows": Kind(_store, ("results/*.parquet",), _rows),
-    "sealed": Kind(_sealed, ("sealed/*.parquet",), _rows),
-}
-"""The kinds of inputs, by name. Another kind is one line: shards, images, indices, weights."""
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Return some bytes with a flipped bit, or one to four changes: ends cut, bytes doubled, dropped, zeroed or made odd."""
-    changed = bytearray(data)
-    if chance.random() < 0.5:
-        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
-        return bytes(changed)
-    for _ in range(chance.randint(1, 4)):
-        at, length = chance.randrange(len(changed) + 1), chance.randint(1, 64)
-        match chance.choice(("bit", "bit", "byte", "cut", "drop", "double", "odd", "zero")):
-            case "bit" if changed and at < len(changed):
-                changed[at] ^= 1 << chance.randrange(8)
-            case "byte" if changed and at < len(changed):
-                changed[at] = chance.randrange(256)
-            case "cut":
-                del changed[at:]
-            case "drop":
-                del changed[at : at + length]
-            case "double":
-                changed[at:at] = changed[at : at + length] * chance.choice((1, 1, 50))
-            case "odd":
-                changed[at:at] = chance.choice(ODD)
-            case "zero":
-                changed[at : at + length] = bytes(len(changed[at : at + length]))
-    return bytes(changed)
+    def _disturb(self, path: Path, chance: Random) -> str:
+        """Change a file, put another in its place, or a stranger beside it. Return the unit whose rows are gone, if any are."""
+        match chance.choice(("bytes", "bytes", "bytes", "bytes", "values", "values", "other", "stranger", "remove")):
+            case "values" if path.suffix in (".json", ".yaml"):
+                path.write_bytes(_revalued(path, chance))
+            case "other":
+                group = next(group for group in self.groups if path in group)
+                path.write_bytes(self.sound[chance.choice(group)])
+            case "stranger":
+                name = chance.choice(STRANGERS).format(stem=path.stem, end=path.suffix)
+                (path.parent / name).write_bytes(mutated(self.sound[path], chance) if chance.random() < 0.5 else self.sound[path])
+            case "remove":
+                path.unlink()
+                return path.stem if path.parent.name == "results" else ""
+            case _:
+                path.write_bytes(mutated(self.sound[path], chance))
+        return ""
 
 
-ODD = (
-    b"\xff\xfe", b"\x00", b"\x1b[31m", "\u202e".encode(), b": ", b"- ", b"\n", b"&a ", b"*a", b"!!python/object:os.system ",
-    b"1e999", b"-1", b"99999999999999999999", b"null", b"true", b"[" * 60, b"{" * 60, b"\xed\xa0\x80", b"<<: ", b".nan",
+STRANGERS = (
+    "x{end}", "{stem}.copy{end}", "{stem}--x{end}", "compacted-000000{end}", "{stem}.attempt1{end}", ".{stem}{end}", "\x1b[31m{end}", "{stem} (1){end}",
+    "other--val-000000--000000-000002{end}", "{stem}.tmp", "图{end}", "x" * 200 + "{end}", "00{end}", "99{end}",
 )  # fmt: skip
-"""Bytes that parsers trip over."""
+"""Names of files that do not belong into a store."""
 
 
-@contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    """Raise Hang in the block once it has taken this number of seconds."""
-
-    def ring(number: int, frame: object) -> None:
-        raise Hang(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def verdict(kind: Kind, folder: Path, sound: Answer) -> str:
-    """Return what became of a mutant: `refused`, `as before`, or a fault in words."""
-    try:
-        with limited(SECONDS):
-            found = kind.read(folder)
-    except BadInput as error:
-        return "refused" if "\n" not in str(error) else f"FAULT: a message of several lines: {error!r}"
-    except Hang as error:
-        return f"FAULT: hangs, {error}"
-    except Exception:
-        return f"FAULT: {traceback.format_exc()}"
-    return "as before" if sound is None or found == sound else "FAULT: rows changed unseen"
+def _made(folder: Path) -> tuple[job.Job, Any]:
+    """Write a sound store with files of every kind; return its job, and the unit that is running."""
+    content = synthetic.campaign(ks=(0, 5), attacks={"pgd": {"eps": "8/255"}}, stop={"interval": 0.01, "minimum_images": 2})
+    made = synthetic.store(folder, content, images=IMAGES, unit_images=UNIT, failed=1)
+    store, units = Store(folder), list(made.units())
+    for cell in sources(store):
+        seal(store, cell)
+    *_, parked, running = units
+    for unit in (parked, running):
+        (folder / store.results(unit)).unlink()
+    handmade.park(made, parked)
+    header = checkpoints.Header(running.name, made.cells[running.cell].identity, 3.5, 40, UNIT, 1.5)
+    store.create(store.checkpoint(running), checkpoints.encode(header, TENSORS))
+    for cell in made.cells:
+        check = stop_rule.compute(str(folder), cell, 0, made.cuts[cell], "single", [unit.name for unit in units])
+        stop_rule.write(store, check)
+    return made, running
 
 
-def run(name: str, count: int, seed: int) -> Iterator[tuple[int, str]]:
-    """Yield the seed and the verdict of each of `count` mutants of a kind; the same seed gives the same mutant."""
-    kind = KINDS[name]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        kind.make(folder)
-        files = sorted(path for pattern in kind.files for path in folder.glob(pattern))
-        sound = kind.read(folder)
-        for number in range(seed, seed + count):
-            chance = random.Random(f"{name} {number}")
-            path = chance.choice(files)
-            whole = path.read_bytes()
-            path.write_bytes(mutated(whole, chance))
-            yield number, verdict(kind, folder, sound)
-            path.write_bytes(whole)
+def _revalued(path: Path, chance: Random) -> bytes:
+    """Return a file of values with one changed; half of them with the hash that then is right."""
+    content = yaml.safe_load(path.read_text()) if path.suffix == ".yaml" else json.loads(path.read_text())
+    content = revalued(content, chance)
+    if isinstance(content, dict) and formats.HASH in content and chance.random() < 0.5:
+        bare = {key: value for key, value in content.items() if key not in (formats.HASH, *formats.stamp())}
+        content = content | {formats.HASH: formats.hashed(bare)[formats.HASH]}
+    text = yaml.safe_dump(content, sort_keys=False) if path.suffix == ".yaml" else json.dumps(content)
+    return text.encode("utf-8", "surrogatepass")
 
 
-def main() -> None:
-    """Try the mutants that were asked for; print what became of them, and the peak memory."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--count", type=int, default=1000, help="mutants of each kind")
-    parser.add_argument("--seed", type=int, default=1, help="the first mutant's number")
-    parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind; repeat for more")
-    asked, faults = parser.parse_args(), 0
-    warnings.simplefilter("ignore", StoreWarning)
-    for name in asked.kind or KINDS:
-        began, seen = time.monotonic(), Counter[str]()
-        for number, said in run(name, asked.count, asked.seed):
-            seen[said.partition(":")[0]] += 1
-            if said.startswith("FAULT"):
-                faults += 1
-                print(
-                    f"{said.rstrip()}\n  again: python -m benchmarks.fuzz --kind {name} --seed {number} --count 1", flush=True
-                )
-        print(f"{name}: {dict(seen)} in {time.monotonic() - began:.0f} s", flush=True)
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
-    sys.exit(bool(faults))
+def _rows(kind: Stores) -> Any:
+    return sorted(map(repr, results(str(kind.store)).to_pylist()))
 
 
-if __name__ == "__main__":
-    main()
+def _status(kind: Stores) -> Any:
+    found = Reader(str(kind.store)).status()
+    return {name: (cell.units, cell.done, cell.images_done) for name, cell in found.cells.items()}
+
+
+def _todo(kind: Stores) -> Any:
+    found = job.opened(str(kind.store))
+    return sorted(unit.name for unit in found.todo()), sorted(found.parked())
+
+
+def _table(kind: Stores) -> Any:
+    rules = ["single", "vote"]
+    found = job.opened(str(kind.store))
+    return summaries.to_json(summaries.lines([results(str(kind.store), summaries.columns(rules))], rules, found.scopes()))
+
+
+def _parked(kind: Stores) -> Any:
+    store = Store(kind.store)
+    return {unit: parking.reason(store, unit) for unit in parking.parked(store)}
+
+
+def _checkpoint(kind: Stores) -> Any:
+    store = Store(kind.store)
+    found = Attempts(store, store.checkpoint(kind.running)).furthest(kind.running.name, kind.job.cells[kind.running.cell].identity)
+    return found and (found[0], {name: tensor.tolist() for name, tensor in found[1].items()})
+
+
+EACH = 2
+"""Readers that read each mutant."""
+
+READERS: Mapping[str, Callable[[Stores], Any]] = {
+    "rows": _rows, "status": _status, "todo": _todo, "table": _table, "parked": _parked, "checkpoint": _checkpoint,
+}  # fmt: skip
+"""What reads a store, by name."""
+
+EXACT = {"rows"}
+"""The readers whose answer no change of a file may change: a store is refused, or gives the rows that it had."""
+
+def _without(name: str, answer: Any, unit: str) -> Any:
+    """Return what a reader gives of a store that has lost the rows of a unit."""
+    return [row for row in answer if f"'unit': {unit!r}" not in row] if unit and name == "rows" else answer

@@ -249,7 +249,7 @@ def test_an_array_whose_header_is_none_is_one_line_and_takes_no_memory(tmp_path,
 
 
 def test_labels_that_lie_in_a_row_are_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"labels int64 \(1, 7\)"):
+    with pytest.raises(BadInput, match=r"y int64 \(1, 7\)"):
         shards.inspect(save(tmp_path, x=PIXELS, y=np.array([LABELS])))
 
 
