@@ -93,7 +93,7 @@ def revalued(tree: Any, chance: Random) -> Any:
     if isinstance(tree, list) and tree and chance.random() < 0.8:
         return rearranged(tree, chance, lambda value: revalued(value, chance), VALUES)
     if isinstance(tree, str) and tree and chance.random() < 0.3:
-        return mutated(tree.encode(), chance).decode("utf-8", "replace")
+        return mutated(tree.encode("utf-8", "surrogatepass"), chance).decode("utf-8", "replace")
     if isinstance(tree, int | float) and chance.random() < 0.5:
         return chance.choice((-tree, tree + 1, tree * 1000, tree / 3, str(tree), [tree], float(tree)))
     return chance.choice(VALUES)

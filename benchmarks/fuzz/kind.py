@@ -76,7 +76,7 @@ def _given(read: Callable[[], object]) -> object:
 
 def one_line(text: str) -> None:
     """Raise Unsound unless what stands in a row is one line of reasonable length."""
-    if not text or len(text.splitlines()) != 1 or len(text) > 2000:
+    if not text or len(text.splitlines()) != 1 or len(text) > 1100:
         raise Unsound(f"a message that is not one line: {text!r:.500}")
 
 
@@ -86,7 +86,7 @@ def verdict(kind: Kind, chance: Random) -> str:
         with limited(SECONDS):
             return kind.attempt(chance)
     except BadInput as error:  # commands write what cannot be seen in it as escapes: pipeline/escaped.py
-        return REFUSED if 10 < len(str(error)) < 3000 else f"FAULT: a message of {len(str(error))} letters: {error!r:.500}"
+        return REFUSED if 10 < len(str(error)) < 1100 else f"FAULT: a message of {len(str(error))} letters: {error!r:.500}"
     except Hang as error:
         return f"FAULT: hangs, {error}"
     except Unsound as error:

@@ -7,15 +7,14 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from benchmarks.fuzz import kind as kinds_of
-from benchmarks.fuzz.kind import verdict
+from benchmarks.fuzz.kind import Kind, verdict
 from benchmarks.fuzz.kinds import KINDS
 
 MEMORY = 2_000_000_000
@@ -52,6 +51,7 @@ class _Worker:
     """Hold a process, the piece that it works on, and when it is late."""
 
     piece: Piece
+    kinds: Mapping[str, type[Kind]]
     done: int = field(init=False)
     late: float = field(init=False)
 
@@ -62,7 +62,7 @@ class _Worker:
         """Start a process that goes on with the piece."""
         self.done, self.late = self.piece.start, time.monotonic() + START
         self.connection, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.kinds), daemon=True)
         self.process.start()
         theirs.close()
         self.connection.send(self.piece)
@@ -80,10 +80,10 @@ class _Worker:
         return self.process.exitcode
 
 
-def verdicts(pieces: Iterable[Piece], processes: int) -> Iterator[Verdict]:
+def verdicts(pieces: Iterable[Piece], processes: int, kinds: Mapping[str, type[Kind]] = KINDS) -> Iterator[Verdict]:
     """Yield the verdict of each mutant of some pieces, in the order in which they come."""
     waiting = deque(pieces)
-    workers = [_Worker(waiting.popleft()) for _ in range(min(processes, len(waiting)))]
+    workers = [_Worker(waiting.popleft(), kinds) for _ in range(min(processes, len(waiting)))]
     try:
         while workers:
             ready = wait([worker.connection for worker in workers], timeout=1)
@@ -123,14 +123,14 @@ def verdicts(pieces: Iterable[Piece], processes: int) -> Iterator[Verdict]:
             worker.end()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, kinds: Mapping[str, type[Kind]]) -> None:
     """Try the mutants of pieces, and answer with the verdict of each, until the driver is gone."""
     warnings.simplefilter("ignore")
     own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY, own + MEMORY))
     try:
         while True:
-            for found in tried(connection.recv()):
+            for found in tried(connection.recv(), kinds):
                 connection.send(found)
     except (EOFError, ConnectionError):
         return
@@ -138,13 +138,10 @@ def _serve(connection: Connection) -> None:
         connection.send(traceback.format_exc())
 
 
-def tried(piece: Piece) -> Iterator[Verdict]:
+def tried(piece: Piece, kinds: Mapping[str, type[Kind]] = KINDS) -> Iterator[Verdict]:
     """Yield the verdict of each mutant of a piece, tried in this process. The same number is the same mutant."""
     with tempfile.TemporaryDirectory() as place:
-        kind = KINDS[piece.kind](Path(place))
+        kind = kinds[piece.kind](Path(place))
         for number in range(piece.start, piece.stop):
             said = verdict(kind, Random(f"{piece.kind} {number}"))
             yield Verdict(piece.kind, number, said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-
-assert kinds_of.SECONDS < LATE

@@ -22,7 +22,7 @@ from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
 from pipeline.config.yaml_loader import plain
-from pipeline.errors import BadInput, shortened
+from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 
 File = TypeVar("File", bound=BaseModel)
@@ -299,8 +299,7 @@ def validated(schema: type[File], values: Any, source: str, known: KnownKeys | N
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        said = explain(first, known or partial(known_keys, schema))
-        raise BadInput(f"{source}, {shortened(where)}: {shortened(said)}") from None
+        raise BadInput(f"{source}, {where}: {explain(first, known or partial(known_keys, schema))}") from None
 
 
 def explain(error: Any, known: KnownKeys) -> str:

@@ -264,7 +264,8 @@ def test_a_stop_rule_may_become_stricter_or_go_and_nothing_else(pattern, stopped
 
 
 def test_a_store_without_the_cut_of_a_cell_is_refused_in_words(pattern, tmp_path):
-    job = made(pattern, tmp_path / "store")
+    job = made(pattern, tmp_path / "store").with_cuts({})
+    job.write_down()
     Path(job.store, f"units/{next(iter(job.cells))}.json").unlink()
     for read in (lambda job: job.todo(), lambda job: list(job.expected())):
         with pytest.raises(BadInput, match="has no units of cell .* yet: run the campaign again"):
