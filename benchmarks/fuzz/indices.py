@@ -226,7 +226,9 @@ def numpy_source(folder: Path, chance: Random) -> str:
     count = chance.randint(1, 4)
     shape = chance.choice(((count, 8, 8, 3), (count, 3, 8, 8), (count, 8, 8)))
     images = np.random.default_rng(chance.randrange(99)).integers(0, 256, shape, dtype=np.uint8)
-    labels = (np.arange(count) % 5).astype(chance.choice(("i8", "u1", ">i4", "i2"))).reshape(chance.choice(((count,), (count, 1))))
+    labels = (
+        (np.arange(count) % 5).astype(chance.choice(("i8", "u1", ">i4", "i2"))).reshape(chance.choice(((count,), (count, 1))))
+    )
     if chance.random() < 0.5:
         path = changed = folder / "x.npz"
         (np.savez if chance.random() < 0.5 else np.savez_compressed)(path, x=images, y=labels)
@@ -256,7 +258,9 @@ def _check_arrays(found: list[Sample], path: Path) -> None:
             raise Unsound(f"NumPy reads the label {label}, barrage {sample.label}")
         if image.ndim == 3:
             image = image if image.shape[-1] == 3 else image.transpose(1, 2, 0)
-        if sample.status == "ok" and not sample.image.endswith(b" 255\n" + (image if image.ndim == 3 else np.repeat(image, 3)).tobytes()):
+        if sample.status == "ok" and not sample.image.endswith(
+            b" 255\n" + (image if image.ndim == 3 else np.repeat(image, 3)).tobytes()
+        ):
             raise Unsound(f"the image {sample.key} is another than NumPy reads")
 
 

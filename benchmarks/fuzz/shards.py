@@ -29,7 +29,21 @@ ODD_NAMES = (
 )  # fmt: skip
 """Names that are none, or hard to read."""
 
-LABELS = (b"", b" 3\n", b"-1", b"1_0", b"1e3", b"0x1", b"999999999", b"1234567890", b"\xd9\xa3", b"3\0", b"\xef\xbb\xbf3", b"3 4", b"007")
+LABELS = (
+    b"",
+    b" 3\n",
+    b"-1",
+    b"1_0",
+    b"1e3",
+    b"0x1",
+    b"999999999",
+    b"1234567890",
+    b"\xd9\xa3",
+    b"3\0",
+    b"\xef\xbb\xbf3",
+    b"3 4",
+    b"007",
+)
 """Contents of labels."""
 
 FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "time": (136, 12), "sum": (148, 8), "type": (156, 1), "link": (157, 100),
@@ -42,7 +56,22 @@ SIZES = (b"", b"00000000000\0", b"00000000001\0", b"77777777777\0", b"-000000000
 
 PAX = ("size", "path", "linkpath", "mtime", "uid", "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.realsize",
        "GNU.sparse.map", "GNU.sparse.size", "hdrcharset", "SCHILY.xattr.user.x", "path\0")  # fmt: skip
-PAX_VALUES = ("", "0", "-1", "1", "512", "99999999999999", "a.png", "../x", "nan", "1e9", "BINARY", "0,512,1024,512", "x" * 3000, "\x1b")
+PAX_VALUES = (
+    "",
+    "0",
+    "-1",
+    "1",
+    "512",
+    "99999999999999",
+    "a.png",
+    "../x",
+    "nan",
+    "1e9",
+    "BINARY",
+    "0,512,1024,512",
+    "x" * 3000,
+    "\x1b",
+)
 """Extended attributes, and their values."""
 
 
@@ -105,7 +134,11 @@ def _compare(found: list[Sample], data: bytes) -> None:
     if len(set(names)) < len(names):
         raise Unsound(f"keys twice: {names}")
     for sample in found:
-        if sample.status not in STATUSES or (sample.status == "ok") == bool(sample.error) or (sample.status != "ok" and sample.image):
+        if (
+            sample.status not in STATUSES
+            or (sample.status == "ok") == bool(sample.error)
+            or (sample.status != "ok" and sample.image)
+        ):
             raise Unsound(f"status {sample.status!r} with {sample.error!r}")
         if keys.fault(sample.key) and sample.status == "ok":
             raise Unsound(f"a sound sample has the key {sample.key!r}")
@@ -129,8 +162,10 @@ def _is_there(sample: Sample, files: dict[str, bytes]) -> bool:
     """Return whether files hold the image and the label of a sample under its key."""
     mine = {name[len(sample.key) + 1 :].lower(): data for name, data in files.items() if name.startswith(f"{sample.key}.")}
     image = any(data == sample.image for ending, data in mine.items() if ending.rpartition(".")[2] in ENDINGS)
-    return image and mine.get("cls", b"").strip().lstrip(b"0") == b"%d" % sample.label or (
-        image and not sample.label and set(mine.get("cls", b"").strip()) == {ord("0")}
+    return (
+        (image
+        and mine.get("cls", b"").strip().lstrip(b"0") == b"%d" % sample.label)
+        or (image and not sample.label and set(mine.get("cls", b"").strip()) == {ord("0")})
     )
 
 
@@ -240,7 +275,9 @@ def _value(field: str, header: bytes, chance: Random) -> bytes:
     at, length = FIELDS[field]
     match field:
         case "type":
-            return chance.choice((b"0", b"\0", b"1", b"2", b"3", b"5", b"7", b"L", b"K", b"S", b"x", b"g", b"X", b"D", b"M", b"\xff"))
+            return chance.choice(
+                (b"0", b"\0", b"1", b"2", b"3", b"5", b"7", b"L", b"K", b"S", b"x", b"g", b"X", b"D", b"M", b"\xff")
+            )
         case "size" | "time" | "real" | "mode" if chance.random() < 0.7:
             return chance.choice(SIZES)
         case "size":
@@ -266,7 +303,9 @@ def _resealed(header: bytes, field: str, value: bytes) -> bytes:
 
 def _pictures() -> Iterator[tuple[str, bytes]]:
     """Yield small image files, (ending, content), each another."""
-    for number, (ending, kind) in enumerate((("png", "PNG"), ("jpg", "JPEG"), ("jpeg", "JPEG"), ("ppm", "PPM"), ("webp", "WEBP"), ("png", "PNG"))):
+    for number, (ending, kind) in enumerate(
+        (("png", "PNG"), ("jpg", "JPEG"), ("jpeg", "JPEG"), ("ppm", "PPM"), ("webp", "WEBP"), ("png", "PNG"))
+    ):
         file = io.BytesIO()
         Image.new("RGB", (8, 8), (40 * number, 10, 200)).save(file, kind)
         yield ending, file.getvalue()

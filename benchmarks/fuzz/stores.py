@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,8 +69,10 @@ class Stores(Kind):
                 said = str(error)
                 continue
             wanted = _without(name, self.answers[name], lost)
-            if name in EXACT and found != wanted or name == "checkpoint" and found not in (None, self.answers[name]):
-                raise Unsound(f"{name} changed, by a change of {path.relative_to(self.store)}: {found!r:.300} instead of {wanted!r:.300}")
+            if (name in EXACT and found != wanted) or (name == "checkpoint" and found not in (None, self.answers[name])):
+                raise Unsound(
+                    f"{name} changed, by a change of {path.relative_to(self.store)}: {found!r:.300} instead of {wanted!r:.300}"
+                )
         if said:
             raise BadInput(said)
         return FAULTS if lost else SAME
@@ -84,7 +87,9 @@ class Stores(Kind):
                 path.write_bytes(self.sound[chance.choice(group)])
             case "stranger":
                 name = chance.choice(STRANGERS).format(stem=path.stem, end=path.suffix)
-                (path.parent / name).write_bytes(mutated(self.sound[path], chance) if chance.random() < 0.5 else self.sound[path])
+                (path.parent / name).write_bytes(
+                    mutated(self.sound[path], chance) if chance.random() < 0.5 else self.sound[path]
+                )
             case "remove":
                 path.unlink()
                 return path.stem if path.parent.name == "results" else ""
@@ -125,7 +130,8 @@ def _revalued(path: Path, chance: Random) -> bytes:
     content = revalued(content, chance)
     if isinstance(content, dict) and formats.HASH in content and chance.random() < 0.5:
         bare = {key: value for key, value in content.items() if key not in (formats.HASH, *formats.stamp())}
-        content = content | {formats.HASH: formats.hashed(bare)[formats.HASH]}
+        with suppress(TypeError):  # of keys that are no texts, none can be made
+            content = content | {formats.HASH: formats.hashed(bare)[formats.HASH]}
     text = yaml.safe_dump(content, sort_keys=False) if path.suffix == ".yaml" else json.dumps(content)
     return text.encode("utf-8", "surrogatepass")
 
@@ -157,7 +163,9 @@ def _parked(kind: Stores) -> Any:
 
 def _checkpoint(kind: Stores) -> Any:
     store = Store(kind.store)
-    found = Attempts(store, store.checkpoint(kind.running)).furthest(kind.running.name, kind.job.cells[kind.running.cell].identity)
+    found = Attempts(store, store.checkpoint(kind.running)).furthest(
+        kind.running.name, kind.job.cells[kind.running.cell].identity
+    )
     return found and (found[0], {name: tensor.tolist() for name, tensor in found[1].items()})
 
 
@@ -168,6 +176,7 @@ READERS: Mapping[str, Callable[[Stores], Any]] = {
 
 EXACT = {"rows"}
 """The readers whose answer no change of a file may change: a store is refused, or gives the rows that it had."""
+
 
 def _without(name: str, answer: Any, unit: str) -> Any:
     """Return what a reader gives of a store that has lost the rows of a unit."""

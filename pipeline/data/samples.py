@@ -149,7 +149,10 @@ def _bytes(
     own = resolved(file)
     if own is None:
         target = keys.shown(file.link or "")
-        return b"", f"{keys.shown(file.name)} is a link to {f'{target}, which the shard does not hold' if target else 'nothing'}"
+        return (
+            b"",
+            f"{keys.shown(file.name)} is a link to {f'{target}, which the shard does not hold' if target else 'nothing'}",
+        )
     if own.size > most:
         return b"", f"{own.size} bytes, more than {most}"
     if own.sparse:

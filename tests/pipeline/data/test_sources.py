@@ -2,8 +2,8 @@
 
 import csv
 import io
-import struct
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
