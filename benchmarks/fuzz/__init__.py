@@ -8,6 +8,6 @@
 - `kinds`: the table of the kinds
 - `pool`: processes that try mutants; one that dies, hangs or grows is a fault, and is replaced
 
-A mutant is refused in one line (BadInput), or its faults are rows with a reason, or it gives what the sound file gave, or, where
-its content truly is another, what an independent reader reads in it. Whatever it gives, it gives twice.
+A mutant is refused in one line (BadInput), or its faults are rows with a reason, or it gives what the sound file gave, or,
+where its content truly is another, what an independent reader reads in it. Whatever it gives, it gives twice.
 """

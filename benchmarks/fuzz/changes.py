@@ -37,9 +37,10 @@ NUMBERS = (
 """Numbers at which fields of files overflow."""
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 10**9, 2**63, 10**30, 0.5, -0.5, 1e-320, 1e308, float("inf"), float("nan"), "", " ", "0", "1_0",
-    "8/255", "1/0", "1e999999999", "1/1e-99999999", "9" * 500, "-1", "nan", "yes", 0.1 + 2**-52, 1e-300, 16 / 255, "\x00", "\x1b[31m", "\u202e", "\ud800", "é" * 300, "x" * 5000, "../..", "/etc/passwd", "a/b", "~",
-    "s3://nowhere/x", "http://x", "{a,b}", "{0..3}", "*", "[a", "!!x", "a\nb", [], [[]], [None], ["a", "a"], {}, {"a": 1}, {"": 0},
+    None, True, False, 0, 1, -1, 2, 10**9, 2**63, 10**30, 0.5, -0.5, 1e-320, 1e308, float("inf"), float("nan"), 0.1 + 2**-52,
+    1e-300, 16 / 255, "", " ", "0", "1_0", "8/255", "1/0", "1e999999999", "1/1e-99999999", "9" * 500, "-1", "nan", "yes",
+    "\x00", "\x1b[31m", "\u202e", "\ud800", "é" * 300, "x" * 5000, "../..", "/etc/passwd", "a/b", "~", "s3://nowhere/x",
+    "http://x", "{a,b}", "{0..3}", "*", "[a", "!!x", "a\nb", [], [[]], [None], ["a", "a"], {}, {"a": 1}, {"": 0},
 )  # fmt: skip
 """Values that a file may hold where others are expected."""
 
@@ -52,26 +53,31 @@ def mutated(data: bytes, chance: Random) -> bytes:
         return bytes(changed)
     for _ in range(chance.randint(1, 4)):
         at, length = chance.randrange(len(changed) + 1), chance.randint(1, 64)
-        match chance.choice(("bit", "bit", "byte", "number", "cut", "drop", "double", "odd", "zero")):
-            case "bit" if at < len(changed):
-                changed[at] ^= 1 << chance.randrange(8)
-            case "byte" if at < len(changed):
-                changed[at] = chance.randrange(256)
-            case "number":
-                size = chance.choice((1, 2, 4, 8))
-                number = (chance.choice(NUMBERS) % (1 << 8 * size)).to_bytes(size, chance.choice(("big", "little")))
-                changed[at : at + size] = number
-            case "cut":
-                del changed[at:]
-            case "drop":
-                del changed[at : at + length]
-            case "double":
-                changed[at:at] = changed[at : at + length] * chance.choice((1, 1, 50))
-            case "odd":
-                changed[at:at] = chance.choice(ODD)
-            case "zero":
-                changed[at : at + length] = bytes(len(changed[at : at + length]))
+        place, new = chance.choice(WAYS)(bytes(changed[at : at + length]), chance)
+        changed[at : at + place if place >= 0 else len(changed)] = new
     return bytes(changed)
+
+
+Way = Callable[[bytes, Random], tuple[int, bytes]]
+"""A change of the bytes at a place: how many of them give way, all for -1, and to what."""
+
+
+def _number(there: bytes, chance: Random) -> tuple[int, bytes]:
+    size = chance.choice((1, 2, 4, 8))
+    return size, (chance.choice(NUMBERS) % (1 << 8 * size)).to_bytes(size, chance.choice(("big", "little")))
+
+
+WAYS: tuple[Way, ...] = (
+    lambda there, chance: (1, bytes([there[0] ^ 1 << chance.randrange(8)]) if there else b""),
+    lambda there, chance: (1, bytes([chance.randrange(256)]) if there else b""),
+    _number,
+    lambda there, chance: (-1, b""),
+    lambda there, chance: (len(there), b""),
+    lambda there, chance: (0, there * chance.choice((1, 1, 50))),
+    lambda there, chance: (0, chance.choice(ODD)),
+    lambda there, chance: (len(there), bytes(len(there))),
+)
+"""A bit, a byte, a number, the end cut off, bytes dropped, doubled, odd ones put in, zeroed."""
 
 
 def rearranged(items: Sequence[T], chance: Random, change: Callable[[T], T], others: Sequence[T] = ()) -> list[T]:

@@ -1,10 +1,10 @@
-"""Mutate image files, by bytes and by the chunks of their format, and compare with Pillow itself and the rule of docs/images.md."""
+"""Mutate image files, by bytes and by the chunks of their format; compare with Pillow itself and the rule of docs/images.md."""
 
 import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Images(Kind):
         super().__init__(folder)
         self.seeds = _seeds()
         self.parts = {data: list(_chunks(data)) for data in self.seeds}
-        self.sound = {data: _given(lambda data=data: _pixels(data)) for data in self.seeds}
+        self.sound = {data: _given(partial(opened, data)) for data in self.seeds}
 
     def attempt(self, chance: Random) -> str:
         """Decode one mutant; see `Kind.attempt`."""
@@ -90,10 +90,6 @@ def _given(read: Callable[[], Image.Image]) -> Pixels | str:
     if picture.mode != "RGB":
         raise Unsound(f"a picture of mode {picture.mode}")
     return picture.size, picture.tobytes()
-
-
-def _pixels(data: bytes) -> Image.Image:
-    return opened(data)
 
 
 def _independent(data: bytes) -> Image.Image:

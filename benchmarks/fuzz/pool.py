@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -48,36 +49,66 @@ class Verdict(NamedTuple):
 
 @dataclass
 class _Worker:
-    """Hold a process, the piece that it works on, and when it is late."""
+    """Hold a process, the piece that it works on, how far it is, and when it is late."""
 
     piece: Piece
     kinds: Mapping[str, type[Kind]]
-    done: int = field(init=False)
-    late: float = field(init=False)
+    done: int = 0
+    late: float = 0.0
+    connection: Connection = field(init=False)
+    process: SpawnProcess = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begin()
+        self.done = self.piece.start
+        self._begin()
 
-    def begin(self) -> None:
-        """Start a process that goes on with the piece."""
-        self.done, self.late = self.piece.start, time.monotonic() + START
+    @property
+    def idle(self) -> bool:
+        """Return whether all mutants of the piece have a verdict."""
+        return self.done >= self.piece.stop
+
+    def take(self, piece: Piece) -> None:
+        """Give the process its next piece."""
+        self.piece, self.done, self.late = piece, piece.start, max(self.late, time.monotonic() + LATE)
+        self.connection.send(piece)
+
+    def answer(self, ready: bool) -> Verdict | None:
+        """Return the next verdict, if there is one; `ready` says whether the process wrote, or died."""
+        if not ready:
+            late = time.monotonic() > self.late
+            return self._failed(f"hangs in compiled code, more than {LATE} s") if late else None
+        try:
+            found = self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.process.join(5)
+            return self._failed(f"the process died, exit code {self.process.exitcode}")
+        if not isinstance(found, Verdict):
+            raise RuntimeError(f"no mutant could be made:\n{found}")
+        self.done, self.late = found.number + 1, time.monotonic() + LATE
+        return found
+
+    def end(self) -> None:
+        """Kill the process."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def _failed(self, fault: str) -> Verdict:
+        """Return the verdict of the mutant that was tried, and go on behind it with another process."""
+        found = Verdict(self.piece.kind, self.done, f"FAULT: {fault}", 0)
+        self.done += 1
+        self.end()
+        self._begin()
+        return found
+
+    def _begin(self) -> None:
+        """Start a process on what is left of the piece."""
+        self.late = time.monotonic() + START
         self.connection, theirs = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.kinds), daemon=True)
         self.process.start()
         theirs.close()
-        self.connection.send(self.piece)
-
-    def take(self, piece: Piece) -> None:
-        """Give the process its next piece."""
-        self.piece, self.done, self.late = piece, piece.start, time.monotonic() + LATE
-        self.connection.send(piece)
-
-    def end(self) -> int | None:
-        """Kill the process and return its exit code."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-        return self.process.exitcode
+        self.connection.send(self.piece._replace(start=self.done))
 
 
 def verdicts(pieces: Iterable[Piece], processes: int, kinds: Mapping[str, type[Kind]] = KINDS) -> Iterator[Verdict]:
@@ -88,36 +119,13 @@ def verdicts(pieces: Iterable[Piece], processes: int, kinds: Mapping[str, type[K
         while workers:
             ready = wait([worker.connection for worker in workers], timeout=1)
             for worker in list(workers):
-                fault = ""
-                if worker.connection in ready:
-                    try:
-                        found = worker.connection.recv()
-                        if isinstance(found, str):
-                            raise RuntimeError(f"no mutant could be made:\n{found}")
-                        yield found
-                        worker.done, worker.late = found.number + 1, time.monotonic() + LATE
-                    except (EOFError, ConnectionError):
-                        worker.process.join(5)
-                        fault = f"FAULT: the process died, exit code {worker.process.exitcode}"
-                elif time.monotonic() > worker.late:
-                    fault = f"FAULT: hangs in compiled code, more than {LATE} s"
-                if fault:
-                    worker.end()
-                    yield Verdict(worker.piece.kind, worker.done, fault, 0)
-                    worker.piece = worker.piece._replace(start=worker.done + 1)
-                    worker.done += 1
-                if worker.done >= worker.piece.stop and waiting:
-                    piece = waiting.popleft()
-                    if fault:
-                        worker.piece = piece
-                        worker.begin()
-                    else:
-                        worker.take(piece)
-                elif worker.done >= worker.piece.stop:
+                if found := worker.answer(worker.connection in ready):
+                    yield found
+                if worker.idle and waiting:
+                    worker.take(waiting.popleft())
+                elif worker.idle:
                     workers.remove(worker)
                     worker.end()
-                elif fault:
-                    worker.begin()
     finally:
         for worker in workers:
             worker.end()

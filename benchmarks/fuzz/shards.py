@@ -3,10 +3,11 @@
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 from PIL import Image
 
@@ -24,55 +25,41 @@ KEYS = ("a", "b", "b.1", "v1.5", "in/c", "./d", "图" * 30, "x" * 150, "e f", "_
 """Keys of sound samples."""
 
 ODD_NAMES = (
-    "", ".", "/", "a.", ".cls", "a.png/", "../a.png", "/a.png", "a//b.png", "a\x1b[31m.png", "\udcff.png", "a\n.cls", "x" * 1100 + ".png",
-    "a.PNG", "a.b.c.png", "__meta__/a.png", "a.seg.png", "a.png.cls", "a.cls.png", "\u202egnp.a", "a\0b.png", " .png", "a .cls",
+    "", ".", "/", "a.", ".cls", "a.png/", "../a.png", "/a.png", "a//b.png", "a\x1b[31m.png", "\udcff.png", "a\n.cls",
+    "a\0b.png", "a.PNG", "a.b.c.png", "__meta__/a.png", "a.seg.png", "a.png.cls", "a.cls.png", "\u202egnp.a", " .png", "a .cls",
+    "x" * 1100 + ".png",
 )  # fmt: skip
 """Names that are none, or hard to read."""
 
 LABELS = (
-    b"",
-    b" 3\n",
-    b"-1",
-    b"1_0",
-    b"1e3",
-    b"0x1",
-    b"999999999",
-    b"1234567890",
-    b"\xd9\xa3",
-    b"3\0",
-    b"\xef\xbb\xbf3",
-    b"3 4",
-    b"007",
-)
+    b"", b" 3\n", b"-1", b"1_0", b"1e3", b"0x1", b"999999999", b"1234567890", b"\xd9\xa3", b"3\0",
+    b"\xef\xbb\xbf3", b"3 4", b"007",
+)  # fmt: skip
 """Contents of labels."""
 
-FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "time": (136, 12), "sum": (148, 8), "type": (156, 1), "link": (157, 100),
-          "magic": (257, 8), "owner": (265, 32), "prefix": (345, 155), "sparse": (386, 97), "real": (483, 12)}  # fmt: skip
+FIELDS = {
+    "name": (0, 100), "mode": (100, 8), "size": (124, 12), "time": (136, 12), "sum": (148, 8), "type": (156, 1),
+    "link": (157, 100), "magic": (257, 8), "owner": (265, 32), "prefix": (345, 155), "sparse": (386, 97), "real": (483, 12),
+}  # fmt: skip
 """Where the fields of a header lie, and how long they are."""
 
-SIZES = (b"", b"00000000000\0", b"00000000001\0", b"77777777777\0", b"-0000000001\0", b"\x80" + bytes(10) + b"\x10", b"\xff" * 12,
-         b"\x80" + b"\xff" * 11, b" 1000", b"99999999999\0", b"0o17\0", b"1_0\0", b"00000001000\0")  # fmt: skip
+SIZES = (
+    b"", b"00000000000\0", b"00000000001\0", b"77777777777\0", b"-0000000001\0", b"\x80" + bytes(10) + b"\x10", b"\xff" * 12,
+    b"\x80" + b"\xff" * 11, b" 1000", b"99999999999\0", b"0o17\0", b"1_0\0", b"00000001000\0",
+)  # fmt: skip
 """Contents of number fields."""
 
-PAX = ("size", "path", "linkpath", "mtime", "uid", "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.realsize",
-       "GNU.sparse.map", "GNU.sparse.size", "hdrcharset", "SCHILY.xattr.user.x", "path\0")  # fmt: skip
+PAX = (
+    "size", "path", "linkpath", "mtime", "uid", "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.map",
+    "GNU.sparse.realsize", "GNU.sparse.size", "hdrcharset", "SCHILY.xattr.user.x", "path\0",
+)  # fmt: skip
 PAX_VALUES = (
-    "",
-    "0",
-    "-1",
-    "1",
-    "512",
-    "99999999999999",
-    "a.png",
-    "../x",
-    "nan",
-    "1e9",
-    "BINARY",
-    "0,512,1024,512",
-    "x" * 3000,
-    "\x1b",
-)
+    "", "0", "-1", "1", "512", "99999999999999", "a.png", "../x", "nan", "1e9", "BINARY", "0,512,1024,512", "x" * 3000, "\x1b",
+)  # fmt: skip
 """Extended attributes, and their values."""
+
+Style = Literal[0, 1, 2]
+"""How headers are written, by the numbers of tarfile."""
 
 
 @dataclass(frozen=True)
@@ -134,17 +121,7 @@ def _compare(found: list[Sample], data: bytes) -> None:
     if len(set(names)) < len(names):
         raise Unsound(f"keys twice: {names}")
     for sample in found:
-        if (
-            sample.status not in STATUSES
-            or (sample.status == "ok") == bool(sample.error)
-            or (sample.status != "ok" and sample.image)
-        ):
-            raise Unsound(f"status {sample.status!r} with {sample.error!r}")
-        if keys.fault(sample.key) and sample.status == "ok":
-            raise Unsound(f"a sound sample has the key {sample.key!r}")
-        if sample.error:
-            one_line(sample.error)
-        one_line(sample.key)
+        _check_one(sample)
     try:
         files = tars.files(data)
     except tars.NotRead:
@@ -152,20 +129,28 @@ def _compare(found: list[Sample], data: bytes) -> None:
     for sample in found:
         if sample.status == "ok" and not _is_there(sample, files):
             raise Unsound(f"tarfile reads no image and label {sample.key!r} with this content: it has {list(files)}")
-    if not any(sample.status == "bad_shard" for sample in found):
-        lost = [key for key in tars.pairs(files) if keys.shown(key) not in names]
-        if lost:
-            raise Unsound(f"tarfile reads samples {lost}, barrage has {names}")
+    lost = [key for key in tars.pairs(files) if keys.shown(key) not in names]
+    if lost and not any(sample.status == "bad_shard" for sample in found):
+        raise Unsound(f"tarfile reads samples {lost}, barrage has {names}")
+
+
+def _check_one(sample: Sample) -> None:
+    """Raise Unsound if a sample contradicts itself."""
+    good = sample.status == "ok"
+    if sample.status not in STATUSES or good == bool(sample.error) or (sample.image and not good):
+        raise Unsound(f"status {sample.status!r} with {sample.error!r}")
+    if good and keys.fault(sample.key):
+        raise Unsound(f"a sound sample has the key {sample.key!r}")
+    one_line(sample.key)
+    one_line(sample.error or "-")
 
 
 def _is_there(sample: Sample, files: dict[str, bytes]) -> bool:
     """Return whether files hold the image and the label of a sample under its key."""
     mine = {name[len(sample.key) + 1 :].lower(): data for name, data in files.items() if name.startswith(f"{sample.key}.")}
     image = any(data == sample.image for ending, data in mine.items() if ending.rpartition(".")[2] in ENDINGS)
-    return (
-        (image
-        and mine.get("cls", b"").strip().lstrip(b"0") == b"%d" % sample.label)
-        or (image and not sample.label and set(mine.get("cls", b"").strip()) == {ord("0")})
+    return (image and mine.get("cls", b"").strip().lstrip(b"0") == b"%d" % sample.label) or (
+        image and not sample.label and set(mine.get("cls", b"").strip()) == {ord("0")}
     )
 
 
@@ -196,7 +181,8 @@ def _closed(members: list[Member], chance: Random | None = None) -> bytes:
 
 def _members(chance: Random) -> list[Member]:
     """Return the members of a sound archive: some samples in some order, and what stands beside them."""
-    style = chance.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT))
+    styles: tuple[Style, ...] = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT)
+    style = chance.choice(styles)
     found = []
     for key in chance.sample(KEYS, chance.randint(1, 4)):
         key = key[:60] if style == tarfile.USTAR_FORMAT else key
@@ -208,7 +194,7 @@ def _members(chance: Random) -> list[Member]:
     return found
 
 
-def _file(name: str, content: bytes, style: int = tarfile.GNU_FORMAT, **fields: object) -> Member:
+def _file(name: str, content: bytes, style: Style = tarfile.GNU_FORMAT, **fields: object) -> Member:
     """Return a member with the header that Python's tarfile writes."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
@@ -254,7 +240,7 @@ def _long(chance: Random) -> bytes:
     return member.bytes
 
 
-def _changer(chance: Random):  # type: ignore[no-untyped-def]
+def _changer(chance: Random) -> Callable[[Member], Member]:
     """Return a change of one member: a field of its header with a right checksum, its content, or all its bytes."""
 
     def changed(member: Member) -> Member:

@@ -1,8 +1,9 @@
-"""Mutate the files of stores: plan, rows, sealed copies, interim checks, parked units, checkpoints; no row may change unseen."""
+"""Mutate files of stores: plan, rows, sealed copies, interim checks, parked units, checkpoints; no row may change unseen."""
 
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -64,7 +65,7 @@ class Stores(Kind):
         said = ""
         for name in ("rows", chance.choice(list(READERS)[1:])):
             try:
-                found = twice(lambda name=name: READERS[name](self))
+                found = twice(partial(READERS[name], self))
             except BadInput as error:
                 said = str(error)
                 continue
@@ -99,8 +100,9 @@ class Stores(Kind):
 
 
 STRANGERS = (
-    "x{end}", "{stem}.copy{end}", "{stem}--x{end}", "compacted-000000{end}", "{stem}.attempt1{end}", ".{stem}{end}", "\x1b[31m{end}", "{stem} (1){end}",
-    "other--val-000000--000000-000002{end}", "{stem}.tmp", "图{end}", "x" * 200 + "{end}", "00{end}", "99{end}",
+    "x{end}", "{stem}.copy{end}", "{stem}--x{end}", "compacted-000000{end}", "{stem}.attempt1{end}", ".{stem}{end}",
+    "\x1b[31m{end}", "{stem} (1){end}", "other--val-000000--000000-000002{end}", "{stem}.tmp", "图{end}",
+    "x" * 200 + "{end}", "00{end}", "99{end}",
 )  # fmt: skip
 """Names of files that do not belong into a store."""
 
@@ -166,7 +168,7 @@ def _checkpoint(kind: Stores) -> Any:
     found = Attempts(store, store.checkpoint(kind.running)).furthest(
         kind.running.name, kind.job.cells[kind.running.cell].identity
     )
-    return found and (found[0], {name: tensor.tolist() for name, tensor in found[1].items()})
+    return found and (found[0], {name: state.tolist() for name, state in found[1].items()})
 
 
 READERS: Mapping[str, Callable[[Stores], Any]] = {

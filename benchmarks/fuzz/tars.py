@@ -78,7 +78,7 @@ def pairs(found: dict[str, bytes]) -> dict[str, tuple[bytes, bytes]]:
     endings: dict[str, dict[str, bytes]] = {}
     for name, data in found.items():
         stem, dot, ending = name.rpartition(".")
-        folder, _, base = stem.rpartition("/")
+        base = stem.rpartition("/")[2]
         if dot and base and "." not in base and not name.startswith("__"):
             endings.setdefault(stem, {})[ending.lower()] = data
     images = {key: [data for ending, data in own.items() if ending in ENDINGS] for key, own in endings.items()}

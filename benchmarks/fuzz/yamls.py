@@ -26,7 +26,10 @@ FULL = {
         "l2": {"norm": "l2", "eps": 0.5, "steps": 4, "step_size": 0.1, "restarts": 2},
         "square": {"kind": "square", "eps": "8/255", "steps": 10},
     },
-    "cells": [{"model": "net", "defense": ["none", "bart"], "attack": ["pgd", "l2"]}, {"model": "net", "defense": "bart", "attack": "square"}],
+    "cells": [
+        {"model": "net", "defense": ["none", "bart"], "attack": ["pgd", "l2"]},
+        {"model": "net", "defense": "bart", "attack": "square"},
+    ],
     "stop": {"interval": 0.1, "rule": "single", "minimum_images": 20},
     "workers": {"count": 2, "cpus": 1, "gpus": 0, "labels": {"a": "b"}, "checkpoint_seconds": 5},
 }  # fmt: skip
@@ -99,7 +102,7 @@ def _lost(said: Any, held: Any, where: str) -> Iterator[str]:
 
 
 def _same(said: Any, held: Any) -> bool:
-    """Return whether a value of the file is what the settings hold: 8/255 as a number, one text as a list, one number as a pair."""
+    """Return whether a value of the file is what the settings hold: 8/255 as a number, one value as a list."""
     if isinstance(held, list | tuple) and not isinstance(said, list):
         return len(held) in (1, 2) and all(_same(said, one) for one in held)
     if isinstance(held, bool) or isinstance(said, bool) or said is None or held is None:

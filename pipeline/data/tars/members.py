@@ -16,7 +16,7 @@ _END = 2 * tarfile.BLOCKSIZE
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Describe a file of a tar. `link` is the path of the file whose bytes it has, empty if it names none; None: it has its own.
+    """Describe a file of a tar. `link` is the path of the file whose bytes it has, empty where it names none; else None.
 
     `sparse` files store only parts of their bytes; they are not read.
     """

@@ -38,7 +38,7 @@ def test_a_guard_gives_what_decoding_gives(name):
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
-        (b"crash", "its decoder crashed: SIGSEGV"), (b"abort", "its decoder crashed: SIGABRT"), (b"grow", "takes more than 2 GB"),
+        (b"crash", "decoder crashed: SIGSEGV"), (b"abort", "decoder crashed: SIGABRT"), (b"grow", "takes more than 2 GB"),
         (b"spin", "takes more than 1 s"), (b"print", "is done"), (b"odd", "KeyError: <class 'object'>"), (b"", "no JPEG"),
     ],
 )  # fmt: skip
@@ -82,5 +82,6 @@ def test_only_the_culprit_of_a_unit_is_lost(tmp_path, monkeypatch):
     outcome = run(job, LocalExecutor(attacking), Reporter(Console(quiet=True)))
     rows = {row["image_key"]: (row["status"], row["error"]) for row in results(job.store).to_pylist()}
     assert outcome.failed_units == () and rows == {
-        "a": ("bad_image", "its decoder crashed: SIGSEGV"), "b": ("ok", None), "c": ("bad_image", "its decoder crashed: SIGABRT"),
+        "a": ("bad_image", "its decoder crashed: SIGSEGV"), "b": ("ok", None),
+        "c": ("bad_image", "its decoder crashed: SIGABRT"),
     }  # fmt: skip
