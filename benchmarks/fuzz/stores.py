@@ -168,7 +168,10 @@ def _checkpoint(kind: Stores) -> Any:
     found = Attempts(store, store.checkpoint(kind.running)).furthest(
         kind.running.name, kind.job.cells[kind.running.cell].identity
     )
-    return found and (found[0], {name: state.tolist() for name, state in found[1].items()})
+    if found is None:
+        return None
+    header, tensors = found
+    return header, {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
 READERS: Mapping[str, Callable[[Stores], Any]] = {

@@ -25,7 +25,7 @@ SECONDS = 60
 """Seconds of a core that one image may take."""
 
 MEMORY = 2 << 30
-"""Bytes of memory that one image may take."""
+"""Bytes of memory that the process may take."""
 
 Pixels = np.ndarray[Any, Any]
 
@@ -53,29 +53,37 @@ class Guard:
         """Return the answer of the process to an order, or why it has none."""
         if self._process is None or self._process.poll() is not None:
             self._process = self._started()
-        assert self._process.stdin and self._process.stdout
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(order)
-            self._process.stdin.flush()
-        size = self._process.stdout.read(8)
-        answer = self._process.stdout.read(int.from_bytes(size, "big"))
+        process = self._process
+        assert process.stdin and process.stdout
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(order)
+                process.stdin.flush()
+            size = process.stdout.read(8)
+            answer = process.stdout.read(int.from_bytes(size, "big"))
+        except BaseException:  # such as Ctrl-C: the answer must not be taken for that of the next image
+            self._process = None
+            process.kill()
+            raise
         if len(size) == 8 and len(answer) == int.from_bytes(size, "big"):
             return answer
-        number = -self._process.wait()
-        if number in (signal.SIGKILL, signal.SIGTERM) or number <= 0:  # nothing that an image does
-            raise RuntimeError(
-                f"the process that decodes images ended with the exit code {-number}: it was killed from outside"
-            )
-        if number == signal.SIGXCPU:
-            return f"-decoding it takes more than {SECONDS} s".encode()
-        return f"-its decoder crashed: {signal.Signals(number).name}".encode()
+        return _last_words(process.wait())
 
     def _started(self) -> "subprocess.Popen[bytes]":
         """Start the process. It sees the modules that this one sees, and needs one thread."""
-        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-m", self._module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | paths
-        )
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}  # no modules of the working folder
+        order = [sys.executable, "-m", self._module]
+        return subprocess.Popen(order, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | threads | paths)
+
+
+def _last_words(code: int) -> bytes:
+    """Return why a process that ended with this exit code gave no pixels. Raises RuntimeError if no image does that."""
+    if code >= 0 or -code in (signal.SIGKILL, signal.SIGTERM):
+        raise RuntimeError(f"the process that decodes images ended with the exit code {code}, which no image causes: try again")
+    if -code == signal.SIGXCPU:
+        return f"-decoding it takes more than {SECONDS} s".encode()
+    return f"-its decoder crashed: {signal.Signals(-code).name}".encode()
 
 
 _GUARD = Guard()
@@ -91,8 +99,11 @@ def serve() -> None:
     orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     _limit(resource.RLIMIT_CORE, 0)
-    with suppress(OSError), open("/proc/self/statm") as file:
-        _limit(resource.RLIMIT_AS, int(file.read().split()[0]) * resource.getpagesize() + MEMORY)
+    _limit(resource.RLIMIT_DATA, MEMORY)
+    with suppress(ImportError):  # older releases of Pillow have no AVIF
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # else one for each core, each with memory of its own
     while head := orders.readline():
         answer = _answer(json.loads(head), orders)
         answers.write(len(answer).to_bytes(8, "big") + answer)

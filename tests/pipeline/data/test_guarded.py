@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,9 +54,22 @@ def test_what_an_image_does_to_its_decoder_is_a_reason_that_is_the_same_twice(or
 
 def test_a_process_that_was_killed_from_outside_is_no_fault_of_the_image():
     guard = Guard(PICKY)
-    with pytest.raises(RuntimeError, match="exit code -9: it was killed from outside"):
+    with pytest.raises(RuntimeError, match="exit code -9, which no image causes: try again"):
         guard.decode(b"kill", None, 32)
     assert guard.decode(tiny.picture(1), None, 32).shape == (3, 32, 32)
+
+
+def test_an_answer_that_was_not_waited_for_is_not_that_of_the_next_image():
+    guard = Guard()
+    guard.decode(tiny.picture(1), None, 32)
+    guard._process.stdout = SimpleNamespace(read=lambda size: _interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        guard.decode(tiny.picture(1), None, 32)
+    assert np.array_equal(guard.decode(tiny.picture(2), None, 32), decoding.decode(tiny.picture(2), None, 32))
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 def test_the_process_outlives_the_signals_of_its_group_and_ends_with_its_parent():
