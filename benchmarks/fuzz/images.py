@@ -1,4 +1,4 @@
-"""Mutate image files, by bytes and by the chunks of their format; compare with Pillow itself and the rule of docs/images.md."""
+"""Change image files, by bytes and by the chunks of their format; compare with Pillow itself and the rule of docs/images.md."""
 
 import io
 import struct

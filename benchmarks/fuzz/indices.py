@@ -1,4 +1,4 @@
-"""Mutate what lists images: index.json, CSV, classes, Parquet, NumPy, folders; compare with plain readers of these."""
+"""Change what lists images: index.json, CSV, classes, Parquet, NumPy, folders; compare with plain readers of these."""
 
 import io
 import json
@@ -35,7 +35,7 @@ class Indices(Kind):
 
 
 def _rewritten(path: Path, chance: Random) -> None:
-    """Mutate a file of JSON: its bytes, or its values."""
+    """Change a file of JSON: its bytes, or its values."""
     if chance.random() < 0.5:
         path.write_bytes(mutated(path.read_bytes(), chance))
     else:
@@ -43,7 +43,7 @@ def _rewritten(path: Path, chance: Random) -> None:
 
 
 def index_json(folder: Path, chance: Random) -> str:
-    """Mutate index.json beside two shards: the samples are the same, or it is refused."""
+    """Change index.json beside two shards: the samples are the same, or it is refused."""
     paths = pictures(folder / "images")
     pack([(path, place % 3) for place, path in enumerate(paths[:5])], folder / "packed", "x", per_shard=3)
     urls = sorted(map(str, (folder / "packed").glob("*.tar")))
@@ -57,7 +57,7 @@ def index_json(folder: Path, chance: Random) -> str:
 
 
 def classes_text(folder: Path, chance: Random) -> str:
-    """Mutate the file of `--classes`."""
+    """Change the file of `--classes`."""
     path = folder / "classes.txt"
     sound = chance.choice((b"cat\ndog\nn01440764 tench\n", b"n01440764\nn01443537\n", "猫\n犬\n".encode()))
     path.write_bytes(sound)
@@ -72,7 +72,7 @@ def classes_text(folder: Path, chance: Random) -> str:
 
 
 def classes_json(folder: Path, chance: Random) -> str:
-    """Mutate the names of classes beside shards."""
+    """Change the names of classes beside shards."""
     classes.store(str(folder), classes.Classes.of_folders(["cat", "dog", "ant"]))
     before = classes.stored(str(folder))
     _rewritten(folder / CLASSES, chance)
@@ -87,7 +87,7 @@ def classes_json(folder: Path, chance: Random) -> str:
 
 
 def parquet_source(folder: Path, chance: Random) -> str:
-    """Mutate a Parquet file in the layout of Hugging Face."""
+    """Change a Parquet file in the layout of Hugging Face."""
     path, images = folder / "x.parquet", IMAGES[: chance.randint(1, 6)]
     held = [{"bytes": data, "path": f"{place}.png"} for place, data in enumerate(images)]
     column = pa.array(held if chance.random() < 0.6 else images)
@@ -107,7 +107,7 @@ def parquet_source(folder: Path, chance: Random) -> str:
 
 
 def numpy_source(folder: Path, chance: Random) -> str:
-    """Mutate a .npz file, or a .npy file or the labels beside it."""
+    """Change a .npz file, or a .npy file or the labels beside it."""
     count = chance.randint(1, 4)
     shape = chance.choice(((count, 8, 8, 3), (count, 3, 8, 8), (count, 8, 8)))
     images = np.random.default_rng(chance.randrange(99)).integers(0, 256, shape, dtype=np.uint8)

@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Say what became of a mutant, and the most bytes that its process took so far."""
+    """Report what became of a mutant, and the most bytes that its process took so far."""
 
     kind: str
     number: int

@@ -1,4 +1,4 @@
-"""Mutate shards: bytes, headers whose checksum is right, members, archives, gzip; and compare with Python's tarfile."""
+"""Change shards: bytes, headers whose checksum is right, members, archives, gzip; and compare with Python's tarfile."""
 
 import gzip
 import io
@@ -76,7 +76,7 @@ class Member:
 
 
 class Shards(Kind):
-    """Inspect and read mutated shards: every sample is what tarfile reads, or a row with a reason; none vanishes in silence."""
+    """Read mutated shards: every sample is what tarfile reads, or a row with a reason; none vanishes in silence."""
 
     def attempt(self, chance: Random) -> str:
         """Read one mutant; see `Kind.attempt`."""

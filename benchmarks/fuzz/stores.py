@@ -1,4 +1,4 @@
-"""Mutate files of stores: plan, rows, sealed copies, interim checks, parked units, checkpoints; no row may change unseen."""
+"""Change files of stores: plan, rows, sealed copies, interim checks, parked units, checkpoints; no row may change unseen."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Mutate tables of files and classes, as `barrage pack --labels` and `data: {table: ...}` read them: CSV and Parquet."""
+"""Change tables of files and classes, as `barrage pack --labels` and `data: {table: ...}` read them: CSV and Parquet."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ def _check_table(found: list[tuple[Path, int]], data: bytes) -> None:
 
 
 def labels_csv(folder: Path, chance: Random) -> str:
-    """Mutate the CSV of `barrage pack --labels`."""
+    """Change the CSV of `barrage pack --labels`."""
     paths = pictures(folder / "images")
     sound = data = _table(paths, chance)
     (folder / "labels.csv").write_bytes(sound)
@@ -67,7 +67,7 @@ def _labels(folder: Path) -> list[tuple[Path, int]]:
 
 
 def table_source(folder: Path, chance: Random) -> str:
-    """Mutate the CSV or the Parquet file of `data: {table: ...}`."""
+    """Change the CSV or the Parquet file of `data: {table: ...}`."""
     paths = pictures(folder / "t")
     if chance.random() < 0.3:
         place = folder / "t" / "table.parquet"

@@ -1,4 +1,4 @@
-"""Mutate campaign and training files: bytes, and values of the parsed file; what is accepted must hold what the file says."""
+"""Change campaign and training files: bytes, and values of the parsed file; what is accepted must hold what the file says."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -126,7 +126,7 @@ def _answer(order: dict[str, Any], orders: IO[bytes]) -> bytes:
 
 
 def _limit(what: int, most: int) -> None:
-    """Lower what this process may use, where the system can."""
+    """Set the most that this process may use, where the system can."""
     with suppress(ValueError, OSError):
         resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
 

@@ -208,8 +208,9 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
     for file in store.list("parked/*.json"):
         try:
             content = formats.of_json(file.name, store.read(file.name) or b"")
-            unit, last = content["unit"], content["attempts"][-1]
-            cell, lines = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
+            unit, attempts = content["unit"], content["attempts"]
+            host, when, error = (str(attempts[-1][name]) for name in ("host", "when", "error"))
+            cell, lines = cell_of(unit, cells), error.strip().splitlines() or [""]
             images = images_of(unit)
         except formats.Damaged:
             cell = None
@@ -220,5 +221,5 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
         if cell is None:
             odd.append(file.name)
         else:
-            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], lines[-1]))
+            found.append(Parked(cell, unit, images, len(attempts), host, when, lines[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

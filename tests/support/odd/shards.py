@@ -72,6 +72,13 @@ SHARDS = {
     "gzipped in several parts": Shard(
         gzip.compress(tar(*pair("a"))) + gzip.compress(tar(*pair("b", 2))), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
     ),
+    "gzipped, with a wrong checksum": Shard(
+        gzip.compress(tar(*pair("a")))[:-8] + bytes(8), [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
+    ),
+    "gzipped, with a wrong checksum where the last image ends": Shard(
+        gzip.compress(tar(("a.cls", b"1"), ("a.png", GOOD))[: 3 * 512 + len(GOOD)])[:-8] + bytes(8),
+        [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], "",
+    ),
     "compressed in another way": Shard(b"\xfd7zXZ\0" + bytes(99), [("x.tar#0", -1, "bad_shard")], ""),
     "all images first, then all labels": Shard(
         tar(("a.png", GOOD), ("b.png", GOOD), ("a.cls", b"1"), ("b.cls", b"2")), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
