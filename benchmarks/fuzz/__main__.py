@@ -11,6 +11,9 @@ from benchmarks.fuzz.pool import MEMORY, Piece, verdicts
 PIECE = 250
 """Mutants that a process is handed at once."""
 
+SHOWN = 1000
+"""Mutants of a kind between two lines on the way."""
+
 
 def main() -> None:
     """Try the mutants that were asked for; print what became of them, and the peak memory."""
@@ -29,6 +32,8 @@ def main() -> None:
         if said.startswith("FAULT"):
             again = f"python -m benchmarks.fuzz --kind {found.kind} --start {found.number} --count 1"
             print(f"{said.rstrip()}\n  again: {again}", flush=True)
+        if not (done := seen[found.kind].total()) % SHOWN:
+            print(f"{found.kind}: {done} of {asked.count} done", file=sys.stderr, flush=True)
     for name, counts in seen.items():
         words = ", ".join(f"{count} {said}" for said, count in sorted(counts.items()))
         print(f"{name} {asked.start} to {stop - 1}: {words}", flush=True)
