@@ -14,7 +14,7 @@ from pipeline.campaigns import definition_versions
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.campaign import Campaign, Cell
-from pipeline.data import shards
+from pipeline.data import guarded, shards
 from pipeline.data.pack.classes import given
 from pipeline.data.shards import Sample, Shard
 from pipeline.errors import BadInput
@@ -147,5 +147,5 @@ def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:
     images = []
     for sample in samples:
         with suppress(ValueError):
-            images.append(torch.from_numpy(shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)))
+            images.append(torch.from_numpy(guarded.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)))
     return torch.stack(images).float() / 255 if images else None

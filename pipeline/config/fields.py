@@ -1,9 +1,9 @@
 """Define the types that the sections of campaign, training and cluster files are made of."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
@@ -40,14 +40,15 @@ class AlsoWritten:
 
 def _fraction(value: Any) -> Any:
     """Return `8/255` as a number; other values as they are."""
-    if isinstance(value, str) and "_" not in value and value.isascii():  # Python reads 1_0 as 10, and digits of any script
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ArithmeticError):  # 8/0, 1e400
-            raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314") from None
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(rf"(?P<above>[-+]?({NUMBER}|\.\d+))(/(?P<below>\d+))?", value.replace(" ", ""), re.ASCII)
+    number = math.nan
+    if found:  # as floats: whole numbers would write 1e999999999 out
+        number = float(found["above"]) / (float(found["below"] or 1) or math.nan)
+    if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314")
-    return value
+    return number
 
 
 NUMBER = r"\d+(\.\d*)?([eE][-+]?\d+)?"

@@ -15,7 +15,7 @@ from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Campaign, Cell, Data
 from pipeline.costs import cell_cost
 from pipeline.costs.cell_cost import Bill, Estimate, Rated
-from pipeline.data import shards
+from pipeline.data import guarded, shards
 from pipeline.data.pack.classes import given
 from pipeline.execution.worker import device_of
 from pipeline.models import architectures, bpda_networks
@@ -142,7 +142,7 @@ def _sample(job: Job) -> Tensor:
     for sample in shards.read(first, range(min(first.images, 4 * SAMPLE))):
         try:
             if sample.status == "ok" and len(images) < SAMPLE:
-                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop, exif=data.exif)))
+                images.append(torch.from_numpy(guarded.decode(sample.image, data.resize, data.crop, exif=data.exif)))
         except ValueError:
             continue
     return torch.stack(images).float() / 255 if images else torch.zeros(0, 3, data.crop, data.crop)

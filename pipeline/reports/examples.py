@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.job import Job
-from pipeline.data import shards
+from pipeline.data import guarded, shards
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.planning.units import Unit, of_name
 from pipeline.store.layout import Store
@@ -61,5 +61,5 @@ def examples(job: Job, unit: Unit, keys: list[str]) -> list[Example]:
             raise BadInput(f"unit {unit.name} holds the image {key}, which is not planned: another version wrote the store")
     tar = Store(job.store).read(Store(job.store).adversarial(unit))
     stored = image_rows.pictures(tar) if tar else {}
-    clean = {key: shards.decode(samples[key].image, cell.resize, cell.crop, cell.framing, cell.exif) for key in keys}
+    clean = {key: guarded.decode(samples[key].image, cell.resize, cell.crop, cell.framing, cell.exif) for key in keys}
     return [Example(key, clean[key], stored.get(key)) for key in keys]

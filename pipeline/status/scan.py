@@ -209,8 +209,9 @@ def parked(store: Store, plan: Plan) -> tuple[list[Parked], list[str]]:
     for file in store.list("parked/*.json"):
         try:
             content = formats.of_json(file.name, store.read(file.name) or b"")
-            unit, last = plan.named(content["unit"]), content["attempts"][-1]
-            lines = str(last["error"]).strip().splitlines() or [""]
+            unit, attempts = plan.named(content["unit"]), content["attempts"]
+            host, when, error = (str(attempts[-1][name]) for name in ("host", "when", "error"))
+            lines = error.strip().splitlines() or [""]
         except formats.Damaged:
             unit = None
         except BadInput:
@@ -220,7 +221,5 @@ def parked(store: Store, plan: Plan) -> tuple[list[Parked], list[str]]:
         if unit is None:
             odd.append(file.name)
         else:
-            found.append(
-                Parked(unit.cell, unit.name, unit.images, len(content["attempts"]), last["host"], last["when"], lines[-1])
-            )
+            found.append(Parked(unit.cell, unit.name, unit.images, len(attempts), host, when, lines[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

@@ -14,7 +14,7 @@ from bart import State, Verdict
 from bart.ball import NORMS
 from pipeline import provenance
 from pipeline.config.campaign import Cell
-from pipeline.data import shards
+from pipeline.data import guarded
 from pipeline.data.pictures import opened
 from pipeline.data.shards import Sample
 from pipeline.data.tars.writing import packed, unpacked
@@ -65,7 +65,7 @@ def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
     if sample.label >= (classes := cell.model.classes):
         return replace(sample, status="bad_label", error=f"class {sample.label}, but the model has 0 to {classes - 1}"), None
     try:
-        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)
+        return sample, guarded.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)
     except ValueError as error:
         return replace(sample, status="bad_image", error=str(error)), None
 

@@ -28,8 +28,9 @@ WRONG = [
     ("attacks.pgd.step_size", 1, "step_size 1 is longer than the ball is wide"),
     ("attacks.pgd.step_size", 2, "did you mean 2/255?"),
     ("attacks.pgd.step_size", "17/255", "expected at most 2 eps, which is 0.0627451"),
-    ("attacks.pgd.eps", "8_0/255", "'8_0/255' is not a number: write 8/255 or 0.0314"),
+    ("attacks.pgd.eps", "1e999999999", "'1e999999999' is not a number: write 8/255 or 0.0314"),  # as a whole number: hours
     ("attacks.pgd.eps", "1e400", "'1e400' is not a number"),
+    ("attacks.pgd.eps", "8_0/255", "'8_0/255' is not a number: write 8/255 or 0.0314"),
     ("attacks.pgd.eps", "８/255", "is not a number: write 8/255"),
     ("attacks.pgd.eps", True, "eps True: a truth value, expected a number"),
     (
@@ -76,6 +77,18 @@ def test_cells_of_nothing_are_refused(key):
     content["cells"][0] = content["cells"][0] | {key: []}
     with pytest.raises(BadInput, match=rf"cells.*{key}: \[\]: list should have at least 1 item"):
         parse(content, "c.yaml")
+
+
+@pytest.mark.parametrize(("text", "number"), [("8/255", 8 / 255), (" 1 / 3 ", 1 / 3), (".5", 0.5), ("3e-2", 0.03)])
+def test_a_number_as_text_is_that_number(text, number):
+    assert parse(changed("attacks.pgd.eps", text), "c.yaml").attacks["pgd"].eps == number
+
+
+@pytest.mark.parametrize("path", ["attacks.pgd.eps", "seed", "x" * 5000, "attacks.pgd.kind", "data.resize"])
+def test_a_value_of_any_length_gives_a_short_line(path):
+    with pytest.raises(BadInput) as refused:
+        parse(changed(path, "y" * 5000), "c.yaml")
+    assert len(str(refused.value)) < 1200
 
 
 def test_a_radius_in_l2_may_be_larger_than_one():

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,26 @@ def test_damaged_arrays_and_labels_that_are_not_there_are_one_line(tmp_path):
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
     with pytest.raises(BadInput, match="it ends too early"):
         shards.inspect(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"\x01\x00" + struct.pack("<H", 9) + b"{'shape':", "its header is damaged"),
+        (b"\x01\x00" + struct.pack("<H", 9) + b"(((((((((", "its header is damaged"),
+        (b"\x02\x00" + struct.pack("<I", 2**32 - 1) + b"{", "a header of 4294967295 bytes"),
+    ],
+)
+def test_an_array_whose_header_is_none_is_one_line_and_takes_no_memory(tmp_path, header, said):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + header)
+    np.save(tmp_path / "labels.npy", np.array(LABELS))
+    with pytest.raises(BadInput, match=f"{said}.*expected images"):
+        shards.inspect(tmp_path / "a.npy")
+
+
+def test_labels_that_lie_in_a_row_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"y int64 \(1, 7\)"):
+        shards.inspect(save(tmp_path, x=PIXELS, y=np.array([LABELS])))
 
 
 def test_a_negative_label_and_one_beyond_the_model_are_rows(tmp_path):

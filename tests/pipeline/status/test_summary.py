@@ -1,5 +1,6 @@
 """What status says of stores whose content is known: made by hand, or by a run and counted by the tables."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -215,10 +216,13 @@ def test_what_is_odd_is_said_and_does_not_stop_anything(job):
     (folder / "checkpoints/torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     (folder / "parked").mkdir()
     (folder / "parked/torn.json").write_text('{"unit": ')
+    for name, attempt in {"bare": {}, "poor": {"error": "x"}, "poorer": {"error": "x", "host": "h"}}.items():
+        (folder / f"parked/{name}.json").write_text(json.dumps({"unit": unit(job, BART, 2).name, "attempts": [attempt]}))
     found = at(job, 1001)
     said = " | ".join(found.warnings)
     assert "2 files under results/ are no unit's" in said and "1 result files can not be read" in said
     assert "checkpoints/torn.safetensors" in said and "parked/torn.json" in said
+    assert all(f"parked/{name}.json" in said for name in ("bare", "poor", "poorer")) and not found.parked
     assert found.cells[BART].done == 2 and found.cells[BART].attacked == rate([1, 1, 1])
 
 
