@@ -59,10 +59,9 @@ def test_a_jump_is_the_covariance_of_answers_and_directions(share):
         point = (edge + 0.02 * away * direction).clamp(0, 1)
         answers.append(np.where((model(point).argmax(1) != label).numpy(), 1.0, -1.0))
         directions.append(((point - edge) / (0.02 * away).clamp_min(1e-12)).double().numpy())
-    answers, directions = np.stack(answers)[:, :, None, None, None], np.stack(directions)
-    mean = answers.mean(0)
-    covariance = ((answers - mean) * directions).sum(0)
-    wanted = np.where(np.abs(mean) == 1, mean * directions.sum(0), covariance)
+    signs, apart = np.stack(answers)[:, :, None, None, None], np.stack(directions)
+    mean = signs.mean(0)
+    wanted = np.where(np.abs(mean) == 1, mean * apart.sum(0), ((signs - mean) * apart).sum(0))
     np.testing.assert_allclose(jump.numpy(), wanted, rtol=0, atol=2e-3)
     assert share != 1 or ((jump * way).flatten(1).sum(1) > 0.3 * jump.flatten(1).norm(dim=1)).all(), "it points across"
 
