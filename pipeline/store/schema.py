@@ -51,12 +51,6 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("linf", pa.float64(), "L-inf distance of the stored 8-bit example"),
     ("l2", pa.float64(), "L2 distance of the stored 8-bit example"),
     (
-        "l1",
-        pa.float64(),
-        "L1 distance of the stored 8-bit example: the sum over all values; null in rows of before release 0.2",
-    ),
-    ("l0", pa.int32(), "values in which the stored 8-bit example differs, three a pixel; null in rows of before release 0.2"),
-    (
         "first_break",
         pa.int32(),
         "step after which the image left because it was won; null: it ran to the end; 0: it was "

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bart import State, Verdict
-from bart.ball import NORMS
+from bart import Ball, State, Verdict
 from pipeline import provenance
 from pipeline.config.campaign import Cell
 from pipeline.data import guarded
@@ -83,7 +82,7 @@ def attacked(
 
     `stored` (n, 3, h, w) uint8 are the examples as the store keeps them; `seconds` is each image's share of the unit's time.
     """
-    distances = {norm: cell.attack.ball.distance(stored, state.clean, norm).tolist() for norm in NORMS}
+    distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
     return [
@@ -95,8 +94,6 @@ def attacked(
             "status": "ok",
             "linf": distances["linf"][i],
             "l2": distances["l2"][i],
-            "l1": distances["l1"][i],
-            "l0": int(distances["l0"][i]),
             "nonfinite_gradients": nonfinite[i],
             "zero_gradients": zero[i],
             "first_break": left[i] if left[i] >= 0 else None,

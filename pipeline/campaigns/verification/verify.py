@@ -246,8 +246,8 @@ def _example(stored: Picture | None, row: Row, picture: Picture, cell: Cell) -> 
         return
     delta = (stored.astype(float) - picture) / 255
     size = np.abs(delta)
-    found = {"linf": size.max(), "l2": np.sqrt((delta**2).sum()), "l1": size.sum(), "l0": (size > 0).sum()}
-    said = {norm: row[norm] for norm in found if row[norm] is not None}  # rows of release 0.1 have the first two
-    away, eps = found[cell.attack.norm], cell.attack.eps
-    if away > eps + 1e-5 or any(abs(found[norm] - said[norm]) > 1e-4 * max(1, found[norm]) for norm in said):
-        yield f"the stored example is {away:.5f} away, eps {eps:.5f}, and the row says {said.get(cell.attack.norm, np.nan):.5f}"
+    found = {"linf": float(size.max()), "l2": float(np.sqrt((delta**2).sum()))}
+    away = {**found, "l1": float(size.sum()), "l0": float((size > 0).sum())}[cell.attack.norm]
+    if away > cell.attack.eps + 1e-5 or any(abs(found[norm] - row[norm]) > 1e-4 * max(1, found[norm]) for norm in found):
+        said = ", ".join(f"{norm} {row[norm]:.5f}" for norm in found)
+        yield f"the stored example is {away:.5f} away, eps {cell.attack.eps:.5f} in {cell.attack.norm}, and the row says {said}"
