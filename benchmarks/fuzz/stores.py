@@ -109,7 +109,9 @@ STRANGERS = (
 
 def _made(folder: Path) -> tuple[job.Job, Any]:
     """Write a sound store with files of every kind; return its job, and the unit that is running."""
-    content = synthetic.campaign(ks=(0, 5), attacks={"pgd": {"eps": "8/255"}}, stop={"interval": 0.01, "minimum_images": 2})
+    content = synthetic.campaign(
+        ks=(0, 5), attacks={"pgd": {"kind": "pgd", "eps": "8/255"}}, stop={"interval": 0.01, "minimum_images": 2}
+    )
     made = synthetic.store(folder, content, images=IMAGES, unit_images=UNIT, failed=1)
     store, units = Store(folder), list(made.units())
     for cell in sources(store):

@@ -78,9 +78,9 @@ def table_source(folder: Path, chance: Random) -> str:
         place = folder / "t" / "table.csv"
         place.write_bytes(_table(paths, chance))
         data = changed_table(place.read_bytes(), chance)
-    sound = samples_of(files.shards(str(place), ".table")[0])
+    sound = samples_of(files.shards(str(place), ".table", None)[0])
     place.write_bytes(data)
-    found = twice(lambda: samples_of(files.shards(str(place), ".table")[0]))
+    found = twice(lambda: samples_of(files.shards(str(place), ".table", None)[0]))
     assert isinstance(found, list)
     if place.suffix == ".csv":
         images = {path.read_bytes(): path for path in paths}

@@ -19,10 +19,10 @@ def folder_source(folder: Path, chance: Random) -> str:
         (place / name).mkdir(parents=True)
         for at in range(2):
             (place / name / f"{NAMES[2 * number + at]}.png").write_bytes(IMAGES[2 * number + at])
-    sound = samples_of(files.shards(str(place), ".folder")[0])
+    sound = samples_of(files.shards(str(place), ".folder", None)[0])
     for _ in range(chance.randint(1, 3)):
         _disturbed(place, chance)
-    found = twice(lambda: samples_of(files.shards(str(place), ".folder")[0]))
+    found = twice(lambda: samples_of(files.shards(str(place), ".folder", None)[0]))
     assert isinstance(found, list)
     there = sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
     there = sorted(there, key=int) if all(name.isdecimal() and name.isascii() for name in there) else there
