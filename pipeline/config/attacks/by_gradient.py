@@ -80,6 +80,7 @@ class DualAveraging(ByGradient):
     """Dual averaging: each iterate is the ball's answer to the sum of all gradients, each draw's divided by its own L1 norm."""
 
     kind: Literal["dual_averaging"] = Field(description=KIND)
+    norm: Annotated[str, OneNorm("linf", "l2", "l1", "l0")] = Field("linf", description=NORM)
     steps: int = Field(40, ge=1, description=STEPS)
     eot_draws: int = Field(5, ge=1, description="draws per gradient")
     loss: Loss = Field("log_odds", description=LOSS)

@@ -15,10 +15,10 @@ def test_it_reaches_the_optimum_of_a_linear_model(norm, eps, targeted, steps):
     assert (linear_optimum(attack, targeted) > 1 - 1e-4).all()
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5), ("l1", 2.0), ("l0", 6)])
 @pytest.mark.parametrize("restarts", [1, 2])
-def test_the_contract(norm, restarts):
-    attack = DualAveraging(Ball(norm, 8 / 255 if norm == "linf" else 0.5), 7, True, Eot(3, unit=True))
+def test_the_contract(norm, eps, restarts):
+    attack = DualAveraging(Ball(norm, eps), 7, True, Eot(3, unit=True))
     assert_contract(attack if restarts == 1 else Restarts(attack, restarts, 3))
 
 

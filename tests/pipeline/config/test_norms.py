@@ -7,7 +7,8 @@ from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from tests.support import tiny
 
-NORMS = {"apgd": {"linf", "l2", "l1"}, "sigma_zero": {"l0"}, "noise": {"linf", "l2", "l1", "l0"}}
+EVERY = {"linf", "l2", "l1", "l0"}
+NORMS = {"apgd": {"linf", "l2", "l1"}, "sigma_zero": {"l0"}, "noise": EVERY, "dual_averaging": EVERY}
 
 
 def built(**attack):
