@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +38,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, page in named.items():
         files.append(File.generated(config, page, content=_source(path), inclusion=InclusionLevel.NOT_IN_NAV))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> None:
+    """Let the search show the page that explains a word before those that use it."""
+    if page.file.src_uri == "concepts.md":
+        page.meta["search"] = {"boost": 4}
 
 
 def _relinked(text: str, origin: str, page: str, known: dict[str, str], named: dict[str, str]) -> str:

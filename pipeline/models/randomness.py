@@ -1,6 +1,5 @@
 """Find out whether a model is random: in its passes, by the function that makes it, or by modules left in training mode."""
 
-import pickle
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +42,7 @@ def drawn(network: nn.Module, x: Tensor) -> tuple[str, Tensor]:
     return min(moved, default=""), logits
 
 
-def _generators(network: nn.Module) -> Mapping[str, bytes]:
+def _generators(network: nn.Module) -> Mapping[str, Any]:
     """Return the state of each generator that a pass may draw from: those of libraries, by name, and the network's own."""
     found: dict[str, Any] = {
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -53,7 +52,16 @@ def _generators(network: nn.Module) -> Mapping[str, bytes]:
     for name, module in network.named_modules():
         for attribute, value in vars(module).items():
             found[f"{name}.{attribute}".lstrip(".")] = _state(value)
-    return {name: pickle.dumps(state) for name, state in found.items() if state is not None}
+    return {name: _comparable(state) for name, state in found.items() if state is not None}
+
+
+def _comparable(state: Any) -> Any:
+    """Return the state of a generator as values that `==` compares, arrays as bytes."""
+    if isinstance(state, Mapping):
+        return {name: _comparable(value) for name, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return tuple(_comparable(value) for value in state)
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 def _state(value: object) -> Any:

@@ -129,7 +129,8 @@ def marked(folder):
     table = pq.ParquetFile(unit).read()
     for name, text in (("error", "<script>alert(1)</script>\x1b[31m"), ("image_key", "\x1b[31m$k$=<b>[x]")):
         place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(place), [[text] * len(table)])
+        texts = [f"{text}{i}" for i in range(len(table))]  # no two images of one key
+        table = table.set_column(place, table.schema.field(place), [texts])
     place = table.schema.get_field_index("status")
     table = table.set_column(place, table.schema.field(place), [["bad_image"] * len(table)])
     pq.write_table(table, unit, write_page_checksum=True)

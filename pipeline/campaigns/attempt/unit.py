@@ -70,7 +70,7 @@ class UnitAttempt:
             return
         shard = self.worker.job.shards[self.unit.shard]
         samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
-        decoded = self._decoded(samples)
+        decoded = [image_rows.decoded(sample, self.cell) for sample in samples]
         good = [(s, image) for (s, image) in decoded if image is not None]
         rows = [self.context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
@@ -86,19 +86,6 @@ class UnitAttempt:
     def context(self) -> image_rows.Row:
         """Return the columns that all rows of the unit share."""
         return image_rows.unit_columns(self.cell, self.unit, self.worker.device)
-
-    def _decoded(self, samples: list[Sample]) -> list[tuple[Sample, image_rows.Picture | None]]:
-        """Return samples and their images; None for one that cannot be attacked. Raises what decoding raises if all fail."""
-        found, failed, tried = list[tuple[Sample, image_rows.Picture | None]](), 0, sum(s.status == "ok" for s in samples)
-        for sample in samples:
-            try:
-                found.append(image_rows.decoded(sample, self.cell))
-            except Exception as error:  # such as a lack of memory for this image
-                failed += 1
-                if failed == tried or not alone.may_be_an_image(error, tried):
-                    raise
-                found.append((replace(sample, status="failed", error=alone.said(error)), None))
-        return found
 
     def _rows(self, good: list[Decoded]) -> Generator[Progress, None, list[image_rows.Row]]:
         """Attack and judge the images together; if that fails, each alone. Returns their rows. Yields the progress."""

@@ -124,9 +124,10 @@ def test_random_targets_are_those_of_the_image_in_every_cell():
         ({}, {"evaluation": 2}),
         ({"defense": {"k": 0}}, None),
         ({"defense": {"frozen": True}}, {"evaluation": 2}),
-        ({"attack": {"eps": 0.1, "goal": "random_target"}}, {"evaluation": 2, "target": 2}),
-        ({"defense": {"k": 0}, "attack": {"eps": 0.1, "goal": "random_target"}}, {"target": 2}),
-        ({"defense": {"k": 0}, "attack": {"eps": 0.1, "goal": "least_likely"}}, None),
+        ({"attack": {"kind": "pgd", "eps": 0.1, "goal": "random_target"}}, {"evaluation": 2, "target": 2}),
+        ({"defense": {"k": 0}, "attack": {"kind": "pgd", "eps": 0.1, "goal": "random_target"}}, {"target": 2}),
+        ({"defense": {"k": 0}, "attack": {"kind": "pgd", "eps": 0.1, "goal": "least_likely"}}, None),
+        ({"defense": {"k": 0}, "attack": {"eps": 0.1}}, {"choice": 2}),
     ],
 )
 def test_a_rule_of_draws_is_part_of_the_cells_in_which_it_decides_numbers(changes, rules):
@@ -150,6 +151,7 @@ ATTACKS = EVERY_KIND | {
     "aimed": PGD | {"goal": "random_target"},
 }
 ATTACKS["spsa"]["pairs"] = ATTACKS["lbfgs"]["searches"] = 2
+ATTACKS["sigma_zero"]["eps"] = 5
 
 
 def everything(pattern, **changes):

@@ -283,7 +283,10 @@ def test_an_interim_check_counts_good_rows_of_its_units_and_names_units_without_
     from pipeline.store.schema import encode
 
     def row(unit, right, **more):
-        return {"cell": "c", "unit": unit, "status": "ok", "label": 1, "evaluation_draws": 4, "adv_correct": right} | more
+        image = {"shard": "s", "image_key": f"{unit} {right}"}
+        return (
+            {"cell": "c", "unit": unit, "status": "ok", "label": 1, "evaluation_draws": 4, "adv_correct": right} | image | more
+        )
 
     one, two, three, missing = (
         f"c--s--{part}" for part in ("000000-000001", "000001-000003", "000003-000004", "000004-000005")

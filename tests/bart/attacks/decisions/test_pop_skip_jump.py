@@ -106,7 +106,7 @@ def test_questions_are_fresh_draws():
 
     model, clean, label, _ = two_classes()
     defended = behind(model, 2)
-    watching = Watching(defended.classifier, defended.barrage)
+    watching = Watching(defended.classifier, defended.defense)
     attack = PopSkipJump(Ball("l2", 1.0), 3, 7)
     run(attack, attack.start(clean, Goal(label, NO_TARGET), mirror()), watching, 3, stack=5)
     assert len(seen) == len(set(seen)) == 4 * attack.cost.forwards
