@@ -148,7 +148,8 @@ def module(name, options, text):
     found = importlib.util.find_spec(name)
     assert found, f"{text}: there is no {name}"
     assert text in NOT_RUN or name == "pipeline", f"{text}: give a reason in NOT_RUN"
-    source = Path(found.origin).read_text()
+    main = Path(found.origin).with_name("__main__.py")  # of a package
+    source = (main if found.submodule_search_locations else Path(found.origin)).read_text()
     assert all(f'"{option}"' in source for option in options), f"{text}: {name} does not know all of {options}"
 
 
