@@ -11,6 +11,9 @@ from bart.attacks import (
     Break,
     Cost,
     DualAveraging,
+    External,
+    FreshDraws,
+    Given,
     Lbfgs,
     Noise,
     Pgd,
@@ -26,9 +29,10 @@ from bart.attacks import (
 from bart.ball import Ball
 from bart.bpda import BpdaNet
 from bart.classifier import Classifier, native_half
-from bart.defenses import GREY, Barrage, Defended
+from bart.defenses import GREY, AsTransform, Barrage, Defended
 from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
 from bart.losses import LOSSES, Loss
+from bart.one_call import Judged, attack
 from bart.rng import Mirror, key
 from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Gradient, Transform, checked
@@ -42,6 +46,7 @@ __all__ = [
     "TRANSFORMS",
     "AggMo",
     "Apgd",
+    "AsTransform",
     "Attack",
     "Ball",
     "Barrage",
@@ -53,8 +58,12 @@ __all__ = [
     "DualAveraging",
     "Eot",
     "Estimator",
+    "External",
+    "FreshDraws",
+    "Given",
     "Goal",
     "Gradient",
+    "Judged",
     "Lbfgs",
     "Loss",
     "Mirror",
@@ -68,6 +77,7 @@ __all__ = [
     "Transfer",
     "Transform",
     "Verdict",
+    "attack",
     "checked",
     "fgsm",
     "judge",

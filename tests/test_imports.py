@@ -30,6 +30,7 @@ FLOORS = {
         "gradient",
         "verdict",
         "attacks",
+        "one_call",
         "diagnostics",
         "training",
     ],

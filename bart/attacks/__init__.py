@@ -8,6 +8,7 @@ from bart.attacks.aggmo import AggMo
 from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.dual_averaging import DualAveraging
+from bart.attacks.foreign import External, FreshDraws, Given
 from bart.attacks.lanes import Break
 from bart.attacks.lbfgs import Lbfgs
 from bart.attacks.noise import Noise
@@ -26,6 +27,9 @@ __all__ = [
     "Break",
     "Cost",
     "DualAveraging",
+    "External",
+    "FreshDraws",
+    "Given",
     "Lbfgs",
     "Noise",
     "Pgd",
