@@ -11,7 +11,7 @@ import pytest
 from tests.support.source.imports import ROOT, imports, module_of, modules, nodes, tops
 
 FLOORS = {
-    "barrage_plugins": ["modules", "registry"],
+    "barrage_plugins": ["modules", "registry", "functions"],
     "bart": [
         "approximate_exp",
         "dispatch",

@@ -72,7 +72,7 @@ def docstrings(path):
 def sections():
     """Return the names of the sections of files: the classes of pipeline/config that descend from Strict."""
     bases = {}
-    for path in (ROOT / "pipeline" / "config").glob("*.py"):
+    for path in (ROOT / "pipeline" / "config").rglob("*.py"):
         for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 bases[node.name] = {base.id for base in node.bases if isinstance(base, ast.Name)}

@@ -176,6 +176,8 @@ class Cell(Strict):
         content = self.model_dump(mode="json", exclude={"model"}) | {"model": model}  # the cell has the lengths
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
+        for name in self.attack.undecisive:
+            del content["attack"][name]
         if not content["exif"]:
             del content["exif"]
         if content["skip_misclassified"] is None:

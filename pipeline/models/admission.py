@@ -103,7 +103,7 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
             "randomness out of eval mode; randomised models need a defense of their own kind, which barrage does not have yet"
         )
     if (first >= 0).all() and (first <= 1).all():
-        _bounded(first, name, any(cell.cost.gradients for cell in cells))
+        _bounded(first, name, any(cell.attack.needs_gradient for cell in cells))
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
@@ -139,7 +139,7 @@ def attackable(
                 f"{cell.model.classes}: use another loss"
             )
     x = probes(cells[0].crop) if images is None else images
-    by_gradient = [cell for cell in cells if cell.cost.gradients and cell.attack_name not in controls]
+    by_gradient = [cell for cell in cells if cell.attack.needs_gradient and cell.attack_name not in controls]
     for cell in {(getattr(cell.attack, "loss", "ce"), cell.defense.random): cell for cell in by_gradient}.values():
         _differentiable(classifier, cell, x)
 

@@ -4,7 +4,6 @@ A campaign file may come from a stranger, and then so does the function that it 
 allowed its module by --allow-module or the environment. A campaign file cannot allow it.
 """
 
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,14 +13,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from barrage_plugins import ALLOW, permits
+from barrage_plugins import PluginError
+from barrage_plugins.functions import ANYTHING, function
 from pipeline.errors import BadInput, Remark, one_line
 
 PREPROCESSING = "preprocessing"
 """Attribute by which a function says what its model expects, by the keys of the campaign file: {"mean": ..., "std": ...}."""
-
-ANYTHING = (Exception, SystemExit)
-"""What a stranger's module or function may raise; an interrupt of the user goes on."""
 
 DEFAULT = torch.float32
 """The precision in which verdicts are computed."""
@@ -29,19 +26,10 @@ DEFAULT = torch.float32
 
 def function_of(architecture: str) -> Any:
     """Return the function that `package.module:function` names. Raises BadInput if it may not run or does not exist."""
-    module, _, function = architecture.partition(":")
-    if not permits(module):
-        raise BadInput(
-            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
-            f"{module} or set {ALLOW}={module}"
-        )
     try:
-        return getattr(importlib.import_module(module), function)
-    except ANYTHING as error:
-        raise BadInput(
-            f"architecture {architecture}: {one_line(error)}; expected package.module:function that returns a torch module, "
-            "with the module beside the campaign file or on PYTHONPATH"
-        ) from None
+        return function(architecture, "architecture", "that returns a torch module")
+    except PluginError as error:
+        raise BadInput(str(error)) from None
 
 
 def called(architecture: str) -> nn.Module:

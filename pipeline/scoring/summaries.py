@@ -15,7 +15,10 @@ from pipeline.scoring.intervals import Rate, Sample
 from pipeline.scoring.rules import RULES, attacked, column
 from pipeline.scoring.rules import columns as rule_columns
 
-_BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "grad_evals", "seconds", *blind.COLUMNS)
+_BASE = (
+    "cell", "model", "attack", "k", "status", "evaluation_draws", "grad_evals", "seconds", "eps", "given_distance",
+    *blind.COLUMNS,
+)  # fmt: skip
 """Columns that tables need for every rule."""
 
 RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("clean", 5), "adv_top5": ("adv", 5)}
@@ -31,9 +34,13 @@ COLUMNS = (
     "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
     "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
     "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
-    "steps", "zero_gradients", "nonfinite_gradients",
+    "steps", "zero_gradients", "nonfinite_gradients", "given_distance",
 )  # fmt: skip
 """Columns that tables need for all rules."""
+
+
+LEVEL = 1 / 255
+"""One level of 8 bits, in the unit of `eps`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Line:
     stopped         whether a stop rule ended the cell early
     failed          images that could not be attacked, in no rate
     skipped         images that were not attacked because the model was wrong already (skip_misclassified), in every rate
+    moved           images whose example, made by others, was outside its ball and was moved into it, in every rate
     blind           images whose attack saw no gradient (`pipeline.scoring.blind`), in every rate
     draw_gradients  total over all images
     seconds         device seconds, total over all images
@@ -65,6 +73,7 @@ class Line:
     stopped: bool
     failed: int
     skipped: int
+    moved: int
     blind: int
     clean_top1: Rate | None
     adv_top1: Rate | None
@@ -83,6 +92,7 @@ class _Tally:
     """Model, k, attack, name: puts k = 10 after k = 5."""
     failed: int
     skipped: int
+    moved: int
     blind: int
     draw_gradients: int
     seconds: float
@@ -100,6 +110,7 @@ class _Tally:
             sort_key=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
+            moved=int((column(good, "given_distance") > column(good, "eps") + LEVEL / 1000).sum()),
             blind=int(blind.blind({name: column(good, name) for name in blind.COLUMNS}).sum()),
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
@@ -109,7 +120,7 @@ class _Tally:
 
     def __add__(self, other: "_Tally") -> "_Tally":
         """Return the sums over the rows of both."""
-        summed = ("failed", "skipped", "blind", "draw_gradients", "seconds", "targets")
+        summed = ("failed", "skipped", "moved", "blind", "draw_gradients", "seconds", "targets")
         sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
         return _Tally(self.sort_key, **sums, shares={key: own + other.shares[key] for key, own in self.shares.items()})
 
@@ -123,6 +134,7 @@ class _Tally:
             stopped=scope is not None and scope.stopped,
             failed=self.failed,
             skipped=self.skipped,
+            moved=self.moved,
             blind=self.blind,
             **{name: self.shares[rule, name].rate for name in RATES},
             target_hits=self.targets.rate,
@@ -168,6 +180,7 @@ def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
         images += f" of {line.planned}, {'stopped' if line.stopped else 'so far'}"
     images += f" + {line.failed} failed" if line.failed else ""
     images += f", {line.skipped} skipped" if line.skipped else ""
+    images += f", {line.moved} moved" if line.moved else ""
     images += f", {line.blind} blind" if line.blind else ""
     cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"
     return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
@@ -185,6 +198,10 @@ def notes(table: Iterable[Line]) -> list[str]:
         sentences.append(
             "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "
             "itself as the example: exact for the attacked top-1 of that rule, an upper bound for other rules and for top-5"
+        )
+    if any(line.moved for line in table):
+        sentences.append(
+            "moved: examples of others that were outside their ball in 8 bits, and were moved into it; in every rate"
         )
     alarms = {line.cell: blind.alarm(line.blind, line.images) for line in table if line.blind}
     sentences += [f"{cell}: {text}; `barrage check` finds out why" for cell, text in alarms.items()]

@@ -37,7 +37,11 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("steps", pa.int32(), "steps of the attack"),
     ("eot_draws", pa.int32(), "draws per gradient"),
     ("evaluation_draws", pa.int32(), "fresh draws that judged the clean and the adversarial image, each"),
-    ("status", pa.string(), "ok, or why the image was not attacked: bad_image, bad_key, bad_label, bad_shard, failed"),
+    (
+        "status",
+        pa.string(),
+        "ok, or why the image was not attacked: bad_example, bad_image, bad_key, bad_label, bad_shard, failed",
+    ),
     ("error", pa.string(), "what was wrong, in words; null if ok"),
     ("clean_top5", pa.list_(CLASSES), "per evaluation draw, the five classes of the clean image"),
     ("adv_top5", pa.list_(CLASSES), "per evaluation draw, the five classes of the stored example"),
@@ -50,6 +54,12 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("target_hits", pa.int32(), "draws whose first class is the target, stored example; null where untargeted"),
     ("linf", pa.float64(), "L-inf distance of the stored 8-bit example"),
     ("l2", pa.float64(), "L2 distance of the stored 8-bit example"),
+    (
+        "given_distance",
+        pa.float64(),
+        "distance in `norm` of an example of others, in 8 bits as it was given; more than eps: it was moved into the ball; "
+        "null: barrage made it",
+    ),
     (
         "first_break",
         pa.int32(),

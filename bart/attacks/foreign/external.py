@@ -107,7 +107,7 @@ def shared(spent: Cost, images: int) -> list[Cost]:
 
 @contextmanager
 def seeded(key: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of torch, Python and NumPy from a key, and restore them at the end."""
+    """Set the global generators of torch, Python and NumPy by a key, and restore them at the end."""
     numpy = sys.modules.get("numpy")
     python, arrays = random.getstate(), numpy.random.get_state() if numpy else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -79,14 +79,24 @@ def test_a_batch_shares_what_it_spent():
     _, state = ran(odd, batch=4)
     assert state.forward_evals.tolist() == [2, 1, 1, 1] and state.grad_evals.tolist() == [0] * 4
     sizes = []
-    ran(lambda model, x, y: (sizes.append(len(x)), x)[1], batch=3)
+
+    def sized(model, x, y):
+        sizes.append(len(x))
+        return x
+
+    ran(sized, batch=3)
     assert sizes == [3, 1]
 
 
 def test_a_frozen_defense_is_attacked_through_the_draw_that_judges():
     frozen = bart.Defended(behind(MODEL).classifier, bart.Barrage(2, ("noise", "grey_mix")), frozen=True)
     seen = []
-    ran(lambda model, x, y: (seen.append(model(x)), x)[1], frozen, batch=4)
+
+    def watching(model, x, y):
+        seen.append(model(x))
+        return x
+
+    ran(watching, frozen, batch=4)
     keys = bart.draw_keys.to_judge(mirror(), 1, True)
     torch.testing.assert_close(torch.cat(seen), frozen.logits(images(), keys))
 

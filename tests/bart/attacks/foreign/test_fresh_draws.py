@@ -41,9 +41,12 @@ def test_none_of_its_draws_can_judge(monkeypatch):
     defended, _ = noisy()
     seen = []
     logits = type(defended).logits
-    monkeypatch.setattr(
-        type(defended), "logits", lambda self, x, keys, *a, **k: (seen.append(keys), logits(self, x, keys, *a, **k))[1]
-    )
+
+    def watched(self, x, keys, *rest, **named):
+        seen.append(keys)
+        return logits(self, x, keys, *rest, **named)
+
+    monkeypatch.setattr(type(defended), "logits", watched)
     model = bart.FreshDraws(defended, draws=3, stack=5)
     model(images()), model(images())
     keys = torch.cat([k.host for k in seen])
