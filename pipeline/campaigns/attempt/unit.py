@@ -133,6 +133,8 @@ class UnitAttempt:
         self._suspect(samples, clean)
         for state, work in self._steps(self._start(samples, original, clean, defended, resume), defended, resume):
             self.spent = before + work
+            if not self.attack.steps:  # nothing to make: the examples are given
+                continue
             at = _mean_step(state, self.attack)
             yield Progress(self.unit, at, self.attack.steps, self.spent, self.own_seconds, self.remarks)
         return Attacked(samples, original, clean, state)
