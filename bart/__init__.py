@@ -29,7 +29,7 @@ from bart.attacks import (
 from bart.ball import Ball
 from bart.bpda import BpdaNet
 from bart.classifier import Classifier, native_half
-from bart.defenses import GREY, AsTransform, Barrage, Defended
+from bart.defenses import GREY, AsTransform, Barrage, Defended, Defense, Preprocessor, Undefended
 from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
 from bart.losses import LOSSES, Loss
 from bart.one_call import Judged, attack
@@ -55,6 +55,7 @@ __all__ = [
     "Classifier",
     "Cost",
     "Defended",
+    "Defense",
     "DualAveraging",
     "Eot",
     "Estimator",
@@ -69,6 +70,7 @@ __all__ = [
     "Mirror",
     "Noise",
     "Pgd",
+    "Preprocessor",
     "Restarts",
     "Spsa",
     "Square",
@@ -76,6 +78,7 @@ __all__ = [
     "State",
     "Transfer",
     "Transform",
+    "Undefended",
     "Verdict",
     "attack",
     "checked",

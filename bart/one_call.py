@@ -12,7 +12,7 @@ from bart import rng
 from bart.attacks import Attack, Pgd, lanes
 from bart.ball import Ball
 from bart.classifier import Classifier, native_half
-from bart.defenses import Barrage, Defended
+from bart.defenses import Defended, Defense, Undefended
 from bart.gradient import Eot, Goal
 from bart.verdict import Verdict, judge
 
@@ -109,7 +109,7 @@ def attack(
     images: Tensor,
     labels: Tensor,
     *,
-    defense: Barrage | None = None,
+    defense: Defense | None = None,
     attack: Attack | None = None,
     draws: int = 20,
     seed: int = 0,
@@ -130,8 +130,8 @@ def attack(
     stored, clean = _eight_bits(images)
     labels = _checked_labels(labels, len(clean)).to(clean.device)
     classifier = model if isinstance(model, Classifier) else _frozen(model, clean)
-    defended = Defended(classifier, defense or Barrage(0))
-    random = defense is not None and defense.k > 0
+    defended = Defended(classifier, defense or Undefended())
+    random = defended.defense.random
     used = attack or Pgd(Ball("linf", 8 / 255), 40, 2 / 255, eot=Eot(10 if random else 1), momentum=0.9)
     keys = rng.Mirror.of(torch.tensor([rng.key(seed, i) for i in range(len(clean))]), clean.device)
     state = used.start(clean, Goal(labels, torch.full_like(labels, -1)), keys)

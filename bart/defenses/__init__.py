@@ -1,10 +1,16 @@
-"""Defend a classifier: the barrage of random transforms, and the classifier behind it.
+"""Defend a classifier: what a defense is, the kinds of defenses, and a classifier behind one.
 
 Other rooms use the names in `__all__`.
 """
 
 from bart.defenses.as_transform import AsTransform
-from bart.defenses.barrage import GREY, Barrage, Policy, described
+from bart.defenses.barrage import GREY, Barrage, described
+from bart.defenses.compose import Compose
 from bart.defenses.defended import Defended
+from bart.defenses.defense import Defense, Network, Policy, Preprocessor, Undefended
+from bart.defenses.preprocessors import BitDepth, CropEnsemble, Gaussian, Jpeg, ResizePad, TotalVariation
 
-__all__ = ["GREY", "AsTransform", "Barrage", "Defended", "Policy", "described"]
+__all__ = [
+    "GREY", "AsTransform", "Barrage", "BitDepth", "Compose", "CropEnsemble", "Defended", "Defense", "Gaussian", "Jpeg",
+    "Network", "Policy", "Preprocessor", "ResizePad", "TotalVariation", "Undefended", "described",
+]  # fmt: skip

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from bart import rng
-from bart.defenses.barrage import Barrage
+from bart.defenses.defense import Preprocessor
 
 
 class AsTransform(nn.Module):
-    """Send each image through a fresh draw of a barrage; stands in a `v2.Compose`, in the workers of a loader, or in a loop.
+    """Send each image through a fresh draw of a defense; stands in a `v2.Compose`, in the workers of a loader, or in a loop.
 
     Takes images (3, h, w) or (n, 3, h, w), uint8 or float in [0, 1], and returns them in the same form. What comes after the
     image, such as a label, passes through.
@@ -19,9 +19,9 @@ class AsTransform(nn.Module):
                the loader's workers seed
     """
 
-    def __init__(self, barrage: Barrage, generator: torch.Generator | None = None) -> None:
+    def __init__(self, defense: Preprocessor, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.barrage, self.generator = barrage, generator
+        self.defense, self.generator = defense, generator
 
     def forward(self, image: Tensor, *others: Any) -> Any:
         """Return the image, or a tuple of it and `others`. Raises ValueError for what is no image tensor."""
@@ -42,8 +42,8 @@ class AsTransform(nn.Module):
         low, high = (torch.randint(1 << 32, (), generator=self.generator) for _ in range(2))
         call = rng.Mirror.of((high - (1 << 31)).mul(1 << 32).add(low)[None], x.device)
         keys = call.map(lambda side: rng.fold(side, torch.arange(len(x), device=side.device)))
-        return self.barrage(x, self.barrage.draw(keys, (x.shape[-2], x.shape[-1])))
+        return self.defense.apply(x, self.defense.draw(keys, (x.shape[-2], x.shape[-1])))
 
     def extra_repr(self) -> str:
-        """Return what the transform draws, for printing."""
-        return f"k={self.barrage.k}, {len(self.barrage.transforms)} transforms"
+        """Return the defense, for printing."""
+        return repr(self.defense)

@@ -104,7 +104,7 @@ def test_logits_of_several_draws_are_their_mean():
 
 
 def test_a_frozen_defense_meets_the_draw_that_judges():
-    frozen = bart.Defended(noisy()[0].classifier, noisy()[0].barrage, frozen=True)
+    frozen = bart.Defended(noisy()[0].classifier, noisy()[0].defense, frozen=True)
     keys = mirror(1)
     verdict = bart.judge(frozen, (255 * images(1)).round().byte(), keys, 1, 10)
     model = bart.FreshDraws(frozen, int(keys.host[0]))
