@@ -47,17 +47,18 @@ def uniform(keys: Tensor, shape: Shape, dtype: torch.dtype = torch.float32) -> T
 
 
 def normal(keys: Tensor, shape: Shape, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return N(0, 1) numbers. Raises NotByRow. Source: Box and Muller, 1958."""
-    if dtype == torch.float64:
-        first, second = ((bits(keys, shape, name) >> 10).double() * 2.0**-53 for name in ("radius", "angle"))
-        return torch.sqrt(-2 * torch.log1p(-first)) * torch.cos(2 * math.pi * second)
-    return rng.normal_field(keys, _row(keys, shape)).reshape(shape).to(dtype)
+    """Return N(0, 1) numbers, two from each pair of uniform ones. Raises NotByRow. Source: Box and Muller, 1958."""
+    row, exact = _row(keys, shape), torch.float64 if dtype == torch.float64 else torch.float32
+    count = math.prod(row)
+    u, v = uniform(keys, (len(keys), 2, (count + 1) // 2), exact).unbind(1)
+    radius, angle = (1 - u).log_().mul_(-2).sqrt_(), v.mul_(2 * math.pi)
+    return torch.cat((radius * angle.cos(), radius * angle.sin()), 1)[:, :count].reshape(shape).to(dtype)
 
 
 def exponential(keys: Tensor, shape: Shape, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return exponential numbers of rate 1, never 0: some take their logarithm. Raises NotByRow."""
     values = uniform(keys, shape, torch.float64 if dtype == torch.float64 else torch.float32)
-    return (-torch.log1p(-values)).clamp_min_(2.0**-26).to(dtype)
+    return (1 - values).log_().neg_().clamp_min_(2.0**-26).to(dtype)
 
 
 def integers(keys: Tensor, shape: Shape, low: int, high: int) -> Tensor:
