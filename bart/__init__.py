@@ -26,7 +26,7 @@ from bart.attacks import (
 from bart.ball import Ball
 from bart.bpda import BpdaNet
 from bart.classifier import Classifier, native_half
-from bart.defenses import GREY, Barrage, Defended
+from bart.defenses import GREY, Barrage, Defended, Defense, Preprocessor, Undefended
 from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
 from bart.losses import LOSSES, Loss
 from bart.rng import Mirror, key
@@ -50,6 +50,7 @@ __all__ = [
     "Classifier",
     "Cost",
     "Defended",
+    "Defense",
     "DualAveraging",
     "Eot",
     "Estimator",
@@ -60,6 +61,7 @@ __all__ = [
     "Mirror",
     "Noise",
     "Pgd",
+    "Preprocessor",
     "Restarts",
     "Spsa",
     "Square",
@@ -67,6 +69,7 @@ __all__ = [
     "State",
     "Transfer",
     "Transform",
+    "Undefended",
     "Verdict",
     "checked",
     "fgsm",

@@ -137,7 +137,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     x (n, 3, h, w) in [0, 1]; keys one per image, different in each step; `stack` draws fit the device at once. Raises
     ValueError if the policy needs a network that `defended` lacks.
     """
-    complete(eot.policy, defended.networks, defended.barrage.transforms if defended.barrage.k else ())
+    complete(eot.policy, defended.networks, defended.defense.differentiated)
     all_keys = draw_keys.to_attack(keys, eot.draws)
     order = draw_keys.shared(keys, eot.draws) if eot.fixed_order and not defended.frozen else None
     policy = partial(POLICIES[eot.policy], networks=defended.networks)

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bart import rng
 from bart.attacks import Attack
 from bart.classifier import Normalised
-from bart.defenses import Barrage, Defended
+from bart.defenses import Defended, Preprocessor
 from bart.gradient import Goal
 
 
@@ -85,9 +85,9 @@ class Objective:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Make the images that the network is trained on: adversarial examples if there is an attack, behind the barrage."""
+    """Make the images that the network is trained on: adversarial examples if there is an attack, behind the defense."""
 
-    barrage: Barrage
+    defense: Preprocessor
     attack: Attack | None = None
 
     def __call__(self, classifier: Normalised, x: Tensor, label: Tensor, keys: rng.Mirror, stack: int) -> Tensor:
@@ -102,14 +102,14 @@ class Lesson:
 
     @torch.no_grad()
     def through(self, x: Tensor, keys: rng.Mirror) -> Tensor:
-        """Return the images behind the barrage, without an attack."""
-        return self.barrage(x, self.barrage.draw(keys.map(rng.fold, "lesson"), (x.shape[-2], x.shape[-1])))
+        """Return the images behind the defense, without an attack."""
+        return self.defense.apply(x, self.defense.draw(keys.map(rng.fold, "lesson"), (x.shape[-2], x.shape[-1])))
 
     def _attacked(
         self, attack: Attack, classifier: Normalised, x: Tensor, label: Tensor, keys: rng.Mirror, stack: int
     ) -> Tensor:
         """Return adversarial examples of the network in eval mode."""
-        defended = Defended(classifier, self.barrage)
+        defended = Defended(classifier, self.defense)
         with evaluating(classifier):
             state = attack.start(x, Goal(label, torch.full_like(label, -1)), keys.map(rng.fold, "attack"))
             for _ in range(attack.steps):

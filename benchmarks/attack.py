@@ -83,10 +83,10 @@ def compared(defended: Defended, x: Tensor, goal: Goal, names: list[str], args: 
         plain = rate(bare(defended.classifier.fast, batch, device), batch, device)
         ours.append(rate(step, len(x) * args.draws, device))
         ratios.append(ours[-1] / plain)
-    what = f"k = {defended.barrage.k}" if defended.barrage.k else "identity"
+    what = f"k = {defended.defense.cost}" if defended.defense.random else "identity"
     print(f"{what:<10} {statistics.median(ours):8.1f} draw-gradients/s, {statistics.median(ratios):.2f} of the bare model "
           f"({', '.join(f'{r:.2f}' for r in ratios)})", flush=True)  # fmt: skip
-    if not defended.barrage.k:
+    if not defended.defense.random:
         whole = measured(step, device, args.rounds)[0]
         ascent = torch.randn_like(x)
         own = measured(lambda: state.advanced(attack.ball.step(state.x, ascent, 0.01, x), ascent), device, 5)[0]

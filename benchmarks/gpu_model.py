@@ -127,7 +127,7 @@ def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None
         return _Enter.apply(y, meter, transform.name)
 
     meter.switch(REST)
-    y = barrage(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), policy)
+    y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), policy)
     torch.autograd.grad(y, x, torch.ones_like(y))
     meter.switch(REST)
 
@@ -169,7 +169,7 @@ def measure(args: argparse.Namespace) -> None:
     before = torch.cuda.memory_allocated()
     for _ in range(5):
         start = time.perf_counter()
-        y = barrage(x, barrage.draw(keys, (args.side, args.side)))
+        y = barrage.apply(x, barrage.draw(keys, (args.side, args.side)))
         torch.autograd.grad(y, x, torch.ones_like(y))
         queued = time.perf_counter() - start
         torch.cuda.synchronize()

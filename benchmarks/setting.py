@@ -98,7 +98,7 @@ class Behind(nn.Module):
         self.calls += 1
         self.gradients += len(x) * (x.requires_grad and torch.is_grad_enabled())
         keys = Mirror.of(torch.tensor([key("call", self.calls, i) for i in range(len(x))]), x.device)
-        return self.model(self.barrage(x, self.barrage.draw(keys, (x.shape[-2], x.shape[-1]))))
+        return self.model(self.barrage.apply(x, self.barrage.draw(keys, (x.shape[-2], x.shape[-1]))))
 
 
 def right(defended: Defended, x: Tensor, label: Tensor, stack: int = 8) -> Tensor:

@@ -165,7 +165,7 @@ def main() -> None:
         truth = partial(oracle_barrage, images[:few], barrage.draw(mirror.map(lambda side: side[:few]), size))
 
         def defended(x: Tensor, barrage: Barrage = barrage) -> Tensor:
-            return barrage(x, barrage.draw(mirror, size))
+            return barrage.apply(x, barrage.draw(mirror, size))
 
         print(row(f"barrage k = {k}", defended, x, True, truth, min(few, args.batch), args.repeats), flush=True)
 

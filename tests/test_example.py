@@ -102,10 +102,10 @@ def test_every_command_of_the_page_works(package, said):
 
     recorded = yaml.safe_load((package.folder / "stores/example/campaign.yaml").read_text())
     assert recorded["definitions"] == {
-        "transforms": {"hist_eq": 1, "negative": 1}, "attacks": {"decay": 1}, "defenses": {"barrage": 1, "gaussian": 1},
+        "transforms": {"hist_eq": 1, "negative": 1}, "attacks": {"decay": 1}, "defenses": {"barrage": 1, "speckle": 1},
         "losses": {"odds": 1}, "estimators": {"worst_draw": 1}, "draws": {"evaluation": 2},
     }  # fmt: skip
-    added = [("transforms", "negative"), ("attacks", "decay"), ("defenses", "gaussian"), ("losses", "odds")]
+    added = [("transforms", "negative"), ("attacks", "decay"), ("defenses", "speckle"), ("losses", "odds")]
     source = {"source": "barrage-example", "version": "0.1.0"}
     assert recorded["plugins"] == [
         {"table": table, "name": name} | source for table, name in [*added, ("estimators", "worst_draw")]
@@ -171,7 +171,7 @@ def test_a_worker_elsewhere_has_the_kinds_of_the_modules_that_the_driver_allowed
         "import pickle, sys, threading, torch\nfrom pathlib import Path\nfrom pipeline.campaigns.worker import Worker\n"
         "job = pickle.loads(Path(sys.argv[1]).read_bytes())\nassert 'strange_kinds' not in sys.modules\n"
         "worker = Worker(job, torch.device('cpu'), threading.Event())\n"
-        "print(worker.defended(job.cells['net-bart2-pgd']).barrage.names, job.cells['net-bart2-pgd'].identity)"
+        "print(worker.defended(job.cells['net-bart2-pgd']).defense.names, job.cells['net-bart2-pgd'].identity)"
     )
     environment = {name: value for name, value in os.environ.items() if name != modules.ALLOW}
     environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}

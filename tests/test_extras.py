@@ -58,7 +58,7 @@ def test_bart_runs_with_the_core_packages_alone():
 import torch, bart
 images, keys = torch.rand(2, 3, 32, 32), bart.Mirror.of(torch.tensor([bart.key("a", 0), bart.key("a", 1)]), "cpu")
 barrage = bart.Barrage(2)
-print(barrage(images, barrage.draw(keys, (32, 32))).shape)
+print(barrage.apply(images, barrage.draw(keys, (32, 32))).shape)
 """
     done = without({*EVERY_EXTRA, *WITH_TORCH}, code)
     assert done.returncode == 0 and "[2, 3, 32, 32]" in done.stdout, done.stderr

@@ -8,13 +8,13 @@ from bart import rng
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.state import State
 from bart.ball import Ball
-from bart.defenses import Barrage, Defended
+from bart.defenses import Defended
 from bart.gradient import Goal
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Run `attack` against the classifier without its barrage.
+    """Run `attack` against the classifier without its defense.
 
     A control: if it beats the white-box attack, that attack is weak.
     """
@@ -41,8 +41,8 @@ class Transfer:
         return self.attack.start(clean, goal, keys)
 
     def step(self, state: State, defended: Defended, stack: int) -> State:
-        """Make one step of the attack on the classifier without its barrage."""
-        return self.attack.step(state, Defended(defended.classifier, Barrage(0)), stack)
+        """Make one step of the attack on the classifier without its defense."""
+        return self.attack.step(state, Defended(defended.classifier, defended.defense.undefended()), stack)
 
     def result(self, state: State) -> Tensor:
         return self.attack.result(state)

@@ -3,7 +3,7 @@
 Every image has its own barrage.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,13 +13,11 @@ from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
+from bart.defenses.defense import Defense, Policy, Preprocessor
 from bart.defenses.permute import Permutation, clip_and_permute
 from bart.defenses.streams import side_streams
 from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Params, Size, Transform
-
-Policy = Callable[[Transform, Tensor, Params], Tensor]
-"""How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
 COLOUR = ("color space", "grey")
 """The groups of transforms that need colours: 7 and 9 of the article."""
@@ -58,7 +56,7 @@ class Draws(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Barrage:
+class Barrage(Preprocessor):
     """Draw and apply barrages.
 
     k           transforms of one barrage, 0 to the number of groups that have one of `transforms`
@@ -171,7 +169,7 @@ class Barrage:
             start += sum(images)
         return parts
 
-    def __call__(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
+    def apply(self, x: Tensor, draws: Draws, policy: Policy = combo) -> Tensor:
         """Return the stack `x` (n, 3, h, w) in [0, 1] after its draws, clipped to [0, 1] after every transform.
 
         In the example of `draw`, round 0 moves the stack to images 0, 2, 1, applies A to the first two rows and B to the last.
@@ -206,7 +204,45 @@ class Barrage:
             params = params | {name: torch.full_like(params[name], flag) for name, flag in alone.items() if name in params}
             return policy(transform, x, params)[:, :1].expand(-1, 3, -1, -1)
 
-        return self(x.expand(-1, 3, -1, -1), draws, first_channel)[:, :1]
+        return self.apply(x.expand(-1, 3, -1, -1), draws, first_channel)[:, :1]
+
+    @property
+    def random(self) -> bool:
+        """Whether there is a transform at all."""
+        return self.k > 0
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The transforms that a barrage may have, in the order in which they were given."""
+        return self.transforms if self.k else ()
+
+    differentiated = choices
+
+    @property
+    def cost(self) -> float:
+        """The transforms of an image, at most."""
+        return self.k
+
+    def parts(self, draws: Draws) -> list[list[str]]:
+        """Return the names of each draw's transforms, in their order, on the host."""
+        return described(draws)
+
+    def met(self, keys: rng.Mirror, size: Size) -> Tensor:
+        """Return which of `choices` each barrage has, (n, choices) bool on the host; no parameters are drawn for it."""
+        chosen = self.select(keys.host)
+        met = torch.zeros(len(chosen), len(self.names) + 1, dtype=torch.bool)  # the last one: no transform, of `fewest`
+        met.scatter_(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
+        return met[:, [self.names.index(name) for name in self.choices]]
+
+    def stages(self, x: Tensor, draws: Draws) -> Iterator[tuple[str, Tensor]]:
+        """Yield the transforms of the barrage of one image, (1, 3, h, w), in their order, each with the image after it."""
+        (names,) = described(draws)
+        for count, name in enumerate(names, 1):
+            yield name, self.apply(x, draws._replace(rounds=draws.rounds[:count]))
+
+    def alone(self) -> Sequence[Defense]:
+        """Return a barrage of each transform."""
+        return [Barrage(1, (name,)) for name in self.choices]
 
 
 _LAYOUTS: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}

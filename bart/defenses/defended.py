@@ -7,14 +7,14 @@ from torch import Tensor
 from bart import draw_keys, rng
 from bart.bpda import Networks, checked, combo
 from bart.classifier import Normalised
-from bart.defenses.barrage import Barrage, Policy
+from bart.defenses.defense import Defense, Policy
 
 
 @dataclass(frozen=True)
 class Defended:
-    """Classify behind a barrage: this is what is attacked and judged.
+    """Classify behind a defense: this is what is attacked and judged.
 
-    frozen      remove the randomness: each image meets one barrage, the same in every step, draw and verdict. This is no
+    frozen      remove the randomness: each image meets one draw, the same in every step, draw and verdict. This is no
                 defense but a check: an attack that fails against it fails for other reasons than randomness (Athalye et
                 al., ICML 2018)
     networks    BPDA networks by the name of the transform, for the attack's gradients (`bart.bpda.policies`); they change no
@@ -23,7 +23,7 @@ class Defended:
     """
 
     classifier: Normalised
-    barrage: Barrage
+    defense: Defense
     frozen: bool = False
     networks: Networks = field(default_factory=dict, hash=False)
 
@@ -43,12 +43,11 @@ class Defended:
         order_keys: rng.Mirror | None = None,
         fast: bool = False,
     ) -> Tensor:
-        """Return logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own barrage.
+        """Return logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own draw.
 
         keys        one per row
-        order_keys  see `Barrage.draw`
+        order_keys  see `Defense.draw`
         fast        run the classifier in the precision of attack gradients; a verdict does not
         """
-        size = (x.shape[-2], x.shape[-1])
-        x = self.barrage(x, self.barrage.draw(keys, size, order_keys), policy)
-        return self.classifier.fast(x) if fast else self.classifier(x)
+        draws = self.defense.draw(keys, (x.shape[-2], x.shape[-1]), order_keys)
+        return self.defense.logits(self.classifier.fast if fast else self.classifier, x, draws, policy)

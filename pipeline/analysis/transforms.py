@@ -5,9 +5,8 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-import torch
 
-from bart import Barrage, draw_keys
+from bart import draw_keys
 from pipeline.analysis.frames import results
 from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import opened
@@ -32,7 +31,7 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
     columns = ["image_key", "shard", "cell", "label", "status", "clean_top5", "adv_top5"]
     for name, rows in results(store, columns, cells).groupby("cell", observed=True):
         cell, good = job.cells[str(name)], rows[rows["status"] == "ok"]
-        if not cell.defense.random or not cell.defense.k or good.empty:
+        if not cell.defense.random or good.empty:
             continue
         if changed := outdated.get(cell.name):
             warnings.warn(
@@ -41,7 +40,7 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
             continue
         met = _met(cell, list(good[["shard", "image_key"]].astype(str).itertuples(index=False, name=None)))
         right = {side: _right(good, side) for side in ("clean", "adv")}
-        for place, transform in enumerate(cell.defense.transforms):
+        for place, transform in enumerate(cell.defense.build().choices):
             here = met[:, :, place]
             row = {"cell": name, "transform": transform, "draws": int(here.sum())}
             out.append(row | {key: v for side, hits in right.items() for key, v in _contrast(side, hits, here).items()})
@@ -49,13 +48,9 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
 
 
 def _met(cell: Cell, images: list[tuple[str, str]]) -> np.ndarray:
-    """Return whether each evaluation draw of each image has each transform of the cell: (images, draws, transforms) bool."""
-    barrage, n, draws = Barrage(cell.defense.k, cell.defense.transforms), len(images), cell.judged_by
-    chosen = barrage.select(draw_keys.to_judge(image_keys.to_judge(cell, images), draws).host)
-    met = torch.zeros(n * draws, len(barrage.names), dtype=torch.bool)
-    met.scatter_(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
-    order = [barrage.names.index(name) for name in cell.defense.transforms]
-    return met.view(n, draws, -1)[:, :, order].numpy()
+    """Return whether each evaluation draw of each image has each part of the cell's defense: (images, draws, parts) bool."""
+    keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
+    return cell.defense.build().met(keys, (cell.crop, cell.crop)).view(len(images), cell.judged_by, -1).numpy()
 
 
 def _right(rows: pd.DataFrame, side: str) -> np.ndarray:

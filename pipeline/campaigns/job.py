@@ -143,7 +143,7 @@ class Job:
             units[unit.cell] += 1
             images[unit.cell] += unit.images
         return {
-            name: Planned(units[name], images[name], cell.cost.gradients, cell.draws_judged, cell.defense.k)
+            name: Planned(units[name], images[name], cell.cost.gradients, cell.draws_judged, cell.defense.cost)
             for name, cell in self.cells.items()
         }
 

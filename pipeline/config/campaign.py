@@ -161,10 +161,8 @@ class Cell(Strict):
         """Return the hash of what judges: the model with its weights and the size of its images, the defense, and the versions
         of their definitions. Names that a user gives, the attack, the number of draws and the seed are no part of it.
         """
-        content = self._decisive()
-        parts = {part: content[part] for part in ("model", "defense", "resize", "crop")}
-        if "transforms" in parts["defense"]:
-            parts["defense"] |= {"transforms": sorted(self.defense.transforms)}  # they may be listed in any order
+        parts = {part: content for part, content in self._decisive().items() if part in ("model", "resize", "crop")}
+        parts["defense"] = self.defense.judging()
         return _hash(parts | {"versions": definitions.changed(definitions.used_to_judge(self.defense))})
 
     def _decisive(self) -> dict[str, Any]:
@@ -173,15 +171,14 @@ class Cell(Strict):
         What came later than release 0.1 enters only where it differs from what that release did.
         """
         model = {name: value for name, value in self.model.deciding().items() if name not in ("resize", "crop")}
-        content = self.model_dump(mode="json", exclude={"model"}) | {"model": model}  # the cell has the lengths
+        content = self.model_dump(mode="json", exclude={"model", "defense"})
+        content |= {"model": model, "defense": self.defense.deciding()}  # the cell has the lengths
         if content["attack"].pop("networks", None) is None:
             content["attack"].pop("networks_sha256", None)
         if not content["exif"]:
             del content["exif"]
         if content["skip_misclassified"] is None:
             del content["skip_misclassified"]
-        if content["defense"]["kind"] == "barrage":
-            del content["defense"]["kind"]
         return content
 
 

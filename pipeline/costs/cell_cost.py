@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import BART_25, rng
+from bart import rng
 from pipeline.campaigns.attempt import image_rows
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Cell
@@ -108,12 +108,12 @@ def known(gpu: str, cell: Cell) -> Rated | None:
     """
     attack, defense = cell.attack, cell.defense
     plain = isinstance(attack, ByGradient) and attack.policy == "combo" and not attack.transfer and not cell.cost.forwards
-    if not plain or (defense.k and set(defense.transforms) != set(BART_25)):
+    if not plain or defense.measured_as is None:
         return None
     for entry in _table():
         of = (entry["architecture"], entry["crop"])
         if gpu.lower() in entry["gpu"].lower() and of == (cell.model.architecture, cell.crop):
-            rate, exact = _between(entry["draw_gradients"], defense.k)
+            rate, exact = _between(entry["draw_gradients"], defense.measured_as)
             if rate is not None:
                 how = "" if exact else ", interpolated in k"
                 return Rated(_by_model(rate), f"{entry['gpu']}, {entry['source']}{how}")

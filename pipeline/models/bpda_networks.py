@@ -180,9 +180,9 @@ def fit(cell: Cell) -> None:
             raise BadInput(
                 f"networks {attack.networks}: {name} takes the parameters {entry.maxima}, expected {maxima}: train again"
             )
-    if cell.defense.k and not attack.transfer:
+    if not attack.transfer:
         try:
-            complete(attack.policy, networks, cell.defense.transforms)
+            complete(attack.policy, networks, cell.defense.named().get(TRANSFORMS.table, ()))
         except ValueError as error:
             raise BadInput(f"cell {cell.name}, networks {attack.networks}: {error}") from None
 

@@ -31,8 +31,8 @@ def draw_gradients(gradients: float, forwards: float) -> float:
     return gradients + FORWARD * forwards
 
 
-def weight(gradients: float, forwards: float, k: int) -> float:
-    """Return the same work behind a barrage of k transforms, in draw-gradients of the undefended model."""
+def weight(gradients: float, forwards: float, k: float) -> float:
+    """Return the same work behind a defense that costs as much as k transforms, in draw-gradients of the undefended model."""
     return draw_gradients(gradients, forwards) * (1 + TRANSFORM * k)
 
 
@@ -53,7 +53,7 @@ def seconds_an_image(cell: "Cell", rate: float) -> float:
 
 def cell_weight(cell: "Cell") -> float:
     """Return the work of one image with both verdicts, in draw-gradients of the undefended model."""
-    return weight(cell.cost.gradients, cell.draws_judged, cell.defense.k)
+    return weight(cell.cost.gradients, cell.draws_judged, cell.defense.cost)
 
 
 def forward_rate(rate: float) -> float:

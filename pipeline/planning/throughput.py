@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bart import Barrage, Defended, Eot, Goal, Mirror, judge, key, lanes
+from bart import Defended, Eot, Goal, Mirror, judge, key, lanes
 from bart.gradient import gradient
 from pipeline.config.campaign import Cell
 from pipeline.planning import cost
@@ -85,10 +85,9 @@ def _attack(defended: Defended, cell: Cell, stack: int, device: torch.device, im
 
 
 def _warm_up(defended: Defended, x: Tensor, label: Tensor, device: torch.device) -> None:
-    """Send an image through every transform: each is compiled when it is first used, and any draw may be the first."""
-    for name in defended.barrage.transforms if defended.barrage.k else ():
-        only = replace(defended, barrage=Barrage(1, (name,)))
-        gradient(only, x, Goal(label, label - 1), _keys(1, 0, device), Eot(1), 1)
+    """Send an image through every part: each is compiled when it is first used, and any draw may be the first."""
+    for part in defended.defense.alone():
+        gradient(replace(defended, defense=part), x, Goal(label, label - 1), _keys(1, 0, device), Eot(1), 1)
 
 
 def timed(once: Callable[[int], None], device: torch.device) -> list[float]:

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bart import TRANSFORMS, Barrage, Mirror, key
-from bart.defenses.barrage import described
 from pipeline.errors import BadInput
 
 SIDE = 224
@@ -77,13 +76,9 @@ def growing_stack(x: Tensor, seed: int = 0) -> list[Image.Image]:
     """
     keys = Mirror.of(torch.tensor([key("gallery", "stack", seed)]), "cpu")
     barrage = Barrage(10)
-    draws = barrage.draw(keys, (SIDE, SIDE))
-    (names,) = described(draws)
     frames = [_tile(x[0], "the photograph")]
-    for count in range(1, 11):
-        with torch.no_grad():
-            done = barrage(x, draws._replace(rounds=draws.rounds[:count]))
-        frames.append(_tile(done[0], f"{count}: {names[count - 1]}"))
+    for count, (name, done) in enumerate(barrage.stages(x, barrage.draw(keys, (SIDE, SIDE))), 1):
+        frames.append(_tile(done[0], f"{count}: {name}"))
     return frames
 
 

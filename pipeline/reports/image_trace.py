@@ -13,8 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bart import Barrage, draw_keys
-from bart.defenses.barrage import described
+from bart import draw_keys
 from pipeline import escaped
 from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import opened
@@ -66,22 +65,18 @@ def _of_image(rows: Any, image: str) -> list[dict[str, Any]]:
 
 
 def steps(cell: Cell, image: tuple[str, str], picture: Picture, draw: int = 0) -> list[tuple[str, Picture]]:
-    """Return the transforms of one evaluation draw of an image, in order, each with the picture after it.
+    """Return the steps of one evaluation draw of an image, in order, each with the picture after it.
 
     image    the shard of the image and its key there
-    picture  the image that the barrage gets
+    picture  the image that the defense gets
     draw     which of the evaluation draws, from 0
     """
     keys = draw_keys.to_judge(image_keys.to_judge(cell, [image]), draw + 1, cell.defense.frozen)
-    barrage, size = Barrage(cell.defense.k, cell.defense.transforms), (picture.shape[1], picture.shape[2])
-    drawn = barrage.draw(keys.map(lambda side: side[draw:]), size)
-    x, out = torch.from_numpy(picture)[None].float() / 255, []
-    (names,) = described(drawn)
-    for count, name in enumerate(names, 1):
-        with torch.no_grad():
-            done = barrage(x, drawn._replace(rounds=drawn.rounds[:count]))
-        out.append((name, (done[0] * 255).round().byte().numpy()))
-    return out
+    defense, size = cell.defense.build(), (picture.shape[1], picture.shape[2])
+    drawn = defense.draw(keys.map(lambda side: side[draw:]), size)
+    with torch.no_grad():
+        stages = list(defense.stages(torch.from_numpy(picture)[None].float() / 255, drawn))
+    return [(name, (done[0].clamp(0, 1) * 255).round().byte().numpy()) for name, done in stages]
 
 
 def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None, shard: str | None = None) -> list[str]:
@@ -93,7 +88,7 @@ def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None
     """
     job = opened(store)
     shown = [(row, examples(job, unit(job, row["unit"]), [image])[0]) for row in rows(store, image, cells, shard)]
-    shown.sort(key=lambda pair: (job.cells[pair[0]["cell"]].defense.k, pair[0]["cell"]))
+    shown.sort(key=lambda pair: (job.cells[pair[0]["cell"]].defense.cost, pair[0]["cell"]))
     outdated = definition_versions.outdated(job.campaign, store)
     draws = [_draw(job.cells[row["cell"]], row, example, outdated) for row, example in shown]
     heights = [1 + -(-len(draw) // ACROSS) for draw in draws]

@@ -40,13 +40,15 @@ def lost(store: Store) -> str:
 
 @dataclass(frozen=True)
 class Planned:
-    """Describe a cell: its units and images, and what one image costs at most, in draws with a gradient and without."""
+    """Describe a cell: its units and images, what one image costs at most, in draws with a gradient and without, and `k`: what
+    its defense costs a draw, in transforms of a barrage.
+    """
 
     units: int
     images: int
     draw_gradients: int
     forwards: int
-    k: int
+    k: float
 
     @property
     def weight(self) -> float:

@@ -130,7 +130,7 @@ class Steps:
                     x = self._middle(batch.pixels).float() / 255
                     for draw in range(draws if k else 1):
                         keys = batch.keys.map(rng.fold, "evaluation").map(rng.fold, draw)
-                        shown = barrage(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])))
+                        shown = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])))
                         sums[0] += (self.network(shown).argmax(1) == batch.label).sum()
                         sums[1] += len(x)
         right, count = self.group.total(sums).tolist()

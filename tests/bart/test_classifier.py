@@ -220,12 +220,12 @@ def test_a_defended_classifier_reads_the_image_behind_its_barrage():
     order = Mirror.of(rng.fold(keys(4), "order"), "cpu")
     defended = Defended(classifier, barrage)
     for order_keys in (None, order):
-        behind = barrage(x, barrage.draw(state, SIZE, order_keys))
+        behind = barrage.apply(x, barrage.draw(state, SIZE, order_keys))
         assert torch.equal(defended.logits(x, state, order_keys=order_keys), classifier(behind))
         assert torch.equal(defended.logits(x, state, order_keys=order_keys, fast=True), classifier.fast(behind))
     leaf = (x * 0.6 + 0.2).requires_grad_()
     (found,) = torch.autograd.grad(defended.logits(leaf, state, identity).sum(), leaf)
-    inner = barrage(leaf.detach(), barrage.draw(state, SIZE)).requires_grad_()
+    inner = barrage.apply(leaf.detach(), barrage.draw(state, SIZE)).requires_grad_()
     (truth,) = torch.autograd.grad(classifier(inner).sum(), inner)
     torch.testing.assert_close(found, truth, rtol=1e-5, atol=1e-7)
 

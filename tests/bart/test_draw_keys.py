@@ -143,7 +143,7 @@ def test_a_frozen_defense_is_attacked_by_the_draw_that_judges(fixed_order):
 
     class Noting(Defended):
         def logits(self, x, state, policy=None, order_keys=None, **options):
-            met.append(self.barrage.draw(state, (8, 8), order_keys))
+            met.append(self.defense.draw(state, (8, 8), order_keys))
             return super().logits(x, state, order_keys=order_keys, **options)
 
     names = ("color_precision", "grey_mix", "noise", "swirl")

@@ -71,8 +71,8 @@ def written(x, label, state, eot, behind, policy=combo):
         for draw in range(eot.draws):
             key = Mirror.of(rng.fold(state[i : i + 1], draw) & ~(1 << 32), "cpu")
             order = Mirror.of(state[i : i + 1] & ~(1 << 32), "cpu") if eot.fixed_order else None
-            barrage = behind.barrage
-            y = barrage(leaf, barrage.draw(key, (SIDE, SIDE), order), policy)
+            barrage = behind.defense
+            y = barrage.apply(leaf, barrage.draw(key, (SIDE, SIDE), order), policy)
             logits.append(behind.classifier(y)[0])
         loss = written_loss(torch.stack(logits), label[i], eot.loss, eot.estimator)
         found.append((torch.autograd.grad(loss, leaf)[0][0], loss.detach()))
@@ -230,7 +230,7 @@ def test_a_score_is_the_mean_probability_of_what_is_wanted(stack):
         chances = []
         for draw in range(DRAWS):
             key = Mirror.of(rng.fold(mirror().host[i : i + 1], draw) & ~(1 << 32), "cpu")
-            z = behind.classifier(behind.barrage(x[i : i + 1], behind.barrage.draw(key, (SIDE, SIDE))))[0].exp()
+            z = behind.classifier(behind.defense.apply(x[i : i + 1], behind.defense.draw(key, (SIDE, SIDE))))[0].exp()
             chances.append(z / z.sum())
         mean = sum(chances) / DRAWS
         assert found[i] == pytest.approx(float(mean[2] if i == 1 else 1 - mean[LABEL[i]]), abs=1e-6)

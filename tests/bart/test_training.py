@@ -102,7 +102,7 @@ def test_a_lesson_through_the_barrage_is_the_barrage_by_the_images_keys():
     x, classifier, barrage = images(), Normalised(network(), MEAN, STD), Barrage(3)
     found = Lesson(barrage)(classifier, x, torch.zeros(4, dtype=torch.int64), keys(4), 4)
     drawn = barrage.draw(keys(4).map(rng.fold, "lesson"), (20, 20))
-    assert torch.equal(found, barrage(x, drawn)) and not found.requires_grad
+    assert torch.equal(found, barrage.apply(x, drawn)) and not found.requires_grad
 
 
 def test_an_adversarial_lesson_is_pgd_on_the_network_in_eval_mode():
@@ -138,7 +138,7 @@ def test_an_adversarial_lesson_through_the_barrage_attacks_and_shows_different_d
     classifier.eval()
     for _ in range(2):
         state = attack.step(state, Defended(classifier, barrage), 5)
-    assert torch.allclose(found, barrage(state.x, barrage.draw(keys(4).map(rng.fold, "lesson"), (20, 20))), atol=1e-5)
+    assert torch.allclose(found, barrage.apply(state.x, barrage.draw(keys(4).map(rng.fold, "lesson"), (20, 20))), atol=1e-5)
     assert (state.x - x).abs().amax() <= 8 / 255 + 1e-6
 
 
@@ -187,11 +187,11 @@ def test_every_image_meets_a_number_of_transforms_between_the_fewest_and_k():
     x, k = images(60), keys(60)
     names = ("color_precision", "hsv", "grey_mix", "gaussian_blur", "zoom")
     barrage = Barrage(4, names, fewest=0)
-    found = barrage(x, barrage.draw(k, (20, 20)))
+    found = barrage.apply(x, barrage.draw(k, (20, 20)))
     number = rng.integers(k.host, "number", 0, 4)
     assert set(number.tolist()) == {0, 1, 2, 3, 4} <= set(range(len(TRANSFORMS)))
     for count in range(5):
         alone = Barrage(count, names)
         some = number == count
         sub = k.map(lambda side, some=some: side[some])
-        assert torch.equal(found[some], alone(x[some], alone.draw(sub, (20, 20))))
+        assert torch.equal(found[some], alone.apply(x[some], alone.draw(sub, (20, 20))))

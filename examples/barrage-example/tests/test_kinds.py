@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 from barrage_example.attack import Decay
-from barrage_example.defense import Gaussian
+from barrage_example.defense import Speckle
 from torch import nn
 
 from bart import ESTIMATORS, LOSSES, TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Mirror, Pgd, key
@@ -93,7 +93,7 @@ def test_the_estimator_is_the_least_loss_of_the_draws():
         assert float(found[i]) == pytest.approx(min(each))
 
 
-def test_the_defense_draws_noise_of_its_sigma_that_depends_on_the_key_alone(images, keys, classifier):
+def test_the_defense_draws_factors_of_its_sigma_that_depend_on_the_key_alone(images, keys, classifier):
     seen = []
 
     class Sees(nn.Module):
@@ -103,16 +103,17 @@ def test_the_defense_draws_noise_of_its_sigma_that_depends_on_the_key_alone(imag
 
     watched = Classifier(Sees(), (0.0,) * 3, (1.0,) * 3, (16, 16))
     seen.clear()
-    Gaussian(watched, Barrage(0), sigma=0.2).logits(images, keys)
-    Gaussian(watched, Barrage(0), sigma=0.2).logits(images[2:3], Mirror.of(keys.host[2:3], "cpu"))
+    Defended(watched, Speckle(0.2)).logits(images, keys)
+    Defended(watched, Speckle(0.2)).logits(images[2:3], Mirror.of(keys.host[2:3], "cpu"))
     together, alone = seen
     assert torch.equal(together[2], alone[0]), "the noise of an image depends on its batch"
-    assert float((together - images).std()) == pytest.approx(0.2, rel=0.05)
-    assert float((together - images).mean()) == pytest.approx(0, abs=0.02)
+    factors = (together / images)[images > 0.1]
+    assert float(factors.std()) == pytest.approx(0.2, rel=0.05)
+    assert float(factors.mean()) == pytest.approx(1, abs=0.02)
 
 
 def test_an_attack_goes_through_the_defense(images, keys, classifier):
-    defended = Gaussian(classifier, Barrage(0), sigma=0.1)
+    defended = Defended(classifier, Speckle(0.1))
     attack = Pgd(Ball("linf", 0.1), 2, 0.05, eot=Eot(3, loss="odds", estimator="worst_draw"))
     state = attack.step(attack.start(images, GOAL, keys), defended, stack=2)
     assert state.grad_evals.tolist() == [3] * 4 and (state.x != images).any()

@@ -3,25 +3,22 @@
 from pipeline.campaigns.check.table import Variant, checks
 from pipeline.config.attacks import ByGradient
 from pipeline.config.campaign import Campaign, Cell, Grid
-from pipeline.config.defenses import BarrageDefense
 from pipeline.errors import BadInput
 
 
 def chosen(campaign: Campaign, name: str | None) -> Cell:
-    """Return the cell to check: the named one; default: the one with the most transforms. Raises BadInput."""
-    barrages = [cell for cell in campaign.grid() if isinstance(cell.defense, BarrageDefense)]
-    fit = {cell.name: cell for cell in barrages if isinstance(cell.attack, ByGradient)}
+    """Return the cell to check: the named one; default: the one whose defense costs most, as of most transforms. Raises
+    BadInput.
+    """
+    fit = {cell.name: cell for cell in campaign.grid() if isinstance(cell.attack, ByGradient)}
     if name is not None and name not in fit:
-        raise BadInput(
-            f"--cell {name}: expected a cell whose attack follows gradients, with a barrage or undefended: "
-            f"{', '.join(fit) or 'there is none'}"
-        )
+        raise BadInput(f"--cell {name}: expected a cell whose attack follows gradients: {', '.join(fit) or 'there is none'}")
     if not fit:
         raise BadInput(
-            f"campaign {campaign.name} has no cell whose attack follows gradients, with a barrage or undefended: there is "
-            "nothing to check; add an attack such as pgd"
+            f"campaign {campaign.name} has no cell whose attack follows gradients: there is nothing to check; add an attack "
+            "such as pgd"
         )
-    return fit[name] if name else max(fit.values(), key=lambda c: c.defense.k)
+    return fit[name] if name else max(fit.values(), key=lambda c: c.defense.cost)
 
 
 BASE = "base"

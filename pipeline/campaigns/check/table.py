@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bart import TRANSFORMS
 from pipeline.campaigns.check.judgement import Judge, at_chance, defeated, never_rises, not_beaten_by, reported
 from pipeline.config.attacks import AggMo, Attack, ByGradient, Fgsm, Noise, Pgd, Spsa, Square
 from pipeline.config.campaign import Cell
@@ -32,10 +33,10 @@ class Check:
 
 
 class Variants:
-    """Make the variants of a cell, with a barrage or undefended, whose attack follows gradients."""
+    """Make the variants of a cell whose attack follows gradients."""
 
     def __init__(self, cell: Cell) -> None:
-        assert isinstance(cell.attack, ByGradient) and isinstance(cell.defense, BarrageDefense)
+        assert isinstance(cell.attack, ByGradient)
         self.cell, self.defense, self.attack = cell, cell.defense, cell.attack
         self.steps: int = getattr(cell.attack, "steps", 1)
         self.draws = cell.attack.eot_draws
@@ -57,9 +58,9 @@ class Variants:
         size = getattr(self.attack, "step_size", None)
         return self.attacked(eps=eps, **({"step_size": size * eps / self.attack.eps} if size else {}))
 
-    def alone(self, **defense: Any) -> Variant:
-        """Return the cell's attack on a new defense."""
-        return Variant(BarrageDefense(**defense), self.attack)
+    def behind(self, defense: Defense) -> Variant:
+        """Return the cell's attack on another defense."""
+        return Variant(defense, self.attack)
 
     def by(self, attack: Attack) -> Variant:
         """Return the cell's defense under another attack."""
@@ -77,15 +78,16 @@ def checks(cell: Cell) -> Iterator[Check]:
     yield from _budget(variants)
     yield from _rivals(variants)
     yield from _goals(variants)
-    yield from _single_transforms(variants)
+    yield from _parts(variants)
 
 
 def _must_fall(v: Variants) -> Iterator[Check]:
     """Yield the checks where nothing may be left."""
-    if v.defense.k:
+    if v.defense.removable:
         yield Check("undefended", "without a defense nothing must be left: else the attack or the model is wrong",
-                    defeated("none"), {"none": v.alone(k=0)})  # fmt: skip
-        yield Check("randomness frozen", "one barrage that never changes is a plain model, and must fall",
+                    defeated("none"), {"none": v.behind(BarrageDefense(k=0))})  # fmt: skip
+    if v.defense.random:
+        yield Check("randomness frozen", "one draw that never changes is a plain model, and must fall",
                     defeated("frozen"), {"frozen": v.defended(frozen=True)})  # fmt: skip
     yield Check("planted weakness", "every ball holds an example that is wrong in every draw: it must be found",
                 defeated("planted"), {"planted": v.defended(planted=True)})  # fmt: skip
@@ -110,11 +112,11 @@ def _budget(v: Variants) -> Iterator[Check]:
         single = Fgsm(**v.rival, loss=v.attack.loss, estimator=v.attack.estimator)
         yield Check("single step", "one step must not beat many: else the gradients lead astray", not_beaten_by("fgsm"),
                     {"fgsm": v.by(single)})  # fmt: skip
-    if v.steps > 1 and v.defense.k:
+    if v.steps > 1 and v.defense.random:
         fewer = v.attacked(steps=max(1, v.steps // 4), eot_draws=4 * v.draws)
         yield Check("draws for steps", "the same budget as a quarter of the steps with four times the draws",
                     not_beaten_by("steps-quarter"), {"steps-quarter": fewer})  # fmt: skip
-    if v.defense.k:
+    if v.defense.random:
         yield Check("twice the draws", "if more draws help, the gradient was too noisy", not_beaten_by("draws-x2"),
                     {"draws-x2": v.attacked(eot_draws=2 * v.draws)})  # fmt: skip
     yield Check("another start", "if a second start helps, the first got stuck", not_beaten_by("restarts-2"),
@@ -125,7 +127,7 @@ def _rivals(v: Variants) -> Iterator[Check]:
     """Yield the checks of other gradients and other attacks."""
     possible = ("combo", "identity", "network") if v.attack.networks else ("combo", "identity")
     policies = {f"policy-{p}": v.attacked(policy=p) for p in possible if p != v.attack.policy}
-    if v.defense.k:
+    if v.defense.named().get(TRANSFORMS.table):
         yield Check("gradient policies", "another way through the transforms must not beat the one in use",
                     not_beaten_by(*policies), policies)  # fmt: skip
     losses = {f"loss-{name}": v.attacked(loss=name) for name in ("ce", "margin") if name != v.attack.loss}
@@ -140,7 +142,7 @@ def _rivals(v: Variants) -> Iterator[Check]:
         "noise": v.by(Noise(**v.ball, kind="noise", steps=20, eot_draws=v.draws)),
         "spsa": v.by(Spsa(**v.ball, kind="spsa", steps=max(1, v.steps // 4), pairs=2 * v.draws)),
     }
-    if v.defense.k:
+    if v.defense.removable:
         controls["transfer"] = v.attacked(transfer=True)
     else:  # a transfer would attack the same model, whose gradients are in question
         controls["square"] = v.by(Square(**v.ball, kind="square", steps=max(SQUARES, 10 * v.steps)))
@@ -153,7 +155,7 @@ def _goals(v: Variants) -> Iterator[Check]:
     yield Check("goals", "reported only: accuracy under other goals", reported, goals)
 
 
-def _single_transforms(v: Variants) -> Iterator[Check]:
-    for name in v.defense.transforms:
-        yield Check(f"{name} alone", "a single transform is no defense (article: defeated every time)",
-                    defeated(f"only-{name}"), {f"only-{name}": v.alone(k=1, transforms=(name,))})  # fmt: skip
+def _parts(v: Variants) -> Iterator[Check]:
+    for name, alone in v.defense.alone().items():
+        yield Check(f"{name} alone", "a single part is no defense (article, of transforms: defeated every time)",
+                    defeated(f"only-{name}"), {f"only-{name}": v.behind(alone)})  # fmt: skip

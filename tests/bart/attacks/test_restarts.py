@@ -62,7 +62,7 @@ def test_every_run_starts_elsewhere_and_draws_afresh():
     keys = defended.keys
 
     class Spy:
-        classifier, barrage, networks, frozen = defended.classifier, defended.barrage, defended.networks, False
+        classifier, defense, networks, frozen = defended.classifier, defended.defense, defended.networks, False
 
         def logits(self, x, *arguments, **names):
             if not torch.is_grad_enabled():  # an example is chosen as it would be stored
@@ -86,7 +86,7 @@ def test_every_run_starts_elsewhere_and_draws_afresh():
 
 def test_transfer_never_meets_the_defense():
     class Refuses:
-        classifier = behind(linear()[0]).classifier
+        classifier, defense = behind(linear()[0]).classifier, Barrage(1)
 
         def logits(self, *arguments, **names):
             raise AssertionError("the defense was asked")
@@ -97,7 +97,7 @@ def test_transfer_never_meets_the_defense():
 
 def test_a_frozen_defense_is_one_function_in_attack_and_verdict():
     model, _ = linear()
-    frozen = Defended(behind(model, 2).classifier, behind(model, 2).barrage, frozen=True)
+    frozen = Defended(behind(model, 2).classifier, behind(model, 2).defense, frozen=True)
     step, verdict = frozen.keys(mirror(), "step", mirror(seed=3)), frozen.keys(mirror(), "evaluation")
     assert torch.equal(step.host, verdict.host) and len(set(step.host.tolist())) == 4
     fresh = behind(model, 2)

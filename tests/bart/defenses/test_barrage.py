@@ -170,7 +170,7 @@ def test_a_stack_comes_out_as_image_by_image_value_and_gradient():
     weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     barrage = Barrage(k)
     leaf = x.clone().requires_grad_()
-    y = barrage(leaf, barrage.draw(mirror(8), SIZE), image_by_image)
+    y = barrage.apply(leaf, barrage.draw(mirror(8), SIZE), image_by_image)
     (gradient,) = torch.autograd.grad((y * weight).sum(), leaf)
     for i in range(8):
         alone = x[i : i + 1].clone().requires_grad_()
@@ -183,7 +183,7 @@ def test_a_stack_comes_out_as_image_by_image_value_and_gradient():
 def test_each_transform_alone_in_a_barrage_is_itself(name):
     x, state = stack(4), keys(4)
     barrage = Barrage(1, (name,))
-    y = barrage(x, barrage.draw(mirror(4), SIZE))
+    y = barrage.apply(x, barrage.draw(mirror(4), SIZE))
     truth = TRANSFORMS[name].apply(x, TRANSFORMS[name].draw(rng.fold(state, name), SIZE))
     assert torch.equal(y, clip(truth))
     assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
@@ -193,7 +193,7 @@ def test_a_saturated_pixel_keeps_its_gradient():
     """Count 0 and 1 as inside [0, 1]: a white pixel can become darker."""
     x = torch.tensor([0.0, 1.0, 0.5]).view(1, 1, 1, 3).expand(2, 3, 4, 3).clone().requires_grad_()
     barrage = Barrage(1, ("color_precision",))
-    y = barrage(x, barrage.draw(mirror(2), (4, 3)))
+    y = barrage.apply(x, barrage.draw(mirror(2), (4, 3)))
     assert torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.ones_like(x))
 
 
@@ -216,7 +216,7 @@ def test_the_stack_is_clipped_after_every_transform(monkeypatch):
     x = torch.linspace(0, 1, 12).view(1, 3, 2, 2).expand(16, -1, -1, -1).clone().requires_grad_()
     barrage = Barrage(2, ("up", "down"))
     draws = barrage.draw(mirror(16), (2, 2))
-    y = barrage(x, draws)
+    y = barrage.apply(x, draws)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     orders = {tuple(names) for names in described(draws)}
     assert orders == {("up", "down"), ("down", "up")}
@@ -241,7 +241,7 @@ def test_groups_are_sorted_by_transform_and_put_back(monkeypatch):
     barrage = Barrage(7, tuple(fakes))
     x = torch.rand(40, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     draws = barrage.draw(mirror(40), (2, 2))
-    y = barrage(x, draws)
+    y = barrage.apply(x, draws)
     for i, names in enumerate(described(draws)):
         assert [n[0] for n in sorted(names)] == list("abcdefg")
         value = x[i : i + 1]
@@ -255,17 +255,17 @@ def test_no_transform_leaves_the_image_alone():
     x = stack(3)
     draws = Barrage(0).draw(mirror(3), SIZE)
     assert described(draws) == [[], [], []]
-    assert torch.equal(Barrage(0)(x, draws), x)
+    assert torch.equal(Barrage(0).apply(x, draws), x)
 
 
 def test_the_same_draws_twice_give_the_same_image_and_other_keys_another():
     barrage, x = Barrage(len(GROUPS)), stack(3)
     draws = barrage.draw(mirror(3), SIZE)
     before = x.clone()
-    first = barrage(x, draws)
+    first = barrage.apply(x, draws)
     assert torch.equal(x, before)
-    assert torch.equal(barrage(x, draws), first)
-    assert not torch.equal(barrage(x, barrage.draw(mirror(3, seed=1), SIZE)), first)
+    assert torch.equal(barrage.apply(x, draws), first)
+    assert not torch.equal(barrage.apply(x, barrage.draw(mirror(3, seed=1), SIZE)), first)
 
 
 def test_a_fixed_order_is_shared_and_the_parameters_are_not():
@@ -327,12 +327,12 @@ def test_grey_images_have_eight_groups_and_stay_grey():
     assert len(GREY) == 25 - 4 - 4
     draws = barrage.draw(mirror(6), SIZE)
     leaf = x.clone().requires_grad_()
-    y = barrage(leaf, draws)
+    y = barrage.apply(leaf, draws)
     assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1 and not torch.equal(y, x)
     (gradient,) = torch.autograd.grad(y.sum(), leaf)
     assert gradient.shape == x.shape and gradient.isfinite().all() and gradient.abs().sum() > 0
     with pytest.raises(ValueError, match=r"grey images and 'hsv'.*bart.GREY"):
-        Barrage(2)(x, Barrage(2).draw(mirror(6), SIZE))
+        Barrage(2).apply(x, Barrage(2).draw(mirror(6), SIZE))
     with pytest.raises(ValueError, match="k = 9"):
         Barrage(9, GREY)
 
@@ -343,11 +343,11 @@ def test_a_grey_image_meets_what_one_channel_would(name):
     x = stack(4)[:, :1]
     barrage = Barrage(1, (name,))
     draws = barrage.draw(mirror(4), SIZE)
-    y = barrage(x, draws)
+    y = barrage.apply(x, draws)
     (part,) = draws.rounds[0].parts
     other = {k: torch.cat([v[:, :1]] * 3, dim=1) if v.dim() == 2 and v.shape[1] == 3 else v for k, v in part.params.items()}
     rounds = [draws.rounds[0]._replace(parts=[part._replace(params=other)])]
-    assert torch.equal(barrage(x, draws._replace(rounds=rounds)), y)
+    assert torch.equal(barrage.apply(x, draws._replace(rounds=rounds)), y)
     assert y.shape == x.shape
 
 

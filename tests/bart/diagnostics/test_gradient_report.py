@@ -68,7 +68,7 @@ def test_a_planted_weakness_is_there_and_is_found(label):
     """Check that the example at eps along the chequerboard is wrong for every draw, and that the attack finds one as good."""
     model, _ = linear()
     base = behind(model, 2)
-    planted = PlantedWeakness(base.classifier, base.barrage)
+    planted = PlantedWeakness(base.classifier, base.defense)
     clean, eps = (images() * 0.5 + 0.25), 8 / 255
     clean = (clean * 255).round() / 255
     row = torch.arange(SIDE)

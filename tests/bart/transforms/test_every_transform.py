@@ -68,7 +68,7 @@ def test_a_barrage_of_one_transform_is_its_apply(name):
     cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     leaf, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
     barrage = Barrage(1, (name,))
-    y, truth = barrage(leaf, barrage.draw(mirror, (32, 36)), combo), transform.apply(twin, params)
+    y, truth = barrage.apply(leaf, barrage.draw(mirror, (32, 36)), combo), transform.apply(twin, params)
     assert torch.equal(y, truth)
     if truth.requires_grad:
         assert torch.equal(gradient(y, leaf, cotangent), gradient(truth, twin, cotangent))
@@ -134,7 +134,7 @@ def test_small_images_on_a_device(name):
 def test_a_barrage_takes_small_images():
     for size in ((1, 1), (1, 9), (5, 3), (9, 16)):
         x, barrage = extreme(*size), Barrage(10)
-        y = barrage(x, barrage.draw(Mirror.of(keys(len(x)), "cpu"), size))
+        y = barrage.apply(x, barrage.draw(Mirror.of(keys(len(x)), "cpu"), size))
         assert y.shape == x.shape and y.isfinite().all()
 
 

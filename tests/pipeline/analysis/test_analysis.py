@@ -191,8 +191,8 @@ def test_a_draw_met_the_transforms_that_it_was_drawn(store):
     images = [("val-000000", "image-00000000"), ("val-000001", "image-00000041")]
     met = transforms._met(cell, images)
     keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
-    drawn = described(Barrage(2, cell.defense.transforms).draw(keys, (32, 32)))
-    names = np.array(cell.defense.transforms)
+    drawn = described(Barrage(2, cell.defense.build().choices).draw(keys, (32, 32)))
+    names = np.array(cell.defense.build().choices)
     assert [set(names[row]) for row in met.reshape(-1, len(names))] == [set(some) for some in drawn]
 
 

@@ -34,7 +34,7 @@ def said(checks, name, **accuracies):
 
 def test_the_cell_with_the_most_transforms_is_checked_unless_another_is_named(pattern):
     assert cell(pattern).name == "net-bart2-pgd"
-    assert check.chosen(campaign(pattern), "net-none-pgd").defense.k == 0
+    assert check.chosen(campaign(pattern), "net-none-pgd").defense.cost == 0
     with pytest.raises(BadInput, match="net-none-fgsm.*net-none-pgd, net-bart2-pgd"):
         check.chosen(campaign(pattern), "net-none-fgsm")
     noise = parse(tiny.campaign(pattern) | {"attacks": {"pgd": {"kind": "noise", "eps": 0.1}}}, "c.yaml")
@@ -146,7 +146,7 @@ HIDING = {
 @pytest.mark.parametrize("k", [0, 2])
 def test_the_check_tells_what_hides_the_gradient(pattern, name, k):
     """The models are those that are refused; here they are checked on the images, as if they had come in."""
-    told = next(c for c in campaign(pattern).grid() if c.defense.k == k)
+    told = next(c for c in campaign(pattern).grid() if c.defense.cost == k)
     classifier = bart.Classifier(getattr(strangers, name)(), (0.0,) * 3, (1.0,) * 3, (32, 32))
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     keys = bart.Mirror.of(torch.arange(3), "cpu")

@@ -129,7 +129,7 @@ def test_the_rules_by_hand():
     """Draws say 1, 1, 2 and the mean says 3: only some rules get label 2 wrong, and single only what no draw has."""
     top5 = torch.tensor([[[c, 90, 91, 92, 93] for c in (1, 1, 2)]])
     verdict = Verdict(top5, torch.tensor([[3, 90, 91, 92, 93]]))
-    cell = next(c for c in parse(tiny.campaign("x", evaluation_draws=3), "c").grid() if c.defense.k)
+    cell = next(c for c in parse(tiny.campaign("x", evaluation_draws=3), "c").grid() if c.defense.cost)
 
     def wrong(rule, label):
         of = cell.model_copy(update={"skip_misclassified": rule})

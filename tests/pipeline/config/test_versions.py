@@ -51,7 +51,7 @@ def test_cells_of_shipped_campaigns_keep_their_identity(campaign, monkeypatch):
         bump(monkeypatch, "transforms", name, 1)
     before = {cell.name: cell.identity for cell in cells}
     assert before == GOLDEN[campaign]
-    drawing = {cell.name for cell in cells if cell.defense.k and CHANGED.keys() & set(cell.defense.transforms)}
+    drawing = {cell.name for cell in cells if cell.defense.cost and CHANGED.keys() & set(cell.defense.build().choices)}
     assert {name for name in now if now[name] != before[name]} == drawing
 
 

@@ -132,8 +132,8 @@ def test_speeds_are_measured_by_draw(monkeypatch, stack, draws):
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
     content = tiny.campaign("x.tar", evaluation_draws=7)
     content["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "eot_draws": draws}}
-    cell = next(cell for cell in parse(content, "c").grid() if cell.defense.k)
-    found = throughput.speed(Defended(classifier, Barrage(2, cell.defense.transforms)), cell, stack, CPU)
+    cell = next(cell for cell in parse(content, "c").grid() if cell.defense.cost)
+    found = throughput.speed(Defended(classifier, Barrage(2, cell.defense.build().choices)), cell, stack, CPU)
     assert (found.attack, found.verdict) == pytest.approx((100.0, 100.0)) and found.error == pytest.approx(0, abs=1e-6)
 
 
@@ -143,8 +143,8 @@ def test_draws_without_a_gradient_count_for_a_third(monkeypatch):
     classifier.model.clock, classifier.model.seconds = clock, 0.01
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
     content = tiny.campaign("x.tar", attacks={"pgd": {"kind": "noise", "eps": "8/255", "steps": 8, "eot_draws": 2}})
-    cell = next(cell for cell in parse(content, "c").grid() if cell.defense.k)
-    defended = Defended(classifier, Barrage(2, cell.defense.transforms))
+    cell = next(cell for cell in parse(content, "c").grid() if cell.defense.cost)
+    defended = Defended(classifier, Barrage(2, cell.defense.build().choices))
     whole = throughput.rate(defended, cell, 4, CPU)
     assert whole == pytest.approx(100 / 3, rel=0.05)
 

@@ -299,14 +299,15 @@ def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
             return super().logits(x, keys, *rest, **options)
 
     cell = opened(done).cells["net-bart2-pgd"]
-    cell = cell.model_copy(update={"defense": BarrageDefense(k=2, transforms=cell.defense.transforms, frozen=frozen)})
-    defended = Noting(loading.classifier(cell.model, cell.crop, torch.device("cpu")), Barrage(2, tuple(STRONG)), frozen)
+    cell = cell.model_copy(update={"defense": BarrageDefense(k=2, transforms=cell.defense.build().choices, frozen=frozen)})
+    barrage = Barrage(2, tuple(STRONG))
+    defended = Noting(loading.classifier(cell.model, cell.crop, torch.device("cpu")), barrage, frozen)
     picture = np.asarray(Image.open(io.BytesIO(tiny.picture(3, 32)))).transpose(2, 0, 1)
     image, met = ("photos-000000", "image3"), []
     judge(defended, torch.from_numpy(picture.copy())[None], image_keys.to_judge(cell, [image]), 4, stack=4)
     (keys,) = met
-    drawn = defended.barrage.draw(keys, (32, 32))
-    judged = defended.barrage(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
+    drawn = barrage.draw(keys, (32, 32))
+    judged = barrage.apply(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
     for draw, (names, last) in enumerate(zip(described(drawn), judged, strict=True)):
         through = image_trace.steps(cell, image, picture.copy(), draw)
         assert [name for name, _ in through] == names

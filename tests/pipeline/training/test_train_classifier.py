@@ -171,7 +171,7 @@ def plain_steps(photos, told, steps, teacher=None):
         shown = x
         if told.barrage:
             barrage = Barrage(told.barrage.k[1], told.barrage.transforms, told.barrage.k[0])
-            shown = barrage(x, barrage.draw(Mirror.of(keys, "cpu").map(rng.fold, "lesson"), (32, 32)))
+            shown = barrage.apply(x, barrage.draw(Mirror.of(keys, "cpu").map(rng.fold, "lesson"), (32, 32)))
         z = net.train()(normal(shown))
         loss = torch.nn.functional.cross_entropy(z, label, label_smoothing=told.label_smoothing)
         if teacher:
@@ -230,7 +230,7 @@ def test_the_accuracy_is_that_of_the_stored_weights(photos, tmp_path):
         assert told["0"] == pytest.approx((net(transforms(found)(x)).argmax(1) == label).float().mean().item())
         for draw in range(4):
             drawn = Barrage(3).draw(Mirror.of(rng.fold(rng.fold(keys, "evaluation"), draw), "cpu"), (32, 32))
-            right.append((net(transforms(found)(Barrage(3)(x, drawn))).argmax(1) == label).sum().item())
+            right.append((net(transforms(found)(Barrage(3).apply(x, drawn))).argmax(1) == label).sum().item())
     assert told["3"] == pytest.approx(sum(right) / 96) and len(set(right)) > 1 and told["0"] > 0.5
 
 
