@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bart import rng
 from bart.keyed import operations
-from bart.keyed.numbers import NotByRow
 
 FIRST = 1 << 40
 """The count of the first random operation: a seed that no code sets by itself."""
@@ -36,6 +35,11 @@ class Answers(TorchDispatchMode):
         super().__init__()
         self.keys, self.again = keys, again
         self.due = FIRST
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave the method as it is: torch's guard against compiling it takes as long as a small operation."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         """Run an operation, or answer it."""
@@ -87,6 +91,3 @@ def counting(first: int = FIRST) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
-
-
-__all__ = ["FIRST", "Answers", "NotByRow", "UnknownRandomness", "counting"]
