@@ -31,10 +31,19 @@ class _Exactly(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None]:
         keep = torch._C._autograd._get_current_graph_task_keep_graph()
         with ctx.surroundings(True):
-            (found,) = torch.autograd.grad(ctx.y, ctx.leaf, gradient, retain_graph=keep, allow_unused=True)
+            (found,) = _gradient(ctx.y, ctx.leaf, gradient, keep)
         if not keep:
             ctx.y = ctx.leaf = None
         return found, None, None
+
+
+def _gradient(y: Tensor, x: Tensor, gradient: Tensor, keep: bool) -> Any:
+    """Return `torch.autograd.grad(y, x, gradient, retain_graph=keep, allow_unused=True)`.
+
+    That one leaves a TorchFunctionMode while it runs, and then code that runs again would not meet it.
+    """
+    engine: Any = torch.autograd.Variable._execution_engine
+    return engine.run_backward((y,), (gradient,), keep, False, (x,), allow_unreachable=True, accumulate_grad=False)
 
 
 def exactly(function: Function, x: Tensor, surroundings: Surroundings) -> Tensor:
