@@ -35,7 +35,7 @@ class _Noticing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         """Run a function of torch."""
-        self.called = True
+        self.called = self.called or not isinstance(func, torch._ops.OpOverload)  # those come from the other mode
         return func(*args, **kwargs or {})
 
 
