@@ -63,4 +63,4 @@ def _ball(attacks: Sequence[Attack], ball: Ball) -> dict[str, str | float]:
 def name_of(path: str) -> str:
     """Return a name for the examples at a path: that of the file, as campaigns and stores take it."""
     stem = re.sub(r"\.(npz|npy|pt|pth|tar|tar\.gz|tgz)$", "", path.rstrip("/").rpartition("/")[2])
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-._") or "examples"
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", stem).strip("-._") or "examples"

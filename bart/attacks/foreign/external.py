@@ -1,7 +1,5 @@
 """Run a function of others as an attack: of another library, or a user's own. Its examples are judged as all are."""
 
-import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from bart.attacks.state import State, begin
 from bart.ball import Ball
 from bart.defenses import Defended
 from bart.gradient import Goal
+from bart.keyed.generators import of, seeded
 
 Function = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(model, images (n, 3, h, w) in [0, 1], labels (n,)) -> examples (n, 3, h, w) in [0, 1]."""
@@ -76,7 +75,7 @@ class External:
 
     def _made(self, model: FreshDraws, clean: Tensor, label: Tensor) -> Tensor:
         """Return the function's examples of some images, checked."""
-        with seeded(model.key, clean.device), torch.enable_grad():
+        with repeatable(self.function, model.key, clean.device), torch.enable_grad():
             try:
                 made = self.function(model, clean.clone(), label.clone())
             except (torch.OutOfMemoryError, MemoryError):  # fewer draws at once may fit
@@ -106,18 +105,8 @@ def shared(spent: Cost, images: int) -> list[Cost]:
 
 
 @contextmanager
-def seeded(key: int, device: torch.device) -> Iterator[None]:
+def repeatable(function: Function, key: int, device: torch.device) -> Iterator[None]:
     """Set the global generators of torch, Python and NumPy by a key, and restore them at the end."""
-    numpy = sys.modules.get("numpy")
-    python, arrays = random.getstate(), numpy.random.get_state() if numpy else None
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), seeded(of(function), key % (1 << 64)):
         torch.manual_seed(key % (1 << 63))
-        random.seed(key)
-        if numpy:
-            numpy.random.seed(key % (1 << 32))
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            if numpy:
-                numpy.random.set_state(arrays)
+        yield

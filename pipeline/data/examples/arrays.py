@@ -77,7 +77,7 @@ def of_file(path: Path) -> Arrays:
 
 def _numpy(path: Path) -> Mapping[str, Any]:
     """Return the arrays of a .npz or .npy file by name, without running what a pickled object says."""
-    found = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+    found = np.load(path, mmap_mode="c" if path.suffix == ".npy" else None, allow_pickle=False)
     return {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
 
 
