@@ -45,7 +45,9 @@ IN_PLACE: dict[Any, Callable[..., Bounds]] = {
 class StraightThrough(TorchFunctionMode):
     """Give `clamp` and `clip` of torch the derivative 1 at their bounds, as long as this is entered. Values stay the same."""
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run a function of torch, or its straight-through form."""
         if not torch.is_grad_enabled() or (func not in CLAMPS and func not in IN_PLACE):
             return func(*args, **kwargs or {})

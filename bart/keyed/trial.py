@@ -33,7 +33,9 @@ class _Noticing(TorchFunctionMode):
         super().__init__()
         self.called = False
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run a function of torch."""
         self.called = self.called or not isinstance(func, torch._ops.OpOverload)  # those come from the other mode
         return func(*args, **kwargs or {})

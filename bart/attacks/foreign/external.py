@@ -65,7 +65,7 @@ class External:
         for first in range(0, len(state), at_once):
             cut = slice(first, min(first + at_once, len(state)))
             own = (state if defended.frozen else replace(state, keys=keys)).keys.host[cut].tolist()
-            model = FreshDraws(defended, own[0] if len(own) == 1 else rng.key(*own), self.draws, stack, self.policy)
+            model = FreshDraws(defended, own[0] if len(own) == 1 else rng.key(*own), self.draws, stack, self.policy, self.ball)
             examples.append(self._made(model, state.clean[cut], state.label[cut]))
             spent += shared(model.spent, len(own))
         found = taken(state, torch.cat(examples), self.ball)

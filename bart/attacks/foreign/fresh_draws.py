@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bart import draw_keys, rng
 from bart.attacks.attack import Cost
+from bart.ball import Ball
 from bart.bpda import POLICIES
 from bart.defenses import Defended
 from bart.gradient import pieces
@@ -23,16 +24,19 @@ class FreshDraws(nn.Module):
     draws   draws of one call, whose logits are averaged: 1, or more where a library follows gradients without repeating them
     stack   draws that fit the device at once; beyond that, the backward pass computes them again
     policy  a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
+    ball    of the attack that is running, for functions that ask for its norm and radius; None: no attack is
     Raises ValueError for an unknown policy or fewer than 1 draw.
     """
 
-    def __init__(self, defended: Defended, key: int = 0, draws: int = 1, stack: int = 64, policy: str = "combo") -> None:
+    def __init__(
+        self, defended: Defended, key: int = 0, draws: int = 1, stack: int = 64, policy: str = "combo", ball: Ball | None = None
+    ) -> None:
         super().__init__()
         if policy not in POLICIES or draws < 1:
             raise ValueError(f"{draws} draws by policy {policy!r}: expected at least 1, and one of {', '.join(POLICIES)}")
         self.defended, self.draws, self.stack, self.policy = defended, draws, stack, policy
         self.classifier = defended.classifier  # so that `parameters()` tells device and type
-        self.key, self.calls = key, 0
+        self.key, self.calls, self.ball = key, 0, ball
         self.spent = Cost(0, 0)
         """Draws so far: those that a backward pass went through, and the others."""
         self.eval()
