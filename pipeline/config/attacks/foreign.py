@@ -36,7 +36,8 @@ class Foreign(Attack):
 
 
 class External(Foreign):
-    """A function of yours or of another library, `function(model, x, y, **settings) -> examples`. See docs/your-attack.md."""
+    """A function of yours or of another library, `function(model, x, y, **settings) -> examples`. Of the keys of every attack it
+    has `norm`, `eps`, `eot_draws` and `transfer`. See docs/your-attack.md."""
 
     kind: Literal["external"] = Field(description=KIND)
     function: str = Field(
@@ -46,7 +47,7 @@ class External(Foreign):
     )
     settings: dict[str, Setting] = Field({}, description="more arguments for the function, by name")
     code_sha256: str | None = Field(None, pattern=SHA256, description="hash of the file of its module, to check it by")
-    eot_draws: int = Field(1, ge=1, description="draws of one call of the model, whose logits are averaged")
+    eot_draws: int = Field(1, ge=1, description="draws of one call of the model, the mean of whose logits it returns")
     batch: int = Field(
         1, ge=1, description="images that the function gets at once; with 1, an example depends on its image alone"
     )
@@ -71,7 +72,8 @@ class External(Foreign):
 
 
 class Examples(Foreign):
-    """Finished examples of any tool, judged by fresh draws as all are. See docs/your-attack.md."""
+    """Finished examples of any tool, judged by fresh draws as all are. Of the keys of every attack it has `norm` and `eps`. See
+    docs/your-attack.md."""
 
     kind: Literal["examples"] = Field(description=KIND)
     path: str = Field(
