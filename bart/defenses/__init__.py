@@ -1,10 +1,15 @@
-"""Defend a classifier: what a defense is, the barrage of random transforms, and a classifier behind a defense.
+"""Defend a classifier: what a defense is, the kinds of defenses, and a classifier behind one.
 
 Other rooms use the names in `__all__`.
 """
 
 from bart.defenses.barrage import GREY, Barrage, described
+from bart.defenses.compose import Compose
 from bart.defenses.defended import Defended
 from bart.defenses.defense import Defense, Network, Policy, Preprocessor, Undefended
+from bart.defenses.preprocessors import BitDepth, CropEnsemble, Gaussian, Jpeg, ResizePad, TotalVariation
 
-__all__ = ["GREY", "Barrage", "Defended", "Defense", "Network", "Policy", "Preprocessor", "Undefended", "described"]
+__all__ = [
+    "GREY", "Barrage", "BitDepth", "Compose", "CropEnsemble", "Defended", "Defense", "Gaussian", "Jpeg", "Network", "Policy",
+    "Preprocessor", "ResizePad", "TotalVariation", "Undefended", "described",
+]  # fmt: skip

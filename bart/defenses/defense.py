@@ -1,5 +1,6 @@
 """Define what a defense is: it draws all its randomness from keys, and its logits are a pure function of images and draws."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Defense(ABC):
 
     @property
     def cost(self) -> float:
-        """What a draw costs beside one pass of the classifier, in transforms of a barrage (`pipeline.planning.cost`)."""
+        """What a draw costs beside one pass of the classifier, in transforms of a barrage; a further pass costs five."""
         return 0.0
 
     @property
@@ -104,8 +105,8 @@ class Preprocessor(Defense):
         return classifier(self.apply(x, draws, policy))
 
     def stages(self, x: Tensor, draws: Any) -> Iterator[tuple[str, Tensor]]:
-        """Yield the one step of most preprocessors: the name of the kind, and the image that the classifier gets."""
-        yield type(self).__name__, self.apply(x, draws)
+        """Yield the one step of most preprocessors: the name of the kind in words, and the image that the classifier gets."""
+        yield re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower(), self.apply(x, draws)
 
 
 @dataclass(frozen=True)
