@@ -19,6 +19,7 @@ FLOORS = {
         "draw_keys",
         "cpu_kernels",
         "autograd",
+        "keyed",
         "types",
         "transforms",
         "ball",

@@ -36,7 +36,7 @@ CLAMPS: dict[Any, Callable[..., Bounds]] = {
 """How each function reads its bounds."""
 
 IN_PLACE: dict[Any, Callable[..., Bounds]] = {
-    **dict.fromkeys((torch.clamp_, torch.clip_, Tensor.clamp_, Tensor.clip_), _both),  # type: ignore[attr-defined]
+    **dict.fromkeys((torch.clamp_, torch.clip_, Tensor.clamp_, Tensor.clip_), _both),
     **dict.fromkeys((torch.clamp_min_, Tensor.clamp_min_), _lower),
     **dict.fromkeys((torch.clamp_max_, Tensor.clamp_max_), _upper),
 }
@@ -45,7 +45,9 @@ IN_PLACE: dict[Any, Callable[..., Bounds]] = {
 class StraightThrough(TorchFunctionMode):
     """Give `clamp` and `clip` of torch the derivative 1 at their bounds, as long as this is entered. Values stay the same."""
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run a function of torch, or its straight-through form."""
         if not torch.is_grad_enabled() or (func not in CLAMPS and func not in IN_PLACE):
             return func(*args, **kwargs or {})

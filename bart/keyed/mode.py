@@ -41,7 +41,9 @@ class Answers(TorchDispatchMode):
         """Leave the method as it is: torch's guard against compiling it takes as long as a small operation."""
         return False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run an operation, or answer it."""
         if func not in _RANDOM:
             _RANDOM[func] = operations.is_random(func)

@@ -75,9 +75,7 @@ DRAWS: Mapping[str, Draw] = {
     "randint": _integers,
     "random": _random,
     "randperm": lambda keys, target, given: numbers.order(keys, given["n"]),
-    "multinomial": lambda keys, target, given: numbers.chosen(
-        keys, given["self"], given["num_samples"], given["replacement"]
-    ),
+    "multinomial": lambda keys, target, given: numbers.chosen(keys, given["self"], given["num_samples"], given["replacement"]),
 }
 """Distributions whose numbers are counter-based, by the operation's name without `_like` and `_functional`."""
 
@@ -198,7 +196,11 @@ def _target(name: str, given: Arguments) -> Target:
         like = torch.broadcast_tensors(*tensors)[0].contiguous()
     whole = name in ("randint", "randperm", "multinomial")
     asked = given.get("dtype")  # an integer where a call leaves it to the schema
-    dtype = asked if isinstance(asked, torch.dtype) else (torch.int64 if whole else like.dtype if like is not None else torch.get_default_dtype())
+    dtype = (
+        asked
+        if isinstance(asked, torch.dtype)
+        else (torch.int64 if whole else like.dtype if like is not None else torch.get_default_dtype())
+    )
     device = given.get("device") or (like.device if like is not None else torch.device("cpu"))
     if name == "multinomial" or like is None:  # its values have a shape of their own
         return Target(tuple(given.get("size") or ()), dtype, torch.device(device), None)
