@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bart
+from pipeline.config.attacks import External
 from pipeline.config.campaign import load
 from tests.support.linear_models import linear
 from tests.support.source.pages import ROOT
@@ -68,7 +69,7 @@ def test_its_campaign_is_sound_and_each_function_has_its_line(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("BARRAGE_ALLOW_MODULES", "external_attacks")
     campaign = load(FOLDER / "campaign.yaml")
-    external = [attack for attack in campaign.attacks.values() if attack.kind == "external"]
+    external = [attack for attack in campaign.attacks.values() if isinstance(attack, External)]
     assert len(external) == 2 and all(attack.checked().code_sha256 for attack in external)
     text = (FOLDER / "README.md").read_text()
     assert all(f"| `{name}` |" in text for name in LIBRARIES)

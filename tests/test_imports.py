@@ -11,7 +11,7 @@ import pytest
 from tests.support.source.imports import ROOT, imports, module_of, modules, nodes, tops
 
 FLOORS = {
-    "barrage_plugins": ["modules", "registry", "functions"],
+    "barrage_plugins": ["modules", "registry"],
     "bart": [
         "approximate_exp",
         "dispatch",
@@ -19,6 +19,7 @@ FLOORS = {
         "draw_keys",
         "cpu_kernels",
         "autograd",
+        "keyed",
         "types",
         "transforms",
         "ball",

@@ -27,7 +27,9 @@ class Compose(Defense):
             raise ValueError("a composition of nothing: name at least one defense")
         for defense in self.defenses[:-1]:
             if not isinstance(defense, Preprocessor):
-                raise ValueError(f"{type(defense).__name__} calls the classifier itself: put it at the end")
+                raise ValueError(
+                    f"{type(defense).__name__} calls the classifier itself: put it at the end"
+                )
 
     @property
     def random(self) -> bool:

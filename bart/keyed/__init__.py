@@ -5,6 +5,6 @@ Other rooms use the names in `__all__`.
 
 from bart.keyed.mode import UnknownRandomness
 from bart.keyed.module import Habits, Keyed
-from bart.keyed.passes import exactly
+from bart.keyed.trial import Code
 
-__all__ = ["Habits", "Keyed", "UnknownRandomness", "exactly"]
+__all__ = ["Code", "Habits", "Keyed", "UnknownRandomness"]

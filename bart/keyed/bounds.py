@@ -36,7 +36,7 @@ CLAMPS: dict[Any, Callable[..., Bounds]] = {
 """How each function reads its bounds."""
 
 IN_PLACE: dict[Any, Callable[..., Bounds]] = {
-    **dict.fromkeys((torch.clamp_, torch.clip_, Tensor.clamp_, Tensor.clip_), _both),  # type: ignore[attr-defined]
+    **dict.fromkeys((torch.clamp_, torch.clip_, Tensor.clamp_, Tensor.clip_), _both),
     **dict.fromkeys((torch.clamp_min_, Tensor.clamp_min_), _lower),
     **dict.fromkeys((torch.clamp_max_, Tensor.clamp_max_), _upper),
 }

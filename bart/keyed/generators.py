@@ -3,25 +3,24 @@
 import pickle
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 
-def of(function: Callable[..., Any]) -> list[Any]:
-    """Return the generators that a function may draw from: the global ones of Python and NumPy, and, for a module or one of
-    its methods, those that are attributes of it, of its submodules or of the files that define them.
+def of(modules: Iterable[nn.Module]) -> list[Any]:
+    """Return the generators that modules may draw from: the global ones of Python and NumPy, and those that are attributes of
+    the modules, of their submodules or of the files that define them.
     """
-    found: list[Any] = [random._inst]  # type: ignore[attr-defined]  # what random.random() and the others draw from
+    found: list[Any] = [random._inst]  # what random.random() and the others draw from
     kinds: tuple[type, ...] = (random.Random,)
     if numpy := sys.modules.get("numpy"):
         found.append(numpy.random.mtrand._rand)
         kinds += (numpy.random.Generator, numpy.random.RandomState)
-    own = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
-    modules = own.modules() if isinstance(own, nn.Module) else ()
-    places = [place for module in modules for place in (module, sys.modules.get(type(module).__module__)) if place]
+    inner = [module for outer in modules for module in outer.modules()]
+    places = [place for module in inner for place in (module, sys.modules.get(type(module).__module__)) if place]
     held = [value for place in places for value in vars(place).values() if isinstance(value, kinds)]
     return list({id(generator): generator for generator in found + held}.values())
 

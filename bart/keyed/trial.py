@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bart import rng
@@ -13,6 +13,18 @@ from bart.keyed import generators, operations
 from bart.keyed.mode import FIRST, Answers, UnknownRandomness, counting
 from bart.keyed.numbers import NotByRow
 from bart.keyed.passes import Function, exactly
+
+
+class Code(NamedTuple):
+    """Hold a function of images, and what it is made of.
+
+    modules   the modules that it runs; how the first one draws is remembered
+    around    enter this around each pass, forward and backward, such as hooks of layers
+    """
+
+    function: Function
+    modules: tuple[nn.Module, ...]
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class Trial(NamedTuple):
@@ -42,7 +54,7 @@ class _Noticing(TorchFunctionMode):
 
 
 class _Recorder(Answers):
-    """Answer as `Answers` does, and record each operation; one that draws no row for each image is answered by the first key."""
+    """Answer as `Answers` does, and record each operation; one without a row for each image is answered by the first key."""
 
     def __init__(self, keys: Tensor, again: bool, seen: list[tuple[str, str]]) -> None:
         super().__init__(keys, again)
@@ -61,26 +73,26 @@ class _Recorder(Answers):
         return found
 
 
-def trial(function: Function, n: int, x: Tensor, around: Callable[[], AbstractContextManager[Any]]) -> Trial:
-    """Return what a function draws for n synthetic images of the size and device of `x`, forward and backward.
+def trial(code: Code, n: int, x: Tensor) -> Trial:
+    """Return what code draws for n synthetic images of the size and device of `x`, forward and backward.
 
-    Raises UnknownRandomness, and what the function raises in its forward pass.
+    Raises UnknownRandomness, and what the code raises in its forward pass.
     """
     keys = torch.arange(n, device=x.device)
-    known, seen = generators.of(function), list[tuple[str, str]]()
+    known, seen = generators.of(code.modules), list[tuple[str, str]]()
     noticing = _Noticing()
     images = rng.field(keys, tuple(x.shape[1:])).to(x.dtype).requires_grad_()
 
     @contextmanager
     def watching(backward: bool) -> Iterator[None]:
-        with counting(0 if backward else FIRST), around(), _Recorder(keys, backward, seen) as recorder:
+        with counting(0 if backward else FIRST), code.around(), _Recorder(keys, backward, seen) as recorder:
             with noticing if backward else nullcontext():
                 yield
             if not backward and not torch.equal(torch.get_rng_state(), _counted(recorder.due)):
                 raise UnknownRandomness("draws from torch's generator by compiled code, unseen: draw by torch's own operations")
 
     with torch.enable_grad(), generators.seeded(known, 0), generators.watched(known) as moved:
-        y = exactly(function, images, watching)
+        y = exactly(code.function, images, watching)
         if y.requires_grad:
             _backward(y, images)
     drawn = list(dict.fromkeys(generators.named(generator) for generator in moved))

@@ -32,6 +32,11 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("networks", pa.string(), "hash of the BPDA networks that the attack had; null: none"),
     ("mode", pa.string(), "strongest: the whole budget for every image; first_break: an image left once it was won"),
     ("frozen", pa.bool_(), "whether the defense's randomness was taken out, for a check"),
+    (
+        "clamps",
+        pa.string(),
+        "derivative of `clamp` at its bounds in code of others: straight-through, which is 1, or torch, its own; null: none",
+    ),
     ("norm", pa.string(), "norm of the ball"),
     ("eps", pa.float64(), "radius of the ball, images in [0, 1]"),
     ("steps", pa.int32(), "steps of the attack"),

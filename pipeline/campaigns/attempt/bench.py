@@ -34,7 +34,7 @@ class Bench:
     def __post_init__(self) -> None:
         """Allow the job's modules; nothing is loaded yet."""
         allow(self.job.modules, self.job.folders)
-        self._classifiers: dict[str, Classifier] = {}
+        self._classifiers: dict[tuple[str, bool], Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
         self._examples: dict[str, examples.Source] = {}
         self._stacks: dict[str, int] = {}
@@ -43,9 +43,10 @@ class Bench:
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's classifier behind its defense, with the networks of its attack. Each file is loaded once."""
-        if cell.model_name not in self._classifiers:
-            self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
-        return cell.defense.defended(self._classifiers[cell.model_name], self._imitations(cell))
+        wanted = cell.model_name, not cell.defense.inside
+        if wanted not in self._classifiers:
+            self._classifiers[wanted] = loading.classifier(cell.model, cell.crop, self.device, wanted[1])
+        return cell.defense.defended(self._classifiers[wanted], self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
         """Return the BPDA networks of the cell's attack, by transform; empty if it has none."""

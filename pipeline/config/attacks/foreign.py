@@ -1,20 +1,24 @@
 """Define the attacks of a campaign file that others made: a function of theirs, or finished examples."""
 
+import hashlib
+import sys
 from dataclasses import dataclass, field
 from inspect import signature
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 import bart
-from barrage_plugins.functions import NAMED, function, source_sha256
-from barrage_plugins.registry import PluginError
 from pipeline.config.attacks.base import KIND, Attack
+from pipeline.config.functions import function_of
+from pipeline.errors import BadInput
 
 Setting = bool | int | float | str | None
 """A value that a file gives a function."""
 
+NAMED = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 SHA256 = "^[0-9a-f]{64}$"
 WHAT = "external attack"
 EXPECTED = "of a model, images and labels, which returns examples"
@@ -36,8 +40,8 @@ class Foreign(Attack):
 
 
 class External(Foreign):
-    """A function of yours or of another library, `function(model, x, y, **settings) -> examples`. Of the keys of every attack it
-    has `norm`, `eps`, `eot_draws` and `transfer`. See docs/your-attack.md."""
+    """A function of yours or of another library, `function(model, x, y, **settings) -> examples`. Of the keys of every attack
+    it has `norm`, `eps`, `eot_draws` and `transfer`. See docs/your-attack.md."""
 
     kind: Literal["external"] = Field(description=KIND)
     function: str = Field(
@@ -58,7 +62,7 @@ class External(Foreign):
         return bart.External(self.ball, called, self.function, draws, self.batch, policy=self.policy)
 
     def checked(self) -> "External":
-        """Return the settings with the hash of the function's module filled in. Raises PluginError if it cannot be used."""
+        """Return the settings with the hash of the function's module filled in. Raises BadInput if it cannot be used."""
         sha256 = Called(self.function, self.settings, self.code_sha256).checked()
         return self.model_copy(update={"code_sha256": sha256})
 
@@ -104,20 +108,21 @@ class Called:
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         self.checked()
-        return function(self.name, WHAT, EXPECTED)(model, x, y, **self.settings)
+        return function_of(self.name, WHAT, EXPECTED)(model, x, y, **self.settings)
 
     def checked(self) -> str | None:
-        """Return the hash of the function's module. Raises PluginError if it is another one, or takes other arguments."""
-        found = function(self.name, WHAT, EXPECTED)
+        """Return the hash of the function's module. Raises BadInput if it is another one, or takes other arguments."""
+        found = function_of(self.name, WHAT, EXPECTED)
         try:
             signature(found).bind(None, None, None, **self.settings)
         except (TypeError, ValueError) as error:
-            raise PluginError(
+            raise BadInput(
                 f"{WHAT} {self.name}: {error}: expected a function {EXPECTED}, which takes the keys of settings"
             ) from None
-        sha256 = source_sha256(self.name)
+        file = Path(getattr(sys.modules[self.name.partition(":")[0]], "__file__", None) or "")
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
         if self.sha256 not in (None, sha256):
-            raise PluginError(
+            raise BadInput(
                 f"{WHAT} {self.name}: its module has SHA-256 {sha256}, expected {self.sha256}: restore it, or correct "
                 "code_sha256"
             )
