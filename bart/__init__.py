@@ -28,6 +28,7 @@ from bart.attacks import (
 )
 from bart.ball import Ball
 from bart.bpda import BpdaNet
+from bart.certificate import Certify
 from bart.classifier import Classifier, native_half
 from bart.defenses import GREY, AsTransform, Barrage, Defended, Defense, Preprocessor, Undefended
 from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
@@ -52,6 +53,7 @@ __all__ = [
     "Barrage",
     "BpdaNet",
     "Break",
+    "Certify",
     "Classifier",
     "Cost",
     "Defended",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from barrage_plugins import allowed, folders
 from pipeline.campaigns import definition_versions
+from pipeline.campaigns.attempt import certificates
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.attacks import Attack, Examples, External
@@ -138,6 +139,7 @@ def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[S
             admission.admit(model, name, cells, controls, _images(samples, cells[0]))
     for cell in campaign.grid():
         bpda_networks.fit(cell)
+        certificates.fit(cell)
 
 
 def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:

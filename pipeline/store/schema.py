@@ -65,6 +65,10 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
         "distance in `norm` of an example of others, in 8 bits as it was given; more than eps: it was moved into the ball; "
         "null: barrage made it",
     ),
+    ("smoothed_class", pa.int32(), "class that most draws of the certificate say; null: no certificate was asked for"),
+    ("smoothed_votes", pa.int32(), "draws that say it, of other draws than those that chose it"),
+    ("smoothed_draws", pa.int32(), "number of these draws"),
+    ("certified_radius", pa.float64(), "L2 radius in which the smoothed classifier says smoothed_class; null: it abstains"),
     (
         "first_break",
         pa.int32(),

@@ -3,7 +3,7 @@
 import torch
 
 NAME = "tests.support.foreign:stepped"
-NEEDED = {"external": {"function": NAME}, "examples": {"path": "adv.npz"}}
+NEEDED = {"external": {"function": NAME}, "examples": {"path": "adv.npz"}, "certify": {"draws": 200}}
 """The keys that a kind of attack cannot do without, besides those that all have."""
 
 

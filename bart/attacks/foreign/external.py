@@ -75,7 +75,7 @@ class External:
 
     def _made(self, model: FreshDraws, clean: Tensor, label: Tensor) -> Tensor:
         """Return the function's examples of some images, checked."""
-        with repeatable(self.function, model.key, clean.device), torch.enable_grad():
+        with repeatable(model.key, clean.device), torch.enable_grad():
             try:
                 made = self.function(model, clean.clone(), label.clone())
             except (torch.OutOfMemoryError, MemoryError):  # fewer draws at once may fit
@@ -105,8 +105,8 @@ def shared(spent: Cost, images: int) -> list[Cost]:
 
 
 @contextmanager
-def repeatable(function: Function, key: int, device: torch.device) -> Iterator[None]:
+def repeatable(key: int, device: torch.device) -> Iterator[None]:
     """Set the global generators of torch, Python and NumPy by a key, and restore them at the end."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), seeded(of(function), key % (1 << 64)):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), seeded(of(()), key % (1 << 64)):
         torch.manual_seed(key % (1 << 63))
         yield

@@ -13,6 +13,7 @@ from torch import Tensor
 from bart import Ball, State, Verdict
 from bart.attacks.foreign import DISTANCE
 from pipeline import provenance
+from pipeline.campaigns.attempt import certificates
 from pipeline.config.campaign import Cell
 from pipeline.data import shards
 from pipeline.data.examples.matching import BAD
@@ -100,6 +101,7 @@ def attacked(
         _named(sample)
         | _side("clean", clean, i, sample.label)
         | _side("adv", adversarial, i, sample.label)
+        | certificates.columns(cell, state, i)
         | _target(adversarial.top5[i, :, 0], targets[i])
         | {
             "status": "ok",

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from barrage_plugins import Registry
 from pipeline.config.attacks.base import KIND, START, STEPS, Attack, ByGradient
+from pipeline.config.attacks.certify import Certify
 from pipeline.config.attacks.foreign import Examples, External
 from pipeline.config.attacks.own import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Noise, Pgd, Spsa, Square, Standard
 from pipeline.config.choices import Section
 
-__all__ = ["KIND", "KINDS", "START", "STEPS", "AnyAttack", "Attack", "ByGradient", "Examples", "External", "Pgd"]
+__all__ = ["KIND", "KINDS", "START", "STEPS", "AnyAttack", "Attack", "ByGradient", "Certify", "Examples", "External", "Pgd"]
 
 KINDS: Registry[type[Attack]] = Registry(
     "attack kind",
@@ -26,6 +27,7 @@ KINDS: Registry[type[Attack]] = Registry(
         "noise": Noise,
         "external": External,
         "examples": Examples,
+        "certify": Certify,
     },
     expected="a class of settings that inherits pipeline.config.attacks.Attack",
     accepts=lambda name, thing: isinstance(thing, type) and issubclass(thing, Attack),

@@ -154,3 +154,18 @@ class ByGradient(Attack):
     @property
     def imitated_by(self) -> str | None:
         return self.networks_sha256
+
+
+class Plain(Attack):
+    """Hold the settings of attacks that run once, untargeted, to their end: what they cannot have is no key."""
+
+    goal: ClassVar[str] = "untargeted"  # type: ignore[misc]
+    mode: ClassVar[str] = "strongest"  # type: ignore[misc]
+    break_draws: ClassVar[int] = 1  # type: ignore[misc]
+    break_every: ClassVar[int] = 1  # type: ignore[misc]
+    restarts: ClassVar[int] = 1  # type: ignore[misc]
+    restart_draws: ClassVar[int] = 1  # type: ignore[misc]
+
+    @property
+    def needs_gradient(self) -> bool:
+        return False

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import bart
-from pipeline.config.attacks.base import KIND, Attack
+from pipeline.config.attacks.base import KIND, Plain
 from pipeline.config.functions import function_of
 from pipeline.errors import BadInput
 
@@ -24,22 +24,7 @@ WHAT = "external attack"
 EXPECTED = "of a model, images and labels, which returns examples"
 
 
-class Foreign(Attack):
-    """Hold the settings of attacks that others made: what barrage cannot set in them is no key of the file."""
-
-    goal: ClassVar[str] = "untargeted"  # type: ignore[misc]
-    mode: ClassVar[str] = "strongest"  # type: ignore[misc]
-    break_draws: ClassVar[int] = 1  # type: ignore[misc]
-    break_every: ClassVar[int] = 1  # type: ignore[misc]
-    restarts: ClassVar[int] = 1  # type: ignore[misc]
-    restart_draws: ClassVar[int] = 1  # type: ignore[misc]
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False
-
-
-class External(Foreign):
+class External(Plain):
     """A function of yours or of another library, `function(model, x, y, **settings) -> examples`. Of the keys of every attack
     it has `norm`, `eps`, `eot_draws` and `transfer`. See docs/your-attack.md."""
 
@@ -75,7 +60,7 @@ class External(Foreign):
         return self.batch
 
 
-class Examples(Foreign):
+class Examples(Plain):
     """Finished examples of any tool, judged by fresh draws as all are. Of the keys of every attack it has `norm` and `eps`. See
     docs/your-attack.md."""
 
