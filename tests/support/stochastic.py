@@ -91,12 +91,7 @@ BY_ROW = {
 
 
 class Lucky(nn.Module):
-    """Answer right in four draws of five, whatever the image: the class is its mean, and every fifth draw is moved by one.
-
-    `preprocessing` makes it a model of campaigns.
-    """
-
-    preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    """Answer right in four draws of five, whatever the image: the class is its mean, and every fifth draw is moved by one."""
 
     def __init__(self, wrong=0.2):
         super().__init__()
@@ -113,7 +108,7 @@ def lucky():
     return Lucky()
 
 
-lucky.preprocessing = Lucky.preprocessing  # type: ignore[attr-defined]
+lucky.preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}  # type: ignore[attr-defined]
 
 
 def noise():

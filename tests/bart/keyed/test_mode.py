@@ -77,5 +77,5 @@ def test_every_operation_that_torch_marks_is_known_or_named():
             marked.add(name.removesuffix("_").removesuffix("_like").removesuffix("_functional"))
     known = {*operations.DRAWS, *operations.WHOLE, *operations.QUIET}
     with_a_share = {name for name in marked if "attention" in name or name in ("_cudnn_rnn", "miopen_rnn", "_lstm_mps")}
-    assert marked - known - with_a_share == {"_fill_mem_eff_dropout_mask", "_cudnn_attention_forward"} & marked
+    assert marked - known - with_a_share <= {"_fill_mem_eff_dropout_mask"}  # named where it is met
     assert len(marked & known) >= 20
