@@ -27,9 +27,7 @@ class Compose(Defense):
             raise ValueError("a composition of nothing: name at least one defense")
         for defense in self.defenses[:-1]:
             if not isinstance(defense, Preprocessor):
-                raise ValueError(
-                    f"{type(defense).__name__} calls the classifier itself: put it at the end"
-                )
+                raise ValueError(f"{type(defense).__name__} calls the classifier itself: put it at the end")
 
     @property
     def random(self) -> bool:
@@ -63,8 +61,14 @@ class Compose(Defense):
             own = keys.map(rng.fold, "part").map(rng.fold, place)
             order = order_keys.map(rng.fold, "part").map(rng.fold, place) if order_keys else None
             draws.append(defense.draw(own, size, order))
-            size = defense.size_after(size) if isinstance(defense, Preprocessor) else size
+            size = defense.size_after(size)
         return draws
+
+    def size_after(self, size: Size) -> Size:
+        """Return the size after all of them."""
+        for defense in self.defenses:
+            size = defense.size_after(size)
+        return size
 
     def logits(self, classifier: Network, x: Tensor, draws: list[Any], policy: Policy = combo) -> Tensor:
         """Return the logits (n, classes) of the last defense, for the images that the others make of `x` (n, 3, h, w)."""

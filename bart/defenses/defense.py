@@ -85,6 +85,10 @@ class Defense(ABC):
         """
         yield from ()
 
+    def size_after(self, size: Size) -> Size:
+        """Return the height and width of the images that the classifier gets, in pixels; the same for all draws."""
+        return size
+
     def alone(self) -> Sequence["Defense"]:
         """Return defenses that together run all code that a draw may need, so that it can be compiled beforehand."""
         return (self,)
@@ -100,10 +104,6 @@ class Preprocessor(Defense):
     @abstractmethod
     def apply(self, x: Tensor, draws: Any, policy: Policy = combo) -> Tensor:
         """Return the images (n, 3, h', w') that the classifier gets, from `x` (n, 3, h, w) in [0, 1], each by its own draw."""
-
-    def size_after(self, size: Size) -> Size:
-        """Return the height and width of the images that `apply` returns, in pixels; the same for all draws."""
-        return size
 
     def logits(self, classifier: Network, x: Tensor, draws: Any, policy: Policy = combo) -> Tensor:
         """Return the classifier's logits (n, classes) of the images behind their draws."""

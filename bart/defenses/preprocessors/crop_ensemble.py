@@ -21,12 +21,12 @@ ZOOM = "zoom"
 class CropEnsemble(Defense):
     """Cut `crops` windows of each image at uniformly random places, enlarge them, and average their probabilities.
 
-    share   of each side that a window has; the article's are 90 of 224 pixels, and 30 of them
+    share   of each side that a window has; 90 of 224 pixels in the article, which takes 30 of them
     The logits are logarithms of the mean probabilities. Raises ValueError for fewer than 1 crop, or a share outside (0, 1].
     """
 
     crops: int = 30
-    share: float = 90 / 224
+    share: float = 0.402
 
     def __post_init__(self) -> None:
         if self.crops < 1:

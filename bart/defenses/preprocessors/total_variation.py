@@ -18,7 +18,7 @@ from bart.types import Gradient, Params, Transform
 STEPS = 100
 """Steps of the solver."""
 
-BALANCE = 0.06
+BALANCE = 0.1
 """Step length of the image over that of the dual variables, for an image of one pixel; it grows with the root of the pixels."""
 
 
