@@ -74,6 +74,7 @@ def test_rows_are_equal_for_other_units_and_stacks_and_an_image_alone(pattern, t
         assert not replay(first, row, torch.device("cpu")).differences
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_rows(pattern, write, tmp_path):
     made = content(pattern, cells=[{"model": "net", "defense": "bart2", "attack": "pgd"}], settings={"steps": 40})
     ran(made, tmp_path / "quiet")
