@@ -39,7 +39,7 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ),
     ("norm", pa.string(), "norm of the ball"),
     ("eps", pa.float64(), "radius of the ball, images in [0, 1]"),
-    ("steps", pa.int32(), "steps of the attack"),
+    ("steps", pa.int32(), "steps of the attack; 1: it is one call without a checkpoint inside, as of kind external; 0: none"),
     ("eot_draws", pa.int32(), "draws per gradient"),
     ("evaluation_draws", pa.int32(), "fresh draws that judged the clean and the adversarial image, each"),
     (

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.tars.stream import UNFOLDED_FREE, UNFOLDED_TIMES
 from pipeline.errors import BadInput, one_line
 
 PREFERRED = ("examples", "x_adv", "adv", "adversarial", "adv_complete")
@@ -76,7 +77,12 @@ def of_file(path: Path) -> Arrays:
 
 
 def _numpy(path: Path) -> Mapping[str, Any]:
-    """Return the arrays of a .npz or .npy file by name, without running what a pickled object says."""
+    """Return the arrays of a .npz or .npy file by name, without running what a pickled object says. Raises ValueError."""
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+        if unfolded > UNFOLDED_FREE + UNFOLDED_TIMES * path.stat().st_size:
+            raise ValueError(f"it unfolds to more than {UNFOLDED_TIMES} times its size")
     found = np.load(path, mmap_mode="c" if path.suffix == ".npy" else None, allow_pickle=False)
     return {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
 

@@ -211,6 +211,8 @@ def wrong_files(images, order, folder):
     yield folder / "code2.pt", "code2.pt: .*expected images"
     np.savez(folder / "objects.npz", x=np.array([Opened()], dtype=object))
     yield folder / "objects.npz", "objects.npz: .*expected images"
+    np.savez_compressed(folder / "bomb.npz", x=np.zeros((40_000, 3, 32, 32), np.uint8))
+    yield folder / "bomb.npz", "bomb.npz: .*it unfolds to more than 100 times its size"
     (folder / "empty").mkdir()
     yield folder / "empty", "no image in this folder: expected files such as KEY.png"
     (folder / "notes.txt").write_text("x")
