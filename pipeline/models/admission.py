@@ -4,21 +4,30 @@ Refused in one line is what would make a number wrong: a model that is random, w
 batch, or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
 """
 
+import json
 import warnings
 from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from bart import LOSSES, Classifier
+from bart import LOSSES, Classifier, Mirror
+from bart.defenses import Network
+from bart.defenses.module import owner
 from bart.diagnostics.blindness import CAUSES, causes
+from bart.keyed import Code, Keyed, UnknownRandomness
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Model
 from pipeline.errors import BadInput, Remark, one_line
-from pipeline.models import loading
+from pipeline.models import factories, foreign, loading
 
 SAME = 1e-4
 """Share of the largest logit by which two passes of an image may differ: sums in another order."""
+
+DRAWS = 32
+"""Draws of a model that uses random numbers, to see whether they matter: of what happens in a tenth of draws, 97 % is seen."""
+
+RANDOM = "name it in a defense of `kind: module`, which judges random models by fresh draws"
 
 INSTEAD = "attack it with square, spsa, pop_skip_jump or noise, or make the model differentiable"
 
@@ -29,20 +38,45 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
     controls  names of attacks that need no gradient, though they follow one: they are only compared with another
     images    some of those that will be attacked, (n, 3, crop, crop) in [0, 1]; None: synthetic ones
     """
-    crop = cells[0].crop
     network = loading.build(model)
-    tried(network, model, crop)
+    tried(network, model, cells[0].crop)
+    for own in _by_defense(cells):
+        who = f"{name} behind {own[0].defense_name}" if own[0].defense.foreign else f"model {name}"
+        classifier = _wrapped(network, model, name, own[0])
+        judged = foreign.behind(classifier, own[0], who) if own[0].defense.foreign else classifier
+        judgeable(judged, who, own)
+        if not own[0].defense.foreign:
+            resizable(classifier, name, own)
+        attackable(judged, own, controls, images)
+
+
+def _by_defense(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells that are tried together: those of each foreign defense, and all others."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(json.dumps(cell.defense.deciding()) if cell.defense.foreign else "", []).append(cell)
+    return list(groups.values())
+
+
+def _wrapped(network: nn.Module, model: Model, name: str, cell: Cell) -> Classifier:
+    """Return the classifier of a cell. Raises BadInput if it can't be made, or is left random without the defense for that."""
+    if left := next(factories.left_on(network, random=False), None):
+        raise BadInput(
+            f"model {name}: {left} stays in training mode, so images change each other's logits: put it in eval mode"
+        )
+    if not cell.defense.random_model and (left := next(factories.left_on(network, random=True), None)):
+        raise BadInput(
+            f"model {name}: {left} stays in training mode while the module around it is in eval mode, so the model is random, "
+            f"and one draw would judge it: call eval() on the whole model in the function, or {RANDOM}"
+        )
     try:
-        classifier = loading.wrapped(network, model, crop, torch.device("cpu"))
+        return loading.wrapped(network, model, cell.crop, torch.device("cpu"), not cell.defense.inside)
     except ValueError as error:  # a BatchNorm without statistics
         raise BadInput(f"model {name}: {error}") from None
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(
             f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
         ) from None
-    judgeable(classifier, name, cells)
-    resizable(classifier, name, cells)
-    attackable(classifier, cells, controls, images)
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
@@ -79,7 +113,7 @@ def probes(crop: int, count: int = 3) -> Tensor:
 
 
 @torch.no_grad()
-def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
+def judgeable(classifier: Network, name: str, cells: Sequence[Cell]) -> None:
     """Raise BadInput if an image's logits are not its own: random, dependent on other images, NaN, or no logits.
 
     Probabilities are refused for attacks that follow gradients, and said for others.
@@ -87,24 +121,47 @@ def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
     a, b, c = probes(cells[0].crop)
     try:
         first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
+        alone = classifier(a[None])
+    except UnknownRandomness as error:
+        raise BadInput(f"{name} {error}") from None
     except Exception as error:  # a stranger's network may raise anything
-        raise BadInput(f"model {name} can't take two images at once ({one_line(error)}): mend its forward") from None
+        raise BadInput(f"{name} can't take two images at once ({one_line(error)}): mend its forward") from None
     if len(first) != 2:
-        raise BadInput(f"model {name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
+        raise BadInput(f"{name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
     if not (first.isfinite().all() and second.isfinite().all()):
-        raise BadInput(f"model {name} gives NaN or infinite logits: use other weights, or mend its forward")
-    if not _same(first[0], second[0]):
+        raise BadInput(f"{name} gives NaN or infinite logits: use other weights, or mend its forward")
+    if not (_same(first[0], second[0]) and _same(first[0], alone[0])):
         if _same(first[0], classifier(torch.stack((a, b)))[0]):
             raise BadInput(
-                f"model {name} gives an image other logits beside another image: normalise by running statistics, not by the "
+                f"{name} gives an image other logits beside another image: normalise by running statistics, not by the "
                 "batch, and let no image see the others"
             )
-        raise BadInput(
-            f"model {name} gives the same image other logits in a second pass, and one draw would judge it: take the "
-            "randomness out of eval mode; randomised models need a defense of their own kind, which barrage does not have yet"
-        )
+        raise BadInput(_refusal(name, cells[0], "gives the same image other logits in a second pass"))
+    if not cells[0].defense.foreign and (drawn := drawing(classifier, a)):
+        raise BadInput(_refusal(name, cells[0], f"is random: it draws by {drawn}"))
     if (first >= 0).all() and (first <= 1).all():
-        _bounded(first, name, any(cell.cost.gradients for cell in cells))
+        _bounded(first, name, any(cell.attack.needs_gradient for cell in cells))
+
+
+def _refusal(name: str, cell: Cell, why: str) -> str:
+    """Return what a person reads of a random model, or of a defense whose randomness can't be had from keys."""
+    if cell.defense.foreign:
+        remedy = "draw by torch, Python's random or NumPy"
+        return f"{name} {why}, by draws that can't be had from keys, as those of the operating system: {remedy}"
+    return f"{name} {why}, and one draw would judge it: take the randomness out of eval mode, or {RANDOM}"
+
+
+def drawing(network: Network, image: Tensor) -> str:
+    """Return by what a network draws, if logits of the image (3, h, w) differ in any of DRAWS draws; else nothing."""
+    code, keyed = Code(network, (owner(network),)), Keyed()
+    try:
+        draws = keyed.habits(code, image[None]).draws
+        if not draws:
+            return ""
+        logits = keyed(code, image.expand(DRAWS, -1, -1, -1), Mirror.of(torch.arange(DRAWS), "cpu"))
+    except UnknownRandomness as error:
+        return str(error).removeprefix("draws by ").partition(",")[0]
+    return "" if all(_same(row, logits[0]) for row in logits) else draws[0]
 
 
 @torch.no_grad()
@@ -126,10 +183,10 @@ def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
 def _bounded(values: Tensor, name: str, followed: bool) -> None:
     """Raise BadInput for probabilities (n, classes) if gradients are `followed`, else warn; also warn of a sigmoid's values."""
     if (values.sum(1) - 1).abs().amax() >= SAME:
-        said = f"model {name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
+        said = f"{name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
         warnings.warn(said, Remark, stacklevel=2)
         return
-    said = f"model {name} returns probabilities, not logits: leave out the softmax at its end"
+    said = f"{name} returns probabilities, not logits: leave out the softmax at its end"
     if followed and not _decides(values):
         raise BadInput(f"{said}, whose gradient vanishes where it is sure")
     warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
@@ -145,7 +202,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def attackable(
-    classifier: Classifier, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None
+    classifier: Network, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None
 ) -> None:
     """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
     for cell in cells:
@@ -156,12 +213,12 @@ def attackable(
                 f"{cell.model.classes}: use another loss"
             )
     x = probes(cells[0].crop) if images is None else images
-    by_gradient = [cell for cell in cells if cell.cost.gradients and cell.attack_name not in controls]
+    by_gradient = [cell for cell in cells if cell.attack.needs_gradient and cell.attack_name not in controls]
     for cell in {(getattr(cell.attack, "loss", "ce"), cell.defense.random): cell for cell in by_gradient}.values():
         _differentiable(classifier, cell, x)
 
 
-def _differentiable(classifier: Classifier, cell: Cell, x: Tensor) -> None:
+def _differentiable(classifier: Network, cell: Cell, x: Tensor) -> None:
     """Raise BadInput if the loss of a cell has no gradient in half of the images `x` (n, 3, h, w) or more; warn if in fewer.
 
     Behind a random defense logits are smaller: there a loss that is flat on undefended images is no more than a warning.

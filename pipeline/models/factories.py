@@ -1,10 +1,5 @@
-"""Call a function of the user that makes a model, and bring the model to the form in which it is evaluated.
+"""Call a function of the user that makes a model, and bring the model to the form in which it is evaluated."""
 
-A campaign file may come from a stranger, and then so does the function that it names. So a function runs only if the user
-allowed its module by --allow-module or the environment. A campaign file cannot allow it.
-"""
-
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,50 +9,22 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from barrage_plugins import ALLOW, permits
-from pipeline.errors import BadInput, Remark, one_line
+from pipeline.config.functions import function_of, module_of
+from pipeline.errors import BadInput, Remark
+
+WHAT = "architecture"
+"""What names the function, in messages."""
 
 PREPROCESSING = "preprocessing"
 """Attribute by which a function says what its model expects, by the keys of the campaign file: {"mean": ..., "std": ...}."""
-
-ANYTHING = (Exception, SystemExit)
-"""What a stranger's module or function may raise; an interrupt of the user goes on."""
 
 DEFAULT = torch.float32
 """The precision in which verdicts are computed."""
 
 
-def function_of(architecture: str) -> Any:
-    """Return the function that `package.module:function` names. Raises BadInput if it may not run or does not exist."""
-    module, _, function = architecture.partition(":")
-    if not permits(module):
-        raise BadInput(
-            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
-            f"{module} or set {ALLOW}={module}"
-        )
-    try:
-        return getattr(importlib.import_module(module), function)
-    except ANYTHING as error:
-        raise BadInput(
-            f"architecture {architecture}: {one_line(error)}; expected package.module:function that returns a torch module, "
-            "with the module beside the campaign file or on PYTHONPATH"
-        ) from None
-
-
 def called(architecture: str) -> nn.Module:
     """Return the model that a function makes, in plain single precision on the CPU. Raises BadInput."""
-    try:
-        made = function_of(architecture)()
-    except BadInput:
-        raise
-    except ANYTHING as error:
-        raise BadInput(
-            f"architecture {architecture} raised {one_line(error)}: expected a function without arguments that returns a torch "
-            "module; try it in Python"
-        ) from None
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"architecture {architecture} returned {type(made).__name__}, expected a torch module")
-    return _plain(architecture, made)
+    return _plain(architecture, module_of(architecture, WHAT))
 
 
 def said(architecture: str) -> Mapping[str, Any]:
@@ -65,7 +32,7 @@ def said(architecture: str) -> Mapping[str, Any]:
 
     Raises BadInput if that is no mapping.
     """
-    found = getattr(function_of(architecture), PREPROCESSING, {})
+    found = getattr(function_of(architecture, WHAT), PREPROCESSING, {})
     if not isinstance(found, Mapping):
         raise BadInput(
             f"{PREPROCESSING} of {architecture} is {found!r}: expected a mapping such as {{'mean': ..., 'std': ...}}"
@@ -78,13 +45,6 @@ def _plain(architecture: str, network: nn.Module) -> nn.Module:
     changes = []
     while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
         network, changes = inner, ["without its compiler"]
-    left = next(_left_on(network), None)
-    if left:
-        raise BadInput(
-            f"architecture {architecture}: {left} stays in training mode while the module around it is in eval mode, so the "
-            "model is random or depends on its batch, and one draw would judge it: call eval() on the whole model in the "
-            "function; randomised models need a defense of their own kind, which barrage does not have yet"
-        )
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
         raise BadInput(
@@ -99,10 +59,10 @@ def _plain(architecture: str, network: nn.Module) -> nn.Module:
     return network.cpu().to(DEFAULT) if changes else network
 
 
-def _left_on(network: nn.Module) -> Iterator[str]:
-    """Yield the modules that training mode makes random or dependent on the batch, and that are in it by themselves."""
+def left_on(network: nn.Module, random: bool) -> Iterator[str]:
+    """Yield the modules that training mode makes dependent on the batch, or `random`, and that are in it by themselves."""
     for parent_name, parent in network.named_modules():
         for name, module in parent.named_children():
             dropping = (isinstance(module, _DropoutNd) and module.p > 0) or "DropPath" in type(module).__name__
-            if (dropping or isinstance(module, _BatchNorm)) and module.training and not parent.training:
+            if (dropping if random else isinstance(module, _BatchNorm)) and module.training and not parent.training:
                 yield f"{type(module).__name__} {f'{parent_name}.{name}'.lstrip('.')}"

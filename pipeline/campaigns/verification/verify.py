@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.campaigns import definition_versions
-from pipeline.campaigns.attempt import image_rows
+from pipeline.campaigns.attempt import certificates, image_rows
 from pipeline.campaigns.attempt.image_rows import Picture
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
@@ -183,6 +183,8 @@ def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Itera
         yield f"label {row['label']}, the shard says {sample.label}"
     if row[cell.attack.norm] > cell.attack.eps + 1e-5:
         yield f"{cell.attack.norm} distance {row[cell.attack.norm]:.5f}, outside eps {cell.attack.eps:.5f}"
+    if wrong := certificates.fault(cell, row):
+        yield wrong
     yield from _counts(row, cell)
 
 

@@ -51,6 +51,21 @@ class Defense(Strict):
         return True
 
     @property
+    def foreign(self) -> bool:
+        """Whether it runs code of others, or theirs otherwise than they made it, which is tried before any work starts."""
+        return False
+
+    @property
+    def random_model(self) -> bool:
+        """Whether the model itself is random, so that without this defense nothing can be judged."""
+        return False
+
+    @property
+    def inside(self) -> bool:
+        """Whether it acts at layers of the model, which then stay as they were made."""
+        return False
+
+    @property
     def measured_as(self) -> int | None:
         """Return the k of the article's barrage whose measured rates hold for this defense too; None if none do."""
         return None

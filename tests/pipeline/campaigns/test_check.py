@@ -88,6 +88,8 @@ def test_the_standard_attack_is_checked_by_twice_its_budget_and_by_other_attacks
     assert {"twice the draws", "another start", "losses", "draws for steps", "standard attack"}.isdisjoint(every)
     twice = every["twice the steps"].variants["steps-x2"].attack
     assert twice == told.attack.model_copy(update={"budget": 120})
+    momentum: Any
+    transfer: Any
     momentum, transfer = every["momentum"].variants["momentum"].attack, every["controls"].variants["transfer"].attack
     assert momentum.kind == transfer.kind == "pgd" and momentum.steps * momentum.eot_draws == 60 and transfer.transfer
     for one in every.values():  # what runs must be a section of a campaign file

@@ -37,8 +37,8 @@ REFUSED = {
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
-    "random": "the same image other logits in a second pass.*a defense of their own kind",
-    "dropout_left_on": "Dropout drop stays in training mode.*a defense of their own kind",
+    "random": "the same image other logits in a second pass.*kind: module",
+    "dropout_left_on": "Dropout drop stays in training mode.*kind: module",
     "AlwaysDropping": "the same image other logits in a second pass",
     "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
@@ -114,7 +114,7 @@ def test_a_sound_model_comes_in_in_silence_and_gives_its_own_logits(pattern, tmp
 
 def test_weights_on_another_device_are_said_and_moved(monkeypatch):
     network = tiny.network()
-    monkeypatch.setattr(factories, "function_of", lambda architecture: lambda: network)
+    monkeypatch.setattr(factories, "module_of", lambda architecture, what: network)
     monkeypatch.setattr(torch.Tensor, "device", property(lambda self: torch.device("cuda")))
     with pytest.warns(Remark, match="moved to each worker's device"):
         factories.called("x:y")
