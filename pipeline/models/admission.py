@@ -41,7 +41,7 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
     network = loading.build(model)
     tried(network, model, cells[0].crop)
     for own in _by_defense(cells):
-        who = f"{name} behind {own[0].defense_name}" if own[0].defense.foreign else f"model {name}"
+        who = f"model {name} behind {own[0].defense_name}" if own[0].defense.foreign else f"model {name}"
         classifier = _wrapped(network, model, name, own[0])
         judged = foreign.behind(classifier, own[0], who) if own[0].defense.foreign else classifier
         judgeable(judged, who, own)
