@@ -21,7 +21,7 @@ from docs.tables import table
 from pipeline.__main__ import app, more_commands
 from pipeline.config import bpda_training, campaign, classifier_training, schema
 from pipeline.config.attacks import KINDS, Attack, ByGradient
-from pipeline.config.defenses import BarrageDefense
+from pipeline.config.defenses import DEFENSES, BarrageDefense, Defense
 from pipeline.config.fields import Share
 from pipeline.store.schema import SCHEMA
 
@@ -68,6 +68,14 @@ def attacks() -> str:
     return "\n\n".join(parts)
 
 
+def defenses() -> str:
+    """Return the keys of every defense, and those that each kind has of its own."""
+    parts = [f"## Every defense\n\n{section(Defense, {})}"]
+    for name, kind in DEFENSES.items():
+        parts.append(f"## {name}\n\n{about(kind)}\n\n{section(kind, {}, (Defense,))}")
+    return "\n\n".join(parts)
+
+
 def columns() -> str:
     """Return the columns of the rows."""
     found = [(f"`{f.name}`", _arrow(f.type), f.metadata[b"description"].decode()) for f in SCHEMA]
@@ -92,6 +100,7 @@ def commands() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "campaign": lambda: sections(CAMPAIGN, ELSEWHERE),
     "attacks": attacks,
+    "defenses": defenses,
     "classifier": lambda: sections(CLASSIFIER, ELSEWHERE),
     "bpda": lambda: sections(BPDA, ELSEWHERE),
     "columns": columns,

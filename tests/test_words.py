@@ -17,7 +17,7 @@ Decode Decompose Defend Define Denoise Describe Differentiate Divide Do Double D
 Evaluate Export Fill Filter Find Follow Forget Format Freeze Gather Give Go Hand Handle Hash Hide Hold Imitate Import
 Interpolate Invert Join Judge Keep Kill Launch Lay Leave Let List Load Make Map Mark Measure Mirror Mix Move Multiply Name
 Open Order Pack Park Pass Plan Plant Predict Print Propose Prove Put Quantise Queue Quote Raise Read Reckon Reconstruct Record
-Reduce Remove Reorder Repeat Replace Report Restore Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share
+Reduce Remove Reorder Repeat Replace Report Resize Restore Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share
 Shift Shorten Show Shrink Solve Spend Start Step Stop Store Stretch Sum Summarise Swirl Take Teach Time Tolerate Train Try
 Turn Use Wait Warn Watch Work Wrap Write Yield
 """

@@ -27,28 +27,26 @@ class Compose(Defense):
             raise ValueError("a composition of nothing: name at least one defense")
         for defense in self.defenses[:-1]:
             if not isinstance(defense, Preprocessor):
-                raise ValueError(
-                    f"{type(defense).__name__} calls the classifier itself: put it at the end"
-                )
+                raise ValueError(f"{type(defense).__name__} calls the classifier itself: put it at the end")
 
     @property
     def random(self) -> bool:
-        """Whether any of them is."""
+        """Return whether any of them is."""
         return any(defense.random for defense in self.defenses)
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """Those of all."""
+        """Return those of all."""
         return tuple(dict.fromkeys(name for defense in self.defenses for name in defense.differentiated))
 
     @property
     def cost(self) -> float:
-        """That of all together."""
+        """Return that of all together."""
         return sum(defense.cost for defense in self.defenses)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Those of all, each with the place of its defense: "2: jpeg"."""
+        """Return those of all, each with the place of its defense: "2: jpeg"."""
         return tuple(_placed(place, name) for place, defense in enumerate(self.defenses, 1) for name in defense.choices)
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> list[Any]:
@@ -58,8 +56,14 @@ class Compose(Defense):
             own = keys.map(rng.fold, "part").map(rng.fold, place)
             order = order_keys.map(rng.fold, "part").map(rng.fold, place) if order_keys else None
             draws.append(defense.draw(own, size, order))
-            size = defense.size_after(size) if isinstance(defense, Preprocessor) else size
+            size = defense.size_after(size)
         return draws
+
+    def size_after(self, size: Size) -> Size:
+        """Return the size after all of them."""
+        for defense in self.defenses:
+            size = defense.size_after(size)
+        return size
 
     def logits(self, classifier: Network, x: Tensor, draws: list[Any], policy: Policy = combo) -> Tensor:
         """Return the logits (n, classes) of the last defense, for the images that the others make of `x` (n, 3, h, w)."""

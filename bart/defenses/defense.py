@@ -29,7 +29,7 @@ class Defense(ABC):
     @property
     @abstractmethod
     def random(self) -> bool:
-        """Whether draws differ."""
+        """Return whether draws differ."""
 
     @abstractmethod
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Any:
@@ -48,17 +48,17 @@ class Defense(ABC):
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """The names of the transforms that a policy differentiates, each of which may need a BPDA network."""
+        """Return the names of the transforms that a policy differentiates, each of which may need a BPDA network."""
         return ()
 
     @property
     def cost(self) -> float:
-        """What a draw costs beside one pass of the classifier, in transforms of a barrage; a further pass costs five."""
+        """Return what a draw costs beside one pass of the classifier, in transforms of a barrage; a further pass costs five."""
         return 0.0
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names of the parts that a draw may have; none if all draws are made of the same."""
+        """Return the names of the parts that a draw may have; none if all draws are made of the same."""
         return ()
 
     def parts(self, draws: Any) -> Sequence[Sequence[str]]:
@@ -80,6 +80,10 @@ class Defense(ABC):
         """
         yield from ()
 
+    def size_after(self, size: Size) -> Size:
+        """Return the height and width of the images that the classifier gets, in pixels; the same for all draws."""
+        return size
+
     def alone(self) -> Sequence["Defense"]:
         """Return defenses that together run all code that a draw may need, so that it can be compiled beforehand."""
         return (self,)
@@ -96,10 +100,6 @@ class Preprocessor(Defense):
     def apply(self, x: Tensor, draws: Any, policy: Policy = combo) -> Tensor:
         """Return the images (n, 3, h', w') that the classifier gets, from `x` (n, 3, h, w) in [0, 1], each by its own draw."""
 
-    def size_after(self, size: Size) -> Size:
-        """Return the height and width of the images that `apply` returns, in pixels; the same for all draws."""
-        return size
-
     def logits(self, classifier: Network, x: Tensor, draws: Any, policy: Policy = combo) -> Tensor:
         """Return the classifier's logits (n, classes) of the images behind their draws."""
         return classifier(self.apply(x, draws, policy))
@@ -115,7 +115,7 @@ class Undefended(Preprocessor):
 
     @property
     def random(self) -> bool:
-        """Nothing is."""
+        """Return False."""
         return False
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> None:

@@ -45,6 +45,8 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
         classifier = _wrapped(network, model, name, own[0])
         judged = foreign.behind(classifier, own[0], who) if own[0].defense.foreign else classifier
         judgeable(judged, who, own)
+        if judged is classifier:
+            resizable(classifier, name, own)
         attackable(judged, own, controls, images)
 
 
@@ -160,6 +162,22 @@ def drawing(network: Network, image: Tensor) -> str:
     except UnknownRandomness as error:
         return str(error).removeprefix("draws by ").partition(",")[0]
     return "" if all(_same(row, logits[0]) for row in logits) else draws[0]
+
+
+@torch.no_grad()
+def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
+    """Raise BadInput if the defense of a cell gives the model images of another size, which it cannot take."""
+    for cell in cells:
+        given = (cell.crop, cell.crop)
+        size = cell.defense.build().size_after(given)
+        try:
+            if size != given:
+                classifier(torch.zeros(1, 3, *size))
+        except Exception as error:  # a stranger's network may raise anything
+            raise BadInput(
+                f"defense {cell.defense_name} makes {max(size)} px of {cell.crop} px, and model {name} cannot take them "
+                f"({one_line(error)}): choose other sizes, or a model for images of any size"
+            ) from None
 
 
 def _bounded(values: Tensor, name: str, followed: bool) -> None:

@@ -22,6 +22,9 @@ from tests.support.processes import alive, family, until
 ROOT = Path(__file__).parents[2]
 NODES = 2
 NODE = {"object_store_memory": 80_000_000, "include_log_monitor": False}
+ROW = [{"kind": "resize_pad"}, {"kind": "jpeg", "quality": [60, 90]}]
+"""The parts of a composition: the campaign has a barrage, noise, and these in a row."""
+
 TRIES = 5
 """To start Ray."""
 
@@ -116,9 +119,11 @@ class Ground:
         self.shards = {path: path.read_bytes() for path in sorted(shards.glob("*.tar"))}
         content = tiny.campaign(
             str(shards / "photos-{000000..000001}.tar"),
-            unit_images=2,
+            unit_images=3,
             workers={"checkpoint_seconds": 0.05, "silent_seconds": SILENT},
         )
+        content["defenses"] |= {"noise": {"kind": "gaussian", "sigma": 0.1}, "row": {"kind": "compose", "parts": ROW}}
+        content["cells"][0]["defense"] = ["bart2", "noise", "row"]
         content["models"]["net"]["architecture"] = "tests.chaos.network:network"
         content["attacks"]["pgd"]["steps"] = 10
         self.campaign = self.folder / "campaign.yaml"

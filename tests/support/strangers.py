@@ -50,6 +50,17 @@ class Sized(nn.Module):
         return x.mean((2, 3))
 
 
+class OfOneSize(nn.Module):
+    """A network whose last layer has weights for images of 32 px alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 15 * 15, tiny.CLASSES))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
 def random():
     return Around(lambda x: x + 0.1 * torch.randn_like(x))
 

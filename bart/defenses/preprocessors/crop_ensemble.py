@@ -21,12 +21,12 @@ ZOOM = "zoom"
 class CropEnsemble(Defense):
     """Cut `crops` windows of each image at uniformly random places, enlarge them, and average their probabilities.
 
-    share   of each side that a window has; the article's are 90 of 224 pixels, and 30 of them
+    share   of each side that a window has; 90 of 224 pixels in the article, which takes 30 of them
     The logits are logarithms of the mean probabilities. Raises ValueError for fewer than 1 crop, or a share outside (0, 1].
     """
 
     crops: int = 30
-    share: float = 90 / 224
+    share: float = 0.402
 
     def __post_init__(self) -> None:
         if self.crops < 1:
@@ -36,17 +36,17 @@ class CropEnsemble(Defense):
 
     @property
     def random(self) -> bool:
-        """Whether there is more than one place for a window."""
+        """Return whether there is more than one place for a window."""
         return self.share < 1
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """The transform by which windows are cut and enlarged."""
+        """Return the transform by which windows are cut and enlarged."""
         return (ZOOM,)
 
     @property
     def cost(self) -> float:
-        """The transforms, and five for each further pass of the classifier."""
+        """Return the transforms, and five for each further pass of the classifier."""
         return self.crops + 5.0 * (self.crops - 1)
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Params:

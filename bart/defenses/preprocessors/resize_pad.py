@@ -54,12 +54,12 @@ class ResizePad(Preprocessor):
 
     @property
     def cost(self) -> float:
-        """That of the larger image, in transforms; that of the article if the sizes are in pixels."""
+        """Return what the article's larger image costs, whatever the sizes are."""
         return 5 * ((PAPER[1] / PAPER[0]) ** 2 - 1) + 1
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The ranges of sizes, if they are given in pixels."""
+        """Return the ranges of sizes, if they are given in pixels."""
         return Scale("size", self.low, self.high - 1).names if self.low is not None and self.high is not None else ()
 
     def parts(self, draws: Params) -> Sequence[Sequence[str]]:

@@ -18,7 +18,7 @@ from bart.types import Gradient, Params, Transform
 STEPS = 100
 """Steps of the solver."""
 
-BALANCE = 0.06
+BALANCE = 0.1
 """Step length of the image over that of the dual variables, for an image of one pixel; it grows with the root of the pixels."""
 
 
@@ -43,12 +43,12 @@ class TotalVariation(Transformed):
 
     @property
     def random(self) -> bool:
-        """Whether any value is dropped."""
+        """Return whether any value is dropped."""
         return self.keep < 1
 
     @property
     def cost(self) -> float:
-        """About ten transforms."""
+        """Return what the steps of the solver cost, about ten transforms."""
         return 10.0
 
     @cached_property

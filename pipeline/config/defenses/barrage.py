@@ -10,7 +10,7 @@ from pipeline.config.defenses.defense import Defense
 
 
 class BarrageDefense(Defense):
-    """A barrage of k transforms. k = 0: no defense."""
+    """A barrage of k transforms. k = 0: no defense. Other kinds: docs/defenses.md."""
 
     kind: Literal["barrage"] = Field("barrage", description="kind of defense")
     k: int = Field(ge=0, le=10, description="number of transforms of a barrage, each from another group")

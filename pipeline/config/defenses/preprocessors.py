@@ -63,9 +63,7 @@ class CropEnsemble(Checked):
 
     kind: Literal["crop_ensemble"] = Field(description=KIND)
     crops: int = Field(30, ge=1, le=1000, description="crops of each draw")
-    share: float = Field(
-        90 / 224, gt=0, le=1, description="share of each side that a crop has before it is enlarged"
-    )
+    share: float = Field(0.402, gt=0, le=1, description="share of each side that a crop has before it is enlarged")
 
     def build(self) -> built.CropEnsemble:
         return built.CropEnsemble(self.crops, self.share)
@@ -75,9 +73,7 @@ class BitDepth(Checked):
     """Fewer bits of each value (Guo et al. 2018; Xu et al. 2018)."""
 
     kind: Literal["bit_depth"] = Field(description=KIND)
-    bits: Range = Field(
-        (3, 3), description="bits of a value, 1 to 8: from, to, drawn for each image; one number: always that"
-    )
+    bits: Range = Field((3, 3), description="bits of a value, 1 to 8: from, to, drawn for each image; one number: always that")
 
     def build(self) -> built.BitDepth:
         return built.BitDepth(*self.bits)

@@ -111,10 +111,10 @@ def test_a_policy_changes_no_logit(defense, policy):
 
 
 @EVERY
-def test_a_preprocessor_makes_images_of_the_size_that_it_says(defense):
-    if isinstance(defense, Preprocessor):
-        made = defense.apply(images(), defense.draw(mirror(5), SIZE))
-        assert made.shape == (5, 3, *defense.size_after(SIZE))
+def test_the_classifier_gets_images_of_the_size_that_it_says(defense):
+    seen = []
+    defense.logits(lambda y: (seen.append(y), torch.zeros(len(y), 2))[1], images(), defense.draw(mirror(5), SIZE))
+    assert seen[0].shape[1:] == (3, *defense.size_after(SIZE))
 
 
 @EVERY_RANDOM

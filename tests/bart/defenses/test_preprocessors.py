@@ -209,22 +209,21 @@ def objective(z, x, kept, weight):
 
 
 @pytest.mark.parametrize("weight", [0.03, 0.2, 2.0])
-def test_the_filled_image_minimises_the_objective_of_the_article(weight):
-    """SciPy's minimiser of it is as good to 1 %, and for a large weight both are flat."""
-    x = photographs(6, 8, 2)
+def test_the_filled_image_minimises_the_objective_of_the_article(weight, monkeypatch):
+    """SciPy's minimiser of it is no better, once there are steps enough for an image as small as this."""
+    monkeypatch.setattr("bart.defenses.preprocessors.total_variation.STEPS", 1000)
+    x = photographs(6, 8, 1)
     defense = TotalVariation(0.5, weight)
-    drawn = defense.draw(mirror(2), (6, 8))
-    made = defense.apply(x, drawn)
-    kept = (rng.field(drawn["seed"], (3, 6, 8)) < 0.5).double().numpy()
-    for i in range(2):
-        for c in range(3):
-            image, mask = x[i, c].double().numpy(), kept[i, c]
-            own = objective(made[i, c].double().numpy(), image, mask, weight)
-            best = min(
-                minimize(lambda z: objective(z.reshape(6, 8), image, mask, weight), start.ravel(), options={"maxiter": 300}).fun
-                for start in (made[i, c].double().numpy(), image)
-            )
-            assert own <= 1.01 * best + 1e-4
+    drawn = defense.draw(mirror(1), (6, 8))
+    made = defense.apply(x, drawn)[0].double().numpy()
+    kept = (rng.field(drawn["seed"], (3, 6, 8)) < 0.5).double().numpy()[0]
+    for own, image, mask in zip(made, x[0].double().numpy(), kept, strict=True):
+
+        def value(z, image=image, mask=mask):
+            return objective(z.reshape(6, 8), image, mask, weight)
+
+        best = min(minimize(value, start.ravel(), options={"maxiter": 300}).fun for start in (own, image))
+        assert value(own) <= 1.002 * best
 
 
 @pytest.mark.parametrize("side", [32, 96])
