@@ -144,6 +144,28 @@ class Unknown(nn.Module):
         return torch.ops.strangers.shake(x)
 
 
+def unseen():
+    return Unseen()
+
+
+class Unseen(nn.Module):
+    """It draws from the operating system, which no key can decide."""
+
+    def forward(self, x):
+        return x + 0.1 * random.SystemRandom().random()
+
+
+def dimmed():
+    return Dimmed()
+
+
+class Dimmed(nn.Module):
+    """It draws from Python's generator, once for all images."""
+
+    def forward(self, x):
+        return x * random.uniform(0.5, 1)
+
+
 LIBRARY = torch.library.Library("strangers", "DEF")
 LIBRARY.define("shake(Tensor x) -> Tensor", tags=[torch.Tag.nondeterministic_seeded])
 LIBRARY.impl("shake", lambda x: x + torch.empty_like(x).uniform_(), "CPU")
