@@ -111,6 +111,13 @@ def lucky():
 lucky.preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}  # type: ignore[attr-defined]
 
 
+def noisy_network():
+    return Before(lambda self, x: functional.dropout2d(x, 0.05, True) + 0.05 * torch.randn_like(x))
+
+
+noisy_network.preprocessing = lucky.preprocessing  # type: ignore[attr-defined]
+
+
 def noise():
     return Noise()
 
