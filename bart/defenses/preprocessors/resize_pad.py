@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from bart.bpda import combo
 from bart.defenses.defense import Policy, Preprocessor
 from bart.defenses.preprocessors.scale import Scale
 from bart.types import Params, Size
+
+Side = TypeVar("Side", int, Tensor)
+"""The side of one image, or of many, in pixels."""
 
 PAPER = (299, 331)
 """The shorter side before and after, in pixels, of the article."""
@@ -91,7 +95,7 @@ class ResizePad(Preprocessor):
         return torch.where((inside[:, :, None] & across[:, None, :])[:, None], y, self.fill)
 
 
-def _scaled(length: int, side: int | Tensor, size: Size) -> int | Tensor:
+def _scaled(length: int, side: Side, size: Size) -> Side:
     """Return a side of an image of `size` when the shorter one becomes `side`, in pixels, rounded down."""
     return length * side // min(size)
 

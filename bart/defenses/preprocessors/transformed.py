@@ -29,7 +29,7 @@ class Transformed(Preprocessor):
 
     @property
     def scale(self) -> Scale | None:
-        """Return the whole number that is drawn for each image, named like the transform's parameter; None if there is no such."""
+        """Return the whole number that is drawn for each image, named like the transform's parameter; None if none is."""
         return None
 
     @property

@@ -1,6 +1,7 @@
 """Every kind of defense of a campaign file runs through the engine, and plan, rows, traces, replays and checks ask it alone."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from pipeline.reports import image_trace
 from tests.support import tiny
 from tests.support.campaigns import decided, ran, rows
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "barrage": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]},
     "gaussian": {"sigma": 0.1},
     "resize_pad": {"sizes": [32, 38]},
