@@ -208,19 +208,19 @@ class Barrage(Preprocessor):
 
     @property
     def random(self) -> bool:
-        """Whether there is a transform at all."""
+        """Return whether there is a transform at all."""
         return self.k > 0
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The transforms that a barrage may have, in the order in which they were given."""
+        """Return the transforms that a barrage may have, in the order in which they were given."""
         return self.transforms if self.k else ()
 
     differentiated = choices
 
     @property
     def cost(self) -> float:
-        """The transforms of an image, at most."""
+        """Return the transforms of an image, at most."""
         return self.k
 
     def parts(self, draws: Draws) -> list[list[str]]:

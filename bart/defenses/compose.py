@@ -31,17 +31,17 @@ class Compose(Defense):
 
     @property
     def random(self) -> bool:
-        """Whether any of them is."""
+        """Return whether any of them is."""
         return any(defense.random for defense in self.defenses)
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """Those of all."""
+        """Return those of all."""
         return tuple(dict.fromkeys(name for defense in self.defenses for name in defense.differentiated))
 
     @property
     def cost(self) -> float:
-        """That of all together."""
+        """Return that of all together."""
         return sum(defense.cost for defense in self.defenses)
 
     @property
@@ -51,7 +51,7 @@ class Compose(Defense):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Those of all, each with the place of its defense: "2: jpeg"."""
+        """Return those of all, each with the place of its defense: "2: jpeg"."""
         return tuple(_placed(place, name) for place, defense in enumerate(self.defenses, 1) for name in defense.choices)
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> list[Any]:

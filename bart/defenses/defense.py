@@ -29,7 +29,7 @@ class Defense(ABC):
     @property
     @abstractmethod
     def random(self) -> bool:
-        """Whether draws differ."""
+        """Return whether draws differ."""
 
     @abstractmethod
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Any:
@@ -48,12 +48,12 @@ class Defense(ABC):
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """The names of the transforms that a policy differentiates, each of which may need a BPDA network."""
+        """Return the names of the transforms that a policy differentiates, each of which may need a BPDA network."""
         return ()
 
     @property
     def cost(self) -> float:
-        """What a draw costs beside one pass of the classifier, in transforms of a barrage; a further pass costs five."""
+        """Return what a draw costs beside one pass of the classifier, in transforms of a barrage; a further pass costs five."""
         return 0.0
 
     @property
@@ -63,7 +63,7 @@ class Defense(ABC):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names of the parts that a draw may have; none if all draws are made of the same."""
+        """Return the names of the parts that a draw may have; none if all draws are made of the same."""
         return ()
 
     def parts(self, draws: Any) -> Sequence[Sequence[str]]:
@@ -120,7 +120,7 @@ class Undefended(Preprocessor):
 
     @property
     def random(self) -> bool:
-        """Nothing is."""
+        """Return False."""
         return False
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> None:

@@ -111,8 +111,26 @@ def lucky():
 lucky.preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}  # type: ignore[attr-defined]
 
 
+def noisy_network():
+    return Before(lambda self, x: functional.dropout2d(x, 0.05, True) + 0.05 * torch.randn_like(x))
+
+
+noisy_network.preprocessing = lucky.preprocessing  # type: ignore[attr-defined]
+
+
 def noise():
     return Noise()
+
+
+class Denoiser(nn.Module):
+    """A denoiser of the simplest kind: a share of what it gets is noise."""
+
+    def forward(self, x, times):
+        return 0.3 * x
+
+
+def denoiser():
+    return Denoiser()
 
 
 class Noise(nn.Module):
@@ -131,6 +149,28 @@ class Unknown(nn.Module):
 
     def forward(self, x):
         return torch.ops.strangers.shake(x)
+
+
+def unseen():
+    return Unseen()
+
+
+class Unseen(nn.Module):
+    """It draws from the operating system, which no key can decide."""
+
+    def forward(self, x):
+        return x + 0.1 * random.SystemRandom().random()
+
+
+def dimmed():
+    return Dimmed()
+
+
+class Dimmed(nn.Module):
+    """It draws from Python's generator, once for all images."""
+
+    def forward(self, x):
+        return x * random.uniform(0.5, 1)
 
 
 LIBRARY = torch.library.Library("strangers", "DEF")

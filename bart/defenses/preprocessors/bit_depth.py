@@ -29,12 +29,12 @@ class BitDepth(Transformed):
 
     @property
     def scale(self) -> Scale:
-        """The bits."""
+        """Return the bits."""
         return Scale("bits", self.low, self.high)
 
     @cached_property
     def transform(self) -> Transform:
-        """The barrage's colour precision, with one scale for the three channels."""
+        """Return the barrage's colour precision, with one scale for the three channels."""
 
         def draw(keys: Tensor, size: Size) -> Params:
             bits = rng.integers(keys, "bits", self.low, self.high)

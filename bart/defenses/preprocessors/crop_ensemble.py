@@ -36,17 +36,17 @@ class CropEnsemble(Defense):
 
     @property
     def random(self) -> bool:
-        """Whether there is more than one place for a window."""
+        """Return whether there is more than one place for a window."""
         return self.share < 1
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """The transform by which windows are cut and enlarged."""
+        """Return the transform by which windows are cut and enlarged."""
         return (ZOOM,)
 
     @property
     def cost(self) -> float:
-        """The transforms, and five for each further pass of the classifier."""
+        """Return the transforms, and five for each further pass of the classifier."""
         return self.crops + 5.0 * (self.crops - 1)
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Params:

@@ -27,7 +27,7 @@ class Gaussian(Transformed):
 
     @property
     def random(self) -> bool:
-        """Whether there is any noise."""
+        """Return whether there is any noise."""
         return self.sigma > 0
 
     @property
@@ -37,12 +37,12 @@ class Gaussian(Transformed):
 
     @property
     def clipped(self) -> bool:
-        """As `clip` says."""
+        """Return what `clip` says."""
         return self.clip
 
     @cached_property
     def transform(self) -> Transform:
-        """The sum of image and noise."""
+        """Return the sum of image and noise."""
 
         def add(x: Tensor, params: Params) -> Tensor:
             return x + self.sigma * rng.normal_field(params["seed"], tuple(x.shape[1:])).to(x.dtype)

@@ -27,11 +27,11 @@ class Jpeg(Transformed):
 
     @property
     def scale(self) -> Scale:
-        """The quality."""
+        """Return the quality."""
         return Scale("quality", self.low, self.high)
 
     @cached_property
     def transform(self) -> Transform:
-        """The barrage's JPEG."""
+        """Return the barrage's JPEG."""
         low, high = self.low, self.high
         return replace(TRANSFORMS["jpeg"], draw=lambda keys, size: {"quality": rng.integers(keys, "quality", low, high)})

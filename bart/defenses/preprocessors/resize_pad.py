@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from bart.bpda import combo
 from bart.defenses.defense import Policy, Preprocessor
 from bart.defenses.preprocessors.scale import Scale
 from bart.types import Params, Size
+
+Side = TypeVar("Side", int, Tensor)
+"""The side of one image, or of many, in pixels."""
 
 PAPER = (299, 331)
 """The shorter side before and after, in pixels, of the article."""
@@ -54,12 +58,12 @@ class ResizePad(Preprocessor):
 
     @property
     def cost(self) -> float:
-        """That of the larger image, in transforms; that of the article if the sizes are in pixels."""
+        """Return what the article's larger image costs, whatever the sizes are."""
         return 5 * ((PAPER[1] / PAPER[0]) ** 2 - 1) + 1
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The ranges of sizes, if they are given in pixels."""
+        """Return the ranges of sizes, if they are given in pixels."""
         return Scale("size", self.low, self.high - 1).names if self.low is not None and self.high is not None else ()
 
     def parts(self, draws: Params) -> Sequence[Sequence[str]]:
@@ -91,7 +95,7 @@ class ResizePad(Preprocessor):
         return torch.where((inside[:, :, None] & across[:, None, :])[:, None], y, self.fill)
 
 
-def _scaled(length: int, side: int | Tensor, size: Size) -> int | Tensor:
+def _scaled(length: int, side: Side, size: Size) -> Side:
     """Return a side of an image of `size` when the shorter one becomes `side`, in pixels, rounded down."""
     return length * side // min(size)
 

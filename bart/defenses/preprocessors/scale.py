@@ -16,14 +16,14 @@ class Scale(NamedTuple):
 
     @property
     def starts(self) -> list[int]:
-        """The least number of each range."""
+        """Return the least number of each range."""
         count = self.high - self.low + 1
         ranges = min(RANGES, count)
         return [self.low + count * i // ranges for i in range(ranges)]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the ranges, such as "quality 55-62"; none if there is only one number."""
+        """Return the names of the ranges, such as "quality 55-62"; none if there is only one number."""
         starts = self.starts
         ends = [*(start - 1 for start in starts[1:]), self.high]
         if len(starts) == 1:

@@ -43,12 +43,12 @@ class TotalVariation(Transformed):
 
     @property
     def random(self) -> bool:
-        """Whether any value is dropped."""
+        """Return whether any value is dropped."""
         return self.keep < 1
 
     @property
     def cost(self) -> float:
-        """About ten transforms."""
+        """Return what the steps of the solver cost, about ten transforms."""
         return 10.0
 
     @cached_property

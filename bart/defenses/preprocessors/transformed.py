@@ -25,36 +25,36 @@ class Transformed(Preprocessor):
     @cached_property
     @abstractmethod
     def transform(self) -> Transform:
-        """The transform, with the draws of this defense."""
+        """Return the transform, with the draws of this defense."""
 
     @property
     def scale(self) -> Scale | None:
-        """The whole number that is drawn for each image, named like the transform's parameter; None if there is no such."""
+        """Return the whole number that is drawn for each image, named like the transform's parameter; None if none is."""
         return None
 
     @property
     def clipped(self) -> bool:
-        """Whether the classifier gets images in [0, 1]."""
+        """Return whether the classifier gets images in [0, 1]."""
         return True
 
     @property
     def random(self) -> bool:
-        """Whether draws differ."""
+        """Return whether draws differ."""
         return self.scale is None or self.scale.low < self.scale.high
 
     @property
     def differentiated(self) -> tuple[str, ...]:
-        """The transform's name if it is one of the table."""
+        """Return the transform's name if it is one of the table."""
         return (self.transform.name,) if self.transform.name in TRANSFORMS else ()
 
     @property
     def cost(self) -> float:
-        """That of a transform."""
+        """Return 1: that of a transform."""
         return 1.0
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The ranges of the number that is drawn."""
+        """Return the ranges of the number that is drawn."""
         return self.scale.names if self.scale else ()
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> Params:

@@ -37,17 +37,17 @@ class Defense(Strict):
 
     @property
     def random(self) -> bool:
-        """Whether draws differ, so that gradients and verdicts need several."""
+        """Return whether draws differ, so that gradients and verdicts need several."""
         return not self.frozen and self.build().random
 
     @property
     def cost(self) -> float:
-        """What a draw costs beside one pass of the model, in transforms of a barrage; see `pipeline.planning.cost`."""
+        """Return what a draw costs beside one pass of the model, in transforms of a barrage; see `pipeline.planning.cost`."""
         return self.build().cost
 
     @property
     def removable(self) -> bool:
-        """Whether the model without this defense is another one, which can be attacked too."""
+        """Return whether the model without this defense is another one, which can be attacked too."""
         return True
 
     @property
@@ -67,7 +67,7 @@ class Defense(Strict):
 
     @property
     def measured_as(self) -> int | None:
-        """The k of the article's barrage whose measured rates hold for this defense too; None if none do."""
+        """Return the k of the article's barrage whose measured rates hold for this defense too; None if none do."""
         return None
 
     @property

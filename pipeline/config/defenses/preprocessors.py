@@ -55,7 +55,8 @@ class ResizePad(Checked):
     fill: float = Field(0.5, ge=0, le=1, description="value of the padding")
 
     def build(self) -> built.ResizePad:
-        return built.ResizePad(*(self.sizes or (None, None)), self.fill)
+        low, high = self.sizes or (None, None)
+        return built.ResizePad(low, high, self.fill)
 
 
 class CropEnsemble(Checked):

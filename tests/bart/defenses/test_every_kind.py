@@ -13,7 +13,7 @@ from bart.diagnostics import PlantedWeakness
 from bart.gradient import gradient
 from bart.rng import Mirror
 from bart.verdict import judge
-from tests.bart.defenses.kinds import CONSTANT, RANDOM
+from tests.support.defenses import CONSTANT, RANDOM
 from tests.support.images import keys, photographs
 
 SIZE = (20, 24)
@@ -54,6 +54,16 @@ def coarse():
         layers[2].weight.copy_(torch.randn(CLASSES, 48, generator=torch.Generator().manual_seed(1)) * 0.2)
         layers[2].bias.zero_()
     return layers
+
+
+def watching(seen):
+    """Return a classifier of two classes that notes the images that it gets."""
+
+    def classifier(y):
+        seen.append(y)
+        return torch.zeros(len(y), 2)
+
+    return classifier
 
 
 def logits(defense, x, state, policy=combo):
@@ -113,7 +123,7 @@ def test_a_policy_changes_no_logit(defense, policy):
 @EVERY
 def test_the_classifier_gets_images_of_the_size_that_it_says(defense):
     seen = []
-    defense.logits(lambda y: (seen.append(y), torch.zeros(len(y), 2))[1], images(), defense.draw(mirror(5), SIZE))
+    defense.logits(watching(seen), images(), defense.draw(mirror(5), SIZE))
     assert seen[0].shape[1:] == (3, *defense.size_after(SIZE))
 
 
@@ -135,7 +145,7 @@ def test_its_stages_end_with_what_the_classifier_gets(defense):
     x, state = images(1), mirror(1)
     seen = []
     drawn = defense.draw(state, SIZE)
-    defense.logits(lambda y: (seen.append(y), torch.zeros(len(y), 2))[1], x, drawn)
+    defense.logits(watching(seen), x, drawn)
     stages = list(defense.stages(x, drawn))
     assert all(name and picture.shape[:2] == (1, 3) for name, picture in stages)
     if stages:
@@ -182,7 +192,7 @@ def test_what_must_fall_falls(defense, how):
 
 @EVERY
 def test_a_transfer_meets_no_part_of_it(defense):
-    class Refuses(type(defense)):  # type: ignore[misc]
+    class Refuses(type(defense)):
         def draw(self, *arguments):
             raise AssertionError("the defense was asked")
 

@@ -1,6 +1,7 @@
 """Every kind of defense of a campaign file runs through the engine, and plan, rows, traces, replays and checks ask it alone."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from pipeline.reports import image_trace
 from tests.support import tiny
 from tests.support.campaigns import decided, ran, rows
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "barrage": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]},
     "gaussian": {"sigma": 0.1},
     "resize_pad": {"sizes": [32, 38]},
@@ -27,6 +28,10 @@ SMALL = {
     "bit_depth": {"bits": [2, 5]},
     "jpeg": {"quality": [50, 90]},
     "tv": {"keep": 0.5},
+    "feature_noise": {"layers": "0", "sigma": 0.2, "at": "output"},
+    "dropout": {"layers": ["2"], "rate": 0.2},
+    "purifier": {"module": "tests.support.stochastic:denoiser", "timestep": 60, "steps": 2},
+    "module": {"module": "tests.support.stochastic:noise"},
     "compose": {"parts": [{"kind": "gaussian", "sigma": 0.1}, {"k": 1, "transforms": ["color_precision", "grey_mix"]}]},
 }
 """Settings of each kind by which draws differ."""
