@@ -74,7 +74,7 @@ class Keyed:
 
     @contextmanager
     def _within(self, code: Code, keys: Tensor, seed: int | None, habits: Habits, backward: bool) -> Iterator[None]:
-        """Surround the forward pass, or the `backward` one, which needs nothing unless it runs code again."""
+        """Set up the forward pass, or the `backward` one, which needs nothing unless it runs code again."""
         if backward and not habits.again:
             yield
             return

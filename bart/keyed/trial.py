@@ -42,7 +42,7 @@ class Trial(NamedTuple):
 
 
 class _Noticing(TorchFunctionMode):
-    """Notice which functions of torch are called by Python."""
+    """Record which functions of torch are called by Python."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,6 +8,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from bart.keyed import Code
+from bart.rng import Mirror
+from tests.support.images import keys
+
 CLASSES = 10
 
 
@@ -176,3 +180,19 @@ class Dimmed(nn.Module):
 LIBRARY = torch.library.Library("strangers", "DEF")
 LIBRARY.define("shake(Tensor x) -> Tensor", tags=[torch.Tag.nondeterministic_seeded])
 LIBRARY.impl("shake", lambda x: x + torch.empty_like(x).uniform_(), "CPU")
+
+
+def images(count=6):
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def mirror(count=6, seed=0):
+    return Mirror.of(keys(count, seed), "cpu")
+
+
+def run(keyed, module, x, state):
+    """Return logits and the gradient of a mix of them in the images."""
+    leaf = x.clone().requires_grad_()
+    z = keyed(Code(module, (module,)), leaf, state)
+    (slope,) = torch.autograd.grad((z * torch.linspace(1, 2, z.shape[1])).sum(), leaf)
+    return z.detach(), slope
