@@ -41,6 +41,7 @@ NOT_RUN = {
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
     "python -m benchmarks.intervals": "minutes",
+    "python -m benchmarks.keyed": "a time, which depends on the machine",
     "python -m benchmarks.ports": "starts Ray: tests/pipeline/execution/test_start.py runs it",
     "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",

@@ -1,4 +1,4 @@
-"""Certify a classifier behind Gaussian noise: the class that the smoothed classifier says, and the radius in which it stays.
+"""Give a classifier behind Gaussian noise its certificate: the class that it says when smoothed, and the radius of that.
 
 Source: Cohen, Rosenfeld, Kolter, Certified Adversarial Robustness via Randomized Smoothing, ICML 2019.
 """

@@ -12,7 +12,7 @@ HALVINGS = 60
 @lru_cache(maxsize=65536)
 def lower_bound(hits: int, draws: int, alpha: float) -> float:
     """Return the one-sided lower bound of Clopper and Pearson (1934): the least p at which `hits` or more of `draws` draws have
-    a probability of `alpha`. So a true p below it has at most that chance to show so many hits.
+    a probability of `alpha`. So a true p below it has at most that chance to show that number of hits.
 
     It is the `alpha` quantile of Beta(hits, draws - hits + 1). Raises ValueError for counts or an `alpha` that cannot be.
     """

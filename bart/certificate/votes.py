@@ -24,7 +24,7 @@ CLASS, VOTES = "smoothed_class", "smoothed_votes"
 
 @dataclass(frozen=True)
 class Certify:
-    """Vote for a class by `first` draws, then count the votes for it of `draws` others: n0 and n of the article.
+    """Choose a class by the votes of `first` draws, then count the votes for it of `draws` others: n0 and n of the article.
 
     None of these draws judges, and no two of an image are the same; the classifier runs in its own precision.
     """

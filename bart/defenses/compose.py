@@ -46,7 +46,7 @@ class Compose(Defense):
 
     @property
     def noise(self) -> float | None:
-        """That of the first: what comes after it is part of what the noise smooths."""
+        """Return that of the first: what comes after it is part of what the noise smooths."""
         return self.defenses[0].noise
 
     @property

@@ -58,7 +58,7 @@ class Defense(ABC):
 
     @property
     def noise(self) -> float | None:
-        """The standard deviation of Gaussian noise that is added to the image before anything else; None if there is none."""
+        """Return the standard deviation of Gaussian noise that is added to the image before all else; None if there is none."""
         return None
 
     @property

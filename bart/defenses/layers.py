@@ -66,7 +66,7 @@ class Layers(ByKeys):
 
 @contextmanager
 def _hooked(add: Callable[[Any], Any], hook: Callable[..., Any]) -> Iterator[None]:
-    """Enter a hook of a layer."""
+    """Hold a hook of a layer as long as this is entered."""
     handle = add(hook)
     try:
         yield

@@ -29,7 +29,7 @@ class ByKeys(Defense):
 
     @property
     def random(self) -> bool:
-        """Whether draws differ. They do."""
+        """Return True: draws differ."""
         return True
 
     def draw(self, keys: rng.Mirror, size: Size, order_keys: rng.Mirror | None = None) -> rng.Mirror:
@@ -78,7 +78,7 @@ class RandomModule(ByKeys, Preprocessor):
 
     @cached_property
     def module(self) -> nn.Module:
-        """The module, in eval mode unless its maker left parts of it in training mode, without gradients of its weights."""
+        """Return the module, in the mode in which it was made, without gradients of its weights."""
         return self.make().requires_grad_(False)
 
     def code(self, network: Network) -> Code:

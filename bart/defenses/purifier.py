@@ -1,4 +1,4 @@
-"""Purify images by a diffusion model before they are classified: add noise up to some timestep, and go back.
+"""Remove attacks from images by a diffusion model before they are classified: add noise up to some timestep, and go back.
 
 Sources: DiffPure, Nie et al., ICML 2022; the ways back: DDPM, Ho et al., 2020, and DDIM, Song et al., ICLR 2021; the one jump:
 Carlini et al., ICLR 2023.
@@ -33,7 +33,7 @@ def kept(schedule: str) -> Tensor:
 
 
 class Purifier(nn.Module):
-    """Purify images by a denoiser. Its random numbers are torch's, so it runs in a defense that answers these from keys.
+    """Add noise to images and remove it by a denoiser. Its random numbers are torch's: a defense answers these from keys.
 
     denoiser      (noisy images (n, c, h, w) of mean 0, timesteps (n,) int64) -> the noise in them, or the images behind it;
                   what it returns beyond c channels, such as variances, is left out

@@ -42,6 +42,11 @@ IN_PLACE: dict[Any, Callable[..., Bounds]] = {
 }
 
 
+def clamps(function: Any) -> bool:
+    """Return whether a function of torch is one of these."""
+    return function in CLAMPS or function in IN_PLACE
+
+
 class StraightThrough(TorchFunctionMode):
     """Give `clamp` and `clip` of torch the derivative 1 at their bounds, as long as this is entered. Values stay the same."""
 
@@ -49,7 +54,7 @@ class StraightThrough(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run a function of torch, or its straight-through form."""
-        if not torch.is_grad_enabled() or (func not in CLAMPS and func not in IN_PLACE):
+        if not torch.is_grad_enabled() or not clamps(func):
             return func(*args, **kwargs or {})
         named = dict(kwargs or {})
         x = args[0] if args else named.pop("input", None)

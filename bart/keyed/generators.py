@@ -1,4 +1,4 @@
-"""Seed the generators that torch does not answer for, Python's and NumPy's, while a module runs, and put them back after."""
+"""Start Python's and NumPy's generators from keys while a module runs, and put them back afterwards."""
 
 import pickle
 import random
@@ -56,7 +56,7 @@ def _seed(generator: Any, seed: int) -> None:
 
 @contextmanager
 def seeded(generators: list[Any], key: int) -> Iterator[None]:
-    """Seed generators from a key, each differently, and restore them afterwards."""
+    """Start generators from a key, each differently, and restore them afterwards."""
     before = [_state(generator) for generator in generators]
     try:
         for i, generator in enumerate(generators):

@@ -45,9 +45,10 @@ class Answers(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run an operation, or answer it."""
-        if func not in _RANDOM:
-            _RANDOM[func] = operations.is_random(func)
-        if not _RANDOM[func]:
+        random = _RANDOM.get(id(func))  # torch keeps each of these; its own hash takes longer
+        if random is None:
+            random = _RANDOM[id(func)] = operations.is_random(func)
+        if not random:
             return func(*args, **kwargs or {})
         given = operations.arguments(func, args, kwargs or {})
         if operations.draws_nothing(func, given):
@@ -80,8 +81,8 @@ class Answers(TorchDispatchMode):
         return count - FIRST
 
 
-_RANDOM: dict[Any, bool] = {}
-"""Which operations are random, once asked."""
+_RANDOM: dict[int, bool] = {}
+"""Which operations are random, by their identity, once asked."""
 
 
 @contextmanager

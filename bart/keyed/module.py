@@ -29,11 +29,13 @@ class Habits(NamedTuple):
     draws     the operations and generators that it drew from, each once, in order; none if it is not random
     by_row    why its rows are run one by one; empty if they run together
     again     whether its backward pass runs code of it, such as a part of the forward pass again
+    clamps    whether it clamps values
     """
 
     draws: tuple[str, ...]
     by_row: str
     again: bool
+    clamps: bool
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,31 @@ class Keyed:
         habits = self.habits(code, x)
         if not habits.by_row:
             with suppress(NotByRow):  # where the trial did not come this way
-                return self._together(code, x, keys.device, habits.again)
+                return self._together(code, x, keys.device, habits)
         rows = []
         for i, seed in enumerate(keys.host.tolist()):
-            within = partial(self._within, code, keys.device[i : i + 1], seed, habits.again)
+            within = partial(self._within, code, keys.device[i : i + 1], seed, habits)
             rows.append(exactly(code.function, x[i : i + 1], within))
         return torch.cat(rows)
 
-    def _together(self, code: Code, x: Tensor, keys: Tensor, again: bool) -> Tensor:
+    def _together(self, code: Code, x: Tensor, keys: Tensor, habits: Habits) -> Tensor:
         """Run a whole stack at once. Raises NotByRow for an operation that does not draw a row for each image."""
         missing = max(0, LEAST - len(x)) if x.device.type == "cpu" else 0
         if missing:
             x, keys = (torch.cat([side, side[-1:].detach().expand(missing, *side.shape[1:])]) for side in (x, keys))
-        return exactly(code.function, x, partial(self._within, code, keys, None, again))[: len(x) - missing]
+        return exactly(code.function, x, partial(self._within, code, keys, None, habits))[: len(x) - missing]
 
     @contextmanager
-    def _within(self, code: Code, keys: Tensor, seed: int | None, again: bool, backward: bool) -> Iterator[None]:
-        """Surround the forward pass, or the `backward` one, which needs nothing unless it runs code `again`."""
-        if backward and not again:
+    def _within(self, code: Code, keys: Tensor, seed: int | None, habits: Habits, backward: bool) -> Iterator[None]:
+        """Set up the forward pass, or the `backward` one, which needs nothing unless it runs code again."""
+        if backward and not habits.again:
             yield
             return
         with ExitStack() as stack:
             stack.enter_context(counting(FIRST if not backward else 0))
             if seed is not None:
                 stack.enter_context(generators.seeded(generators.of(code.modules), seed))
-            if self.straight_through:
+            if self.straight_through and habits.clamps:
                 stack.enter_context(StraightThrough())
             stack.enter_context(code.around())
             stack.enter_context(Answers(keys, backward))
@@ -97,5 +99,6 @@ class Keyed:
             trials = [trial(code, n, x) for n in (3, 5)]
             draws = {name: None for found in trials for name, _ in found.draws}
             reasons = [reason for found in trials for _, reason in found.draws if reason]
-            known[place] = Habits(tuple(draws), reasons[0] if reasons else "", any(found.again for found in trials))
+            again, clamps = (any(getattr(found, name) for found in trials) for name in ("again", "clamps"))
+            known[place] = Habits(tuple(draws), reasons[0] if reasons else "", again, clamps)
         return known[place]

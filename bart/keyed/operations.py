@@ -1,4 +1,4 @@
-"""Know torch's random operations, and answer each from keys: the table of what a stranger's module may draw.
+"""List torch's random operations, and answer each from keys: the table of what a stranger's module may draw.
 
 torch marks them by the tag `nondeterministic_seeded`. The names are those of its operators, without the `_` of those that
 write into their first argument.

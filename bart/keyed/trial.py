@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from bart import rng
 from bart.keyed import generators, operations
+from bart.keyed.bounds import clamps
 from bart.keyed.mode import FIRST, Answers, UnknownRandomness, counting
 from bart.keyed.numbers import NotByRow
 from bart.keyed.passes import Function, exactly
@@ -32,24 +33,27 @@ class Trial(NamedTuple):
 
     draws   what was drawn from, and why it is no row for each image; "" if it is
     again   whether the backward pass runs code of the function, such as a part of the forward pass again
+    clamps  whether it clamps values
     """
 
     draws: list[tuple[str, str]]
     again: bool
+    clamps: bool
 
 
 class _Noticing(TorchFunctionMode):
-    """Notice whether anything calls torch by Python."""
+    """Record which functions of torch are called by Python."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.called = False
+        self.called: list[Any] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run a function of torch."""
-        self.called = self.called or not isinstance(func, torch._ops.OpOverload)  # those come from the other mode
+        if not isinstance(func, torch._ops.OpOverload):  # those come from the other mode
+            self.called.append(func)
         return func(*args, **kwargs or {})
 
 
@@ -80,13 +84,13 @@ def trial(code: Code, n: int, x: Tensor) -> Trial:
     """
     keys = torch.arange(n, device=x.device)
     known, seen = generators.of(code.modules), list[tuple[str, str]]()
-    noticing = _Noticing()
+    ahead, back = _Noticing(), _Noticing()
     images = rng.field(keys, tuple(x.shape[1:])).to(x.dtype).requires_grad_()
 
     @contextmanager
     def watching(backward: bool) -> Iterator[None]:
         with counting(0 if backward else FIRST), code.around(), _Recorder(keys, backward, seen) as recorder:
-            with noticing if backward else nullcontext():
+            with back if backward else ahead:
                 yield
             if not backward and not torch.equal(torch.get_rng_state(), _counted(recorder.due)):
                 raise UnknownRandomness("draws from torch's generator by compiled code, unseen: draw by torch's own operations")
@@ -96,7 +100,9 @@ def trial(code: Code, n: int, x: Tensor) -> Trial:
         if y.requires_grad:
             _backward(y, images)
     drawn = list(dict.fromkeys(generators.named(generator) for generator in moved))
-    return Trial(seen + [(name, f"{name} knows nothing of images") for name in drawn], noticing.called)
+    return Trial(
+        seen + [(name, f"{name} knows nothing of images") for name in drawn], bool(back.called), any(map(clamps, ahead.called))
+    )
 
 
 def _backward(y: Tensor, images: Tensor) -> None:

@@ -109,6 +109,11 @@ NEEDED = frozenset(
 )  # fmt: skip
 """Columns that every file has: without one of them, no table can be made. Any other that an earlier format lacks is null."""
 
+LATER = frozenset(
+    ("clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius")
+)  # fmt: skip
+"""Columns that release 0.1 did not write: a file without them may be its own. They are null there."""
+
 SOURCE = pa.field("file_sha256", pa.string(), metadata={"description": "SHA-256 of the file in results/ that holds the row"})
 """The column that a sealed copy has besides those of SCHEMA."""
 
@@ -154,7 +159,7 @@ def present(found: pa.Schema, columns: Sequence[str], path: str) -> list[str]:
     number, names = formats.check(path, provenance(found)), frozenset(found.names)
     unknown, kept = sorted(names - _KNOWN), [name for name in columns if name in names]
     for name in columns if len(kept) < len(columns) else ():
-        if name not in names and (name in NEEDED or unknown):
+        if name not in names and name not in LATER and (name in NEEDED or unknown):
             raise BadInput(f"{path} lacks the column {name}, which format {number} has: another program wrote it; restore it")
     for name in kept:
         kind, expected = found.field(name).type, SCHEMA.field(name).type

@@ -8,6 +8,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from bart.keyed import Code
+from bart.rng import Mirror
+from tests.support.images import keys
+
 CLASSES = 10
 
 
@@ -111,8 +115,26 @@ def lucky():
 lucky.preprocessing = {"mean": [0, 0, 0], "std": [1, 1, 1]}  # type: ignore[attr-defined]
 
 
+def noisy_network():
+    return Before(lambda self, x: functional.dropout2d(x, 0.05, True) + 0.05 * torch.randn_like(x))
+
+
+noisy_network.preprocessing = lucky.preprocessing  # type: ignore[attr-defined]
+
+
 def noise():
     return Noise()
+
+
+class Denoiser(nn.Module):
+    """A denoiser of the simplest kind: a share of what it gets is noise."""
+
+    def forward(self, x, times):
+        return 0.3 * x
+
+
+def denoiser():
+    return Denoiser()
 
 
 class Noise(nn.Module):
@@ -133,6 +155,44 @@ class Unknown(nn.Module):
         return torch.ops.strangers.shake(x)
 
 
+def unseen():
+    return Unseen()
+
+
+class Unseen(nn.Module):
+    """It draws from the operating system, which no key can decide."""
+
+    def forward(self, x):
+        return x + 0.1 * random.SystemRandom().random()
+
+
+def dimmed():
+    return Dimmed()
+
+
+class Dimmed(nn.Module):
+    """It draws from Python's generator, once for all images."""
+
+    def forward(self, x):
+        return x * random.uniform(0.5, 1)
+
+
 LIBRARY = torch.library.Library("strangers", "DEF")
 LIBRARY.define("shake(Tensor x) -> Tensor", tags=[torch.Tag.nondeterministic_seeded])
 LIBRARY.impl("shake", lambda x: x + torch.empty_like(x).uniform_(), "CPU")
+
+
+def images(count=6):
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def mirror(count=6, seed=0):
+    return Mirror.of(keys(count, seed), "cpu")
+
+
+def run(keyed, module, x, state):
+    """Return logits and the gradient of a mix of them in the images."""
+    leaf = x.clone().requires_grad_()
+    z = keyed(Code(module, (module,)), leaf, state)
+    (slope,) = torch.autograd.grad((z * torch.linspace(1, 2, z.shape[1])).sum(), leaf)
+    return z.detach(), slope

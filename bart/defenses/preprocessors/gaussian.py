@@ -32,7 +32,7 @@ class Gaussian(Transformed):
 
     @property
     def noise(self) -> float | None:
-        """Its own: a clip after it is part of what the noise smooths."""
+        """Return its own: a clip after it is part of what the noise smooths."""
         return self.sigma or None
 
     @property

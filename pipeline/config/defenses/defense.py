@@ -52,17 +52,17 @@ class Defense(Strict):
 
     @property
     def foreign(self) -> bool:
-        """Whether it runs code of others, or theirs otherwise than they made it, which is tried before any work starts."""
+        """Return whether it runs code of others, or acts inside the model, and so is tried before any work starts."""
         return False
 
     @property
     def random_model(self) -> bool:
-        """Whether the model itself is random, so that without this defense nothing can be judged."""
+        """Return whether the model itself is random, so that without this defense nothing can be judged."""
         return False
 
     @property
     def inside(self) -> bool:
-        """Whether it acts at layers of the model, which then stay as they were made."""
+        """Return whether it acts at layers of the model, which then stay as they were made."""
         return False
 
     @property

@@ -25,7 +25,7 @@ class Foreign(Defense):
 
     @property
     def random(self) -> bool:
-        """Whether draws differ. It is asked before any code of others may run."""
+        """Return whether draws differ. It is asked before any code of others may run."""
         return not self.frozen
 
     @property
@@ -107,7 +107,7 @@ class Purifier(Foreign):
 
     @property
     def cost(self) -> float:
-        """As if each step cost a pass of the classifier: five transforms."""
+        """Return the cost as if each step took a pass of the classifier: five transforms."""
         return 5.0 * (1 if self.sampler == "once" else self.steps)
 
     def deciding(self) -> dict[str, Any]:

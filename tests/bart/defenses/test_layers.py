@@ -9,8 +9,9 @@ from bart.defenses import Dropout, FeatureNoise
 from bart.defenses.layers import matching, pruned
 from bart.diagnostics import PlantedWeakness
 from bart.rng import Mirror
-from tests.bart.defenses.test_every_kind import SIZE, coarse, images
-from tests.support.images import keys
+from tests.support.images import keys, photographs
+
+SIZE = (20, 24)
 
 KINDS = {
     "noise before": FeatureNoise(("0", "2"), 0.2),
@@ -22,6 +23,20 @@ KINDS = {
     "pruning": Dropout(("0",), unit="activations"),
 }
 EVERY = pytest.mark.parametrize("defense", KINDS.values(), ids=KINDS)
+
+
+def images(count=5):
+    four = photographs(*SIZE, 4)
+    return torch.cat([four, four.flip(3)])[:count]
+
+
+def coarse():
+    """Return a linear model of the mean colours of 16 parts of an image."""
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 4))
+    with torch.no_grad():
+        layers[2].weight.copy_(torch.randn(4, 48, generator=torch.Generator().manual_seed(1)) * 0.2)
+        layers[2].bias.zero_()
+    return layers
 
 
 def mirror(count, seed=0):

@@ -99,7 +99,7 @@ def test_a_planted_model_is_otherwise_the_model():
 def test_black_and_white_pixels_behind_a_clamp_are_counted(straight_through, share):
     """A linear model moves every pixel; torch's clamp holds those at 0 and 1, unless it is made straight-through."""
     module = nn.Module()
-    module.forward = lambda x: (x + 0 * torch.randn_like(x)).clamp(0, 1)  # type: ignore[method-assign]
+    module.forward = lambda x: (x + 0 * torch.randn_like(x)).clamp(0, 1)
     defense = RandomModule(lambda: module, Keyed(straight_through))
     x = images().clone()
     x[:, :, :2], x[:, :, 2:4] = 0.0, 1.0

@@ -5,8 +5,7 @@ import torch
 
 from bart.keyed import Code, Keyed
 from bart.keyed.bounds import StraightThrough
-from tests.bart.keyed.test_strangers import mirror, run
-from tests.support.stochastic import Before
+from tests.support.stochastic import Before, mirror, run
 
 EDGES = torch.tensor([-0.5, 0.0, 0.5, 1.0, 1.5])
 BETWEEN = torch.tensor([0.0, 1.0, 1.0, 1.0, 0.0])

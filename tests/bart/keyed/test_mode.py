@@ -7,9 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 from bart.keyed import Code, Keyed, UnknownRandomness, operations
 from bart.keyed.mode import Answers, counting
-from tests.bart.keyed.test_strangers import images, mirror, run
 from tests.support.images import keys
-from tests.support.stochastic import Before, unknown
+from tests.support.stochastic import Before, images, mirror, run, unknown
 
 
 def refusal(module):

@@ -1,5 +1,7 @@
 """Hold the numbers that answer torch's operations to torch's distributions: by scipy's, and by torch's own where those lack."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats as stats
@@ -25,7 +27,7 @@ def empty(dtype=torch.float32):
     return torch.empty(N, EACH, dtype=dtype)
 
 
-CONTINUOUS = {
+CONTINUOUS: dict[str, Any] = {
     "rand": (lambda: torch.rand(N, EACH), stats.uniform()),
     "rand double": (lambda: torch.rand(N, EACH, dtype=torch.float64), stats.uniform()),
     "rand_like": (lambda: torch.rand_like(empty()), stats.uniform()),
@@ -47,7 +49,7 @@ CONTINUOUS = {
 }
 """Draws, and the distribution that they must have."""
 
-DISCRETE = {
+DISCRETE: dict[str, Any] = {
     "bernoulli_": (lambda: empty().bernoulli_(0.3), {0: 0.7, 1: 0.3}),
     "bernoulli": (lambda: torch.bernoulli(torch.full((N, EACH), 0.3)), {0: 0.7, 1: 0.3}),
     "bernoulli of a number": (lambda: torch.bernoulli(empty(), 0.3), {0: 0.7, 1: 0.3}),

@@ -10,9 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from bart.keyed import Code, Keyed
-from bart.rng import Mirror
-from tests.support.images import keys
-from tests.support.stochastic import BY_ROW, TOGETHER, Before
+from tests.support.stochastic import BY_ROW, TOGETHER, Before, images, mirror, run
 
 
 def droppath():
@@ -30,22 +28,6 @@ def droppath():
 MODULES = {name: (lambda function=function: Before(function)) for name, function in {**TOGETHER, **BY_ROW}.items()}
 MODULES["drop-path of timm"] = droppath
 EVERY = pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
-
-
-def images(count=6):
-    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-def mirror(count=6, seed=0):
-    return Mirror.of(keys(count, seed), "cpu")
-
-
-def run(keyed, module, x, state):
-    """Return logits and the gradient of a mix of them in the images."""
-    leaf = x.clone().requires_grad_()
-    z = keyed(Code(module, (module,)), leaf, state)
-    (slope,) = torch.autograd.grad((z * torch.linspace(1, 2, z.shape[1])).sum(), leaf)
-    return z.detach(), slope
 
 
 @EVERY

@@ -11,7 +11,7 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Remark
 from pipeline.models import admission, factories, loading
-from tests.support import strangers, tiny
+from tests.support import stochastic, strangers, tiny
 
 MEAN = {"mean": [0.5] * 3, "std": [0.25] * 3}
 GRADIENT = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "2/255", "eot_draws": 1}}
@@ -37,9 +37,9 @@ REFUSED = {
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
-    "random": "the same image other logits in a second pass.*kind: module",
+    "random": "is random: it draws by aten.randn_like, and one draw would judge it.*kind: module",
     "dropout_left_on": "Dropout drop stays in training mode.*kind: module",
-    "AlwaysDropping": "the same image other logits in a second pass",
+    "AlwaysDropping": "is random: it draws by aten.bernoulli_",
     "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
     "batch_dependent": "other logits beside another image",
@@ -172,3 +172,69 @@ def test_the_causes_of_a_missing_gradient_are_told_apart(name):
 def test_a_margin_sees_through_saturation():
     network, x = strangers.saturated().eval(), admission.probes(32)
     assert causes(network, x, network(x).argmax(1), LOSSES["margin"]) == [""] * 3
+
+
+STRANGERS, STOCHASTIC = "tests.support.strangers:", "tests.support.stochastic:"
+
+
+def behind(pattern, place, architecture, **defense):
+    """Return the job of a campaign with a stranger's model behind a defense, and what is said."""
+    section = {"architecture": architecture, "classes": tiny.CLASSES} | MEAN
+    content = tiny.campaign(
+        pattern, models={"net": section}, defenses={"mine": defense}, attacks=GRADIENT,
+        cells=[{"model": "net", "defense": "mine", "attack": "pgd"}],
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        prepare(parse(content, "c"), str(place))
+    return [str(warning.message) for warning in said if issubclass(warning.category, Remark)]
+
+
+@pytest.mark.parametrize("name", ["random", "dropout_left_on", "AlwaysDropping"])
+def test_a_random_model_is_taken_as_a_module_defense(pattern, tmp_path, name):
+    assert behind(pattern, tmp_path, STRANGERS + name, kind="module") == []
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.2, 0.5])
+def test_a_model_that_is_rarely_random_is_found_too(pattern, tmp_path, wrong, monkeypatch):
+    """Two passes are often the same: it is found by its operations."""
+    monkeypatch.setattr(stochastic, "lucky", lambda: stochastic.Lucky(wrong))
+    with pytest.raises(BadInput, match="kind: module"):
+        behind(pattern, tmp_path, STOCHASTIC + "lucky", k=0)
+
+
+def test_a_model_whose_random_numbers_do_not_matter_is_taken(pattern, tmp_path, monkeypatch):
+    monkeypatch.setattr(stochastic, "lucky", lambda: strangers.Around(lambda x: x + 0 * torch.randn_like(x)))
+    assert behind(pattern, tmp_path, STOCHASTIC + "lucky", k=0) == []
+
+
+NEVER = {
+    "batch_norm_left_on": (STRANGERS + "batch_norm_left_on", {"kind": "module"}, "BatchNorm2d 1 stays in training mode"),
+    "batch_dependent": (STRANGERS + "batch_dependent", {"kind": "module"}, "other logits beside another image"),
+    "unknown": (None, {"kind": "module", "module": STOCHASTIC + "unknown"}, "draws by strangers.shake, which can't be"),
+    "unseen": (None, {"kind": "module", "module": STOCHASTIC + "unseen"}, "draws that can't be had from keys"),
+    "absent": (None, {"kind": "module", "module": STOCHASTIC + "nothing"}, "module tests.support.stochastic:nothing"),
+    "no module": (None, {"kind": "module", "module": "tests.support.tiny:campaign_of_nothing"}, "returned dict, expected a"),
+    "not allowed": (None, {"kind": "module", "module": "os.path:join"}, "os.path:join runs code of os.path"),
+    "layer": (None, {"kind": "feature_noise", "layers": "conv1", "sigma": 0.1}, "no layer of .* is called 'conv1'"),
+    "weights": (None, {"kind": "feature_noise", "layers": ["2"], "sigma": 0.1, "at": "weight"}, "ReLU has no weights"),
+    "identity": (None, {"kind": "module", "gradient": "identity"}, "name it, or leave gradient out"),
+    "steps": (None, {"kind": "purifier", "module": "a.b:c", "timestep": 5, "steps": 6}, "expected at most timestep 5"),
+    "place": (None, {"kind": "purifier", "module": "a.b"}, "module"),
+}  # fmt: skip
+"""(architecture, defense, what is refused), by a name."""
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_defense_that_cannot_be_had_from_keys_is_refused_in_one_line(pattern, tmp_path, name):
+    architecture, defense, said = NEVER[name]
+    with pytest.raises(BadInput, match=said) as error:
+        behind(pattern, tmp_path, architecture or "tests.support.tiny:network", **defense)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_slow_or_draws_nothing_is_said(pattern, tmp_path):
+    (said,) = behind(pattern, tmp_path / "a", "tests.support.tiny:network", kind="module", module=STOCHASTIC + "dimmed")
+    assert "Python's random knows nothing of images, so images run one by one" in said
+    (said,) = behind(pattern, tmp_path / "b", "tests.support.tiny:network", kind="module")
+    assert "draws nothing, so all its draws are the same" in said

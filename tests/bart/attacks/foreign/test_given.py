@@ -25,10 +25,12 @@ def test_an_example_of_8_bits_in_the_ball_is_judged_as_it_is():
 
 
 def test_an_example_outside_is_moved_to_the_border_and_counted():
-    """A shift of all pixels by 12 levels: in L-inf the nearest point of the ball of 8 is the shift by 8."""
-    ball, away = bart.Ball("linf", 8 / 255), CLEAN + 12 / 255
+    """Shifts of 12 levels and of 4: in L-inf the nearest point of the ball of 8 has 8 and 4, as no scaling has."""
+    shift = torch.full_like(CLEAN, 4.0)
+    shift[:, :, ::2] = 12
+    ball, away = bart.Ball("linf", 8 / 255), CLEAN + shift / 255
     state, stored = taken(ball, away)
-    assert torch.equal(stored.float(), (255 * CLEAN).round().add(8).clamp(max=255))
+    assert torch.equal(stored.float(), ((255 * CLEAN).round() + shift.clamp(max=8)).clamp(max=255))
     assert (state.memory[DISTANCE] > ball.eps + 1e-3).all()
 
 
