@@ -4,7 +4,7 @@ A table is a `Registry`: the built-ins, then what installed packages name as ent
 allowed. Only Python's own library is imported here, so that a command that just reads a store starts at once.
 """
 
-from barrage_plugins.modules import ALLOW, PLUGINS, allow, allowed, folders, load_allowed, permits
+from barrage_plugins.modules import ALLOW, PLUGINS, allow, allowed, folders, load_allowed, permits, unchanged
 from barrage_plugins.registry import PluginError, Registry, Source, UnknownName, builtin_only
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "folders",
     "load_allowed",
     "permits",
+    "unchanged",
 ]

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -45,12 +47,32 @@ def permits(module: str) -> bool:
     return any(f"{module}.".startswith(f"{name}.") for name in allowed())
 
 
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Restore what a stranger's code sets for the whole process: filters of warnings, the folder; of PyTorch, if it was
+    imported before, the default precision and whether gradients are computed.
+    """
+    folder, torch = os.getcwd(), sys.modules.get("torch")
+    precision, gradients = (torch.get_default_dtype(), torch.is_grad_enabled()) if torch else (None, True)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        os.chdir(folder)
+        if torch:
+            torch.set_default_dtype(precision)
+            torch.set_grad_enabled(gradients)
+
+
 def load_allowed() -> None:
     """Import every allowed module. One that fails is remembered (`failures`) and not tried again."""
     for name in sorted(allowed() - sys.modules.keys() - _failures.keys()):
         try:
-            import_module(name)
-        except Exception as error:  # a stranger's module may raise anything
+            with unchanged():
+                import_module(name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's module may raise anything
             _failures[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 

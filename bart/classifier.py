@@ -145,7 +145,7 @@ def _pairs(model: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
     pairs: dict[tuple[str, str], None] = {}
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and "weight" in module._parameters:  # else it is computed, as by weight_norm
             made[id(output)] = names[module]
             keep.append(output)
         elif id(inputs[0]) in made:
@@ -165,8 +165,8 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
     folded = copy.deepcopy(model)
     for convolution, norm in pairs:
         conv, bn = folded.get_submodule(convolution), folded.get_submodule(norm)
-        if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
-            fused = fuse_conv_bn_eval(conv, bn)
+        if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d) and not bn.training:
+            fused = fuse_conv_bn_eval(conv.eval(), bn)
             conv.weight, conv.bias = fused.weight, fused.bias
             parent, _, child = norm.rpartition(".")
             setattr(folded.get_submodule(parent), child, nn.Identity().eval())

@@ -1,4 +1,4 @@
-"""Project images onto their low spatial frequencies, by the orthonormal discrete cosine transform (DCT-II).
+"""Reduce images to their low spatial frequencies, by the orthonormal discrete cosine transform (DCT-II).
 
 Source: Sharma, Ding, Brubaker, IJCAI 2019 (perturbations in them pass defenses that remove high frequencies).
 """

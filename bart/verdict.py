@@ -11,7 +11,8 @@ from bart.gradient import Goal, forward_draws
 
 
 class Verdict(NamedTuple):
-    """Hold the five likeliest classes, best first, int64; -1 if a model has fewer than five classes.
+    """Hold the five likeliest classes, best first, int64; -1 if a model has fewer than five classes, or none of them is
+    likeliest as a logit is NaN or infinite: that is no answer, so never the right one.
 
     top5        of each draw, (n, draws, 5)
     mean_top5   of the draws' mean probability, (n, 5)
@@ -22,8 +23,9 @@ class Verdict(NamedTuple):
 
 
 def _top5(scores: Tensor) -> Tensor:
-    """Return the indices of the five largest scores along the last axis, padded with -1."""
+    """Return the indices of the five largest scores along the last axis, padded with -1; only that if one is not finite."""
     best = scores.topk(min(5, scores.shape[-1]), dim=-1).indices
+    best = best.where(scores.isfinite().all(-1, keepdim=True), -1)
     return torch.nn.functional.pad(best, (0, 5 - best.shape[-1]), value=-1)
 
 

@@ -6,12 +6,15 @@ from pathlib import PurePosixPath
 
 from cluster.cluster_file import Group
 from pipeline.config.campaign import Campaign
+from pipeline.data.pack.classes import SHIPPED
 from pipeline.errors import BadInput
 
 
 def campaign_paths(campaign: Campaign, store: str) -> dict[str, str]:
     """Return every path or URL that workers must reach: {what it is: path}."""
     paths = {"store": store} | campaign.data.places
+    if isinstance(campaign.data.classes, str) and campaign.data.classes != SHIPPED:
+        paths["data.classes"] = campaign.data.classes
     for name, model in campaign.models.items():
         if model.weights and "/" in model.weights:
             paths[f"weights of model {name}"] = model.weights

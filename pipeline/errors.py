@@ -8,12 +8,23 @@ def one_line(error: BaseException, most: int = 160) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:most]}".removesuffix(": ")
 
 
+def shortened(text: str, most: int = 1000) -> str:
+    """Return a text of at most some `most` characters: of a longer one its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 class Remark(UserWarning):
     """Say something that stops nothing, but that a person should know; commands show it as one line, once."""
 
 
 class BadInput(ValueError):
-    """Say that something the user gave cannot work: the value, what was expected and what to do. Exit code 2."""
+    """Say that something the user gave cannot work: the value, what was expected and what to do. Exit code 2.
+
+    A long message is shortened in the middle: values of any length may stand in it, and the remedy stands at its end.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class ClusterLost(RuntimeError):

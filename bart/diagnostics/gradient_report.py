@@ -52,12 +52,12 @@ def _image_columns(each: Tensor) -> tuple[Tensor, ...]:
     bad = ~each.isfinite().all(1)
     each = each.nan_to_num(0, 0, 0).double()  # else the squares of a short gradient underflow
     norms = each.norm(dim=1)
-    median, draws = norms.median(), len(each)
-    unit = each / norms.clamp_min(1e-30)[:, None]
+    median, draws, least = norms.median(), len(each), torch.finfo(each.dtype).tiny
+    unit = each / norms.clamp_min(least)[:, None]
     cosine = (unit.sum(0).square().sum() - unit.square().sum()) / max(1, draws * (draws - 1))
     agreement = (each.sign() == each.mean(0).sign()).float().mean()
     zero = ((norms == 0) & ~bad).float().mean()
-    return median, norms.amax() / median.clamp_min(1e-30), cosine, agreement, zero, bad.float().mean()
+    return median, norms.amax() / median.clamp_min(least), cosine, agreement, zero, bad.float().mean()
 
 
 def _stuck(each: Tensor, image: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def settings(job: Job) -> pd.DataFrame:
 
 def class_names(store: str) -> list[str]:
     """Return the names of the classes of a store's images, by label; empty where they are not known. Raises BadInput."""
-    return opened(store).campaign.data.classes or []
+    return opened(store).campaign.data.names
 
 
 def machines(stores: Stores) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from pipeline.config.campaign import Campaign, Cell, Stop
+from pipeline.config.campaign import Campaign, Cell, Data, Stop
 from pipeline.errors import BadInput
 
 
@@ -43,7 +43,18 @@ def refuse_changes(earlier: Compared, now: Compared, url: str) -> None:
                 f"store {url} attacks {count} images of shard {shard}, now data.limit leaves {now.images[shard]}: list new "
                 f"shards after the old ones"
             )
+    _refuse_other_classes(earlier.campaign.data, now.campaign.data, url)
     _refuse_earlier_stop(earlier.campaign.stop, now.campaign.stop, url)
+
+
+def _refuse_other_classes(before: Data, now: Data, url: str) -> None:
+    """Raise BadInput if a folder or table of images gives other labels. With shards, the classes only show labels."""
+    for label, (was, name) in enumerate(zip(before.classes or (), now.classes or (), strict=False)):
+        if was != name and not before.shards:
+            raise BadInput(
+                f"store {url} was made with {was!r} as class {label}, now it is {name!r}: put data.classes and the folders "
+                "back, or use another --store"
+            )
 
 
 def _changes(before: Mapping[str, object], now: Mapping[str, object], inside: str = "") -> Iterator[str]:

@@ -1,11 +1,14 @@
 """Record in a store's campaign.yaml which definitions its numbers come from, and refuse to mix versions of one."""
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pipeline.config import definitions
 from pipeline.config.campaign import Campaign
 from pipeline.config.definitions import Versions
 from pipeline.config.yaml_loader import plain
+from pipeline.data import earlier_pixels
+from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 from pipeline.store.layout import Store
@@ -13,15 +16,26 @@ from pipeline.store.planned_cells import DAMAGED, FILE, damaged
 
 
 def record(campaign: Campaign) -> dict[str, Any]:
-    """Return the part of campaign.yaml that names the definitions: their versions, and who added those of other packages."""
+    """Return the part of campaign.yaml that names the definitions: their versions, and who added those of other packages; and
+    the version that decodes images."""
     versions = _versions(campaign)
-    return {"definitions": versions, "plugins": definitions.plugins(versions)}
+    return {"definitions": versions, "plugins": definitions.plugins(versions), **earlier_pixels.recorded()}
 
 
 def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
     """Raise BadInput if a store, made for `earlier`, has another version of a definition that the campaign uses."""
     if changed := definitions.differences(_recorded(earlier, url), _versions(campaign)):
         raise BadInput(f"store {url}: {'; '.join(changed)}: go on with the release that wrote it, or use another --store")
+
+
+def check_images(present: Collection[Shard], url: str, report: Callable[[str], None] = lambda line: None) -> None:
+    """Raise BadInput if an image of the shards `present` had other pixels when the store was made; `report` shows one line."""
+    earlier_pixels.refuse(decoding(url), present, url, report)
+
+
+def decoding(url: str) -> object:
+    """Return the version that decoded the images of a store, as its campaign.yaml says."""
+    return plain(Store(url).read(FILE) or b"").get(earlier_pixels.KEY, 1)
 
 
 def outdated(campaign: Campaign, url: str) -> dict[str, str]:

@@ -112,9 +112,9 @@ class Job:
         return self.cuts[unit.cell].round_of(unit, self.images[unit.shard])
 
     def rounds_to_check(self, cell: str) -> list[int]:
-        """Return the rounds of a cell that an interim check follows; none without a stop rule."""
-        stop = self.campaign.stop
-        return stop_rule.rounds_to_check(stop, self.cuts[cell], self.images) if stop else []
+        """Return the rounds of a cell that an interim check follows; none without a stop rule or a cut."""
+        stop, cut = self.campaign.stop, self.cuts.get(cell)
+        return stop_rule.rounds_to_check(stop, cut, self.images) if stop and cut else []
 
     def interim_checks(self, cell: str) -> list[InterimCheck]:
         """Return the interim checks of a cell that are in the store."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.attacks import Attack, Examples, External
 from pipeline.config.campaign import Campaign, Cell
-from pipeline.data import examples, shards
+from pipeline.data import examples, guarded, shards
+from pipeline.data.pack.classes import given
 from pipeline.data.shards import Sample, Shard
 from pipeline.errors import BadInput
 from pipeline.models import admission, bpda_networks, loading
@@ -67,8 +69,8 @@ def prepare(
     committed.units(store)  # refuses rows that are not of this store's campaign
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     check_labels(campaign, present.values())
-    campaign = _with_class_names(campaign, [shard.url for shard in present.values()])
-    _check_models(campaign, controls, [] if earlier else list(present.values()))
+    campaign, present = _with_classes(campaign, present)
+    check_models(campaign, controls, [] if earlier else list(present.values()))
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     _check_file_names(job)
     for name, cell in job.cells.items():
@@ -77,6 +79,7 @@ def prepare(
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
+        definition_versions.check_images([present[name] for name in earlier.shards], url, report)
     return job if campaign.unit_images is None else job.with_cuts({})
 
 
@@ -86,7 +89,8 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     new = [path for path in paths if shards.name(path) not in known]
     if new:
         report(f"reading {len(new)} shards for the first time")
-    known = known | dict(zip(map(shards.name, new), map_ordered(partial(shards.inspect, report=report), new), strict=True))
+    inspect = partial(shards.inspect, report=report, classes=given(campaign.data.classes))
+    known = known | dict(zip(map(shards.name, new), map_ordered(inspect, new), strict=True))
     present: dict[str, Shard] = {}
     for path, size in paths.items():
         shard = known[shards.name(path)]
@@ -98,10 +102,12 @@ def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Calla
     return present
 
 
-def _with_class_names(campaign: Campaign, urls: list[str]) -> Campaign:
-    """Return the campaign with the names of its classes, where it names none and they are stored beside its shards."""
-    names = campaign.data.classes or shards.class_names(urls)
-    return campaign.model_copy(update={"data": campaign.data.model_copy(update={"classes": names})})
+def _with_classes(campaign: Campaign, present: dict[str, Shard]) -> tuple[Campaign, dict[str, Shard]]:
+    """Return the campaign and its shards with their classes, as far as they are known: given, or kept with the shards."""
+    lines = shards.classes(campaign.data, [shard.url for shard in present.values()])
+    known = given(lines)
+    campaign = campaign.model_copy(update={"data": campaign.data.model_copy(update={"classes": lines})})
+    return campaign, {name: replace(shard, classes=known) for name, shard in present.items()}
 
 
 def check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
@@ -126,9 +132,17 @@ def _check_file_names(job: Job) -> None:
         raise BadInput(
             f"files of cell {cell} and shard {shard} would have names of {longest} bytes, more than {FILE_NAME}: shorten one"
         )
+    for cell, longer in permutations(job.cells, 2):
+        for shard in job.shards if longer.startswith(f"{cell}-") else ():
+            other = f"{longer}--{shard}".removeprefix(f"{cell}--")
+            if other in job.shards:
+                raise BadInput(
+                    f"cell {longer} with shard {shard} and cell {cell} with shard {other} would have files of the same names: "
+                    "rename one, best without -- in its name"
+                )
 
 
-def _check_models(campaign: Campaign, controls: Collection[str], new: Sequence[Shard]) -> None:
+def check_models(campaign: Campaign, controls: Collection[str] = (), new: Sequence[Shard] = ()) -> None:
     """Raise BadInput if a model can't be loaded, can't be attacked as its cells say, or a cell's networks don't fit.
 
     Models are tried on the first images of the shards of a new store; on synthetic ones where it is resumed.
@@ -147,5 +161,5 @@ def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:
     images = []
     for sample in samples:
         with suppress(ValueError):
-            images.append(torch.from_numpy(shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)))
+            images.append(torch.from_numpy(guarded.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)))
     return torch.stack(images).float() / 255 if images else None

@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.campaigns import definition_versions
 from pipeline.config.campaign import Campaign, Cell, parse
+from pipeline.data.pack.classes import given
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.store import formats
@@ -22,7 +23,7 @@ def encode(campaign: Campaign, shards: Iterable[Shard], cells: Mapping[str, Cell
     """Return a store's campaign.yaml."""
     content = {
         "campaign": campaign.model_dump(mode="json", exclude={"store", "workers"}),
-        "shards": [asdict(shard) for shard in shards],
+        "shards": [shard.described() for shard in shards],
         "identity": {name: cell.identity for name, cell in cells.items()},
         "planned": {name: asdict(plan) for name, plan in planned.items()},
         **definition_versions.record(campaign),
@@ -37,8 +38,9 @@ def read(store: Store, url: str) -> tuple[Campaign, dict[str, Shard]]:
     """
     try:
         content = content_of(store, url)
-        shards = [Shard(**(shard | {"labels": tuple(shard["labels"])})) for shard in content["shards"]]
         campaign = content["campaign"]
+        classes = given(campaign["data"].get("classes"))
+        shards = [Shard.of(shard, classes) for shard in content["shards"]]
     except BadInput:
         raise
     except DAMAGED as error:

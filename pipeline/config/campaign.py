@@ -18,7 +18,7 @@ from pipeline.config import attacks, defenses, definitions
 from pipeline.config.attacks import AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import AnyDefense
-from pipeline.config.fields import ONE_OR_MORE, Name, Share, Strict, known_keys
+from pipeline.config.fields import ONE_OR_MORE, WORDNET, Name, Share, Strict, known_keys
 from pipeline.config.framing import Framing
 from pipeline.config.model import Model
 from pipeline.config.yaml_loader import plain
@@ -43,7 +43,7 @@ class Data(Strict):
         "files with the columns image and label, as Hugging Face writes them; .npz or .npy files of images and labels",
     )
     folder: str | None = Field(None, description="a folder of images: the folders in it are the classes, as of ImageFolder")
-    table: str | None = Field(None, description="a CSV or Parquet file of paths, below its own folder, and labels")
+    table: str | None = Field(None, description="a CSV or Parquet file of paths, from its own folder on, and labels")
     limit: int | None = Field(
         None, ge=1, description="use only the first images, this many, in the order of the shards; default: all"
     )
@@ -52,10 +52,11 @@ class Data(Strict):
     exif: bool = Field(
         False, description="turn images as their EXIF orientation says; default: as they are stored, as torchvision leaves them"
     )
-    classes: list[str] | None = Field(
+    classes: list[str] | str | None = Field(
         None,
-        description="names of the classes in the order of their labels, to show them; decides no number; "
-        "default: those that `barrage pack` stored beside the shards",
+        description="the classes in the order of their labels: a text file with one in each line, `imagenet`, or a list; "
+        "names, or WordNet ids with or without a name. The folders of `folder` and the words of `table` are looked up there; "
+        "elsewhere they only show labels. Default: the folders, sorted, or the names kept with the shards",
     )
 
     @model_validator(mode="after")
@@ -76,17 +77,34 @@ class Data(Strict):
         found = {f"data.shards {pattern}": pattern for pattern in self.shards}
         return found | {f"data.{name}": place for name in ("folder", "table") if (place := getattr(self, name))}
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the classes by label, without WordNet ids; of a resolved campaign, none if they are not known."""
+        return [_without_id(line) for line in self.classes or ()]
+
     def named(self, label: int) -> str:
         """Return a label as a person reads it: with the name of its class, where it is known."""
-        return f"{label} ({self.classes[label]})" if self.classes and 0 <= label < len(self.classes) else str(label)
+        return (
+            f"{label} ({_without_id(self.classes[label])})" if self.classes and 0 <= label < len(self.classes) else str(label)
+        )
+
+
+def _without_id(line: str) -> str:
+    """Return the name of a class from the line that names it."""
+    found = WORDNET.fullmatch(line)
+    return (found[2] or line) if found else line
 
 
 class Grid(Strict):
     """Cells: every combination of the listed names."""
 
-    model: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `models`; one name needs no brackets")
-    defense: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `defenses`; one name needs no brackets")
-    attack: Annotated[list[Name], ONE_OR_MORE] = Field(description="names of `attacks`; one name needs no brackets")
+    model: Annotated[list[Name], ONE_OR_MORE] = Field(min_length=1, description="names of `models`; one name needs no brackets")
+    defense: Annotated[list[Name], ONE_OR_MORE] = Field(
+        min_length=1, description="names of `defenses`; one name needs no brackets"
+    )
+    attack: Annotated[list[Name], ONE_OR_MORE] = Field(
+        min_length=1, description="names of `attacks`; one name needs no brackets"
+    )
 
 
 class Stop(Strict):

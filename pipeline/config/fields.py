@@ -1,8 +1,9 @@
 """Define the types that the sections of campaign, training and cluster files are made of."""
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
@@ -39,14 +40,15 @@ class AlsoWritten:
 
 def _fraction(value: Any) -> Any:
     """Return `8/255` as a number; other values as they are."""
-    if isinstance(value, str) and "_" not in value:  # Python reads 1_0 as 10
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314") from None
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(rf"(?P<above>[-+]?({NUMBER}|\.\d+))(/(?P<below>\d+))?", value.replace(" ", ""), re.ASCII)
+    number = math.nan
+    if found:  # as floats: whole numbers would write 1e999999999 out
+        number = float(found["above"]) / (float(found["below"] or 1) or math.nan)
+    if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a number: write 8/255 or 0.0314")
-    return value
+    return number
 
 
 NUMBER = r"\d+(\.\d*)?([eE][-+]?\d+)?"
@@ -60,6 +62,9 @@ ONE_OR_MORE = AlsoWritten(lambda value: [value] if isinstance(value, str) else v
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """A name that may be part of a file name."""
+
+WORDNET = re.compile(r"(n\d{8})(?:\s+(.*))?")
+"""A class by its WordNet id, with or without its name."""
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
 """A key or value of a node's labels, as Ray allows them."""

@@ -9,11 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from barrage_plugins import ALLOW, permits
+from barrage_plugins import ALLOW, permits, unchanged
 from pipeline.errors import BadInput, one_line
-
-ANYTHING = (Exception, SystemExit)
-"""What a stranger's module or function may raise; an interrupt of the user goes on."""
 
 
 def function_of(place: str, what: str, expected: str = "that returns a torch module") -> Any:
@@ -29,8 +26,11 @@ def function_of(place: str, what: str, expected: str = "that returns a torch mod
             f"{module} or set {ALLOW}={module}"
         )
     try:
-        found = getattr(importlib.import_module(module), function)
-    except ANYTHING as error:
+        with unchanged():
+            found = getattr(importlib.import_module(module), function)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's module may raise anything
         raise BadInput(
             f"{what} {place}: {one_line(error)}; expected package.module:function {expected}, with the module beside the "
             "campaign file or on PYTHONPATH"
@@ -44,10 +44,11 @@ def module_of(place: str, what: str) -> nn.Module:
     """Return the torch module that a function without arguments returns. Raises BadInput."""
     function = function_of(place, what)
     try:
-        made = function()
-    except BadInput:
+        with unchanged():
+            made = function()
+    except (BadInput, KeyboardInterrupt):
         raise
-    except ANYTHING as error:
+    except BaseException as error:  # a stranger's function may raise anything
         raise BadInput(
             f"{what} {place} raised {one_line(error)}: expected a function without arguments that returns a torch "
             "module; try it in Python"

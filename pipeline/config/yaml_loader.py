@@ -1,5 +1,7 @@
 """Load YAML safely from untrusted files: plain values only, and no more of them than the file spells out."""
 
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -12,6 +14,14 @@ MOST_LEVELS = 50
 
 _MERGE = "tag:yaml.org,2002:merge"
 """The tag of `<<`, by which a mapping takes in others: it may stand several times."""
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+_NUMBERS: dict[str, Callable[[str], object]] = {
+    _INT: re.compile(r"[-+]?(0|[1-9][0-9]*)(:[0-9]+)*").fullmatch,
+    _FLOAT: re.compile(r"[^_]*").fullmatch,
+}
+"""The notations of numbers that are read, by the tag that YAML gives them; 24:00:00 is a time, in seconds."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -34,6 +44,7 @@ def plain(text: str | bytes) -> Any:
     if _values(node, {}) > max(ALWAYS_ALLOWED, len(text)):
         raise yaml.YAMLError(f"its aliases (*name) expand {len(text)} bytes to more values than that: write the values out")
     _refuse_twice(node)
+    _refuse_odd_numbers(node)
     try:
         return loader.construct_document(node)
     except (ValueError, TypeError, RecursionError) as error:  # an impossible date, number or key
@@ -42,15 +53,9 @@ def plain(text: str | bytes) -> Any:
 
 def _refuse_twice(root: yaml.Node) -> None:
     """Raise yaml.YAMLError if a mapping has one key twice: of two values, the first would be lost without a word."""
-    waiting, seen = [root], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
-            continue
-        seen.add(id(node))
+    for node in _nodes(root):
         lines: dict[tuple[str, str], int] = {}
-        for item in node.value:
-            key = item[0] if isinstance(item, tuple) else None
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 line, name = key.start_mark.line + 1, (key.tag, key.value)
                 if name in lines:
@@ -58,6 +63,33 @@ def _refuse_twice(root: yaml.Node) -> None:
                         f"the key {key.value!r} stands in lines {lines[name]} and {line}: take one of them out"
                     )
                 lines[name] = line
+
+
+def _refuse_odd_numbers(root: yaml.Node) -> None:
+    """Raise yaml.YAMLError for a number that YAML reads as another than most people do, or that no column of rows can hold.
+
+    To YAML 1.1, 010 is 8, 1_0 is 10 and 0x20 is 32.
+    """
+    for node in _nodes(root):
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _NUMBERS:
+            continue
+        where = f"{node.value} in line {node.start_mark.line + 1}"
+        if not _NUMBERS[node.tag](node.value):
+            raise yaml.YAMLError(f"{where} is a number of another notation: write it in digits, or in quotes if it is a text")
+        if node.tag == _INT and abs(int(node.value.split(":")[0])) >= 1 << 63:
+            raise yaml.YAMLError(f"{where} is too large: expected a number of at most 18 digits")
+
+
+def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield a node and all inside it, keys too, each once."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        for item in node.value if isinstance(node, yaml.CollectionNode) else ():
             waiting += item if isinstance(item, tuple) else (item,)
 
 

@@ -3,18 +3,20 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pipeline import provenance
 from pipeline.campaigns.job import Job
-from pipeline.campaigns.prepare import check_labels, resolve
+from pipeline.campaigns.prepare import check_labels, check_models, resolve
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Campaign, Cell, Data
 from pipeline.costs import cell_cost
 from pipeline.costs.cell_cost import Bill, Estimate, Rated
-from pipeline.data import shards
+from pipeline.data import guarded, shards
+from pipeline.data.pack.classes import given
 from pipeline.execution.worker import device_of
 from pipeline.models import architectures, bpda_networks
 from pipeline.parallel import map_ordered
@@ -78,7 +80,7 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     measured = asked.measure and (asked.gpu is None or asked.gpu.lower() in device.lower())
     elsewhere = asked.images is not None and not measured  # the weights are where the images are, as a plan may say
     job = Job(campaign if elsewhere else resolve(campaign), _shards(campaign.data, asked.images), "")
-    _refuse_what_run_refuses(job)
+    _refuse_what_run_refuses(job, measured, asked.images is None)
     sample = _sample(job) if asked.images is None else torch.zeros(0, 3, campaign.data.crop, campaign.data.crop)
     rates = _measured(job, here, sample, report) if measured else {}
     for name, cell in job.cells.items():
@@ -93,11 +95,16 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     return Quote(device if measured or not asked.gpu else asked.gpu, asked, cells, bill)
 
 
-def _refuse_what_run_refuses(job: Job) -> None:
-    """Raise BadInput if a run would end before its first unit. Loads no weights: those of a library would be fetched."""
+def _refuse_what_run_refuses(job: Job, loading: bool, images: bool) -> None:
+    """Raise BadInput if a run would end before its first unit. Without `loading`, no weights are loaded, as those of a library
+    would be fetched; without `images`, models are tried on synthetic ones.
+    """
+    check_labels(job.campaign, job.shards.values())
+    if loading:
+        check_models(job.campaign, new=list(job.shards.values()) if images else ())
+        return
     for model in job.campaign.models.values():
         architectures.network(model.architecture, model.classes)
-    check_labels(job.campaign, job.shards.values())
     for cell in job.cells.values():
         bpda_networks.fit(cell)
 
@@ -105,7 +112,8 @@ def _refuse_what_run_refuses(job: Job) -> None:
 def _shards(data: Data, images: int | None) -> dict[str, shards.Shard]:
     if images is not None:
         return shards.imagined(data, images)
-    return {shard.name: shard for shard in map_ordered(shards.inspect, shards.paths(data))}
+    inspect = partial(shards.inspect, classes=given(data.classes))
+    return {shard.name: shard for shard in map_ordered(inspect, shards.paths(data))}
 
 
 def _measured(job: Job, device: torch.device, sample: Tensor, report: Callable[[str], None]) -> dict[str, Rated]:
@@ -134,7 +142,7 @@ def _sample(job: Job) -> Tensor:
     for sample in shards.read(first, range(min(first.images, 4 * SAMPLE))):
         try:
             if sample.status == "ok" and len(images) < SAMPLE:
-                images.append(torch.from_numpy(shards.decode(sample.image, data.resize, data.crop, exif=data.exif)))
+                images.append(torch.from_numpy(guarded.decode(sample.image, data.resize, data.crop, exif=data.exif)))
         except ValueError:
             continue
     return torch.stack(images).float() / 255 if images else torch.zeros(0, 3, data.crop, data.crop)

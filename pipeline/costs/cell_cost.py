@@ -159,7 +159,7 @@ def row_bytes(cell: Cell, images: int) -> float:
     rows = [
         {"image_key": f"{cell.name}-{i:08d}", "shard": cell.name, "cell": cell.name, "status": "ok", "label": i,
          "clean_top5": clean[1:], "adv_top5": attacked[1:], "clean_mean_top5": clean[0], "adv_mean_top5": attacked[0],
-         "linf": random.random(), "l2": random.random(), "l1": random.random(), "l0": i, "campaign": cell.identity}
+         "linf": random.random(), "l2": random.random(), "campaign": cell.identity}
         for i, (clean, attacked) in enumerate(top5)
     ]  # fmt: skip
     return len(schema.encode(rows, {"cell": cell.model_dump(mode="json")})) / images

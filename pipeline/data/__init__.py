@@ -6,12 +6,14 @@
 - `samples`, `keys`: the samples of one shard, damaged ones included; what is wrong with a key
 - `index`: what is known of shards before they are read
 - `pictures`, `decoding`: from encoded bytes to RGB, and to a square of pixels
+- `earlier_pixels`: which images had other pixels in earlier releases
+- `guarded`: decode in a process beside this one, which an image may crash
 - `order`: the order in which a shard's images are attacked
 - `pack`: write labelled image files as shards
 - `training_images`, `loader`: the images of a training, and their way to the device
 """
 
 __all__ = [
-    "decoding", "index", "keys", "loader", "order", "pack", "pictures", "samples", "shards", "sources", "tars",
-    "training_images",
+    "decoding", "earlier_pixels", "guarded", "index", "keys", "loader", "order", "pack", "pictures", "samples", "shards",
+    "sources", "tars", "training_images",
 ]  # fmt: skip

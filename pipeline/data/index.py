@@ -52,8 +52,8 @@ def _read(folder: str, entry: Entry) -> Mapping[str, Indexed]:
         found = _INDEX.validate_python(json.loads(urls.at(folder).read(entry.name) or b"{}"))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ", ".join(str(part) for part in first["loc"])
-        raise BadInput(f"{url}, {where}: {str(first['input'])[:60]!r} is wrong: {first['msg'].lower()}; {remedy}") from None
+        where, wrong = ", ".join([url, *map(str, first["loc"])]), first["msg"].lower().removesuffix(" or instance of indexed")
+        raise BadInput(f"{where}: {str(first['input'])[:60]!r} is wrong: {wrong}; {remedy}") from None
     except (ValueError, RecursionError):
         raise BadInput(f"{url} is damaged: {remedy}") from None
     for name, shard in found.items():

@@ -16,6 +16,9 @@ from pipeline.errors import steady
 MAX_PIXELS = 64_000_000
 """Images with more pixels, as stored or after resizing, are refused before they are decoded."""
 
+VERSION = 2
+"""Version of what an encoded image becomes. In version 1, of release 0.1, some images were others: see `before`."""
+
 ENDINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "ppm": "PPM", "webp": "WEBP", "avif": "AVIF"}
 """The endings of files that are images, and what each holds."""
 
@@ -36,10 +39,10 @@ def opened(image: bytes, exif: bool = False) -> Image.Image:
         picture = Image.open(io.BytesIO(image), formats=formats())
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError(f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS}")
-        if picture.mode == "P" and picture.palette is None:
+        if _lacks_palette(picture):
             raise ValueError("its pixels are numbers of a palette, and it has none")
         picture.load()
-        return rgb(ImageOps.exif_transpose(picture) if exif else picture)
+        return rgb(ImageOps.exif_transpose(picture) if exif else picture, picture.format)
     except UnidentifiedImageError:
         *some, last = formats()
         raise ValueError(f"the bytes are no {', '.join(some)} or {last} image") from None
@@ -49,10 +52,32 @@ def opened(image: bytes, exif: bool = False) -> Image.Image:
         raise ValueError(steady(error)) from None
 
 
-def rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture of any mode in mode RGB, as a viewer shows it. Raises ValueError for a mode without a certain range."""
+def before(image: bytes) -> str:
+    """Return in words what an encoded image was in version 1, if something else than now; empty if it was the same."""
+    try:
+        picture = Image.open(io.BytesIO(image), formats=formats())
+    except Exception:  # unreadable in both
+        return ""
+    if picture.format not in ("JPEG", "MPO", "PNG"):
+        return f"was `bad_image` as a {picture.format} file"
+    if picture.mode.startswith("I"):
+        return "was clipped from 16 bits to white"
+    return "was grey for the lack of a palette" if _lacks_palette(picture) else ""
+
+
+def _lacks_palette(picture: Image.Image) -> bool:
+    """Return whether the pixels of a picture, not loaded yet, are numbers of a palette that it does not have."""
+    return picture.mode == "P" and not (picture.palette and picture.palette.palette)
+
+
+def rgb(picture: Image.Image, kind: str | None = None) -> Image.Image:
+    """Return a picture of any mode in mode RGB, as a viewer shows it.
+
+    kind  of file it comes from, as Pillow calls it: for some kinds, a mode of 32 bits holds 16
+    Raises ValueError for a mode without a certain range.
+    """
     picture.info.pop("transparency", None)  # Pillow would warn that it is dropped
-    mode = "I;16" if picture.mode == "I" and picture.format in ("PNG", "PPM") else picture.mode
+    mode = "I;16" if picture.mode == "I" and kind in ("PNG", "PPM") else picture.mode
     if mode not in WAYS:
         raise ValueError(f"its pixels are of mode {mode}, which has no certain meaning as a picture: expected 8 or 16 bits")
     return WAYS[mode](picture)

@@ -148,7 +148,11 @@ def _bytes(
     """Return the bytes of a file, or why there are none; `unread` files have none, and that is no fault."""
     own = resolved(file)
     if own is None:
-        return b"", f"{keys.shown(file.name)} is a link to {keys.shown(file.link)}, which the shard does not hold"
+        target = keys.shown(file.link or "")
+        return (
+            b"",
+            f"{keys.shown(file.name)} is a link to {f'{target}, which the shard does not hold' if target else 'nothing'}",
+        )
     if own.size > most:
         return b"", f"{own.size} bytes, more than {most}"
     if own.sparse:

@@ -1,10 +1,11 @@
 """Find, inspect and read the WebDataset shards of a campaign."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from braceexpand import braceexpand
 
@@ -12,7 +13,7 @@ from pipeline.config.campaign import Data
 from pipeline.data import index, samples
 from pipeline.data.decoding import decode
 from pipeline.data.index import INDEX
-from pipeline.data.pack.classes import stored
+from pipeline.data.pack.classes import Classes, given
 from pipeline.data.samples import Sample
 from pipeline.data.sources import files, kinds
 from pipeline.data.tars.stream import HashingStream
@@ -20,7 +21,7 @@ from pipeline.errors import BadInput, ShardUnusable, StorageError
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 
-__all__ = ["INDEX", "Sample", "Shard", "decode", "glance", "imagined", "inspect", "listed", "name", "paths", "read"]
+__all__ = ["INDEX", "Sample", "Shard", "classes", "decode", "glance", "imagined", "inspect", "listed", "name", "paths", "read"]
 
 Report = Callable[[str], None]
 """Show one line to a person."""
@@ -30,7 +31,8 @@ Report = Callable[[str], None]
 class Shard:
     """Describe a shard as it was when it entered the campaign.
 
-    `images` counts damaged samples too; `labels` are the smallest and the largest.
+    `images` counts damaged samples too; `labels` are the smallest and the largest; `classes` those that words as labels stand
+    for, which a store keeps once for all its shards.
     """
 
     url: str
@@ -38,11 +40,21 @@ class Shard:
     bytes: int
     images: int
     labels: tuple[int, int]
+    classes: Classes | None = None
 
     @property
     def name(self) -> str:
         """Return the file's name without its ending, as units use it."""
         return name(self.url)
+
+    def described(self) -> dict[str, Any]:
+        """Return what a store keeps of the shard, as plain values."""
+        return {"url": self.url, "sha256": self.sha256, "bytes": self.bytes, "images": self.images, "labels": [*self.labels]}
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any], classes: Classes | None) -> "Shard":
+        """Return a shard from what a store keeps of it. Raises KeyError, TypeError for something else."""
+        return cls(**{**described, "labels": tuple(described["labels"]), "classes": classes})
 
 
 def name(url: str) -> str:
@@ -56,11 +68,12 @@ def paths(data: Data, report: Report = lambda line: None) -> dict[str, int]:
     `report` shows a person one line about what is passed over; default: nothing is shown.
     Raises BadInput for a pattern without a match, a missing shard, or two shards of one name; StorageError.
     """
-    found = _files(data) if data.shards else _places(data, report)
+    known = given(data.classes)
+    found = _files(data) if data.shards else _places(data, known, report)
     for shard, count in Counter(map(name, found)).items():
         if count > 1:
             raise BadInput(f"two shards are called {shard}: rename one, since rows refer to shards by name")
-    return dict(zip(found, map_ordered(lambda url: kinds.of(url).size(url), found), strict=True))
+    return dict(zip(found, map_ordered(lambda url: kinds.of(url).size(url, known), found), strict=True))
 
 
 def _files(data: Data) -> list[str]:
@@ -75,40 +88,35 @@ def _files(data: Data) -> list[str]:
     return found
 
 
-def _places(data: Data, report: Report) -> list[str]:
+def _places(data: Data, known: Classes | None, report: Report) -> list[str]:
     """Return the shards that a folder or a table of images is cut into. Raises BadInput."""
-    found, listed = files.shards(data.folder or data.table or "", ".folder" if data.folder else ".table")
+    found, listed = files.shards(data.folder or data.table or "", ".folder" if data.folder else ".table", known)
     for line in listed.notes:
         report(line)
     return found
 
 
-def class_names(found: Iterable[str]) -> list[str] | None:
-    """Return the names of the classes, by label, that `barrage pack` stored beside these shards; None if it stored none.
+def classes(data: Data, found: Iterable[str]) -> list[str] | None:
+    """Return the lines of the classes of a campaign's shards, by label: those that its data give, else those that are kept
+    with the shards; None if they are not known.
 
-    Raises BadInput if shards of two folders have other names for a label: then the label is not one class.
+    Raises BadInput if two shards have other names for a label: then the label is not one class.
     """
-    known: dict[str, list[str]] = {}
-    for folder, url in {urls.split(url)[0]: url for url in found}.items():
-        if names := _names(folder, url):
-            known[folder] = names
-    longest = max(known, key=lambda folder: len(known[folder]), default=None)
-    for folder, names in known.items():
-        for label, (name, other) in enumerate(zip(names, known[longest or folder], strict=False)):
+    known = given(data.classes)
+    if known and data.shards:
+        return known.lines
+    places = {(urls.split(url)[0] if kinds.of(url).indexed else url): url for url in found}
+    each = zip(places, map_ordered(lambda url: kinds.of(url).classes(url, known), places.values()), strict=True)
+    kept = {place: own for place, own in each if own}
+    longest = max(kept, key=lambda place: len(kept[place].every), default="")
+    for place, own in kept.items():
+        for label, (name, other) in enumerate(zip(own.names, kept[longest].names, strict=False)):
             if name != other:
                 raise BadInput(
-                    f"class {label} is {name!r} in the shards of {folder}, {other!r} in those of {longest}: pack them with the "
-                    f"same --classes"
+                    f"class {label} is {name!r} in the shards of {place}, {other!r} in those of {longest}: use shards "
+                    "with the same classes"
                 )
-    return known[longest] if longest else None
-
-
-def _names(folder: str, url: str) -> list[str] | None:
-    """Return the names of the classes of a shard in a folder, by label; None where they are not known."""
-    if not kinds.of(url).indexed:
-        return files.classes(url) if url.endswith(".folder") else None
-    classes = stored(folder)
-    return classes.names if classes else None
+    return kept[longest].lines if longest else None
 
 
 def imagined(data: Data, images: int) -> dict[str, Shard]:
@@ -118,27 +126,28 @@ def imagined(data: Data, images: int) -> dict[str, Shard]:
     return {name(url): Shard(url, "", 0, count, (0, 0)) for url, count in zip(urls, counts, strict=True)}
 
 
-def inspect(url: str | Path, report: Report = lambda line: None) -> Shard:
+def inspect(url: str | Path, report: Report = lambda line: None, classes: Classes | None = None) -> Shard:
     """Return the description of a shard: from the index beside it, else by reading it once from end to end.
 
-    `report` shows a person one line about what the shard holds besides its samples; default: nothing is shown.
+    report   shows a person one line about what the shard holds besides its samples; default: nothing is shown
+    classes  those that words as labels stand for; default: none
     Raises BadInput if the shard holds a file twice or differs from the index; StorageError.
     """
     url = urls.absolute(str(url))
     folder, file_name = urls.split(url)
     kind = kinds.of(url)
     indexed = index.read(folder).get(file_name) if kind.indexed else None
-    size = kind.size(url)
-    if indexed and indexed.bytes == size:
+    size = kind.size(url, classes)
+    if indexed and indexed.bytes == size and indexed.images:  # one without images would never be read, so nor checked
         return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
-    found = samples.listed(lambda: _opened(url, size), indexed.images if indexed else 0)
-    if indexed and not found.fault:
+    found = samples.listed(lambda: _opened(url, size, classes), indexed.images if indexed else 0)
+    if indexed and not found.fault and (found.sha256, found.count) != (indexed.sha256, indexed.images):
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
     if found.unused:
         others = ", ".join(f"{count} {what}" for what, count in sorted(found.unused.items()))
         report(f"shard {url}: {found.count} samples; passed over: {others}")
     labels = [sample.label for sample in found.samples if sample.status == "ok"]
-    return Shard(url, found.sha256, size, found.count, (min(labels, default=0), max(labels, default=0)))
+    return Shard(url, found.sha256, size, found.count, (min(labels, default=0), max(labels, default=0)), classes)
 
 
 def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
@@ -147,7 +156,7 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
     Raises ShardUnusable if the shard is missing, out of reach, has another SHA-256, or is another one than its index says.
     """
     with _usable(shard.url):
-        found = samples.read(lambda: _opened(shard.url, shard.bytes), wanted, shard.images)
+        found = samples.read(lambda: _opened(shard.url, shard.bytes, shard.classes), wanted, shard.images)
     if found.sha256 != shard.sha256:
         raise ShardUnusable(f"shard {shard.url} has SHA-256 {found.sha256}, planned was {shard.sha256}: restore it")
     if found.count != shard.images:
@@ -158,7 +167,7 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
 def listed(shard: Shard) -> list[Sample]:
     """Return all samples of a shard without their images. Raises ShardUnusable as `read` does."""
     with _usable(shard.url):
-        return samples.listed(lambda: _opened(shard.url, shard.bytes), shard.images).samples
+        return samples.listed(lambda: _opened(shard.url, shard.bytes, shard.classes), shard.images).samples
 
 
 def glance(shard: Shard, count: int) -> list[Sample]:
@@ -183,7 +192,7 @@ def _usable(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(url: str, size: int) -> Iterator[HashingStream]:
+def _opened(url: str, size: int, classes: Classes | None) -> Iterator[HashingStream]:
     """Open a shard at its beginning, as a tar; `size` in bytes."""
-    with kinds.of(url).opened(url, size) as file:
+    with kinds.of(url).opened(url, size, classes) as file:
         yield HashingStream(file, url)

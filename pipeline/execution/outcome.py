@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Stop:
     signal: int = 0
 
 
+def end_at_once(number: int, frame: object = None) -> NoReturn:
+    """End this process with the exit code of a signal, 128 + its number; what it holds is closed on the way."""
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
 @contextmanager
 def stopping(say: Callable[[str], None] = lambda line: None) -> Iterator[Stop]:
     """Handle SIGINT and SIGTERM: the first asks the workers to write checkpoints and leave, a second ends the run at once.
@@ -49,7 +55,7 @@ def stopping(say: Callable[[str], None] = lambda line: None) -> Iterator[Stop]:
 
     def ask(number: int, frame: object) -> None:
         if stop.drain.is_set():
-            raise KeyboardInterrupt
+            end_at_once(number)
         stop.signal = number
         stop.drain.set()
         say(f"{signal.Signals(number).name}: workers write their checkpoints and leave; a second signal ends the run at once")

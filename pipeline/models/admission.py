@@ -1,4 +1,4 @@
-"""Check that a model can be evaluated, by two passes and one backward pass, before any work starts.
+"""Check that a model can be evaluated, by a few passes and one backward pass, before any work starts.
 
 Refused in one line is what would make a number wrong: a model that is random, whose logits depend on the other images of a
 batch, or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
@@ -6,29 +6,29 @@ batch, or that has no gradient for an attack that follows one. What only may be 
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bart import LOSSES, Classifier, Mirror
+from bart import LOSSES, Classifier
 from bart.defenses import Network
-from bart.defenses.module import owner
 from bart.diagnostics.blindness import CAUSES, causes
-from bart.keyed import Code, Keyed, UnknownRandomness
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Model
 from pipeline.errors import BadInput, Remark, one_line
-from pipeline.models import factories, foreign, loading
+from pipeline.models import architectures, foreign, loading, randomness
 
-SAME = 1e-4
-"""Share of the largest logit by which two passes of an image may differ: sums in another order."""
+PLAIN = ((0, 0, 0), (1, 1, 1))
+"""The mean and std that change nothing."""
 
-DRAWS = 128
-"""Draws of a model that uses random numbers, to see whether they matter: what happens in one of 20 draws is missed in one case
-of 700."""
+UNSURE = 0.05
+"""How near values come to 0 and to 1 that a sigmoid made; cosines, which may be attacked, stay farther away."""
 
-RANDOM = "name it in a defense of `kind: module`, which judges random models by fresh draws"
+CROWD = 8
+"""Images of the second pass: some models treat small batches in another way than large ones."""
 
 INSTEAD = "attack it with square, spsa, pop_skip_jump or noise, or make the model differentiable"
 
@@ -43,12 +43,16 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
     tried(network, model, cells[0].crop)
     for own in _by_defense(cells):
         who = f"model {name} behind {own[0].defense_name}" if own[0].defense.foreign else f"model {name}"
-        classifier = _wrapped(network, model, name, own[0])
-        judged = foreign.behind(classifier, own[0], who) if own[0].defense.foreign else classifier
+        judged = _judged(network, model, name, own[0], who)
         judgeable(judged, who, own)
-        if judged is classifier:
-            resizable(classifier, name, own)
+        if isinstance(judged, Classifier):
+            resizable(judged, name, own)
+        if architectures.of_a_function(model.architecture):
+            with warnings.catch_warnings(action="ignore", category=Remark):  # they were shown for the first one
+                again = _judged(loading.build(model), model, name, own[0], who)
+            randomness.refuse_another_network(judged, again, model.architecture, probes(own[0].crop))
         attackable(judged, own, controls, images)
+    _suspect(network, model, name)
 
 
 def _by_defense(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -59,25 +63,42 @@ def _by_defense(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(groups.values())
 
 
-def _wrapped(network: nn.Module, model: Model, name: str, cell: Cell) -> Classifier:
-    """Return the classifier of a cell. Raises BadInput if it can't be made, or is left random without the defense for that."""
-    if left := next(factories.left_on(network, random=False), None):
-        raise BadInput(
-            f"model {name}: {left} stays in training mode, so images change each other's logits: put it in eval mode"
-        )
-    if not cell.defense.random_model and (left := next(factories.left_on(network, random=True), None)):
-        raise BadInput(
-            f"model {name}: {left} stays in training mode while the module around it is in eval mode, so the model is random, "
-            f"and one draw would judge it: call eval() on the whole model in the function, or {RANDOM}"
-        )
+def _judged(network: nn.Module, model: Model, name: str, cell: Cell, who: str) -> Network:
+    """Return what a network is judged as in a cell: its classifier, behind the cell's defense if that is foreign.
+
+    Raises BadInput if it can't be made, or is left random without the defense for that.
+    """
     try:
-        return loading.wrapped(network, model, cell.crop, torch.device("cpu"), not cell.defense.inside)
+        classifier = loading.wrapped(network, model, cell.crop, torch.device("cpu"), not cell.defense.inside)
     except ValueError as error:  # a BatchNorm without statistics
         raise BadInput(f"model {name}: {error}") from None
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(
-            f"model {name} can't be copied and evaluated ({one_line(error)}): give a plain torch module, no script"
+            f"model {name} can't be copied and evaluated ({one_line(error)}): give a torch module that copy.deepcopy copies"
         ) from None
+    randomness.refuse_parts_in_training(classifier, f"model {name}", probes(cell.crop), cell.defense.random_model)
+    return foreign.behind(classifier, cell, who) if cell.defense.foreign else classifier
+
+
+def _suspect(network: nn.Module, model: Model, name: str) -> None:
+    """Warn of a network that seems to normalise images that are normalised before."""
+    if (kind := _normalises(network)) and model.normalisation != PLAIN:
+        warnings.warn(
+            f"model {name} has a module {kind}, and its images are normalised before by mean and std, too: if that is twice, "
+            "give the mean [0, 0, 0] and the std [1, 1, 1]",
+            Remark,
+            stacklevel=3,
+        )
+
+
+def _normalises(network: nn.Module) -> str:
+    """Return the kind of a module that seems to normalise the three colours of images; empty if none does."""
+    for module in network.modules():
+        kept = (*vars(module).values(), *module.buffers(recurse=False), *module.parameters(recurse=False))
+        sizes = (value.numel() if isinstance(value, Tensor) else np.size(value) for value in kept)
+        if "normali" in type(module).__name__.lower() and 3 in sizes:
+            return type(module).__name__
+    return ""
 
 
 def tried(network: nn.Module, model: Model, crop: int) -> None:
@@ -114,56 +135,39 @@ def probes(crop: int, count: int = 3) -> Tensor:
 
 
 @torch.no_grad()
-def judgeable(classifier: Network, name: str, cells: Sequence[Cell]) -> None:
+def judgeable(network: Network, who: str, cells: Sequence[Cell]) -> None:
     """Raise BadInput if an image's logits are not its own: random, dependent on other images, NaN, or no logits.
 
     Probabilities are refused for attacks that follow gradients, and said for others.
     """
     a, b, c = probes(cells[0].crop)
-    try:
-        first, second = (classifier(torch.stack(pair)) for pair in ((a, b), (a, c)))
-        alone = classifier(a[None])
-    except UnknownRandomness as error:
-        raise BadInput(f"{name} {error}") from None
-    except Exception as error:  # a stranger's network may raise anything
-        raise BadInput(f"{name} can't take two images at once ({one_line(error)}): mend its forward") from None
+    with randomness.passing(who):
+        first = network(torch.stack((a, b)))
+        drawn, second = randomness.drawn(network, torch.stack((a, *[c] * (CROWD - 1))))
+        alone = network(a[None])
     if len(first) != 2:
-        raise BadInput(f"{name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
+        raise BadInput(f"{who} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
     if not (first.isfinite().all() and second.isfinite().all()):
-        raise BadInput(f"{name} gives NaN or infinite logits: use other weights, or mend its forward")
-    if not cells[0].defense.foreign and (drawn := drawing(classifier, a)):
-        raise BadInput(_refusal(name, cells[0], f"is random: it draws by {drawn}"))
-    if not (_same(first[0], second[0]) and _same(first[0], alone[0])):
-        if _same(first[0], classifier(torch.stack((a, b)))[0]):
+        raise BadInput(f"{who} gives NaN or infinite logits: use other weights, or mend its forward")
+    if drawn:
+        raise BadInput(_refusal(who, cells[0], f"draws random numbers ({drawn}) in eval mode"))
+    if not (randomness.same(first[0], second[0]) and randomness.same(first[0], alone[0])):
+        if randomness.same(first[0], network(torch.stack((a, b)))[0]):
             raise BadInput(
-                f"{name} gives an image other logits beside another image: normalise by running statistics, not by the "
+                f"{who} gives an image other logits beside another image: normalise by running statistics, not by the "
                 "batch, and let no image see the others"
             )
-        raise BadInput(_refusal(name, cells[0], "gives the same image other logits in a second pass"))
+        raise BadInput(_refusal(who, cells[0], "gives the same image other logits in a second pass"))
     if (first >= 0).all() and (first <= 1).all():
-        _bounded(first, name, any(cell.attack.needs_gradient for cell in cells))
+        _bounded(first, who, any(cell.attack.needs_gradient for cell in cells))
 
 
-def _refusal(name: str, cell: Cell, why: str) -> str:
+def _refusal(who: str, cell: Cell, why: str) -> str:
     """Return what a person reads of a random model, or of a defense whose randomness can't be had from keys."""
     if cell.defense.foreign:
         remedy = "draw by torch, Python's random or NumPy"
-        return f"{name} {why}, by draws that can't be had from keys, as those of the operating system: {remedy}"
-    return f"{name} {why}, and one draw would judge it: take the randomness out of eval mode, or {RANDOM}"
-
-
-def drawing(network: Network, image: Tensor) -> str:
-    """Return by what a network draws, if logits of the image (3, h, w) differ in any of DRAWS draws; else nothing."""
-    code, keyed = Code(network, (owner(network),)), Keyed()
-    try:
-        draws = keyed.habits(code, image[None]).draws
-        if not draws:
-            return ""
-        few = image.expand(16, -1, -1, -1)
-        logits = torch.cat([keyed(code, few, Mirror.of(keys, "cpu")) for keys in torch.arange(DRAWS).split(len(few))])
-    except UnknownRandomness as error:
-        return str(error).removeprefix("draws by ").partition(",")[0]
-    return "" if all(_same(row, logits[0]) for row in logits) else draws[0]
+        return f"{who} {why}, by draws that can't be had from keys, as those of the operating system: {remedy}"
+    return f"{who} {why}, and one draw would judge it: take the randomness out of eval mode, or {randomness.RANDOM}"
 
 
 @torch.no_grad()
@@ -182,14 +186,13 @@ def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
             ) from None
 
 
-def _bounded(values: Tensor, name: str, followed: bool) -> None:
-    """Raise BadInput for probabilities (n, classes) if gradients are `followed`, else warn; also warn of a sigmoid's values."""
-    if (values.sum(1) - 1).abs().amax() >= SAME:
-        said = f"{name} returns values of 0 to 1 only: if that is a sigmoid, leave it out, since its gradient vanishes"
-        warnings.warn(said, Remark, stacklevel=2)
-        return
-    said = f"{name} returns probabilities, not logits: leave out the softmax at its end"
-    if followed and not _decides(values):
+def _bounded(values: Tensor, who: str, followed: bool) -> None:
+    """Raise BadInput for probabilities (n, classes), or values of a sigmoid, if gradients are `followed`; else warn."""
+    together = bool((values.sum(1) - 1).abs().amax() < randomness.SAME)
+    what, end = ("probabilities, not logits", "softmax") if together else ("values of 0 to 1, not logits", "sigmoid")
+    said = f"{who} returns {what}: leave out the {end} at its end"
+    sure = bool(values.amin() < UNSURE and values.amax() > 1 - UNSURE)
+    if followed and not _decides(values) and (together or sure):
         raise BadInput(f"{said}, whose gradient vanishes where it is sure")
     warnings.warn(f"{said}, or take no rule that averages probabilities", Remark, stacklevel=2)
 
@@ -197,10 +200,6 @@ def _bounded(values: Tensor, name: str, followed: bool) -> None:
 def _decides(probabilities: Tensor) -> bool:
     """Return whether a model answers by one class alone, without a probability."""
     return bool((probabilities.amax(1) == 1).all())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return bool((a - b).abs().amax() <= SAME * b.abs().amax())
 
 
 def attackable(
@@ -230,14 +229,16 @@ def _differentiable(classifier: Network, cell: Cell, x: Tensor) -> None:
     try:
         logits = classifier(leaf)
         label = logits.detach().argmax(1)
-        (gradient,) = torch.autograd.grad(loss(logits, label, torch.full_like(label, -1)).sum(), leaf)
+        value = loss(logits, label, torch.full_like(label, -1)).sum()
+        gradient = torch.autograd.grad(value, leaf)[0] if value.requires_grad else torch.zeros_like(leaf)
     except Exception as error:  # a stranger's backward pass may raise anything
         raise BadInput(f"{who} ({one_line(error)}): {INSTEAD}") from None
     if gradient.isfinite().all() and (gradient.flatten(1) != 0).any(1).all():
         return
     hidden = [cause for cause in causes(classifier, x, label, loss) if cause]
-    said = f"{hidden[0]}, in {len(hidden)} of {len(x)} pictures: {CAUSES[hidden[0]]}"
-    if 2 * len(hidden) >= len(x) and not (hidden[0] == "saturation" and cell.defense.random):
+    cause, count = Counter(hidden).most_common(1)[0]
+    said = f"{cause}, in {count} of {len(x)} pictures: {CAUSES[cause]}"
+    if 2 * len(hidden) >= len(x) and not (cause == "saturation" and cell.defense.random):
         raise BadInput(f"{who} ({said}): mend that, or attack it with square, spsa, pop_skip_jump or noise")
     warnings.warn(
         f"attack {cell.attack_name} follows gradients, and {cell.model_name} hides some ({said})", Remark, stacklevel=2

@@ -63,6 +63,12 @@ def network(architecture: str, classes: int, pretrained: str | None = None) -> n
     )
 
 
+def of_a_function(architecture: str) -> bool:
+    """Return whether an architecture is a function of the user, as `package.module:function`."""
+    kind, _, name = architecture.partition(":")
+    return bool(name) and kind not in ("torchvision", "timm")
+
+
 def preprocessing(architecture: str, pretrained: str | None = None) -> Preprocessing:
     """Return the preprocessing that the library or the function of an architecture gives; default: ImageNet's normalisation.
 
@@ -84,7 +90,7 @@ def preprocessing(architecture: str, pretrained: str | None = None) -> Preproces
         made = _library("timm", name).get_pretrained_cfg(name)
         if made is not None:
             return _of_timm(architecture, _library("timm.data", name).resolve_data_config(pretrained_cfg=made.to_dict()))
-    if name and kind not in ("torchvision", "timm"):
+    if of_a_function(architecture):
         return _of_function(architecture)
     return IMAGENET
 

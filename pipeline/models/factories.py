@@ -1,13 +1,11 @@
 """Call a function of the user that makes a model, and bring the model to the form in which it is evaluated."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from pipeline.config.functions import function_of, module_of
 from pipeline.errors import BadInput, Remark
@@ -42,9 +40,11 @@ def said(architecture: str) -> Mapping[str, Any]:
 
 def _plain(architecture: str, network: nn.Module) -> nn.Module:
     """Return a network without compiler, in single precision, on the CPU; report what was changed. Raises BadInput."""
-    changes = []
-    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
-        network, changes = inner, ["without its compiler"]
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BadInput(f"architecture {architecture} returned {type(network).__name__}: give a plain torch module, no script")
+    network, compiled = _eager(network)
+    _forget_computed(network)
+    changes = ["without its compiler"] if compiled else []
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
         raise BadInput(
@@ -59,10 +59,29 @@ def _plain(architecture: str, network: nn.Module) -> nn.Module:
     return network.cpu().to(DEFAULT) if changes else network
 
 
-def left_on(network: nn.Module, random: bool) -> Iterator[str]:
-    """Yield the modules that training mode makes dependent on the batch, or `random`, and that are in it by themselves."""
-    for parent_name, parent in network.named_modules():
-        for name, module in parent.named_children():
-            dropping = (isinstance(module, _DropoutNd) and module.p > 0) or "DropPath" in type(module).__name__
-            if (dropping if random else isinstance(module, _BatchNorm)) and module.training and not parent.training:
-                yield f"{type(module).__name__} {f'{parent_name}.{name}'.lstrip('.')}"
+def _eager(network: nn.Module) -> tuple[nn.Module, bool]:
+    """Return a network whose modules run without a compiler, and whether any had one."""
+    compiled = False
+    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
+        network, compiled = inner, True
+    for module in network.modules():
+        if module._compiled_call_impl is not None:  # by nn.Module.compile
+            module._compiled_call_impl, compiled = None, True
+        if hasattr(module.__dict__.get("forward"), "_torchdynamo_orig_callable"):
+            del module.forward  # that of its class is left
+            compiled = True
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            inner, had = _eager(child) if hasattr(child, "_orig_mod") else (child, False)
+            if had:
+                setattr(parent, name, inner)
+                compiled = True
+    return network, compiled
+
+
+def _forget_computed(network: nn.Module) -> None:
+    """Cut what weights were computed from, as by weight normalisation or pruning: such tensors cannot be copied."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())

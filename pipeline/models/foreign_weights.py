@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pipeline.errors import BadInput, Remark, one_line
 
@@ -30,7 +31,7 @@ def load_into(network: nn.Module, path: Path) -> None:
     """
     wanted = network.state_dict()
     state, levels = _unnested(read(path))
-    named, prefixes = _without_prefixes(state, wanted)
+    named, prefixes = _without_prefixes(state, wanted, path)
     named = {name: value for name, value in named.items() if name in wanted or not name.startswith(("AuxLogits.", "aux"))}
     try:
         network.load_state_dict(named)
@@ -43,7 +44,11 @@ def load_into(network: nn.Module, path: Path) -> None:
 
 
 def finite(network: nn.Module, what: str) -> None:
-    """Raise BadInput if a weight of a network is not a finite number, or one of its buffers is NaN."""
+    """Raise BadInput if a weight of a network is no finite number or not made yet, or one of its buffers is NaN."""
+    if lazy := [name for name, value in network.named_parameters() if is_lazy(value)]:
+        raise BadInput(
+            f"{what} has no weights yet in {lazy[0]}, which is lazy: pass an image through the model in the function"
+        )
     broken = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
     broken += [name for name, value in network.named_buffers() if torch.isnan(value).any()]  # masks hold infinite values
     if broken:
@@ -77,17 +82,24 @@ def _unnested(state: Any) -> tuple[dict[str, Any], list[str]]:
     return {str(name): value for name, value in state.items()}, levels
 
 
-def _without_prefixes(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[str]]:
-    """Return the weights by the names that a network has, and the prefixes that had to go for it."""
-    gone: dict[str, None] = {}
+def _without_prefixes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the weights by the names that a network has, and the prefixes that had to go for it.
 
-    def bare(name: str) -> str:
+    Raises BadInput if a file holds two weights of one name, as of a student and a teacher.
+    """
+    gone: dict[str, None] = {}
+    found: dict[str, str] = {}
+    for full in state:
+        name = full
         while name not in wanted and (prefix := next((p for p in PREFIXES if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
             gone[prefix] = None
-        return name
-
-    return {bare(name): value for name, value in state.items()}, list(gone)
+        if name in found:
+            raise BadInput(
+                f"weights {path} hold two networks, as {found[name]} and {full} are both {name}: save the one to evaluate alone"
+            )
+        found[name] = full
+    return {name: state[full] for name, full in found.items()}, list(gone)
 
 
 def _misfit(state: Mapping[str, Any], wanted: Mapping[str, Tensor], error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Cut cells x shards into units. Pure: the same campaign, shards and cuts give the same units, in the same order."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -8,6 +9,10 @@ from pipeline.planning.cost import cell_weight
 
 if TYPE_CHECKING:
     from pipeline.config.campaign import Cell
+
+
+_NUMBERS = re.compile("([0-9]{6,})-([0-9]{6,})")
+"""The end of a unit's name."""
 
 
 class Counted(Protocol):
@@ -55,9 +60,16 @@ def span(start: int, stop: int) -> str:
     return f"{start:06d}-{stop:06d}"
 
 
-def cell_of(name: str, cells: Iterable[str]) -> str | None:
-    """Return which of these cells the unit of this name belongs to, or None. Of several that fit, the longest name counts."""
-    return max((cell for cell in cells if name.startswith(f"{cell}--")), key=len, default=None)
+def of_name(name: str, cells: Iterable[str], shards: Container[str]) -> Unit | None:
+    """Return the unit of this name whose cell and shard are among these, or None. No campaign has two of one name."""
+    head, _, numbers = name.rpartition("--")
+    found = _NUMBERS.fullmatch(numbers)
+    if found is None:
+        return None
+    for cell in cells:
+        if head.startswith(f"{cell}--") and (shard := head[len(cell) + 2 :]) in shards:
+            return Unit(cell, shard, int(found[1]), int(found[2]))
+    return None
 
 
 def images_of(name: str) -> int:

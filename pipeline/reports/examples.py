@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.job import Job
-from pipeline.data import shards
+from pipeline.data import guarded, shards
 from pipeline.errors import BadInput, ShardUnusable
-from pipeline.planning.units import Unit, cell_of
+from pipeline.planning.units import Unit, of_name
 from pipeline.store.layout import Store
 
 Picture = np.ndarray[Any, Any]
@@ -41,11 +41,8 @@ class Example:
 
 def unit(job: Job, name: str) -> Unit:
     """Return the unit of a name that a row holds. Raises BadInput if the campaign has no such unit."""
-    cell = cell_of(name, job.cells)
-    for shard in job.shards.values():
-        if cell and name.startswith(f"{cell}--{shard.name}--"):
-            start, stop = name.rpartition("--")[2].split("-")
-            return Unit(cell, shard.name, int(start), int(stop))
+    if found := of_name(name, job.cells, job.shards):
+        return found
     raise BadInput(f"unit {name} is none of store {job.store}: give a store whose campaign.yaml is that of its rows")
 
 
@@ -64,5 +61,5 @@ def examples(job: Job, unit: Unit, keys: list[str]) -> list[Example]:
             raise BadInput(f"unit {unit.name} holds the image {key}, which is not planned: another version wrote the store")
     tar = Store(job.store).read(Store(job.store).adversarial(unit))
     stored = image_rows.pictures(tar) if tar else {}
-    clean = {key: shards.decode(samples[key].image, cell.resize, cell.crop, cell.framing, cell.exif) for key in keys}
+    clean = {key: guarded.decode(samples[key].image, cell.resize, cell.crop, cell.framing, cell.exif) for key in keys}
     return [Example(key, clean[key], stored.get(key)) for key in keys]

@@ -17,14 +17,16 @@ SHARE = 0.5
 def blind(rows: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return for which attacked images the attack was blind, (n,), from the columns of their rows; nulls as None or NaN.
 
-    It was if at least half of the gradients of its steps were zero or not finite, and it did not succeed in every draw.
+    It was if at least half of the gradients of its steps were not finite; or if at least half were that or zero, and it did not
+    succeed in every draw.
     """
     found = {name: np.asarray(rows[name], dtype=np.float64) for name in COLUMNS}
     taken = np.where(np.isnan(found["first_break"]), found["steps"], found["first_break"])
-    without = np.nan_to_num(found["zero_gradients"]) + np.nan_to_num(found["nonfinite_gradients"])
+    broken = np.nan_to_num(found["nonfinite_gradients"])
+    without = np.nan_to_num(found["zero_gradients"]) + broken
     untargeted = np.isnan(found["target_hits"])
     won = np.where(untargeted, found["adv_correct"] == 0, found["target_hits"] == found["evaluation_draws"])
-    return (taken > 0) & (without >= SHARE * taken) & ~won
+    return (taken > 0) & ((broken >= SHARE * taken) | (without >= SHARE * taken) & ~won)
 
 
 def alarm(number: int, images: int) -> str:

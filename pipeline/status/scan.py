@@ -7,7 +7,7 @@ of the unit's name: every reader gets the same sample, and no kind of unit is pr
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import nan
@@ -15,11 +15,12 @@ from typing import Any
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
-from pipeline.planning.units import cell_of, images_of
+from pipeline.planning.units import images_of
 from pipeline.scoring import blind
-from pipeline.store import checkpoints, formats, planned_cells
+from pipeline.store import checkpoints, formats
 from pipeline.store.compacted import is_compacted
 from pipeline.store.layout import EARLIER, Store, stem_of
+from pipeline.store.planned_cells import Plan
 from pipeline.store.rows import parsed
 
 COLUMNS = ("status", "clean_correct", "grad_evals", "seconds", "device", *blind.COLUMNS)
@@ -110,13 +111,13 @@ class Listing:
     foreign: int
 
 
-def committed(store: Store, cells: Mapping[str, int], wanted: set[str]) -> Listing:
+def committed(store: Store, plan: Plan, cells: Mapping[str, int], wanted: set[str]) -> Listing:
     """Return the committed units of each cell, with a sample of `cells[name]` units; `seen` are those of `wanted`.
 
-    Units that the store's campaign does not plan are `foreign`. Raises BadInput for damaged files of the plan.
+    Units that the plan does not hold are `foreign`. Raises BadInput for damaged files of the plan.
     """
     found, seen, foreign = {cell: Commits() for cell in cells}, set(), 0
-    plan, merged, earlier = planned_cells.plan(store), store.merged(), set()
+    merged, earlier = store.merged(), set()
 
     def add(unit: str, file: str, modified: float | None) -> int:
         """Add a committed unit; return 1 if it is foreign."""
@@ -177,8 +178,8 @@ def _rows(found: Mapping[str, list[Any]]) -> Rows:
     )
 
 
-def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Running], list[str]]:
-    """Return the units with a checkpoint, and the names of files that are not checkpoints of these cells.
+def running(store: Store, plan: Plan, now: float) -> tuple[list[Running], list[str]]:
+    """Return the units with a checkpoint, and the names of files that are not checkpoints of its cells.
 
     A unit with several checkpoints counts once, by the one with most steps done. `now` is in seconds since 1970.
     Raises BadInput for a checkpoint of a later format.
@@ -190,17 +191,17 @@ def running(store: Store, cells: Collection[str], now: float) -> tuple[list[Runn
         if data is None:  # committed this moment
             continue
         head = checkpoints.header(data, file.name)
-        cell = cell_of(head.unit, cells) if head else None
-        if head is None or cell is None:
+        unit = plan.named(head.unit) if head else None
+        if head is None or unit is None:
             odd.append(file.name)
         elif head.unit not in found or head.step > found[head.unit].step:
             age = max(0.0, now - file.modified)
-            found[head.unit] = Running(cell, head.unit, head.step, head.steps, head.images, head.seconds, age)
+            found[head.unit] = Running(unit.cell, head.unit, head.step, head.steps, head.images, head.seconds, age)
     return [found[unit] for unit in sorted(found)], sorted(odd)
 
 
-def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str]]:
-    """Return the parked units, and the names of files that name no unit of these cells.
+def parked(store: Store, plan: Plan) -> tuple[list[Parked], list[str]]:
+    """Return the parked units, and the names of files that name no unit of its cells.
 
     Raises BadInput for a file of a later format.
     """
@@ -208,17 +209,17 @@ def parked(store: Store, cells: Collection[str]) -> tuple[list[Parked], list[str
     for file in store.list("parked/*.json"):
         try:
             content = formats.of_json(file.name, store.read(file.name) or b"")
-            unit, last = content["unit"], content["attempts"][-1]
-            cell, lines = cell_of(unit, cells), str(last["error"]).strip().splitlines() or [""]
-            images = images_of(unit)
+            unit, attempts = plan.named(content["unit"]), content["attempts"]
+            host, when, error = (str(attempts[-1][name]) for name in ("host", "when", "error"))
+            lines = error.strip().splitlines() or [""]
         except formats.Damaged:
-            cell = None
+            unit = None
         except BadInput:
             raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            cell = None
-        if cell is None:
+            unit = None
+        if unit is None:
             odd.append(file.name)
         else:
-            found.append(Parked(cell, unit, images, len(content["attempts"]), last["host"], last["when"], lines[-1]))
+            found.append(Parked(unit.cell, unit.name, unit.images, len(attempts), host, when, lines[-1]))
     return sorted(found, key=lambda unit: unit.unit), sorted(odd)

@@ -114,11 +114,12 @@ class Reader:
         """Return the status of the store at this moment. Raises BadInput if the store holds no campaign."""
         store, now = Store(self.url), self.now()
         name, cells = planned_cells.read(store, self.url)
-        begun, odd = scan.running(store, cells, now)  # before the listing: a unit that moves on meanwhile is seen as done
-        parked, unclear = scan.parked(store, cells)
+        plan = planned_cells.plan(store)
+        begun, odd = scan.running(store, plan, now)  # before the listing: a unit that moves on meanwhile is seen as done
+        parked, unclear = scan.parked(store, plan)
         wanted = {unit.unit for unit in begun} | {unit.unit for unit in parked}
         sample = -(-self.files // max(1, len(cells)))
-        listing = scan.committed(store, dict.fromkeys(cells, sample), wanted)
+        listing = scan.committed(store, plan, dict.fromkeys(cells, sample), wanted)
         commits, done, foreign = listing.commits, listing.seen, listing.foreign
         rows, unread = self._sample(store, listing)
         snapshot = _Snapshot(

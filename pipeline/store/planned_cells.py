@@ -14,7 +14,7 @@ from pipeline.config.yaml_loader import plain
 from pipeline.data.sources.kinds import without_ending
 from pipeline.errors import BadInput
 from pipeline.planning.cost import weight
-from pipeline.planning.units import cell_of, planned_images, span
+from pipeline.planning.units import Unit, of_name, planned_images, span
 from pipeline.storage import urls
 from pipeline.store import cuts, formats
 from pipeline.store.layout import Store
@@ -86,15 +86,18 @@ class Plan:
 
     def cell_of(self, unit: str) -> str:
         """Return the cell of a unit. Raises BadInput, which says what is wrong, for a name that no planned unit has."""
-        cell = cell_of(unit, self.cells)
-        if cell is None:
-            raise BadInput(f"{FILE} plans no cell of the name with which it begins")
-        if cell not in self._spans:
-            self._spans[cell] = self._planned(cell)
-        shard, _, numbers = unit[len(cell) + 2 :].rpartition("--")
-        if numbers not in self._spans[cell].get(shard, ()):
-            raise BadInput(f"{FILE} and {cuts.file_of(cell)} plan no such unit")
-        return cell
+        found = self.named(unit)
+        if found is None:
+            raise BadInput(f"{FILE} plans no cell and shard of the names in it")
+        if found.cell not in self._spans:
+            self._spans[found.cell] = self._planned(found.cell)
+        if span(found.start, found.stop) not in self._spans[found.cell].get(found.shard, ()):
+            raise BadInput(f"{FILE} and {cuts.file_of(found.cell)} plan no such unit")
+        return found.cell
+
+    def named(self, unit: str) -> Unit | None:
+        """Return the unit of a name, planned or not, if its cell and its shard are planned."""
+        return of_name(unit, self.cells, self.images)
 
     def _planned(self, cell: str) -> dict[str, set[str]]:
         """Return the planned units of a cell: of each shard, the ends of their names."""

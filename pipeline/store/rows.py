@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -20,6 +22,9 @@ from pipeline.store.schema import DAMAGED, SCHEMA, WORDS
 BATCH, LISTED_BATCH = 1 << 16, 1 << 14
 """Rows of a batch, and where draws' lists of classes are among the columns: twenty megabytes, which caches like best."""
 
+IMAGE = ["shard", "image_key"]
+"""The columns that name an image."""
+
 _STRINGS = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
 _LISTS = {field.name for field in SCHEMA if pa.types.is_list(field.type)}
 
@@ -28,7 +33,8 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
     """Yield all committed rows of a store, or some columns and cells, some thousand at a time; strings are dictionaries.
 
     Sealed cells are read from their copy. Raises BadInput if there are no rows, for a cell that the store lacks, for a file
-    that is damaged or of a later format, and for rows that are not of the store's campaign; StorageError.
+    that is damaged or of a later format, for rows that are not of the store's campaign, and after the rows of a cell that holds
+    an image twice; StorageError.
     """
     store = Store(url)
     plan, files = committed.files(store)
@@ -38,10 +44,15 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
         if cell not in files:
             raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(files)}")
     wanted, known = {cell: names for cell, names in files.items() if cells is None or cell in cells}, dict[Any, pa.Array]()
-    for cell, name, file in _opened(store, wanted):
-        with file:
-            for rows in read(file, urls.join(store.url, name), columns or SCHEMA.names, plan.cells[cell]):
-                yield _shared(rows, known)
+    columns = list(columns or SCHEMA.names)
+    for cell, opened in groupby(_opened(store, wanted), itemgetter(0)):
+        images = list[pa.RecordBatch]()
+        for _, name, file in opened:
+            with file:
+                for rows in read(file, urls.join(store.url, name), list(dict.fromkeys([*columns, *IMAGE])), plan.cells[cell]):
+                    images.append(rows.select(IMAGE))
+                    yield _shared(rows.select(columns), known)
+        refuse_doubles(images, f"store {store.url}: cell {cell}")
 
 
 def results(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pa.Table:
@@ -70,6 +81,19 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         raise
     except DAMAGED as error:
         raise _broken(path, error) from None
+
+
+def refuse_doubles(images: Sequence[pa.RecordBatch], where: str) -> None:
+    """Raise BadInput, which says `where`, if an image stands twice among the columns IMAGE of the rows of a cell."""
+    names = pa.schema([(name, pa.string()) for name in IMAGE])
+    every = pa.Table.from_batches([rows.cast(names) for rows in images], names)
+    times = every.group_by(IMAGE).aggregate([([], "count_all")])
+    if len(times) < len(every):
+        twice = times.filter(pc.greater(times["count_all"], 1)).slice(0, 1).to_pylist()[0]
+        raise BadInput(
+            f"{where} holds the image {twice['image_key']} of shard {twice['shard']} {twice['count_all']} times: "
+            "`barrage verify` names the unit; remove its file, and run the campaign again"
+        )
 
 
 def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str, str, BinaryIO]]:

@@ -60,12 +60,6 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("linf", pa.float64(), "L-inf distance of the stored 8-bit example"),
     ("l2", pa.float64(), "L2 distance of the stored 8-bit example"),
     (
-        "l1",
-        pa.float64(),
-        "L1 distance of the stored 8-bit example: the sum over all values; null in rows of before release 0.2",
-    ),
-    ("l0", pa.int32(), "values in which the stored 8-bit example differs, three a pixel; null in rows of before release 0.2"),
-    (
         "given_distance",
         pa.float64(),
         "distance in `norm` of an example of others, in 8 bits as it was given; more than eps: it was moved into the ball; "

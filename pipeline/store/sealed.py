@@ -52,8 +52,8 @@ def seal(store: Store, cell: str) -> Sealed | None:
     """Seal the rows that a cell has now, unless they are sealed already; return None for a cell without rows.
 
     A copy that is damaged, or older than one of its unit files (which was removed and made again), is replaced.
-    Needs memory for the copy, about 0.5 kB a row. Raises BadInput if a unit file is damaged or of another program;
-    StorageError.
+    Needs memory for the copy, about 0.5 kB a row. Raises BadInput if a unit file is damaged or of another program, and for an
+    image with two rows; StorageError.
     """
     files = committed.sources_of(store, cell)
     if not files:
@@ -104,15 +104,17 @@ def _is_newest(store: Store, files: list[str], name: str) -> bool:
 
 def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     """Return how many rows the files hold, and one Parquet file of them all."""
-    buffer, count, waiting, held = io.BytesIO(), 0, list[pa.Table](), 0
+    buffer, count, waiting, held, images = io.BytesIO(), 0, list[pa.Table](), 0, list[pa.RecordBatch]()
     about, identity = metadata({"cell": cell, "files": len(files)}), planned_cells.plan(store).cells[cell]
     with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), compression="zstd", write_page_checksum=True) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
             waiting.append(_with_hash(store, file, data, identity))
+            images += waiting[-1].select(rows.IMAGE).to_batches()
             held += len(waiting[-1])
             if held >= GROUP:
                 count, waiting, held = count + _write(writer, waiting), [], 0
         count += _write(writer, waiting)
+    rows.refuse_doubles(images, f"store {store.url}: cell {cell}")
     return count, buffer.getvalue()
 
 

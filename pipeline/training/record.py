@@ -1,12 +1,11 @@
 """Write a training into its store, and read back which shards an earlier run has inspected.
 
-training.yaml       {format, release, training, identity, shards}
+training.yaml       {format, release, training, identity, shards, decoding}
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -15,7 +14,8 @@ from pipeline.config.bpda_training import BpdaTraining
 from pipeline.config.campaign import Data
 from pipeline.config.classifier_training import ClassifierTraining
 from pipeline.config.yaml_loader import plain
-from pipeline.data import shards
+from pipeline.data import earlier_pixels, pictures, shards
+from pipeline.data.pack.classes import Classes, given
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput
 from pipeline.store import formats
@@ -42,7 +42,8 @@ def write(url: str, training: BpdaTraining | ClassifierTraining, identity: str, 
     content = formats.stamp() | {
         "training": training.model_dump(mode="json", exclude={"store", "workers"}),
         "identity": identity,
-        "shards": [asdict(shard) | {"labels": list(shard.labels)} for shard in used],
+        "shards": [shard.described() for shard in used],
+        **earlier_pixels.recorded(),
     }
     store = Store(url)
     store.sweep()
@@ -54,22 +55,29 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
 
     Raises BadInput, StorageError.
     """
-    known, used = _known(url), []
+    classes = given(data.classes)
+    known, decoding, used = *_known(url, classes), []
     for path, size in shards.paths(data, report).items():
         shard = known.get(path)
         if shard is None or shard.bytes != size:
             report(f"reading {path} for the first time")
-            shard = shards.inspect(path, report)
+            shard = shards.inspect(path, report, classes)
         used.append(shard)
+    earlier_pixels.refuse(decoding, [shard for shard in used if shard.url in known], url, report)
     return used
 
 
-def _known(url: str) -> dict[str, Shard]:
-    """Return the shards that an earlier run on this store has inspected, by path. Raises BadInput for a later format."""
+def _known(url: str, classes: Classes | None) -> tuple[dict[str, Shard], object]:
+    """Return the shards that an earlier run on this store has inspected, by path, and the version that decoded their images.
+
+    Raises BadInput for a later format.
+    """
     data = Store(url).read(FILE)
-    content = formats.bare(f"{url}/{FILE}", plain(data)) if data else {"shards": []}
-    known = [Shard(**(s | {"labels": tuple(s["labels"])})) for s in content["shards"]]
-    return {shard.url: shard for shard in known}
+    if not data:
+        return {}, pictures.VERSION
+    content = formats.bare(f"{url}/{FILE}", plain(data))
+    known = [Shard.of(shard, classes) for shard in content["shards"]]
+    return {shard.url: shard for shard in known}, content.get(earlier_pixels.KEY, 1)
 
 
 def check_images(images: int, held_out: int, batch: int) -> None:

@@ -1,9 +1,12 @@
 """A table holds its built-ins and what others add; what others break, breaks nothing else."""
 
 import importlib
+import os
 import sys
+import warnings
 
 import pytest
+import torch
 
 from barrage_plugins import PluginError, Registry, Source, UnknownName, allow, builtin_only, modules, registry
 from tests.support.source.plugins import installed
@@ -118,6 +121,21 @@ def test_an_allowed_module_that_fails_is_named_where_a_name_is_missing(table, tm
         UnknownName, match="unknown number 'nine'.*; the allowed module mine failed: ModuleNotFoundError: No mod"
     ):
         table["nine"]
+
+
+def test_what_an_allowed_module_sets_for_the_process_is_undone(table, tmp_path):
+    """Scripts silence warnings, switch gradients off, go to another folder, and read the options of their own command."""
+    lines = [
+        "import os, warnings, torch", "warnings.filterwarnings('ignore')", "torch.set_grad_enabled(False)",
+        "torch.set_default_dtype(torch.float64)", "os.chdir('/')", "BARRAGE_PLUGINS = {'numbers': {'nine': 9}}",
+    ]  # fmt: skip
+    (tmp_path / "script.py").write_text("\n".join(lines))
+    (tmp_path / "ends.py").write_text("import argparse; argparse.ArgumentParser(add_help=False).error('no data')")
+    filters, folder = list(warnings.filters), os.getcwd()
+    allow(["script", "ends"])
+    assert table["nine"] == 9 and "SystemExit" in modules.failures()["ends"]
+    assert (list(warnings.filters), os.getcwd()) == (filters, folder)
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
 
 
 def test_permission_is_for_a_module_and_what_is_inside_it():

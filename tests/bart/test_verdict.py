@@ -130,6 +130,26 @@ def test_a_model_with_fewer_than_five_classes_is_padded(classes):
         assert (found[:, classes:] == -1).all()
 
 
+class Broken(nn.Module):
+    """Its logits are `value` for red images, in every class."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return torch.where(x[:, :1, 0, 0] > 0.5, self.value, torch.eye(10)[3])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_no_numbers_are_no_answer(value):
+    """All the same, their first class was 0: right for images of class 0."""
+    stored = torch.cat([red(2), red(2, value=0)])
+    verdict = judge(Defended(plain(Broken(value)), Barrage(0, ())), stored, mirror(4), draws=2, stack=3)
+    assert (verdict.top5[:2] == -1).all() and (verdict.mean_top5[:2] == -1).all()
+    assert (verdict.top5[2:, :, 0] == 3).all() and (verdict.mean_top5[2:, 0] == 3).all()
+
+
 @pytest.mark.parametrize("stack", [1, 2, 7, 10, 11, 1000])
 def test_the_verdict_does_not_depend_on_the_stack(stack):
     whole, cut = Keyed(10), Keyed(10)

@@ -1,7 +1,13 @@
 """Models as strangers bring them: each has one oddity, on top of the small network of `tests.support.tiny`."""
 
+import os
+import random as random_numbers
+import warnings
+
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tests.support import tiny
 
@@ -23,6 +29,14 @@ def needs_arguments(depth):
 
 def raises():
     raise KeyError("no such\nweights")
+
+
+class Odd(BaseException):
+    """No Exception, as some libraries raise."""
+
+
+def raises_no_exception():
+    raise Odd("stop")
 
 
 def exits():
@@ -65,6 +79,124 @@ def random():
     return Around(lambda x: x + 0.1 * torch.randn_like(x))
 
 
+def seldom_random():
+    """It draws in every pass, and shows it in one of a thousand."""
+    return Around(lambda x: x.flip(3) if torch.rand(()) < 1e-3 else x)
+
+
+def seldom_random_by_numpy():
+    return Around(lambda x: x.flip(3) if np.random.rand() < 1e-3 else x)
+
+
+def seldom_random_by_python():
+    return Around(lambda x: x.flip(3) if random_numbers.random() < 1e-3 else x)
+
+
+class SeldomRandomByItsOwn(nn.Module):
+    """It draws from a generator of its own, once a pass."""
+
+    def __init__(self, generator=torch.Generator):
+        super().__init__()
+        self.inner, self.numbers = tiny.network(), generator()
+
+    def forward(self, x):
+        torch.rand((), generator=self.numbers)
+        return self.inner(x)
+
+
+class SeldomRandomByNumpysOwn(SeldomRandomByItsOwn):
+    def __init__(self):
+        super().__init__(np.random.default_rng)
+
+    def forward(self, x):
+        self.numbers.random()
+        return self.inner(x)
+
+
+class SeldomRandomByPythonsOwn(SeldomRandomByNumpysOwn):
+    def __init__(self):
+        super(SeldomRandomByNumpysOwn, self).__init__(random_numbers.Random)
+
+
+SYSTEM = random_numbers.SystemRandom()
+"""It has no state, so it can't be seen to move."""
+
+
+def random_by_the_system():
+    return Around(lambda x: x + SYSTEM.random())
+
+
+def seeded():
+    """Its numbers look random, but are the same in each pass: it seeds them."""
+
+    def noisy(x):
+        torch.manual_seed(0)
+        return x + 0.1 * torch.randn(x.shape[1:])
+
+    return Around(noisy)
+
+
+def untrained():
+    """It has other weights each time it is made."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+
+def with_other_pixels_each_time():
+    order = torch.randperm(32)
+    return Around(lambda x: x[..., order])
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x) if self.training else x
+
+
+def noise_left_on():
+    network = nn.Sequential(Noise(), tiny.network()).eval()
+    network[0].train()
+    return network
+
+
+class SeldomNoise(nn.Module):
+    def forward(self, x):
+        return x.flip(3) if self.training and torch.rand(()) < 1e-6 else x
+
+
+def seldom_noise_left_on():
+    network = nn.Sequential(SeldomNoise(), tiny.network()).eval()
+    network[0].train()
+    return network
+
+
+def rrelu_left_on():
+    network = nn.Sequential(nn.RReLU(), tiny.network()).eval()
+    network[0].train()
+    return network
+
+
+def new_head_with_dropout():
+    network = nn.Sequential(tiny.network(), nn.Identity()).eval()
+    network[1] = nn.Sequential(nn.Dropout(0.5))
+    return network
+
+
+def changes_its_images():
+    return Around(lambda x: x.sub_(0.1))
+
+
+def new_head():
+    network = nn.Sequential(tiny.network(), nn.Identity()).eval()
+    network[1] = nn.LeakyReLU()
+    return network
+
+
+def new_stem():
+    """Its first convolution, before a BatchNorm in eval mode, is in training mode."""
+    network = tiny.network().eval()
+    network[0].train()
+    return network
+
+
 class Dropping(nn.Module):
     def __init__(self):
         super().__init__()
@@ -92,6 +224,7 @@ def usual_dropout():
 
 
 def frozen_backbone_with_new_head():
+    torch.manual_seed(0)
     network = nn.Sequential(tiny.network().eval(), nn.Sequential(nn.Dropout(0.5), nn.Linear(10, 10)))
     return network
 
@@ -112,12 +245,26 @@ def batch_dependent():
     return Around(lambda x: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True))
 
 
+def dependent_on_larger_batches():
+    return Around(lambda x: x.roll(1, 0) if len(x) > 4 else x)
+
+
 def quantised():
     return Around(lambda x: (x * 8).round() / 8)
 
 
 def quantised_finely():
     return Around(lambda x: (x * 255).round() / 255)
+
+
+def binarised():
+    return Around(lambda x: (x > 0).float())
+
+
+class WithoutGradient(Around):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
 
 
 def detached():
@@ -140,6 +287,11 @@ def softmax():
 
 def sigmoid():
     return Around(after=torch.sigmoid)
+
+
+def positive_cosines():
+    """Its outputs are in [0, 1], but no probabilities: of a few tenths, as cosines of texts and images."""
+    return Around(after=lambda logits: 0.2 + 0.02 * logits.tanh())
 
 
 def log_softmax():
@@ -183,6 +335,74 @@ def on_meta():
 
 def compiled():
     return torch.compile(tiny.network())
+
+
+def compiled_inside():
+    network = Around()
+    network.inner = torch.compile(network.inner)
+    return network
+
+
+def compiled_in_place():
+    network = tiny.network()
+    network.compile()
+    return network
+
+
+def compiled_by_its_forward():
+    network = tiny.network()
+    network.forward = torch.compile(network.forward)
+    return network
+
+
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+
+def reparametrised(change):
+    """Its convolutions compute their weights, as by weight normalisation or pruning."""
+    network = tiny.network()
+    change(network[0])
+    return network
+
+
+def weight_norm():
+    return reparametrised(nn.utils.weight_norm)
+
+
+def weight_norm_of_today():
+    return reparametrised(nn.utils.parametrizations.weight_norm)
+
+
+def spectral_norm():
+    torch.manual_seed(0)
+    return reparametrised(nn.utils.parametrizations.spectral_norm)
+
+
+def pruned():
+    return reparametrised(lambda layer: prune.l1_unstructured(layer, "weight", 0.3))
+
+
+def sets_the_process():
+    """It changes what holds for the whole process, as many scripts do."""
+    warnings.filterwarnings("ignore")
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    os.chdir("/")
+    return tiny.network()
+
+
+class Normalise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.full((3, 1, 1), 0.5))
+
+    def forward(self, x):
+        return x - self.mean
+
+
+def normalises():
+    return nn.Sequential(Normalise(), tiny.network())
 
 
 def scripted():

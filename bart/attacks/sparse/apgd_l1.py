@@ -101,7 +101,7 @@ class ApgdL1(GradientSteps):
         return (age >= second).long() + (age >= third).long()
 
     def _adapted(self, m: dict[str, Tensor], state: State, age: Tensor) -> Tensor:
-        """Adapt length and sparsity of the steps of images that are due, every 4 hundredths of a ball's steps.
+        """Set length and sparsity of the steps of images that are due, every 4 hundredths of a ball's steps.
 
         Return which images go back to their best example, (n,) bool: those whose best example became sparser.
         """

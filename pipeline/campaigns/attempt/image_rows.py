@@ -10,13 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bart import State, Verdict
+from bart import Ball, State, Verdict
 from bart.attacks.foreign import DISTANCE
-from bart.ball import NORMS
 from pipeline import provenance
 from pipeline.campaigns.attempt import certificates
 from pipeline.config.campaign import Cell
-from pipeline.data import shards
+from pipeline.data import guarded
 from pipeline.data.examples.matching import BAD
 from pipeline.data.pictures import opened
 from pipeline.data.shards import Sample
@@ -68,7 +67,7 @@ def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
     if sample.label >= (classes := cell.model.classes):
         return replace(sample, status="bad_label", error=f"class {sample.label}, but the model has 0 to {classes - 1}"), None
     try:
-        return sample, shards.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)
+        return sample, guarded.decode(sample.image, cell.resize, cell.crop, cell.framing, cell.exif)
     except ValueError as error:
         return replace(sample, status="bad_image", error=str(error)), None
 
@@ -94,7 +93,7 @@ def attacked(
 
     `stored` (n, 3, h, w) uint8 are the examples as the store keeps them; `seconds` is each image's share of the unit's time.
     """
-    distances = {norm: cell.attack.ball.distance(stored, state.clean, norm).tolist() for norm in NORMS}
+    distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     given = state.memory.get(DISTANCE, state.label.new_full((len(state),), -1)).tolist()
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
@@ -108,8 +107,6 @@ def attacked(
             "status": "ok",
             "linf": distances["linf"][i],
             "l2": distances["l2"][i],
-            "l1": distances["l1"][i],
-            "l0": int(distances["l0"][i]),
             "given_distance": given[i] if given[i] >= 0 else None,
             "nonfinite_gradients": nonfinite[i],
             "zero_gradients": zero[i],

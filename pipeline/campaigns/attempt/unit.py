@@ -72,9 +72,8 @@ class UnitAttempt:
         shard = self.worker.job.shards[self.unit.shard]
         places = frozenset(self.worker.job.places(self.unit))
         samples = shards.read(shard, places)
-        decoded = [image_rows.decoded(sample, self.cell) for sample in samples]
         self.given = self.worker.given(self.cell, self.unit.shard, dict(zip(sorted(places), samples, strict=True)))
-        decoded = [image_rows.with_example(sample, image, self.given) for sample, image in decoded]
+        decoded = [image_rows.with_example(sample, image, self.given) for sample, image in self._decoded(samples)]
         good = [(s, image) for (s, image) in decoded if image is not None]
         rows = [self.context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
@@ -90,6 +89,19 @@ class UnitAttempt:
     def context(self) -> image_rows.Row:
         """Return the columns that all rows of the unit share."""
         return image_rows.unit_columns(self.cell, self.unit, self.worker.device)
+
+    def _decoded(self, samples: list[Sample]) -> list[tuple[Sample, image_rows.Picture | None]]:
+        """Return samples and their images; None for one that cannot be attacked. Raises what decoding raises if all fail."""
+        found, failed, tried = list[tuple[Sample, image_rows.Picture | None]](), 0, sum(s.status == "ok" for s in samples)
+        for sample in samples:
+            try:
+                found.append(image_rows.decoded(sample, self.cell))
+            except Exception as error:  # such as a lack of memory for this image
+                failed += 1
+                if failed == tried or not alone.may_be_an_image(error, tried):
+                    raise
+                found.append((replace(sample, status="failed", error=alone.said(error)), None))
+        return found
 
     def _rows(self, good: list[Decoded]) -> Generator[Progress, None, list[image_rows.Row]]:
         """Attack and judge the images together; if that fails, each alone. Returns their rows. Yields the progress."""
@@ -145,6 +157,8 @@ class UnitAttempt:
         seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
         if seen.suspicion:
             self._remark("clean", seen.suspicion)
+        if (clean.top5[:, :, 0] < 0).any():
+            self._remark("logits", "some images have NaN or infinite logits, which count as wrong: mend the model's forward")
 
     def _remark(self, topic: str, line: str) -> None:
         """Add a line about the cell for the person who runs this; of each topic, the first line of a run is shown."""

@@ -18,7 +18,7 @@ from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Cell
-from pipeline.data import shards
+from pipeline.data import earlier_pixels, pictures, shards
 from pipeline.data.shards import Sample
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.models import bpda_networks, loading
@@ -47,7 +47,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     foreign = sorted(done.keys() - names)
     yield from (f"{name}: no such unit is planned; move {done[name]} away" for name in foreign)
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
-    changed, outdated = _changed(job), _outdated(job)
+    changed, outdated, decoding = _changed(job), _outdated(job), definition_versions.decoding(job.store)
     identities = {name: cell.identity for name, cell in job.cells.items()} | outdated
     yield from changed.values()
     yield from _interim_checks(job)
@@ -63,6 +63,8 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
         except ShardUnusable as error:
             yield str(error)
             samples = []
+        if decoding != pictures.VERSION:
+            yield from (f"{found}: its rows are wrong" for found in earlier_pixels.differing(shard, samples))
         for unit in (unit for unit in units if unit.name in done):
             try:
                 rows = _rows(store, unit, done[unit.name])
@@ -246,8 +248,8 @@ def _example(stored: Picture | None, row: Row, picture: Picture, cell: Cell) -> 
         return
     delta = (stored.astype(float) - picture) / 255
     size = np.abs(delta)
-    found = {"linf": size.max(), "l2": np.sqrt((delta**2).sum()), "l1": size.sum(), "l0": (size > 0).sum()}
-    said = {norm: row[norm] for norm in found if row[norm] is not None}  # rows of release 0.1 have the first two
-    away, eps = found[cell.attack.norm], cell.attack.eps
-    if away > eps + 1e-5 or any(abs(found[norm] - said[norm]) > 1e-4 * max(1, found[norm]) for norm in said):
-        yield f"the stored example is {away:.5f} away, eps {eps:.5f}, and the row says {said.get(cell.attack.norm, np.nan):.5f}"
+    found = {"linf": float(size.max()), "l2": float(np.sqrt((delta**2).sum()))}
+    away = {**found, "l1": float(size.sum()), "l0": float((size > 0).sum())}[cell.attack.norm]
+    if away > cell.attack.eps + 1e-5 or any(abs(found[norm] - row[norm]) > 1e-4 * max(1, found[norm]) for norm in found):
+        said = ", ".join(f"{norm} {row[norm]:.5f}" for norm in found)
+        yield f"the stored example is {away:.5f} away, eps {cell.attack.eps:.5f} in {cell.attack.norm}, and the row says {said}"

@@ -80,7 +80,7 @@ def work(
         note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
         with closing(executor):
             outcome = execute(job, executor, Reporter(err))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # a second signal, or one while Ray starts
         note(f"stopped at once; resume with: {again}")
         raise
     _conclude(outcome, words, again, job.store, rules)

@@ -2,14 +2,16 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from pipeline.config.fields import WORDNET
 from pipeline.errors import BadInput
 from pipeline.storage import urls
 
@@ -19,8 +21,6 @@ CLASSES = "classes.json"
 SHIPPED = "imagenet"
 """Instead of a file: the 1000 classes of ImageNet, by their WordNet ids."""
 
-_WORDNET = re.compile(r"(n\d{8})(?:\s+(.*))?")
-
 
 class Class(BaseModel):
     """Name one class. `folder` held its images; a WordNet id stands there too, if the class has one."""
@@ -29,6 +29,12 @@ class Class(BaseModel):
 
     name: str
     folder: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Return the line of a file that names it."""
+        has_id = self.folder and self.folder != self.name and WORDNET.fullmatch(self.folder)
+        return f"{self.folder} {self.name}" if has_id else self.name
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,23 @@ class Classes:
         return [each.name for each in self.every]
 
     @property
+    def lines(self) -> list[str]:
+        """Return the lines of a file that names these classes."""
+        return [each.line for each in self.every]
+
+    @cached_property
     def labels(self) -> Mapping[str, list[int]]:
         """Return the labels that a folder or name stands for: one, but for a name that several classes have."""
         found: dict[str, list[int]] = {}
         for label, each in enumerate(self.every):
-            for word in dict.fromkeys(filter(None, (each.folder, each.name))):
+            for word in dict.fromkeys(filter(None, (each.folder, each.name, each.line))):
                 found.setdefault(word, []).append(label)
         return found
+
+    @cached_property
+    def are_numbers(self) -> bool:
+        """Return whether any class is called by a number: then no other number stands for a label."""
+        return any(re.fullmatch("[0-9]+", each.name) for each in self.every)
 
     def label(self, word: str, where: str) -> int:
         """Return the label of a folder or name. Raises BadInput, which says `where` it stands."""
@@ -86,6 +102,16 @@ SHOWN = 20
 _FILE = TypeAdapter(list[Class])
 
 
+def given(classes: Sequence[str] | str | None) -> Classes | None:
+    """Return classes as a campaign gives them: a file, SHIPPED, or their lines, in which a name may stand twice; None without.
+
+    Raises BadInput.
+    """
+    if isinstance(classes, str):
+        return of_file(classes)
+    return Classes(tuple(map(_of_line, classes))) if classes else None
+
+
 def of_file(path: str) -> Classes:
     """Return the classes that a file names, one a line in the order of their labels: names, or WordNet ids with or without one.
 
@@ -93,22 +119,24 @@ def of_file(path: str) -> Classes:
     """
     file = Path(__file__).with_name("imagenet.txt") if path == SHIPPED else Path(path)
     try:
-        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in file.read_text("utf-8-sig").rstrip().split("\n")]
     except (OSError, UnicodeDecodeError):
+        raise BadInput(f"classes {path} cannot be read: give a text file in UTF-8, a class a line, or {SHIPPED}") from None
+    if lines == [""]:
+        raise BadInput(f"classes {path}: no class: expected a name or a WordNet id in each line")
+    if "" in lines:
         raise BadInput(
-            f"pack: --classes {path} cannot be read: give a text file in UTF-8, a class a line, or {SHIPPED}"
-        ) from None
-    found = [_of_line(line) for line in lines if line]
-    words = [each.folder or each.name for each in found]
-    if twice := next((word for place, word in enumerate(words) if word in words[:place]), None):
-        raise BadInput(f"--classes {path} names {twice!r} twice: give each class a line of its own")
-    if not found:
-        raise BadInput(f"--classes {path} names no class: expected a name or a WordNet id in each line")
+            f"classes {path}, line {lines.index('') + 1}, is empty: each line is a class, so remove it or name its class"
+        )
+    found = [_of_line(line) for line in lines]
+    twice, times = Counter(each.folder or each.name for each in found).most_common(1)[0]
+    if times > 1:
+        raise BadInput(f"classes {path} names {twice!r} twice: write WordNet ids in front of the names, or correct one")
     return Classes(tuple(found))
 
 
 def _of_line(line: str) -> Class:
-    found = _WORDNET.fullmatch(line)
+    found = WORDNET.fullmatch(line)
     return Class(name=found[2] or found[1], folder=found[1]) if found else Class(name=line)
 
 

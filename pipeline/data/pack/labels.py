@@ -47,8 +47,14 @@ def labelled(source: Path, labels: str, pattern: str = "*", classes: Classes | N
     if not found.images:
         raise BadInput(f"{source} holds no file {pattern} that ends in {', '.join(files.endings())}")
     found.notes += passed.said()
-    if classes and (beyond := max(label for _, label in found.images)) >= len(classes.every):
-        raise BadInput(f"an image has the class {beyond}, the file of classes ends at {len(classes.every) - 1}: use one")
+    return within(found)
+
+
+def within(found: Labelled) -> Labelled:
+    """Return labelled images as they are. Raises BadInput if one has a label beyond their classes."""
+    file, beyond = max(found.images, key=lambda image: image[1])
+    if found.classes and beyond >= len(found.classes.every):
+        raise BadInput(f"{file} has the class {beyond}, the classes end at {len(found.classes.every) - 1}: add what is missing")
     return found
 
 
@@ -91,7 +97,7 @@ def _sorted(names: Sequence[str], sort: Sort) -> tuple[list[str], list[str]]:
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
     """Return what sorts names by the numbers in them."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
+    return [(0, int(part)) if part[0] in "0123456789" else (1, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
 
 
 def _by_name(every: Sequence[Path]) -> list[int]:

@@ -3,6 +3,8 @@
 import codecs
 import csv
 import io
+import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,33 +27,44 @@ def classes(files: Sequence[Path], source: Path, labels: str, known: Classes | N
     table = _checked(Path(labels), rows(Path(labels)), known)
     names, used, found = Counter(file.name for file in files), set[str](), []
     for file in files:
-        words = (file.relative_to(source).as_posix(), file.name, file.stem)
-        word = next((word for word in words if word in table), None)
-        if word is None:
-            raise BadInput(f"{labels} has no line for {file.name}: add `{file.name},CLASS`")
-        if word != words[0] and names[file.name] > 1:
+        path = file.relative_to(source).as_posix()
+        words = [word for word in dict.fromkeys((_plain(path), file.name, file.stem)) if word in table]
+        if not words:
+            raise BadInput(f"{labels} has no line for {file.name}: add `{path},CLASS`")
+        if words[0] != _plain(path) and names[file.name] > 1:
             raise BadInput(
-                f"pack: {labels} has a line for {word}, which {names[file.name]} files are called: write their paths"
+                f"pack: {labels} has a line for {words[0]}, which {names[file.name]} files are called: write their paths"
             )
-        used.add(word)
-        found.append(table[word])
+        if other := next((word for word in words if table[word] != table[words[0]] and names[file.name] == 1), None):
+            each = " and ".join(f"{table[word]} as {word}" for word in (words[0], other))
+            raise BadInput(f"{labels}: {path} has the class {each}: keep one")
+        used.update(words)
+        found.append(table[words[0]])
     left = [word for word in table if word not in used]
     more = ", ..." if len(left) > 3 else ""
     return found, [f"{len(left)} lines of {labels} name no image: {', '.join(left[:3])}{more}"] if left else []
+
+
+def _plain(path: str) -> str:
+    """Return a path as all write it: with slashes, and without parts that change nothing."""
+    return posixpath.normpath(path.replace("\\", "/"))
 
 
 Line = tuple[int, str, str]
 """The number of a line, the file that it names, its class."""
 
 
-def listed(path: Path, lines: Iterable[Line]) -> list[tuple[Path, int]]:
-    """Return the image files that a table names by their paths below its own folder, with their classes, in its order.
+def listed(path: Path, lines: Iterable[Line], known: Classes | None) -> list[tuple[Path, int]]:
+    """Return the image files that a table names by their paths, from its own folder on, with their classes, in its order.
 
+    `known` are the classes whose names may stand in the table.
     Raises BadInput for a file that is not there, and as `classes` does.
     """
-    found = [(path.parent / name, label) for name, label in _checked(path, lines, None).items()]
-    if lacking := next((file for file, _ in found if not file.is_file()), None):
-        raise BadInput(f"{path} names {lacking.relative_to(path.parent)}, which {path.parent} does not hold: correct the path")
+    found = [(path.parent / name, label) for name, label in _checked(path, lines, known).items()]
+    if lacking := next((file for file, _ in found if not os.path.isfile(file)), None):
+        raise BadInput(
+            f"{path} names {str(lacking)[:200]}, which is no file: correct the path; it begins in the folder of the table"
+        )
     if not found:
         raise BadInput(f"{path} names no image: expected lines of file, class")
     return found
@@ -61,16 +74,26 @@ def _checked(path: Path, lines: Iterable[Line], known: Classes | None) -> dict[s
     """Return {file: class} of the lines of a table. Raises BadInput for one without a class, or a file with two classes."""
     found: dict[str, tuple[int, int]] = {}
     for line, file, word in lines:
-        if re.fullmatch("[0-9]{1,9}", word):
-            label = int(word)
-        elif known:
-            label = known.label(word, f"{path}, line {line}")
-        else:
-            raise BadInput(f"{path}, line {line}: {word!r} is no class number: expected 0, 1, 2 and so on, or use --classes")
-        before, first = found.setdefault(file, (label, line))
+        label = number(word, known, f"{path}, line {line}")
+        before, first = found.setdefault(_plain(file), (label, line))
         if before != label:
             raise BadInput(f"{path}: {file} has the class {before} in line {first} and {label} in line {line}: keep one")
     return {file: label for file, (label, _) in found.items()}
+
+
+def number(word: str, known: Classes | None, where: str) -> int:
+    """Return the label that a word of a table stands for: a number itself, or the name of one of the `known` classes.
+
+    Where classes have numbers as names, a number is a name. Raises BadInput, which says `where` the word stands.
+    """
+    if re.fullmatch("[0-9]{1,9}", word) and not (known and known.are_numbers):
+        return int(word)
+    if known:
+        return known.label(word, where)
+    raise BadInput(
+        f"{where}: {word!r} is no class number: expected 0, 1, 2 and so on, or name the classes by --classes of pack or "
+        "data.classes"
+    )
 
 
 def rows(path: Path) -> Iterator[Line]:
@@ -96,11 +119,14 @@ def rows(path: Path) -> Iterator[Line]:
 def _text(path: Path) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises BadInput."""
     if not path.is_file():
-        raise BadInput(f"labels {path}: expected `folder`, `name` or the path of a CSV of file name, class")
+        raise BadInput(f"{path} is no file: expected a CSV of file name, class (--labels of pack may be `folder` or `name`)")
     try:
         data = path.read_bytes()
         coded = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        return data.decode(coded)
+        text = data.decode(coded)
+        if "\0" in text:  # UTF-16 without its mark, or UTF-32
+            raise UnicodeDecodeError(coded, data, data.index(0), data.index(0) + 1, "no text")
+        return text
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise BadInput(f"{path}, line {line}, is not UTF-8: save the file as CSV in UTF-8") from None

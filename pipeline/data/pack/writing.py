@@ -87,7 +87,7 @@ def members(images: Sequence[Keyed]) -> Iterator[tuple[str, bytes]]:
     known = endings()
     for key, file, label in images:
         try:
-            yield f"{key}.{known[file.suffix.lower()]}", file.read_bytes()
+            yield f"{key}.{known.get(file.suffix.lower(), 'jpg')}", file.read_bytes()  # what a table names may end otherwise
         except OSError as error:
             raise BadInput(f"{keys.shown(str(file))} cannot be read: {error.strerror}") from None
         yield f"{key}.cls", str(label).encode()

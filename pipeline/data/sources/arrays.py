@@ -1,6 +1,7 @@
 """Read images from NumPy arrays: a .npz file with images and labels, or a .npy file of images with one of labels beside it."""
 
 import errno
+import io
 import struct
 import zipfile
 import zlib
@@ -10,12 +11,16 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from pipeline.data.pack.classes import Classes
 from pipeline.data.sources.generated import Generated
 from pipeline.errors import BadInput, steady
 from pipeline.storage import urls
 
 MAX_ROW = 64 << 20
 """Bytes of one image, at most."""
+
+MAX_HEADER = 1 << 16
+"""Bytes of the description of an array, at most."""
 
 DAMAGED = ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, OSError
 """What reading a damaged file raises; OSError only without a number, or for a place that cannot be."""
@@ -40,7 +45,7 @@ class Array(NamedTuple):
     @property
     def is_labels(self) -> bool:
         """Return whether these are labels: a whole number for each image."""
-        return self.dtype.kind in "iu" and len([side for side in self.shape if side != 1]) <= 1
+        return self.dtype.kind in "iu" and all(side == 1 for side in self.shape[1:])
 
     def rows(self) -> Iterator[np.ndarray[Any, Any]]:
         """Yield the parts along the first axis. Raises ValueError if the file ends too early."""
@@ -53,12 +58,12 @@ class Array(NamedTuple):
 
 
 @contextmanager
-def opened(url: str, size: int) -> Iterator[Generated]:
+def opened(url: str, size: int, classes: Classes | None) -> Iterator[Generated]:
     """Open a file as a tar of its images and labels. Raises BadInput, also while it is read."""
     with ExitStack() as stack:
         try:
             images, labels = (_in_npz if url.endswith(".npz") else _beside)(url, stack)
-            if not images.is_images or not labels.is_labels or int(np.prod(labels.shape)) != images.shape[0]:
+            if not images.is_images or not labels.is_labels or labels.shape[0] != images.shape[0]:
                 raise ValueError(f"images are {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
             if int(np.prod(images.shape[1:], dtype=np.int64)) > MAX_ROW:
                 raise ValueError(f"an image of {images.shape[1:]}")
@@ -120,7 +125,15 @@ def _array(file: IO[bytes]) -> Array:
     """Return the array whose file was just opened; its values are not read. Raises ValueError, also for pickled objects."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    start = file.read(2 if version == (1, 0) else 4)  # the length of the header
+    if (length := int.from_bytes(start, "little")) > MAX_HEADER:
+        raise ValueError(f"a header of {length} bytes")
+    try:
+        shape, fortran, dtype = read(io.BytesIO(start + file.read(length)))
+    except (*DAMAGED, MemoryError):
+        raise
+    except Exception as error:  # the header is Python, and its parser may raise anything on a strange one
+        raise ValueError(f"its header is damaged: {steady(error)}") from None
     if dtype.hasobject or (fortran and len(shape) > 1) or not shape:
         raise ValueError(f"an array {dtype} {shape}{' in the order of Fortran' if fortran else ''}")
     return Array(shape, dtype, file)

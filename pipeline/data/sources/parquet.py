@@ -1,5 +1,6 @@
 """Read images from Parquet as Hugging Face lays them out: a column `image` of {bytes, path} or bytes, a column `label`."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -8,7 +9,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.pack.tables import CLASS, FILE, Line
+from pipeline.data.pack.classes import Class, Classes
+from pipeline.data.pack.tables import CLASS, FILE, Line, number
 from pipeline.data.sources.generated import Generated
 from pipeline.errors import BadInput, steady
 from pipeline.storage import urls
@@ -24,29 +26,54 @@ _DAMAGED = pa.ArrowException, ValueError
 
 
 @contextmanager
-def opened(url: str, size: int) -> Iterator[Generated]:
+def opened(url: str, size: int, known: Classes | None) -> Iterator[Generated]:
     """Open a file as the tar that `barrage pack` would write of its rows. Raises BadInput, also while it is read."""
     folder, name = urls.split(url)
     with urls.at(folder).open(name, size) as file:
-        yield Generated(_files(file, url))
+        yield Generated(_files(file, url, known))
 
 
-def _files(file: BinaryIO, url: str) -> Iterator[tuple[str, bytes]]:
+def classes(url: str, known: Classes | None) -> Classes | None:
+    """Return the classes that Hugging Face's `datasets` kept in a file, by label; None without. Raises BadInput.
+
+    They stand in the metadata of the schema as the feature `ClassLabel` of the column of labels.
+    """
+    folder, name = urls.split(url)
+    with urls.at(folder).open(name) as file, _refused(url):
+        schema = pq.read_schema(file)
+        label = _column(schema, LABEL, url)
+        try:
+            features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+            names = [str(name) for name in features[label]["names"]]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return None
+        return Classes(tuple(Class(name=name) for name in names)) if names else None
+
+
+def _files(file: BinaryIO, url: str, known: Classes | None) -> Iterator[tuple[str, bytes]]:
     """Yield an image and a label for each row, (name, content); without a label where it is null."""
-    try:
+    with _refused(url):
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         image, label = (_column(parquet.schema_arrow, names, url) for names in (IMAGE, LABEL))
+        _check_types(parquet.schema_arrow, image, label, url)
         keys = _keys(parquet, image)
         rows = (row for batch in parquet.iter_batches(ROWS, columns=[image, label]) for row in batch.to_pylist())
         for key, row in zip(keys, rows, strict=True):
             held = row[image]["bytes"] if isinstance(row[image], dict) else row[image]
             yield f"{key}.jpg", held or b""  # of whatever kind: what it is is seen when it is decoded
-            if row[label] is not None:
-                yield f"{key}.cls", str(row[label]).encode()
+            if (word := row[label]) is not None:
+                yield f"{key}.cls", str(number(word, known, f"{url}, {key}") if isinstance(word, str) else word).encode()
+
+
+@contextmanager
+def _refused(url: str) -> Iterator[None]:
+    """Raise BadInput where reading a file raises an error of the file itself; one of a disk or service is raised as it is."""
+    try:
+        yield
     except BadInput:  # which is a ValueError
         raise
     except (*_DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of a disk or service; Arrow's own have no number
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow's own have no number
             raise
         raise BadInput(f"{url} is no whole Parquet file of images ({steady(error)}): restore it") from None
 
@@ -73,6 +100,18 @@ def _column(schema: pa.Schema, names: Sequence[str], url: str) -> str:
         if name in schema.names:
             return name
     raise BadInput(f"{url} has no column {' or '.join(names)}: it has {', '.join(schema.names)[:200]}")
+
+
+def _check_types(schema: pa.Schema, image: str, label: str, url: str) -> None:
+    """Raise BadInput if the columns of images and of labels hold something else."""
+    held, kind = schema.field(image).type, schema.field(label).type
+    if pa.types.is_struct(held):
+        held = held.field("bytes").type if held.get_field_index("bytes") >= 0 else held
+    if not (pa.types.is_binary(held) or pa.types.is_large_binary(held) or pa.types.is_null(held)):
+        raise BadInput(f"{url}: the column {image} is {str(held)[:60]}: expected the bytes of image files, or {{bytes, path}}")
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        raise BadInput(f"{url}: the column {label} is {str(kind)[:60]}: expected whole numbers, or names of classes")
 
 
 def _keys(parquet: pq.ParquetFile, image: str) -> list[str]:

@@ -91,7 +91,7 @@ class Contents:
 
         def resolved(file: Member) -> Member | None:
             for _ in range(HOPS):
-                if not file.link:
+                if file.link is None:
                     return file
                 if (target := files.get(_path(file.link))) is None:
                     return None
@@ -125,9 +125,9 @@ def _read_members(file: Forward, url: str, keep: Keep, found: Contents) -> None:
             place = places.setdefault(key, len(places)) if split else NOWHERE
             if ending in files:
                 raise BadInput(f"shard {url} holds {ascii(member.name)[:120]} twice: give each sample a key of its own")
-            begun = Begun(files, ending if split else member.name, file.tell() + (0 if member.link else member.size))
+            begun = Begun(files, ending if split else member.name, file.tell() + (member.size if member.link is None else 0))
             files[begun.name] = member
-            if not member.link and not member.sparse and keep(place, ending.rpartition(".")[2], member):
+            if member.link is None and not member.sparse and keep(place, ending.rpartition(".")[2], member):
                 found.kept[member.number] = _whole(file.read(member.size), member)
     except Exception:
         if file.tell() < begun.end:

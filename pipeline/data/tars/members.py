@@ -16,7 +16,7 @@ _END = 2 * tarfile.BLOCKSIZE
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Describe a file of a tar. `link` is the path of the file whose bytes it has, empty for one with its own.
+    """Describe a file of a tar. `link` is the path of the file whose bytes it has, empty where it names none; else None.
 
     `sparse` files store only parts of their bytes; they are not read.
     """
@@ -24,7 +24,7 @@ class Member:
     number: int
     name: str
     size: int = 0
-    link: str = ""
+    link: str | None = None
     sparse: bool = False
 
 
@@ -88,12 +88,12 @@ def _header(tar: _Tar, file: Forward) -> tarfile.TarInfo | None:
             zeros = tarfile.BLOCKSIZE + file.pass_zeros(tarfile.BLOCKSIZE)
 
 
-def _target(found: tarfile.TarInfo) -> str:
-    """Return the path in the tar that a link leads to; empty for a file of its own."""
+def _target(found: tarfile.TarInfo) -> str | None:
+    """Return the path in the tar that a link leads to, empty if it leads nowhere; None for a file of its own."""
     if found.islnk():
         return found.linkname
     if not found.issym():
-        return ""
+        return None
     folder = [] if found.linkname.startswith("/") else found.name.split("/")[:-1]
     path: list[str] = []
     for part in [*folder, *found.linkname.split("/")]:

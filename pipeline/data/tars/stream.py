@@ -12,6 +12,9 @@ CHUNK = 1 << 20
 UNFOLDED_FREE, UNFOLDED_TIMES = 64 << 20, 100
 """A gzipped shard may unfold to this number of bytes, and this number of times its own size more; real ones reach twenty."""
 
+UNFOLDED_PIECE = 8192
+"""Bytes that are unfolded at a time, whatever was asked for: a damaged place is always the same, and little ahead is lost."""
+
 _OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of files that are compressed in another way."""
 
@@ -52,7 +55,7 @@ class Forward:
 
     def __init__(self, stream: HashingStream) -> None:
         self._stream, self._at, self._ahead, self._allowed = stream, 0, b"", 0
-        self._source: HashingStream | gzip.GzipFile = stream
+        self._gzip: gzip.GzipFile | None = None
         start = b""
         while len(start) < 6 and (more := stream.read(6 - len(start))):
             start += more
@@ -60,7 +63,7 @@ class Forward:
             if start.startswith(magic):
                 raise ValueError(f"it is compressed by {name}: unpack it, expected a tar, plain or gzipped")
         if start.startswith(b"\x1f\x8b"):
-            self._source = gzip.GzipFile(fileobj=_Begun(start, stream), mode="rb")  # type: ignore[call-overload]
+            self._gzip = gzip.GzipFile(fileobj=_Begun(start, stream), mode="rb")  # type: ignore[call-overload]
         else:
             self._ahead = start
 
@@ -106,12 +109,14 @@ class Forward:
 
     def _some(self, most: int) -> bytes:
         """Return the next bytes, at least one but at the end. Raises ValueError for a file that unfolds without bound."""
-        if self._ahead:
+        if self._gzip and not self._ahead:
+            self._ahead = self._gzip.read1(UNFOLDED_PIECE)
+        if self._gzip or self._ahead:
             data, self._ahead = self._ahead[:most], self._ahead[most:]
         else:
-            data = self._source.read(most)
+            data = self._stream.read(most)
         self._at += len(data)
-        if self._source is not self._stream and self._at > UNFOLDED_FREE + UNFOLDED_TIMES * self._stream.bytes:
+        if self._gzip and self._at > UNFOLDED_FREE + UNFOLDED_TIMES * self._stream.bytes:
             raise ValueError(f"it unfolds to more than {UNFOLDED_TIMES} times its size")
         return data
 

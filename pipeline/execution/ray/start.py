@@ -1,10 +1,14 @@
 """Start a Ray on this machine, or join a cluster. What cannot work ends in one line, within seconds."""
 
 import os
+import signal
 import socket
+import tempfile
+import threading
 from pathlib import Path
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, one_line
+from pipeline.execution.outcome import end_at_once
 from pipeline.execution.ray import private
 from pipeline.execution.ray.private import Ray
 
@@ -27,7 +31,8 @@ _SETTINGS = 4
 def start(ray: Ray, address: str | None) -> None:
     """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput.
 
-    A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended.
+    A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended. SIGTERM ends
+    this process with the exit code 143 from now on; Ray's own handler would make it 15.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     try:
@@ -38,12 +43,24 @@ def start(ray: Ray, address: str | None) -> None:
     except KeyboardInterrupt:
         private.kill(ray)
         raise
+    except SystemExit:  # Ray's handler of SIGTERM
+        private.kill(ray)
+        end_at_once(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end_at_once)
 
 
 def _start_here(ray: Ray) -> None:
     check_folder()
-    with private.loopback_only(ray):  # "local", or Ray would join a cluster that another program started on this machine
-        ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET)
+    try:
+        with private.loopback_only(ray):  # "local", or Ray would join a cluster that another program started on this machine
+            ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET)
+    except Exception as error:  # of many kinds, as of a process of Ray that does not answer in time
+        private.kill(ray)
+        raise BadInput(
+            f"Ray could not be started on this machine ({one_line(error)}): try again when less runs here, set RAY_TMPDIR to "
+            "another folder, or run with --here"
+        ) from None
 
 
 def _join(ray: Ray, address: str) -> None:
@@ -59,16 +76,26 @@ _QUIET = {"log_to_driver": False, "logging_level": "error"}
 
 
 def check_folder() -> None:
-    """Raise BadInput if Ray cannot keep its sockets in the folder that RAY_TMPDIR or TMPDIR names (default: /tmp)."""
+    """Raise BadInput if Ray cannot keep its sockets in the folder that RAY_TMPDIR or TMPDIR names (default: /tmp).
+
+    Makes the folder, as Ray does.
+    """
     name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
-    folder = Path(os.environ[name] if name else "/tmp").absolute()
-    what, most = f"{name or 'the folder'} {folder}", SOCKET_BYTES - len(_SOCKET)
+    folder = Path(os.environ[name] if name else "/tmp")
+    what, most = f"{name or 'the folder'} {os.environ.get(name, folder)!s}".rstrip(), SOCKET_BYTES - len(_SOCKET)
     remedy = "set RAY_TMPDIR to another folder, such as /tmp, or run with --here"
+    if not folder.is_absolute():
+        raise BadInput(f"{what} is no whole path, which every process of Ray would find: {remedy}")
     if len(os.fsencode(folder)) > most:
         raise BadInput(f"{what} has {len(os.fsencode(folder))} bytes, Ray's sockets leave room for {most}: {remedy}")
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise BadInput(f"{what} cannot be written to, where Ray keeps its sockets and logs: {remedy}")
+    try:
+        (folder / "ray").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder / "ray"):
+            pass
+    except OSError as error:
+        raise BadInput(
+            f"{what} cannot be written to ({error.strerror}), where Ray keeps its sockets and logs: {remedy}"
+        ) from None
 
 
 def check_address(address: str) -> None:

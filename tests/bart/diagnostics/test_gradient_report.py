@@ -52,6 +52,23 @@ def test_the_spread_is_the_largest_norm_over_the_median():
     assert report.spread.tolist() == pytest.approx([4] * 4, rel=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-38, 1e30])
+def test_only_the_norm_depends_on_how_long_gradients_are(scale):
+    """The directions of two draws are orthogonal, so their cosine is 0; one gradient is three times as long as the other."""
+
+    class Short(Defended):
+        def logits(self, x, keys, policy=None, order_keys=None, fast=False):
+            first = torch.arange(len(x)) % 2 == 0
+            z = torch.where(first, x[:, 0].flatten(1).sum(1), 3 * x[:, 1].flatten(1).sum(1)) * scale
+            return torch.stack([torch.zeros_like(z), z], dim=1)
+
+    goal = Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)
+    report = gradient_report(Short(None, Barrage(1)), images(), goal, mirror(), 2, Eot(loss="margin"), 1000)
+    assert (report.norm / scale).tolist() == pytest.approx([SIDE] * 4, rel=1e-4)
+    assert report.spread.tolist() == pytest.approx([3] * 4, rel=1e-4) and report.cosine.abs().max() < 1e-6
+    assert report.zero.tolist() == [0] * 4
+
+
 def test_zero_and_broken_gradients_are_counted():
     class Half(Defended):
         """Return logits whose gradient is zero for negative keys and NaN for some others."""

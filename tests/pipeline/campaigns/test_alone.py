@@ -112,3 +112,26 @@ def test_a_label_that_the_model_has_no_class_for_is_a_row(tmp_path, content):
     narrow = cell.model_copy(update={"model": cell.model.model_copy(update={"classes": 4})})
     found, image = decoded(sample, narrow)
     assert image is None and (found.status, found.error) == ("bad_label", "class 4, but the model has 0 to 3")
+
+
+def test_an_image_whose_decoder_fails_is_lost_alone_and_all_of_them_are_the_units(tmp_path, content, monkeypatch):
+    """A lack of memory is no fault of the file, so its image is no `bad_image`."""
+    ran(content, tmp_path / "quiet")
+    decode, lost = shards.decode, {tiny.picture(4)}
+
+    def scarce(image, *more, **options):
+        if image in lost:
+            raise MemoryError
+        return decode(image, *more, **options)
+
+    monkeypatch.setattr(shards, "decode", scarce)
+    job, outcome = ran(content, tmp_path / "store")
+    quiet, found = rows(tmp_path / "quiet", {"linf", "l2"}), rows(tmp_path / "store", {"linf", "l2"})
+    bad = found.pop(("net-none-pgd", "image4"))
+    assert (bad["status"], bad["error"]) == ("failed", "MemoryError: MemoryError")
+    assert found == {key: row for key, row in quiet.items() if key[1] != "image4"} and not outcome.failed_units
+    (row,) = find(job.store, "image4")
+    assert replay(job, row, torch.device("cpu")).differences == ()
+    again = prepare(parse(content, "c"), str(tmp_path / "all"))
+    lost.update(map(tiny.picture, range(8)))
+    assert len(run(again, LocalExecutor(attacking), Reporter(Console(quiet=True))).failed_units) == len(job.shards)

@@ -1,5 +1,7 @@
 """Two shards that hold the same keys: an image is named by shard and key, in every command that counts images."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from pipeline.campaigns.verification.verify import verify
 from pipeline.config.campaign import parse
 from pipeline.data import shards
 from pipeline.errors import BadInput
+from pipeline.reports import examples
 from pipeline.scoring import summaries
 from pipeline.store.rows import batches, results
 from tests.support import tiny
@@ -81,3 +84,36 @@ def test_shards_without_an_image_are_refused(tmp_path):
     (tmp_path / "x.tar").write_bytes(bytes(10_240))
     with pytest.raises(BadInput, match="hold no image: write shards"):
         prepare(parse(tiny.campaign(str(tmp_path / "x.tar")), "c"), str(tmp_path / "store"))
+
+
+def alike(folder, *names):
+    """A campaign of two cells, whose names begin alike, on two shards of these names."""
+    for i, name in enumerate(names):
+        (folder / f"{name}.tar").write_bytes(tar(("a.png", tiny.picture(i)), ("a.cls", b"%d" % i)))
+    attacks = {name: {"eps": "8/255", "steps": 1} for name in ("pgd", "pgd--x")}
+    grid = [{"model": "net", "defense": "none", "attack": list(attacks)}]
+    return tiny.campaign([str(folder / f"{name}.tar") for name in names], attacks=attacks, cells=grid)
+
+
+def test_units_whose_files_would_have_one_name_are_refused_before_the_run(tmp_path):
+    content = alike(tmp_path, "s", "x--s")
+    with pytest.raises(
+        BadInput, match="cell net-none-pgd--x with shard s and cell net-none-pgd with shard x--s would have files"
+    ):
+        prepare(parse(content, "c"), str(tmp_path / "store"))
+
+
+def test_names_that_begin_alike_are_told_apart(tmp_path, barrage):
+    job, outcome = ran(alike(tmp_path, "s", "s--000000"), tmp_path / "store")
+    assert outcome.exit_code == 0 and list(verify(job, sample=4)) == []
+    assert {line.cell: line.images for line in summaries.lines(batches(job.store))} == {"net-none-pgd": 2, "net-none-pgd--x": 2}
+    code, out, _ = barrage("status", job.store, "--json")
+    found = json.loads(out)
+    assert code == 0 and {name: cell["done"] for name, cell in found["cells"].items()} == {
+        "net-none-pgd": 2,
+        "net-none-pgd--x": 2,
+    }
+    for shard, label in (("s", 0), ("s--000000", 1)):
+        row = next(row for row in find(job.store, "a", shard=shard) if row["cell"] == "net-none-pgd")
+        assert row["label"] == label and replay(job, row, torch.device("cpu")).differences == ()
+        assert examples.unit(job, row["unit"]).shard == shard

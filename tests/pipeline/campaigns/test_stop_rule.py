@@ -263,6 +263,15 @@ def test_a_stop_rule_may_become_stricter_or_go_and_nothing_else(pattern, stopped
     }
 
 
+def test_a_store_without_the_cut_of_a_cell_is_refused_in_words(pattern, tmp_path):
+    job = made(pattern, tmp_path / "store").with_cuts({})
+    job.write_down()
+    Path(job.store, f"units/{next(iter(job.cells))}.json").unlink()
+    for read in (lambda job: job.todo(), lambda job: list(job.expected())):
+        with pytest.raises(BadInput, match="has no units of cell .* yet: run the campaign again"):
+            read(opened(job.store))
+
+
 @pytest.mark.parametrize("rule", ["vote", "mean", "persistent"])
 def test_other_rules_may_decide(pattern, tmp_path, rule):
     job = made(pattern, tmp_path / "store", stop={"interval": 0.3, "minimum_images": 5, "rule": rule})

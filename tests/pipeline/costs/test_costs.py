@@ -18,7 +18,7 @@ from pipeline.costs import cell_cost
 from pipeline.costs.campaign_cost import Asked, quote
 from pipeline.costs.cell_cost import Estimate, Rated, bill
 from pipeline.costs.quote_text import lines, show, size
-from pipeline.data import shards
+from pipeline.data import guarded, shards
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
 from pipeline.planning import cost, throughput
@@ -175,7 +175,7 @@ def test_the_machine_at_hand_is_not_measured_for_another(pattern, monkeypatch):
 
 
 def test_damaged_images_do_not_stop_a_plan(pattern, monkeypatch):
-    monkeypatch.setattr(shards, "decode", lambda *arguments, **options: (_ for _ in ()).throw(ValueError("damaged")))
+    monkeypatch.setattr(guarded, "decode", lambda *arguments, **options: (_ for _ in ()).throw(ValueError("damaged")))
     found = quote(parse(tiny.campaign(pattern), "c"), Asked(measure=False))
     assert found.bill.example_bytes == 2 * 8 * 3 * 32 * 32, "as if they did not compress"
 

@@ -118,7 +118,7 @@ def test_folders_of_wordnet_ids_get_the_classes_of_imagenet_where_asked(tmp_path
 def test_a_file_of_classes_decides_the_labels(tmp_path):
     root = make(tmp_path / "photos", "cat/a.png", "dog/b.png")
     names = tmp_path / "classes.txt"
-    names.write_text("﻿bird\n\ndog\ncat\n", "utf-8")
+    names.write_text("﻿bird\r\ndog\r\ncat\r\n\r\n", "utf-8")
     assert labels(labelled(root, "folder", classes=classes.of_file(str(names)))) == {"a.png": 2, "b.png": 1}
     names.write_text("bird\nDog\ncat\n")
     with pytest.raises(BadInput, match="'dog' is none of the classes: did you mean 'Dog'?"):
@@ -126,7 +126,12 @@ def test_a_file_of_classes_decides_the_labels(tmp_path):
     names.write_text("n01440764 crane\nn01443537 crane\ncat\n")
     with pytest.raises(BadInput, match="several classes are called 'crane'"):
         classes.of_file(str(names)).label("crane", "here")
-    for text, said in (("cat\ncat\n", "'cat' twice"), ("\n", "no class"), (b"\xff\xff", "cannot be read")):
+    for text, said in (
+        ("cat\ncat\n", "'cat' twice"),
+        ("\n", "no class"),
+        ("cat\n \ndog\n", "line 2, is empty"),
+        (b"\xff\xff", "cannot be read"),
+    ):
         names.write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(BadInput, match=said):
             classes.of_file(str(names))
@@ -170,7 +175,7 @@ def test_tables_are_read_as_spreadsheets_write_them(tmp_path, three, data):
 
 @pytest.mark.parametrize(("data", "said"), [
     (b"a.png,1\nb.png,2\nc.png,3\na.png,2\n", "a.png has the class 1 in line 1 and 2 in line 4"),
-    (b"a.png,1\nb.png,2\n", "has no line for c.png: add `c.png,CLASS`"),
+    (b"a.png,1\nb.png,2\n", "has no line for c.png: add `in/c.png,CLASS`"),
     (b"a.png,1\nb\xe9.png,2\n", "line 2, is not UTF-8"),
     (b"a.png,1\nb.png,cat\n", "line 2: 'cat' is no class number"),
     (b"a.png,1\nb.png,1_0\n", "'1_0' is no class number"), (b"a.png,1\nb.png,-1\n", "'-1' is no class number"),
@@ -274,3 +279,33 @@ def test_an_index_that_is_wrong_about_its_shard_is_found_when_it_is_read(tmp_pat
     shard = shards.inspect(path)
     with pytest.raises(shards.ShardUnusable, match="holds 2 samples, expected 3: its index.json was wrong"):
         shards.read(shard, range(3))
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ("a,2\n", "x/a.png has the class 1 as x/a.png and 2 as a: keep one"),
+    ("./x/a.png,2\n", "./x/a.png has the class 1 in line 1 and 2 in line 2"),
+    ("x/../x/a.png,2\n", "has the class 1 in line 1 and 2 in line 2"),
+    ("x\\a.png,2\n", r"has the class 1 in line 1 and 2 in line 2"),
+])  # fmt: skip
+def test_two_lines_for_one_file_are_noticed_however_they_name_it(tmp_path, more, said):
+    root = make(tmp_path / "photos", "x/a.png")
+    table = tmp_path / "t.csv"
+    table.write_text("x/a.png,1\n" + more)
+    with pytest.raises(BadInput, match=said):
+        labelled(root, str(table))
+    table.write_text("x/a.png,1\n" + more.replace(",2", ",1"))
+    found = labelled(root, str(table))
+    assert labels(found) == {"a.png": 1} and found.notes == []
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_wide_letters_without_their_mark_are_no_utf_8(tmp_path, coding):
+    (tmp_path / "t.csv").write_bytes("a.png,1\n".encode(coding))
+    with pytest.raises(BadInput, match="t.csv, line 1, is not UTF-8: save the file"):
+        labelled(make(tmp_path / "photos", "a.png"), str(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("name", ["²", "١", "x²y10", "③"])
+def test_only_plain_digits_are_numbers_in_names_of_folders(tmp_path, name):
+    root = make(tmp_path / "photos", f"{name}/a.png", "9/b.png", "10/c.png")
+    assert labels(labelled(root, "folder", sort="number")) == {"b.png": 0, "c.png": 1, "a.png": 2}

@@ -57,6 +57,29 @@ def test_exif_turns_only_where_it_is_asked_for():
     assert np.abs(plain - SMOOTH).max() <= 4 and np.abs(other - np.rot90(SMOOTH, -1)).max() <= 4
 
 
+@pytest.mark.parametrize("name", [name for name in PICTURES if "EXIF" not in name])
+def test_asking_for_exif_changes_no_image_without_it(name):
+    def outcome(exif):
+        try:
+            return shards.decode(PICTURES[name].data, None, SIDE, exif=exif).tobytes()
+        except ValueError as error:
+            return str(error)
+
+    assert outcome(True) == outcome(False)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_turns_other_kinds_than_jpeg_and_images_of_16_bits(kind):
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encoded(Image.fromarray(COLOUR), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.array_equal(shards.decode(data, None, SIDE, exif=True).transpose(1, 2, 0), np.rot90(COLOUR, -1))
+    if kind == "PNG":
+        grey = encoded(Image.fromarray(GREY16), kind, exif=exif)
+        found = shards.decode(grey, None, SIDE, exif=True).transpose(1, 2, 0)
+        assert np.array_equal(found, np.rot90(rgb((GREY16 >> 8).astype(np.uint8)), -1))
+
+
 def test_exif_is_part_of_the_identity_where_it_is_asked_for():
     plain, other = (
         parse(tiny.campaign("x.tar", data={"shards": "x.tar", "resize": None, "crop": 32, **more}), "c.yaml")

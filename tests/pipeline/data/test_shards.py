@@ -1,4 +1,5 @@
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from pipeline.config.campaign import Data
 from pipeline.data import pictures, shards
+from pipeline.data.tars.writing import packed
 from pipeline.errors import BadInput, ShardUnusable
 from tests.support import tiny
 
@@ -156,3 +158,21 @@ def test_an_image_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
         shards.decode(tiny.picture(0), None, 32)
+
+
+def test_an_index_without_images_is_not_believed_unread(pattern, shards):
+    """Else the images of that shard would be missing in silence: nothing else would ever read it."""
+    from pipeline.data.shards import inspect
+
+    path = shards / "index.json"
+    entries = json.loads(path.read_text())
+    (shards / "empty.tar").write_bytes(packed([]))
+    found = inspect(shards / "empty.tar")
+    empty = {"sha256": found.sha256, "bytes": found.bytes, "images": 0, "labels": [0, 0]}
+    path.write_text(json.dumps(entries | {"empty.tar": empty}))
+    assert inspect(shards / "empty.tar").images == 0
+    name = min(entries)
+    entries[name]["images"] = 0
+    path.write_text(json.dumps(entries))
+    with pytest.raises(BadInput, match=f"shard .*{name} is not the one in its index.json"):
+        inspect(shards / name)

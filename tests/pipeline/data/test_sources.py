@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_folder_is_the_tar_that_pack_would_write(tmp_path, photos):
     (url,) = shards.paths(Data(folder=str(photos)))
     kept, made = shards.inspect(path), shards.inspect(url)
     assert (made.sha256, made.images, made.labels, made.name) == (kept.sha256, COUNT, (0, 2), "images-000000")
-    assert shards.class_names([url]) == ["a", "b", "c"]
+    assert shards.classes(Data(folder=str(photos)), [url]) == ["a", "b", "c"]
     assert shards.read(made, [1, 5]) == shards.read(kept, [1, 5])
 
 
@@ -141,7 +142,9 @@ def test_one_source_is_given(given, said):
 def test_a_table_that_names_what_is_not_there_is_one_line(tmp_path, photos):
     table = tmp_path / "t.csv"
     for text, said in (
-        ("gone.png,1\n", "names gone.png, which .* does not hold"),
+        ("gone.png,1\n", "names .*gone.png, which is no file: correct the path"),
+        ("/gone/a.png,1\n", "names /gone/a.png, which is no file"),
+        (f"{'a' * 5000}.png,1\n", "names .*aaa, which is no file"),
         ("", "names no image"),
         ("a,b\n", "'b' is no"),
     ):
@@ -159,6 +162,25 @@ def test_a_table_that_names_what_is_not_there_is_one_line(tmp_path, photos):
             shards.paths(data)
 
 
+def test_a_table_may_name_files_of_any_ending_by_any_path(tmp_path, photos):
+    """What a file is is seen when it is decoded; what is no image is a row with a reason."""
+    (tmp_path / "noend").write_bytes(tiny.picture(7))
+    (tmp_path / "x.gif").write_bytes(b"GIF89a")
+    table = tmp_path / "photos" / "t.csv"
+    table.write_text(f"a/000000.png,5\n../noend,6\n{tmp_path}/x.gif,7\n")
+    (url,) = shards.paths(Data(table=str(table)))
+    found = shards.read(shards.inspect(url), range(3))
+    assert [(s.key, s.label, s.status) for s in found] == [("000000", 5, "ok"), ("noend", 6, "ok"), ("x", 7, "ok")]
+    assert np.array_equal(shards.decode(found[1].image, None, 40), shards.decode(tiny.picture(7), None, 40))
+    with pytest.raises(ValueError, match="the bytes are no"):
+        shards.decode(found[2].image, None, 32)
+
+
+def test_a_folder_in_place_of_shards_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match="is a folder: name the files in it, .*, or give `folder` instead"):
+        shards.paths(Data(shards=[str(tmp_path)]))
+
+
 # Parquet
 
 
@@ -174,6 +196,17 @@ def test_rows_of_parquet_without_names_are_numbered_and_nulls_are_rows_with_a_re
     ]  # fmt: skip
     with pytest.raises(ValueError, match="the bytes are no"):
         shards.decode(found[1].image, None, 32)
+
+
+@pytest.mark.parametrize(("held", "labels", "said"), [
+    (["a.png"], [1], "the column image is string: expected the bytes"), ([[[1, 2]]], [1], "the column image is list"),
+    ([{"path": "a.png"}], [1], "the column image is struct"), ([b"x"], [1.0], "the column label is double: expected whole"),
+    ([b"x"], [True], "the column label is bool"), ([b"x"], [[1]], "the column label is list"),
+])  # fmt: skip
+def test_columns_that_hold_something_else_are_one_line(tmp_path, held, labels, said):
+    pq.write_table(pa.table({"image": held, "label": labels}), tmp_path / "x.parquet")
+    with pytest.raises(BadInput, match=f"x.parquet: {said}"):
+        shards.inspect(tmp_path / "x.parquet")
 
 
 def test_parquet_of_another_layout_or_damaged_is_one_line(tmp_path):
@@ -230,6 +263,26 @@ def test_damaged_arrays_and_labels_that_are_not_there_are_one_line(tmp_path):
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
     with pytest.raises(BadInput, match="it ends too early"):
         shards.inspect(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"\x01\x00" + struct.pack("<H", 9) + b"{'shape':", "its header is damaged"),
+        (b"\x01\x00" + struct.pack("<H", 9) + b"(((((((((", "its header is damaged"),
+        (b"\x02\x00" + struct.pack("<I", 2**32 - 1) + b"{", "a header of 4294967295 bytes"),
+    ],
+)
+def test_an_array_whose_header_is_none_is_one_line_and_takes_no_memory(tmp_path, header, said):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + header)
+    np.save(tmp_path / "labels.npy", np.array(LABELS))
+    with pytest.raises(BadInput, match=f"{said}.*expected images"):
+        shards.inspect(tmp_path / "a.npy")
+
+
+def test_labels_that_lie_in_a_row_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"y int64 \(1, 7\)"):
+        shards.inspect(save(tmp_path, x=PIXELS, y=np.array([LABELS])))
 
 
 def test_a_negative_label_and_one_beyond_the_model_are_rows(tmp_path):

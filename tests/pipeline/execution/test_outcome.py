@@ -1,6 +1,9 @@
+import os
+import signal
+
 import pytest
 
-from pipeline.execution.outcome import Outcome
+from pipeline.execution.outcome import Outcome, stopping
 
 
 @pytest.mark.parametrize(
@@ -16,3 +19,14 @@ from pipeline.execution.outcome import Outcome
 )
 def test_exit_codes_are_those_that_the_pages_promise(outcome, code):
     assert outcome.exit_code == code
+
+
+@pytest.mark.parametrize(("sent", "ends"), [(signal.SIGTERM, "143"), (signal.SIGINT, "")])
+def test_a_second_signal_ends_the_run_at_once(sent, ends):
+    said = []
+    with stopping(said.append) as stop:
+        os.kill(os.getpid(), sent)
+        assert stop.drain.is_set() and stop.signal == sent and len(said) == 1
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+            os.kill(os.getpid(), sent)
+    assert str(ended.value) == ends

@@ -1,11 +1,13 @@
 """What cannot work with Ray ends in one line within seconds: folders for its sockets, addresses where no cluster answers."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -44,14 +46,29 @@ def test_the_room_that_is_told_is_what_ray_needs():
 def test_a_folder_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "f").write_text("")
     monkeypatch.setattr(start, "SOCKET_BYTES", 500)
-    folder("RAY_TMPDIR", tmp_path / "f" / "inside")
-    with pytest.raises(BadInput, match="cannot be written to, where Ray keeps its sockets and logs: set RAY_TMPDIR"):
-        check_folder()
+    for place in (tmp_path / "f" / "inside", tmp_path / "f", "/proc"):  # /proc: even root makes no folder there
+        folder("RAY_TMPDIR", place)
+        with pytest.raises(
+            BadInput, match=rf"RAY_TMPDIR {place} cannot be written to \(.+\), where Ray keeps.*: set RAY_TMPDIR"
+        ):
+            check_folder()
     folder("RAY_TMPDIR", tmp_path / "new" / "folder")
     check_folder()
-    monkeypatch.setattr(os, "access", lambda *arguments: False)
-    with pytest.raises(BadInput, match="cannot be written to"):
+
+
+@pytest.mark.parametrize("place", ["", "tmp", "./tmp"])
+def test_a_folder_that_is_another_one_for_each_process_is_refused(folder, place):
+    folder("RAY_TMPDIR", place)
+    with pytest.raises(BadInput, match=rf"RAY_TMPDIR *{place} is no whole path.*: set RAY_TMPDIR"):
         check_folder()
+
+
+def test_a_ray_that_does_not_start_is_one_line(slow_ray, monkeypatch):
+    ray = slow_ray(0)
+    monkeypatch.setattr(ray, "init", lambda **settings: (_ for _ in ()).throw(Exception("The node timed out\nduring startup")))
+    with pytest.raises(BadInput, match=r"Ray could not be started on this machine \(Exception: The node timed out during"):
+        start.start(ray, None)
+    assert ray.killed == 1
 
 
 @pytest.fixture
@@ -110,6 +127,48 @@ def test_a_server_of_http2_is_taken_for_ray(listening):
 def test_an_address_that_is_none_says_what_one_looks_like(address):
     with pytest.raises(BadInput, match="expected HOST:PORT, such as 10.0.0.1:6379|no Ray cluster answers"):
         check_address(address)
+
+
+class SlowRay:
+    """A Ray that is told to stop while it starts; like the real one, it has a handler of SIGTERM of its own by then."""
+
+    def __init__(self, sent):
+        self.sent, self.killed = sent, 0
+
+    def init(self, **settings):
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        if self.sent:
+            os.kill(os.getpid(), self.sent)
+            time.sleep(5)
+
+
+@pytest.fixture
+def slow_ray(monkeypatch):
+    def made(sent):
+        ray = SlowRay(sent)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        monkeypatch.setattr(start.private, "loopback_only", lambda ray: nullcontext())
+        monkeypatch.setattr(start.private, "kill", lambda ray: setattr(ray, "killed", ray.killed + 1))
+        return ray
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield made
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("sent", "ends"), [(signal.SIGTERM, "143"), (signal.SIGINT, "")])
+def test_a_signal_while_ray_starts_ends_its_processes_and_has_its_exit_code(slow_ray, sent, ends):
+    ray = slow_ray(sent)
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+        start.start(ray, None)
+    assert str(ended.value) == ends and ray.killed == 1
+
+
+def test_a_signal_between_the_start_and_the_run_has_its_exit_code(slow_ray):
+    start.start(slow_ray(0), None)
+    with pytest.raises(SystemExit, match="143"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
 
 
 def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone():

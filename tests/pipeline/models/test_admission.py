@@ -1,5 +1,6 @@
 """Check how models of strangers are received: refused in one line, or changed with a remark, or taken; each made by code."""
 
+import os
 import warnings
 
 import pytest
@@ -31,27 +32,46 @@ def job(pattern, place, name, attacks=GRADIENT, **model):
 REFUSED = {
     "needs_arguments": "expected a function without arguments",
     "raises": "raised KeyError: 'no such",
+    "raises_no_exception": "raised Odd: stop",
     "exits": "raised SystemExit: usage",
     "one_at_a_time": "can't take two images at once",
     "pools_the_batch": "1 rows of logits for two images",
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
-    "random": "is random: it draws by aten.randn_like, and one draw would judge it.*kind: module",
+    "random": r"draws random numbers \(torch's random\) in eval mode, and one draw would judge it.*kind: module",
+    "seldom_random": r"draws random numbers \(torch's random\)",
+    "seldom_random_by_numpy": r"draws random numbers \(NumPy's random\)",
+    "seldom_random_by_python": r"draws random numbers \(Python's random\)",
+    "SeldomRandomByItsOwn": r"draws random numbers \(torch's random\)",
+    "SeldomRandomByNumpysOwn": r"draws random numbers \(NumPy's random\)",
+    "SeldomRandomByPythonsOwn": r"draws random numbers \(Python's random\)",
+    "random_by_the_system": "the same image other logits in a second pass, and one draw would judge it.*kind: module",
+    "untrained": "makes another network in each call",
+    "with_other_pixels_each_time": "makes another network in each call",
     "dropout_left_on": "Dropout drop stays in training mode.*kind: module",
-    "AlwaysDropping": "is random: it draws by aten.bernoulli_",
+    "noise_left_on": "Noise 0 stays in training mode.*kind: module",
+    "seldom_noise_left_on": "SeldomNoise 0 stays in training mode.*kind: module",
+    "rrelu_left_on": "RReLU 0 stays in training mode.*kind: module",
+    "new_head_with_dropout": "1 stays in training mode.*kind: module",
+    "AlwaysDropping": "Dropout drop stays in training mode.*kind: module",
     "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
+    "dependent_on_larger_batches": "other logits beside another image",
     "batch_dependent": "other logits beside another image",
     "quantised": "quantisation",
     "quantised_finely": "quantisation",
+    "binarised": "quantisation",
+    "WithoutGradient": "masked",
     "detached": "masked",
     "clamped": "clamp",
     "saturated": "saturation.*the loss margin",
     "softmax": "leave out the softmax",
+    "sigmoid": "leave out the sigmoid",
     "nan_weights": "NaN or infinite values in 0.weight",
     "nan_logits": "NaN or infinite logits",
     "nan_gradient": "gradient not finite",
+    "lazy": "no weights yet in 1.weight, which is lazy",
     "on_meta": "on the meta device",
     "double_inside": "cannot take images.*float32",
     "Unhelpful": "no backward here",
@@ -80,7 +100,11 @@ SAID = {
     "bfloat16": "in float32 instead of bfloat16",
     "double": "in float32 instead of float64",
     "compiled": "without its compiler",
-    "sigmoid": "values of 0 to 1 only",
+    "compiled_inside": "without its compiler",
+    "compiled_in_place": "without its compiler",
+    "compiled_by_its_forward": "without its compiler",
+    "normalises": "has a module Normalise, and its images are normalised before",
+    "positive_cosines": "values of 0 to 1, not logits",
 }
 
 
@@ -95,7 +119,11 @@ def test_probabilities_are_said_where_no_gradient_is_followed(pattern, tmp_path)
     assert any("returns probabilities" in line for line in said)
 
 
-SOUND = ["Viewing", "Constants", "usual_dropout", "frozen_backbone_with_new_head", "log_softmax"]
+SOUND = [
+    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head", "new_stem",
+    "seeded", "log_softmax",
+    "weight_norm", "weight_norm_of_today", "spectral_norm", "pruned",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -109,7 +137,15 @@ def test_a_sound_model_comes_in_in_silence_and_gives_its_own_logits(pattern, tmp
     plain = factories.called(cell.model.architecture).eval()
     x = admission.probes(32)
     with torch.no_grad():
-        torch.testing.assert_close(wrapped(x), plain((x - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(wrapped(x), plain((x.clone() - 0.5) / 0.25), rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_function_sets_for_the_process_is_undone(pattern, tmp_path):
+    filters, folder = list(warnings.filters), os.getcwd()
+    factories.called("tests.support.strangers:sets_the_process")
+    assert (list(warnings.filters), os.getcwd(), torch.is_grad_enabled()) == (filters, folder, True)
+    _, said = job(pattern, tmp_path / "store", "sets_the_process", mean=None, std=None)
+    assert any("ImageNet's are taken" in line for line in said)
 
 
 def test_weights_on_another_device_are_said_and_moved(monkeypatch):
@@ -190,25 +226,31 @@ def behind(pattern, place, architecture, **defense):
     return [str(warning.message) for warning in said if issubclass(warning.category, Remark)]
 
 
-@pytest.mark.parametrize("name", ["random", "dropout_left_on", "AlwaysDropping"])
+TAKEN = [
+    "random", "seldom_random", "seldom_random_by_numpy", "seldom_random_by_python", "SeldomRandomByItsOwn", "dropout_left_on",
+    "AlwaysDropping", "noise_left_on", "rrelu_left_on", "new_head_with_dropout",
+]  # fmt: skip
+"""Models that are refused where one draw judges them, and whose random numbers can be had from keys."""
+
+
+@pytest.mark.parametrize("name", TAKEN)
 def test_a_random_model_is_taken_as_a_module_defense(pattern, tmp_path, name):
-    assert behind(pattern, tmp_path, STRANGERS + name, kind="module") == []
+    said = behind(pattern, tmp_path, STRANGERS + name, kind="module")
+    assert all("images run one by one" in line for line in said)
 
 
-@pytest.mark.parametrize("wrong", [0.05, 0.2, 0.5])
-def test_a_model_that_is_rarely_random_is_found_too(pattern, tmp_path, wrong, monkeypatch):
-    """Two passes are often the same: it is found by its operations."""
+@pytest.mark.parametrize("wrong", [0, 1e-6, 0.2])
+def test_a_model_that_draws_is_refused_however_seldom_it_matters(pattern, tmp_path, wrong, monkeypatch):
+    """Passes may all be the same: it is found by its generator, and none that matters never can be told from one that may."""
     monkeypatch.setattr(stochastic, "lucky", lambda: stochastic.Lucky(wrong))
     with pytest.raises(BadInput, match="kind: module"):
         behind(pattern, tmp_path, STOCHASTIC + "lucky", k=0)
 
 
-def test_a_model_whose_random_numbers_do_not_matter_is_taken(pattern, tmp_path, monkeypatch):
-    monkeypatch.setattr(stochastic, "lucky", lambda: strangers.Around(lambda x: x + 0 * torch.randn_like(x)))
-    assert behind(pattern, tmp_path, STOCHASTIC + "lucky", k=0) == []
-
-
 NEVER = {
+    "untrained": (STRANGERS + "untrained", {"kind": "module"}, "makes another network in each call"),
+    "system": (STRANGERS + "random_by_the_system", {"kind": "module"}, "draws that can't be had from keys"),
+    "seeded": (STRANGERS + "seeded", {"kind": "module"}, "seeds torch's generator by itself"),
     "batch_norm_left_on": (STRANGERS + "batch_norm_left_on", {"kind": "module"}, "BatchNorm2d 1 stays in training mode"),
     "batch_dependent": (STRANGERS + "batch_dependent", {"kind": "module"}, "other logits beside another image"),
     "unknown": (None, {"kind": "module", "module": STOCHASTIC + "unknown"}, "draws by strangers.shake, which can't be"),

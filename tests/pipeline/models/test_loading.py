@@ -116,6 +116,18 @@ def test_names_that_begin_like_a_prefix_are_kept_where_the_network_has_them(tmp_
     foreign_weights.load_into(named, tmp_path / "w.pt")
 
 
+@pytest.mark.parametrize("others", ["module.", "net.", ""])
+def test_a_checkpoint_of_two_networks_is_refused(tmp_path, others):
+    """As of a student and a teacher: whichever came last was loaded."""
+    state = tiny.network().state_dict()
+    both = {"model." + name: value for name, value in state.items()} | {
+        others + name: value + 1 for name, value in state.items()
+    }
+    torch.save({"state_dict": both}, tmp_path / "w.pt")
+    line = said(section(weights=str(tmp_path / "w.pt")))
+    assert f"hold two networks, as model.0.weight and {others}0.weight are both 0.weight" in line
+
+
 def test_a_refused_checkpoint_shows_its_own_keys(tmp_path):
     torch.save({"state_dict": {"encoder.stem.weight": torch.zeros(3), "encoder.stem.bias": torch.zeros(3)}}, tmp_path / "w.pt")
     line = said(section(weights=str(tmp_path / "w.pt")))

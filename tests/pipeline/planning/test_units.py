@@ -1,11 +1,12 @@
 from collections import Counter
 from dataclasses import dataclass
+from itertools import permutations
 
 import pytest
 
 from pipeline.config.campaign import parse
 from pipeline.data.order import order, places
-from pipeline.planning.units import Cut, planned_images, units
+from pipeline.planning.units import Cut, Unit, of_name, planned_images, units
 from tests.support import tiny
 
 
@@ -80,3 +81,14 @@ def test_the_first_images_of_the_order_are_a_fair_sample_of_a_sorted_shard():
     shards too."""
     seen = Counter(place // 100 for shard in range(50) for place in places(7, f"s{shard}", 1000, 0, 100))
     assert sum((seen[label] - 500) ** 2 / 500 for label in range(10)) < 27.9
+
+
+@pytest.mark.parametrize("cells", list(permutations(["a-b-c", "a-b-c--d", "a-b-c--", "a-b"])))
+def test_a_unit_is_known_by_its_name(cells):
+    """Also where the name of a cell, or of a shard, begins with that of another."""
+    shards = ("s", "s--t", "d--u", "-s")
+    for unit in (Unit(cell, shard, 0, 12) for cell in cells for shard in shards):
+        clash = [(c, s) for c in cells for s in shards if f"{c}--{s}" == f"{unit.cell}--{unit.shard}"]
+        assert len(clash) > 1 or of_name(unit.name, cells, shards) == unit
+    for name in ("other--s--000000-000001", "a-b-c--v--000000-000001", "a-b-c--s--0-1", "a-b-c--s", ""):
+        assert of_name(name, cells, shards) is None

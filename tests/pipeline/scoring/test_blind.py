@@ -21,6 +21,7 @@ ROW = dict(zip(COLUMNS, (20, None, 0, 0, 4, 4, None), strict=True))
         ({"zero_gradients": 20, "adv_correct": 0}, False),  # won: a gradient may vanish afterwards
         ({"zero_gradients": 20, "adv_correct": 0, "target_hits": 3}, True),
         ({"zero_gradients": 20, "target_hits": 4}, False),
+        ({"nonfinite_gradients": 20, "adv_correct": 0}, True),  # no gradient is sound that is NaN
         ({"zero_gradients": 2, "first_break": 4}, True),
         ({"zero_gradients": 0, "first_break": 0}, False),  # skipped: it was not attacked
         ({"zero_gradients": None, "nonfinite_gradients": None}, False),  # rows of an early release

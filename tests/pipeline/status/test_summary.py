@@ -1,5 +1,6 @@
 """What status says of stores whose content is known: made by hand, or by a run and counted by the tables."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import yaml
 
 from pipeline.errors import BadInput
 from pipeline.planning import cost
-from pipeline.planning.units import cell_of
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
 from pipeline.status import scan
@@ -186,14 +186,6 @@ def test_of_several_checkpoints_of_a_unit_the_furthest_counts(job, first, second
     assert found.throughput is None and found.cells[BART].device_seconds_left == pytest.approx((8 - 3 * 5 / 6) * 3 / 2.5)
 
 
-def test_a_unit_belongs_to_the_cell_with_the_longest_name():
-    cells = ["a-b-c", "a-b-c--d", "a-b"]
-    for order in (cells, cells[::-1]):
-        assert cell_of("a-b-c--d--shard--000000-000001", order) == "a-b-c--d"
-        assert cell_of("a-b-c--shard--000000-000001", order) == "a-b-c"
-    assert cell_of("other--shard--000000-000001", cells) is None
-
-
 def test_a_parked_unit_that_somebody_managed_is_done(job):
     handmade.commit(job, unit(job, BART), at=1000)
     handmade.park(job, unit(job, BART))
@@ -224,10 +216,13 @@ def test_what_is_odd_is_said_and_does_not_stop_anything(job):
     (folder / "checkpoints/torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     (folder / "parked").mkdir()
     (folder / "parked/torn.json").write_text('{"unit": ')
+    for name, attempt in {"bare": {}, "poor": {"error": "x"}, "poorer": {"error": "x", "host": "h"}}.items():
+        (folder / f"parked/{name}.json").write_text(json.dumps({"unit": unit(job, BART, 2).name, "attempts": [attempt]}))
     found = at(job, 1001)
     said = " | ".join(found.warnings)
     assert "2 files under results/ are no unit's" in said and "1 result files can not be read" in said
     assert "checkpoints/torn.safetensors" in said and "parked/torn.json" in said
+    assert all(f"parked/{name}.json" in said for name in ("bare", "poor", "poorer")) and not found.parked
     assert found.cells[BART].done == 2 and found.cells[BART].attacked == rate([1, 1, 1])
 
 

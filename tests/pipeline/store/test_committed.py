@@ -70,6 +70,15 @@ def with_doubled_rows(folder):
     pq.write_table(pq.ParquetFile(path).read().take([0] * (2 * len(table))), path, write_page_checksum=True)
 
 
+def with_an_image_of_another_unit(folder):
+    """One row a unit, as it should be, but two of the same image."""
+    first, second = units(folder)[:2]
+    table = pq.ParquetFile(first).read()
+    place = table.schema.get_field_index("unit")
+    table = table.set_column(place, table.schema.field(place), [[second.stem] * len(table)])
+    pq.write_table(table, second, write_page_checksum=True)
+
+
 def with_a_strangers_cell(folder):
     shutil.copy(units(folder)[0], folder / "results" / "other-cell-pgd--photos-000000--000000-000001.parquet")
 
@@ -104,7 +113,8 @@ FAULTS = {
     with_a_copy: "000100-000101.parquet is not of its campaign: .*plan no such unit; move that file away",
     with_a_copy_for_another_unit: "holds rows of the unit .*000000-000001, which would count twice: remove it",
     with_doubled_rows: "holds 2 rows, expected one for each image of its unit: remove it",
-    with_a_strangers_cell: "campaign.yaml plans no cell of the name with which it begins; move that file away",
+    with_an_image_of_another_unit: "holds the image .* of shard photos-000000 2 times: `barrage verify` names the unit; remove",
+    with_a_strangers_cell: "campaign.yaml plans no cell and shard of the names in it; move that file away",
     of_another_campaign: "rows of another campaign",
     with_another_cut: f"units/{CELL}.json was changed after it was written: .* restore it",
     with_another_limit: "campaign.yaml was changed after it was written: .* restore it",

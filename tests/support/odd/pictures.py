@@ -89,6 +89,11 @@ PICTURES = {
         "the colours of the table",
     ),
     "PNG, palette without its table": Picture(png(8, 3, GREY), None, 0, ""),
+    "PNG, palette with an empty table": Picture(png(8, 3, GREY, (b"PLTE", b"")), None, 0, ""),
+    "PGM, 16-bit grey": Picture(
+        b"P5 %d %d 65535 " % (SIDE, SIDE) + big16(GREY16).tobytes(), rgb((GREY16 >> 8).astype(np.uint8)), 0, "the high byte"
+    ),
+    "PPM": Picture(b"P6 %d %d 255 " % (SIDE, SIDE) + COLOUR.tobytes(), COLOUR, 0, "as it is"),
     "JPEG": Picture(encoded(Image.fromarray(SMOOTH), "JPEG", quality=100, subsampling=0), SMOOTH, 4, "as it is"),
     "JPEG, grey": Picture(encoded(Image.fromarray(SMOOTH[..., 0]), "JPEG", quality=100), rgb(SMOOTH[..., 0]), 4, "grey"),
     "JPEG, CMYK": Picture(

@@ -72,6 +72,13 @@ SHARDS = {
     "gzipped in several parts": Shard(
         gzip.compress(tar(*pair("a"))) + gzip.compress(tar(*pair("b", 2))), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
     ),
+    "gzipped, with a wrong checksum": Shard(
+        gzip.compress(tar(*pair("a")))[:-8] + bytes(8), [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], ""
+    ),
+    "gzipped, with a wrong checksum where the last image ends": Shard(
+        gzip.compress(tar(("a.cls", b"1"), ("a.png", GOOD))[: 3 * 512 + len(GOOD)])[:-8] + bytes(8),
+        [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], "",
+    ),
     "compressed in another way": Shard(b"\xfd7zXZ\0" + bytes(99), [("x.tar#0", -1, "bad_shard")], ""),
     "all images first, then all labels": Shard(
         tar(("a.png", GOOD), ("b.png", GOOD), ("a.cls", b"1"), ("b.cls", b"2")), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
@@ -85,6 +92,9 @@ SHARDS = {
         "the linked files",
     ),
     "a link to nothing": Shard(tar(("b.png", "gone.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
+    "a link without a target": Shard(
+        tar(*pair("a"), ("b.png", "", LINK), ("b.cls", "", SYMBOLIC)), [("a", 1, "ok"), ("b", -1, "bad_image")], ""
+    ),
     "a link to itself": Shard(tar(("b.png", "b.png", SYMBOLIC), ("b.cls", b"3")), [("b", -1, "bad_image")], ""),
     "dots in keys": Shard(
         tar(*pair("a.1"), *pair("a.2", 2), *pair("v1.5", 3)), [("a.1", 1, "ok"), ("a.2", 2, "ok"), ("v1.5", 3, "ok")],

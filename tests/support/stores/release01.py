@@ -9,10 +9,10 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import save
 
-from pipeline.planning.units import cell_of
+from pipeline.planning.units import of_name
 from pipeline.store import schema
 
-STAMP = ("format", "release", "sha256")
+STAMP = ("format", "release", "sha256", "decoding")
 """What files say of themselves since."""
 
 CELL = pa.dictionary(pa.int32(), pa.string())
@@ -22,9 +22,10 @@ CELL = pa.dictionary(pa.int32(), pa.string())
 def in_folders(folder):
     """Move the rows of each cell into a folder, results/cell=<cell>/, as they lay before; the column `cell` is a dictionary."""
     folder = Path(folder)
-    cells = yaml.safe_load((folder / "campaign.yaml").read_text())["identity"]
+    content = yaml.safe_load((folder / "campaign.yaml").read_text())
+    names = content["identity"], [Path(shard["url"]).stem for shard in content["shards"]]
     for path in folder.glob("results/*.parquet"):
-        moved = folder / f"results/cell={cell_of(path.stem, cells)}" / path.name
+        moved = folder / f"results/cell={of_name(path.stem, *names).cell}" / path.name
         moved.parent.mkdir(exist_ok=True)
         table = pq.ParquetFile(path).read()
         place = table.schema.get_field_index("cell")

@@ -115,10 +115,12 @@ def store(folder, content=None, images=200, unit_images=100, failed=0, units=Non
 
 
 def large(folder, total, images):
-    """A store of `total` rows in one file a cell of `images`, as compacted ones are: eight kinds of cells, again and again."""
+    """A store of `total` rows in one file a cell of `images`: eight kinds of cells, again and again."""
     cells, kinds = math.ceil(total / images), 8
     attacks = {f"pgd{i:03d}": {"eps": f"{1 + i}/255", "steps": 40, "eot_draws": 40} for i in range(cells)}
-    planned = list(parse(campaign([5], attacks), "large").grid())
+    parsed = parse(campaign([5], attacks) | {"unit_images": images}, "large")
+    planned, shard = list(parsed.grid()), Shard("none/val-000000.tar", "0" * 64, 1, images, (0, CLASSES - 1))
+    Job(parsed, {shard.name: shard}, str(folder), {cell.name: Cut(images) for cell in planned}).write_down()
     units = [Unit(cell.name, "val-000000", 0, images) for cell in planned]
     of_a_kind = [table(cell, unit, images) for cell, unit in zip(planned[:kinds], units, strict=False)]
     for i, (cell, unit) in enumerate(zip(planned, units, strict=True)):
@@ -128,5 +130,5 @@ def large(folder, total, images):
             field = schema.SCHEMA.field(name)
             found = found.set_column(schema.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
         path = folder / Store(folder).results(unit)
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(found, path, compression="zstd", row_group_size=1 << 16)

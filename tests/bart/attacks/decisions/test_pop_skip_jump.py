@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -37,6 +38,32 @@ def test_it_comes_near_the_distance_of_a_linear_boundary(norm, most):
         inside = PopSkipJump(Ball(norm, eps), 30, 100)
         wrong = model(inside.result(state)).argmax(1) != label
         assert wrong.all() if eps > distances[norm].max() else not wrong.any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 3.0])
+def test_a_jump_is_the_covariance_of_answers_and_directions(share):
+    """Written out in NumPy, from the fields that the attack draws, at `share` of the way to the boundary of a linear model."""
+    model, clean, label, distances = two_classes()
+    attack = PopSkipJump(Ball("l2", 1.0), 30, 60)
+    state = attack.start(clean, Goal(label, NO_TARGET), mirror())
+    weight = next(model.parameters()).detach().double()
+    slope = torch.stack([weight[1 - i] - weight[i] for i in label.tolist()]).view_as(clean)
+    way = slope / slope.flatten(1).norm(dim=1)[:, None, None, None]
+    edge = (clean + share * distances["l2"][:, None, None, None] * way).float()
+    jump = attack._jump(state, edge, torch.full((4,), 0.02), behind(model), 1000).double()
+    away = (edge - clean).flatten(1).norm(dim=1)[:, None, None, None]
+    seeds = rng.fold(rng.fold(state.keys.device, "direction"), 0)
+    answers, directions = [], []
+    for i in range(60):
+        direction = rng.normal_field(seeds, (3, SIDE, SIDE), i)
+        point = (edge + 0.02 * away * direction).clamp(0, 1)
+        answers.append(np.where((model(point).argmax(1) != label).numpy(), 1.0, -1.0))
+        directions.append(((point - edge) / (0.02 * away).clamp_min(1e-12)).double().numpy())
+    signs, apart = np.stack(answers)[:, :, None, None, None], np.stack(directions)
+    mean = signs.mean(0)
+    wanted = np.where(np.abs(mean) == 1, mean * apart.sum(0), ((signs - mean) * apart).sum(0))
+    np.testing.assert_allclose(jump.numpy(), wanted, rtol=0, atol=2e-3)
+    assert share != 1 or ((jump * way).flatten(1).sum(1) > 0.3 * jump.flatten(1).norm(dim=1)).all(), "it points across"
 
 
 class Noisy(nn.Module):

@@ -21,7 +21,7 @@ from pipeline.campaigns.job import opened
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
 from pipeline.campaigns.verification.rejudge import chosen
-from pipeline.campaigns.verification.verify import verify
+from pipeline.campaigns.verification.verify import _example, verify
 from pipeline.campaigns.worker import attacking
 from pipeline.cli.progress import Reporter
 from pipeline.config.campaign import parse
@@ -174,6 +174,19 @@ def test_an_example_outside_the_ball(job):
 
     spoil_examples(job, far)
     assert any("away, eps" in fault for fault in verify(job))
+
+
+@pytest.mark.parametrize(("attack", "unit"), [({"kind": "apgd", "norm": "l1"}, 1 / 255), ({"kind": "sigma_zero"}, 1)])
+def test_an_example_outside_a_ball_of_few_changes(attack, unit, pattern):
+    """Three values are one level off, as the row says: that is inside a ball of three, and outside one of two."""
+    picture = np.full((3, 4, 4), 100, dtype=np.uint8)
+    stored = picture.copy()
+    stored[0, 0, :3] += 1
+    row = {"linf": 1 / 255, "l2": 3**0.5 / 255}
+    for radius, outside in ((3, False), (2, True)):
+        content = tiny.campaign(pattern, attacks={"pgd": attack | {"eps": radius * unit}})
+        cell = next(parse(content, "c").grid())
+        assert bool(list(_example(stored, row, picture, cell))) == outside
 
 
 def test_examples_that_are_lost(job):
