@@ -29,7 +29,17 @@ def written_dlr(z, y):
     return -(z[y] - max(v for j, v in enumerate(z) if j != y)) / (best[0] - best[2])
 
 
-UNTARGETED = {"ce": written_cross_entropy, "log_odds": written_log_odds, "margin": written_margin, "dlr": written_dlr}
+def written_hinge(z, y):
+    return min(max(other for j, other in enumerate(z) if j != y) - z[y], 0)
+
+
+UNTARGETED = {
+    "ce": written_cross_entropy,
+    "log_odds": written_log_odds,
+    "margin": written_margin,
+    "hinge": written_hinge,
+    "dlr": written_dlr,
+}
 
 
 def written_dlr_targeted(z, y, t):
@@ -54,6 +64,7 @@ def test_both_forms_of_a_loss_are_ascended_row_by_row(name):
             "ce": lambda z, y, t: -written_cross_entropy(z, t),
             "log_odds": lambda z, y, t: -written_log_odds(z, t),
             "margin": lambda z, y, t: -written_margin(z, t),
+            "hinge": lambda z, y, t: min(z[t] - max(other for j, other in enumerate(z) if j != t), 0),
             "dlr": written_dlr_targeted,
         }[name](z, y, t)
         assert found[i].item() == pytest.approx(targeted if t >= 0 else untargeted, rel=1e-12)
