@@ -28,6 +28,7 @@ from tests.support.session.once import folder, once
 from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
+    "python -m benchmarks.fuzz --kind shard --count 33000": "takes minutes; tests/test_fuzz.py tries fewer",
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
     "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/reports/test_gallery.py draws them",
@@ -149,7 +150,8 @@ def module(name, options, text):
     found = importlib.util.find_spec(name)
     assert found, f"{text}: there is no {name}"
     assert text in NOT_RUN or name == "pipeline", f"{text}: give a reason in NOT_RUN"
-    source = Path(found.origin).read_text()
+    main = Path(found.origin).with_name("__main__.py")  # of a package
+    source = (main if found.submodule_search_locations else Path(found.origin)).read_text()
     assert all(f'"{option}"' in source for option in options), f"{text}: {name} does not know all of {options}"
 
 

@@ -11,7 +11,7 @@ from random import Random
 from pipeline.errors import BadInput, ShardUnusable
 
 SECONDS = 10
-"""A mutant that takes longer hangs."""
+"""Seconds of a core after which a mutant hangs, however busy the machine is."""
 
 REFUSED = "refused"
 """What became of a mutant that ends in one line of words."""
@@ -99,15 +99,15 @@ def verdict(kind: Kind, chance: Random) -> str:
 
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raise Hang in the block once it has taken this number of seconds."""
+    """Raise Hang in the block once it has taken this number of seconds of a core."""
 
     def ring(number: int, frame: object) -> None:
-        raise Hang(f"more than {seconds} s")
+        raise Hang(f"more than {seconds} s of a core")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

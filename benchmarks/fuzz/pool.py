@@ -21,8 +21,8 @@ from benchmarks.fuzz.kinds import KINDS
 MEMORY = 2_000_000_000
 """Bytes that a process may take, all libraries included."""
 
-LATE = 20
-"""Seconds without a word after which a process is killed: Python's own alarm does not ring in compiled code."""
+LATE = 60
+"""Seconds without a word after which a process is killed: no alarm of Python rings in compiled code."""
 
 START = 120
 """Seconds that a process may take to start, on a busy machine."""
