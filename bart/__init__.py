@@ -12,6 +12,9 @@ from bart.attacks import (
     Break,
     Cost,
     DualAveraging,
+    External,
+    FreshDraws,
+    Given,
     Lbfgs,
     Noise,
     Pgd,
@@ -28,10 +31,12 @@ from bart.attacks import (
 )
 from bart.ball import Ball
 from bart.bpda import BpdaNet
+from bart.certificate import Certify
 from bart.classifier import Classifier, native_half
-from bart.defenses import GREY, Barrage, Defended, Defense, Preprocessor, Undefended
+from bart.defenses import GREY, AsTransform, Barrage, Defended, Defense, Preprocessor, Undefended
 from bart.gradient import ESTIMATORS, Eot, Estimator, Goal
 from bart.losses import LOSSES, Loss
+from bart.one_call import Judged, attack
 from bart.rng import Mirror, key
 from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Gradient, Transform, checked
@@ -46,11 +51,13 @@ __all__ = [
     "AggMo",
     "Apgd",
     "ApgdL1",
+    "AsTransform",
     "Attack",
     "Ball",
     "Barrage",
     "BpdaNet",
     "Break",
+    "Certify",
     "Classifier",
     "Cost",
     "Defended",
@@ -58,8 +65,12 @@ __all__ = [
     "DualAveraging",
     "Eot",
     "Estimator",
+    "External",
+    "FreshDraws",
+    "Given",
     "Goal",
     "Gradient",
+    "Judged",
     "Lbfgs",
     "Loss",
     "Mirror",
@@ -77,6 +88,7 @@ __all__ = [
     "Transform",
     "Undefended",
     "Verdict",
+    "attack",
     "checked",
     "fgsm",
     "judge",

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,9 @@ class Classifier(Normalised):
     """Freeze and fold a network: what is attacked and judged. A verdict never uses `autocast`.
 
     size            the images' height and width, for the check of the folded model and of its layout
-    Raises ValueError if a BatchNorm has no running statistics.
+    folded          fold BatchNorm; False leaves every layer as it was made
+    A network in training mode is put into eval mode; one in eval mode stays as it is, also where a part of it is left in
+    training mode because it shall be random. Raises ValueError if a BatchNorm has no running statistics.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Classifier(Normalised):
         std: Sequence[float],
         size: Size = (224, 224),
         autocast: torch.dtype | None = None,
+        folded: bool = True,
     ) -> None:
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm) and module.running_mean is None:
@@ -72,9 +76,11 @@ class Classifier(Normalised):
                     f"{name} has no running statistics: images of a batch would change each other's logits; "
                     "use a BatchNorm with track_running_stats=True"
                 )
-        model = fold_batch_norm(copy.deepcopy(model).eval().requires_grad_(False), size, len(mean))
+        model = copy.deepcopy(model).requires_grad_(False)
+        model = model.eval() if model.training else model
+        model = fold_batch_norm(model, size, len(mean)) if folded else model
         super().__init__(model, mean, std, autocast, layout_of(model, size, len(mean)))
-        super().train(False)
+        self.training = False
 
     def train(self, mode: bool = True) -> "Classifier":
         """Return the classifier unchanged for mode False. Raises ValueError for True: BatchNorm would leak between images."""
@@ -92,9 +98,9 @@ def layout_of(model: nn.Module, size: Size = (224, 224), channels: int = 3) -> t
     probe = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(first.device)
     try:
         with torch.no_grad():
-            plain = model(probe)
+            plain = _passed(model, probe)
             moved = copy.deepcopy(model).to(memory_format=torch.channels_last)
-            logits = moved(probe.contiguous(memory_format=torch.channels_last))
+            logits = _passed(moved, probe.contiguous(memory_format=torch.channels_last))
     except RuntimeError:
         return torch.contiguous_format
     same = (logits - plain).abs().amax() <= LAYOUT_TOLERANCE * plain.abs().amax()
@@ -112,16 +118,23 @@ def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3
     try:
         pairs = _pairs(exact, probe)
         with torch.no_grad():
-            logits = exact(probe)
+            logits = _passed(exact, probe)
     except RuntimeError:  # the network makes tensors in single precision of its own, and cannot be compared in double
         return _folded(model, [])
 
     def same(chosen: list[tuple[str, str]]) -> bool:
         with torch.no_grad():
-            change = (_folded(exact, chosen)(probe) - logits).abs().amax()
+            change = (_passed(_folded(exact, chosen), probe) - logits).abs().amax()
         return bool(change <= tolerance * logits.abs().amax().clamp_min(1e-6))
 
     return _folded(model, pairs if same(pairs) else [pair for pair in pairs if same([pair])])
+
+
+def _passed(model: nn.Module, probe: Tensor) -> Any:
+    """Return what a network makes of a probe; one that draws from torch's generator draws the same in every pass."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return model(probe)
 
 
 def _pairs(model: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
@@ -152,11 +165,11 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
     folded = copy.deepcopy(model)
     for convolution, norm in pairs:
         conv, bn = folded.get_submodule(convolution), folded.get_submodule(norm)
-        if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
-            fused = fuse_conv_bn_eval(conv, bn)
+        if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d) and not bn.training:
+            fused = fuse_conv_bn_eval(conv.eval(), bn)
             conv.weight, conv.bias = fused.weight, fused.bias
             parent, _, child = norm.rpartition(".")
-            setattr(folded.get_submodule(parent), child, nn.Identity())
+            setattr(folded.get_submodule(parent), child, nn.Identity().eval())
     return folded.requires_grad_(False)
 
 

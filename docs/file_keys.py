@@ -21,6 +21,7 @@ PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "of letters, digits, `_`, `.` and `-`",
     r"^[A-Za-z0-9_.-]+$": "of letters, digits, `_`, `.` and `-`",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "as `package.module:function`",
 }
 PLAIN = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
 LONG = 10
@@ -72,6 +73,8 @@ def _form(form: Node, homes: Mapping[str, str]) -> str:
     """Return one form of a value in words."""
     if "$ref" in form:
         return f"[section]({homes[form['$ref'].rpartition('/')[2]]})"
+    if "anyOf" in form:
+        return takes(form, homes)
     if "oneOf" in form:  # sections by kind: the first has their heading
         return _form(form["oneOf"][0], homes)
     if names := form.get("enum", [form["const"]] if "const" in form else []):

@@ -32,6 +32,7 @@ NOT_RUN = {
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
     "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/reports/test_gallery.py draws them",
+    "barrage judge campaigns/demo.yaml adv.npz": "of another tool: docs/your-attack.md judges examples that are there",
     "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
@@ -43,6 +44,7 @@ NOT_RUN = {
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
     "python -m benchmarks.intervals": "minutes",
+    "python -m benchmarks.keyed": "a time, which depends on the machine",
     "python -m benchmarks.ports": "starts Ray: tests/pipeline/execution/test_start.py runs it",
     "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",
@@ -182,7 +184,9 @@ def validated(text):
 
 def run_block(block: Block, names, place, monkeypatch):
     """Runs a block as what it is; a block of an unknown kind is an error."""
-    if block.kind == "python":
+    if block.title and block.kind in ("python", "yaml"):
+        write_file(block, place)
+    elif block.kind == "python":
         run_python(block, names)
     elif block.kind in ("sh", "indented"):
         for words in commands(block.text):
@@ -197,6 +201,16 @@ def run_block(block: Block, names, place, monkeypatch):
         assert not re.search(r"^(\$ |barrage |make |python |pip )", block.text, re.M), f"{block}: commands belong into sh"
     else:
         assert block.kind == "r", f"{block}: no way to run {block.kind!r}"  # test_the_r_snippet_runs
+
+
+def write_file(block: Block, place):
+    """Writes a file as the reader does; a campaign in small."""
+    text = block.text
+    if block.kind == "yaml":
+        whole = yaml.safe_load(text)
+        parse(whole, block.title)
+        text = yaml.safe_dump(sandbox.small(whole, str(place / "demo/photos/images-000000.tar")))
+    (place / block.title).write_text(text)
 
 
 OWN = {"docs/extending.md": "makes a package and runs it: tests/test_example.py"}

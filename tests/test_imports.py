@@ -19,6 +19,7 @@ FLOORS = {
         "draw_keys",
         "cpu_kernels",
         "autograd",
+        "keyed",
         "types",
         "transforms",
         "ball",
@@ -31,6 +32,8 @@ FLOORS = {
         "gradient",
         "verdict",
         "attacks",
+        "certificate",
+        "one_call",
         "diagnostics",
         "training",
     ],
@@ -91,7 +94,7 @@ HOMES = {
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
     },
-    "pandas": {f"analysis.{name}" for name in ("accuracy", "compare", "frames", "transforms", "runs")}
+    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},

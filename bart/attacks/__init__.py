@@ -9,6 +9,7 @@ from bart.attacks.apgd import Apgd
 from bart.attacks.attack import Attack, Cost
 from bart.attacks.decisions.pop_skip_jump import PopSkipJump
 from bart.attacks.dual_averaging import DualAveraging
+from bart.attacks.foreign import External, FreshDraws, Given
 from bart.attacks.lanes import Break
 from bart.attacks.lbfgs import Lbfgs
 from bart.attacks.noise import Noise
@@ -30,6 +31,9 @@ __all__ = [
     "Break",
     "Cost",
     "DualAveraging",
+    "External",
+    "FreshDraws",
+    "Given",
     "Lbfgs",
     "Noise",
     "Pgd",

@@ -190,7 +190,7 @@ class Standard:
 
     def _aim(self, rank: int, state: State, defended: Defended, stack: int) -> Tensor:
         """Return the target of a goal that has one; else the wrong class of this rank, from 0, by the logits of one draw at the
-        photograph, or -1 if there are not so many.
+        photograph, or -1 if there are fewer.
         """
         keys = draw_keys.to_attack(defended.keys(state.keys, "aim"), 1)
         with torch.no_grad():
@@ -230,7 +230,7 @@ class Standard:
 
 
 def _at(step: int, state: State, then: Callable[[State], State]) -> State:
-    """Change the images that have made so many steps."""
+    """Change the images that have made `step` steps."""
     due = [i for i, made in enumerate(state.step.host.tolist()) if made == step]
     return state.put(due, then(state.rows(due))) if due else state
 

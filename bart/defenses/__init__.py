@@ -3,13 +3,18 @@
 Other rooms use the names in `__all__`.
 """
 
+from bart.defenses.as_transform import AsTransform
 from bart.defenses.barrage import GREY, Barrage, described
 from bart.defenses.compose import Compose
 from bart.defenses.defended import Defended
 from bart.defenses.defense import Defense, Network, Policy, Preprocessor, Undefended
+from bart.defenses.layers import Dropout, FeatureNoise
+from bart.defenses.module import RandomModel, RandomModule
 from bart.defenses.preprocessors import BitDepth, CropEnsemble, Gaussian, Jpeg, ResizePad, TotalVariation
+from bart.defenses.purifier import Purifier
 
 __all__ = [
-    "GREY", "Barrage", "BitDepth", "Compose", "CropEnsemble", "Defended", "Defense", "Gaussian", "Jpeg", "Network", "Policy",
-    "Preprocessor", "ResizePad", "TotalVariation", "Undefended", "described",
+    "GREY", "AsTransform", "Barrage", "BitDepth", "Compose", "CropEnsemble", "Defended", "Defense", "Dropout", "FeatureNoise",
+    "Gaussian", "Jpeg", "Network", "Policy", "Preprocessor", "Purifier", "RandomModel", "RandomModule", "ResizePad",
+    "TotalVariation", "Undefended", "described",
 ]  # fmt: skip

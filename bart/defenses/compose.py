@@ -45,6 +45,11 @@ class Compose(Defense):
         return sum(defense.cost for defense in self.defenses)
 
     @property
+    def noise(self) -> float | None:
+        """Return that of the first: what comes after it is part of what the noise smooths."""
+        return self.defenses[0].noise
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """Return those of all, each with the place of its defense: "2: jpeg"."""
         return tuple(_placed(place, name) for place, defense in enumerate(self.defenses, 1) for name in defense.choices)

@@ -57,6 +57,11 @@ class Defense(ABC):
         return 0.0
 
     @property
+    def noise(self) -> float | None:
+        """Return the standard deviation of Gaussian noise that is added to the image before all else; None if there is none."""
+        return None
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """Return the names of the parts that a draw may have; none if all draws are made of the same."""
         return ()

@@ -18,6 +18,7 @@ class GradientReport(NamedTuple):
     cosine      the mean cosine between two draws
     agreement   how often a pixel's sign is that of the mean gradient
     zero, nonfinite   the shares of draws whose gradient is zero, or not finite
+    stuck       the share of values at 0 and 1 that no draw moves, beyond that of other values, as behind a `clamp` of torch
     """
 
     norm: Tensor
@@ -26,6 +27,7 @@ class GradientReport(NamedTuple):
     agreement: Tensor
     zero: Tensor
     nonfinite: Tensor
+    stuck: Tensor
 
 
 def gradient_report(
@@ -41,7 +43,7 @@ def gradient_report(
         each, _ = gradient(
             defended, images, wanted, all_keys.map(lambda side, image_draws=image_draws: side[image_draws]), one, stack
         )
-        columns.append(_image_columns(each.flatten(1)))
+        columns.append((*_image_columns(each.flatten(1)), _stuck(each, x[i])))
     return GradientReport(*(torch.stack(column) for column in zip(*columns, strict=True)))
 
 
@@ -56,3 +58,13 @@ def _image_columns(each: Tensor) -> tuple[Tensor, ...]:
     agreement = (each.sign() == each.mean(0).sign()).float().mean()
     zero = ((norms == 0) & ~bad).float().mean()
     return median, norms.amax() / median.clamp_min(least), cosine, agreement, zero, bad.float().mean()
+
+
+def _stuck(each: Tensor, image: Tensor) -> Tensor:
+    """Return the share of the values at 0 and 1 of an image (c, h, w) that get no gradient in any of `each` (draws, c, h, w),
+    beyond that of its other values; 0 if there are none."""
+    still, edge = (each == 0).all(0), (image == 0) | (image == 1)
+    if not edge.any():
+        return torch.zeros((), device=image.device)
+    others = still[~edge].float().mean() if (~edge).any() else torch.zeros((), device=image.device)
+    return (still[edge].float().mean() - others).clamp_min(0)

@@ -10,6 +10,7 @@ Eps and distances are of images in [0, 1], times are seconds or hours of a devic
 """
 
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case
+from pipeline.analysis.certificates import certified
 from pipeline.analysis.compare import Comparison, compare
 from pipeline.analysis.frames import IMAGE, results, scores, table
 from pipeline.analysis.runs import checks, class_names, failures, machines, settings
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "accuracy",
     "by_transform",
+    "certified",
     "checks",
     "class_names",
     "compare",

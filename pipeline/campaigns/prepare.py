@@ -5,16 +5,19 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from barrage_plugins import allowed, folders
 from pipeline.campaigns import definition_versions
+from pipeline.campaigns.attempt import certificates
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
+from pipeline.config.attacks import Attack, Examples, External
 from pipeline.config.campaign import Campaign, Cell
-from pipeline.data import guarded, shards
+from pipeline.data import examples, guarded, shards
 from pipeline.data.pack.classes import given
 from pipeline.data.shards import Sample, Shard
 from pipeline.errors import BadInput
@@ -40,8 +43,15 @@ def resolve(campaign: Campaign) -> Campaign:
     Raises BadInput if any of them is missing, or has another hash than the campaign says.
     """
     models = {name: loading.described(loading.checked(m), campaign.data) for name, m in campaign.models.items()}
-    attacks = {name: bpda_networks.checked(a) for name, a in campaign.attacks.items()}
+    attacks = {name: _checked(attack) for name, attack in campaign.attacks.items()}
     return campaign.model_copy(update={"models": models, "attacks": attacks})
+
+
+def _checked(attack: Attack) -> Any:
+    """Return an attack with the hashes of what it needs filled in: networks, examples, or the module of its function."""
+    if isinstance(attack, External):
+        return attack.checked()
+    return examples.checked(bpda_networks.checked(attack))
 
 
 def prepare(
@@ -63,6 +73,9 @@ def prepare(
     check_models(campaign, controls, [] if earlier else list(present.values()))
     job = Job(campaign, present, url, earlier.cuts if earlier else {}, allowed(), folders())
     _check_file_names(job)
+    for name, cell in job.cells.items():
+        if isinstance(cell.attack, Examples) and not (earlier and name in earlier.cells):
+            examples.fit(cell.attack, cell.crop, list(present.values()), job.images)
     if earlier:
         definition_versions.check(earlier.campaign, campaign, url)
         refuse_changes(earlier, job, url)
@@ -140,6 +153,7 @@ def check_models(campaign: Campaign, controls: Collection[str] = (), new: Sequen
             admission.admit(model, name, cells, controls, _images(samples, cells[0]))
     for cell in campaign.grid():
         bpda_networks.fit(cell)
+        certificates.fit(cell)
 
 
 def _images(samples: Sequence[Sample], cell: Cell) -> Tensor | None:

@@ -25,13 +25,14 @@ from pipeline.cli.store.verify import verify
 from pipeline.cli.warning_lines import show_warnings_as_lines
 from pipeline.cli.work.check import check
 from pipeline.cli.work.demo import demo
+from pipeline.cli.work.judge import judge
 from pipeline.cli.work.plan import plan
 from pipeline.cli.work.run import run
 from pipeline.cli.work.train import train
 from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
-    "Run": (demo, run, plan, check, train),
+    "Run": (demo, run, judge, plan, check, train),
     "Read a store": (status, table, report, show, replay, verify, seal, export),
     "Make files": (pack, gallery, schema),
 }

@@ -195,6 +195,8 @@ class Cell(Strict):
             content["attack"].pop("networks_sha256", None)
         if content["attack"].get("frequencies") == 1:
             del content["attack"]["frequencies"]
+        for name in self.attack.undecisive:
+            del content["attack"][name]
         if not content["exif"]:
             del content["exif"]
         if content["skip_misclassified"] is None:

@@ -21,7 +21,7 @@ from pipeline.errors import BadInput, ShardUnusable, StorageError
 from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 
-__all__ = ["INDEX", "Sample", "Shard", "classes", "decode", "glance", "imagined", "inspect", "name", "paths", "read"]
+__all__ = ["INDEX", "Sample", "Shard", "classes", "decode", "glance", "imagined", "inspect", "listed", "name", "paths", "read"]
 
 Report = Callable[[str], None]
 """Show one line to a person."""
@@ -155,19 +155,19 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
 
     Raises ShardUnusable if the shard is missing, out of reach, has another SHA-256, or is another one than its index says.
     """
-    try:
+    with _usable(shard.url):
         found = samples.read(lambda: _opened(shard.url, shard.bytes, shard.classes), wanted, shard.images)
-    except FileNotFoundError:
-        raise ShardUnusable(f"shard {shard.url} can not be read: it is not there; restore it") from None
-    except OSError as error:
-        raise ShardUnusable(f"shard {shard.url} can not be read: {error.strerror}; repair the disk or its mount") from None
-    except (BadInput, StorageError) as error:
-        raise ShardUnusable(str(error)) from None
     if found.sha256 != shard.sha256:
         raise ShardUnusable(f"shard {shard.url} has SHA-256 {found.sha256}, planned was {shard.sha256}: restore it")
     if found.count != shard.images:
         raise ShardUnusable(f"shard {shard.url} holds {found.count} samples, expected {shard.images}: its {INDEX} was wrong")
     return found.samples
+
+
+def listed(shard: Shard) -> list[Sample]:
+    """Return all samples of a shard without their images. Raises ShardUnusable as `read` does."""
+    with _usable(shard.url):
+        return samples.listed(lambda: _opened(shard.url, shard.bytes, shard.classes), shard.images).samples
 
 
 def glance(shard: Shard, count: int) -> list[Sample]:
@@ -176,6 +176,19 @@ def glance(shard: Shard, count: int) -> list[Sample]:
         return [sample for sample in read(shard, range(4 * count)) if sample.status == "ok"][:count]
     except ShardUnusable:
         return []
+
+
+@contextmanager
+def _usable(url: str) -> Iterator[None]:
+    """Raise ShardUnusable for what a shard that is missing or out of reach raises."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ShardUnusable(f"shard {url} can not be read: it is not there; restore it") from None
+    except OSError as error:
+        raise ShardUnusable(f"shard {url} can not be read: {error.strerror}; repair the disk or its mount") from None
+    except (BadInput, StorageError) as error:
+        raise ShardUnusable(str(error)) from None
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Check that a model can be evaluated, by two passes and one backward pass, before any work starts.
+"""Check that a model can be evaluated, by a few passes and one backward pass, before any work starts.
 
 Refused in one line is what would make a number wrong: a model that is random, whose logits depend on the other images of a
 batch, or that has no gradient for an attack that follows one. What only may be a mistake is a remark.
 """
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from bart import LOSSES, Classifier
+from bart.defenses import Network
 from bart.diagnostics.blindness import CAUSES, causes
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Model
 from pipeline.errors import BadInput, Remark, one_line
-from pipeline.models import architectures, loading, randomness
+from pipeline.models import architectures, foreign, loading, randomness
 
 PLAIN = ((0, 0, 0), (1, 1, 1))
 """The mean and std that change nothing."""
@@ -37,30 +39,56 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
     controls  names of attacks that need no gradient, though they follow one: they are only compared with another
     images    some of those that will be attacked, (n, 3, crop, crop) in [0, 1]; None: synthetic ones
     """
-    crop = cells[0].crop
     network = loading.build(model)
-    tried(network, model, crop)
+    tried(network, model, cells[0].crop)
+    for own in _by_defense(cells):
+        who = f"model {name} behind {own[0].defense_name}" if own[0].defense.foreign else f"model {name}"
+        judged = _judged(network, model, name, own[0], who)
+        judgeable(judged, who, own)
+        if isinstance(judged, Classifier):
+            resizable(judged, name, own)
+        if architectures.of_a_function(model.architecture):
+            with warnings.catch_warnings(action="ignore", category=Remark):  # they were shown for the first one
+                again = _judged(loading.build(model), model, name, own[0], who)
+            randomness.refuse_another_network(judged, again, model.architecture, probes(own[0].crop))
+        attackable(judged, own, controls, images)
+    _suspect(network, model, name)
+
+
+def _by_defense(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells that are tried together: those of each foreign defense, and all others."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(json.dumps(cell.defense.deciding()) if cell.defense.foreign else "", []).append(cell)
+    return list(groups.values())
+
+
+def _judged(network: nn.Module, model: Model, name: str, cell: Cell, who: str) -> Network:
+    """Return what a network is judged as in a cell: its classifier, behind the cell's defense if that is foreign.
+
+    Raises BadInput if it can't be made, or is left random without the defense for that.
+    """
     try:
-        classifier = loading.wrapped(network, model, crop, torch.device("cpu"))
+        classifier = loading.wrapped(network, model, cell.crop, torch.device("cpu"), not cell.defense.inside)
     except ValueError as error:  # a BatchNorm without statistics
         raise BadInput(f"model {name}: {error}") from None
     except Exception as error:  # a stranger's network may raise anything
         raise BadInput(
             f"model {name} can't be copied and evaluated ({one_line(error)}): give a torch module that copy.deepcopy copies"
         ) from None
-    judgeable(classifier, name, cells)
-    resizable(classifier, name, cells)
-    if architectures.of_a_function(model.architecture):
-        x = (probes(crop) - classifier.mean) / classifier.std
-        randomness.refuse_a_chance_network(network, loading.build(model), model.architecture, x)
-    if _normalises(network) and model.normalisation != PLAIN:
+    randomness.refuse_parts_in_training(classifier, f"model {name}", probes(cell.crop), cell.defense.random_model)
+    return foreign.behind(classifier, cell, who) if cell.defense.foreign else classifier
+
+
+def _suspect(network: nn.Module, model: Model, name: str) -> None:
+    """Warn of a network that seems to normalise images that are normalised before."""
+    if (kind := _normalises(network)) and model.normalisation != PLAIN:
         warnings.warn(
-            f"model {name} has a module {_normalises(network)}, and its images are normalised before by mean and std, too: if "
-            "that is twice, give the mean [0, 0, 0] and the std [1, 1, 1]",
+            f"model {name} has a module {kind}, and its images are normalised before by mean and std, too: if that is twice, "
+            "give the mean [0, 0, 0] and the std [1, 1, 1]",
             Remark,
-            stacklevel=2,
+            stacklevel=3,
         )
-    attackable(classifier, cells, controls, images)
 
 
 def _normalises(network: nn.Module) -> str:
@@ -107,36 +135,39 @@ def probes(crop: int, count: int = 3) -> Tensor:
 
 
 @torch.no_grad()
-def judgeable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
+def judgeable(network: Network, who: str, cells: Sequence[Cell]) -> None:
     """Raise BadInput if an image's logits are not its own: random, dependent on other images, NaN, or no logits.
 
     Probabilities are refused for attacks that follow gradients, and said for others.
     """
     a, b, c = probes(cells[0].crop)
-    try:
-        first = classifier(torch.stack((a, b)))
-        drawn, second = randomness.drawn(classifier, torch.stack((a, *[c] * (CROWD - 1))))
-    except Exception as error:  # a stranger's network may raise anything
-        raise BadInput(f"model {name} can't take two images at once ({one_line(error)}): mend its forward") from None
+    with randomness.passing(who):
+        first = network(torch.stack((a, b)))
+        drawn, second = randomness.drawn(network, torch.stack((a, *[c] * (CROWD - 1))))
+        alone = network(a[None])
     if len(first) != 2:
-        raise BadInput(f"model {name} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
+        raise BadInput(f"{who} returns {len(first)} rows of logits for two images: keep the first dimension as it is")
     if not (first.isfinite().all() and second.isfinite().all()):
-        raise BadInput(f"model {name} gives NaN or infinite logits: use other weights, or mend its forward")
+        raise BadInput(f"{who} gives NaN or infinite logits: use other weights, or mend its forward")
     if drawn:
-        raise BadInput(
-            f"model {name} draws random numbers ({drawn}) in eval mode, and one draw would judge it: {randomness.REMEDY}"
-        )
-    if not randomness.same(first[0], second[0]):
-        if randomness.same(first[0], classifier(torch.stack((a, b)))[0]):
+        raise BadInput(_refusal(who, cells[0], f"draws random numbers ({drawn}) in eval mode"))
+    if not (randomness.same(first[0], second[0]) and randomness.same(first[0], alone[0])):
+        if randomness.same(first[0], network(torch.stack((a, b)))[0]):
             raise BadInput(
-                f"model {name} gives an image other logits beside another image: normalise by running statistics, not by the "
+                f"{who} gives an image other logits beside another image: normalise by running statistics, not by the "
                 "batch, and let no image see the others"
             )
-        raise BadInput(
-            f"model {name} gives the same image other logits in a second pass, and one draw would judge it: {randomness.REMEDY}"
-        )
+        raise BadInput(_refusal(who, cells[0], "gives the same image other logits in a second pass"))
     if (first >= 0).all() and (first <= 1).all():
-        _bounded(first, name, any(cell.cost.gradients for cell in cells))
+        _bounded(first, who, any(cell.attack.needs_gradient for cell in cells))
+
+
+def _refusal(who: str, cell: Cell, why: str) -> str:
+    """Return what a person reads of a random model, or of a defense whose randomness can't be had from keys."""
+    if cell.defense.foreign:
+        remedy = "draw by torch, Python's random or NumPy"
+        return f"{who} {why}, by draws that can't be had from keys, as those of the operating system: {remedy}"
+    return f"{who} {why}, and one draw would judge it: take the randomness out of eval mode, or {randomness.RANDOM}"
 
 
 @torch.no_grad()
@@ -155,11 +186,11 @@ def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
             ) from None
 
 
-def _bounded(values: Tensor, name: str, followed: bool) -> None:
+def _bounded(values: Tensor, who: str, followed: bool) -> None:
     """Raise BadInput for probabilities (n, classes), or values of a sigmoid, if gradients are `followed`; else warn."""
     together = bool((values.sum(1) - 1).abs().amax() < randomness.SAME)
     what, end = ("probabilities, not logits", "softmax") if together else ("values of 0 to 1, not logits", "sigmoid")
-    said = f"model {name} returns {what}: leave out the {end} at its end"
+    said = f"{who} returns {what}: leave out the {end} at its end"
     sure = bool(values.amin() < UNSURE and values.amax() > 1 - UNSURE)
     if followed and not _decides(values) and (together or sure):
         raise BadInput(f"{said}, whose gradient vanishes where it is sure")
@@ -172,7 +203,7 @@ def _decides(probabilities: Tensor) -> bool:
 
 
 def attackable(
-    classifier: Classifier, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None
+    classifier: Network, cells: Sequence[Cell], controls: Collection[str] = (), images: Tensor | None = None
 ) -> None:
     """Raise BadInput if the attack of one of the model's cells cannot run: too few classes for its loss, or no gradient."""
     for cell in cells:
@@ -183,12 +214,12 @@ def attackable(
                 f"{cell.model.classes}: use another loss"
             )
     x = probes(cells[0].crop) if images is None else images
-    by_gradient = [cell for cell in cells if cell.cost.gradients and cell.attack_name not in controls]
+    by_gradient = [cell for cell in cells if cell.attack.needs_gradient and cell.attack_name not in controls]
     for cell in {(getattr(cell.attack, "loss", "ce"), cell.defense.random): cell for cell in by_gradient}.values():
         _differentiable(classifier, cell, x)
 
 
-def _differentiable(classifier: Classifier, cell: Cell, x: Tensor) -> None:
+def _differentiable(classifier: Network, cell: Cell, x: Tensor) -> None:
     """Raise BadInput if the loss of a cell has no gradient in half of the images `x` (n, 3, h, w) or more; warn if in fewer.
 
     Behind a random defense logits are smaller: there a loss that is flat on undefended images is no more than a warning.

@@ -1,23 +1,17 @@
-"""Call a function of the user that makes a model, and bring the model to the form in which it is evaluated.
+"""Call a function of the user that makes a model, and bring the model to the form in which it is evaluated."""
 
-A campaign file may come from a stranger, and then so does the function that it names. So a function runs only if the user
-allowed its module by --allow-module or the environment. A campaign file cannot allow it.
-"""
-
-import importlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
-from barrage_plugins import ALLOW, permits, unchanged
-from bart.training import evaluating
-from pipeline.errors import BadInput, Remark, one_line
-from pipeline.models.randomness import OWN_KIND
+from pipeline.config.functions import function_of, module_of
+from pipeline.errors import BadInput, Remark
+
+WHAT = "architecture"
+"""What names the function, in messages."""
 
 PREPROCESSING = "preprocessing"
 """Attribute by which a function says what its model expects, by the keys of the campaign file: {"mean": ..., "std": ...}."""
@@ -26,42 +20,9 @@ DEFAULT = torch.float32
 """The precision in which verdicts are computed."""
 
 
-def function_of(architecture: str) -> Any:
-    """Return the function that `package.module:function` names. Raises BadInput if it may not run or does not exist."""
-    module, _, function = architecture.partition(":")
-    if not permits(module):
-        raise BadInput(
-            f"architecture {architecture} runs code of {module}, which was not allowed: if you trust it, give --allow-module "
-            f"{module} or set {ALLOW}={module}"
-        )
-    try:
-        with unchanged():
-            return getattr(importlib.import_module(module), function)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a stranger's module may raise anything
-        raise BadInput(
-            f"architecture {architecture}: {one_line(error)}; expected package.module:function that returns a torch module, "
-            "with the module beside the campaign file or on PYTHONPATH"
-        ) from None
-
-
 def called(architecture: str) -> nn.Module:
     """Return the model that a function makes, in plain single precision on the CPU. Raises BadInput."""
-    function = function_of(architecture)
-    try:
-        with unchanged():
-            made = function()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a stranger's function may raise anything
-        raise BadInput(
-            f"architecture {architecture} raised {one_line(error)}: expected a function without arguments that returns a torch "
-            "module; try it in Python"
-        ) from None
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"architecture {architecture} returned {type(made).__name__}, expected a torch module")
-    return _plain(architecture, made)
+    return _plain(architecture, module_of(architecture, WHAT))
 
 
 def said(architecture: str) -> Mapping[str, Any]:
@@ -69,7 +30,7 @@ def said(architecture: str) -> Mapping[str, Any]:
 
     Raises BadInput if that is no mapping.
     """
-    found = getattr(function_of(architecture), PREPROCESSING, {})
+    found = getattr(function_of(architecture, WHAT), PREPROCESSING, {})
     if not isinstance(found, Mapping):
         raise BadInput(
             f"{PREPROCESSING} of {architecture} is {found!r}: expected a mapping such as {{'mean': ..., 'std': ...}}"
@@ -84,11 +45,6 @@ def _plain(architecture: str, network: nn.Module) -> nn.Module:
     network, compiled = _eager(network)
     _forget_computed(network)
     changes = ["without its compiler"] if compiled else []
-    if stuck := _stuck(network):
-        raise BadInput(
-            f"architecture {architecture}: {stuck} stays in training mode after eval(), so the model is random or depends on "
-            f"its batch, and one draw would judge it: let eval() pass to every module; {OWN_KIND}"
-        )
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
         raise BadInput(
@@ -129,10 +85,3 @@ def _forget_computed(network: nn.Module) -> None:
         for name, value in list(vars(module).items()):
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 setattr(module, name, value.detach())
-
-
-def _stuck(network: nn.Module) -> str:
-    """Return the kind and name of a module that stays in training mode after eval() and matters there; empty if none does."""
-    with evaluating(network):
-        training = [(name, module) for name, module in network.named_modules() if module.training]
-    return next((f"{type(m).__name__} {name}" for name, m in training if isinstance(m, (_DropoutNd, _BatchNorm))), "")

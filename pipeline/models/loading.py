@@ -130,13 +130,13 @@ def build(model: Model, seed: int | None = None) -> nn.Module:
     return network
 
 
-def wrapped(network: nn.Module, model: Model, crop: int, device: torch.device) -> Classifier:
+def wrapped(network: nn.Module, model: Model, crop: int, device: torch.device, folded: bool = True) -> Classifier:
     """Return a network as the classifier of a model of a resolved campaign, on a device. Raises ValueError for a BatchNorm
     without statistics."""
     mean, std = model.normalisation
-    return Classifier(network, mean, std, (crop, crop), native_half(device)).to(device)
+    return Classifier(network, mean, std, (crop, crop), native_half(device), folded).to(device)
 
 
-def classifier(model: Model, crop: int, device: torch.device) -> Classifier:
+def classifier(model: Model, crop: int, device: torch.device, folded: bool = True) -> Classifier:
     """Return the classifier of a model of a resolved campaign, ready on a device. Raises BadInput."""
-    return wrapped(build(model), model, crop, device)
+    return wrapped(build(model), model, crop, device, folded)

@@ -47,19 +47,29 @@ def rate(defended: Defended, cell: Cell, stack: int, device: torch.device, image
 
     `images` (n, 3, crop, crop) in [0, 1]; default: a smooth one.
     """
-    return _attack(defended, cell, stack, device, images)[0]
+    return (
+        _attack(defended, cell, stack, device, images)[0]
+        if cell.built.steps
+        else _verdict(defended, cell, stack, device, images) * cost.FORWARD
+    )
 
 
 def speed(defended: Defended, cell: Cell, stack: int, device: torch.device, images: Tensor | None = None) -> Speed:
     """Return the speed of a cell's attack and of its verdict; arguments as of `rate`."""
-    attack, error = _attack(defended, cell, stack, device, images)
+    judged = _verdict(defended, cell, stack, device, images)
+    attack, error = _attack(defended, cell, stack, device, images) if cell.built.steps else (judged * cost.FORWARD, 0.0)
+    return Speed(attack, judged, error)
+
+
+def _verdict(defended: Defended, cell: Cell, stack: int, device: torch.device, images: Tensor | None) -> float:
+    """Return the draws judged a second."""
     x = (255 * _batch(images, max(1, stack // cell.judged_by), cell.crop, device)).round().to(torch.uint8)
     draws = min(cell.judged_by, stack)
 
     def verdict(repeat: int) -> None:
         judge(defended, x, _keys(len(x), repeat, device), draws, stack)
 
-    return Speed(attack, len(x) * draws / statistics.mean(timed(verdict, device)), error)
+    return len(x) * draws / statistics.mean(timed(verdict, device))
 
 
 def _attack(defended: Defended, cell: Cell, stack: int, device: torch.device, images: Tensor | None) -> tuple[float, float]:
@@ -67,7 +77,8 @@ def _attack(defended: Defended, cell: Cell, stack: int, device: torch.device, im
     few = cell.attack.model_copy(update={"eot_draws": min(cell.attack.eot_draws, 2 * stack)})  # as costly a draw
     short = cell.model_copy(update={"attack": few})
     attack = short.built
-    x = _batch(images, max(1, stack // short.eot_draws), cell.crop, device)
+    count = max(1, stack // short.eot_draws)
+    x = _batch(images, min(count, cell.attack.at_once or count), cell.crop, device)
     label = torch.zeros(len(x), dtype=torch.int64, device=device)
     _warm_up(defended, x[:1], label[:1], device)
     state = attack.start(x, Goal(label, label - 1), _keys(len(x), 0, device))

@@ -11,11 +11,16 @@ AXES = {
     "steps": "steps of the attack",
     "eot_draws": "draws per gradient",
     "draw_gradients": "draw-gradients per image",
+    "radius": "certified L2 radius (images in [0, 1])",
     "draws": "fresh draws that must all be right (m)",
 }
 """The label of each horizontal axis, by the column that it shows."""
 
-VALUES = {"adv": "accuracy in %", "target_hit": "draws that say the target, in %"}
+VALUES = {
+    "adv": "accuracy in %",
+    "target_hit": "draws that say the target, in %",
+    "certified": "certified or attacked accuracy in %",
+}
 """The label of each vertical axis, by the column that it shows."""
 
 SIDES = {"clean": "clean", "adv": "attacked"}

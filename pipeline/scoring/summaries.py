@@ -12,10 +12,14 @@ import pyarrow.compute as pc
 from pipeline.parallel import map_ordered
 from pipeline.scoring import blind
 from pipeline.scoring.intervals import Rate, Sample
-from pipeline.scoring.rules import RULES, attacked, column
+from pipeline.scoring.rules import RULES, Shares, attacked, column
 from pipeline.scoring.rules import columns as rule_columns
 
-_BASE = ("cell", "model", "attack", "k", "status", "evaluation_draws", "grad_evals", "seconds", *blind.COLUMNS)
+_BASE = (
+    "cell", "model", "attack", "k", "status", "evaluation_draws", "grad_evals", "seconds", "eps", "given_distance", "label",
+    "smoothed_class", "certified_radius",
+    *blind.COLUMNS,
+)  # fmt: skip
 """Columns that tables need for every rule."""
 
 RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("clean", 5), "adv_top5": ("adv", 5)}
@@ -31,9 +35,13 @@ COLUMNS = (
     "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
     "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
     "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
-    "steps", "zero_gradients", "nonfinite_gradients",
+    "steps", "zero_gradients", "nonfinite_gradients", "given_distance", "smoothed_class", "certified_radius",
 )  # fmt: skip
 """Columns that tables need for all rules."""
+
+
+LEVEL = 1 / 255
+"""One level of 8 bits, in the unit of `eps`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,9 @@ class Line:
     stopped         whether a stop rule ended the cell early
     failed          images that could not be attacked, in no rate
     skipped         images that were not attacked because the model was wrong already (skip_misclassified), in every rate
+    moved           images whose example, made by others, was outside its ball and was moved into it, in every rate
     blind           images whose attack saw no gradient (`pipeline.scoring.blind`), in every rate
+    certified       share of images whose certificate names the label with a radius of `eps` or more; None without certificates
     draw_gradients  total over all images
     seconds         device seconds, total over all images
     """
@@ -65,12 +75,14 @@ class Line:
     stopped: bool
     failed: int
     skipped: int
+    moved: int
     blind: int
     clean_top1: Rate | None
     adv_top1: Rate | None
     clean_top5: Rate | None
     adv_top5: Rate | None
     target_hits: Rate | None
+    certified: Rate | None
     draw_gradients: int
     seconds: float
 
@@ -83,10 +95,12 @@ class _Tally:
     """Model, k, attack, name: puts k = 10 after k = 5."""
     failed: int
     skipped: int
+    moved: int
     blind: int
     draw_gradients: int
     seconds: float
     targets: Sample
+    certified: Sample
     shares: dict[tuple[str, str], Sample]
     """{(rule, accuracy): sample}."""
 
@@ -100,16 +114,18 @@ class _Tally:
             sort_key=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
+            moved=int((column(good, "given_distance") > column(good, "eps") + LEVEL / 1000).sum()),
             blind=int(blind.blind({name: column(good, name) for name in blind.COLUMNS}).sum()),
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
             targets=Sample.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
+            certified=Sample.of(_certified(good.filter(pc.is_valid(good["smoothed_class"])))),
             shares={(rule, name): Sample.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
         )
 
     def __add__(self, other: "_Tally") -> "_Tally":
         """Return the sums over the rows of both."""
-        summed = ("failed", "skipped", "blind", "draw_gradients", "seconds", "targets")
+        summed = ("failed", "skipped", "moved", "blind", "draw_gradients", "seconds", "targets", "certified")
         sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
         return _Tally(self.sort_key, **sums, shares={key: own + other.shares[key] for key, own in self.shares.items()})
 
@@ -123,12 +139,20 @@ class _Tally:
             stopped=scope is not None and scope.stopped,
             failed=self.failed,
             skipped=self.skipped,
+            moved=self.moved,
             blind=self.blind,
             **{name: self.shares[rule, name].rate for name in RATES},
             target_hits=self.targets.rate,
+            certified=self.certified.rate,
             draw_gradients=self.draw_gradients,
             seconds=self.seconds,
         )
+
+
+def _certified(rows: pa.Table) -> Shares:
+    """Return 1 for rows whose certificate names the label with a radius of `eps` or more, else 0, (n,)."""
+    right = column(rows, "smoothed_class") == column(rows, "label")
+    return (right & (column(rows, "certified_radius") >= column(rows, "eps"))).astype(float)
 
 
 def lines(
@@ -168,6 +192,7 @@ def cells(line: Line, text: Callable[[Rate], str] = str) -> list[str]:
         images += f" of {line.planned}, {'stopped' if line.stopped else 'so far'}"
     images += f" + {line.failed} failed" if line.failed else ""
     images += f", {line.skipped} skipped" if line.skipped else ""
+    images += f", {line.moved} moved" if line.moved else ""
     images += f", {line.blind} blind" if line.blind else ""
     cost = f"{line.draw_gradients:,} in {line.seconds / 60:.1f} min"
     return [line.cell, line.rule, images, *("" if r is None else text(r) for r in rates), cost]
@@ -186,6 +211,15 @@ def notes(table: Iterable[Line]) -> list[str]:
             "skipped: misclassified without an attack, so none was spent (skip_misclassified); in every rate, with the image "
             "itself as the example: exact for the attacked top-1 of that rule, an upper bound for other rules and for top-5"
         )
+    if any(line.moved for line in table):
+        sentences.append(
+            "moved: examples of others that were outside their ball in 8 bits, and were moved into it; in every rate"
+        )
+    certified = {line.cell: line.certified for line in table if line.certified}
+    sentences += [
+        f"{cell}: {rate} % certified at its eps; nothing attacked these images, so attacked is clean"
+        for cell, rate in certified.items()
+    ]
     alarms = {line.cell: blind.alarm(line.blind, line.images) for line in table if line.blind}
     sentences += [f"{cell}: {text}; `barrage check` finds out why" for cell, text in alarms.items()]
     return sentences
@@ -203,7 +237,7 @@ def as_dict(line: Line) -> dict[str, Any]:
     """Return a line as plain values: rates in [0, 1] with the ends of their intervals, None for a missing rate."""
     out: dict[str, Any] = {}
     for name, value in vars(line).items():
-        if name in ("clean_top1", "adv_top1", "clean_top5", "adv_top5", "target_hits"):
+        if name in ("clean_top1", "adv_top1", "clean_top5", "adv_top5", "target_hits", "certified"):
             parts = (value.value, value.low, value.high) if value else (None, None, None)
             out |= dict(zip((name, f"{name}_low", f"{name}_high"), parts, strict=True))
         else:

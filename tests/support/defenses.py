@@ -1,6 +1,42 @@
 """List every built-in defense with settings for small images: what holds for all of them is tested on this table."""
 
-from bart.defenses import Barrage, BitDepth, Compose, CropEnsemble, Gaussian, Jpeg, ResizePad, TotalVariation
+import torch
+from torch import nn
+
+from bart.defenses import (
+    Barrage,
+    BitDepth,
+    Compose,
+    CropEnsemble,
+    Gaussian,
+    Jpeg,
+    Purifier,
+    RandomModule,
+    ResizePad,
+    TotalVariation,
+)
+
+
+class Noisy(nn.Module):
+    """Noise of a stranger, by torch's own operations."""
+
+    def forward(self, x):
+        return x + 0.1 * torch.randn_like(x)
+
+
+class Shaken(nn.Module):
+    """One random number for all images: they run one by one."""
+
+    def forward(self, x):
+        return (x * float(1 - 0.2 * torch.rand(()))).clamp(0, 1)
+
+
+class Linear(nn.Module):
+    """A denoiser of the simplest kind."""
+
+    def forward(self, x, times):
+        return 0.3 * x
+
 
 RANDOM = {
     "barrage": Barrage(2, ("color_precision", "grey_mix", "gaussian_blur", "zoom")),
@@ -12,8 +48,12 @@ RANDOM = {
     "bit_depth": BitDepth(1, 8),
     "jpeg": Jpeg(50, 100),
     "tv": TotalVariation(),
+    "module": RandomModule(Noisy),
+    "module by row": RandomModule(Shaken),
+    "purifier": RandomModule(lambda: Purifier(Linear(), 50, 3)),
     "compose": Compose((Gaussian(0.05), ResizePad(), Barrage(1, ("color_precision", "grey_mix")), Jpeg(60, 90))),
     "compose with crops": Compose((ResizePad(), BitDepth(2, 5), CropEnsemble(2, 0.7))),
+    "compose with a module": Compose((RandomModule(Shaken), RandomModule(Noisy))),
 }
 """Defenses whose draws differ, by a name."""
 

@@ -121,6 +121,14 @@ class SeldomRandomByPythonsOwn(SeldomRandomByNumpysOwn):
         super(SeldomRandomByNumpysOwn, self).__init__(random_numbers.Random)
 
 
+SYSTEM = random_numbers.SystemRandom()
+"""It has no state, so it can't be seen to move."""
+
+
+def random_by_the_system():
+    return Around(lambda x: x + SYSTEM.random())
+
+
 def seeded():
     """Its numbers look random, but are the same in each pass: it seeds them."""
 
@@ -152,6 +160,17 @@ def noise_left_on():
     return network
 
 
+class SeldomNoise(nn.Module):
+    def forward(self, x):
+        return x.flip(3) if self.training and torch.rand(()) < 1e-6 else x
+
+
+def seldom_noise_left_on():
+    network = nn.Sequential(SeldomNoise(), tiny.network()).eval()
+    network[0].train()
+    return network
+
+
 def rrelu_left_on():
     network = nn.Sequential(nn.RReLU(), tiny.network()).eval()
     network[0].train()
@@ -171,6 +190,13 @@ def changes_its_images():
 def new_head():
     network = nn.Sequential(tiny.network(), nn.Identity()).eval()
     network[1] = nn.LeakyReLU()
+    return network
+
+
+def new_stem():
+    """Its first convolution, before a BatchNorm in eval mode, is in training mode."""
+    network = tiny.network().eval()
+    network[0].train()
     return network
 
 

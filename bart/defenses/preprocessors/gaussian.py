@@ -31,6 +31,11 @@ class Gaussian(Transformed):
         return self.sigma > 0
 
     @property
+    def noise(self) -> float | None:
+        """Return its own: a clip after it is part of what the noise smooths."""
+        return self.sigma or None
+
+    @property
     def clipped(self) -> bool:
         """Return what `clip` says."""
         return self.clip

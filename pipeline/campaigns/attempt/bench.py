@@ -1,18 +1,22 @@
 """Hold on a device what all units of a job need: classifiers, networks, and how many draws fit."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from barrage_plugins import allow
 from bart import BpdaNet, Classifier, Defended
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.job import Job
-from pipeline.config.attacks import ByGradient
+from pipeline.config.attacks import ByGradient, Examples
 from pipeline.config.campaign import Cell
+from pipeline.data import examples
+from pipeline.data.shards import Sample
+from pipeline.errors import BadInput
 from pipeline.models import bpda_networks, loading
 from pipeline.planning import stack_sizes as stacks
 
@@ -30,17 +34,19 @@ class Bench:
     def __post_init__(self) -> None:
         """Allow the job's modules; nothing is loaded yet."""
         allow(self.job.modules, self.job.folders)
-        self._classifiers: dict[str, Classifier] = {}
+        self._classifiers: dict[tuple[str, bool], Classifier] = {}
         self._networks: dict[str, dict[str, BpdaNet]] = {}
+        self._examples: dict[str, examples.Source] = {}
         self._stacks: dict[str, int] = {}
         self.clean: dict[str, CleanPass] = {}
         """What the clean images of each cell looked like so far."""
 
     def defended(self, cell: Cell) -> Defended:
         """Return the cell's classifier behind its defense, with the networks of its attack. Each file is loaded once."""
-        if cell.model_name not in self._classifiers:
-            self._classifiers[cell.model_name] = loading.classifier(cell.model, cell.crop, self.device)
-        return cell.defense.defended(self._classifiers[cell.model_name], self._imitations(cell))
+        wanted = cell.model_name, not cell.defense.inside
+        if wanted not in self._classifiers:
+            self._classifiers[wanted] = loading.classifier(cell.model, cell.crop, self.device, wanted[1])
+        return cell.defense.defended(self._classifiers[wanted], self._imitations(cell))
 
     def _imitations(self, cell: Cell) -> dict[str, BpdaNet]:
         """Return the BPDA networks of the cell's attack, by transform; empty if it has none."""
@@ -50,6 +56,21 @@ class Bench:
         if attack.networks_sha256 not in self._networks:
             self._networks[attack.networks_sha256] = bpda_networks.load(attack.networks, attack.networks_sha256, self.device)
         return self._networks[attack.networks_sha256]
+
+    def given(self, cell: Cell, shard: str, samples: Mapping[int, Sample]) -> dict[str, Tensor | str] | None:
+        """Return the finished examples of images of a shard, {place: sample}, by key; a text says why one cannot be used.
+
+        None if the cell makes its examples itself. Raises BadInput if they changed.
+        """
+        attack = cell.attack
+        if not isinstance(attack, Examples) or attack.sha256 is None:
+            return None
+        if attack.sha256 not in self._examples:
+            self._examples[attack.sha256] = examples.opened(attack.path)
+        source = self._examples[attack.sha256]
+        if source.sha256 != attack.sha256:
+            raise BadInput(f"examples {attack.path} have changed: their hash is not {attack.sha256} any more: restore them")
+        return examples.given(attack, source, shard, self.job.images, samples, cell.crop)
 
     def stack(self, cell: Cell) -> int:
         """Return how many draws of a cell go through the device at once: as the campaign says, else as trying shows."""

@@ -1,7 +1,7 @@
 """Turn what a worker knows of an image into the columns of its row, and adversarial examples into a shard."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from bart import Ball, State, Verdict
+from bart.attacks.foreign import DISTANCE
 from pipeline import provenance
+from pipeline.campaigns.attempt import certificates
 from pipeline.config.campaign import Cell
 from pipeline.data import guarded
+from pipeline.data.examples.matching import BAD
 from pipeline.data.pictures import opened
 from pipeline.data.shards import Sample
 from pipeline.data.tars.writing import packed, unpacked
@@ -69,6 +72,14 @@ def decoded(sample: Sample, cell: Cell) -> tuple[Sample, Picture | None]:
         return replace(sample, status="bad_image", error=str(error)), None
 
 
+def with_example(
+    sample: Sample, image: Picture | None, given: Mapping[str, Tensor | str] | None
+) -> tuple[Sample, Picture | None]:
+    """Return a sample and its image; where its finished example is `given`, but cannot be used, None, with the status."""
+    example = given[sample.key] if given is not None and image is not None else None
+    return (replace(sample, status=BAD, error=example), None) if isinstance(example, str) else (sample, image)
+
+
 def refused(sample: Sample) -> Row:
     """Return the columns of an image that could not be attacked."""
     spent = {"grad_evals": 0, "forward_evals": 0, "seconds": 0.0}
@@ -84,16 +95,19 @@ def attacked(
     """
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
+    given = state.memory.get(DISTANCE, state.label.new_full((len(state),), -1)).tolist()
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
     return [
         _named(sample)
         | _side("clean", clean, i, sample.label)
         | _side("adv", adversarial, i, sample.label)
+        | certificates.columns(cell, state, i)
         | _target(adversarial.top5[i, :, 0], targets[i])
         | {
             "status": "ok",
             "linf": distances["linf"][i],
             "l2": distances["l2"][i],
+            "given_distance": given[i] if given[i] >= 0 else None,
             "nonfinite_gradients": nonfinite[i],
             "zero_gradients": zero[i],
             "first_break": left[i] if left[i] >= 0 else None,

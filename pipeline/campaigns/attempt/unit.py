@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bart import Attack, Defended, Goal, Mirror, State, Verdict, judge, lanes, rng
+from bart import Attack, Defended, Given, Goal, Mirror, State, Verdict, judge, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import image_keys
 from pipeline.campaigns.attempt import alone, image_rows
@@ -61,6 +61,7 @@ class UnitAttempt:
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
         self.spent = 0  # draw-gradients of this attempt
         self.remarks: dict[str, str] = {}
+        self.given: dict[str, Tensor | str] | None = None
 
     def run(self) -> Iterator[Progress | Finished]:
         """Read the images, attack and judge them, and commit their rows."""
@@ -69,8 +70,13 @@ class UnitAttempt:
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
             return
         shard = self.worker.job.shards[self.unit.shard]
-        samples = shards.read(shard, frozenset(self.worker.job.places(self.unit)))
-        decoded = [image_rows.decoded(sample, self.cell) for sample in samples]
+        places = frozenset(self.worker.job.places(self.unit))
+        samples = shards.read(shard, places)
+        self.given = self.worker.given(self.cell, self.unit.shard, dict(zip(sorted(places), samples, strict=True)))
+        decoded = [
+            image_rows.with_example(sample, image, self.given)
+            for sample, image in (image_rows.decoded(sample, self.cell) for sample in samples)
+        ]
         good = [(s, image) for (s, image) in decoded if image is not None]
         rows = [self.context | image_rows.refused(s) for s, image in decoded if image is None]
         if good:
@@ -129,6 +135,8 @@ class UnitAttempt:
         self._suspect(samples, clean)
         for state, work in self._steps(self._start(samples, original, clean, defended, resume), defended, resume):
             self.spent = before + work
+            if not self.attack.steps:  # nothing to make: the examples are given
+                continue
             at = _mean_step(state, self.attack)
             yield Progress(self.unit, at, self.attack.steps, self.spent, self.own_seconds, self.remarks)
         return Attacked(samples, original, clean, state)
@@ -171,6 +179,10 @@ class UnitAttempt:
         label = torch.tensor([s.label for s in good], device=device)
         keys = image_keys.to_attack(self.cell, self._names(good), device)
         state = self.attack.start(clean, Goal(label, self._targets(good, clean, label, defended)), keys)
+        if isinstance(self.attack, Given) and self.given:
+            state = self.attack.taken(
+                state, torch.stack([e for s in good if isinstance(e := self.given[s.key], Tensor)]).to(device)
+            )
         skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
         return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
@@ -189,7 +201,7 @@ class UnitAttempt:
 
     def _steps(self, state: State, defended: Defended, save: bool) -> Iterator[tuple[State, int]]:
         """Attack to the end. Yields the state after each step, with the draw-gradients spent so far; may `save` checkpoints."""
-        before, each = int(state.step.host.sum()), self.cell.cost.gradients // self.attack.steps
+        before, each = int(state.step.host.sum()), self.cell.cost.gradients // max(1, self.attack.steps)
         yield state, 0
         rule = self.cell.attack.first_break
         width = -(-self.worker.stack(self.cell) // self.cell.eot_draws) if rule else len(state)

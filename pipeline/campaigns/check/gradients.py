@@ -23,9 +23,9 @@ from pipeline.data import shards
 from pipeline.errors import BadInput
 
 VANISHED = 0.1
-"""Share of draws whose gradient may be zero."""
+"""Share of draws whose gradient may be zero, and of black and white pixels that may have none, beyond that of others."""
 
-WHY = "draws must agree on something, and none may vanish or be broken"
+WHY = "draws must agree on something, none may vanish or be broken, and black and white pixels must be able to move"
 
 
 class Sample(NamedTuple):
@@ -58,13 +58,14 @@ def gradients(cell: Cell, found: Sample, draws: int = 20) -> Finding:
     assert isinstance(cell.attack, ByGradient)
     report = gradient_report(found.defended, found.x, goal, found.keys, draws, cell.attack.eot(1), found.stack)
     norm, spread, cosine, agreement = (float(column.median()) for column in report[:4])
-    zero = float(report.zero.mean())
+    zero, stuck = float(report.zero.mean()), float(report.stuck.mean())
     figures = (
         f"norm {norm:.3g}, largest/median {spread:.1f}, cosine of two draws {cosine:.3f}, "
         f"signs that agree {100 * agreement:.0f} %, "
-        f"zero {100 * zero:.0f} %, not finite {100 * float(report.nonfinite.mean()):.0f} %"
+        f"zero {100 * zero:.0f} %, not finite {100 * float(report.nonfinite.mean()):.0f} %, "
+        f"black and white pixels that can't move {100 * stuck:.0f} %"
     )
-    sound = zero < VANISHED and float(report.nonfinite.sum()) == 0 and cosine > 0
+    sound = max(zero, stuck) < VANISHED and float(report.nonfinite.sum()) == 0 and cosine > 0
     return Finding("gradients", sound, figures, WHY)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.campaigns import definition_versions
-from pipeline.campaigns.attempt import image_rows
+from pipeline.campaigns.attempt import certificates, image_rows
 from pipeline.campaigns.attempt.image_rows import Picture
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
@@ -185,6 +185,8 @@ def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Itera
         yield f"label {row['label']}, the shard says {sample.label}"
     if row.get(cell.attack.norm, 0) > cell.attack.eps + 1e-5:  # of L1 and L0 only the stored example tells
         yield f"{cell.attack.norm} distance {row[cell.attack.norm]:.5f}, outside eps {cell.attack.eps:.5f}"
+    if wrong := certificates.fault(cell, row):
+        yield wrong
     yield from _counts(row, cell)
 
 

@@ -1,6 +1,7 @@
 """Define `barrage run`: attack every image of a campaign that its store lacks."""
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,7 +46,25 @@ def run(
 def attack(
     campaign: Path, store: str | None = None, here: bool = False, address: str | None = None, retry_parked: bool = False
 ) -> int:
-    """Work on every unit that the store lacks, then print the table. Return the exit code."""
+    """Work on every unit of a campaign file that its store lacks, then print the table. Return the exit code."""
+    began = time.monotonic()
+    return work(_prepared(campaign, store), began, ("run", str(campaign)), ["single"], here, address, retry_parked)
+
+
+def work(
+    job: "Job",
+    began: float,
+    words: Sequence[str],
+    rules: list[str],
+    here: bool = False,
+    address: str | None = None,
+    retry_parked: bool = False,
+) -> int:
+    """Work on every unit that a job's store lacks, then print the table under these decision rules. Return the exit code.
+
+    began  when the command began, as `time.monotonic` tells
+    words  of the command, without the store: the same ones resume it
+    """
     from pipeline.campaigns.parking import retry
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
@@ -53,7 +72,7 @@ def attack(
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.store.layout import Store
 
-    began, job = time.monotonic(), _prepared(campaign, store)
+    again = command("barrage", *words, "--store", job.store)
     if retry_parked:
         note(f"{retry(Store(job.store))} parked units will be tried again")
     try:
@@ -62,9 +81,9 @@ def attack(
         with closing(executor):
             outcome = execute(job, executor, Reporter(err))
     except (KeyboardInterrupt, SystemExit):  # a second signal, or one while Ray starts
-        note(f"stopped at once; resume with: {command('barrage', 'run', campaign, '--store', job.store)}")
+        note(f"stopped at once; resume with: {again}")
         raise
-    _conclude(outcome, campaign, job.store)
+    _conclude(outcome, words, again, job.store, rules)
     return outcome.exit_code
 
 
@@ -93,29 +112,29 @@ def _detach(
     note(f"stop it: kill {process.pid} (it leaves checkpoints; the same command resumes)")
 
 
-def _conclude(outcome: "Outcome", campaign: Path, store: str) -> None:
+def _conclude(outcome: "Outcome", words: Sequence[str], again: str, store: str, rules: list[str]) -> None:
     """Say how the run ended and what to do next; show the table where it ended well."""
     from pipeline.store.layout import Store
 
-    again = command("barrage", "run", campaign, "--store", store)
     if outcome.stopped_by:
         note(f"stopped; resume with: {again}")
     elif outcome.refused:
         note(f" {outcome.refused}; mend that and resume with: {again}", "the run cannot continue:")
     elif Store(store).has_rows():
-        _show_rows(store)
+        _show_rows(store, rules)
     if outcome.blind_images:
-        check = command("barrage", "check", campaign)
+        check = command("barrage", "check", words[1])
         note(f"; find out why with: {check}", f"{outcome.blind_images} images had no gradient")
     if outcome.failed_units:
         _show_parked(store, outcome.failed_units)
         note(f"; retry with: {again} --retry-parked", f"{len(outcome.failed_units)} parked after three failures")
 
 
-def _show_rows(store: str) -> None:
+def _show_rows(store: str, rules: list[str]) -> None:
     """Print the table, where the rows are and how to open them."""
-    print_table(store, ["single"], Format.TERMINAL)
-    answer(f"rows: {store}/results/*.parquet; every decision rule: {command('barrage', 'table', store)}")
+    print_table(store, rules, Format.TERMINAL)
+    more = f"; every decision rule: {command('barrage', 'table', store)}" if len(rules) == 1 else ""
+    answer(f"rows: {store}/results/*.parquet{more}")
     source = f"from pipeline.store.rows import results; print(results({python(store)}).to_pandas())"
     answer(f"open them: {command('python', '-c', source)}")
 

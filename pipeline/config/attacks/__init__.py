@@ -2,6 +2,8 @@
 
 from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, SigmaZero, Standard
 from pipeline.config.attacks.by_value import Noise, PopSkipJump, Spsa, Square
+from pipeline.config.attacks.certify import Certify
+from pipeline.config.attacks.foreign import Examples, External
 from pipeline.config.attacks.kinds import KINDS, SECTION, AnyAttack
 from pipeline.config.attacks.presets import PRESETS, meaning, written
 from pipeline.config.attacks.settings import KIND, START, STEPS, Attack, ByGradient
@@ -18,7 +20,10 @@ __all__ = [
     "Apgd",
     "Attack",
     "ByGradient",
+    "Certify",
     "DualAveraging",
+    "Examples",
+    "External",
     "Fgsm",
     "Lbfgs",
     "Noise",

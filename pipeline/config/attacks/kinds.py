@@ -5,6 +5,8 @@ from typing import Annotated
 from barrage_plugins import Registry
 from pipeline.config.attacks.by_gradient import AggMo, Apgd, DualAveraging, Fgsm, Lbfgs, Pgd, SigmaZero, Standard
 from pipeline.config.attacks.by_value import Noise, PopSkipJump, Spsa, Square
+from pipeline.config.attacks.certify import Certify
+from pipeline.config.attacks.foreign import Examples, External
 from pipeline.config.attacks.presets import PRESETS, expanded
 from pipeline.config.attacks.settings import Attack
 from pipeline.config.choices import Section
@@ -25,6 +27,9 @@ KINDS: Registry[type[Attack]] = Registry(
         "spsa": Spsa,
         "pop_skip_jump": PopSkipJump,
         "noise": Noise,
+        "external": External,
+        "examples": Examples,
+        "certify": Certify,
     },
     expected="a class of settings that inherits pipeline.config.attacks.Attack",
     accepts=lambda name, thing: isinstance(thing, type) and issubclass(thing, Attack),

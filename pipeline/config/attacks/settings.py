@@ -66,6 +66,9 @@ class Attack(Strict):
     version: ClassVar[int] = 1
     """Of the kind's definition, from 1. A change that changes examples takes the next: then its cells have another identity."""
 
+    undecisive: ClassVar[frozenset[str]] = frozenset()
+    """Settings that decide no number, such as the place of a file whose hash stands beside it."""
+
     if TYPE_CHECKING:  # each kind has a field of this name
 
         @property
@@ -131,6 +134,16 @@ class Attack(Strict):
         return Break(self.break_draws, self.break_every) if self.mode == "first_break" else None
 
     @property
+    def needs_gradient(self) -> bool:
+        """Return whether it cannot run where the model has no gradient in its image."""
+        return self.build(False).cost.gradients > 0
+
+    @property
+    def at_once(self) -> int | None:
+        """Return how many images one step takes at once; None: as many as fit on the device."""
+        return None
+
+    @property
     def chooses(self) -> bool:
         """Return whether it chooses the best of several examples by `bart.gradient.score`."""
         return self.restarts > 1
@@ -185,3 +198,18 @@ class ByGradient(Attack):
     @property
     def imitated_by(self) -> str | None:
         return self.networks_sha256
+
+
+class Plain(Attack):
+    """Hold the settings of attacks that run once, untargeted, to their end: what they cannot have is no key."""
+
+    goal: ClassVar[str] = "untargeted"  # type: ignore[misc]
+    mode: ClassVar[str] = "strongest"  # type: ignore[misc]
+    break_draws: ClassVar[int] = 1  # type: ignore[misc]
+    break_every: ClassVar[int] = 1  # type: ignore[misc]
+    restarts: ClassVar[int] = 1  # type: ignore[misc]
+    restart_draws: ClassVar[int] = 1  # type: ignore[misc]
+
+    @property
+    def needs_gradient(self) -> bool:
+        return False

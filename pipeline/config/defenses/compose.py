@@ -36,6 +36,22 @@ class Compose(Defense):
         return not self.frozen and any(part.random for part in self.parts)
 
     @property
+    def foreign(self) -> bool:
+        return any(part.foreign for part in self.parts)
+
+    @property
+    def random_model(self) -> bool:
+        return any(part.random_model for part in self.parts)
+
+    @property
+    def inside(self) -> bool:
+        return any(part.inside for part in self.parts)
+
+    @property
+    def removable(self) -> bool:
+        return not self.random_model
+
+    @property
     def cost(self) -> float:
         return sum(part.cost for part in self.parts)
 
@@ -53,6 +69,11 @@ class Compose(Defense):
 
     def alone(self) -> Mapping[str, Defense]:
         return {f"{place}-{part.kind}": part for place, part in enumerate(self.parts, 1)} if len(self.parts) > 1 else {}
+
+    def columns(self) -> dict[str, Any]:
+        """Return its own columns, and those that only a part has."""
+        own = super().columns()
+        return {name: value for part in self.parts for name, value in part.columns().items()} | own
 
     def deciding(self) -> dict[str, Any]:
         return super().deciding() | {"parts": [part.deciding() for part in self.parts]}

@@ -51,6 +51,21 @@ class Defense(Strict):
         return True
 
     @property
+    def foreign(self) -> bool:
+        """Return whether it runs code of others, or acts inside the model, and so is tried before any work starts."""
+        return False
+
+    @property
+    def random_model(self) -> bool:
+        """Return whether the model itself is random, so that without this defense nothing can be judged."""
+        return False
+
+    @property
+    def inside(self) -> bool:
+        """Return whether it acts at layers of the model, which then stay as they were made."""
+        return False
+
+    @property
     def measured_as(self) -> int | None:
         """Return the k of the article's barrage whose measured rates hold for this defense too; None if none do."""
         return None

@@ -5,6 +5,8 @@ from typing import Any
 from barrage_plugins import Registry
 from pipeline.config.defenses.barrage import BarrageDefense
 from pipeline.config.defenses.defense import Defense
+from pipeline.config.defenses.layers import Dropout, FeatureNoise
+from pipeline.config.defenses.modules import Module, Purifier
 from pipeline.config.defenses.preprocessors import BitDepth, CropEnsemble, Gaussian, Jpeg, ResizePad, TotalVariation
 
 
@@ -27,5 +29,9 @@ KINDS = registry(
     bit_depth=BitDepth,
     jpeg=Jpeg,
     tv=TotalVariation,
+    feature_noise=FeatureNoise,
+    dropout=Dropout,
+    purifier=Purifier,
+    module=Module,
 )
 """The kinds that stand alone, by the name that a campaign file uses, with those of other packages (`barrage.defenses`)."""

@@ -87,7 +87,7 @@ def gather(store: str) -> Content:
         job=job,
         lines=lines,
         notes=[*summaries.notes(lines), *mixing.mixed(mixed)],
-        points={"curves": _curves(job, lines), "persistent": _persistent(store, lines)},
+        points={"curves": _curves(job, lines), "persistent": _persistent(store, lines), "certified": _certified(store, lines)},
         machines=[row | {"versions": json.loads(row["versions"])} for row in made_by],
         failures=analysis.failures(store).to_dict("records"),
         gallery=gallery,
@@ -109,8 +109,14 @@ def _curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:
     values = cells[list(XS)].to_dict("index")
     return {
         "series": drawn,
-        "points": [summaries.as_dict(line) | {"x": values[line.cell]} for line in lines],
+        "points": [summaries.as_dict(line) | {"x": values[line.cell]} | _kind(line, cells.loc[line.cell]) for line in lines],
     }
+
+
+def _kind(line: summaries.Line, cell: "pd.Series[Any]") -> dict[str, Any]:
+    """Return what judges in a line's cell, and whether it is an L2 attack, which certificates can be compared with."""
+    l2 = cell["norm"] == "l2" and line.certified is None
+    return {"defended": f"{cell['model']}, {cell['defense']}", "l2": bool(l2)}
 
 
 def _labels(cells: pd.DataFrame, x: str) -> dict[str, str]:
@@ -135,6 +141,14 @@ def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]
     scores = analysis.scores(store)
     frame = analysis.persistence(scores[scores["evaluation_draws"] > 1], ["cell"])
     return frame.astype({"cell": str}).to_dict("records") if len(frame) else []
+
+
+def _certified(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
+    """Return the certified accuracy against the radius, of cells with certificates, and beside it what attacks left."""
+    if not any(line.certified for line in lines):
+        return []
+    frame = analysis.certified(store)
+    return frame.astype({"cell": str, "store": str}).to_dict("records")
 
 
 def _gallery(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:

@@ -214,9 +214,27 @@ function persistent() {
   return [...found.values()];
 }
 
+function certified() {
+  const found = new Map(), series = (name, dashed) => {
+    if (!found.has(name)) found.set(name, { name, dashed, points: [] });
+    return found.get(name).points;
+  };
+  for (const p of data.certified.filter((p) => wanted(p.cell))) {
+    const text = `${p.cell}, radius ${p.radius.toPrecision(3)}: ${percent(p.certified)} % [${percent(p.certified_low)}, ${percent(p.certified_high)}], ${p.images.toLocaleString("en")} images; ${percent(p.abstained)} % abstained`;
+    series(p.cell, false).push({ x: p.radius, y: p.certified, low: p.certified_low, high: p.certified_high, text });
+  }
+  const pairs = new Set(data.curves.points.filter((p) => found.has(p.cell)).map((p) => p.defended));
+  for (const p of data.curves.points.filter((p) => p.l2 && p.rule === byId("rule").value && pairs.has(p.defended) && wanted(p.cell))) {
+    const text = `${p.cell}, eps ${p.x.eps}: ${percent(p.adv_top1)} % [${percent(p.adv_top1_low)}, ${percent(p.adv_top1_high)}], ${p.images.toLocaleString("en")} images`;
+    series(p.cell, true).push({ x: p.x.eps, y: p.adv_top1, low: p.adv_top1_low, high: p.adv_top1_high, text });
+  }
+  return [...found.values()];
+}
+
 const unitOfCurve = () => values[byId("top").value === "targets" ? "target_hit" : "adv"];
 const curve = chart(byId("curve"), () => axes[byId("x").value], unitOfCurve, curves, () => byId("x").value === "draw_gradients");
 const charts = [curve];
+if (byId("certified")) charts.push(chart(byId("certified"), () => axes.radius, () => values.certified, certified, () => false));
 if (byId("persistent")) charts.push(chart(byId("persistent"), () => axes.draws, () => values.adv, persistent, () => false));
 
 function update() {

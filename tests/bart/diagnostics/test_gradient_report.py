@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Pgd, judge
+from bart.defenses import RandomModule
 from bart.diagnostics import PlantedWeakness
 from bart.diagnostics.gradient_report import gradient_report
+from bart.keyed import Keyed
 from tests.support.linear_models import LABEL, NO_TARGET, SIDE, behind, images, linear, mirror, run
 
 
@@ -106,3 +110,17 @@ def test_a_planted_model_is_otherwise_the_model():
     classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 5)), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE))
     base, planted = Defended(classifier, Barrage(0)), PlantedWeakness(classifier, Barrage(0))
     torch.testing.assert_close(planted.logits(flat, mirror(2)), base.logits(flat, mirror(2)))
+
+
+@pytest.mark.parametrize(("straight_through", "share"), [(True, 0.0), (False, 1.0)])
+def test_black_and_white_pixels_behind_a_clamp_are_counted(straight_through, share):
+    """A linear model moves every pixel; torch's clamp holds those at 0 and 1, unless it is made straight-through."""
+    module = nn.Module()
+    module.forward = lambda x: (x + 0 * torch.randn_like(x)).clamp(0, 1)
+    defense = RandomModule(lambda: module, Keyed(straight_through))
+    x = images().clone()
+    x[:, :, :2], x[:, :, 2:4] = 0.0, 1.0
+    report = gradient_report(
+        replace(behind(linear()[0]), defense=defense), x, Goal(LABEL, NO_TARGET), mirror(), 3, Eot(loss="margin"), 7
+    )
+    assert report.stuck.tolist() == [share] * 4

@@ -28,6 +28,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "bit_depth": {"bits": [2, 5]},
     "jpeg": {"quality": [50, 90]},
     "tv": {"keep": 0.5},
+    "feature_noise": {"layers": "0", "sigma": 0.2, "at": "output"},
+    "dropout": {"layers": ["2"], "rate": 0.2},
+    "purifier": {"module": "tests.support.stochastic:denoiser", "timestep": 60, "steps": 2},
+    "module": {"module": "tests.support.stochastic:noise"},
     "compose": {"parts": [{"kind": "gaussian", "sigma": 0.1}, {"k": 1, "transforms": ["color_precision", "grey_mix"]}]},
 }
 """Settings of each kind by which draws differ."""

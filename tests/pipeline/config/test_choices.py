@@ -10,6 +10,7 @@ from pipeline.config.campaign import Campaign, parse
 from pipeline.config.defenses import BarrageDefense
 from pipeline.errors import BadInput
 from tests.support import tiny
+from tests.support.foreign import NEEDED
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def test_a_name_that_its_table_lacks_is_refused(change, message):
 
 
 def test_a_campaign_that_is_written_is_read_as_the_same():
-    attacks = {kind: {"kind": kind, "eps": 1} for kind in KINDS.builtin} | {"usual": {"eps": 0.2, "loss": "margin"}}
+    attacks = {kind: {"kind": kind, "eps": 1, **NEEDED.get(kind, {})} for kind in KINDS.builtin}
+    attacks["usual"] = {"eps": 0.2, "loss": "margin"}
     content = tiny.campaign("x.tar", attacks=attacks, stop={"interval": 0.1, "rule": "vote"})
     content["cells"] = [{"model": "net", "defense": ["none", "bart2"], "attack": list(attacks)}]
     campaign = parse(content, "c")

@@ -6,7 +6,9 @@ from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput
 from tests.support import tiny
+from tests.support.foreign import NEEDED
 
+CHOOSING = [kind for kind in KINDS.builtin if "norm" in KINDS[kind].model_fields]
 EVERY = {"linf", "l2", "l1", "l0"}
 NORMS = {"apgd": {"linf", "l2", "l1"}, "sigma_zero": {"l0"}, "noise": EVERY, "dual_averaging": EVERY}
 
@@ -16,15 +18,21 @@ def built(**attack):
     return next(campaign.grid()).built
 
 
-@pytest.mark.parametrize("kind", KINDS.builtin)
+@pytest.mark.parametrize("kind", CHOOSING)
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
 def test_a_kind_attacks_in_its_norms_alone(kind, norm):
     if norm in NORMS.get(kind, {"linf", "l2"}):
-        assert built(kind=kind, norm=norm, eps=1).ball.norm == norm
+        assert built(kind=kind, norm=norm, eps=1, **NEEDED.get(kind, {})).ball.norm == norm
     else:
         instead = {"l1": "; in l1, apgd does", "l0": "; in l0, sigma_zero does"}.get(norm, "")
         with pytest.raises(BadInput, match=rf"pgd\.norm: '{norm}': this kind of attack expects .*{instead}$"):
-            built(kind=kind, norm=norm, eps=1)
+            built(kind=kind, norm=norm, eps=1, **NEEDED.get(kind, {}))
+
+
+def test_a_certificate_has_one_norm():
+    assert set(KINDS.builtin) - set(CHOOSING) == {"certify"}
+    with pytest.raises(BadInput, match="norm: unknown key"):
+        built(kind="certify", eps=1, norm="l2")
 
 
 def test_a_norm_that_does_not_exist_and_half_a_value_are_refused():

@@ -20,6 +20,7 @@ from pipeline.errors import BadInput
 from pipeline.planning.units import Cut
 from pipeline.scoring import intervals
 from tests.support import tiny
+from tests.support.foreign import NEEDED
 from tests.support.images import photographs
 
 ROOT = Path(__file__).parents[3]
@@ -147,7 +148,7 @@ def test_every_attack_names_the_losses_that_it_takes(monkeypatch):
     for kind in KINDS.builtin:
         small = {"steps": 6, "searches": 2, "budget": 12, "eot_draws": 2, "queries": 5}
         few = {name: count for name, count in small.items() if name in KINDS[kind].model_fields}
-        settings = KINDS[kind].model_validate(few | {"kind": kind, "eps": 1})
+        settings = KINDS[kind].model_validate(few | NEEDED.get(kind, {}) | {"kind": kind, "eps": 1})
         attack = settings.build(True)
         taken.clear()
         state = attack.start(x, Goal(torch.tensor([0, 1]), torch.tensor([-1, -1])), keys)
@@ -155,7 +156,7 @@ def test_every_attack_names_the_losses_that_it_takes(monkeypatch):
             state = attack.step(state, defended, 64)
         attack.result(state)
         assert taken <= set(settings.named().get("losses", ())), f"{kind} takes {taken}"
-        assert taken or kind in ("noise", "pop_skip_jump")
+        assert taken or kind in ("noise", "pop_skip_jump", *NEEDED)
 
 
 def test_a_store_records_versions_and_packages_and_refuses_another_version(tmp_path, pattern, monkeypatch):

@@ -22,7 +22,7 @@ from tests.support import tiny
 from tests.support.odd.pictures import PICTURES, SIDE
 from tests.support.odd.shards import pair, tar
 
-PICKY = "tests.support.picky_decoder"
+PICKY = "tests.support.odd.picky_decoder"
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -12,7 +12,7 @@ from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Remark
 from pipeline.models import admission, factories, loading
-from tests.support import strangers, tiny
+from tests.support import stochastic, strangers, tiny
 
 MEAN = {"mean": [0.5] * 3, "std": [0.25] * 3}
 GRADIENT = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "2/255", "eot_draws": 1}}
@@ -39,21 +39,23 @@ REFUSED = {
     "absent": "has no attribute 'absent'",
     "TwoArguments": "can't be called with images alone",
     "Sized": "cannot take images of 32 px .*Expected 224",
-    "random": r"draws random numbers \(torch\) in eval mode.*a defense of their own kind",
-    "seldom_random": r"draws random numbers \(torch\)",
-    "seldom_random_by_numpy": r"draws random numbers \(numpy\)",
-    "seldom_random_by_python": r"draws random numbers \(Python\)",
-    "SeldomRandomByItsOwn": r"draws random numbers \(model.numbers\)",
-    "SeldomRandomByNumpysOwn": r"draws random numbers \(model.numbers\)",
-    "SeldomRandomByPythonsOwn": r"draws random numbers \(model.numbers\)",
+    "random": r"draws random numbers \(torch's random\) in eval mode, and one draw would judge it.*kind: module",
+    "seldom_random": r"draws random numbers \(torch's random\)",
+    "seldom_random_by_numpy": r"draws random numbers \(NumPy's random\)",
+    "seldom_random_by_python": r"draws random numbers \(Python's random\)",
+    "SeldomRandomByItsOwn": r"draws random numbers \(torch's random\)",
+    "SeldomRandomByNumpysOwn": r"draws random numbers \(NumPy's random\)",
+    "SeldomRandomByPythonsOwn": r"draws random numbers \(Python's random\)",
+    "random_by_the_system": "the same image other logits in a second pass, and one draw would judge it.*kind: module",
     "untrained": "makes another network in each call",
     "with_other_pixels_each_time": "makes another network in each call",
-    "dropout_left_on": "drop stays in training mode.*a defense of their own kind",
-    "noise_left_on": "0 stays in training mode",
-    "rrelu_left_on": "0 stays in training mode",
-    "new_head_with_dropout": "1 stays in training mode",
-    "AlwaysDropping": r"Dropout drop stays in training mode after eval\(\)",
-    "batch_norm_left_on": "1 stays in training mode",
+    "dropout_left_on": "Dropout drop stays in training mode.*kind: module",
+    "noise_left_on": "Noise 0 stays in training mode.*kind: module",
+    "seldom_noise_left_on": "SeldomNoise 0 stays in training mode.*kind: module",
+    "rrelu_left_on": "RReLU 0 stays in training mode.*kind: module",
+    "new_head_with_dropout": "1 stays in training mode.*kind: module",
+    "AlwaysDropping": "Dropout drop stays in training mode.*kind: module",
+    "batch_norm_left_on": "BatchNorm2d 1 stays in training mode",
     "batch_norm_without_statistics": "has no running statistics",
     "dependent_on_larger_batches": "other logits beside another image",
     "batch_dependent": "other logits beside another image",
@@ -118,7 +120,7 @@ def test_probabilities_are_said_where_no_gradient_is_followed(pattern, tmp_path)
 
 
 SOUND = [
-    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head",
+    "Viewing", "Constants", "changes_its_images", "usual_dropout", "frozen_backbone_with_new_head", "new_head", "new_stem",
     "seeded", "log_softmax",
     "weight_norm", "weight_norm_of_today", "spectral_norm", "pruned",
 ]  # fmt: skip
@@ -148,7 +150,7 @@ def test_what_a_function_sets_for_the_process_is_undone(pattern, tmp_path):
 
 def test_weights_on_another_device_are_said_and_moved(monkeypatch):
     network = tiny.network()
-    monkeypatch.setattr(factories, "function_of", lambda architecture: lambda: network)
+    monkeypatch.setattr(factories, "module_of", lambda architecture, what: network)
     monkeypatch.setattr(torch.Tensor, "device", property(lambda self: torch.device("cuda")))
     with pytest.warns(Remark, match="moved to each worker's device"):
         factories.called("x:y")
@@ -206,3 +208,75 @@ def test_the_causes_of_a_missing_gradient_are_told_apart(name):
 def test_a_margin_sees_through_saturation():
     network, x = strangers.saturated().eval(), admission.probes(32)
     assert causes(network, x, network(x).argmax(1), LOSSES["margin"]) == [""] * 3
+
+
+STRANGERS, STOCHASTIC = "tests.support.strangers:", "tests.support.stochastic:"
+
+
+def behind(pattern, place, architecture, **defense):
+    """Return the job of a campaign with a stranger's model behind a defense, and what is said."""
+    section = {"architecture": architecture, "classes": tiny.CLASSES} | MEAN
+    content = tiny.campaign(
+        pattern, models={"net": section}, defenses={"mine": defense}, attacks=GRADIENT,
+        cells=[{"model": "net", "defense": "mine", "attack": "pgd"}],
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        prepare(parse(content, "c"), str(place))
+    return [str(warning.message) for warning in said if issubclass(warning.category, Remark)]
+
+
+TAKEN = [
+    "random", "seldom_random", "seldom_random_by_numpy", "seldom_random_by_python", "SeldomRandomByItsOwn", "dropout_left_on",
+    "AlwaysDropping", "noise_left_on", "rrelu_left_on", "new_head_with_dropout",
+]  # fmt: skip
+"""Models that are refused where one draw judges them, and whose random numbers can be had from keys."""
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_random_model_is_taken_as_a_module_defense(pattern, tmp_path, name):
+    said = behind(pattern, tmp_path, STRANGERS + name, kind="module")
+    assert all("images run one by one" in line for line in said)
+
+
+@pytest.mark.parametrize("wrong", [0, 1e-6, 0.2])
+def test_a_model_that_draws_is_refused_however_seldom_it_matters(pattern, tmp_path, wrong, monkeypatch):
+    """Passes may all be the same: it is found by its generator, and none that matters never can be told from one that may."""
+    monkeypatch.setattr(stochastic, "lucky", lambda: stochastic.Lucky(wrong))
+    with pytest.raises(BadInput, match="kind: module"):
+        behind(pattern, tmp_path, STOCHASTIC + "lucky", k=0)
+
+
+NEVER = {
+    "untrained": (STRANGERS + "untrained", {"kind": "module"}, "makes another network in each call"),
+    "system": (STRANGERS + "random_by_the_system", {"kind": "module"}, "draws that can't be had from keys"),
+    "seeded": (STRANGERS + "seeded", {"kind": "module"}, "seeds torch's generator by itself"),
+    "batch_norm_left_on": (STRANGERS + "batch_norm_left_on", {"kind": "module"}, "BatchNorm2d 1 stays in training mode"),
+    "batch_dependent": (STRANGERS + "batch_dependent", {"kind": "module"}, "other logits beside another image"),
+    "unknown": (None, {"kind": "module", "module": STOCHASTIC + "unknown"}, "draws by strangers.shake, which can't be"),
+    "unseen": (None, {"kind": "module", "module": STOCHASTIC + "unseen"}, "draws that can't be had from keys"),
+    "absent": (None, {"kind": "module", "module": STOCHASTIC + "nothing"}, "module tests.support.stochastic:nothing"),
+    "no module": (None, {"kind": "module", "module": "tests.support.tiny:campaign_of_nothing"}, "returned dict, expected a"),
+    "not allowed": (None, {"kind": "module", "module": "os.path:join"}, "os.path:join runs code of os.path"),
+    "layer": (None, {"kind": "feature_noise", "layers": "conv1", "sigma": 0.1}, "no layer of .* is called 'conv1'"),
+    "weights": (None, {"kind": "feature_noise", "layers": ["2"], "sigma": 0.1, "at": "weight"}, "ReLU has no weights"),
+    "identity": (None, {"kind": "module", "gradient": "identity"}, "name it, or leave gradient out"),
+    "steps": (None, {"kind": "purifier", "module": "a.b:c", "timestep": 5, "steps": 6}, "expected at most timestep 5"),
+    "place": (None, {"kind": "purifier", "module": "a.b"}, "module"),
+}  # fmt: skip
+"""(architecture, defense, what is refused), by a name."""
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_defense_that_cannot_be_had_from_keys_is_refused_in_one_line(pattern, tmp_path, name):
+    architecture, defense, said = NEVER[name]
+    with pytest.raises(BadInput, match=said) as error:
+        behind(pattern, tmp_path, architecture or "tests.support.tiny:network", **defense)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_slow_or_draws_nothing_is_said(pattern, tmp_path):
+    (said,) = behind(pattern, tmp_path / "a", "tests.support.tiny:network", kind="module", module=STOCHASTIC + "dimmed")
+    assert "Python's random knows nothing of images, so images run one by one" in said
+    (said,) = behind(pattern, tmp_path / "b", "tests.support.tiny:network", kind="module")
+    assert "draws nothing, so all its draws are the same" in said

@@ -204,6 +204,13 @@ def test_an_unknown_column_is_ignored_with_a_warning_unless_the_format_is_later(
         in_order(store.url)
 
 
+def test_a_file_of_an_earlier_release_may_lack_later_columns_and_hold_one_of_another(store, folder):
+    path = sorted(folder.glob(f"results/{CELL}--*.parquet"))[0]
+    release01.rewritten(path, lambda t: t.drop_columns(sorted(schema.LATER)).append_column("mood", pa.array(["good"] * len(t))))
+    with pytest.warns(StoreWarning, match="which are ignored: mood"):
+        assert {row["certified_radius"] for row in in_order(store.url)} == {None}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
