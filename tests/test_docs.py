@@ -39,7 +39,6 @@ NOT_RUN = {
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
     "python -m benchmarks.definitions": "minutes, and ImageNet",
     "python -m benchmarks.common_draws": "minutes",
-    "python -m benchmarks.fuzz --kind shard --count 33000": "hours: tests/test_fuzz.py tries a few",
     "python -m benchmarks.standard": "hours",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",

@@ -1,9 +1,8 @@
 """Find the generators that modules may draw from, see which of them they do draw from, and start them from keys."""
 
-import pickle
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +56,15 @@ def _state(generator: Any) -> Any:
     return generator.bit_generator.state if hasattr(generator, "bit_generator") else generator.get_state(legacy=False)
 
 
+def _comparable(state: Any) -> Any:
+    """Return a state as values that `==` compares: arrays of NumPy as bytes."""
+    if isinstance(state, Mapping):
+        return {name: _comparable(value) for name, value in state.items()}
+    if isinstance(state, tuple):
+        return tuple(_comparable(value) for value in state)
+    return state.tobytes() if hasattr(state, "tobytes") else state
+
+
 def _restore(generator: Any, state: Any) -> None:
     if isinstance(generator, random.Random):
         generator.setstate(state)
@@ -91,10 +99,10 @@ def seeded(generators: list[Any], key: int) -> Iterator[None]:
 @contextmanager
 def watched(generators: list[Any]) -> Iterator[list[Any]]:
     """Yield a list that afterwards holds the generators that something drew from."""
-    before = [pickle.dumps(_state(generator)) for generator in generators]
+    before = [_comparable(_state(generator)) for generator in generators]
     moved: list[Any] = []
     yield moved
-    moved += [one for one, state in zip(generators, before, strict=True) if pickle.dumps(_state(one)) != state]
+    moved += [one for one, state in zip(generators, before, strict=True) if _comparable(_state(one)) != state]
 
 
 @torch.no_grad()
