@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import CampaignFile, Here, Modules, allow, note, store_of
-from pipeline.cli.work.run import work
+from pipeline.cli.work.run import answering, work
 
 
 class Match(StrEnum):
@@ -48,6 +48,8 @@ def judge(
 
     began = time.monotonic()
     allow(allow_module, campaign)
+    if not here:
+        answering(None)
     config = load(campaign)
     judged = judging.campaign_of(config, examples, match, judging.Ball(norm, eps), cell or ())
     url = store or f"{store_of(config, None)}/judge/{judging.name_of(examples)}"

@@ -37,6 +37,8 @@ def run(
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
     allow(allow_module, campaign)
+    if not here:
+        answering(address)
     if detached:
         _detach(campaign, store, here, address, retry_parked, allow_module)
     else:
@@ -94,6 +96,13 @@ def _prepared(campaign: Path, store: str | None) -> "Job":
 
     config = load(campaign, note)
     return prepare(config, store_of(config, store), note)
+
+
+def answering(address: str | None) -> None:
+    """Raise BadInput unless the Ray that is to be joined, if any, answers: before images and models are looked up."""
+    from pipeline.execution.ray.start import check
+
+    check(address)
 
 
 def _detach(

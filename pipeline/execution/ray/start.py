@@ -28,6 +28,12 @@ _SETTINGS = 4
 """The kind of the frame that a server of HTTP/2 sends first."""
 
 
+def check(address: str | None) -> None:
+    """Raise BadInput if an address is given, or RAY_ADDRESS is set, and no Ray answers there; takes seconds at most."""
+    if address := address or os.environ.get("RAY_ADDRESS"):
+        check_address(address)
+
+
 def start(ray: Ray, address: str | None) -> None:
     """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput.
 

@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import BadInput
 from pipeline.execution.ray import start
 from pipeline.execution.ray.start import check_address, check_folder
+from tests.support import tiny
 from tests.support.source.pages import ROOT
 
 
@@ -176,3 +177,16 @@ def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone():
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert done.returncode == 0 and len(rows) >= 5, done.stdout + done.stderr
     assert {row[1].removeprefix("::ffff:") for row in rows} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("command", [("run",), ("judge", "examples.npz")])
+def test_an_address_is_tried_before_images_and_models_are_looked_up(barrage, write, monkeypatch, command):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"  # nobody listens there
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        name, *more = command
+        code, _, err = barrage(name, write(tiny.campaign("absent-{000000..000001}.tar")), *more)
+        assert code == 2 and address in err and "absent" not in err
+        code, _, err = barrage(name, write(tiny.campaign("absent-{000000..000001}.tar")), *more, "--here")
+        assert code == 2 and address not in err
