@@ -21,10 +21,10 @@ SMALL = {
     "apgd": {"steps": 4, "loss": "dlr"},
     "dual_averaging": {"steps": 4, "loss": "margin"},
     "standard": {"budget": 20},
+    "sigma_zero": {"steps": 4, "eps": 20},
     "lbfgs": {"steps": 6, "searches": 2},
     "square": {"steps": 4},
     "spsa": {"steps": 2, "pairs": 2},
-    "sigma_zero": {"steps": 4, "eps": 20},
     "pop_skip_jump": {"steps": 2, "queries": 6},
     "noise": {"steps": 2},
 }
