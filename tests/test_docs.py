@@ -48,7 +48,6 @@ NOT_RUN = {
     "python -m benchmarks.peers": "minutes, and the peers",
     "python -m benchmarks.scale plan": "minutes",
     "python -m benchmarks.sealed": "minutes",
-    "python -m benchmarks.standard": "minutes",
     "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
     "python -m benchmarks.train": "minutes of a GPU",
     "python -m benchmarks.transforms": "minutes",
