@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
 from pipeline.data.tars.stream import UNFOLDED_FREE, UNFOLDED_TIMES
@@ -83,8 +84,9 @@ def _numpy(path: Path) -> Mapping[str, Any]:
             unfolded = sum(member.file_size for member in archive.infolist())
         if unfolded > UNFOLDED_FREE + UNFOLDED_TIMES * path.stat().st_size:
             raise ValueError(f"it unfolds to more than {UNFOLDED_TIMES} times its size")
-    found = np.load(path, mmap_mode="c" if path.suffix == ".npy" else None, allow_pickle=False)
-    return {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+        with NpzFile(path.open("rb"), own_fid=True, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    return {"": np.lib.format.open_memmap(path, mode="c")}  # refuses arrays of objects
 
 
 def _torch(path: Path) -> Mapping[str, Any]:

@@ -152,9 +152,11 @@ def slow_ray(monkeypatch):
         monkeypatch.setattr(start.private, "kill", lambda ray: setattr(ray, "killed", ray.killed + 1))
         return ray
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
     yield made
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("sent", "ends"), [(signal.SIGTERM, "143"), (signal.SIGINT, "")])
