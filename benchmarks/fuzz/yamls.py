@@ -1,6 +1,7 @@
 """Change campaign and training files: bytes, and values of the parsed file; what is accepted must hold what the file says."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from benchmarks.fuzz.changes import mutated, revalued
 from benchmarks.fuzz.kind import OTHER, SAME, Kind, Unsound, twice
 from pipeline.config import bpda_training, campaign, classifier_training
+from pipeline.config.attacks.presets import expanded
 
 ROOT = Path(__file__).parents[2] / "campaigns"
 
@@ -89,6 +91,8 @@ def _check_cells(found: campaign.Campaign) -> None:
 def _lost(said: Any, held: Any, where: str) -> Iterator[str]:
     """Yield what a file says and the accepted settings do not hold."""
     if isinstance(said, dict) and isinstance(held, dict):
+        if re.fullmatch(r"\.attacks\.[^.]+", where) and "preset" in said:
+            said = expanded(said)  # a preset is held as the settings that it stands for
         for key, value in said.items():
             if key not in held:
                 yield f"{where}.{key} was accepted and is lost"
