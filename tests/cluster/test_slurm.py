@@ -25,11 +25,11 @@ MIXED = {
 CLEAN_JUDGED = 3 * 4
 """Passes for the clean verdict of a unit of 3 images and 4 draws, which no checkpoint holds."""
 
-CHECKED = 4
+CHECKED = 5
 """Passes with which a driver or a worker tests its network."""
 
-GRADIENT = 1
-"""Passes with which a driver tests whether the network has a gradient."""
+ADMITTED = 13
+"""Further passes with which a driver finds out whether the network can be judged and attacked."""
 
 OUTLIVED = 4
 """Passes that workers make on a node that outlives the driver's: two each since its last checkpoint, as a held pass takes as
@@ -141,7 +141,7 @@ def check(command, tmp_path):
         verified = command("verify", job.store, "--sample", "2", COUNTED=str(alone))
         assert verified.returncode == 0, verified.stdout
         checks = CHECKED * (len(made) - 2)  # a process of its own each, where one machine's driver is its worker
-        checks += GRADIENT * (drivers - 1)
+        checks += ADMITTED * (drivers - 1)
         return sum(map(len, made.values())) - sum(map(len, needed.values())) - checks
 
     return call
@@ -232,7 +232,7 @@ def test_a_campaign_goes_where_its_gpus_are_on_nodes_that_others_use_too(slurm, 
     job.finished()
     assert slurm.job(taken)["JobState"] == "RUNNING"
     assert check(job) <= 0
-    workers = {node for (node, _), times in counting_network.passes(job.counts).items() if len(times) > CHECKED + GRADIENT}
+    workers = {node for (node, _), times in counting_network.passes(job.counts).items() if len(times) > CHECKED + ADMITTED}
     assert workers == {"m0"}, "only that node has a V100"
 
 
