@@ -28,3 +28,13 @@ def _photographs(height: int, width: int, count: int) -> Tensor:
 def keys(count: int, seed: int = 0) -> Tensor:
     """Return the random keys of images 0 to count - 1, (count,) int64."""
     return torch.tensor([rng.key(seed, i) for i in range(count)])
+
+
+def with_black_and_white(count, shape=(3, 5, 4), seed=0):
+    """Return random 8-bit images with a third of their values black or white, as floats."""
+    levels = torch.randint(-128, 384, (count, *shape), generator=torch.Generator().manual_seed(seed)).clamp(0, 255)
+    return levels.float() / 255
+
+
+def noise(like, seed=1):
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))

@@ -5,6 +5,7 @@ from scipy import stats
 
 from bart import rng
 from bart.ball import Ball
+from tests.support.images import noise, with_black_and_white
 
 UNLIKELY = 1e-4
 EPS = {
@@ -12,16 +13,6 @@ EPS = {
     "l2": [0.25, 0.5, 1.0, 3.0, 128 / 255, 10.0],
 }
 CASES = [(norm, eps) for norm, radii in EPS.items() for eps in radii]
-
-
-def photos(count, shape=(3, 5, 4), seed=0):
-    """Return 8-bit images with a third of their pixels black or white, as floats."""
-    levels = torch.randint(-128, 384, (count, *shape), generator=torch.Generator().manual_seed(seed)).clamp(0, 255)
-    return levels.float() / 255
-
-
-def noise(like, seed=1):
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def norm_of(delta, norm):
@@ -45,7 +36,7 @@ def written_projection(x, clean, norm, eps):
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_projection_is_its_closed_form(norm, eps):
-    clean = photos(40)
+    clean = with_black_and_white(40)
     for length in (0.0, 0.3, 1.0, 5.0):
         x = clean + length * eps * noise(clean)
         found = Ball(norm, eps).project(x, clean)
@@ -67,7 +58,7 @@ def test_projection_onto_the_ball_is_the_nearest_point(norm):
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_start_is_inside_and_keyed_by_its_image(norm, eps):
-    clean, seeds = photos(50), torch.arange(50)
+    clean, seeds = with_black_and_white(50), torch.arange(50)
     ball = Ball(norm, eps)
     x = ball.start(clean, seeds)
     assert (norm_of(x - clean, norm) <= eps * (1 + 1e-5) + 1e-7).all() and x.min() >= 0 and x.max() <= 1
@@ -100,8 +91,8 @@ def test_an_l2_start_is_uniform_in_the_ball():
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_step_is_the_steepest_ascent_then_the_projection(norm, eps):
-    clean = photos(40)
-    ball, size, direction = Ball(norm, eps), eps / 3, noise(photos(40), 3) * 1e-4
+    clean = with_black_and_white(40)
+    ball, size, direction = Ball(norm, eps), eps / 3, noise(with_black_and_white(40), 3) * 1e-4
     x = ball.start(clean, torch.arange(40))
     exact = direction.double().numpy()
     unit = np.sign(exact) if norm == "linf" else exact / norm_of(exact, "l2")[:, None, None, None]
@@ -111,7 +102,7 @@ def test_a_step_is_the_steepest_ascent_then_the_projection(norm, eps):
 
 @pytest.mark.parametrize("norm", list(EPS))
 def test_a_pixel_without_a_gradient_stays_where_it_is(norm):
-    clean = photos(6)
+    clean = with_black_and_white(6)
     x = Ball(norm, 8 / 255).start(clean, torch.arange(6))
     direction = noise(clean)
     still = torch.rand(clean.shape, generator=torch.Generator().manual_seed(4)) < 0.5
@@ -150,7 +141,7 @@ def iterates(ball, clean):
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_stored_example_is_inside_the_ball_and_next_to_the_iterate(norm, eps):
     """Judge in integers, over thousands of images and every kind of iterate."""
-    ball, clean = Ball(norm, eps), photos(1500, seed=7)
+    ball, clean = Ball(norm, eps), with_black_and_white(1500, seed=7)
     levels = (clean.double() * 255).round().long().numpy()
     for what, x in iterates(ball, clean).items():
         stored = ball.store(x, clean)
@@ -194,7 +185,7 @@ def test_the_clean_image_is_stored_as_itself(norm):
 
 
 def test_distances_are_in_the_unit_of_eps():
-    clean = photos(30)
+    clean = with_black_and_white(30)
     levels = (255 * clean).round().long()
     stored = torch.randint(0, 256, clean.shape, generator=torch.Generator().manual_seed(2)).byte()
     delta = (stored.long() - levels).numpy() / 255
@@ -219,7 +210,7 @@ def best_gain(clean, slope, norm, eps):
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
 def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm, eps, scale):
-    clean = photos(20)
+    clean = with_black_and_white(20)
     total = noise(clean) * scale
     found = Ball(norm, eps).towards(total, clean)
     assert found.min() >= 0 and found.max() <= 1 and (norm_of(found - clean, norm) <= eps + 2e-6 * max(eps, 0.1)).all()
@@ -232,7 +223,7 @@ def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm
 
 @pytest.mark.parametrize("norm", list(EPS))
 def test_a_sum_of_zeros_asks_for_the_image_itself(norm):
-    clean = photos(4)
+    clean = with_black_and_white(4)
     for softness in (0.0, 0.5, 1.0):
         assert torch.equal(Ball(norm, 0.1).towards(torch.zeros_like(clean), clean, softness), clean)
 
@@ -252,7 +243,7 @@ def test_a_softer_ball_moves_weak_pixels_in_proportion():
 @pytest.mark.parametrize("length", [1e-44, 1e-38, 1e-30, 1e-22, 1e-13, 1.0, 1e19, 1e30, 1e38])
 def test_a_gradient_of_any_length_moves_the_image_by_a_whole_step(norm, length):
     """Squares underflow below 1e-22 and overflow above 1e19; the truth is in double precision, where neither happens."""
-    clean = photos(8) * 0.2 + 0.4
+    clean = with_black_and_white(8) * 0.2 + 0.4
     direction = (noise(clean).clamp(-2, 2) * length).float()
     exact = direction.double().numpy()
     unit = np.sign(exact) if norm == "linf" else exact / norm_of(exact, "l2")[:, None, None, None]
@@ -262,6 +253,6 @@ def test_a_gradient_of_any_length_moves_the_image_by_a_whole_step(norm, length):
 def test_the_level_of_a_gradient_changes_no_digit_of_its_direction():
     """Rows of campaigns stay as they were: a power of two cancels exactly."""
     for length in (1e-8, 1e-3, 1.0, 7.0, 1e5):
-        direction = noise(photos(20)) * length
+        direction = noise(with_black_and_white(20)) * length
         plain = direction / direction.flatten(1).norm(dim=1)[:, None, None, None]
         assert torch.equal(Ball("l2", 1.0).steepest(direction), plain)

@@ -8,19 +8,10 @@ import torch
 from scipy import optimize, stats
 
 from bart.ball import Ball
+from tests.support.images import noise, with_black_and_white
 
 UNLIKELY = 1e-4
 CASES = [("l1", eps) for eps in (0.05, 1.0, 12.0, 40.0)] + [("l0", eps) for eps in (1, 5, 24, 59, 60, 1000)]
-
-
-def photos(count, shape=(3, 5, 4), seed=0):
-    """Return 8-bit images with a third of their values black or white, as floats."""
-    levels = torch.randint(-128, 384, (count, *shape), generator=torch.Generator().manual_seed(seed)).clamp(0, 255)
-    return levels.float() / 255
-
-
-def noise(like, seed=1):
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def lengths(delta, norm):
@@ -48,7 +39,7 @@ def bisected(x, clean, eps):
 @pytest.mark.parametrize("eps", [0.05, 1.0, 12.0, 40.0])
 @pytest.mark.parametrize("length", [0.01, 0.3, 1.0, 50.0])
 def test_the_l1_projection_is_that_of_a_bisection(eps, length):
-    clean = photos(20)
+    clean = with_black_and_white(20)
     x = clean + length * noise(clean)
     found = Ball("l1", eps).project(x, clean)
     for i in range(20):
@@ -57,7 +48,7 @@ def test_the_l1_projection_is_that_of_a_bisection(eps, length):
 
 def test_the_l1_projection_solves_its_quadratic_program():
     """SciPy knows nothing of the structure: it minimises |z - x|^2 over moves up and down, each at least 0, with a sum."""
-    clean, eps = photos(6, (3, 2, 2)), 0.8
+    clean, eps = with_black_and_white(6, (3, 2, 2)), 0.8
     x = clean + 0.5 * noise(clean)
     found = Ball("l1", eps).project(x, clean)
     for i in range(6):
@@ -76,7 +67,7 @@ def test_the_l1_projection_solves_its_quadratic_program():
 
 @pytest.mark.parametrize("eps", [1, 2, 3, 5])
 def test_the_l0_projection_is_the_best_of_every_choice_of_values(eps):
-    clean = photos(6, (3, 2, 1), seed=3)
+    clean = with_black_and_white(6, (3, 2, 1), seed=3)
     x = clean + noise(clean)
     found = Ball("l0", eps).project(x, clean)
     for i in range(6):
@@ -91,7 +82,7 @@ def test_the_l0_projection_is_the_best_of_every_choice_of_values(eps):
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_projection_is_inside_and_stays(norm, eps):
-    clean = photos(40)
+    clean = with_black_and_white(40)
     ball = Ball(norm, eps)
     for length in (0.0, 1e-3, 0.3, 5.0):
         found = ball.project(clean + length * noise(clean), clean)
@@ -102,7 +93,7 @@ def test_a_projection_is_inside_and_stays(norm, eps):
 
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_a_start_is_inside_and_keyed_by_its_image(norm, eps):
-    clean, seeds, ball = photos(50), torch.arange(50), Ball(norm, eps)
+    clean, seeds, ball = with_black_and_white(50), torch.arange(50), Ball(norm, eps)
     x = ball.start(clean, seeds)
     assert (lengths(x - clean, norm) <= eps * (1 + 1e-5)).all() and x.min() >= 0 and x.max() <= 1
     assert torch.equal(ball.start(clean[7:9], seeds[7:9]), x[7:9])
@@ -146,7 +137,7 @@ def best_gain(clean, slope, norm, eps):
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
 def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm, eps, scale):
-    clean = photos(12)
+    clean = with_black_and_white(12)
     total = noise(clean) * scale
     found = Ball(norm, eps).towards(total, clean)
     assert found.min() >= 0 and found.max() <= 1 and (lengths(found - clean, norm) <= eps * (1 + 1e-5)).all()
@@ -159,7 +150,7 @@ def test_the_farthest_point_along_a_sum_is_the_best_of_the_ball_and_the_box(norm
 
 
 def test_the_steepest_step_of_l1_moves_the_value_with_the_largest_derivative():
-    direction = noise(photos(9)) * 1e-20
+    direction = noise(with_black_and_white(9)) * 1e-20
     step = Ball("l1", 1.0).steepest(direction)
     assert (lengths(step, "l1") == 1).all() and (lengths(step, "l0") == 1).all()
     torch.testing.assert_close((step * direction).flatten(1).sum(1), direction.abs().flatten(1).amax(1))
@@ -170,7 +161,7 @@ def test_the_steepest_step_of_l1_moves_the_value_with_the_largest_derivative():
 
 @pytest.mark.parametrize(("norm", "eps"), [*CASES, ("l1", 0.9 / 255), ("l1", 3.3 / 255)])
 def test_a_stored_example_is_inside_the_ball_and_next_to_the_iterate(norm, eps):
-    ball, clean = Ball(norm, eps), photos(400, seed=7)
+    ball, clean = Ball(norm, eps), with_black_and_white(400, seed=7)
     levels = (clean.double() * 255).round().long().numpy()
     push = noise(clean, 5)
     kinds = {"border": ball.project(clean + push, clean), "start": ball.start(clean, torch.arange(400)), "clean": clean,
@@ -189,7 +180,7 @@ def test_a_stored_example_is_inside_the_ball_and_next_to_the_iterate(norm, eps):
 
 
 def test_distances_are_in_the_unit_of_eps():
-    clean = photos(30)
+    clean = with_black_and_white(30)
     stored = torch.randint(0, 256, clean.shape, generator=torch.Generator().manual_seed(2)).byte()
     stored[0] = (255 * clean[0]).round().byte()
     moved = stored.long().numpy() - (255 * clean).round().long().numpy()

@@ -9,26 +9,13 @@ from torch import nn
 from bart import Ball, Classifier, Defended, Eot, Goal, Pgd, Transfer, rng
 from bart.bpda import POLICIES, combo
 from bart.defenses import Preprocessor, Undefended
-from bart.diagnostics import PlantedWeakness
 from bart.gradient import gradient
 from bart.rng import Mirror
-from bart.verdict import judge
+from tests.support.contracts.defenses import CLASSES, MUST_FALL, SIZE, assert_falls, coarse, images, mirror
 from tests.support.defenses import CONSTANT, RANDOM
-from tests.support.images import keys, photographs
 
-SIZE = (20, 24)
-CLASSES = 4
 EVERY = pytest.mark.parametrize("defense", [*RANDOM.values(), *CONSTANT.values()], ids=[*RANDOM, *CONSTANT])
 EVERY_RANDOM = pytest.mark.parametrize("defense", RANDOM.values(), ids=RANDOM)
-
-
-def mirror(count, seed=0):
-    return Mirror.of(keys(count, seed), "cpu")
-
-
-def images(count=5):
-    four = photographs(*SIZE, 4)
-    return torch.cat([four, four.flip(3)])[:count]
 
 
 def network():
@@ -45,15 +32,6 @@ def network():
 
 def classifier(model=None):
     return Classifier(model or network(), (0.5,) * 3, (0.25,) * 3, SIZE)
-
-
-def coarse():
-    """Return a linear model of the mean colours of 16 parts of an image, for images of any size."""
-    layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, CLASSES))
-    with torch.no_grad():
-        layers[2].weight.copy_(torch.randn(CLASSES, 48, generator=torch.Generator().manual_seed(1)) * 0.2)
-        layers[2].bias.zero_()
-    return layers
 
 
 def watching(seen):
@@ -170,24 +148,9 @@ def test_its_attack_follows_the_gradient_of_the_written_out_expectation(defense)
 
 
 @EVERY
-@pytest.mark.parametrize("how", ["undefended", "frozen", "planted"])
+@pytest.mark.parametrize("how", MUST_FALL)
 def test_what_must_fall_falls(defense, how):
-    """The undefended model by the same attack; one draw that never changes; a weakness in front of any draw."""
-    x, net = images(4), classifier(coarse())
-    label = net(x).argmax(1)
-    eps, draws = 1.0 if how != "planted" else 8 / 255, 1 if how == "frozen" else 2
-    goal, attack = Goal(label, torch.full_like(label, -1)), Pgd(Ball("linf", eps), 10, eps / 4, False, Eot(draws), 0.9)
-    defended = {
-        "undefended": Defended(net, defense.undefended()),
-        "frozen": Defended(net, defense, frozen=True),
-        "planted": PlantedWeakness(net, defense),
-    }[how]
-    state = attack.start(x, goal, mirror(4))
-    for _ in range(attack.steps):
-        state = attack.step(state, defended, stack=64)
-    stored = attack.ball.store(attack.result(state), x)
-    verdict = judge(defended, stored, mirror(4) if how == "frozen" else mirror(4, seed=5), draws, stack=64)
-    assert not (verdict.top5[:, :, 0] == label[:, None]).any()
+    assert_falls(defense, classifier(coarse()), how)
 
 
 @EVERY

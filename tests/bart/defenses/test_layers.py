@@ -4,14 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from bart import Ball, Classifier, Defended, Eot, Goal, Pgd, judge
+from bart import Classifier, Defended
 from bart.defenses import Dropout, FeatureNoise
 from bart.defenses.layers import matching, pruned
-from bart.diagnostics import PlantedWeakness
-from bart.rng import Mirror
-from tests.support.images import keys, photographs
-
-SIZE = (20, 24)
+from tests.support.contracts.defenses import MUST_FALL, SIZE, assert_falls, coarse, images, mirror
 
 KINDS = {
     "noise before": FeatureNoise(("0", "2"), 0.2),
@@ -23,24 +19,6 @@ KINDS = {
     "pruning": Dropout(("0",), unit="activations"),
 }
 EVERY = pytest.mark.parametrize("defense", KINDS.values(), ids=KINDS)
-
-
-def images(count=5):
-    four = photographs(*SIZE, 4)
-    return torch.cat([four, four.flip(3)])[:count]
-
-
-def coarse():
-    """Return a linear model of the mean colours of 16 parts of an image."""
-    layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 4))
-    with torch.no_grad():
-        layers[2].weight.copy_(torch.randn(4, 48, generator=torch.Generator().manual_seed(1)) * 0.2)
-        layers[2].bias.zero_()
-    return layers
-
-
-def mirror(count, seed=0):
-    return Mirror.of(keys(count, seed), "cpu")
 
 
 def classifier(layers=None):
@@ -78,30 +56,10 @@ def test_the_weights_come_back(defense):
 
 
 @EVERY
-@pytest.mark.parametrize("how", ["undefended", "frozen", "planted"])
+@pytest.mark.parametrize("how", MUST_FALL)
 def test_what_must_fall_falls(defense, how):
-    x, net = (
-        images(4),
-        classifier(
-            nn.Sequential(
-                nn.Identity() if "weight" not in str(defense) else nn.Conv2d(3, 3, 1), nn.Identity(), nn.Identity(), coarse()
-            )
-        ),
-    )
-    label = net(x).argmax(1)
-    eps, draws = 1.0 if how != "planted" else 8 / 255, 1 if how == "frozen" else 2
-    goal, attack = Goal(label, torch.full_like(label, -1)), Pgd(Ball("linf", eps), 10, eps / 4, False, Eot(draws), 0.9)
-    defended = {
-        "undefended": Defended(net, defense.undefended()),
-        "frozen": Defended(net, defense, frozen=True),
-        "planted": PlantedWeakness(net, defense),
-    }[how]
-    state = attack.start(x, goal, mirror(4))
-    for _ in range(attack.steps):
-        state = attack.step(state, defended, stack=64)
-    stored = attack.ball.store(attack.result(state), x)
-    verdict = judge(defended, stored, mirror(4) if how == "frozen" else mirror(4, seed=5), draws, stack=64)
-    assert not (verdict.top5[:, :, 0] == label[:, None]).any()
+    first = nn.Conv2d(3, 3, 1) if "weight" in str(defense) else nn.Identity()
+    assert_falls(defense, classifier(nn.Sequential(first, nn.Identity(), nn.Identity(), coarse())), how)
 
 
 def plain(layer):
