@@ -15,8 +15,10 @@ from pipeline.campaigns import definition_versions
 from pipeline.campaigns.attempt import certificates
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.job import Job, opened
+from pipeline.config import contents
 from pipeline.config.attacks import Attack, Examples, External
-from pipeline.config.campaign import Campaign, Cell
+from pipeline.config.campaign import Campaign, Cell, Data
+from pipeline.config.model import Model
 from pipeline.data import examples, guarded, shards
 from pipeline.data.pack.classes import given
 from pipeline.data.shards import Sample, Shard
@@ -38,13 +40,18 @@ GLANCE = 4
 
 
 def resolve(campaign: Campaign) -> Campaign:
-    """Return the campaign with the hashes of its weights and networks, and its models' preprocessing, filled in.
+    """Return the campaign with the hashes of its weights, networks and foreign code, and its models' preprocessing, filled in.
 
     Raises BadInput if any of them is missing, or has another hash than the campaign says.
     """
-    models = {name: loading.described(loading.checked(m), campaign.data) for name, m in campaign.models.items()}
+    models = {name: _model(m, campaign.data) for name, m in campaign.models.items()}
+    defenses = {name: defense.checked() for name, defense in campaign.defenses.items()}
     attacks = {name: _checked(attack) for name, attack in campaign.attacks.items()}
-    return campaign.model_copy(update={"models": models, "attacks": attacks})
+    return campaign.model_copy(update={"models": models, "defenses": defenses, "attacks": attacks})
+
+
+def _model(model: Model, data: Data) -> Model:
+    return loading.described(loading.with_contents(loading.checked(model)), data)
 
 
 def _checked(attack: Attack) -> Any:
@@ -67,6 +74,7 @@ def prepare(
     store.ready()
     earlier = opened(url) if store.read(FILE) is not None else None
     committed.units(store)  # refuses rows that are not of this store's campaign
+    campaign = _as_recorded(campaign, earlier.campaign) if earlier else campaign
     present = _shards(campaign, url, earlier.shards if earlier else {}, report)
     check_labels(campaign, present.values())
     campaign, present = _with_classes(campaign, present)
@@ -81,6 +89,16 @@ def prepare(
         refuse_changes(earlier, job, url)
         definition_versions.check_images([present[name] for name in earlier.shards], url, report)
     return job if campaign.unit_images is None else job.with_cuts({})
+
+
+def _as_recorded(campaign: Campaign, earlier: Campaign) -> Campaign:
+    """Return the campaign without the hashes of what functions returned that its store, of release 0.1, does not hold."""
+    unknown = {name for name, model in earlier.models.items() if model.contents_sha256 is None}
+    models = {
+        name: model.model_copy(update={contents.KEY: None}) if name in unknown else model
+        for name, model in campaign.models.items()
+    }
+    return campaign.model_copy(update={"models": models})
 
 
 def _shards(campaign: Campaign, url: str, known: dict[str, Shard], report: Callable[[str], None]) -> dict[str, Shard]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 import bart
 from barrage_plugins import load_allowed
-from pipeline.config import attacks, defenses, definitions
+from pipeline.config import attacks, contents, defenses, definitions
 from pipeline.config.attacks import AnyAttack
 from pipeline.config.choices import Choice
 from pipeline.config.defenses import AnyDefense
@@ -180,6 +180,7 @@ class Cell(Strict):
         of their definitions. Names that a user gives, the attack, the number of draws and the seed are no part of it.
         """
         parts = {part: content for part, content in self._decisive().items() if part in ("model", "resize", "crop")}
+        parts["model"].pop(contents.KEY, None)  # code that was edited judges by the same draws
         parts["defense"] = self.defense.judging()
         return _hash(parts | {"versions": definitions.changed(definitions.used_to_judge(self.defense))})
 

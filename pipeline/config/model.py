@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline.config import contents
 from pipeline.config.fields import Strict
 from pipeline.config.framing import Fit, Framing, Interpolation, Rounding
 
@@ -20,6 +21,7 @@ class Model(Strict):
     )
     weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
+    contents_sha256: str | None = Field(None, pattern=contents.SHA256, description=contents.DESCRIPTION)
     classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")
     mean: Channels | None = Field(None, description="mean of each channel of images in [0, 1], subtracted first")
     std: Channels | None = Field(None, description="standard deviation of each channel; divides the result")
@@ -65,7 +67,7 @@ class Model(Strict):
         Where weights have a hash, their path is only a place. What came later than release 0.1 is there only if it is set.
         """
         content = self.model_dump(mode="json")
-        unset = [name for name in Framing._fields if content[name] is None]
+        unset = [name for name in (*Framing._fields, contents.KEY) if content[name] is None]
         for name in [*unset, *(["weights"] if self.sha256 else [])]:
             del content[name]
         return content

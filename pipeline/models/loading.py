@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bart import Classifier, key, native_half
+from pipeline.config import contents
 from pipeline.config.campaign import Data, Model
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput, Remark
@@ -75,6 +76,21 @@ def _sha256(path: Path, changed: int) -> str:
     return state.hexdigest()
 
 
+def with_contents(model: Model) -> Model:
+    """Return the model with the hash of what its function or library returned filled in, where no file of weights has one.
+
+    A hash that is given is left to `build` to check. Raises BadInput if the network can't be built.
+    """
+    if model.contents_sha256 or (_place(model) is None and weights_file(model) is not None):
+        return model
+    return model.model_copy(update={contents.KEY: contents.steady(lambda: build(model), _place(model))})
+
+
+def _place(model: Model) -> str | None:
+    """Return the function that makes a model, or None if a library does."""
+    return model.architecture if architectures.of_a_function(model.architecture) else None
+
+
 def described(model: Model, data: Data) -> Model:
     """Return the model with missing preprocessing filled in from its weights' manifest or its library.
 
@@ -126,6 +142,7 @@ def build(model: Model, seed: int | None = None) -> nn.Module:
     if path is not None:
         weights.agree(path, model)
         foreign_weights.load_into(network, path)
+    contents.agree(network, _place(model), model.contents_sha256, f"architecture {model.architecture}")
     foreign_weights.finite(network, f"weights {path}" if path else f"architecture {model.architecture}")
     return network
 

@@ -1,16 +1,15 @@
 """Define the attacks of a campaign file that others made: a function of theirs, or finished examples."""
 
 import hashlib
-import sys
 from dataclasses import dataclass, field
 from inspect import signature
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 import bart
+from pipeline.config import contents
 from pipeline.config.attacks.settings import KIND, Plain
 from pipeline.config.functions import function_of
 from pipeline.errors import BadInput
@@ -104,8 +103,8 @@ class Called:
             raise BadInput(
                 f"{WHAT} {self.name}: {error}: expected a function {EXPECTED}, which takes the keys of settings"
             ) from None
-        file = Path(getattr(sys.modules[self.name.partition(":")[0]], "__file__", None) or "")
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+        file = contents.code(self.name)
+        sha256 = hashlib.sha256(file).hexdigest() if file else None
         if self.sha256 not in (None, sha256):
             raise BadInput(
                 f"{WHAT} {self.name}: its module has SHA-256 {sha256}, expected {self.sha256}: restore it, or correct "

@@ -1,7 +1,7 @@
 """Define the settings of several defenses in a row."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -69,6 +69,9 @@ class Compose(Defense):
 
     def alone(self) -> Mapping[str, Defense]:
         return {f"{place}-{part.kind}": part for place, part in enumerate(self.parts, 1)} if len(self.parts) > 1 else {}
+
+    def checked(self) -> Self:
+        return self.model_copy(update={"parts": tuple(part.checked() for part in self.parts)})
 
     def columns(self) -> dict[str, Any]:
         """Return its own columns, and those that only a part has."""

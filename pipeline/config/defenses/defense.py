@@ -1,7 +1,7 @@
 """Define the settings that every kind of defense has: what plans, checks and rows ask of it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -93,6 +93,10 @@ class Defense(Strict):
     def judging(self) -> dict[str, Any]:
         """Return the settings that decide its draws, as JSON; those that mean the same are equal."""
         return self.deciding()
+
+    def checked(self) -> Self:
+        """Return the settings with the hashes of what they name filled in. Raises BadInput if it is missing or another."""
+        return self
 
     def columns(self) -> dict[str, Any]:
         """Return its columns of a row; `pipeline.store.schema` describes them."""

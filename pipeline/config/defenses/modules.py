@@ -1,13 +1,14 @@
 """Define the settings of defenses that run code of others: a random model, a stochastic module, a purifier."""
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import nn
 
 import bart.defenses as built
 from bart.keyed import Keyed
+from pipeline.config import contents
 from pipeline.config.defenses.defense import Defense
 from pipeline.config.functions import module_of
 
@@ -18,6 +19,7 @@ PLACE = r"^[\w.]+:\w+$"
 class Foreign(Defense):
     """Hold what the kinds have in common whose random operations are answered from keys."""
 
+    contents_sha256: str | None = Field(None, pattern=contents.SHA256, description=contents.DESCRIPTION)
     straight_through: bool = Field(
         True,
         description="give `clamp` the derivative 1 at its bounds, where torch's own is 0 and black and white pixels never move",
@@ -38,6 +40,22 @@ class Foreign(Defense):
 
     def columns(self) -> dict[str, Any]:
         return super().columns() | {"clamps": "straight-through" if self.straight_through else "torch"}
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the settings that decide numbers; what a function returned, where its hash is known."""
+        return {name: value for name, value in super().deciding().items() if name != contents.KEY or value is not None}
+
+    def judging(self) -> dict[str, Any]:
+        """Return the settings that decide its draws: code that was edited meets the same ones."""
+        return {name: value for name, value in self.deciding().items() if name != contents.KEY}
+
+    def checked(self) -> Self:
+        """Return the settings with the hash of what its function returns filled in; one that is given is checked later."""
+        place = getattr(self, "module", None)
+        if place is None:
+            return self
+        found = self.contents_sha256 or contents.steady(lambda: _made(place), place)
+        return self.model_copy(update={contents.KEY: found})
 
     def runner(self) -> Keyed:
         """Return what runs the code."""
@@ -75,8 +93,8 @@ class Module(Foreign):
     def build(self) -> built.Defense:
         if self.module is None:
             return built.RandomModel(self.runner())
-        place = self.module
-        return built.RandomModule(lambda: _module(place), self.runner(), self.gradient == "identity")
+        place, expected = self.module, self.contents_sha256
+        return built.RandomModule(lambda: _module(place, expected), self.runner(), self.gradient == "identity")
 
 
 class Purifier(Foreign):
@@ -119,12 +137,19 @@ class Purifier(Foreign):
 
     def _purifier(self) -> nn.Module:
         steps = (self.timestep, self.steps, self.sampler, self.schedule, self.predicts, self.checkpointed)
-        return built.Purifier(_module(self.module).eval(), *steps)
+        return built.Purifier(_module(self.module, self.contents_sha256).eval(), *steps)
 
 
 @lru_cache(maxsize=8)
-def _module(place: str) -> nn.Module:
-    """Return the module of a function, made once in a process. Raises BadInput."""
+def _module(place: str, expected: str | None) -> nn.Module:
+    """Return the module of a function, made once in a process. Raises BadInput if its hash is not the expected one."""
+    network = _made(place)
+    contents.agree(network, place, expected, f"module {place}")
+    return network
+
+
+def _made(place: str) -> nn.Module:
+    """Return what a function makes now, without its compiler, which would hide the operations. Raises BadInput."""
     made = module_of(place, "module")
-    inner = getattr(made, "_orig_mod", made)  # without its compiler, which would hide the operations
+    inner = getattr(made, "_orig_mod", made)
     return inner if isinstance(inner, nn.Module) else made
