@@ -122,8 +122,12 @@ class Ground:
             unit_images=3,
             workers={"checkpoint_seconds": 0.05, "silent_seconds": SILENT},
         )
-        content["defenses"] |= {"noise": {"kind": "gaussian", "sigma": 0.1}, "row": {"kind": "compose", "parts": ROW}}
-        content["cells"][0]["defense"] = ["bart2", "noise", "row"]
+        content["defenses"] |= {
+            "noise": {"kind": "gaussian", "sigma": 0.1},
+            "row": {"kind": "compose", "parts": ROW},
+            "theirs": {"kind": "module", "module": "tests.chaos.network:Jitter"},
+        }
+        content["cells"][0]["defense"] = ["bart2", "noise", "row", "theirs"]
         content["models"]["net"]["architecture"] = "tests.chaos.network:network"
         content["attacks"]["pgd"]["steps"] = 10
         self.campaign = self.folder / "campaign.yaml"

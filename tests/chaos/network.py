@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+import torch
+
 from tests.support import tiny
 
 FOLDER = Path(os.environ.get("BARRAGE_CHAOS", "/nowhere"))
@@ -21,6 +23,14 @@ def told(name):
         return float((FOLDER / name).read_text() or 0)
     except OSError:
         return 0.0
+
+
+class Jitter(torch.nn.Module):
+    """Somebody's defense: each image moves a little, gets noise, and loses some pixels."""
+
+    def forward(self, x):
+        moved = x.roll(int(torch.randint(-2, 3, ())), 3)
+        return torch.nn.functional.dropout((moved + 0.05 * torch.randn_like(x)).clamp(0, 1), 0.1, True)
 
 
 def network():
