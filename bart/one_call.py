@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bart import rng
-from bart.attacks import Attack, Pgd, lanes
+from bart.attacks import Attack, Standard, lanes, standard
 from bart.ball import Ball
 from bart.classifier import Classifier, native_half
 from bart.defenses import Defended, Defense, Undefended
@@ -18,6 +18,9 @@ from bart.verdict import Verdict, judge
 
 Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
+
+BUDGET = 200
+"""Draw-gradients of the default attack, as in campaigns."""
 
 
 class Accuracy(NamedTuple):
@@ -121,7 +124,7 @@ def attack(
     images   (n, 3, h, w), uint8, or float in [0, 1], which is rounded to 8 bits
     labels   (n,) whole numbers
     defense  default: none
-    attack   default: PGD with momentum, 40 steps of 10 draws each, in the L-inf ball of 8/255
+    attack   default: the standard attack with BUDGET draw-gradients an image, in the L-inf ball of 8/255
     draws    fresh draws that judge; one where nothing is random
     seed     decides all randomness: image i has the key (seed, i), so a call can be repeated exactly
     stack    draws that fit the device at once; decides no number
@@ -132,7 +135,7 @@ def attack(
     classifier = model if isinstance(model, Classifier) else _frozen(model, clean)
     defended = Defended(classifier, defense or Undefended())
     random = defended.defense.random
-    used = attack or Pgd(Ball("linf", 8 / 255), 40, 2 / 255, eot=Eot(10 if random else 1), momentum=0.9)
+    used = attack or Standard.of_budget(Ball("linf", 8 / 255), BUDGET, Eot(5 if random else 1, standard.LOSS, unit=True))
     keys = rng.Mirror.of(torch.tensor([rng.key(seed, i) for i in range(len(clean))]), clean.device)
     state = used.start(clean, Goal(labels, torch.full_like(labels, -1)), keys)
     while not lanes.over(state, used):

@@ -93,7 +93,10 @@ def main() -> None:
                 build.close()
             middle, low, high = ratio(np.array([[spent for spent, _ in both] for both in steps]))
             same = "the same images" if all(one == other for (_, one), (_, other) in steps) else "other images"
-            print(f"k = {k}, {side} px, {images} images of {draws} draws: {middle:.3f} [{low:.3f}, {high:.3f}], {same}", flush=True)
+            print(
+                f"k = {k}, {side} px, {images} images of {draws} draws: {middle:.3f} [{low:.3f}, {high:.3f}], {same}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

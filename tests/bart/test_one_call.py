@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ from torch import nn
 
 import bart
 from bart.one_call import RULES, accuracy
+from pipeline.config.attacks import Standard
 from pipeline.scoring.intervals import rate
 from pipeline.scoring.rules import RULES as OF_ROWS
 from tests.support import tiny
@@ -84,6 +87,14 @@ def test_an_undefended_linear_model_falls():
     label = model(x.float() / 255).argmax(1)
     before, after = bart.attack(model, x, label, attack=bart.Pgd(bart.Ball("linf", 0.2), 10, 0.1, eot=bart.Eot(1))).accuracies()
     assert before.value == 1 and after.value == 0
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_without_an_attack_it_is_the_standard_one_of_campaigns(k):
+    settings = Standard(eps=8 / 255)
+    defense = bart.Barrage(k) if k else None
+    once = partial(bart.attack, tiny.network(), IMAGES[:2], LABELS[:2], defense=defense, draws=2)
+    assert torch.equal(once().examples, once(attack=settings.build(bool(k))).examples)
 
 
 def test_it_prints_itself():
