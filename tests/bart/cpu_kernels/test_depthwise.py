@@ -42,10 +42,11 @@ def test_it_is_the_exact_gradient_rounded_once(shape):
     torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=float(terms) * 2**-22)
 
 
-def test_torchs_own_gradient_has_the_same_bits_but_for_ties():
-    x, weight, output, gradient = made(*SHAPES["lite0's first"])
+@pytest.mark.parametrize("padding", [(1, 1), (0, 0)])
+def test_torchs_own_gradient_has_the_same_bits_but_for_ties(padding):
+    x, weight, output, gradient = made(96, (33, 33), 3, (2, 2), padding)
     with FastDepthwise():
-        mine = functional.conv2d(x, weight, None, 2, 1, 1, 96)
+        mine = functional.conv2d(x, weight, None, 2, padding, 1, 96)
     assert torch.equal(mine, output) and type(mine.grad_fn).__name__ == "DepthwiseBackward"
     theirs, own = (torch.autograd.grad(y, x, gradient)[0] for y in (output, mine))
     assert (theirs != own).float().mean() < 1e-4
