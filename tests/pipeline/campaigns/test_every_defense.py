@@ -17,6 +17,7 @@ from pipeline.config.defenses import DEFENSES
 from pipeline.errors import BadInput
 from pipeline.planning.cost import cell_weight
 from pipeline.reports import image_trace
+from pipeline.reports.pictures import stages
 from tests.support import tiny
 from tests.support.campaigns import decided, ran, rows
 
@@ -149,6 +150,6 @@ def test_the_trace_shows_what_each_part_makes(pattern, tmp_path):
     job, _ = ran(campaign(pattern, "compose"), tmp_path / "store")
     (cell,) = job.cells.values()
     picture = np.full((3, 32, 32), 128, dtype=np.uint8)
-    stages = image_trace.steps(cell, ("photos-000000", "image1"), picture)
-    assert stages[0][0] == "gaussian" and stages[1][0] in ("color_precision", "grey_mix")
-    assert 15 < stages[0][1].astype(float).std() < 40, "the noise is of its sigma, 0.1 of 255"
+    met = stages(cell, ("photos-000000", "image1"), picture)
+    assert met[0][0] == "gaussian" and met[1][0] in ("color_precision", "grey_mix")
+    assert 15 < met[0][1].astype(float).std() < 40, "the noise is of its sigma, 0.1 of 255"
