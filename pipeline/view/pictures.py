@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pipeline import escaped
 from pipeline.campaigns.job import opened
 from pipeline.config.campaign import Data
-from pipeline.errors import BadInput, shortened
+from pipeline.errors import BadInput
 from pipeline.reports.pictures import OF_A_PICTURE, Example, Images, Kept, Row, made_of, png, readable, seen, sheet
 from pipeline.storage import urls
 from pipeline.store.layout import Store
@@ -80,7 +80,9 @@ class Pictures:
         """
         asked = _WHAT.fullmatch(what)
         if asked is None:
-            raise BadInput(f"what={_short(what)}: expected clean, adversarial, difference, clean-draw-N or adversarial-draw-N")
+            raise BadInput(
+                f"what={escaped.excerpt(what)}: expected clean, adversarial, difference, clean-draw-N or adversarial-draw-N"
+            )
         images, encoded = self._now()
         row = self._row(key)
         return encoded.get((key, what), lambda: png(_picture(images, row, asked)))
@@ -138,8 +140,8 @@ class Pictures:
             row = self._find(key)
         if row is None:
             raise BadInput(
-                f"store {self._store} holds no row of image {_short(key.key)} of shard {_short(key.shard)} in cell "
-                f"{_short(key.cell)}: give those of a row"
+                f"store {self._store} holds no row of image {escaped.excerpt(key.key)} of shard {escaped.excerpt(key.shard)} in cell "
+                f"{escaped.excerpt(key.cell)}: give those of a row"
             )
         return row
 
@@ -164,7 +166,7 @@ def _picture(images: Images, row: Row, asked: "re.Match[str]") -> Any:
         return Example(row["image_key"], images.clean(row), images.adversarial(row)).difference
     cell, count = images.drawn_by(row), len(row[SIDES[side]])
     if int(draw) >= count:
-        raise BadInput(f"draw {draw}: image {_short(row['image_key'])} was judged by {count} draws, 0 to {count - 1}")
+        raise BadInput(f"draw {draw}: image {escaped.excerpt(row['image_key'])} was judged by {count} draws, 0 to {count - 1}")
     given = images.clean(row) if side == "clean" else images.adversarial(row)
     return sheet(seen(cell, (row["shard"], row["image_key"]), given, int(draw)))
 
@@ -206,8 +208,3 @@ def _magnified(images: Images, row: Row) -> float | None:
     except BadInput:
         return None
     return None if example.adversarial is None else example.magnified
-
-
-def _short(text: object) -> str:
-    """Return a text of a request as a part of one line."""
-    return escaped.line(shortened(str(text), 200))

@@ -15,7 +15,7 @@ from pipeline.data import guarded, pictures, single
 from pipeline.data.samples import MAX_BYTES, Sample
 from pipeline.data.single import Listing
 from pipeline.data.tars import writing
-from pipeline.errors import BadInput, shortened, steady
+from pipeline.errors import BadInput, steady
 from pipeline.planning.units import Unit, of_name
 from pipeline.reports.pictures.example import Example, Picture
 from pipeline.reports.pictures.kept import Kept
@@ -63,7 +63,7 @@ class Images:
             raise BadInput(f"{_named(row)} is no picture that can be shown: {_why(row)}")
         with readable():
             if shard not in self.job.shards:
-                raise BadInput(f"shard {_short(shard)} is none of the store {self.job.store}")
+                raise BadInput(f"shard {escaped.excerpt(shard)} is none of the store {self.job.store}")
             known = self.job.shards[shard]
             version = single.version(known)
             framing = (cell.resize, cell.crop, cell.framing, cell.exif)
@@ -86,7 +86,7 @@ class Images:
         """Return the cell of a row."""
         if row["cell"] not in self.job.cells:
             raise BadInput(
-                f"cell {_short(row['cell'])} is none of the store {self.job.store}: it has {', '.join(self.job.cells)}"
+                f"cell {escaped.excerpt(row['cell'])} is none of the store {self.job.store}: it has {', '.join(self.job.cells)}"
             )
         return self.job.cells[row["cell"]]
 
@@ -114,7 +114,9 @@ class Images:
         """Return the unit that a row names."""
         found = of_name(str(row["unit"]), self.job.cells, self.job.shards)
         if found is None or (found.cell, found.shard) != (row["cell"], row["shard"]):
-            raise BadInput(f"unit {_short(row['unit'])} is none of store {self.job.store}: expected one of its campaign.yaml")
+            raise BadInput(
+                f"unit {escaped.excerpt(row['unit'])} is none of store {self.job.store}: expected one of its campaign.yaml"
+            )
         return found
 
     @cached_property
@@ -128,19 +130,21 @@ class Images:
         listing = self._listings.get((shard, version), lambda: single.listing(known))
         sample = listing.samples.get(key)
         if sample is None:
-            raise BadInput(f"shard {known.url} holds no image {_short(key)}: give a key of its rows")
+            raise BadInput(f"shard {known.url} holds no image {escaped.excerpt(key)}: give a key of its rows")
         if sample.at is None:
-            raise BadInput(f"image {_short(key)} of shard {shard} is no picture that can be shown: {sample.error}")
+            raise BadInput(f"image {escaped.excerpt(key)} of shard {shard} is no picture that can be shown: {sample.error}")
         return self._as_planned(cell, sample, single.image(known, sample, listing.folded))
 
     def _as_planned(self, cell: Cell, sample: Sample, data: bytes) -> Picture:
         """Decode a clean image. Raises BadInput for one that had other pixels when the store was made."""
         if self._decoding != pictures.VERSION and (before := pictures.before(data)):
-            raise BadInput(f"image {_short(sample.key)} {before} when the store was made: the release that made it can show it")
+            raise BadInput(
+                f"image {escaped.excerpt(sample.key)} {before} when the store was made: the release that made it can show it"
+            )
         try:
             return guarded.decode(data, cell.resize, cell.crop, cell.framing, cell.exif)
         except ValueError as error:
-            raise BadInput(f"image {_short(sample.key)} can not be decoded: {error}") from None
+            raise BadInput(f"image {escaped.excerpt(sample.key)} can not be decoded: {error}") from None
 
     def _stored(self, row: Row) -> Picture | None:
         """Return the stored example of a row, or None if the file of its unit is not there."""
@@ -155,7 +159,7 @@ class Images:
 
     def _attacked(self, name: str, version: object, key: str, side: int) -> Picture:
         """Read and decode a stored example, side x side pixels, of the file of a unit."""
-        example = f"{name}: the example of image {_short(key)}"
+        example = f"{name}: the example of image {escaped.excerpt(key)}"
         try:
             places = self._places.get(version, lambda: self._read(name, writing.places))
             if f"{key}.png" not in places:
@@ -193,13 +197,8 @@ def readable() -> Iterator[None]:
 
 
 def _named(row: Row) -> str:
-    return f"image {_short(row['image_key'])} of shard {_short(row['shard'])}"
+    return f"image {escaped.excerpt(row['image_key'])} of shard {escaped.excerpt(row['shard'])}"
 
 
 def _why(row: Row) -> str:
-    return f"{_short(row['status'])}, {_short(row['error'])}"
-
-
-def _short(text: object) -> str:
-    """Return a text of a store or of a request as a part of one line: what is long is cut, what is odd is an escape."""
-    return escaped.line(shortened(str(text), 200))
+    return f"{escaped.excerpt(row['status'])}, {escaped.excerpt(row['error'])}"

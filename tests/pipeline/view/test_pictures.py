@@ -1,0 +1,408 @@
+"""Pictures of a store beside Pillow's own decoding and what the judged model got; what is missing or hostile is one line."""
+
+import io
+import json
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from bart import judge
+from pipeline.campaigns import image_keys
+from pipeline.campaigns.attempt.bench import Bench
+from pipeline.config.defenses import DEFENSES
+from pipeline.data import guarded, single
+from pipeline.data.pack import pack
+from pipeline.data.tars.writing import packed as as_tar
+from pipeline.data.tars.writing import unpacked
+from pipeline.errors import BadInput
+from pipeline.reports.pictures import in_8_bits, seen, sheet
+from pipeline.store.rows import results
+from pipeline.view.pictures import COLUMNS, Key, Pictures
+from tests.support import tiny
+from tests.support.campaigns import of_kind, ran
+
+INSIDE = ("feature_noise", "dropout")
+"""The kinds that act inside the model."""
+
+
+def keys_of(store, **wanted):
+    """The names of the images of a store whose rows have these values."""
+    rows = results(str(store), COLUMNS).to_pylist()
+    return [Key(r["cell"], r["shard"], r["image_key"]) for r in rows if all(r[name] == value for name, value in wanted.items())]
+
+
+def pixels(png):
+    """A PNG file as Pillow reads it, (3, h, w)."""
+    picture = Image.open(io.BytesIO(png))
+    assert picture.format == "PNG" and picture.mode == "RGB"
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def clean(key):
+    """The image of the tiny shards as a cell frames it, by Pillow alone."""
+    image = Image.open(io.BytesIO(tiny.picture(int(key.key.removeprefix("image"))))).convert("RGB")
+    return np.asarray(image.crop((4, 4, 36, 36))).transpose(2, 0, 1)
+
+
+def stored(store, row):
+    tar = (Path(store) / "adversarial" / f"cell={row['cell']}" / f"{row['unit']}.tar").read_bytes()
+    return np.asarray(Image.open(io.BytesIO(unpacked(tar)[f"{row['image_key']}.png"]))).transpose(2, 0, 1)
+
+
+def test_pictures_are_those_of_the_shard_and_of_the_store(finished):
+    store = finished()
+    pictures = Pictures(str(store))
+    for row in results(str(store), COLUMNS).to_pylist():
+        key = Key(row["cell"], row["shard"], row["image_key"])
+        assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key))
+        assert np.array_equal(pixels(pictures.png(key, "adversarial")), stored(store, row))
+        change = stored(store, row).astype(int) - clean(key)
+        magnified = pictures.draws(key)["magnified"]
+        assert magnified == 127 / np.abs(change).max()
+        assert np.abs(pixels(pictures.png(key, "difference")) - (128 + magnified * change)).max() <= 0.5
+
+
+@pytest.mark.parametrize("kind", DEFENSES.builtin)
+def test_a_draw_is_what_the_judged_model_got_bit_for_bit(kind, tmp_path, pattern):
+    """The judge runs all draws of all images in one stack, and a hook on the model notes what comes in."""
+    job, _ = ran(of_kind(pattern, kind), tmp_path / "store")
+    (cell,) = job.cells.values()
+    pictures = Pictures(job.store)
+    rows = results(job.store, COLUMNS).to_pylist()
+    defended = Bench(job, torch.device("cpu"), threading.Event()).defended(cell)
+    for side, column, images in (
+        ("clean", "clean_top5", [clean(Key(cell.name, row["shard"], row["image_key"])) for row in rows]),
+        ("adversarial", "adv_top5", [stored(job.store, row) for row in rows]),
+    ):
+        given, got = torch.from_numpy(np.ascontiguousarray(np.stack(images))), []
+        names = [(row["shard"], row["image_key"]) for row in rows]
+        keys = image_keys.to_judge(cell, names)
+        judge(defended, given, keys, 3, stack=12)  # code of others is tried out first
+        hook = defended.classifier.register_forward_pre_hook(lambda module, inputs, got=got: got.append(inputs[0].clone()))
+        verdict = judge(defended, given, keys, 3, stack=12)
+        hook.remove()
+        assert verdict.top5.tolist() == [row[column] for row in rows]
+        every = torch.cat(got).unflatten(0, (len(rows), 3, -1))
+        for row, name, image, of_image in zip(rows, names, given, every, strict=True):
+            key = Key(row["cell"], *name)
+            for draw, met in enumerate(of_image):
+                if kind in INSIDE:
+                    assert torch.equal(met[0], image.float() / 255)
+                    with pytest.raises(BadInput, match=f"defense mine \\({kind}\\) acts inside the model"):
+                        pictures.png(key, f"{side}-draw-{draw}")
+                    continue
+                assert torch.equal(seen(cell, name, image.numpy(), draw), met)
+                assert np.array_equal(pixels(pictures.png(key, f"{side}-draw-{draw}")), sheet(met))
+                assert len(met) > 1 or np.array_equal(sheet(met), in_8_bits(met[0]))
+
+
+@pytest.mark.parametrize("kind", DEFENSES.builtin)
+def test_draws_are_those_of_the_row_as_plain_values(kind, tmp_path, pattern):
+    job, _ = ran(of_kind(pattern, kind, data={"shards": pattern, "resize": None, "crop": 32, "limit": 1}), tmp_path / "store")
+    (row,) = results(job.store, COLUMNS).to_pylist()
+    found = Pictures(job.store).draws(Key(row["cell"], row["shard"], row["image_key"]))
+    assert json.loads(json.dumps(found)) == found and found["problem"] is None
+    for side, column in (("clean", "clean_top5"), ("adversarial", "adv_top5")):
+        assert [draw["draw"] for draw in found[side]] == [0, 1, 2]
+        assert [draw["classes"] for draw in found[side]] == row[column]
+        assert [draw["right"] for draw in found[side]] == [five[0] == row["label"] for five in row[column]]
+        assert all(draw["names"] == [str(label) for label in draw["classes"]] for draw in found[side])
+    parts = [draw["parts"] for draw in found["adversarial"]]
+    assert parts == [draw["parts"] for draw in found["clean"]]
+    words = {
+        "barrage": {"color_precision", "grey_mix", "grey_one_channel"},
+        "crop_ensemble": {"crop 1", "crop 2"},
+        "compose": {"gaussian", "color_precision", "grey_mix"},
+        "purifier": {"random module"}, "module": {"random module"}, "tv": {"total variation"},
+    }.get(kind, {kind.replace("_", " ")})  # fmt: skip
+    assert all(set(names) <= words and names for names in parts) or (kind in INSIDE and parts == [[], [], []])
+    settings = [draw["settings"] for draw in found["clean"]]
+    if kind == "jpeg":
+        assert all(50 <= one["quality"] <= 90 for (one,) in settings) and len({one["quality"] for (one,) in settings}) > 1
+    if kind == "barrage":
+        for names, values in zip(parts, settings, strict=True):
+            ratios = [value["ratio"] for name, value in zip(names, values, strict=True) if name == "grey_mix"]
+            assert all(sum(ratio) == pytest.approx(1, abs=1e-5) for ratio in ratios)
+            assert {"red", "green", "blue"} >= {value["channel"] for value in values if "channel" in value}
+
+
+def test_classes_have_the_names_that_the_store_knows(copied):
+    store = copied()
+    path = store / "campaign.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["campaign"]["data"]["classes"] = [f"<i>{label}</i>" for label in range(tiny.CLASSES)]
+    content.pop("sha256", None)
+    path.write_text(yaml.safe_dump(content))
+    found = Pictures(str(store)).draws(keys_of(store)[0])
+    assert all(draw["names"] == [f"<i>{label}</i>" for label in draw["classes"]] for draw in found["clean"])
+    assert found["clean"]
+
+
+# What is missing, changed or hostile
+
+
+def said(call, *arguments):
+    """The one line of a refusal."""
+    with pytest.raises(BadInput) as error:
+        call(*arguments)
+    text = str(error.value)
+    assert "\n" not in text and 0 < len(text) <= 1100
+    return text
+
+
+WHATS = ("clean", "adversarial", "difference", "clean-draw-0", "adversarial-draw-0")
+HOSTILE = (
+    "../../etc/passwd", "<script>alert(1)</script>", "x" * 10_000_000, "a\0b", "\ud800", "", "image0\n", "\u202eimage0", "%00",
+)  # fmt: skip
+
+
+def test_hostile_names_are_refused_in_one_line(finished):
+    pictures, good = Pictures(str(finished())), keys_of(finished())[0]
+    for text in HOSTILE:
+        for key in (good._replace(key=text), good._replace(shard=text), good._replace(cell=text)):
+            assert "holds no row" in said(pictures.png, key, "clean")
+            assert "holds no row" in said(pictures.draws, key)
+        assert "expected clean, adversarial, difference" in said(pictures.png, good, text)
+    for what in ("clean-draw--1", "clean-draw-01", "clean-draw-٣", "difference-draw-0", "clean-draw-9999999", "clean\n"):
+        assert "expected clean, adversarial, difference" in said(pictures.png, good, what)
+    assert "draw 4: image image" in said(pictures.png, keys_of(finished(), cell="net-bart2-pgd")[0], "clean-draw-4")
+
+
+def test_what_a_hostile_row_says_is_a_part_of_one_line(finished):
+    good = dict(results(str(finished()), COLUMNS).to_pylist()[0])
+    key = Key(good["cell"], good["shard"], good["image_key"])
+    for text in HOSTILE:
+        for change in ({"status": "failed", "error": text}, {"status": text or "odd"}, {"unit": text}, {"campaign": text}):
+            pictures = Pictures(str(finished()), lambda _, change=change: good | change)
+            assert said(pictures.png, key, "adversarial-draw-0")
+        pictures = Pictures(str(finished()), lambda _, text=text: good | {"image_key": text, "shard": "photos-000000"})
+        assert "holds no image" in said(pictures.png, key, "clean")
+
+
+def test_a_failed_image_says_why(copied, monkeypatch):
+    store, keys = copied(), keys_of(copied("other"), cell="net-bart2-pgd")
+    row = results(str(store), COLUMNS, ["net-bart2-pgd"]).to_pylist()[0]
+    key = Key(row["cell"], row["shard"], row["image_key"])
+    assert key in keys
+    for status in ("failed", "bad_label", "bad_example", "bad_image", "bad_key"):
+        has_clean = status not in ("bad_image", "bad_key")
+        failed = row | {"status": status, "error": "it was odd", "clean_top5": None, "adv_top5": None, "label": None}
+        pictures = Pictures(str(store), lambda _, failed=failed: failed)
+        if has_clean:
+            assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key))
+        for what in WHATS[has_clean:]:
+            assert f"{status}, it was odd" in said(pictures.png, key, what)
+        found = pictures.draws(key)
+        assert (found["clean"], found["adversarial"], found["magnified"]) == ([], [], None) and "it was odd" in found["problem"]
+
+
+@pytest.fixture
+def moved(packed, tmp_path):
+    """A store of its own, with shards of its own that a test may damage: (store, folder of shards)."""
+    shutil.copytree(packed / "shards", tmp_path / "shards")
+    job, _ = ran(tiny.campaign(str(tmp_path / "shards" / tiny.SHARDS)), tmp_path / "store")
+    return Path(job.store), tmp_path / "shards"
+
+
+def test_a_shard_that_is_gone_or_another_one_leaves_the_examples(moved):
+    store, folder = moved
+    key = keys_of(store, cell="net-bart2-pgd", shard="photos-000000")[0]
+    path = folder / "photos-000000.tar"
+    data = path.read_bytes()
+    files = unpacked(data)
+    files["image0.png"], files["image1.png"] = files["image1.png"], files["image0.png"]
+    others = as_tar(files.items())
+    for change, reason in (
+        (path.unlink, "it is not there; restore it"),
+        (lambda: path.write_bytes(data[:-512]), f"has {len(data) - 512} bytes, planned were {len(data)}"),
+        (lambda: path.write_bytes(others), "has SHA-256 "),
+        (lambda: path.write_bytes(bytes(len(data))), "has SHA-256 "),
+    ):
+        change()
+        pictures = Pictures(str(store))
+        for what in ("clean", "difference", "clean-draw-0"):
+            assert reason in said(pictures.png, key, what)
+        assert pixels(pictures.png(key, "adversarial")).shape == (3, 32, 32)
+        assert pixels(pictures.png(key, "adversarial-draw-3")).shape == (3, 32, 32)
+        found = pictures.draws(key)
+        assert found["magnified"] is None and len(found["clean"]) == 4 and len(found["clean"][0]["parts"]) == 2
+        path.write_bytes(data)
+        assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key)), "it is back"
+
+
+def test_examples_that_are_away_or_damaged_leave_the_clean_image(copied):
+    store = copied()
+    key = keys_of(store, cell="net-bart2-pgd")[0]
+    row = next(r for r in results(str(store), COLUMNS).to_pylist() if (r["cell"], r["image_key"]) == (key.cell, key.key))
+    path = store / "adversarial" / f"cell={row['cell']}" / f"{row['unit']}.tar"
+    data = path.read_bytes()
+    name, png = f"{key.key}.png", io.BytesIO()
+    Image.new("RGB", (4000, 40)).save(png, "PNG")
+    files = unpacked(data)
+    for content, reason in (
+        (b"", "can not be read"),
+        (b"nothing" * 1000, "can not be read: no whole tar"),
+        (data[: len(data) // 4], "can not be read|is missing"),
+        (as_tar({n: f for n, f in files.items() if n != name}.items()), f"the example of image {key.key} is missing"),
+        (as_tar((files | {name: b"no image"}).items()), "can not be read: the bytes are no"),
+        (as_tar((files | {name: files[name][:200]}).items()), "can not be read: "),
+        (as_tar((files | {name: png.getvalue()}).items()), "has 4000 x 40 pixels, expected 32 x 32"),
+    ):
+        path.write_bytes(content)
+        pictures = Pictures(str(store))
+        for what in ("adversarial", "difference", "adversarial-draw-0"):
+            text = said(pictures.png, key, what)
+            assert any(one in text for one in reason.split("|")), text
+        assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key))
+        assert pictures.draws(key)["magnified"] is None
+    shutil.rmtree(store / "adversarial")
+    assert "the store's folder adversarial/ is not here" in said(Pictures(str(store)).png, key, "adversarial")
+    shutil.rmtree(store)
+    assert "holds no campaign.yaml" in said(pictures.png, key, "clean")
+
+
+def test_a_store_that_keeps_no_examples_says_so(finished):
+    store = finished(save_adversarial=False)
+    pictures, key = Pictures(str(store)), keys_of(store, cell="net-bart2-pgd")[0]
+    for what in ("adversarial", "difference", "adversarial-draw-0"):
+        assert "the campaign keeps none (save_adversarial)" in said(pictures.png, key, what)
+    assert pixels(pictures.png(key, "clean-draw-0")).shape == (3, 32, 32) and pictures.draws(key)["problem"] is None
+
+
+def test_an_image_that_cannot_be_decoded_any_more_is_one_line(moved, monkeypatch):
+    """Whatever a decoder says: of an image that its row calls good, as a later release of a library may."""
+    store, _ = moved
+    key, pictures = keys_of(store)[0], Pictures(str(store))
+    for error in (ValueError("its decoder crashed: SIGSEGV"), RuntimeError("the process that decodes ended")):
+
+        def fails(*arguments, error=error):
+            raise error
+
+        monkeypatch.setattr(guarded, "decode", fails)
+        assert str(error) in said(pictures.png, key, "clean")
+    monkeypatch.undo()
+    assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key)), "it is tried again"
+
+
+def test_two_shards_with_one_key_have_pictures_of_their_own(tmp_path):
+    for shard, seed in (("a", 1), ("b", 2)):
+        (tmp_path / f"{shard}.png").write_bytes(tiny.picture(seed))
+        pack([(tmp_path / f"{shard}.png", 0)], tmp_path / shard, shard, per_shard=1)
+        files = unpacked((tmp_path / shard / f"{shard}-000000.tar").read_bytes())
+        (tmp_path / f"{shard}-000000.tar").write_bytes(as_tar((f"same.{n.rpartition('.')[2]}", f) for n, f in files.items()))
+    job, _ = ran(tiny.campaign(str(tmp_path / "?-000000.tar")), tmp_path / "store")
+    pictures = Pictures(job.store)
+    for shard, seed in (("a-000000", 1), ("b-000000", 2)):
+        key = Key("net-bart2-pgd", shard, "same")
+        assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key._replace(key=f"image{seed}")))
+    first, second = (pictures.png(Key("net-bart2-pgd", s, "same"), "adversarial-draw-0") for s in ("a-000000", "b-000000"))
+    assert first != second
+
+
+def test_draws_of_a_definition_that_changed_are_not_shown(copied):
+    store = copied()
+    path = store / "campaign.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["definitions"]["draws"] = {"evaluation": 1}
+    content.pop("sha256", None)
+    path.write_text(yaml.safe_dump(content))
+    key, pictures = keys_of(store, cell="net-bart2-pgd")[0], Pictures(str(store))
+    reason = "rule of draws for evaluation had version 1, has version 2: its draws are not shown"
+    assert reason in said(pictures.png, key, "clean-draw-0")
+    found = pictures.draws(key)
+    assert reason in found["problem"] and [draw["parts"] for draw in found["clean"]] == [[]] * 4
+    assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key))
+
+
+def test_code_of_others_that_fails_is_one_line(tmp_path, pattern, monkeypatch):
+    job, _ = ran(of_kind(pattern, "module"), tmp_path / "store")
+    pictures, key = Pictures(job.store), keys_of(job.store)[0]
+    assert pictures.png(key, "clean-draw-0")
+    monkeypatch.setattr("tests.support.stochastic.Noise.forward", lambda self, x: 1 / 0)
+    assert "defense mine runs code of others, which fails here: ZeroDivisionError" in said(pictures.png, key, "clean-draw-1")
+
+
+# A server's load
+
+
+def test_each_picture_is_made_once_for_all_threads(moved, monkeypatch):
+    """Sixteen threads ask for the same pictures: a shard is listed once, an image decoded once, and all get the same bytes."""
+    store, _ = moved
+    pictures, keys, made = Pictures(str(store)), keys_of(store, cell="net-bart2-pgd"), Counter()
+    expected = {(key, what): Pictures(str(store)).png(key, what) for key in keys for what in WHATS}
+
+    def counting(module, name, what):
+        inner = getattr(module, name)
+
+        def call(*arguments):
+            made[what] += 1
+            return inner(*arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    counting(single, "listing", "shards")
+    counting(guarded, "decode", "images")
+    asked = [(key, what) for key in keys for what in WHATS] * 4
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda pair: (pair, pictures.png(*pair)), asked))
+    assert all(expected[pair] == png for pair, png in found) and len(found) == 4 * 5 * 8
+    assert made == {"shards": 2, "images": 8}
+
+
+@pytest.mark.parametrize("kind", ["module", "purifier", "barrage"])
+def test_draws_by_several_threads_are_those_of_one(kind, tmp_path, pattern):
+    """Code of others draws from torch's generator, which threads share."""
+    job, _ = ran(of_kind(pattern, kind), tmp_path / "store")
+    asked = [
+        (key, f"{side}-draw-{draw}") for key in keys_of(job.store) for side in ("clean", "adversarial") for draw in range(3)
+    ]
+    alone = Pictures(job.store)
+    expected = [alone.png(*pair) for pair in asked]
+    pictures = Pictures(job.store)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda pair: pictures.png(*pair), asked)) == expected
+
+
+def test_a_store_and_shards_in_a_bucket_give_the_same_pictures(s3, packed, moved):
+    store, folder = moved
+    images = [folder.parent / f"image{i}.png" for i in range(8)]
+    for i, path in enumerate(images):
+        path.write_bytes(tiny.picture(i))
+    pack([(path, i % tiny.CLASSES) for i, path in enumerate(images)], f"{s3.url}/val", "photos", per_shard=5)
+    job, _ = ran(tiny.campaign(f"{s3.url}/val/{tiny.SHARDS}"), f"{s3.url}/store")
+    here, there = Pictures(str(store)), Pictures(job.store)
+    keys = keys_of(job.store, cell="net-bart2-pgd")
+    assert len(keys) == 8
+    for key in keys:
+        assert there.png(key, "clean") == here.png(key, "clean")
+        assert there.png(key, "clean-draw-1") == here.png(key, "clean-draw-1")
+        assert there.png(key, "adversarial") == here.png(key, "adversarial")
+    s3.proxy.fault = lambda request: "403"
+    assert "403" in said(Pictures(job.store).png, keys[0], "clean")
+
+
+# Files
+
+
+def test_an_export_holds_what_the_server_gives(copied, tmp_path):
+    store = copied()
+    pictures, keys = Pictures(str(store)), keys_of(store, cell="net-bart2-pgd")
+    lost = Key("net-bart2-pgd", "photos-000000", "../../nobody")
+    found = list(pictures.export([*keys, lost], tmp_path / "out" / "0", draws=2))
+    assert [one.number for one in found] == list(range(9))
+    names = ["clean", "adversarial", "difference", "clean-draw-0", "adversarial-draw-0", "clean-draw-1", "adversarial-draw-1"]
+    for key, one in zip(keys, found, strict=False):
+        assert one.files == names and not one.missing and one.draws == pictures.draws(key)
+        for what in names:
+            assert (tmp_path / "out" / "0" / f"{one.number}-{what}.png").read_bytes() == pictures.png(key, what)
+    last = found[-1]
+    assert last.files == [] and last.draws is None and set(last.missing) == {*names, "draws"}
+    assert len(list(tmp_path.glob("out/0/*.png"))) == len(list(tmp_path.rglob("*-*.png"))) == 7 * 8
