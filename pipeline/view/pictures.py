@@ -139,9 +139,9 @@ class Pictures:
         with readable():
             row = self._find(key)
         if row is None:
+            cell, shard, image = map(escaped.excerpt, key)
             raise BadInput(
-                f"store {self._store} holds no row of image {escaped.excerpt(key.key)} of shard {escaped.excerpt(key.shard)} in cell "
-                f"{escaped.excerpt(key.cell)}: give those of a row"
+                f"store {self._store} holds no row of image {image} of shard {shard} in cell {cell}: ask for another"
             )
         return row
 

@@ -74,9 +74,13 @@ def test_a_tar_is_read_by_the_place_of_an_image_alone(packed, monkeypatch):
     """Once it is listed: of its file no more than the image's own bytes."""
     shard = shards.inspect(packed / "shards" / "photos-000000.tar")
     listing = single.listing(shard)
-    read = []
-    part = single.part
-    monkeypatch.setattr(single, "part", lambda file, begin, size: read.append(file) or part(file, begin, size))
+    read, part = [], single.part
+
+    def noting(file, begin, size):
+        read.append(file)
+        return part(file, begin, size)
+
+    monkeypatch.setattr(single, "part", noting)
     sample = listing.samples["image3"]
     assert single.image(shard, sample, False) == whole(shard)["image3"]
     (file,) = read
@@ -159,7 +163,11 @@ def test_what_is_kept_is_the_latest_used_up_to_its_weight():
     kept, made = Kept[bytes](10, len), []
 
     def get(name, size=4):
-        return kept.get(name, lambda: made.append(name) or bytes(size))
+        def make():
+            made.append(name)
+            return bytes(size)
+
+        return kept.get(name, make)
 
     for name in ("a", "b", "a", "c", "a", "b"):  # of three, two have room: b was used least when c came
         get(name)

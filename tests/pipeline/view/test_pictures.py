@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tarfile
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ from pipeline.store.rows import results
 from pipeline.view.pictures import COLUMNS, Key, Pictures
 from tests.support import tiny
 from tests.support.campaigns import of_kind, ran
+from tests.support.source.pages import ROOT
+
+VALIDATION = ROOT.parent / "shared" / "data" / "imagenet-val" / "imagenet-val-000000.tar"
 
 INSIDE = ("feature_noise", "dropout")
 """The kinds that act inside the model."""
@@ -406,3 +410,37 @@ def test_an_export_holds_what_the_server_gives(copied, tmp_path):
     last = found[-1]
     assert last.files == [] and last.draws is None and set(last.missing) == {*names, "draws"}
     assert len(list(tmp_path.glob("out/0/*.png"))) == len(list(tmp_path.rglob("*-*.png"))) == 7 * 8
+
+
+@pytest.mark.skipif(not VALIDATION.exists(), reason=f"needs photographs: {VALIDATION}")
+def test_photographs_behind_the_article_s_barrage(tmp_path):
+    """Two JPEG photographs at 224 px, five of the 25 transforms: framed as torchvision does, and drawn as they were judged."""
+    attack = {"eps": "8/255", "steps": 1, "eot_draws": 1}
+    content = tiny.campaign(str(VALIDATION), attacks={"pgd": attack}, defenses={"bart5": {"k": 5}}, evaluation_draws=3)
+    content |= {"cells": [{"model": "net", "defense": "bart5", "attack": "pgd"}]}
+    content |= {"data": {"shards": str(VALIDATION), "resize": 256, "crop": 224, "limit": 2}}
+    content["models"]["net"] |= {"classes": 1000, "architecture": "tests.support.tiny:thousand_classes"}
+    job, _ = ran(content, tmp_path / "store")
+    (cell,) = job.cells.values()
+    with tarfile.open(VALIDATION) as tar:
+        photographs = {m.name.removesuffix(".jpg"): tar.extractfile(m).read() for m in tar if m.name.endswith(".jpg")}
+    pictures = Pictures(job.store)
+    rows = results(job.store, COLUMNS).to_pylist()
+    images = []
+    for row in rows:
+        key = Key(row["cell"], row["shard"], row["image_key"])
+        photograph = Image.open(io.BytesIO(photographs[key.key])).convert("RGB")
+        scale = 256 / min(photograph.size)
+        resized = photograph.resize([max(256, round(side * scale)) for side in photograph.size], Image.Resampling.BICUBIC)
+        left, top = ((side - 224) // 2 for side in resized.size)
+        images.append(np.asarray(resized.crop((left, top, left + 224, top + 224))).transpose(2, 0, 1))
+        assert np.array_equal(pixels(pictures.png(key, "clean")), images[-1])
+    defended, got = Bench(job, torch.device("cpu"), threading.Event()).defended(cell), []
+    defended.classifier.register_forward_pre_hook(lambda module, inputs: got.append(inputs[0].clone()))
+    given = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
+    judge(defended, given, image_keys.to_judge(cell, [(row["shard"], row["image_key"]) for row in rows]), 3, stack=6)
+    for row, met in zip(rows, torch.cat(got).unflatten(0, (2, 3)), strict=True):
+        key = Key(row["cell"], row["shard"], row["image_key"])
+        assert all(len(draw["parts"]) == 5 for draw in pictures.draws(key)["clean"])
+        for draw in range(3):
+            assert np.array_equal(pixels(pictures.png(key, f"clean-draw-{draw}")), in_8_bits(met[draw]))
