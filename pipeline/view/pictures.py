@@ -43,7 +43,7 @@ Find = Callable[[Key], Row | None]
 
 
 class Exported(NamedTuple):
-    """Tell what was written for an image.
+    """Hold what was written for an image.
 
     number   in the names of its files
     files    the names of the pictures that were written: "clean", "clean-draw-0"

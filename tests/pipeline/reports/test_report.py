@@ -408,7 +408,12 @@ def test_the_commands_write_what_they_name(barrage, done, half, tmp_path):
         height = whole.height
     assert barrage("show", done, key, "-o", tmp_path / "story.png", "--cell", "net-bart2-pgd")[0] == 0
     with Image.open(tmp_path / "story.png") as part:
-        assert 0.4 * height < part.height < 0.8 * height
+        one = part.height
+        assert 0.4 * height < one < 0.8 * height
+    assert barrage("show", done, key, "-o", tmp_path / "story.png", "--cell", "net-bart2-pgd", "--draws", "99")[0] == 0
+    with Image.open(tmp_path / "story.png") as part:
+        assert part.height == pytest.approx(one * 5 / 2, rel=0.02), "a line of the image, and one for each of the four draws"
+    assert barrage("show", done, key, "-o", tmp_path / "story.png", "--draws", "0")[0] == 2
 
 
 def test_bad_input_is_one_line(barrage, done, half, tmp_path):
