@@ -15,7 +15,7 @@ from pipeline.data import guarded, pictures, single
 from pipeline.data.samples import MAX_BYTES, Sample
 from pipeline.data.single import Listing
 from pipeline.data.tars import writing
-from pipeline.errors import BadInput, steady
+from pipeline.errors import BadInput, ShardUnusable, steady
 from pipeline.planning.units import Unit, of_name
 from pipeline.reports.pictures.example import Example, Picture
 from pipeline.reports.pictures.kept import Kept
@@ -61,13 +61,15 @@ class Images:
         cell, shard, key = self.cell(row), row["shard"], row["image_key"]
         if row["status"] in UNREADABLE:
             raise BadInput(f"{_named(row)} is no picture that can be shown: {_why(row)}")
+        if shard not in self.job.shards:
+            raise BadInput(f"shard {escaped.excerpt(shard)} is none of the store {self.job.store}")
+        framing = (cell.resize, cell.crop, cell.framing, cell.exif)
         with readable():
-            if shard not in self.job.shards:
-                raise BadInput(f"shard {escaped.excerpt(shard)} is none of the store {self.job.store}")
-            known = self.job.shards[shard]
-            version = single.version(known)
-            framing = (cell.resize, cell.crop, cell.framing, cell.exif)
-            return self._decoded.get((shard, version, key, framing), lambda: self._clean(cell, shard, version, key))
+            try:
+                version = single.version(self.job.shards[shard])
+                return self._decoded.get((shard, version, key, framing), lambda: self._clean(cell, shard, version, key))
+            except ShardUnusable as error:
+                raise BadInput(f"{error}; without it there are no clean images") from None
 
     def adversarial(self, row: Row) -> Picture:
         """Return the attacked image as it is stored."""
