@@ -19,6 +19,7 @@ from pipeline.data import shards, single
 from pipeline.data.tars import writing
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.reports.pictures import OF_A_PICTURE, Images, Kept, png, sheet
+from pipeline.storage import urls
 from pipeline.store.rows import results
 from tests.support import tiny
 
@@ -88,6 +89,21 @@ def test_a_tar_is_read_by_the_place_of_an_image_alone(packed, monkeypatch):
     with open(shard.url, "rb") as opened_file:
         part(opened_file, *sample.at)
         assert opened_file.raw.tell() == sum(sample.at)
+
+
+def test_of_a_tar_in_a_bucket_one_request_reads_one_image(s3):
+    random = np.random.default_rng(0)
+    files = [
+        (f"{i}.{ending}", random.bytes(300_000) if ending == "png" else b"1") for i in range(5) for ending in ("png", "cls")
+    ]
+    assert urls.at(f"{s3.url}/val").create("large.tar", writing.packed(files))
+    shard = shards.inspect(f"{s3.url}/val/large.tar")
+    listing = single.listing(shard)
+    s3.proxy.heard.clear()
+    assert single.image(shard, listing.samples["3"], listing.folded) == dict(files)["3.png"]
+    ((request, _),) = s3.proxy.heard
+    begin, end = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
+    assert end - begin + 1 == 300_000
 
 
 def test_a_shard_that_changed_is_refused(packed, tmp_path):

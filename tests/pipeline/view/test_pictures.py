@@ -326,6 +326,17 @@ def test_draws_of_a_definition_that_changed_are_not_shown(copied):
     assert np.array_equal(pixels(pictures.png(key, "clean")), clean(key))
 
 
+def test_a_cell_that_a_store_gains_is_shown(pattern, tmp_path):
+    content = tiny.campaign(pattern, cells=[{"model": "net", "defense": "none", "attack": "pgd"}])
+    ran(content, tmp_path / "store")
+    pictures, key = Pictures(str(tmp_path / "store")), Key("net-bart2-pgd", "photos-000000", "image0")
+    assert "holds no rows of the cell 'net-bart2-pgd'" in said(pictures.png, key, "clean-draw-0")
+    before = pictures.png(key._replace(cell="net-none-pgd"), "adversarial")
+    ran(tiny.campaign(pattern), tmp_path / "store")
+    assert pixels(pictures.png(key, "clean-draw-0")).shape == (3, 32, 32)
+    assert pictures.png(key._replace(cell="net-none-pgd"), "adversarial") == before
+
+
 def test_code_of_others_that_fails_is_one_line(tmp_path, pattern, monkeypatch):
     job, _ = ran(of_kind(pattern, "module"), tmp_path / "store")
     pictures, key = Pictures(job.store), keys_of(job.store)[0]
@@ -375,13 +386,15 @@ def test_draws_by_several_threads_are_those_of_one(kind, tmp_path, pattern):
         assert list(pool.map(lambda pair: pictures.png(*pair), asked)) == expected
 
 
-def test_a_store_and_shards_in_a_bucket_give_the_same_pictures(s3, packed, moved):
-    store, folder = moved
-    images = [folder.parent / f"image{i}.png" for i in range(8)]
-    for i, path in enumerate(images):
-        path.write_bytes(tiny.picture(i))
+def test_a_store_in_a_bucket_with_shards_there_and_at_a_web_address_gives_the_same_pictures(s3, packed, moved):
+    store, _ = moved
+    images = [packed / "images" / f"image{i}.png" for i in range(8)]
     pack([(path, i % tiny.CLASSES) for i, path in enumerate(images)], f"{s3.url}/val", "photos", per_shard=5)
-    job, _ = ran(tiny.campaign(f"{s3.url}/val/{tiny.SHARDS}"), f"{s3.url}/store")
+    s3.publish()
+    web = f"{s3.url}/val".replace("s3://", s3.proxy.url + "/")
+    content = tiny.campaign("x.tar", cells=[{"model": "net", "defense": "bart2", "attack": "pgd"}])
+    content["data"]["shards"] = [f"{s3.url}/val/photos-000000.tar", f"{web}/photos-000001.tar"]
+    job, _ = ran(content, f"{s3.url}/store")
     here, there = Pictures(str(store)), Pictures(job.store)
     keys = keys_of(job.store, cell="net-bart2-pgd")
     assert len(keys) == 8
