@@ -197,8 +197,11 @@ def test_settings_are_the_parameters_of_one_image_as_plain_values(name):
         found = transform.settings({key: value[1:2] for key, value in params.items()})
         assert json.loads(json.dumps(found)) == found and list(found) == list(transform.maxima)
         for key, value in found.items():
-            said, words = params[key][1].tolist(), transform.words.get(key)
-            assert value == words[said] if words else np.allclose(value, said, rtol=1e-5, atol=1e-9)
+            words = transform.words.get(key)
+            if words:
+                assert value == words[int(params[key][1])]
+            else:
+                assert np.allclose(value, params[key][1].numpy(), rtol=1e-5, atol=1e-9)
         assert transform.settings(params) == transform.settings({key: value[:1] for key, value in params.items()})
 
 
