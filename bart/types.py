@@ -9,6 +9,7 @@ keys    (n,) int64, see `bart.rng`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from torch import Tensor, cat
 
@@ -20,6 +21,9 @@ Size = tuple[int, int]
 
 Params = dict[str, Tensor]
 """A transform's parameters by name, each with leading dimension n. They hold no pixels."""
+
+Settings = dict[str, Any]
+"""What was drawn for one image, by name, as plain values: numbers, words, lists of them."""
 
 REFERENCE = 256
 """The image side, in pixels, for which the article states its ranges."""
@@ -59,6 +63,8 @@ class Transform:
     """The parameters in pixels, whose range grows with size / 256."""
     version: int = 1
     """Of the definition, from 1. A change that changes images takes the next: then cells that use it have another identity."""
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the values of a parameter mean that is an index: for people, who read them."""
 
     def apply(self, x: Tensor, params: Params) -> Tensor:
         """Return the transformed images (n, 3, h, w), clipped to [0, 1] with derivative 1 at both ends."""
@@ -72,6 +78,10 @@ class Transform:
         """
         return (dispatch.find(self.name, x) or self.eager)(x, params)
 
+    def settings(self, params: Params) -> Settings:
+        """Return the parameters of the first image as plain values, in the order of P(t), floats to six digits."""
+        return {name: _plain(params[name][0].tolist(), self.words.get(name)) for name in self.maxima}
+
     def conditioning(self, params: Params, size: Size) -> Tensor:
         """Return P(t), (n, |P|) in [0, 1]: each parameter divided by its range's maximum (article, section 4 and figure 3)."""
         columns = []
@@ -79,6 +89,15 @@ class Transform:
             top = maximum * max(size) / REFERENCE if name in self.scaled else maximum
             columns.append((params[name].float() / top).clamp(0, 1).reshape(len(params[name]), -1))
         return cat(columns, dim=1)
+
+
+def _plain(value: Any, words: tuple[str, ...] | None) -> Any:
+    """Return a number of a parameter, or each of a list of them, as a person reads it."""
+    if isinstance(value, list):
+        return [_plain(one, words) for one in value]
+    if words:
+        return words[value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def checked(x: Tensor) -> Tensor:

@@ -19,10 +19,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from IPython.display import Image
 
 from pipeline import analysis
 from pipeline.reports.image_trace import story
+from pipeline.view.pictures import Key, Pictures
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "pyproject.toml").exists())
 STORE = os.environ.get("BARRAGE_STORE", str(ROOT / "demo" / "store"))
@@ -52,6 +54,7 @@ Image(picture)
 # %%
 columns = [
     "image_key",
+    "shard",
     "cell",
     "label",
     "clean_correct",
@@ -64,3 +67,16 @@ columns = [
 ]
 rows = analysis.results(STORE, columns)
 rows[rows["image_key"] == key]
+
+# %% [markdown]
+# What each draw said of the attacked image, and what it was made of, in the last cell of the table; and what the model got
+# behind the first of them.
+
+# %%
+pictures = Pictures(STORE)
+last = rows[rows["image_key"] == key].iloc[-1]
+image = Key(last["cell"], last["shard"], key)
+pd.DataFrame(pictures.draws(image)["adversarial"])[["draw", "right", "names", "parts", "settings"]]
+
+# %%
+Image(pictures.png(image, "adversarial-draw-0"))

@@ -8,6 +8,8 @@ import json
 import shlex
 import unicodedata
 
+from pipeline.errors import shortened
+
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Unicode's categories of characters that steer or hide: controls, directions, halves of pairs, private ones, line breaks."""
 
@@ -24,6 +26,11 @@ _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
 def line(text: object) -> str:
     """Return a text as one line for a terminal, a log or a page: what cannot be seen is written as `\\x1b` or `\\u202e`."""
     return "".join(json_like(c) if unicodedata.category(c) in _UNSEEN else c for c in str(text))
+
+
+def excerpt(text: object, most: int = 200) -> str:
+    """Return a text of any length and kind as a part of one line: of a longer one its beginning and its end."""
+    return line(shortened(str(text), most))
 
 
 def json_like(character: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
-from bart.defenses.defense import Defense, Policy, Preprocessor
+from bart.defenses.defense import Defense, Policy, Preprocessor, Stage
 from bart.defenses.permute import Permutation, clip_and_permute
 from bart.defenses.streams import side_streams
 from bart.transforms import BART_25, TRANSFORMS
@@ -226,6 +226,11 @@ class Barrage(Preprocessor):
     def parts(self, draws: Draws) -> list[list[str]]:
         """Return the names of each draw's transforms, in their order, on the host."""
         return described(draws)
+
+    def made_of(self, draws: Draws) -> list[Stage]:
+        """Return the transforms of the barrage of one image in their order, with their parameters."""
+        met = [part for done in draws.rounds for part in done.parts]
+        return [Stage(part.name, self._transforms[part.name].settings(part.params)) for part in met]
 
     def met(self, keys: rng.Mirror, size: Size) -> Tensor:
         """Return which of `choices` each barrage has, (n, choices) bool on the host; no parameters are drawn for it."""

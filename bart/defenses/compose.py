@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
-from bart.defenses.defense import Defense, Network, Policy, Preprocessor
+from bart.defenses.defense import Defense, Network, Policy, Preprocessor, Stage
 from bart.types import Size
 
 
@@ -72,10 +72,14 @@ class Compose(Defense):
 
     def logits(self, classifier: Network, x: Tensor, draws: list[Any], policy: Policy = combo) -> Tensor:
         """Return the logits (n, classes) of the last defense, for the images that the others make of `x` (n, 3, h, w)."""
+        return self.defenses[-1].logits(classifier, self._before_last(x, draws, policy), draws[-1], policy)
+
+    def _before_last(self, x: Tensor, draws: list[Any], policy: Policy = combo) -> Tensor:
+        """Return the images (n, 3, h', w') that the last defense gets."""
         for defense, drawn in zip(self.defenses[:-1], draws, strict=False):
             assert isinstance(defense, Preprocessor)
             x = defense.apply(x, drawn, policy)
-        return self.defenses[-1].logits(classifier, x, draws[-1], policy)
+        return x
 
     def parts(self, draws: list[Any]) -> Sequence[Sequence[str]]:
         """Return the parts of each row, of all defenses that have choices, in their order."""
@@ -91,6 +95,17 @@ class Compose(Defense):
         for defense, drawn in zip(self.defenses, draws, strict=True):
             yield from defense.stages(x, drawn)
             x = defense.apply(x, drawn) if isinstance(defense, Preprocessor) else x
+
+    def made_of(self, draws: list[Any]) -> Sequence[Stage]:
+        """Return the stages of each defense in turn."""
+        return [stage for defense, drawn in zip(self.defenses, draws, strict=True) for stage in defense.made_of(drawn)]
+
+    def seen(self, x: Tensor, draws: list[Any]) -> Tensor | None:
+        """Return what the last defense hands to the classifier, (m, 3, h', w'), or gets where it acts inside the classifier."""
+        last = self.defenses[-1]
+        x = self._before_last(x, draws)
+        found = last.seen(x, draws[-1])
+        return x if found is None and len(self.defenses) > 1 else found
 
     def alone(self) -> Sequence[Defense]:
         """Return what each of them needs."""

@@ -4,20 +4,27 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
-from bart.types import Params, Size, Transform
+from bart.types import Params, Settings, Size, Transform
 
 Policy = Callable[[Transform, Tensor, Params], Tensor]
 """How a transform is applied and differentiated; see `bart.bpda.policies`."""
 
 Network = Callable[[Tensor], Tensor]
 """The classifier behind a defense: images (n, 3, h, w) -> logits (n, classes) float32."""
+
+
+class Stage(NamedTuple):
+    """Describe one thing that a draw does to an image: its name in words, and what was drawn for it."""
+
+    name: str
+    settings: Settings
 
 
 class Defense(ABC):
@@ -85,6 +92,27 @@ class Defense(ABC):
         """
         yield from ()
 
+    def made_of(self, draws: Any) -> Sequence[Stage]:
+        """Return the stages of the draw of one image in their order, with what was drawn for each: what `stages` shows, without
+        an image. Fields of noise have no settings: a seed tells a reader nothing.
+        """
+        return ()
+
+    def seen(self, x: Tensor, draws: Any) -> Tensor | None:
+        """Return what the classifier gets of one image `x` (1, 3, h, w), (m, 3, h', w'), a row for each image that goes through
+        it; None if the defense acts inside the classifier, which gets the image as it is.
+
+        Default: what `logits` hands to a classifier that only looks.
+        """
+        seen = list[Tensor]()
+
+        def classifier(images: Tensor) -> Tensor:
+            seen.append(images)
+            return images.new_zeros(len(images), 1)
+
+        self.logits(classifier, x, draws)
+        return torch.cat(seen)
+
     def size_after(self, size: Size) -> Size:
         """Return the height and width of the images that the classifier gets, in pixels; the same for all draws."""
         return size
@@ -111,7 +139,20 @@ class Preprocessor(Defense):
 
     def stages(self, x: Tensor, draws: Any) -> Iterator[tuple[str, Tensor]]:
         """Yield the one step of most preprocessors: the name of the kind in words, and the image that the classifier gets."""
-        yield re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower(), self.apply(x, draws)
+        yield self.in_words, self.apply(x, draws)
+
+    def made_of(self, draws: Any) -> Sequence[Stage]:
+        """Return the one stage of most preprocessors."""
+        return [Stage(self.in_words, self.settings(draws))]
+
+    def settings(self, draws: Any) -> Settings:
+        """Return what was drawn for one image, by name, as plain values; default: nothing that can be named."""
+        return {}
+
+    @property
+    def in_words(self) -> str:
+        """Return the name of the kind in words: "resize pad"."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower()
 
 
 @dataclass(frozen=True)
@@ -133,6 +174,10 @@ class Undefended(Preprocessor):
     def stages(self, x: Tensor, draws: Any) -> Iterator[tuple[str, Tensor]]:
         """Yield nothing."""
         yield from ()
+
+    def made_of(self, draws: Any) -> Sequence[Stage]:
+        """Return nothing."""
+        return ()
 
     def alone(self) -> Sequence[Defense]:
         """Return nothing: no code is to compile."""

@@ -44,6 +44,10 @@ class ByKeys(Defense):
         """Return logits (n, classes) of images `x` (n, c, h, w) in [0, 1]. Raises UnknownRandomness."""
         return self.keyed(self.code(classifier), x, draws)
 
+    def seen(self, x: Tensor, draws: rng.Mirror) -> Tensor | None:
+        """Return None: the classifier gets the image as it is."""
+        return None
+
     def habits(self, classifier: Network, x: Tensor) -> Habits:
         """Return how its code draws for images of the size and device of `x`. Raises UnknownRandomness."""
         return self.keyed.habits(self.code(classifier), x)
@@ -92,6 +96,10 @@ class RandomModule(ByKeys, Preprocessor):
     def logits(self, classifier: Network, x: Tensor, draws: Any, policy: Policy = combo) -> Tensor:
         """Return logits (n, classes): module and classifier run together, so that an image's bits are its own in both."""
         return ByKeys.logits(self, classifier, x, draws, policy)
+
+    def seen(self, x: Tensor, draws: rng.Mirror) -> Tensor | None:
+        """Return what the module makes of one image, (1, 3, h', w')."""
+        return self.apply(x, draws)
 
     def size_after(self, size: Size) -> Size:
         """Return the height and width of what the module makes of an image."""

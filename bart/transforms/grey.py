@@ -7,6 +7,7 @@ from bart import rng
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "grey"
+CHANNELS = ("red", "green", "blue")
 
 
 def _ratio(keys: Tensor, count: int) -> Tensor:
@@ -91,7 +92,13 @@ GREY_PARTIAL_MIX = Transform(
     "grey_partial_mix", GROUP, draw_partial_mix, apply_partial_mix, Gradient.EXACT, {"ratio": 1, "keep": 1}
 )
 GREY_TWO_THIRDS = Transform(
-    "grey_two_thirds", GROUP, draw_two_thirds, apply_two_thirds, Gradient.EXACT, {"channel": 2, "ratio": 1}
+    "grey_two_thirds",
+    GROUP,
+    draw_two_thirds,
+    apply_two_thirds,
+    Gradient.EXACT,
+    {"channel": 2, "ratio": 1},
+    words={"channel": CHANNELS},
 )
 GREY_ONE_CHANNEL = Transform(
     "grey_one_channel",
@@ -101,4 +108,5 @@ GREY_ONE_CHANNEL = Transform(
     Gradient.EXACT,
     {"channel": 2, "ratio": 1, "mix": 0.9},
     version=2,
+    words={"channel": CHANNELS},
 )

@@ -90,4 +90,4 @@ def apply(x: Tensor, params: Params) -> Tensor:
     return clip(torch.where(uniform < replaced, (uniform >= black).to(x.dtype), y))
 
 
-NOISE = Transform("noise", "noise", draw, apply, Gradient.EXACT, {"kind": len(KINDS) - 1})
+NOISE = Transform("noise", "noise", draw, apply, Gradient.EXACT, {"kind": len(KINDS) - 1}, words={"kind": KINDS})

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.data import keys
@@ -26,7 +26,8 @@ _NUMBER = re.compile(rb"\s*([0-9]{1,9})\s*")
 class Sample:
     """Hold one image of a shard: encoded bytes and label, or why it cannot be attacked.
 
-    `status` is "ok", "bad_shard", "bad_key", "bad_image" or "bad_label"; `error` says in words what is wrong.
+    `status` is "ok", "bad_shard", "bad_key", "bad_image" or "bad_label"; `error` says in words what is wrong. `at` is where the
+    bytes of the image begin in the unfolded tar, and how many they are; None where it has none that can be read.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Sample:
     label: int = -1
     status: str = "ok"
     error: str = ""
+    at: tuple[int, int] | None = field(default=None, compare=False)
 
 
 Open = Callable[[], AbstractContextManager[HashingStream]]
@@ -42,13 +44,15 @@ Open = Callable[[], AbstractContextManager[HashingStream]]
 
 @dataclass(frozen=True)
 class Found:
-    """Hold what was read of a shard: samples, how many it has, its SHA-256, and what it holds besides, by kind."""
+    """Hold what was read of a shard: samples, how many it has, its SHA-256, and what it holds besides, by kind; and whether it
+    is gzipped."""
 
     samples: list[Sample]
     count: int
     sha256: str
     fault: str
     unused: Mapping[str, int]
+    folded: bool
 
 
 def listed(opened: Open, expected: int) -> Found:
@@ -80,7 +84,7 @@ def _found(opened: Open, wanted: Collection[int] | None, expected: int) -> Found
         count = max(expected, len(every) + 1)
         lost = (i for i in range(len(every), count) if wanted is None or i in wanted)
         found += [Sample(f"{Path(url).name}#{i}", status="bad_shard", error=contents.fault) for i in lost]
-    return Found(found, count, sha256, contents.fault, unused(contents, every))
+    return Found(found, count, sha256, contents.fault, unused(contents, every), contents.folded)
 
 
 def _fits(ending: str, file: Member, wanted: Collection[int] | None) -> bool:
@@ -131,15 +135,17 @@ def _sample(
     image, wrong = _bytes(listed.image, contents, resolved, MAX_BYTES, without_image)
     if wrong:
         return Sample(name, status="bad_image", error=wrong)
+    own = resolved(listed.image)
+    at = (own.at, own.size) if own else None
     if listed.label is None:
-        return Sample(name, status="bad_label", error=f"no label: expected a small member {name}.{LABEL}")
+        return Sample(name, status="bad_label", error=f"no label: expected a small member {name}.{LABEL}", at=at)
     text, wrong = _bytes(listed.label, contents, resolved, MAX_LABEL_BYTES)
     if wrong:
-        return Sample(name, status="bad_label", error=wrong)
+        return Sample(name, status="bad_label", error=wrong, at=at)
     number = _NUMBER.fullmatch(text)
     if not number:
-        return Sample(name, status="bad_label", error=f"{text[:20]!r} is no class number: expected 0, 1, 2 and so on")
-    return Sample(name, image, int(number[1]))
+        return Sample(name, status="bad_label", error=f"{text[:20]!r} is no class number: expected 0, 1, 2 and so on", at=at)
+    return Sample(name, image, int(number[1]), at=at)
 
 
 def _bytes(

@@ -14,7 +14,7 @@ from pipeline.data import index, samples
 from pipeline.data.decoding import decode
 from pipeline.data.index import INDEX
 from pipeline.data.pack.classes import Classes, given
-from pipeline.data.samples import Sample
+from pipeline.data.samples import Found, Sample
 from pipeline.data.sources import files, kinds
 from pipeline.data.tars.stream import HashingStream
 from pipeline.errors import BadInput, ShardUnusable, StorageError
@@ -140,7 +140,7 @@ def inspect(url: str | Path, report: Report = lambda line: None, classes: Classe
     size = kind.size(url, classes)
     if indexed and indexed.bytes == size and indexed.images:  # one without images would never be read, so nor checked
         return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
-    found = samples.listed(lambda: _opened(url, size, classes), indexed.images if indexed else 0)
+    found = samples.listed(lambda: opened(url, size, classes), indexed.images if indexed else 0)
     if indexed and not found.fault and (found.sha256, found.count) != (indexed.sha256, indexed.images):
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
     if found.unused:
@@ -155,19 +155,24 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
 
     Raises ShardUnusable if the shard is missing, out of reach, has another SHA-256, or is another one than its index says.
     """
-    with _usable(shard.url):
-        found = samples.read(lambda: _opened(shard.url, shard.bytes, shard.classes), wanted, shard.images)
+    with usable(shard.url):
+        found = samples.read(lambda: opened(shard.url, shard.bytes, shard.classes), wanted, shard.images)
+    return as_planned(shard, found).samples
+
+
+def as_planned(shard: Shard, found: Found) -> Found:
+    """Return what was read of a shard. Raises ShardUnusable if it is not the one that was planned."""
     if found.sha256 != shard.sha256:
         raise ShardUnusable(f"shard {shard.url} has SHA-256 {found.sha256}, planned was {shard.sha256}: restore it")
     if found.count != shard.images:
         raise ShardUnusable(f"shard {shard.url} holds {found.count} samples, expected {shard.images}: its {INDEX} was wrong")
-    return found.samples
+    return found
 
 
 def listed(shard: Shard) -> list[Sample]:
     """Return all samples of a shard without their images. Raises ShardUnusable as `read` does."""
-    with _usable(shard.url):
-        return samples.listed(lambda: _opened(shard.url, shard.bytes, shard.classes), shard.images).samples
+    with usable(shard.url):
+        return samples.listed(lambda: opened(shard.url, shard.bytes, shard.classes), shard.images).samples
 
 
 def glance(shard: Shard, count: int) -> list[Sample]:
@@ -179,7 +184,7 @@ def glance(shard: Shard, count: int) -> list[Sample]:
 
 
 @contextmanager
-def _usable(url: str) -> Iterator[None]:
+def usable(url: str) -> Iterator[None]:
     """Raise ShardUnusable for what a shard that is missing or out of reach raises."""
     try:
         yield
@@ -192,7 +197,7 @@ def _usable(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(url: str, size: int, classes: Classes | None) -> Iterator[HashingStream]:
+def opened(url: str, size: int, classes: Classes | None) -> Iterator[HashingStream]:
     """Open a shard at its beginning, as a tar; `size` in bytes."""
     with kinds.of(url).opened(url, size, classes) as file:
         yield HashingStream(file, url)

@@ -2,30 +2,26 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bart import draw_keys
 from pipeline import escaped
-from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import opened
-from pipeline.config.campaign import Cell
 from pipeline.errors import BadInput
 from pipeline.reports import style
-from pipeline.reports.examples import Example, Picture, examples, unit
 from pipeline.reports.figures import STYLE
+from pipeline.reports.pictures import OF_A_PICTURE, Example, Images, Picture, stages
 from pipeline.store.formats import StoreWarning
 from pipeline.store.rows import batches
 
-COLUMNS = ["image_key", "shard", "cell", "unit", "status", "error", "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
+COLUMNS = [*OF_A_PICTURE, "label", "target", "clean_top5", "adv_top5", "linf", "l2"]
 """The columns of rows that the picture needs."""
 
 ACROSS = 6
@@ -36,6 +32,10 @@ NAME = 18
 
 CLASSES = 6
 """The most classes with a bar of their own in the chart of the draws; the rest are one bar."""
+
+
+Draw = list[tuple[str, Picture]]
+"""What a draw does to an image, step by step: a name, and the picture after it."""
 
 
 def rows(store: str, image: str, cells: Sequence[str] | None = None, shard: str | None = None) -> list[dict[str, Any]]:
@@ -64,39 +64,27 @@ def _of_image(rows: Any, image: str) -> list[dict[str, Any]]:
     return rows.take(np.flatnonzero((keys == image).to_numpy())).to_pylist()
 
 
-def steps(cell: Cell, image: tuple[str, str], picture: Picture, draw: int = 0) -> list[tuple[str, Picture]]:
-    """Return the steps of one evaluation draw of an image, in order, each with the picture after it.
-
-    image    the shard of the image and its key there
-    picture  the image that the defense gets
-    draw     which of the evaluation draws, from 0
-    """
-    keys = draw_keys.to_judge(image_keys.to_judge(cell, [image]), draw + 1, cell.defense.frozen)
-    defense, size = cell.defense.build(), (picture.shape[1], picture.shape[2])
-    drawn = defense.draw(keys.map(lambda side: side[draw:]), size)
-    with torch.no_grad():
-        stages = list(defense.stages(torch.from_numpy(picture)[None].float() / 255, drawn))
-    return [(name, (done[0].clamp(0, 1) * 255).round().byte().numpy()) for name, done in stages]
-
-
-def trace(store: str, image: str, path: Path, cells: Sequence[str] | None = None, shard: str | None = None) -> list[str]:
+def trace(
+    store: str, image: str, path: Path, cells: Sequence[str] | None = None, shard: str | None = None, draws: int = 1
+) -> list[str]:
     """Write the picture of the image with this key, a part for each cell, and return the cells.
 
     cells  only these; default: all that have the image
     shard  the shard that holds it, where several hold this key
-    Raises BadInput as `rows` and `pipeline.reports.examples.examples` do.
+    draws  evaluation draws that are shown, transform by transform; of a cell that has fewer, all
+    Raises BadInput as `rows` and `pipeline.reports.pictures.Images` do.
     """
     job = opened(store)
-    shown = [(row, examples(job, unit(job, row["unit"]), [image])[0]) for row in rows(store, image, cells, shard)]
+    images = Images(job)
+    shown = [(row, images.example(row)) for row in rows(store, image, cells, shard)]
     shown.sort(key=lambda pair: (job.cells[pair[0]["cell"]].defense.cost, pair[0]["cell"]))
-    outdated = definition_versions.outdated(job.campaign, store)
-    draws = [_draw(job.cells[row["cell"]], row, example, outdated) for row, example in shown]
-    heights = [1 + -(-len(draw) // ACROSS) for draw in draws]
+    met = [_draws(images, row, example, draws) for row, example in shown]
+    heights = [1 + sum(map(_lines, every)) for every in met]
     with plt.style.context([STYLE, {"figure.constrained_layout.use": False, "axes.grid": False}]):
         figure = plt.figure(figsize=(2.1 * ACROSS, 2.35 * sum(heights)), layout="constrained")
         parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for part, (row, example), draw in zip(parts, shown, draws, strict=True):
-            _part(part, row, example, draw, job.campaign.data.named)
+        for part, (row, example), every in zip(parts, shown, met, strict=True):
+            _part(part, row, example, every, job.campaign.data.named)
         figure.savefig(path, dpi=110)
     plt.close(figure)
     return [row["cell"] for row, _ in shown]
@@ -106,25 +94,32 @@ story = trace
 """The name of `trace` in release 0.1."""
 
 
-def _draw(cell: Cell, row: dict[str, Any], example: Example, outdated: Mapping[str, str]) -> list[tuple[str, Picture]]:
-    """Return the transforms of the first draw that judged the example, or none, with a warning, if it cannot be made again."""
-    if changed := outdated.get(cell.name):
-        text = f"cell {cell.name}: {changed}: its draws are not shown; the release that wrote them can show them"
-        warnings.warn(text, StoreWarning, stacklevel=2)
+def _draws(images: Images, row: dict[str, Any], example: Example, draws: int) -> list[Draw]:
+    """Return the first draws that judged the example, or none, with a warning, if they cannot be made again."""
+    try:
+        cell = images.drawn_by(row)
+    except BadInput as error:
+        warnings.warn(f"cell {row['cell']}: {error}", StoreWarning, stacklevel=2)
         return []
     last = example.clean if example.adversarial is None else example.adversarial
-    return steps(cell, (row["shard"], example.key), last)
+    image, count = (row["shard"], example.key), min(draws, len(row["adv_top5"]))
+    return [found for draw in range(count) if (found := stages(cell, image, last, draw))]
+
+
+def _lines(draw: Draw) -> int:
+    """Return how many lines of pictures a draw takes."""
+    return -(-len(draw) // ACROSS)
 
 
 def _part(
     part: SubFigure,
     row: dict[str, Any],
     example: Example,
-    draw: Sequence[tuple[str, Picture]],
+    draws: Sequence[Draw],
     named: Callable[[int], str],
 ) -> None:
     """Draw the part of one cell."""
-    grid = part.add_gridspec(1 + -(-len(draw) // ACROSS), ACROSS)
+    grid = part.add_gridspec(1 + sum(map(_lines, draws)), ACROSS)
     aimed = f", aimed at class {named(row['target'])}" if row["target"] is not None else ""
     title = escaped.mathtext(f"{row['cell']}: {example.key}, class {named(row['label'])}{aimed}")
     part.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
@@ -136,9 +131,12 @@ def _part(
     room = part.add_subplot(grid[0, 3:])
     room.set_axis_off()
     _classes(room.inset_axes((0.16, 0.14, 0.82, 0.76)), row, named)
-    for place, (name, picture) in enumerate(draw):
-        axes = part.add_subplot(grid[1 + place // ACROSS, place % ACROSS])
-        _picture(axes, picture, f"draw 1, {place + 1}: {name}")
+    line = 1
+    for number, draw in enumerate(draws, 1):
+        for place, (name, picture) in enumerate(draw):
+            axes = part.add_subplot(grid[line + place // ACROSS, place % ACROSS])
+            _picture(axes, picture, f"draw {number}, {place + 1}: {name}")
+        line += _lines(draw)
 
 
 def _picture(axes: Axes, picture: Picture, title: str) -> None:

@@ -206,5 +206,7 @@ def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:
-    """Return the rows of a table whose `image_key` is `image`."""
+    """Return the rows of a table whose `image_key` is `image`; none for a text that is no UTF-8, which no key is."""
+    if image.encode(errors="ignore").decode() != image:
+        return []
     return table.filter(pc.equal(table["image_key"].cast(pa.string()), image)).to_pylist()

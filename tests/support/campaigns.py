@@ -1,9 +1,10 @@
-"""Run campaigns: in this process, or as a user does, as a command; and read their rows."""
+"""Run campaigns: in this process, or as a user does, as a command; and read their rows. Name one of each kind of defense."""
 
 import os
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +18,33 @@ from pipeline.store import committed
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
+from tests.support import tiny
 from tests.support.source.pages import ROOT
+
+SMALL: dict[str, dict[str, Any]] = {
+    "barrage": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]},
+    "gaussian": {"sigma": 0.1},
+    "resize_pad": {"sizes": [32, 38]},
+    "crop_ensemble": {"crops": 2, "share": 0.7},
+    "bit_depth": {"bits": [2, 5]},
+    "jpeg": {"quality": [50, 90]},
+    "tv": {"keep": 0.5},
+    "feature_noise": {"layers": "0", "sigma": 0.2, "at": "output"},
+    "dropout": {"layers": ["2"], "rate": 0.2},
+    "purifier": {"module": "tests.support.stochastic:denoiser", "timestep": 60, "steps": 2},
+    "module": {"module": "tests.support.stochastic:noise"},
+    "compose": {"parts": [{"kind": "gaussian", "sigma": 0.1}, {"k": 1, "transforms": ["color_precision", "grey_mix"]}]},
+}
+"""Settings of each kind by which draws differ."""
+
+
+def of_kind(pattern, kind, **changes):
+    """A tiny campaign behind a defense of this kind, as a mapping."""
+    attack = {"eps": "8/255", "steps": 3, "step_size": "4/255", "eot_draws": 2}
+    content = tiny.campaign(pattern, defenses={"mine": {"kind": kind} | SMALL[kind]}, attacks={"pgd": attack})
+    content |= {"cells": [{"model": "net", "defense": "mine", "attack": "pgd"}], "evaluation_draws": 3}
+    content["data"] = content["data"] | {"limit": 4}
+    return content | changes
 
 
 def ran(content, store):

@@ -1,7 +1,7 @@
 """Average the classifier's probabilities over random crops, each enlarged to the full size (Guo et al., ICLR 2018)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.bpda import combo
-from bart.defenses.defense import Defense, Network, Policy
+from bart.defenses.defense import Defense, Network, Policy, Stage
 from bart.transforms import TRANSFORMS
 from bart.types import Params, Size
 
@@ -69,3 +69,7 @@ class CropEnsemble(Defense):
         """Yield every crop of one image, (1, 3, h, w), enlarged."""
         for i, crop in enumerate(TRANSFORMS[ZOOM].apply(x.expand(self.crops, -1, -1, -1), draws), 1):
             yield f"crop {i}", crop[None]
+
+    def made_of(self, draws: Params) -> Sequence[Stage]:
+        """Return the crops of one image, each with the pixels cut off at the left, right, top and bottom."""
+        return [Stage(f"crop {i}", {"margin": margin}) for i, margin in enumerate(draws["margin"].tolist(), 1)]

@@ -11,7 +11,7 @@ from bart import rng
 from bart.bpda import combo
 from bart.defenses.defense import Policy, Preprocessor
 from bart.defenses.preprocessors.scale import Scale
-from bart.types import Params, Size
+from bart.types import Params, Settings, Size
 
 Side = TypeVar("Side", int, Tensor)
 """The side of one image, or of many, in pixels."""
@@ -83,6 +83,10 @@ class ResizePad(Preprocessor):
             for name, room, length in zip(("top", "left"), whole, shape, strict=True)
         )
         return {"side": side, "height": shape[0], "width": shape[1], "top": top, "left": left}
+
+    def settings(self, draws: Params) -> Settings:
+        """Return the size of the resized image of one draw and its place in the padding, in pixels."""
+        return {name: int(value[0]) for name, value in draws.items() if name != "side"}
 
     def apply(self, x: Tensor, draws: Params, policy: Policy = combo) -> Tensor:
         """Return the resized and padded images (n, c, h', w') of `x` (n, c, h, w); see `size_after`."""

@@ -12,7 +12,7 @@ from bart.bpda import combo
 from bart.defenses.defense import Policy, Preprocessor
 from bart.defenses.preprocessors.scale import Scale
 from bart.transforms import TRANSFORMS
-from bart.types import Params, Size, Transform
+from bart.types import Params, Settings, Size, Transform
 
 
 class Transformed(Preprocessor):
@@ -65,6 +65,10 @@ class Transformed(Preprocessor):
         """Return the range in which the number of each draw is."""
         assert self.scale, "without a number that is drawn there are no choices"
         return [[self.scale.name_of(value)] for value in draws[self.scale.what].tolist()]
+
+    def settings(self, draws: Params) -> Settings:
+        """Return the whole number that was drawn for one image, if one is."""
+        return {self.scale.what: int(draws[self.scale.what][0])} if self.scale else {}
 
     def apply(self, x: Tensor, draws: Params, policy: Policy = combo) -> Tensor:
         """Return the images `x` (n, 3, h, w), or (n, 1, h, w) if grey, behind the transform."""

@@ -249,5 +249,11 @@ def apply(x: Tensor, params: Params) -> Tensor:
 
 
 WAVELET = Transform(
-    "wavelet", "denoising", draw, apply, Gradient.NONE, {"ycbcr": 1, "wavelet": len(WAVELETS) - 1, "soft": 1, "shift": 1}
+    "wavelet",
+    "denoising",
+    draw,
+    apply,
+    Gradient.NONE,
+    {"ycbcr": 1, "wavelet": len(WAVELETS) - 1, "soft": 1, "shift": 1},
+    words={"wavelet": WAVELETS},
 )

@@ -14,6 +14,7 @@ def show(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture to write; default: IMAGE.png")] = None,
     cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
     shard: Annotated[str | None, typer.Option(help="the shard that holds it, where several hold the key")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="draws of the defense that are shown, transform by transform")] = 1,
     allow_module: Modules = None,
 ) -> None:
     """Draw one image under each attack, clean and adversarial: barrage show stores/demo imagenet_01_559 -o story.png"""
@@ -22,5 +23,5 @@ def show(
     refuse_place(path, "-o", "story.png")
     from pipeline.reports.image_trace import story
 
-    cells = story(store, image, path, cell, shard)
+    cells = story(store, image, path, cell, shard, draws)
     answer(f"{path}: {image} in {', '.join(cells)}")

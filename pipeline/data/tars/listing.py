@@ -70,6 +70,7 @@ class Contents:
     groups  the files whose names agree up to the first dot, by that part
     others  files without key or ending, by path
     kept    the bytes of some files, by number
+    folded  whether the tar is gzipped
     """
 
     groups: dict[str, Files] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Contents:
     kept: dict[int, bytes] = field(default_factory=dict)
     passed: Passed = field(default_factory=Passed)
     fault: str = ""
+    folded: bool = False
 
     def samples(self) -> list[Listed]:
         """Return the samples in the order of their first files; of a shard that ends early without the one it ends in."""
@@ -105,7 +107,9 @@ def scan(stream: HashingStream, keep: Keep) -> Contents:
     """Read a shard from end to end. Raises BadInput if it holds a file twice, and what reading the stream raises."""
     found = Contents()
     try:
-        _read_members(Forward(stream), stream.url, keep, found)
+        file = Forward(stream)
+        found.folded = file.folded
+        _read_members(file, stream.url, keep, found)
     except (StorageError, ShardUnusable, BadInput):  # the shard is out of reach, and its images may be good; or it is refused
         raise
     except Exception as error:

@@ -18,7 +18,7 @@ _END = 2 * tarfile.BLOCKSIZE
 class Member:
     """Describe a file of a tar. `link` is the path of the file whose bytes it has, empty where it names none; else None.
 
-    `sparse` files store only parts of their bytes; they are not read.
+    `sparse` files store only parts of their bytes; they are not read. `at` is where the bytes begin, in the unfolded tar.
     """
 
     number: int
@@ -26,6 +26,7 @@ class Member:
     size: int = 0
     link: str | None = None
     sparse: bool = False
+    at: int = 0
 
 
 @dataclass
@@ -62,7 +63,7 @@ def members(file: Forward, passed: Passed) -> Iterator[Member]:
             raise ValueError(f"attributes of more than {MAX_HEADER} bytes, expected few")
         if found.isreg() or found.islnk() or found.issym():
             file.allow(found.size if found.isreg() else 0)
-            yield Member(number, found.name, found.size, _target(found), found.issparse())
+            yield Member(number, found.name, found.size, _target(found), found.issparse(), found.offset_data)
         elif not found.isdir():
             passed.add("device or pipe")
 

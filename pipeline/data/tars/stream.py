@@ -67,6 +67,11 @@ class Forward:
         else:
             self._ahead = start
 
+    @property
+    def folded(self) -> bool:
+        """Return whether the file is gzipped, so that no place in the tar is a place in the file."""
+        return self._gzip is not None
+
     def allow(self, size: int) -> None:
         """Allow `read` to return `size` bytes from here on."""
         self._allowed = size

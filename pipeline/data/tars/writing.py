@@ -1,10 +1,11 @@
-"""Write small files as one tar in memory, and take such a tar apart again."""
+"""Write small files as one tar in memory, and take such a tar apart again, or find single files in it."""
 
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
-from pipeline.errors import steady
+from pipeline.errors import StorageError, steady
 
 
 def packed(files: Iterable[tuple[str, bytes]]) -> bytes:
@@ -43,4 +44,18 @@ def unpacked(tar: bytes) -> dict[str, bytes]:
             contents = {member.name: file.extractfile(member) for member in file if member.isreg()}
             return {name: content.read() for name, content in contents.items() if content}
     except (tarfile.TarError, OSError) as error:
+        raise ValueError(f"no whole tar: {steady(error)}") from None
+
+
+def places(file: BinaryIO) -> dict[str, tuple[int, int]]:
+    """Return where the bytes of each file of an open tar begin, and how many they are, by name: only headers are read.
+
+    Raises ValueError if it is no tar, or damaged.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            return {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
+    except StorageError:
+        raise
+    except Exception as error:  # headers of strangers may make tarfile raise anything
         raise ValueError(f"no whole tar: {steady(error)}") from None

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline import analysis, provenance
 from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
-from pipeline.reports.examples import Example, examples, unit
+from pipeline.reports.pictures import OF_A_PICTURE, Example, Images
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
 from pipeline.status.summary import Reader, Status
@@ -75,13 +75,13 @@ def gather(store: str) -> Content:
     made_by = analysis.machines(store).to_dict("records")
     mixed = {mixing.Origin(row["commit"], row["versions"], row["device"]): row["images"] for row in made_by}
     mixing.warn(mixed)
+    images = Images(job)
     try:
-        gallery, missing = dict(_gallery(job, lines)), ""
+        gallery, missing = dict(_gallery(images, lines)), ""
     except BadInput as error:
         gallery, missing = {}, str(error)
     if not gallery and not missing:
-        kept = job.campaign.save_adversarial
-        missing = "the store's folder adversarial/ is not here" if kept else "the campaign keeps none (save_adversarial)"
+        missing = images.no_examples
     return Content(
         status=status,
         job=job,
@@ -151,17 +151,16 @@ def _certified(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
     return frame.astype({"cell": str, "store": str}).to_dict("records")
 
 
-def _gallery(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:
+def _gallery(images: Images, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:
     """Return the examples of at most CELLS cells: the first images of each cell's first unit."""
-    columns = ["image_key", "unit", "status", "label", "clean_correct", "adv_correct", "evaluation_draws", "linf", "l2",
-               "clean_mean_top5", "adv_mean_top5"]  # fmt: skip
+    columns = [*OF_A_PICTURE, "label", "clean_correct", "adv_correct", "evaluation_draws", "linf", "l2", "clean_mean_top5",
+               "adv_mean_top5"]  # fmt: skip
     for name in _spread(list(dict.fromkeys(line.cell for line in lines)), CELLS):
-        rows = next(batches(job.store, columns, [name])).slice(0, 1000).to_pylist()
+        rows = next(batches(images.job.store, columns, [name])).slice(0, 1000).to_pylist()
         good = [row for row in rows if row["status"] == "ok" and row["unit"] == rows[0]["unit"]][:GALLERY]
         if not good:
             continue
-        pictures = examples(job, unit(job, good[0]["unit"]), [row["image_key"] for row in good])
-        shown = [Shown(example, row) for example, row in zip(pictures, good, strict=True) if example.adversarial is not None]
+        shown = [Shown(example, row) for row in good if (example := images.example(row)).adversarial is not None]
         if shown:
             yield name, shown
 

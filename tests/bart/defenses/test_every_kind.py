@@ -1,5 +1,6 @@
 """Hold every built-in defense to what campaigns need of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from bart import Ball, Classifier, Defended, Eot, Goal, Pgd, Transfer, rng
 from bart.bpda import POLICIES, combo
-from bart.defenses import Preprocessor, Undefended
+from bart.defenses import Compose, Dropout, FeatureNoise, Gaussian, Preprocessor, RandomModel, Undefended
 from bart.gradient import gradient
 from bart.rng import Mirror
 from tests.support.contracts.defenses import CLASSES, MUST_FALL, SIZE, assert_falls, coarse, images, mirror
@@ -130,6 +131,31 @@ def test_its_stages_end_with_what_the_classifier_gets(defense):
         torch.testing.assert_close(stages[-1][1], seen[-1][-1:])
     else:
         assert torch.equal(seen[-1], x)
+
+
+@EVERY
+def test_what_it_is_made_of_are_its_stages_with_plain_settings(defense):
+    drawn = defense.draw(mirror(1), SIZE)
+    made = defense.made_of(drawn)
+    assert [stage.name for stage in made] == [name for name, _ in defense.stages(images(1), drawn)]
+    assert json.loads(json.dumps([stage.settings for stage in made])) == [stage.settings for stage in made]
+
+
+@EVERY
+def test_what_is_seen_is_what_a_classifier_gets(defense):
+    x, drawn, got = images(1), defense.draw(mirror(1), SIZE), []
+    seen = defense.seen(x, drawn)
+    defense.logits(watching(got), x, drawn)
+    assert torch.equal(seen, got[-1][: len(seen)]) and torch.equal(seen[-1:].expand_as(got[-1])[-1], got[-1][-1])
+
+
+@pytest.mark.parametrize("inside", [FeatureNoise(("0",), 0.1), Dropout(("0",)), RandomModel()])
+def test_the_classifier_of_a_defense_inside_it_gets_the_image_as_it_is(inside):
+    x, noise = images(1), Gaussian(0.05)
+    assert inside.seen(x, inside.draw(mirror(1), SIZE)) is None and not inside.made_of(inside.draw(mirror(1), SIZE))
+    both = Compose((noise, inside))
+    drawn = both.draw(mirror(1), SIZE)
+    assert torch.equal(both.seen(x, drawn), noise.apply(x, drawn[0])) and Compose((inside,)).seen(x, [drawn[1]]) is None
 
 
 @EVERY

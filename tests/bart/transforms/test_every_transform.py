@@ -1,6 +1,7 @@
 """Check what the table promises of every transform: its range, sizes from one pixel up, derivatives at degenerate images."""
 
 import itertools
+import json
 from unittest.mock import patch
 
 import numpy as np
@@ -183,3 +184,27 @@ def test_gradients_at_degenerate_images_are_finite_in_single_precision():
         x = extreme(20, 24).requires_grad_()
         y = TRANSFORMS[name].apply(x, drawn(TRANSFORMS[name], x, seed))
         assert not y.requires_grad or torch.autograd.grad(y.sum(), x)[0].isfinite().all(), name
+
+
+# What was drawn, for people
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_settings_are_the_parameters_of_one_image_as_plain_values(name):
+    transform = TRANSFORMS[name]
+    for seed in range(12):
+        params = transform.draw(keys(3, seed), (32, 40))
+        found = transform.settings({key: value[1:2] for key, value in params.items()})
+        assert json.loads(json.dumps(found)) == found and list(found) == list(transform.maxima)
+        for key, value in found.items():
+            words = transform.words.get(key)
+            if words:
+                assert value == words[int(params[key][1])]
+            else:
+                assert np.allclose(value, params[key][1].numpy(), rtol=1e-5, atol=1e-9)
+        assert transform.settings(params) == transform.settings({key: value[:1] for key, value in params.items()})
+
+
+def test_words_name_every_value_of_an_index():
+    spoken = {(name, key): words for name, transform in TRANSFORMS.items() for key, words in transform.words.items()}
+    assert spoken and all(len(words) == TRANSFORMS[name].maxima[key] + 1 for (name, key), words in spoken.items())

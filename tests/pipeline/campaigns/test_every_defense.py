@@ -1,7 +1,6 @@
 """Every kind of defense of a campaign file runs through the engine, and plan, rows, traces, replays and checks ask it alone."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,44 +16,21 @@ from pipeline.config.defenses import DEFENSES
 from pipeline.errors import BadInput
 from pipeline.planning.cost import cell_weight
 from pipeline.reports import image_trace
+from pipeline.reports.pictures import stages
 from tests.support import tiny
-from tests.support.campaigns import decided, ran, rows
-
-SMALL: dict[str, dict[str, Any]] = {
-    "barrage": {"k": 2, "transforms": ["color_precision", "grey_mix", "grey_one_channel"]},
-    "gaussian": {"sigma": 0.1},
-    "resize_pad": {"sizes": [32, 38]},
-    "crop_ensemble": {"crops": 2, "share": 0.7},
-    "bit_depth": {"bits": [2, 5]},
-    "jpeg": {"quality": [50, 90]},
-    "tv": {"keep": 0.5},
-    "feature_noise": {"layers": "0", "sigma": 0.2, "at": "output"},
-    "dropout": {"layers": ["2"], "rate": 0.2},
-    "purifier": {"module": "tests.support.stochastic:denoiser", "timestep": 60, "steps": 2},
-    "module": {"module": "tests.support.stochastic:noise"},
-    "compose": {"parts": [{"kind": "gaussian", "sigma": 0.1}, {"k": 1, "transforms": ["color_precision", "grey_mix"]}]},
-}
-"""Settings of each kind by which draws differ."""
-
-
-def campaign(pattern, kind, **changes):
-    attack = {"eps": "8/255", "steps": 3, "step_size": "4/255", "eot_draws": 2}
-    content = tiny.campaign(pattern, defenses={"mine": {"kind": kind} | SMALL[kind]}, attacks={"pgd": attack})
-    content |= {"cells": [{"model": "net", "defense": "mine", "attack": "pgd"}], "evaluation_draws": 3}
-    content["data"] = content["data"] | {"limit": 4}
-    return content | changes
+from tests.support.campaigns import SMALL, decided, of_kind, ran, rows
 
 
 @pytest.mark.parametrize("kind", DEFENSES.builtin)
 def test_a_campaign_of_each_kind_is_the_same_however_it_is_cut(kind, tmp_path, pattern):
     """Other units, another stack; verified, replayed, traced and analysed."""
-    job, outcome = ran(campaign(pattern, kind), tmp_path / "store")
+    job, outcome = ran(of_kind(pattern, kind), tmp_path / "store")
     assert outcome.exit_code == 0 and list(verify(job)) == []
     (cell,) = job.cells.values()
     for row in rows(tmp_path / "store").values():
         assert row["evaluation_draws"] == 3 and row["eot_draws"] == 2 and row["k"] == SMALL[kind].get("k", 0)
         assert row["grad_evals"] == 6 and len(row["adv_top5"]) == 3 and row["linf"] > 0
-    _, outcome = ran(campaign(pattern, kind, unit_images=1, workers={"stack": 1}), tmp_path / "other")
+    _, outcome = ran(of_kind(pattern, kind, unit_images=1, workers={"stack": 1}), tmp_path / "other")
     assert outcome.exit_code == 0
     assert decided(tmp_path / "other", ["unit"]) == decided(tmp_path / "store", ["unit"])
 
@@ -70,27 +46,27 @@ def test_a_campaign_of_each_kind_is_the_same_however_it_is_cut(kind, tmp_path, p
 
 @pytest.mark.parametrize("kind", DEFENSES.builtin)
 def test_the_checks_of_each_kind_ask_what_it_has(kind, pattern):
-    (cell,) = parse(campaign(pattern, kind), "c").grid()
-    assert check.chosen(parse(campaign(pattern, kind), "c"), None) == cell
+    (cell,) = parse(of_kind(pattern, kind), "c").grid()
+    assert check.chosen(parse(of_kind(pattern, kind), "c"), None) == cell
     every = {found.name: found for found in check.checks(cell)}
     assert {"undefended", "randomness frozen", "planted weakness", "twice the draws", "draws for steps"} <= every.keys()
     policies = kind in ("barrage", "crop_ensemble", "bit_depth", "jpeg", "compose")
     assert ("gradient policies" in every) is policies
     alone = [name.removesuffix(" alone") for name in every if name.endswith(" alone")]
     assert alone == {"barrage": SMALL["barrage"]["transforms"], "compose": ["1-gaussian", "2-barrage"]}.get(kind, [])
-    checked = check.campaign_of(parse(campaign(pattern, kind), "c"), cell, 2)
+    checked = check.campaign_of(parse(of_kind(pattern, kind), "c"), cell, 2)
     assert len({found.identity for found in checked.grid()}) == len(list(checked.grid()))
 
 
 def test_a_constant_defense_is_judged_by_one_draw_and_has_no_check_of_randomness(pattern):
-    (cell,) = parse(campaign(pattern, "jpeg", defenses={"mine": {"kind": "jpeg"}}), "c").grid()
+    (cell,) = parse(of_kind(pattern, "jpeg", defenses={"mine": {"kind": "jpeg"}}), "c").grid()
     assert (cell.judged_by, cell.eot_draws) == (1, 1) and cell.defense.summary == "jpeg"
     assert not {"randomness frozen", "twice the draws"} & {found.name for found in check.checks(cell)}
 
 
 def test_the_plan_knows_that_crops_are_passes(pattern):
     def weight(**settings):
-        (cell,) = parse(campaign(pattern, "gaussian", defenses={"mine": settings}), "c").grid()
+        (cell,) = parse(of_kind(pattern, "gaussian", defenses={"mine": settings}), "c").grid()
         return cell_weight(cell)
 
     ratio = weight(kind="crop_ensemble", crops=20) / weight(kind="crop_ensemble", crops=10)
@@ -101,7 +77,7 @@ def test_the_plan_knows_that_crops_are_passes(pattern):
 
 def test_settings_that_mean_the_same_judge_the_same(pattern):
     def identities(**settings):
-        (cell,) = parse(campaign(pattern, "gaussian", defenses={"mine": settings}), "c").grid()
+        (cell,) = parse(of_kind(pattern, "gaussian", defenses={"mine": settings}), "c").grid()
         return cell.identity, cell.defended_identity
 
     one, same = (
@@ -132,23 +108,23 @@ REFUSED = [
 @pytest.mark.parametrize(("settings", "said"), REFUSED)
 def test_a_setting_that_cannot_be_met_is_refused_in_one_line(settings, said, pattern):
     with pytest.raises(BadInput, match=said) as refused:
-        parse(campaign(pattern, "gaussian", defenses={"mine": settings}), "c.yaml")
+        parse(of_kind(pattern, "gaussian", defenses={"mine": settings}), "c.yaml")
     assert "\n" not in str(refused.value)
 
 
 def test_a_model_of_one_size_refuses_larger_images_before_any_work(pattern, tmp_path):
-    content = campaign(pattern, "resize_pad", models={"net": SIZED}, defenses={"mine": {"kind": "resize_pad"}})
+    content = of_kind(pattern, "resize_pad", models={"net": SIZED}, defenses={"mine": {"kind": "resize_pad"}})
     with pytest.raises(
         BadInput, match="defense mine makes 35 px of 32 px, and model net cannot take them .*choose other sizes"
     ):
         prepare(parse(content, "c"), str(tmp_path))
-    prepare(parse(campaign(pattern, "gaussian", models={"net": SIZED}), "c"), str(tmp_path / "fits"))
+    prepare(parse(of_kind(pattern, "gaussian", models={"net": SIZED}), "c"), str(tmp_path / "fits"))
 
 
 def test_the_trace_shows_what_each_part_makes(pattern, tmp_path):
-    job, _ = ran(campaign(pattern, "compose"), tmp_path / "store")
+    job, _ = ran(of_kind(pattern, "compose"), tmp_path / "store")
     (cell,) = job.cells.values()
     picture = np.full((3, 32, 32), 128, dtype=np.uint8)
-    stages = image_trace.steps(cell, ("photos-000000", "image1"), picture)
-    assert stages[0][0] == "gaussian" and stages[1][0] in ("color_precision", "grey_mix")
-    assert 15 < stages[0][1].astype(float).std() < 40, "the noise is of its sigma, 0.1 of 255"
+    met = stages(cell, ("photos-000000", "image1"), picture)
+    assert met[0][0] == "gaussian" and met[1][0] in ("color_precision", "grey_mix")
+    assert 15 < met[0][1].astype(float).std() < 40, "the noise is of its sigma, 0.1 of 255"

@@ -14,7 +14,7 @@ from pipeline.campaigns.verification.verify import verify
 from pipeline.config.campaign import parse
 from pipeline.data import shards
 from pipeline.errors import BadInput
-from pipeline.reports import examples
+from pipeline.reports.pictures import Images
 from pipeline.scoring import summaries
 from pipeline.store.rows import batches, results
 from tests.support import tiny
@@ -116,4 +116,4 @@ def test_names_that_begin_alike_are_told_apart(tmp_path, barrage):
     for shard, label in (("s", 0), ("s--000000", 1)):
         row = next(row for row in find(job.store, "a", shard=shard) if row["cell"] == "net-none-pgd")
         assert row["label"] == label and replay(job, row, torch.device("cpu")).differences == ()
-        assert examples.unit(job, row["unit"]).shard == shard
+        assert Images(job).unit(row).shard == shard

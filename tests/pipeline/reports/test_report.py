@@ -31,9 +31,9 @@ from pipeline.data.pack import pack
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
 from pipeline.models import loading
-from pipeline.reports import figures, image_trace
-from pipeline.reports.examples import Example, examples, unit
+from pipeline.reports import figures
 from pipeline.reports.page import content, gather, page, write
+from pipeline.reports.pictures import OF_A_PICTURE, Example, Images, stages
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
@@ -309,7 +309,7 @@ def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
     drawn = barrage.draw(keys, (32, 32))
     judged = barrage.apply(torch.from_numpy(picture.copy())[None].float().expand(4, -1, -1, -1) / 255, drawn)
     for draw, (names, last) in enumerate(zip(described(drawn), judged, strict=True)):
-        through = image_trace.steps(cell, image, picture.copy(), draw)
+        through = stages(cell, image, picture.copy(), draw)
         assert [name for name, _ in through] == names
         assert np.abs(through[-1][1] - 255 * last.numpy()).max() <= 0.5 + 1e-3
         assert not np.array_equal(through[0][1], picture) or not np.array_equal(through[1][1], picture)
@@ -317,18 +317,19 @@ def test_a_story_goes_through_the_draws_that_judged_the_image(done, frozen):
 
 def test_examples_are_the_images_of_the_shards_and_of_the_store(done):
     job = opened(done)
-    for row in results(done, ["image_key", "unit", "linf", "l2"]).to_pylist():
-        of = unit(job, row["unit"])
+    images = Images(job)
+    for row in results(done, [*OF_A_PICTURE, "linf", "l2"]).to_pylist():
+        of = images.unit(row)
         assert of in list(job.units())
-        (example,) = examples(job, of, [row["image_key"]])
+        example = images.example(row)
         (sample,) = (s for s in shards.read(job.shards[of.shard], job.places(of)) if s.key == row["image_key"])
         assert np.array_equal(example.clean, shards.decode(sample.image, None, 32))
         change = (example.adversarial.astype(float) - example.clean) / 255
         assert np.abs(change).max() == pytest.approx(row["linf"]) and np.sqrt((change**2).sum()) == pytest.approx(row["l2"])
     with pytest.raises(BadInput, match="unit net-none-pgd--other--000000-000003 is none of store"):
-        unit(job, "net-none-pgd--other--000000-000003")
-    with pytest.raises(BadInput, match="holds the image nobody, which is not planned: another version"):
-        examples(job, of, ["nobody"])
+        images.unit(row | {"unit": "net-none-pgd--other--000000-000003"})
+    with pytest.raises(BadInput, match="holds no image nobody: give a key of its rows"):
+        images.clean(row | {"image_key": "nobody"})
 
 
 def test_a_difference_is_magnified_to_the_whole_range():
@@ -407,7 +408,12 @@ def test_the_commands_write_what_they_name(barrage, done, half, tmp_path):
         height = whole.height
     assert barrage("show", done, key, "-o", tmp_path / "story.png", "--cell", "net-bart2-pgd")[0] == 0
     with Image.open(tmp_path / "story.png") as part:
-        assert 0.4 * height < part.height < 0.8 * height
+        one = part.height
+        assert 0.4 * height < one < 0.8 * height
+    assert barrage("show", done, key, "-o", tmp_path / "story.png", "--cell", "net-bart2-pgd", "--draws", "99")[0] == 0
+    with Image.open(tmp_path / "story.png") as part:
+        assert part.height == pytest.approx(one * 5 / 2, rel=0.02), "a line of the image, and one for each of the four draws"
+    assert barrage("show", done, key, "-o", tmp_path / "story.png", "--draws", "0")[0] == 2
 
 
 def test_bad_input_is_one_line(barrage, done, half, tmp_path):
