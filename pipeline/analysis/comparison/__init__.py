@@ -15,13 +15,12 @@ verdict       whether the second is worse, for programs
 from pipeline.analysis.comparison.cells import CellComparison, Comparisons, comparison, comparisons
 from pipeline.analysis.comparison.paired import Comparison, compare
 from pipeline.analysis.comparison.sides import Side
-from pipeline.analysis.comparison.verdict import Judged, Verdict, verdict
+from pipeline.analysis.comparison.verdict import Verdict, verdict
 
 __all__ = [
     "CellComparison",
     "Comparison",
     "Comparisons",
-    "Judged",
     "Side",
     "Verdict",
     "compare",

@@ -129,7 +129,9 @@ class CellComparison:
         out = {"problem": None, "rule": self.rule, "top": self.top}
         out |= {side: self._side(side) for side in ("first", "second")} | compared["adv"]
         out |= {value: compared.get(value) for value in ("clean", "target_hit")}
-        out["changed"] = {field: [list(name) for name in names] for field, names in details.examples(self.pairs, listed).items()}
+        out["changed"] = {
+            field: [list(name) for name in names] for field, names in details.examples(self.pairs, listed).items()
+        }
         out["classes"] = _records(self.classes.rename(columns={"class": "name"}))
         out["parts"] = _records(self.parts) if with_parts else []
         out["settings"] = [setting._asdict() for setting in self.settings]
@@ -138,7 +140,12 @@ class CellComparison:
     def _side(self, name: str) -> dict[str, Any]:
         """Return one side as plain values."""
         side: Measured = getattr(self, name)
-        out: dict[str, Any] = {"store": side.side.store, "cell": side.side.cell, "images": len(side.names), "failed": side.failed}
+        out: dict[str, Any] = {
+            "store": side.side.store,
+            "cell": side.side.cell,
+            "images": len(side.names),
+            "failed": side.failed,
+        }
         out["left_out"] = len(side.names) - len(self.pairs)
         for value, prefix in (("adv", ""), ("clean", "clean_")):
             out |= dict(zip((f"{prefix}rate", f"{prefix}low", f"{prefix}high"), self.rate(name, value), strict=True))
@@ -197,7 +204,9 @@ def comparison(first: str | Side, second: str | Side, rule: str = "single", top:
     found = comparisons(first, second, rule=rule, top=top)
     if len(found.each) > 1:
         names = ", ".join(str(one.first.side.cell) for one in found.each[:8])
-        raise BadInput(f"{first} and {second} have {len(found.each)} cells of the same names ({names}): name one, as STORE::CELL")
+        raise BadInput(
+            f"{first} and {second} have {len(found.each)} cells of the same names ({names}): name one, as STORE::CELL"
+        )
     return found.each[0]
 
 

@@ -102,7 +102,9 @@ def _refuse_other_bytes(first: Measured, second: Measured, names: Any) -> None:
         if not (one and two and one != two):
             continue
         keys = {split(name)[1] for name in names.filter(pc.starts_with(names, f"{shard}/")).to_pylist()}
-        where = f"shard {shard} has other bytes in {first.job.store} (SHA-256 {one[:12]}) than in {second.job.store} ({two[:12]})"
+        where = (
+            f"shard {shard} has other bytes in {first.job.store} (SHA-256 {one[:12]}) than in {second.job.store} ({two[:12]})"
+        )
         try:
             other = _differing(first.job.shards[shard], second.job.shards[shard], keys)
         except ShardUnusable:

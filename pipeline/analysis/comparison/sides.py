@@ -92,7 +92,9 @@ def _within(side: Side, only: list[str], there: Sequence[str]) -> list[Pair]:
 
 def _alone(side: Side, names: Sequence[str], other: Side, found: Collection[str]) -> list[str]:
     """Return a line for each cell of a side that the other has not."""
-    return [f"left out: {side.store} has the cell {name}, {other.store} has no rows of it" for name in names if name not in found]
+    return [
+        f"left out: {side.store} has the cell {name}, {other.store} has no rows of it" for name in names if name not in found
+    ]
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

@@ -1,0 +1,125 @@
+"""Define `barrage compare`: hold cells of one store or of several against a baseline, on the images that both attacked."""
+
+import json as json_text
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.common import Modules, allow, answer, out, shown
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.analysis import Comparisons
+    from pipeline.analysis.comparison.text import Section
+
+
+class Judged(StrEnum):
+    DEFENSE = "defense"
+    ATTACK = "attack"
+
+
+WORSE, UNDECIDED = 1, 3
+"""Exit codes of `--fail-if-worse`, and of `--strict` where images are too few to decide."""
+
+NARROW = 100
+"""Characters of a terminal below which an interval stands under its figure."""
+
+
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            help="stores, or cells of them as STORE::CELL; the first is the baseline of the others; cells of two stores are matched "
+            "by name"
+        ),
+    ],
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(help="only this cell; repeat the option for more; of a single store: the baseline first; default: all"),
+    ] = None,
+    rule: Annotated[str, typer.Option(help="a decision rule, such as single or vote")] = "single",
+    top: Annotated[int, typer.Option(help="1 or 5: the label must be among the first classes, this many")] = 1,
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="exit code 1 if a cell is worse than the baseline by more points than this, beyond its 95 % interval"
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="with --fail-if-worse: exit code 3 if the images are too few to exclude it")
+    ] = False,
+    judged: Annotated[
+        Judged, typer.Option("--for", help="what is worse: a defense with fewer attacked images right, an attack with more")
+    ] = Judged.DEFENSE,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for programs")] = False,
+    lines: Annotated[int, typer.Option(min=0, help="lines of images, classes and parts that are shown")] = 10,
+    parts: Annotated[
+        bool, typer.Option(help="compare the draws of each transform too; takes a minute for a million images")
+    ] = True,
+    allow_module: Modules = None,
+) -> None:
+    """Compare cells or stores on the images that both attacked, with a test: barrage compare stores/demo stores/new"""
+    from pipeline import analysis
+    from pipeline.analysis.comparison import text, verdict
+
+    allow(allow_module)
+    if json and markdown:
+        raise BadInput("--json and --markdown: give one of them")
+    if strict and fail_if_worse is None:
+        raise BadInput("--strict says when --fail-if-worse fails: give that too, such as --fail-if-worse 2")
+    if fail_if_worse is not None:
+        verdict.margin(fail_if_worse)
+    found = analysis.comparisons(*sides, cells=cell or (), rule=rule, top=top)
+    attack = judged is Judged.ATTACK
+    verdicts = [] if fail_if_worse is None else [verdict.verdict(one.adv, fail_if_worse, attack) for one in found.each]
+    if json:
+        print(json_text.dumps(found.as_dict(with_parts=parts) | {"verdicts": verdicts}, indent=1))
+    else:
+        sections = text.of_all(found, lines, parts)
+        if fail_if_worse is not None:
+            sections.append(text.Section("verdict", notes=_said(found, fail_if_worse, attack)))
+        print(text.markdown(sections)) if markdown else _print(sections)
+    raise typer.Exit(_code(verdicts, strict))
+
+
+def _code(verdicts: list[str], strict: bool) -> int:
+    """Return the exit code: the worst of all comparisons."""
+    if "worse" in verdicts:
+        return WORSE
+    return UNDECIDED if strict and "undecided" in verdicts else 0
+
+
+def _said(found: "Comparisons", points: float, attack: bool) -> list[str]:
+    """Return the verdict on each comparison in words."""
+    from pipeline.analysis.comparison import verdict
+
+    return [f"{one.second.side}: {verdict.said(one.adv, points, attack)}" for one in found.each]
+
+
+def _print(sections: "list[Section]") -> None:
+    """Print tables for a terminal: what is data is cut where it is long, and no letter of it is markup."""
+    from pipeline.analysis.comparison.text import cut
+
+    for section in sections:
+        if section.title:
+            out.print(Text(section.title, "bold"))
+        if section.rows:
+            view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+            for head in section.head:
+                view.add_column(Text(head), overflow="fold")
+            for row in section.rows:
+                view.add_row(*(_fitting(shown(cut(text))) for text in row))
+            out.print(view)
+        for note in section.notes:
+            answer(note)
+        out.print()
+
+
+def _fitting(text: Text) -> Text:
+    """Return a figure with its interval below it in a narrow terminal."""
+    return Text(text.plain.replace(" [", "\n[")) if out.width < NARROW else text
