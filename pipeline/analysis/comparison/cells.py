@@ -29,12 +29,12 @@ VALUES = ("adv", "clean", "target_hit")
 
 @dataclass(frozen=True, eq=False)
 class CellComparison:
-    """Hold how a second cell differs from a first one, on the images that both attacked, under one decision rule; print it to see.
+    """Hold how a second cell differs from a first one, on the images that both attacked, under one decision rule.
 
     first, second   the two cells and their images
     rule, top       the decision rule, and how many of its classes may hold the label: 1 or 5
     pairs           the images that both attacked
-    Every difference is first - second, in [-1, 1]. All intervals are 95 % over images.
+    Every difference is first - second, in [-1, 1]. All intervals are 95 % over images. Printed, it is tables.
     """
 
     first: Measured
@@ -168,8 +168,11 @@ class Comparisons:
     notes: Sequence[str] = ()
 
     def frame(self) -> pd.DataFrame:
-        """Return the attacked accuracies, a comparison a line: `first_store`, `first_cell`, `second_store`, `second_cell`, and the
-        columns of `CellComparison.frame` from `images` on; `p_holm` is corrected for the number of lines (Holm 1979)."""
+        """Return the attacked accuracies, a comparison a line.
+
+        Columns: `first_store`, `first_cell`, `second_store`, `second_cell`, those of `CellComparison.frame` from `images` on, and
+        `p_holm`: the p-value corrected for the number of lines (Holm 1979).
+        """
         rows = []
         for one in self.each:
             names = {f"{side}_{part}": getattr(getattr(one, side).side, part)
@@ -194,19 +197,17 @@ class Comparisons:
 def comparison(first: str | Side, second: str | Side, rule: str = "single", top: int = 1) -> CellComparison:
     """Compare two cells on the images that both attacked: paired differences, who changed sides, cost, settings.
 
-    first, second   a store with one cell, or a cell of one as "stores/demo::lite0-bart5-pgd" (or `Side`, for any place); where only
-                    one names a cell, the cell of that name in the other
+    first, second   a store with one cell, or a cell of one as "stores/demo::lite0-bart5-pgd" (or `Side`, for any place);
+                    where only one names a cell, the cell of that name in the other
     rule            a decision rule, such as single, vote, mean or persistent
     top             1 or 5: the label must be among the first `top` classes
-    Raises BadInput where the two are several cells, have no image in common, or other images or labels under the same names, and as
-    `analysis.scores` does.
+    Raises BadInput where the two are several cells, have no image in common, or other images or labels under the same names,
+    and as `analysis.scores` does.
     """
     found = comparisons(first, second, rule=rule, top=top)
     if len(found.each) > 1:
         names = ", ".join(str(one.first.side.cell) for one in found.each[:8])
-        raise BadInput(
-            f"{first} and {second} have {len(found.each)} cells of the same names ({names}): name one, as STORE::CELL"
-        )
+        raise BadInput(f"{first} and {second} have {len(found.each)} cells in common ({names}): name one, as STORE::CELL")
     return found.each[0]
 
 
@@ -215,7 +216,7 @@ def comparisons(
 ) -> Comparisons:
     """Compare a baseline with several cells or stores, cell by cell: each as `comparison` does.
 
-    baseline, others   stores or cells, as in `comparison`; of one store alone, the first of `cells` is the baseline of the others
+    baseline, others   stores or cells, as in `comparison`; of one store alone, the first of `cells` is the baseline
     cells              only these; default: all whose names both stores have
     Raises BadInput as `comparison` does.
     """

@@ -52,8 +52,8 @@ def classes(pairs: Pairs, names: Sequence[str] = ()) -> pd.DataFrame:
     """Return the attacked accuracies of each class, the class with the least likely difference first.
 
     names  the names of the classes by label; default: not known
-    Columns: `label`, `class` (None where it has no name), FIGURES as in `Comparison`, and `p_holm`: the p-value corrected for the
-    number of classes (Holm 1979). The intervals are of each class alone.
+    Columns: `label`, `class` (None where it has no name), FIGURES as in `Comparison`, and `p_holm`: the p-value corrected for
+    the number of classes (Holm 1979). The intervals are of each class alone.
     """
     order = np.argsort(pairs.label, kind="stable")
     labels, begins = np.unique(pairs.label[order], return_index=True)

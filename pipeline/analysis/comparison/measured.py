@@ -59,7 +59,7 @@ class Measured:
 
 
 def with_rows(job: Job) -> list[str]:
-    """Return the cells of a store that have rows, in the order of its campaign. Raises BadInput for rows of another campaign."""
+    """Return the cells of a store that have rows, in the order of its campaign. Raises BadInput for rows of another one."""
     there = committed.files(Store(job.store))[1]
     return [name for name in job.cells if name in there]
 

@@ -22,8 +22,8 @@ COLUMNS = ("part", *FIGURES, "p_holm")
 def parts(first: Measured, second: Measured, pairs: Pairs) -> pd.DataFrame:
     """Return the attacked accuracies of the draws that have each part which both defenses may have, by the first class.
 
-    An image counts where both cells have draws of it with the part. The parts of a draw are drawn again from its key, so there are
-    no lines for a defense whose definitions have another version now, nor for one that is not random.
+    An image counts where both cells have draws of it with the part. The parts of a draw are drawn again from its key, so there
+    are no lines for a defense whose definitions have another version now, nor for one that is not random.
     Columns: `part`, and those of `classes` from `images` on; the least likely difference first.
     """
     sides = [_choices(side) for side in (first, second)]

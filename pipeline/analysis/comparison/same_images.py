@@ -66,8 +66,8 @@ def remarks(first: Measured, second: Measured, pairs: Pairs) -> Iterator[str]:
         left = len(side.names) - len(pairs)
         if left and len(pairs) < FEW * len(side.names):
             yield (
-                f"only {len(pairs):,} of the {len(side.names):,} images of {side.side} are compared: {other.side} did not attack "
-                "the others"
+                f"only {len(pairs):,} of the {len(side.names):,} images of {side.side} are compared: {other.side} did not "
+                "attack the others"
             )
         if side.failed:
             yield f"{side.side}: {side.failed:,} images could not be attacked, and are left out of both"
@@ -113,8 +113,8 @@ def _refuse_other_bytes(first: Measured, second: Measured, names: Any) -> None:
             ) from None
         if other:
             raise BadInput(
-                f"{where}, and so has the image {other[0]}, with {len(other) - 1:,} more: the same keys are other images; compare "
-                "stores whose campaigns read the same shards"
+                f"{where}, and so has the image {other[0]}, with {len(other) - 1:,} more: the same keys are other images; "
+                "compare stores whose campaigns read the same shards"
             )
 
 
@@ -133,9 +133,9 @@ def _refuse_other_labels(first: Measured, second: Measured, names: Any, one: Any
     if len(other):
         shard, key = split(names[int(other[0])].as_py())
         raise BadInput(
-            f"the image {key} of shard {shard} has the label {one[other[0]]} in {first.side}, {two[other[0]]} in {second.side}, "
-            f"with {len(other) - 1:,} more: the classes were given in another order; run one campaign again with the data.classes "
-            "of the other"
+            f"the image {key} of shard {shard} has the label {one[other[0]]} in {first.side}, {two[other[0]]} in "
+            f"{second.side}, with {len(other) - 1:,} more: the classes were given in another order; run one campaign again with "
+            "the data.classes of the other"
         )
 
 

@@ -40,8 +40,8 @@ def remarks(first: Measured, second: Measured, found: list[Setting], rule: str) 
         yield f"{' and '.join(changed)} differ: nothing tells which of them makes the difference"
     if "evaluation_draws" in by_name and rule != "single":
         yield (
-            f"the first was judged by {first.cell.judged_by} draws, the second by {second.cell.judged_by}: under the rule {rule} "
-            "that alone makes a difference"
+            f"the first was judged by {first.cell.judged_by} draws, the second by {second.cell.judged_by}: under the rule "
+            f"{rule} that alone makes a difference"
         )
     for setting in found:
         if setting.name.startswith("version of ") or setting.name == "decoding":

@@ -1,6 +1,7 @@
 """Name what is compared: stores, or cells of them as STORE::CELL, and say which cell is held against which.
 
-No cell has a colon in its name, and no URL has two at its end. A folder whose own name has `::` is taken as a folder if it is there.
+No cell has a colon in its name, and no URL of a store ends like that. A folder whose own name has `::` is taken as one if it is
+there.
 """
 
 import re
@@ -60,8 +61,8 @@ def matched(sides: Sequence[Side], cells: Cells, only: Collection[str] = ()) -> 
             found = [(mine[0], theirs[0])]
         if not found:
             raise BadInput(
-                f"{first.store} and {other.store} have no cell of the same name: {_listed(mine)}; {_listed(theirs)}; name a cell "
-                "of each, as STORE::CELL"
+                f"{first.store} and {other.store} have no cell of the same name: {_listed(mine)}; {_listed(theirs)}; name a "
+                "cell of each, as STORE::CELL"
             )
         pairs += [(Side(first.store, one), Side(other.store, two)) for one, two in found]
         notes += _alone(first, mine, other, [one for one, _ in found])

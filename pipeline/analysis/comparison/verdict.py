@@ -37,8 +37,8 @@ def verdict(found: Comparison, points: float, attack: bool = False) -> Verdict:
 
     points  the margin, 0 to 100 percentage points
     attack  whether two attacks are compared, rather than two defenses
-    WORSE if the whole interval is beyond the margin, NOT_WORSE if none of it is, UNDECIDED if the margin lies within it: then more
-    images would decide. Raises BadInput for another margin.
+    WORSE if the whole interval is beyond the margin, NOT_WORSE if none of it is, UNDECIDED if the margin lies within it: then
+    more images would decide. Raises BadInput for another margin.
     """
     _, low, high = loss(found, attack)
     most = margin(points)

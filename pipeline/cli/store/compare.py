@@ -33,8 +33,8 @@ def compare(
     sides: Annotated[
         list[str],
         typer.Argument(
-            help="stores, or cells of them as STORE::CELL; the first is the baseline of the others; cells of two stores are matched "
-            "by name"
+            help="stores, or cells of them as STORE::CELL; the first is the baseline of the others; cells of two stores are "
+            "matched by name"
         ),
     ],
     cell: Annotated[
