@@ -7,7 +7,8 @@
     print(analysis.comparison("stores/a", "stores/b::cell"))  # two cells with all that their difference rests on
 
 Functions take and return pandas frames; a comparison has several. Rates, and the `_low` and `_high` ends of their 95 %
-intervals, are in [0, 1]. Eps and distances are of images in [0, 1], times are seconds or hours of a device, costs are draw-gradients.
+intervals, are in [0, 1]. Eps and distances are of images in [0, 1], times are seconds or hours of a device, costs are
+draw-gradients.
 """
 
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case

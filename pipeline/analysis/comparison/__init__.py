@@ -9,13 +9,13 @@ details       images that changed sides, classes
 parts         draws that have a transform
 cells         `comparison` and `comparisons`
 text          the tables that are shown
-verdict       whether the second is worse, for programs
+verdicts      whether the second is worse, for programs
 """
 
 from pipeline.analysis.comparison.cells import CellComparison, Comparisons, comparison, comparisons
 from pipeline.analysis.comparison.paired import Comparison, compare
 from pipeline.analysis.comparison.sides import Side
-from pipeline.analysis.comparison.verdict import Verdict, verdict
+from pipeline.analysis.comparison.verdicts import Verdict, verdict
 
 __all__ = [
     "CellComparison",

@@ -170,8 +170,8 @@ class Comparisons:
     def frame(self) -> pd.DataFrame:
         """Return the attacked accuracies, a comparison a line.
 
-        Columns: `first_store`, `first_cell`, `second_store`, `second_cell`, those of `CellComparison.frame` from `images` on, and
-        `p_holm`: the p-value corrected for the number of lines (Holm 1979).
+        Columns: `first_store`, `first_cell`, `second_store`, `second_cell`, those of `CellComparison.frame` from `images` on,
+        and `p_holm`: the p-value corrected for the number of lines (Holm 1979).
         """
         rows = []
         for one in self.each:

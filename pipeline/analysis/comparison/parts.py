@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from pipeline.analysis.comparison.details import FIGURES, corrected, figures
 from pipeline.analysis.comparison.measured import Measured, named, places
@@ -50,16 +50,15 @@ def _choices(side: Measured) -> tuple[str, ...]:
 def _counts(side: Measured, pairs: Pairs, wanted: list[str]) -> tuple[Counts, Counts]:
     """Return how many draws of each image have each part, and how many of these are right: two arrays (images, parts)."""
     columns, cell = [_choices(side).index(part) for part in wanted], side.cell
-    shape, kind = (len(pairs), len(wanted)), np.min_scalar_type(cell.judged_by)
-    drawn, right = np.zeros(shape, kind), np.zeros(shape, kind)
+    names, counts = list[pa.Array](), list[Counts]()
     for rows in batches(side.job.store, ["shard", "image_key", "label", "status", "adv_top5"], [cell.name]):
-        good = rules.attacked(rows)
-        place = places(named(good).combine_chunks(), pairs.names)
-        good, place = good.filter(pc.greater_equal(place, 0)), place[place >= 0]
-        if not len(good):
+        if not len(good := rules.attacked(rows)):
             continue
-        images = list(zip(*(good[name].to_pylist() for name in ("shard", "image_key")), strict=True))
-        has = met(cell, images)[:, :, columns]
+        names += named(good).chunks
+        has = met(cell, list(zip(*(good[name].to_pylist() for name in ("shard", "image_key")), strict=True)))[:, :, columns]
         hit = rules.first_classes(good, "adv") == rules.column(good, "label")[:, None]
-        drawn[place], right[place] = has.sum(1), (has & hit[:, :, None]).sum(1)
+        both = np.stack([has.sum(1), (has & hit[:, :, None]).sum(1)])
+        counts.append(both.astype(np.min_scalar_type(cell.judged_by)))
+    counts.append(np.zeros_like(counts[0][:, :1]))  # an image that is not there has place -1, and no draws
+    drawn, right = np.concatenate(counts, 1)[:, places(pairs.names, pa.chunked_array(names, pa.string()).combine_chunks())]
     return drawn, right

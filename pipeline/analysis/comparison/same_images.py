@@ -134,8 +134,8 @@ def _refuse_other_labels(first: Measured, second: Measured, names: Any, one: Any
         shard, key = split(names[int(other[0])].as_py())
         raise BadInput(
             f"the image {key} of shard {shard} has the label {one[other[0]]} in {first.side}, {two[other[0]]} in "
-            f"{second.side}, with {len(other) - 1:,} more: the classes were given in another order; run one campaign again with "
-            "the data.classes of the other"
+            f"{second.side}, with {len(other) - 1:,} more: the classes were given in another order; run one campaign again "
+            "with the data.classes of the other"
         )
 
 

@@ -106,7 +106,8 @@ def _about(one: Any, line: str) -> str:
 def of_pair(found: Pair, most: int = MOST, with_parts: bool = True) -> list[Section]:
     """Return the tables of a comparison of two cells; `most` lines of long ones, and `with_parts` those of the parts."""
     sections = [_accuracy(found), _fields(found.adv), _changed(found.changed, most), _costs(found.costs)]
-    sections.append(_lines("classes", found.classes, ["label", "class"], most))
+    known = ["label", "class"] if found.classes["class"].notna().any() else ["label"]
+    sections.append(_lines("classes", found.classes, known, most))
     if with_parts:
         sections.append(_lines("parts of the defense", found.parts, ["part"], most, "draws that have the part"))
     rows = [[setting.name, shown(setting.first), shown(setting.second)] for setting in found.settings]

@@ -1,6 +1,7 @@
 """Define `barrage compare`: hold cells of one store or of several against a baseline, on the images that both attacked."""
 
 import json as json_text
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,7 @@ def compare(
 ) -> None:
     """Compare cells or stores on the images that both attacked, with a test: barrage compare stores/demo stores/new"""
     from pipeline import analysis
-    from pipeline.analysis.comparison import text, verdict
+    from pipeline.analysis.comparison import text, verdicts
 
     allow(allow_module)
     if json and markdown:
@@ -73,32 +74,32 @@ def compare(
     if strict and fail_if_worse is None:
         raise BadInput("--strict says when --fail-if-worse fails: give that too, such as --fail-if-worse 2")
     if fail_if_worse is not None:
-        verdict.margin(fail_if_worse)
+        verdicts.margin(fail_if_worse)
     found = analysis.comparisons(*sides, cells=cell or (), rule=rule, top=top)
     attack = judged is Judged.ATTACK
-    verdicts = [] if fail_if_worse is None else [verdict.verdict(one.adv, fail_if_worse, attack) for one in found.each]
+    reached = [] if fail_if_worse is None else [verdicts.verdict(one.adv, fail_if_worse, attack) for one in found.each]
     if json:
-        print(json_text.dumps(found.as_dict(with_parts=parts) | {"verdicts": verdicts}, indent=1))
+        print(json_text.dumps(found.as_dict(with_parts=parts) | {"verdicts": reached}, indent=1))
     else:
         sections = text.of_all(found, lines, parts)
         if fail_if_worse is not None:
             sections.append(text.Section("verdict", notes=_said(found, fail_if_worse, attack)))
         print(text.markdown(sections)) if markdown else _print(sections)
-    raise typer.Exit(_code(verdicts, strict))
+    raise typer.Exit(_code(reached, strict))
 
 
-def _code(verdicts: list[str], strict: bool) -> int:
+def _code(reached: Sequence[str], strict: bool) -> int:
     """Return the exit code: the worst of all comparisons."""
-    if "worse" in verdicts:
+    if "worse" in reached:
         return WORSE
-    return UNDECIDED if strict and "undecided" in verdicts else 0
+    return UNDECIDED if strict and "undecided" in reached else 0
 
 
 def _said(found: "Comparisons", points: float, attack: bool) -> list[str]:
     """Return the verdict on each comparison in words."""
-    from pipeline.analysis.comparison import verdict
+    from pipeline.analysis.comparison import verdicts
 
-    return [f"{one.second.side}: {verdict.said(one.adv, points, attack)}" for one in found.each]
+    return [f"{one.second.side}: {verdicts.said(one.adv, points, attack)}" for one in found.each]
 
 
 def _print(sections: "list[Section]") -> None:

@@ -46,7 +46,7 @@ def verdict(found: Comparison, points: float, attack: bool = False) -> Verdict:
 
 
 def said(found: Comparison, points: float, attack: bool = False) -> str:
-    """Return the verdict in words, with how much the second loses; arguments as for `verdict`."""
+    """Return the verdict in words, with by how much the second is worse; arguments as for `verdict`."""
     value, low, high = (100 * end for end in loss(found, attack))
-    lost = f"as an attack, {value:+.1f}" if attack else f"as a defense, {value:+.1f}"
-    return f"{verdict(found, points, attack)} by more than {points:g} points: it loses, {lost} points [{low:+.1f}, {high:+.1f}]"
+    judged = "an attack" if attack else "a defense"
+    return f"{verdict(found, points, attack)} by more than {points:g} points as {judged}: by {value:.1f} [{low:.1f}, {high:.1f}]"
