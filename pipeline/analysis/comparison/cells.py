@@ -126,7 +126,7 @@ class CellComparison:
         with_parts  whether to read the draws of the parts
         """
         compared = {value: _plain(found) for value, found in self.found.items()}
-        out = {"problem": None, "rule": self.rule, "top": self.top}
+        out: dict[str, Any] = {"problem": None, "rule": self.rule, "top": self.top}
         out |= {side: self._side(side) for side in ("first", "second")} | compared["adv"]
         out |= {value: compared.get(value) for value in ("clean", "target_hit")}
         out["changed"] = {

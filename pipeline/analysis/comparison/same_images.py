@@ -70,7 +70,7 @@ def remarks(first: Measured, second: Measured, pairs: Pairs) -> Iterator[str]:
                 "attack the others"
             )
         if side.failed:
-            yield f"{side.side}: {side.failed:,} images could not be attacked, and are left out of both"
+            yield f"{side.side}: images that could not be attacked, and are left out of both: {side.failed:,}"
     if first.job.store == second.job.store:
         return
     if unknown := [name for name in shards_of(pairs.names) if not all(_hashes(first, second, name))]:

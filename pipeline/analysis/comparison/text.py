@@ -35,9 +35,10 @@ class Section:
 class Pair(Protocol):
     """Describe what is laid out of a comparison of two cells; see `pipeline.analysis.comparison.CellComparison`."""
 
-    rule: str
-    top: int
-
+    @property
+    def rule(self) -> str: ...
+    @property
+    def top(self) -> int: ...
     @property
     def first(self) -> Measured: ...
     @property

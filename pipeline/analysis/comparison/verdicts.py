@@ -49,4 +49,6 @@ def said(found: Comparison, points: float, attack: bool = False) -> str:
     """Return the verdict in words, with by how much the second is worse; arguments as for `verdict`."""
     value, low, high = (100 * end for end in loss(found, attack))
     judged = "an attack" if attack else "a defense"
-    return f"{verdict(found, points, attack)} by more than {points:g} points as {judged}: by {value:.1f} [{low:.1f}, {high:.1f}]"
+    return (
+        f"{verdict(found, points, attack)} by more than {points:g} points as {judged}: by {value:.1f} [{low:.1f}, {high:.1f}]"
+    )

@@ -47,7 +47,7 @@ def compare(
     fail_if_worse: Annotated[
         float | None,
         typer.Option(
-            min=0, help="exit code 1 if a cell is worse than the baseline by more points than this, beyond its 95 % interval"
+            help="exit code 1 if a cell is worse than the baseline by more points than this, beyond its 95 % interval"
         ),
     ] = None,
     strict: Annotated[
