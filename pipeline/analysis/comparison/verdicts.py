@@ -29,7 +29,9 @@ def loss(found: Comparison, attack: bool = False) -> tuple[float, float, float]:
 
     attack  whether two attacks are compared, rather than two defenses
     """
-    return (-found.difference, -found.high, -found.low) if attack else (found.difference, found.low, found.high)
+    if not attack:
+        return found.difference, found.low, found.high
+    return 0 - found.difference, 0 - found.high, 0 - found.low  # `0 -`: never a zero with a minus
 
 
 def verdict(found: Comparison, points: float, attack: bool = False) -> Verdict:

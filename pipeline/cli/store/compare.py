@@ -10,8 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.common import Modules, allow, answer, out, shown
+from pipeline.cli.common import Modules, allow, answer, out
 from pipeline.errors import BadInput
+from pipeline.escaped import line
 
 if TYPE_CHECKING:
     from pipeline.analysis import Comparisons
@@ -105,22 +106,25 @@ def _said(found: "Comparisons", points: float, attack: bool) -> list[str]:
 def _print(sections: "list[Section]") -> None:
     """Print tables for a terminal: what is data is cut where it is long, and no letter of it is markup."""
     from pipeline.analysis.comparison.text import cut
+    from pipeline.status.columns import parted
 
     for section in sections:
         if section.title:
             out.print(Text(section.title, "bold"))
         if section.rows:
             view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-            for head in section.head:
-                view.add_column(Text(head), overflow="fold")
-            for row in section.rows:
-                view.add_row(*(_fitting(shown(cut(text))) for text in row))
+            names = [parted(line(cut(row[0])), out.width // 5) for row in section.rows]
+            widest = max(len(part) for name in names for part in name.split("\n"))
+            for place, head in enumerate(section.head):
+                view.add_column(Text(head), overflow="fold", min_width=None if place else min(widest, out.width // 4))
+            for name, row in zip(names, section.rows, strict=True):
+                view.add_row(Text(name), *(_fitting(line(cut(text))) for text in row[1:]))
             out.print(view)
         for note in section.notes:
             answer(note)
         out.print()
 
 
-def _fitting(text: Text) -> Text:
+def _fitting(text: str) -> Text:
     """Return a figure with its interval below it in a narrow terminal."""
-    return Text(text.plain.replace(" [", "\n[")) if out.width < NARROW else text
+    return Text(text.replace(" [", "\n[") if out.width < NARROW else text)

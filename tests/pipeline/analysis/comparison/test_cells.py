@@ -73,7 +73,7 @@ def test_classes_are_compared_one_by_one(found):
 def test_its_rates_are_those_of_the_table(random, rule, top):
     lines = {line.cell: line for line in summaries.lines(batches(random), [rule])}
     cells = ["resnet50-bart2-aimed", "resnet50-bart10-aimed"]
-    said = analysis.comparison(*(f"{random}::{cell}" for cell in cells), rule, top)
+    said = analysis.comparison(f"{random}::{cells[0]}", f"{random}::{cells[1]}", rule, top)
     for side, line in zip(("first", "second"), (lines[cell] for cell in cells), strict=True):
         for value, prefix in (("adv", "adv"), ("clean", "clean")):
             told = getattr(line, f"{prefix}_top{top}")
@@ -87,9 +87,10 @@ def test_its_rates_are_those_of_the_table(random, rule, top):
 def test_it_says_what_compare_says_of_frames(random):
     cells = ["resnet50-bart2-pgd", "resnet50-bart2-weak"]
     scores = analysis.scores(random, "vote")
-    said = analysis.comparison(*(f"{random}::{cell}" for cell in cells), "vote")
+    first, second = (scores[scores["cell"] == cell] for cell in cells)
+    said = analysis.comparison(f"{random}::{cells[0]}", f"{random}::{cells[1]}", "vote")
     for value in ("adv", "clean"):
-        assert said.found[value] == analysis.compare(*(scores[scores["cell"] == cell] for cell in cells), value)
+        assert said.found[value] == analysis.compare(first, second, value)
 
 
 def test_sides_may_be_exchanged(random):
