@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.comparison import details, same_images, settings, text
-from pipeline.analysis.comparison.measured import COSTS, Measured, read, with_rows
+from pipeline.analysis.comparison.measured import COSTS, VALUES, Measured, read, with_rows
 from pipeline.analysis.comparison.paired import Comparison, holm, of_shares
 from pipeline.analysis.comparison.parts import parts
 from pipeline.analysis.comparison.same_images import Pairs, joined
@@ -22,9 +22,6 @@ from pipeline.scoring.rules import RULES
 
 LISTED = 1000
 """Images that `as_dict` lists of each field of the 2 x 2."""
-
-VALUES = ("adv", "clean", "target_hit")
-"""What is compared, the attacked accuracy first."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from pipeline.analysis.comparison.details import FIGURES, corrected, figures
+from pipeline.analysis.comparison.details import corrected, figures
 from pipeline.analysis.comparison.measured import Measured, named, places
 from pipeline.analysis.comparison.same_images import Pairs
 from pipeline.analysis.transforms import met
@@ -15,8 +14,6 @@ from pipeline.scoring import rules
 from pipeline.store.rows import batches
 
 Counts = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
-
-COLUMNS = ("part", *FIGURES, "p_holm")
 
 
 def parts(first: Measured, second: Measured, pairs: Pairs) -> pd.DataFrame:
@@ -50,15 +47,14 @@ def _choices(side: Measured) -> tuple[str, ...]:
 def _counts(side: Measured, pairs: Pairs, wanted: list[str]) -> tuple[Counts, Counts]:
     """Return how many draws of each image have each part, and how many of these are right: two arrays (images, parts)."""
     columns, cell = [_choices(side).index(part) for part in wanted], side.cell
-    names, counts = list[pa.Array](), list[Counts]()
+    shape, kind = (len(pairs), len(wanted)), np.min_scalar_type(cell.judged_by)
+    drawn, right = np.zeros(shape, kind), np.zeros(shape, kind)
     for rows in batches(side.job.store, ["shard", "image_key", "label", "status", "adv_top5"], [cell.name]):
         if not len(good := rules.attacked(rows)):
             continue
-        names += named(good).chunks
         has = met(cell, list(zip(*(good[name].to_pylist() for name in ("shard", "image_key")), strict=True)))[:, :, columns]
         hit = rules.first_classes(good, "adv") == rules.column(good, "label")[:, None]
-        both = np.stack([has.sum(1), (has & hit[:, :, None]).sum(1)])
-        counts.append(both.astype(np.min_scalar_type(cell.judged_by)))
-    counts.append(np.zeros_like(counts[0][:, :1]))  # an image that is not there has place -1, and no draws
-    drawn, right = np.concatenate(counts, 1)[:, places(pairs.names, pa.chunked_array(names, pa.string()).combine_chunks())]
+        place = places(pairs.names, named(good).combine_chunks())
+        known = place >= 0
+        drawn[known], right[known] = has.sum(1)[place[known]], (has & hit[:, :, None]).sum(1)[place[known]]
     return drawn, right

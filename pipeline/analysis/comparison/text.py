@@ -19,7 +19,7 @@ LONGEST = 60
 """Characters of a text of data that are shown."""
 
 NAMES = {"adv": "attacked", "clean": "clean", "target_hit": "target hit"}
-COSTS = {"draw_gradients": "draw-gradients", "forwards": "draws without gradient", "seconds": "seconds of a device"}
+SPENT = {"draw_gradients": "draw-gradients", "forwards": "draws without gradient", "seconds": "seconds of a device"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _changed(found: pd.DataFrame, most: int) -> Section:
 def _costs(found: tuple[dict[str, float], dict[str, float]]) -> Section:
     rows = [
         [text, f"{found[0][name]:,.4g}", f"{found[1][name]:,.4g}", _times(found[0][name], found[1][name])]
-        for name, text in COSTS.items()
+        for name, text in SPENT.items()
     ]
     return Section("cost of an image", ("", "first", "second", "second / first"), rows)
 

@@ -65,7 +65,7 @@ def compare(
     ] = True,
     allow_module: Modules = None,
 ) -> None:
-    """Compare cells or stores on the images that both attacked, with a test: barrage compare stores/demo stores/new"""
+    """Compare cells or stores on the images that both attacked, with a test: barrage compare stores/demo --cell lite0-bart5-pgd --cell lite0-bart10-pgd"""
     from pipeline import analysis
     from pipeline.analysis.comparison import text, verdicts
 
@@ -113,10 +113,9 @@ def _print(sections: "list[Section]") -> None:
             out.print(Text(section.title, "bold"))
         if section.rows:
             view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-            names = [parted(line(cut(row[0])), out.width // 5) for row in section.rows]
-            widest = max(len(part) for name in names for part in name.split("\n"))
-            for place, head in enumerate(section.head):
-                view.add_column(Text(head), overflow="fold", min_width=None if place else min(widest, out.width // 4))
+            names = [parted(line(cut(row[0])), 12) for row in section.rows]
+            for head in section.head:
+                view.add_column(Text(head), overflow="fold")
             for name, row in zip(names, section.rows, strict=True):
                 view.add_row(Text(name), *(_fitting(line(cut(text))) for text in row[1:]))
             out.print(view)
