@@ -65,7 +65,7 @@ def compare(
     ] = True,
     allow_module: Modules = None,
 ) -> None:
-    """Compare cells or stores on the images that both attacked, with a test: barrage compare stores/demo --cell lite0-bart5-pgd --cell lite0-bart10-pgd"""
+    """Compare cells or stores image by image: barrage compare stores/demo --cell lite0-bart5-pgd --cell lite0-bart10-pgd"""
     from pipeline import analysis
     from pipeline.analysis.comparison import text, verdicts
 
