@@ -94,6 +94,7 @@ HOMES = {
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
+        "analysis.comparison.parts",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "comparison", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.analysis.comparison.measured import split
 from pipeline.analysis.comparison.paired import holm, of_shares
@@ -26,9 +27,9 @@ def changed(pairs: Pairs, value: str = "adv") -> pd.DataFrame:
     """
     one, two = pairs.first[value].to_numpy(), pairs.second[value].to_numpy()
     place = np.flatnonzero((one > 0.5) != (two > 0.5))
-    names = [split(name) for name in pairs.names.take(pa.array(place)).to_pylist()]
-    frame = pd.DataFrame(names, columns=["shard", "image_key"], dtype=object)
-    frame = frame.assign(label=pairs.label[place], first=one[place], second=two[place])
+    parts = pc.split_pattern(pairs.names.take(pa.array(place)), "/", max_splits=1)
+    names = {name: pd.arrays.ArrowExtensionArray(pc.list_element(parts, i)) for i, name in enumerate(("shard", "image_key"))}
+    frame = pd.DataFrame(names).assign(label=pairs.label[place], first=one[place], second=two[place])
     frame["right"] = np.where(frame["first"] > 0.5, "first_only", "second_only")
     return _by(frame, (frame["first"] - frame["second"]).abs() * -1, ["shard", "image_key"])
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.analysis.comparison.details import corrected, figures
 from pipeline.analysis.comparison.measured import Measured, named, places
@@ -57,4 +58,5 @@ def _counts(side: Measured, pairs: Pairs, wanted: list[str]) -> tuple[Counts, Co
         place = places(pairs.names, named(good).combine_chunks())
         known = place >= 0
         drawn[known], right[known] = has.sum(1)[place[known]], (has & hit[:, :, None]).sum(1)[place[known]]
+    pa.default_memory_pool().release_unused()
     return drawn, right

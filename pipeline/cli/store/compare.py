@@ -28,7 +28,7 @@ WORSE, UNDECIDED = 1, 3
 """Exit codes of `--fail-if-worse`, and of `--strict` where images are too few to decide."""
 
 NARROW = 100
-"""Characters of a terminal below which an interval stands under its figure."""
+"""Characters of a terminal below which names are broken at hyphens, and an interval stands under its figure."""
 
 
 def compare(
@@ -113,7 +113,8 @@ def _print(sections: "list[Section]") -> None:
             out.print(Text(section.title, "bold"))
         if section.rows:
             view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-            names = [parted(line(cut(row[0])), 12) for row in section.rows]
+            widest = 14 if out.width < NARROW else out.width
+            names = [parted(line(cut(row[0])), widest) for row in section.rows]
             for head in section.head:
                 view.add_column(Text(head), overflow="fold")
             for name, row in zip(names, section.rows, strict=True):
