@@ -86,7 +86,7 @@ class CellComparison:
     def parts(self) -> pd.DataFrame:
         """Return the differences for each part of the defense, as `pipeline.analysis.comparison.parts.parts` does.
 
-        It reads the classes of every draw: half a minute for a million images.
+        It reads the classes of every draw: minutes for a million images.
         """
         return parts(self.first, self.second, self.pairs)
 

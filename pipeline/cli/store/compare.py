@@ -61,7 +61,7 @@ def compare(
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON, for programs")] = False,
     lines: Annotated[int, typer.Option(min=0, help="lines of images, classes and parts that are shown")] = 10,
     parts: Annotated[
-        bool, typer.Option(help="compare the draws of each transform too; takes a minute for a million images")
+        bool, typer.Option(help="compare the draws of each transform too; takes minutes for a million images")
     ] = True,
     allow_module: Modules = None,
 ) -> None:
