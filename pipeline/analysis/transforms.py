@@ -38,16 +38,16 @@ def by_transform(store: str, cells: Collection[str] | None = None) -> pd.DataFra
                 f"cell {name}: {changed}: its draws cannot be made again, so it is left out", StoreWarning, stacklevel=2
             )
             continue
-        met = _met(cell, list(good[["shard", "image_key"]].astype(str).itertuples(index=False, name=None)))
+        drawn = met(cell, list(good[["shard", "image_key"]].astype(str).itertuples(index=False, name=None)))
         right = {side: _right(good, side) for side in ("clean", "adv")}
         for place, transform in enumerate(cell.defense.build().choices):
-            here = met[:, :, place]
+            here = drawn[:, :, place]
             row = {"cell": name, "transform": transform, "draws": int(here.sum())}
             out.append(row | {key: v for side, hits in right.items() for key, v in _contrast(side, hits, here).items()})
     return pd.DataFrame(out)
 
 
-def _met(cell: Cell, images: list[tuple[str, str]]) -> np.ndarray:
+def met(cell: Cell, images: list[tuple[str, str]]) -> np.ndarray:
     """Return whether each evaluation draw of each image has each part of the cell's defense: (images, draws, parts) bool."""
     keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
     return cell.defense.build().met(keys, (cell.crop, cell.crop)).view(len(images), cell.judged_by, -1).numpy()

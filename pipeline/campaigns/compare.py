@@ -29,7 +29,8 @@ def refuse_changes(earlier: Compared, now: Compared, url: str) -> None:
         if name not in now.cells:
             raise BadInput(f"store {url} holds the cell {name}, which the campaign lacks: add it, or use another --store")
         if now.cells[name].identity != cell.identity:
-            changed = ", ".join(_changes(cell.model_dump(), now.cells[name].model_dump()))
+            differ = differing(cell.model_dump(), now.cells[name].model_dump())
+            changed = ", ".join(f"{key} was {_short(old)}, is {_short(new)}" for key, old, new in differ)
             raise BadInput(
                 f"store {url} is of another campaign: in cell {name} {changed}; use another --store, or put that back and add "
                 "yours as a cell of its own, under another name"
@@ -57,14 +58,19 @@ def _refuse_other_classes(before: Data, now: Data, url: str) -> None:
             )
 
 
-def _changes(before: Mapping[str, object], now: Mapping[str, object], inside: str = "") -> Iterator[str]:
-    """Yield "KEY was VALUE, is VALUE" for each key that differs; `inside` is the dotted name of the section."""
+def differing(
+    before: Mapping[str, object], now: Mapping[str, object], inside: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """Yield each key that differs between two mappings, dotted, and its values; None where a mapping lacks it.
+
+    inside  the dotted name of the section
+    """
     for key in dict.fromkeys([*before, *now]):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changes(old, new, f"{inside}{key}.")
+            yield from differing(old, new, f"{inside}{key}.")
         elif old != new:
-            yield f"{inside}{key} was {_short(old)}, is {_short(new)}"
+            yield f"{inside}{key}", old, new
 
 
 def _short(value: object) -> str:

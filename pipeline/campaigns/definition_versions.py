@@ -24,7 +24,7 @@ def record(campaign: Campaign) -> dict[str, Any]:
 
 def check(earlier: Campaign, campaign: Campaign, url: str) -> None:
     """Raise BadInput if a store, made for `earlier`, has another version of a definition that the campaign uses."""
-    if changed := definitions.differences(_recorded(earlier, url), _versions(campaign)):
+    if changed := definitions.differences(recorded(earlier, url), _versions(campaign)):
         raise BadInput(f"store {url}: {'; '.join(changed)}: go on with the release that wrote it, or use another --store")
 
 
@@ -42,7 +42,7 @@ def outdated(campaign: Campaign, url: str) -> dict[str, str]:
     """Return the cells of a store whose definitions have another version now, each with what changed in words: their numbers
     stand, but this program cannot make them again. `campaign` is that of the store. Raises BadInput if the store is damaged.
     """
-    before = _recorded(campaign, url)
+    before = recorded(campaign, url)
     found = {cell.name: "; ".join(definitions.differences(before, cell.versions)) for cell in campaign.grid()}
     return {name: changed for name, changed in found.items() if changed}
 
@@ -54,8 +54,8 @@ def missing(url: str) -> str:
     return f"; the store was made with {', '.join(sources)}: install that, or allow that module" if sources else ""
 
 
-def _recorded(earlier: Campaign, url: str) -> Versions:
-    """Return the versions of the definitions by which a store was made for `earlier`. Raises BadInput.
+def recorded(earlier: Campaign, url: str) -> Versions:
+    """Return the versions of the definitions by which a store was made for `earlier`, by table. Raises BadInput.
 
     A table that the store does not record was not kept when it was made: its definitions had version 1.
     """

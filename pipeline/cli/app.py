@@ -14,6 +14,7 @@ from pipeline.cli.common import note
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
 from pipeline.cli.files.schema import schema
+from pipeline.cli.store.compare import compare
 from pipeline.cli.store.export import export
 from pipeline.cli.store.replay import replay
 from pipeline.cli.store.report import report
@@ -33,7 +34,7 @@ from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
     "Run": (demo, run, judge, plan, check, train),
-    "Read a store": (status, table, report, show, replay, verify, seal, export),
+    "Read a store": (status, table, compare, report, show, replay, verify, seal, export),
     "Make files": (pack, gallery, schema),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""

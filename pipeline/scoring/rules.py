@@ -77,6 +77,11 @@ def vote(rows: pa.Table, side: str, top: int) -> Shares:
     return won
 
 
+def first_classes(rows: pa.Table, side: str) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Return the first class of each draw of attacked rows, (n, draws); the rows have the same number of draws."""
+    return _fives(_whole(rows, f"{side}_top5").flatten())[:, 0].reshape(len(rows), -1)
+
+
 def _whole(rows: pa.Table, name: str) -> Any:
     """Return a column as one array. A column of one chunk is not copied."""
     found = rows[name]

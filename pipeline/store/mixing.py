@@ -78,6 +78,13 @@ def mixed(origins: Origins) -> Iterator[str]:
         yield f"rows of different environments are mixed: {'; '.join(f'{name} {_listed(n)}' for name, n in parts.items())}"
 
 
+def named(origins: Origins) -> dict[str, list[str]]:
+    """Return the commits, the devices and the versions of LIBRARIES that rows were made with, sorted, by name."""
+    parts = {"commit": _total(origins, lambda origin: origin.commit), "device": _total(origins, lambda origin: origin.device)}
+    parts |= {name: _total(origins, lambda origin, of=name: _versions(origin.versions).get(of, "")) for name in LIBRARIES}
+    return {name: sorted(map(_short, counts)) for name, counts in parts.items() if counts}
+
+
 def before_run(store: Store, commit: str, versions: str) -> Iterator[str]:
     """Yield what this code will mix with, a line each, as SAMPLE files of rows and as many checkpoints show.
 

@@ -189,7 +189,7 @@ def test_classes_and_images_by_hand():
 def test_a_draw_met_the_transforms_that_it_was_drawn(store):
     cell = opened(store).cells["resnet50-bart2-pgd"]
     images = [("val-000000", "image-00000000"), ("val-000001", "image-00000041")]
-    met = transforms._met(cell, images)
+    met = transforms.met(cell, images)
     keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
     drawn = described(Barrage(2, cell.defense.build().choices).draw(keys, (32, 32)))
     names = np.array(cell.defense.build().choices)
