@@ -55,7 +55,7 @@ def _print_version(asked: bool) -> None:
         return
     from pipeline import provenance
 
-    found = {"barrage": _version("barrage"), "commit": provenance.commit()}
+    found = {"barrage": provenance.release(), "commit": provenance.commit()}
     found |= {package: _version(package) for package in ("torch", "ray")}
     print(", ".join(f"{name} {number}" for name, number in found.items()))
     raise typer.Exit()

@@ -50,6 +50,12 @@ TrainingFile = Annotated[
 ]
 StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
 Here = Annotated[bool, typer.Option("--here", help="work in this process, without Ray: for a debugger")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="use only the first images, this many, instead of data.limit of the file; a store keeps its limit"
+    ),
+]
 Modules = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import CampaignFile, Here, Modules, allow, note, store_of
-from pipeline.cli.work.run import answering, work
+from pipeline.cli.work.run import How, answering, work
 
 
 class Match(StrEnum):
@@ -56,4 +56,4 @@ def judge(
     options = [("--eps", eps), ("--norm", norm), ("--match", match), *(("--cell", name) for name in cell or ())]
     words = ["judge", str(campaign), examples, *(str(part) for option in options if option[1] for part in option)]
     job = prepare(judged, url, note)
-    raise typer.Exit(work(job, began, words, list(RULES.working()), here))
+    raise typer.Exit(work(job, began, words, list(RULES.working()), How(here)))
