@@ -53,7 +53,9 @@ Here = Annotated[bool, typer.Option("--here", help="work in this process, withou
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, help="use only the first images, this many, instead of data.limit of the file; a store keeps its limit"
+        "--limit",
+        min=1,
+        help="use only the first images, this many, in place of the file's data.limit; a store keeps its limit",
     ),
 ]
 Modules = Annotated[

@@ -131,7 +131,7 @@ def _listen(lines: TextIO, messages: "queue.SimpleQueue[Message]") -> None:
 
 
 def main() -> None:
-    """Follow the run of the order on stdin. A tracker can neither read nor write the streams between this process and the driver."""
+    """Follow the run of the order on stdin. A tracker cannot reach the streams between this process and the driver."""
     os.nice(5)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the driver says when the end is

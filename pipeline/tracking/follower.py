@@ -12,9 +12,14 @@ from contextlib import suppress
 from typing import IO
 
 from barrage_plugins import allowed, folders
+from pipeline.parallel import same_modules
 
 PATIENCE = 40.0
 """Seconds at the end of a run that a tracker gets: more than `follow.FLUSH`, after which its process ends itself."""
+
+
+WARNING = "warning: "
+"""How a line begins that tells a person of a fault."""
 
 
 class Follower:
@@ -26,10 +31,11 @@ class Follower:
         order = {"track": track, "store": store, "modules": sorted(allowed()), "folders": folders()}
         self._messages.put(json.dumps(order))
         self._threads: list[threading.Thread] = []
+        self._left = False
         try:
             self._process = _started()
         except OSError as error:
-            say(f"warning: --track {track} cannot be started ({error}); the campaign goes on")
+            say(f"{WARNING}--track {track} cannot be started ({error}); the campaign goes on")
             return
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
         for thread in self._threads:
@@ -51,7 +57,8 @@ class Follower:
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self._say(f"warning: --track {self._track} did not end, and was left")
+            self._left = True
+            self._say(f"{WARNING}--track {self._track} did not end, and was left")
             with suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         for thread in self._threads:
@@ -65,12 +72,14 @@ class Follower:
                 pipe.flush()
 
     def _read(self) -> None:
-        """Show what the process says, and if it died."""
+        """Show what the process says, and if it died without a word."""
+        warned = False
         with _of(self._process.stdout) as pipe:
             for line in pipe:
+                warned = warned or line.startswith(WARNING)
                 self._say(line.rstrip("\n"))
-        if code := self._process.wait():
-            self._say(f"warning: --track {self._track} ended with exit code {code}; the campaign goes on")
+        if (code := self._process.wait()) and not warned and not self._left:
+            self._say(f"{WARNING}--track {self._track} ended with exit code {code}; the campaign goes on")
 
 
 def _started() -> subprocess.Popen[str]:
@@ -81,6 +90,7 @@ def _started() -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=os.environ | same_modules(),
         text=True,
         encoding="utf-8",
     )

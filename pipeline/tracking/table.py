@@ -9,6 +9,7 @@ from pipeline.errors import BadInput
 from pipeline.tracking.tracked_run import TrackedRun, Tracker
 from pipeline.tracking.trackers import mlflow, tensorboard, trackio, wandb
 
+
 class Kind(NamedTuple):
     """Describe a kind of tracker.
 

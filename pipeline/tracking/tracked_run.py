@@ -32,7 +32,7 @@ class Tracker(Protocol):
         """Return one line that tells a person where to see the run; may be empty."""
 
     def log(self, figures: Mapping[str, float], images: int) -> None:
-        """Add figures by name, `<cell>/attacked_vote` or `campaign/rate`; `images` committed so far, never fewer than before."""
+        """Add figures by name, `<cell>/attacked_vote` or `campaign/rate`; `images` committed so far, which never fall."""
 
     def end(self, exit_code: int) -> None:
         """End the run with the exit code of its command, and send what was not sent yet."""

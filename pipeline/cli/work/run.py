@@ -21,7 +21,7 @@ Track = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
-        help="show the run in tensorboard[:DIR], mlflow[:URI], wandb[:[ENTITY/]PROJECT] or trackio[:PROJECT] as it goes; repeat "
+        help="show the run in tensorboard[:DIR], mlflow[:URI], wandb[:[ENTITY/]PROJECT] or trackio[:PROJECT]; repeat "
         "the option for more; see docs/tracking.md",
     ),
 ]

@@ -27,7 +27,7 @@ class MLflow:
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         found = self._client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else self._client.create_experiment(experiment)
-        self._run = self._earlier(number, run.id) or self._client.create_run(number, tags={TAG: run.id}, run_name=run.id).info.run_id
+        self._run = self._earlier(number, run.id) or self._begun(number, run.id)
         self._client.update_run(self._run, "RUNNING")
         self._set(run.settings)
         where = run.destination or mlflow.get_tracking_uri()
@@ -50,6 +50,10 @@ class MLflow:
         """Return the id that MLflow gave to the run with a tag; None if there is none."""
         found = self._client.search_runs([experiment], f"tags.`{TAG}` = '{tag}'", max_results=1)
         return found[0].info.run_id if found else None
+
+    def _begun(self, experiment: str, tag: str) -> str:
+        """Begin a run with a tag, and return the id that MLflow gives to it."""
+        return str(self._client.create_run(experiment, tags={TAG: tag}, run_name=tag).info.run_id)
 
     def _set(self, settings: Mapping[str, Setting]) -> None:
         from mlflow.entities import Param, RunTag

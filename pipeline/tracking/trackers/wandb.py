@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from pipeline.escaped import command
 from pipeline.tracking.tracked_run import TrackedRun
 
 PROJECT = "barrage"
@@ -25,7 +27,7 @@ class Wandb:
             settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True),
         )
         self._run.config.update(dict(run.settings), allow_val_change=True)
-        self.place = self._run.url or f"offline; send it later: wandb sync --append {os.path.dirname(self._run.dir)}"
+        self.place = self._run.url or f"offline; send it later: {command('wandb', 'sync', Path(self._run.dir).parent)}"
 
     def log(self, figures: Mapping[str, float], images: int) -> None:
         """Log all figures as one step."""
