@@ -41,7 +41,6 @@ COMMANDS = {
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for heading, commands in COMMANDS.items():
@@ -50,8 +49,8 @@ for heading, commands in COMMANDS.items():
 app.command(hidden=True)(compact)
 
 
-def _print_version(asked: bool) -> None:
-    if not asked:
+def _print_version(context: typer.Context, asked: bool) -> None:
+    if not asked or context.resilient_parsing:  # as while a shell completes a line
         return
     from pipeline import provenance
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import StoreUrl, answer, refuse_place
+from pipeline.cli.common import Cells, StoreUrl, answer, refuse_place
 from pipeline.errors import BadInput
 from pipeline.escaped import command
 
@@ -18,7 +18,7 @@ def export(
             help="the Parquet file to write, such as rows.parquet, in place of an earlier one; with --hugging-face a new folder"
         ),
     ],
-    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    cell: Cells = None,
     hugging_face: Annotated[
         bool, typer.Option("--hugging-face", help="write a dataset of the Hugging Face Hub: a Parquet file a cell, and a card")
     ] = False,

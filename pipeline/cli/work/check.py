@@ -7,6 +7,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from pipeline.cli import completion
 from pipeline.cli.common import CampaignFile, Here, Limit, Modules, allow, device, err, note, out, shown, store_of
 from pipeline.escaped import command
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 def check(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,
-    cell: Annotated[str | None, typer.Option(help="the cell to check; default: the one with the most transforms")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="the cell to check; default: the one with the most transforms", autocompletion=completion.cells),
+    ] = None,
     images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
     limit: Limit = None,
     here: Here = False,

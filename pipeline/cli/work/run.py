@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.common import CampaignFile, Here, Limit, Modules, allow, answer, err, note, store_of
 from pipeline.cli.store.table import Format, print_table
 from pipeline.escaped import command, python
@@ -23,6 +24,7 @@ Track = Annotated[
         "--track",
         help="show the run in tensorboard[:DIR], mlflow[:URI], wandb[:[ENTITY/]PROJECT] or trackio[:PROJECT]; repeat "
         "the option for more; see docs/tracking.md",
+        autocompletion=completion.trackers,
     ),
 ]
 
