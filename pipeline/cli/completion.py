@@ -52,7 +52,8 @@ def trainings(context: typer.Context, incomplete: str) -> list[str]:
 @_quiet
 def stores(context: typer.Context, incomplete: str) -> list[str]:
     """Return stores at most two folders away."""
-    return [os.path.dirname(path) for path in _near(incomplete, "*/campaign.yaml", "*/*/campaign.yaml")]
+    found = (os.path.dirname(path) for path in _near(incomplete, "*/campaign.yaml", "*/*/campaign.yaml"))
+    return [folder for folder in found if os.path.isdir(os.path.join(folder, "units"))]
 
 
 @_quiet
