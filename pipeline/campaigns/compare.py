@@ -36,7 +36,7 @@ def refuse_changes(earlier: Compared, now: Compared, url: str) -> None:
             )
     if earlier.campaign.data.limit != now.campaign.data.limit:
         before, limit = earlier.campaign.data.limit, now.campaign.data.limit
-        back = f"--limit {before}" if before else "without --limit"
+        back = f"with --limit {before}" if before else "without a limit"
         raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: go on {back}, or use another --store")
     for shard, count in earlier.images.items():
         if now.images.get(shard, count) != count:

@@ -8,10 +8,10 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TextIO
 
 from barrage_plugins import allow
@@ -29,9 +29,6 @@ EVERY = 5.0
 
 AGAIN = 60.0
 """Seconds before a tracker that could not be reached is tried again."""
-
-FLUSH = 30.0
-"""Seconds that a tracker gets at the end to send the rest."""
 
 GONE = 143
 """What a tracker is told where the driver ended without a word: the exit code of a process that was asked to stop."""
@@ -65,8 +62,8 @@ class Following:
     def end(self, exit_code: int) -> None:
         """Tell the tracker the rest, and that the run ended."""
         self.log(last=True)
-        if self._tracker:
-            self._trying(lambda: self._tracker and self._tracker.end(exit_code))
+        if tracker := self._tracker:
+            self._trying(partial(tracker.end, exit_code))
 
     def _send(self) -> None:
         if self._tracker is None:
@@ -117,8 +114,8 @@ def _waiting(messages: "queue.SimpleQueue[Message]") -> Iterator[Message]:
         return
 
 
-def _listen(lines: TextIO, messages: "queue.SimpleQueue[Message]") -> None:
-    """Pass on what comes in; end this process a while after the end, whatever a tracker does then."""
+def _listen(lines: TextIO, messages: "queue.SimpleQueue[Message]", patience: float, leave: Callable[[], None]) -> None:
+    """Pass on what comes in; `leave` this process `patience` seconds after the end, whatever a tracker does then."""
     for line in lines:
         message = json.loads(line)
         messages.put(message)
@@ -126,8 +123,8 @@ def _listen(lines: TextIO, messages: "queue.SimpleQueue[Message]") -> None:
             break
     else:
         messages.put({"end": GONE})
-    time.sleep(FLUSH)
-    os._exit(1)
+    time.sleep(patience)
+    leave()
 
 
 def main() -> None:
@@ -140,14 +137,21 @@ def main() -> None:
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     order, messages = json.loads(lines.readline()), queue.SimpleQueue[Message]()
-    threading.Thread(target=_listen, args=(lines, messages), daemon=True).start()
+
+    def say(text: str) -> None:
+        print(text, file=out)
+
+    def leave() -> None:
+        say(f"warning: --track {order['track']} did not end within {order['patience']:g} s, and was left")
+        os._exit(0)
+
+    threading.Thread(target=_listen, args=(lines, messages, order["patience"], leave), daemon=True).start()
     allow(order["modules"], order["folders"])
     try:
-        follow(order["store"], order["track"], messages, lambda text: print(text, file=out))
+        follow(order["store"], order["track"], messages, say)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        print(f"warning: --track {order['track']} ends ({reason}); the campaign goes on", file=out)
-        sys.exit(0)
+        say(f"warning: --track {order['track']} ends ({reason}); the campaign goes on")
 
 
 if __name__ == "__main__":

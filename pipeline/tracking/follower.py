@@ -14,8 +14,11 @@ from typing import IO
 from barrage_plugins import allowed, folders
 from pipeline.parallel import same_modules
 
-PATIENCE = 40.0
-"""Seconds at the end of a run that a tracker gets: more than `follow.FLUSH`, after which its process ends itself."""
+PATIENCE = 60.0
+"""Seconds that a tracker gets at the end of a run to send the rest; then its process ends itself."""
+
+GRACE = 5.0
+"""Seconds more before the process is killed: one that is stopped cannot end itself."""
 
 
 WARNING = "warning: "
@@ -27,11 +30,11 @@ class Follower:
 
     def __init__(self, track: str, store: str, say: Callable[[str], None]) -> None:
         """Start the process; `track` stands behind --track, `say` shows a line to a person, from any thread."""
+        self._patience = PATIENCE
         self._track, self._say, self._messages = track, say, queue.SimpleQueue[str | None]()
-        order = {"track": track, "store": store, "modules": sorted(allowed()), "folders": folders()}
+        order = {"track": track, "store": store, "modules": sorted(allowed()), "folders": folders(), "patience": self._patience}
         self._messages.put(json.dumps(order))
         self._threads: list[threading.Thread] = []
-        self._left = False
         try:
             self._process = _started()
         except OSError as error:
@@ -51,14 +54,12 @@ class Follower:
         self._messages.put(None)
 
     def end(self) -> None:
-        """Wait until the tracker has sent everything; after PATIENCE seconds, end its process."""
+        """Wait until the tracker has sent everything; after PATIENCE seconds it is ended."""
         if not self._threads:
             return
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(self._patience + GRACE)
         except subprocess.TimeoutExpired:
-            self._left = True
-            self._say(f"{WARNING}--track {self._track} did not end, and was left")
             with suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         for thread in self._threads:
@@ -78,7 +79,7 @@ class Follower:
             for line in pipe:
                 warned = warned or line.startswith(WARNING)
                 self._say(line.rstrip("\n"))
-        if (code := self._process.wait()) and not warned and not self._left:
+        if (code := self._process.wait()) and not warned:
             self._say(f"{WARNING}--track {self._track} ended with exit code {code}; the campaign goes on")
 
 

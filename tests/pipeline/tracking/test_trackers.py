@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from pipeline.tracking import follower
 from tests.support.tracked import two_runs
 
 HALF, ALL = 8, 16
@@ -18,6 +19,7 @@ def place(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(follower, "PATIENCE", 300.0)  # on a busy machine, the first import alone may take a minute
     return tmp_path
 
 
