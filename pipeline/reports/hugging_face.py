@@ -134,7 +134,7 @@ def _columns() -> str:
 
 
 def _published(campaign: Campaign) -> dict[str, Any]:
-    """Return the settings that decide the numbers; of files only their names, since folders are nobody else's business."""
+    """Return the settings that decide the numbers; of files only their names, since folders are private."""
     left_out = {"store", "workers", "data", "name", "save_adversarial", "unit_images"}
     data = {key: getattr(campaign.data, key) for key in ("limit", "resize", "crop", "exif")}
     return dict(_without_folders(campaign.model_dump(mode="json", exclude=left_out) | {"data": data}))

@@ -31,14 +31,14 @@ AGAIN = 60.0
 """Seconds before a tracker that could not be reached is tried again."""
 
 GONE = 143
-"""What a tracker is told where the driver ended without a word: the exit code of a process that was asked to stop."""
+"""The exit code of a run whose driver ended without one: that of a process which was asked to stop."""
 
 
 class Following:
     """Hold the figures of a run and its tracker, and let no error of it out."""
 
     def __init__(self, text: str, store: Store, say: Callable[[str], None]) -> None:
-        """`text` is what stands behind --track."""
+        """Read what the store holds; `text` stands behind --track."""
         self._text, self._store, self._say = text, store, say
         self._figures = Figures(store)
         self._tracker: Tracker | None = None
@@ -55,12 +55,12 @@ class Following:
             self._figures.park(message["parked"])
 
     def log(self, last: bool = False) -> None:
-        """Tell the tracker what is new in this run, but not too often; `last`: in any case."""
+        """Log what is new in this run, but not too often; `last`: in any case."""
         if self._news and (last or time.monotonic() >= self._next):
             self._next = time.monotonic() + (EVERY if self._trying(self._send) else AGAIN)
 
     def end(self, exit_code: int) -> None:
-        """Tell the tracker the rest, and that the run ended."""
+        """Log the rest, and end the tracked run."""
         self.log(last=True)
         if tracker := self._tracker:
             self._trying(partial(tracker.end, exit_code))
@@ -81,7 +81,7 @@ class Following:
         return tracker
 
     def _trying(self, act: Callable[[], object]) -> bool:
-        """Do something with the tracker; return whether it succeeded. The first failure is said."""
+        """Do something with the tracker; return whether it succeeded. The first failure is reported."""
         try:
             act()
         except Exception as error:  # code of others may raise anything

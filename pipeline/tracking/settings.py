@@ -1,4 +1,4 @@
-"""Tell trackers of a store: its settings by dotted names, and the id under which all its runs are tracked."""
+"""Name for trackers what a store holds: its settings by dotted names, and the id under which all its runs are tracked."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ FILE = "tracking.json"
 def settings(store: Store) -> dict[str, Any]:
     """Return the settings of a store's campaign by dotted names, with the release and the store's place.
 
-    A list of plain values is one text; nothing is said of keys without a value.
+    A list of plain values is one text; keys without a value are left out.
     """
     found = dict(_flat("", content_of(store, store.url)["campaign"]))
     return found | {"barrage": provenance.release(), "store": store.url}

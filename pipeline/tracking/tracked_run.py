@@ -1,4 +1,4 @@
-"""Define what a tracker is told, and what it does."""
+"""Define what a tracker gets, and what it does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Setting = str | int | float | bool
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """Hold what a tracker is told at its start.
+    """Hold what a tracker gets at its start.
 
     id           the same for all runs on a store, and no other's: letters, digits, `-`, `_` and `.`, at most 50
     name         of the campaign
@@ -25,7 +25,7 @@ class TrackedRun:
 
 
 class Tracker(Protocol):
-    """Describe one tracked run. Any method may raise any exception: a person is told once, and the next call tries again."""
+    """Describe one tracked run. Any method may raise any exception: it is reported once, and the next call tries again."""
 
     @property
     def place(self) -> str:

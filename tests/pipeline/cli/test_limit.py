@@ -77,7 +77,7 @@ def test_a_detached_run_is_asked_for_the_same(campaign, barrage, monkeypatch, tm
         return detached.Detached(1, tmp_path / "log")
 
     monkeypatch.setattr(detached, "detach", detach)
-    monkeypatch.setenv("BARRAGE_ALLOW_MODULES", "tests.support.trackers,tests.support.tiny")
+    monkeypatch.setenv("BARRAGE_ALLOW_MODULES", "tests.support.tracking.trackers,tests.support.tiny")
     words = ["--limit", "3", "--track", "recording:a", "--track", "recording:b", "--here", "--store", str(tmp_path / "store")]
     assert barrage("run", campaign, *words, "--detach")[0] == 0
     assert sorted(asked) == sorted(["run", str(campaign), *words])

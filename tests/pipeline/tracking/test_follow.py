@@ -1,5 +1,6 @@
 """What trackers are told, and that nothing they do is noticed by the campaign."""
 
+import shutil
 import signal
 import time
 
@@ -12,21 +13,34 @@ from pipeline.store.mixing import batches
 from pipeline.tracking import follower, table
 from tests.support import tiny
 from tests.support.campaigns import rows
-from tests.support.tracked import followed, half_done, two_runs, units
-from tests.support.trackers import told
+from tests.support.tracking.runs import followed, half_done, two_runs, units
+from tests.support.tracking.trackers import told
 
 
 @pytest.fixture(autouse=True)
 def trackers(monkeypatch):
     """Allow the strange trackers, and give each the time that a busy machine takes."""
     monkeypatch.setattr(follower, "PATIENCE", 300.0)
-    monkeypatch.setenv("BARRAGE_ALLOW_MODULES", "tests.support.trackers,tests.support.tiny")
+    monkeypatch.setenv("BARRAGE_ALLOW_MODULES", "tests.support.tracking.trackers,tests.support.tiny")
 
 
-def test_figures_are_those_of_the_table(copied, tmp_path):
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory, finished):
+    """A store whose run was tracked, each unit named twice; and the file of what the tracker was told."""
+    place = tmp_path_factory.mktemp("tracked")
+    store = shutil.copytree(finished(), place / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BARRAGE_ALLOW_MODULES", "tests.support.tracking.trackers,tests.support.tiny")
+        patch.setattr(follower, "PATIENCE", 300.0)
+        names = [*units(store), "net-none-pgd--photos-000000--nothing", *units(store)]
+        said = followed(store, f"recording:{place / 'told'}", names)
+    assert said == [f"tracked by recording: the file {place / 'told'}"]
+    return store, place / "told"
+
+
+def test_figures_are_those_of_the_table(tracked):
     """The tracker adds units one by one; the table reads all rows at once."""
-    store, file = copied(), tmp_path / "told"
-    assert followed(store, f"recording:{file}", units(store)) == [f"tracked by recording: the file {file}"]
+    store, file = tracked
     found = {name: value for line in told(file) for name, value in line.get("log", {}).items()}
     lines = summaries.lines(batches(str(store), summaries.COLUMNS), list(RULES), opened(str(store)).scopes())
     assert len(lines) == 8
@@ -39,9 +53,12 @@ def test_figures_are_those_of_the_table(copied, tmp_path):
     assert (found["campaign/rate"], found["campaign/seconds_left"]) == (2.5, 60)
 
 
-def test_settings_are_those_of_the_campaign_file(copied, tmp_path):
-    store, file = copied(), tmp_path / "told"
-    followed(store, f"recording:{file}", units(store)[:1])
+def test_a_unit_counts_once_however_often_it_is_named(tracked):
+    assert [line["images"] for line in told(tracked[1]) if "log" in line][-1] == 16
+
+
+def test_settings_are_those_of_the_campaign_file(tracked):
+    store, file = tracked
     run = told(file)[0]["start"]
     assert (run["name"], run["destination"]) == ("tiny", str(file))
     expected = {"attacks.pgd.eps": 8 / 255, "attacks.pgd.steps": 6, "evaluation_draws": 4, "cells.0.defense": "none, bart2"}
@@ -56,12 +73,6 @@ def test_a_resumed_run_goes_on_under_the_same_id_and_never_goes_back(copied, tmp
     assert len(starts) == 2 and starts[0]["id"] == starts[1]["id"] and starts[0]["id"].startswith("tiny-")
     assert images == sorted(images) and images[-1] == 16 and 0 < images[0] < 16
     assert [line["end"] for line in found if "end" in line] == [143, 0]
-
-
-def test_a_unit_counts_once_however_often_it_is_named(copied, tmp_path):
-    store, file = copied(), tmp_path / "told"
-    followed(store, f"recording:{file}", [*units(store), *units(store), "net-none-pgd--photos-000000--nothing"])
-    assert told(file)[-2]["images"] == 16
 
 
 def test_parked_units_are_counted_until_they_are_done(copied, tmp_path):
