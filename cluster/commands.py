@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.common import CampaignFile, file_or_shipped
+from pipeline.cli import completion
+from pipeline.cli.common import CampaignFile, found_file
 from pipeline.cli.files.schema import FILES
 from pipeline.errors import BadInput
 
@@ -77,7 +78,11 @@ def launch(
 def doctor(
     campaign: Annotated[
         Path | None,
-        typer.Argument(help="a campaign file: open its shards, check that its workers fit", callback=file_or_shipped),
+        typer.Argument(
+            help="a campaign file: open its shards, check that its workers fit",
+            callback=found_file,
+            autocompletion=completion.campaigns,
+        ),
     ] = None,
     store: Annotated[str | None, typer.Option(help="try to write here; default: the campaign's own store")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="nodes that must be there; waits up to five minutes for them")] = 1,

@@ -1,5 +1,7 @@
-"""Run one function over many items in threads, with the results in order."""
+"""Work in several threads and processes: one function over many items, in order; what another Python must know."""
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,3 +27,10 @@ def map_ordered(work: Callable[[A], B], items: Iterable[A], threads: int = REQUE
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def same_modules() -> dict[str, str]:
+    """Return the environment variables by which another process of Python finds the modules that this one finds, and no others:
+    the folder that it works in is none of its places.
+    """
+    return {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}

@@ -3,23 +3,36 @@
 import json
 import platform
 import subprocess
+import tomllib
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
+
+_HERE = Path(__file__).resolve().parent.parent
+"""The checkout, or the folder that packages are installed in."""
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", "pyarrow")
 
 
 @lru_cache
+def release() -> str:
+    """Return the version of barrage: of a checkout what its pyproject.toml says, as an installation of it may be older."""
+    if (_HERE / ".git").exists():
+        return str(tomllib.loads((_HERE / "pyproject.toml").read_text())["project"]["version"])
+    return version("barrage")
+
+
+@lru_cache
 def commit() -> str:
     """Return the commit of the checkout, with `+` if files differ from it; outside a checkout, the version of the package."""
-    here = Path(__file__).resolve().parent.parent
-    git = ["git", "--no-optional-locks", "-C", str(here)]  # a worker that is killed now leaves no lock file in the checkout
+    git = ["git", "--no-optional-locks", "-C", str(_HERE)]  # a worker that is killed now leaves no lock file in the checkout
     try:
-        if not (here / ".git").exists():
-            return version("barrage")
+        if not (_HERE / ".git").exists():
+            return release()
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10).stdout
         dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10).stdout
         return head.strip() + ("+" if dirty else "")
@@ -39,6 +52,8 @@ def versions() -> str:
     return json.dumps(found)
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """Return the name of a device as rows hold it: the GPU's own name, or `cpu` and the processor's architecture."""
+    import torch  # slow, and all else here is asked by commands that compute nothing
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

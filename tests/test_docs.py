@@ -33,6 +33,7 @@ NOT_RUN = {
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
     "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/reports/test_gallery.py draws them",
     "barrage judge campaigns/demo.yaml adv.npz": "of another tool: docs/your-attack.md judges examples that are there",
+    "barrage run campaigns/demo.yaml --track mlflow:http://tracking:5000": "of a server that the reader has",
     "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",

@@ -45,7 +45,7 @@ def distributions(package):
     known = packages_distributions()
     found = tops(name for path in modules(package).values() for name in imports(path)) - sys.stdlib_module_names
     ours = {"barrage_plugins", "bart", "pipeline", "cluster"}
-    return {dist.lower().replace("_", "-") for name in found - ours for dist in known[name]}
+    return {dist.lower().replace("_", "-") for name in found - ours for dist in known.get(name, [name])}
 
 
 EVERY_EXTRA = [package for packages in extras.PACKAGES.values() for package in packages]

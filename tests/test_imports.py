@@ -52,6 +52,7 @@ FLOORS = {
         "store",
         "models",
         "status",
+        "tracking",
         "campaigns",
         "training",
         "costs",
@@ -87,7 +88,8 @@ MODULES = 14
 HOMES = {
     "ray": {"execution.ray.actor", "execution.ray.metrics", "execution.ray.executor", "training.ray_train"},
     "braceexpand": {"data.shards"},
-    "yaml": {"config.yaml_loader", "config.campaign", "store.planned_cells", "campaigns.record", "training.record"},
+    "yaml": {"config.yaml_loader", "config.campaign", "store.planned_cells", "campaigns.record", "training.record",
+             "reports.hugging_face"},
     "obstore": {"storage.bucket"},
     "tarfile": {"data.tars.members", "data.tars.writing"},
     "pyarrow": {

@@ -103,6 +103,11 @@ def test_the_wheel_holds_nothing_else(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in ZipFile(wheel).namelist())
 
 
+def test_the_version_of_a_wheel_is_that_of_its_name(call, wheel):
+    version = wheel.name.split("-")[1]
+    assert call("barrage", "--version").startswith(f"barrage {version}, commit {version}, torch ")
+
+
 def test_packages_are_those_of_the_wheel(call, installed):
     places = call("python", "-c", "import bart, pipeline, cluster\nfor p in (bart, pipeline, cluster): print(p.__file__)")
     assert all(Path(place).is_relative_to(installed.parent) for place in places.split()) and len(places.split()) == 3

@@ -37,7 +37,8 @@ def refuse_changes(earlier: Compared, now: Compared, url: str) -> None:
             )
     if earlier.campaign.data.limit != now.campaign.data.limit:
         before, limit = earlier.campaign.data.limit, now.campaign.data.limit
-        raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: use another --store")
+        back = f"with --limit {before}" if before else "without a limit"
+        raise BadInput(f"store {url} was made with data.limit {before}, not {limit}: go on {back}, or use another --store")
     for shard, count in earlier.images.items():
         if now.images.get(shard, count) != count:
             raise BadInput(

@@ -42,7 +42,6 @@ COMMANDS = {
 app = typer.Typer(
     help="Evaluate randomised defenses of image classifiers. Start with: barrage demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for heading, commands in COMMANDS.items():
@@ -51,12 +50,12 @@ for heading, commands in COMMANDS.items():
 app.command(hidden=True)(compact)
 
 
-def _print_version(asked: bool) -> None:
-    if not asked:
+def _print_version(context: typer.Context, asked: bool) -> None:
+    if not asked or context.resilient_parsing:  # as while a shell completes a line
         return
     from pipeline import provenance
 
-    found = {"barrage": _version("barrage"), "commit": provenance.commit()}
+    found = {"barrage": provenance.release(), "commit": provenance.commit()}
     found |= {package: _version(package) for package in ("torch", "ray")}
     print(", ".join(f"{name} {number}" for name, number in found.items()))
     raise typer.Exit()

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.cli import completion
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput
 from pipeline.escaped import line
@@ -44,12 +45,52 @@ def file_or_shipped(path: Path | None) -> Path | None:
     return found
 
 
-CampaignFile = Annotated[Path, typer.Argument(help="a campaign file, such as campaigns/demo.yaml", callback=file_or_shipped)]
-TrainingFile = Annotated[
-    Path, typer.Argument(help="a training file, such as campaigns/train/cifar10-bart.yaml", callback=file_or_shipped)
+def found_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Return the file that an argument names, as `file_or_shipped` does; while a shell completes a line, without a word."""
+    return path if context.resilient_parsing else file_or_shipped(path)
+
+
+CampaignFile = Annotated[
+    Path,
+    typer.Argument(
+        help="a campaign file, such as campaigns/demo.yaml", callback=found_file, autocompletion=completion.campaigns
+    ),
 ]
-StoreUrl = Annotated[str, typer.Argument(help="the folder of a campaign's results, or its URL such as s3://bucket/demo")]
+TrainingFile = Annotated[
+    Path,
+    typer.Argument(
+        help="a training file, such as campaigns/train/cifar10-bart.yaml",
+        callback=found_file,
+        autocompletion=completion.trainings,
+    ),
+]
+StoreUrl = Annotated[
+    str,
+    typer.Argument(
+        help="the folder of a campaign's results, or its URL such as s3://bucket/demo", autocompletion=completion.stores
+    ),
+]
+Cells = Annotated[
+    list[str] | None,
+    typer.Option("--cell", help="only this cell; repeat the option for more; default: all", autocompletion=completion.cells),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        help="a decision rule, such as single or vote; repeat the option for more; default: all",
+        autocompletion=completion.rules,
+    ),
+]
 Here = Annotated[bool, typer.Option("--here", help="work in this process, without Ray: for a debugger")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help="use only the first images, this many, in place of the file's data.limit; a store keeps its limit",
+    ),
+]
 Modules = Annotated[
     list[str] | None,
     typer.Option(

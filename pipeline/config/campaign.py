@@ -254,6 +254,10 @@ class Campaign(Strict):
             raise ValueError(f"cells give {sorted(twice)[0]!r} twice; list each combination once")
         return self
 
+    def limited(self, images: int | None) -> "Campaign":
+        """Return the campaign with another `data.limit`; None: the campaign as it is."""
+        return self if images is None else self.model_copy(update={"data": self.data.model_copy(update={"limit": images})})
+
     def grid(self) -> Iterator[Cell]:
         """Yield the cells, in the order of the file."""
         for grid in self.cells:

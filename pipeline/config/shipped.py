@@ -3,6 +3,7 @@
 A checkout has them in its folder campaigns/, an installed wheel in pipeline/shipped/campaigns.
 """
 
+import re
 from pathlib import Path
 
 FOLDER = "campaigns"
@@ -16,6 +17,19 @@ def shipped(path: Path) -> Path:
     """
     if path.exists() or path.parts[:1] != (FOLDER,):
         return path
+    return next((file for place in _places() if (file := place / path).is_file()), path)
+
+
+def names(pattern: str, sign: str) -> list[str]:
+    """Return the files that came with barrage by the paths that name them, such as campaigns/demo.yaml: those that match a
+    `pattern` in that folder, and have a line that begins with the pattern `sign`.
+    """
+    place = next(place for place in _places() if (place / FOLDER).is_dir())
+    found = (file for file in (place / FOLDER).glob(pattern) if re.search(sign, file.read_text(), re.M))
+    return sorted(str(file.relative_to(place)) for file in found)
+
+
+def _places() -> tuple[Path, Path]:
+    """Return the folders that may hold the folder of these files: of an installed wheel, and of a checkout."""
     package = Path(__file__).parents[1]
-    found = (place / path for place in (package / "shipped", package.parent))
-    return next((file for file in found if file.is_file()), path)
+    return package / "shipped", package.parent

@@ -20,6 +20,7 @@ from pipeline.config.framing import Framing
 from pipeline.data.decoding import decode as decode_here
 from pipeline.data.framing import AS_BEFORE
 from pipeline.errors import steady
+from pipeline.parallel import same_modules
 
 SECONDS = 60
 """Seconds of a core that one image may take."""
@@ -72,9 +73,8 @@ class Guard:
     def _started(self) -> "subprocess.Popen[bytes]":
         """Start the process. It sees the modules that this one sees, and needs one thread."""
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}  # no modules of the working folder
         order = [sys.executable, "-m", self._module]
-        return subprocess.Popen(order, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | threads | paths)
+        return subprocess.Popen(order, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | threads | same_modules())
 
 
 def _last_words(code: int) -> bytes:

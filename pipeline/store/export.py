@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,19 +23,20 @@ COLUMNS = pa.schema([pa.field(field.name, _PLAIN.get(field.type, field.type), me
 """The columns of an exported file: those of the rows, as numbers, texts, and lists of numbers."""
 
 
-def export(url: str, path: Path, cells: Collection[str] | None = None) -> int:
+def export(url: str, path: Path, cells: Collection[str] | None = None, about: Mapping[str, object] | None = None) -> int:
     """Write the committed rows of a store, of all cells or some, to one new file; return how many rows there are.
 
+    about  what its metadata say of its origin; default: the store
     The file is written beside its place and gets its name when it is whole. It replaces an earlier one. Raises BadInput as
     `batches` does, and for a place in the store itself; StorageError if the file cannot be written.
     """
     _refuse_store(url, path)
     aside, count = path.with_name(f".{path.name}.{uuid.uuid4().hex}"), 0
-    about = COLUMNS.with_metadata(metadata({"store": url}))
+    columns = COLUMNS.with_metadata(metadata({"store": url} if about is None else about))
     try:
-        with pq.ParquetWriter(aside, about, compression="zstd") as writer:
+        with pq.ParquetWriter(aside, columns, compression="zstd") as writer:
             for rows in batches(url, None, cells):
-                writer.write_table(rows.cast(about), row_group_size=GROUP)
+                writer.write_table(rows.cast(columns), row_group_size=GROUP)
                 count += len(rows)
         os.replace(aside, path)
     except OSError as error:

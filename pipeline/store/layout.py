@@ -6,6 +6,7 @@ results/<unit>.parquet                  the rows of a unit, committed once; the 
 sealed/<cell>--<count>-<digest>.parquet   a copy of all rows of a cell in one file (`pipeline.store.sealed`)
 checkpoints/<unit>.safetensors          the running attack; removed after the commit
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
+tracking.json                           the id of the tracked run (`pipeline.tracking.settings`)
 
 All files of rows lie in one folder, and hold every column themselves. So every reader of Parquet sees the same columns of the
 same types: none has to learn a column from the name of a folder, whose type each guesses in its own way. Stores whose rows lie

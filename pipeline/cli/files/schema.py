@@ -30,7 +30,9 @@ FILES: dict[str, "Callable[[], Schema]"] = {"campaign": _campaign, "training": _
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="the kind of file: campaign, training or cluster")] = "campaign",
+    kind: Annotated[
+        str, typer.Argument(help="the kind of file: campaign, training or cluster", autocompletion=lambda: list(FILES))
+    ] = "campaign",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the file to write; default: print it")] = None,
 ) -> None:
     """Write the JSON schema by which editors check and complete a kind of file: barrage schema campaign -o schema.json"""

@@ -6,7 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, device, note, out, shown
+from pipeline.cli.common import Cells, Modules, StoreUrl, allow, answer, device, note, out, shown
 
 if TYPE_CHECKING:
     from pipeline.campaigns.verification.replay import Difference, Replay
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def replay(
     store: StoreUrl,
     image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
-    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    cell: Cells = None,
     shard: Annotated[str | None, typer.Option(help="only in this shard, where several hold the key; default: all")] = None,
     together: Annotated[
         bool, typer.Option("--together", help="attack the other images of its unit too, so that batches are as they were")

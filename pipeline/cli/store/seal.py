@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.common import StoreUrl, answer, note
 from pipeline.errors import BadInput
 from pipeline.escaped import command
 
-Cell = Annotated[str | None, typer.Option(help="only this cell; default: all")]
+Cell = Annotated[str | None, typer.Option(help="only this cell; default: all", autocompletion=completion.cells)]
 
 
 def seal(store: StoreUrl, cell: Cell = None) -> None:

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, refuse_place
+from pipeline.cli.common import Cells, Modules, StoreUrl, allow, answer, refuse_place
 
 
 def show(
     store: StoreUrl,
     image: Annotated[str, typer.Argument(help="the key of an image, as in the column image_key")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the picture to write; default: IMAGE.png")] = None,
-    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    cell: Cells = None,
     shard: Annotated[str | None, typer.Option(help="the shard that holds it, where several hold the key")] = None,
     draws: Annotated[int, typer.Option(min=1, help="draws of the defense that are shown, transform by transform")] = 1,
     allow_module: Modules = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from pipeline.cli.common import Modules, StoreUrl, allow, out
+from pipeline.cli.common import Modules, Rules, StoreUrl, allow, out
 from pipeline.escaped import csv as csv_cell
 from pipeline.escaped import markdown
 
@@ -27,10 +27,7 @@ class Format(StrEnum):
 def table(
     store: StoreUrl,
     format: Annotated[Format, typer.Option(help="how to print the table")] = Format.TERMINAL,
-    rule: Annotated[
-        list[str] | None,
-        typer.Option(help="a decision rule, such as single or vote; repeat the option for more; default: all"),
-    ] = None,
+    rule: Rules = None,
     allow_module: Modules = None,
 ) -> None:
     """Show clean and attacked accuracy under every decision rule: barrage table stores/demo"""

@@ -7,7 +7,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from pipeline.cli.common import CampaignFile, Here, Modules, allow, device, err, note, out, shown, store_of
+from pipeline.cli import completion
+from pipeline.cli.common import CampaignFile, Here, Limit, Modules, allow, device, err, note, out, shown, store_of
 from pipeline.escaped import command
 
 if TYPE_CHECKING:
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 def check(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,
-    cell: Annotated[str | None, typer.Option(help="the cell to check; default: the one with the most transforms")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="the cell to check; default: the one with the most transforms", autocompletion=completion.cells),
+    ] = None,
     images: Annotated[int, typer.Option(min=2, help="images of the sample")] = 8,
+    limit: Limit = None,
     here: Here = False,
     allow_module: Modules = None,
 ) -> None:
@@ -33,7 +38,7 @@ def check(
     from pipeline.store.layout import Store
 
     allow(allow_module, campaign)
-    config = resolve(load(campaign))
+    config = resolve(load(campaign).limited(limit))
     checked = checks.chosen(config, cell)
     url = f"{store_of(config, store)}/check/{checked.name}"
     variants = checks.campaign_of(config, checked, images)
@@ -42,12 +47,13 @@ def check(
     with closing(executor):
         outcome = execute(job, executor, Reporter(err))
     if outcome.stopped_by:
-        note(f"stopped; resume with: {command('barrage', 'check', campaign, '--store', store_of(config, store))}")
+        limited = ["--limit", limit] if limit else []
+        note(f"stopped; resume with: {command('barrage', 'check', campaign, *limited, '--store', store_of(config, store))}")
         raise typer.Exit(outcome.exit_code)
     sample = checks.sample(job, checked, device(job.workers))
     findings = [checks.gradients(checked, sample), checks.hidden(checked, sample), *checks.findings(checked, url)]
     Store(url).replace("check.json", checks.to_json(checked, findings))
-    _show(findings, f"{checked.name}, {images} images")
+    _show(findings, f"{checked.name}, {variants.data.limit} images")
     raise typer.Exit(outcome.exit_code or int(any(finding.passed is False for finding in findings)))
 
 

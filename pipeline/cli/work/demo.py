@@ -8,7 +8,7 @@ import typer
 from pipeline.cli.common import Here, file_or_shipped
 from pipeline.cli.files.pack import pack
 from pipeline.cli.store.report import report
-from pipeline.cli.work.run import attack
+from pipeline.cli.work.run import How, attack
 from pipeline.errors import BadInput
 
 CAMPAIGN = Path("campaigns/demo.yaml")
@@ -28,7 +28,7 @@ def demo(here: Here = False) -> None:
         raise BadInput(f"the demo needs {', '.join(missing)}, which is not installed: pip install 'barrage[demo]'")
     if not (FOLDER / "photos" / "images-000000.tar").exists():
         pack("demo", str(FOLDER / "photos"))
-    exit_code = attack(file_or_shipped(CAMPAIGN) or CAMPAIGN, here=here)
+    exit_code = attack(file_or_shipped(CAMPAIGN) or CAMPAIGN, how=How(here))
     if exit_code == 0:
         report(str(FOLDER / "store"), FOLDER / "report.html")
     raise typer.Exit(exit_code)

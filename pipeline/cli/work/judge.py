@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.common import CampaignFile, Here, Modules, allow, note, store_of
-from pipeline.cli.work.run import answering, work
+from pipeline.cli.work.run import How, answering, work
 
 
 class Match(StrEnum):
@@ -28,7 +29,10 @@ def judge(
     store: Annotated[str | None, typer.Option(help="where results go; default: judge/NAME in the campaign's store")] = None,
     cell: Annotated[
         list[str] | None,
-        typer.Option(help="a cell whose model and defense judge; repeat the option for more; default: those of all cells"),
+        typer.Option(
+            help="a cell whose model and defense judge; repeat the option for more; default: those of all cells",
+            autocompletion=completion.cells,
+        ),
     ] = None,
     eps: Annotated[
         str | None, typer.Option(help="radius of the ball, such as 8/255; default: that of the campaign's attacks")
@@ -56,4 +60,4 @@ def judge(
     options = [("--eps", eps), ("--norm", norm), ("--match", match), *(("--cell", name) for name in cell or ())]
     words = ["judge", str(campaign), examples, *(str(part) for option in options if option[1] for part in option)]
     job = prepare(judged, url, note)
-    raise typer.Exit(work(job, began, words, list(RULES.working()), here))
+    raise typer.Exit(work(job, began, words, list(RULES.working()), How(here)))

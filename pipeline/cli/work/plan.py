@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import CampaignFile, Modules, allow, note, out
+from pipeline.cli.common import CampaignFile, Limit, Modules, allow, note, out
 
 
 def plan(
@@ -19,6 +19,7 @@ def plan(
     images: Annotated[
         int | None, typer.Option(min=1, help="plan for this many images, without any shards; default: those of the shards")
     ] = None,
+    limit: Limit = None,
     allow_module: Modules = None,
 ) -> None:
     """Show what a campaign will cost, before anything is spent: barrage plan campaigns/demo.yaml --gpus 8 --price 2.5"""
@@ -28,4 +29,4 @@ def plan(
 
     allow(allow_module, campaign)
     asked = Asked(gpu, gpus, price, rate, calibrate, images)
-    show(quote(load(campaign, note), asked, note), out)
+    show(quote(load(campaign, note).limited(limit), asked, note), out)

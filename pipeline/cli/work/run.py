@@ -3,12 +3,14 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import CampaignFile, Here, Modules, allow, answer, err, note, store_of
+from pipeline.cli import completion
+from pipeline.cli.common import CampaignFile, Here, Limit, Modules, allow, answer, err, note, store_of
 from pipeline.cli.store.table import Format, print_table
 from pipeline.escaped import command, python
 
@@ -16,18 +18,48 @@ if TYPE_CHECKING:
     from pipeline.campaigns.job import Job
     from pipeline.execution.outcome import Outcome
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="show the run in tensorboard[:DIR], mlflow[:URI], wandb[:[ENTITY/]PROJECT] or trackio[:PROJECT]; repeat "
+        "the option for more; see docs/tracking.md",
+        autocompletion=completion.trackers,
+    ),
+]
+
 NAMED = 3
 """Parked units that are named; the others are counted."""
+
+
+@dataclass(frozen=True)
+class How:
+    """Say how a run goes; none of it decides a number. Fields are the options of the same names."""
+
+    here: bool = False
+    address: str | None = None
+    retry_parked: bool = False
+    track: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> list[str]:
+        """Return the options of a command that goes on in the same way, where another process may."""
+        return [part for destination in self.track for part in ("--track", destination)]
+
+
+AS_USUAL = How()
 
 
 def run(
     campaign: CampaignFile,
     store: Annotated[str | None, typer.Option(help="where results go; default: the campaign's own store")] = None,
+    limit: Limit = None,
     here: Here = False,
     allow_module: Modules = None,
     retry_parked: Annotated[
         bool, typer.Option("--retry-parked", help="try again the units that failed three times and were parked")
     ] = False,
+    track: Track = None,
     address: Annotated[
         str | None, typer.Option(help="of a Ray cluster; default: RAY_ADDRESS, else a cluster that is started here")
     ] = None,
@@ -36,52 +68,49 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or resume one: barrage run campaigns/demo.yaml"""
+    from pipeline.tracking.table import refuse_missing
+
     allow(allow_module, campaign)
+    refuse_missing(track or ())
     if not here:
         answering(address)
+    how = How(here, address, retry_parked, tuple(track or ()))
     if detached:
-        _detach(campaign, store, here, address, retry_parked, allow_module)
+        _detach(campaign, store, limit, how, allow_module)
     else:
-        raise typer.Exit(attack(campaign, store, here, address, retry_parked))
+        raise typer.Exit(attack(campaign, store, limit, how))
 
 
-def attack(
-    campaign: Path, store: str | None = None, here: bool = False, address: str | None = None, retry_parked: bool = False
-) -> int:
+def attack(campaign: Path, store: str | None = None, limit: int | None = None, how: How = AS_USUAL) -> int:
     """Work on every unit of a campaign file that its store lacks, then print the table. Return the exit code."""
     began = time.monotonic()
-    return work(_prepared(campaign, store), began, ("run", str(campaign)), ["single"], here, address, retry_parked)
+    words = ["run", str(campaign), *_limited(limit)]
+    return work(_prepared(campaign, store, limit), began, words, ["single"], how)
 
 
-def work(
-    job: "Job",
-    began: float,
-    words: Sequence[str],
-    rules: list[str],
-    here: bool = False,
-    address: str | None = None,
-    retry_parked: bool = False,
-) -> int:
+def work(job: "Job", began: float, words: Sequence[str], rules: list[str], how: How) -> int:
     """Work on every unit that a job's store lacks, then print the table under these decision rules. Return the exit code.
 
     began  when the command began, as `time.monotonic` tells
-    words  of the command, without the store: the same ones resume it
+    words  of the command, without the store and how it goes: the same ones resume it
     """
     from pipeline.campaigns.parking import retry
     from pipeline.campaigns.run import run as execute
     from pipeline.campaigns.worker import attacking
-    from pipeline.cli.progress import Reporter
+    from pipeline.cli.tracked import Tracked
     from pipeline.execution import LocalExecutor, RayExecutor
     from pipeline.store.layout import Store
 
-    again = command("barrage", *words, "--store", job.store)
-    if retry_parked:
+    again = command("barrage", *words, "--store", job.store, *how.options)
+    if how.retry_parked:
         note(f"{retry(Store(job.store))} parked units will be tried again")
     try:
-        executor = LocalExecutor(attacking) if here or job.over else RayExecutor(job, attacking, address, say=note)
+        executor = LocalExecutor(attacking) if how.here or job.over else RayExecutor(job, attacking, how.address, say=note)
         note(f"ready after {time.monotonic() - began:.1f} s, {executor.workers} workers, store {job.store}")
+        reporter = Tracked(err, how.track)
         with closing(executor):
-            outcome = execute(job, executor, Reporter(err))
+            outcome = execute(job, executor, reporter)
+        reporter.end(outcome.exit_code)
     except (KeyboardInterrupt, SystemExit):  # a second signal, or one while Ray starts
         note(f"stopped at once; resume with: {again}")
         raise
@@ -89,13 +118,18 @@ def work(
     return outcome.exit_code
 
 
-def _prepared(campaign: Path, store: str | None) -> "Job":
+def _prepared(campaign: Path, store: str | None, limit: int | None) -> "Job":
     """Return the job of a campaign file. Raises BadInput, before anything is written."""
     from pipeline.campaigns.prepare import prepare
     from pipeline.config.campaign import load
 
-    config = load(campaign, note)
+    config = load(campaign, note).limited(limit)
     return prepare(config, store_of(config, store), note)
+
+
+def _limited(limit: int | None) -> list[str]:
+    """Return the words of a command that stand for a limit."""
+    return [] if limit is None else ["--limit", str(limit)]
 
 
 def answering(address: str | None) -> None:
@@ -105,15 +139,13 @@ def answering(address: str | None) -> None:
     check(address)
 
 
-def _detach(
-    campaign: Path, store: str | None, here: bool, address: str | None, retry_parked: bool, allow_module: list[str] | None
-) -> None:
+def _detach(campaign: Path, store: str | None, limit: int | None, how: How, allow_module: list[str] | None) -> None:
     """Check the campaign, start its run as a process of its own, and say how to follow and stop it."""
     from pipeline.execution.detached import detach
 
-    store = _prepared(campaign, store).store
-    arguments = ["run", str(campaign), "--store", store, *(["--here"] if here else [])]
-    arguments += [*(["--address", address] if address else []), *(["--retry-parked"] if retry_parked else [])]
+    store = _prepared(campaign, store, limit).store
+    arguments = ["run", str(campaign), "--store", store, *_limited(limit), *how.options, *(["--here"] if how.here else [])]
+    arguments += [*(["--address", how.address] if how.address else []), *(["--retry-parked"] if how.retry_parked else [])]
     arguments += [option for module in allow_module or () for option in ("--allow-module", module)]
     process = detach(arguments, store)
     note(f"detached as process {process.pid}; follow it: {command('tail', '-f', process.log)}")

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,16 @@ def test_version_names_the_release_the_commit_and_the_engines(barrage):
     assert code == 0 and list(found) == ["barrage", "commit", "torch", "ray"]
     assert found["torch"] == torch.__version__.partition("+")[0] or found["torch"] == torch.__version__
     assert found["commit"] == provenance.commit()
+
+
+def test_the_version_of_a_checkout_is_that_of_its_files(barrage):
+    """What is installed in place may be older than the files that it leads to."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert barrage("--version")[1].startswith(f"barrage {project['version']}, ")
+
+
+def test_version_is_there_without_torch():
+    code = "import sys; from pipeline.__main__ import app\ntry: app(['--version'])\nexcept SystemExit: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, loaded = done.stdout.splitlines()
+    assert version.startswith("barrage ") and not set(loaded.split()) & {"torch", "ray", "numpy", "pyarrow", "bart"}

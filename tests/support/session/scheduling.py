@@ -13,7 +13,7 @@ LONG = (
     "test_importing_bart", "test_extras", "test_replay", "test_site", "storage/test_bucket", "defenses/test_permute",
     "pipeline/campaigns", "transforms/denoising", "bpda/test_policies", "attacks/test_square", "attacks/test_lbfgs",
     "test_kuberay", "attacks/test_spsa", "costs/test_costs", "attacks/test_restarts", "defenses/test_barrage",
-    "cli/test_shipped", "store/test_compacted", "transforms/test_clahe",
+    "cli/test_shipped", "store/test_compacted", "transforms/test_clahe", "pipeline/tracking", "cli/test_completion",
 )  # fmt: skip
 """Parts of the names of tests that take long, the longest first: begun last, one of them would keep its worker at the end.
 They start Ray, a browser, a compiler of kernels or other processes, run many campaigns, or compute for seconds."""
