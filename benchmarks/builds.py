@@ -70,7 +70,7 @@ SETTINGS = {
 
 
 class Build:
-    """A process of one build that takes a step when told to."""
+    """Run one build in a process of its own, step by step."""
 
     def __init__(self, folder: Path, name: str, setting: tuple[int, ...], seen: str) -> None:
         environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}

@@ -31,7 +31,7 @@ class Noisy(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Stand for a network that sees the noise in an image."""
+    """Imitate a network that sees the noise in an image."""
 
     def __init__(self) -> None:
         super().__init__()

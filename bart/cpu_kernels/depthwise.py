@@ -33,7 +33,7 @@ def with_fast_strides(network: nn.Module) -> nn.Module:
 
 
 class FastStrides(nn.Module):
-    """Hold a convolution, and look at what it does. This is a module, so what is run again in a backward pass is the same."""
+    """Hold a convolution, and watch what it does. This is a module, so what is run again in a backward pass is the same."""
 
     def __init__(self, inner: nn.Conv2d) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def _pair(value: int | Pair) -> Pair:
 
 
 class Depthwise(torch.autograd.Function):
-    """Convolve each channel of images (n, c, h, w) bfloat16 with its own filter (c, 1, a, b), in strides."""
+    """Apply to each channel of images (n, c, h, w) bfloat16 its own filter (c, 1, a, b), in strides."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
