@@ -16,8 +16,11 @@ from pipeline.execution import LocalExecutor
 from pipeline.store import committed
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
-from pipeline.store.schema import MEASURED
+from pipeline.store.schema import LATEST, MEASURED
 from tests.support.source.pages import ROOT
+
+ROUNDED = ("linf", "l2", *LATEST)
+"""Columns whose last digits depend on how a network rounds in another batch: distances by a step, margins and norms always."""
 
 
 def ran(content, store):
