@@ -93,8 +93,9 @@ HOMES = {
         "data.sources.parquet",
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
+        "analysis.errors",
     },
-    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
+    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "errors", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},

@@ -9,6 +9,7 @@ Every function takes and returns pandas frames. Rates, and the `_low` and `_high
 Eps and distances are of images in [0, 1], times are seconds or hours of a device, costs are draw-gradients.
 """
 
+from pipeline.analysis import errors
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case
 from pipeline.analysis.certificates import certified
 from pipeline.analysis.compare import Comparison, compare
@@ -27,6 +28,7 @@ __all__ = [
     "class_names",
     "compare",
     "curve",
+    "errors",
     "failures",
     "machines",
     "per_class",

@@ -22,7 +22,8 @@ def to_judge(cell: Cell, images: Names, device: torch.device | str = "cpu") -> M
     So all attacks on one defense are judged by the same draws, whatever the cells are called, and the clean image gets the
     same verdict under each.
     """
-    return _mirror((key("evaluation", cell.seed, cell.defended_identity, *image) for image in images), device)
+    judged = cell.defended_identity  # takes a while
+    return _mirror((key("evaluation", cell.seed, judged, *image) for image in images), device)
 
 
 def to_attack(cell: Cell, images: Names, device: torch.device | str = "cpu") -> Mirror:
