@@ -11,8 +11,8 @@ right where its share is more than one half, and `broken` where it is right clea
 from pipeline.analysis.errors.attacks import agreement, broken
 from pipeline.analysis.errors.classes import Confusion, confusion
 from pipeline.analysis.errors.draw_parts import parts
-from pipeline.analysis.errors.gathered import errors
+from pipeline.analysis.errors.gathered import errors, of_job
 from pipeline.analysis.errors.health import gradients
 from pipeline.analysis.errors.sureness import margins
 
-__all__ = ["Confusion", "agreement", "broken", "confusion", "errors", "gradients", "margins", "parts"]
+__all__ = ["Confusion", "agreement", "broken", "confusion", "errors", "gradients", "margins", "of_job", "parts"]

@@ -36,7 +36,7 @@ class Contrasts:
         draws = met.sum(1).astype(np.float64)
         hits, draws = np.stack([hits, right.sum(1)[:, None] - hits]), np.stack([draws, right.shape[1] - draws])
         self.hits, self.draws = self.hits + hits.sum(1), self.draws + draws.sum(1)
-        both = (draws > 0).all(0)
+        both: Array = np.all(draws > 0, axis=0)
         shares = hits / np.maximum(draws, 1)
         differences = (shares[0] - shares[1] + 1) / 2
         self.within = [one + Sample.of(differences[both[:, i], i]) for i, one in enumerate(self.within)]
