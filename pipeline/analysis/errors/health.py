@@ -1,4 +1,4 @@
-"""Tell for each cell whether its attack had gradients to follow."""
+"""Say for each cell whether its attack had gradients to follow."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
