@@ -16,10 +16,20 @@ class Verdict(NamedTuple):
 
     top5        of each draw, (n, draws, 5)
     mean_top5   of the draws' mean probability, (n, 5)
+    mean        the draws' mean probability, (n, classes) float32; NaN where a logit is not finite
     """
 
     top5: Tensor
     mean_top5: Tensor
+    mean: Tensor
+
+    def margin(self, label: Tensor) -> Tensor:
+        """Return by how much the mean probability of the class `label` (n,) is above that of the next best, (n,) float64 in
+        [-1, 1]; NaN where a logit is not finite, or no other class is.
+        """
+        chances, place = self.mean.double(), label[:, None]
+        others = chances.scatter(1, place, -torch.inf).amax(1)
+        return (chances.gather(1, place)[:, 0] - others).where(others.isfinite(), torch.nan)
 
 
 def _top5(scores: Tensor) -> Tensor:
@@ -36,14 +46,18 @@ def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stac
     """
     all_keys = draw_keys.to_judge(keys, draws, defended.frozen)
     top5, probabilities = [], torch.zeros(0, device=stored.device)
+    exact = probabilities.double()  # the other sum depends on how draws are cut into passes, in its last digits
     for _, draw_range, logits in forward_draws(defended, stored.float() / 255, all_keys, draws, stack, fast=False):
+        chances = logits.softmax(2)
         if draw_range.start == 0:
             top5.append(_top5(logits))
-            probabilities = torch.cat([probabilities, logits.softmax(2).sum(1)])
+            probabilities = torch.cat([probabilities, chances.sum(1)])
+            exact = torch.cat([exact, chances.sum(1, dtype=torch.float64)])
         else:  # more draws of the last image
             top5[-1] = torch.cat([top5[-1], _top5(logits)], dim=1)
-            probabilities[-1] += logits.softmax(2).sum(1)[0]
-    return Verdict(torch.cat(top5), _top5(probabilities))
+            probabilities[-1] += chances.sum(1)[0]
+            exact[-1] += chances.sum(1, dtype=torch.float64)[0]
+    return Verdict(torch.cat(top5), _top5(probabilities), (exact / draws).float())
 
 
 @torch.no_grad()

@@ -97,9 +97,9 @@ HOMES = {
         "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
-        "analysis.comparison.parts",
+        "analysis.comparison.parts", "analysis.errors",
     },
-    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "comparison", "frames", "transforms", "runs")}
+    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "comparison", "errors", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},

@@ -28,6 +28,7 @@ class State:
     left        the step after which the image left because it succeeded, (n,); -1 while it has not
     grad_evals, forward_evals   draws with and without a gradient, spent so far, (n,) int64
     nonfinite, zero   numbers of gradients that held NaN or Inf, and that were zero everywhere, (n,) int64
+    norms       of the finite gradients: their number, and the sum of their L2 norms, (n, 2) float64; NaN: unknown
     memory      other tensors that an attack keeps, by name: momentum, the best point so far, ...
     """
 
@@ -43,6 +44,7 @@ class State:
     forward_evals: Tensor
     nonfinite: Tensor
     zero: Tensor
+    norms: Tensor
     memory: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -66,8 +68,9 @@ class State:
 
     @staticmethod
     def of(tensors: dict[str, Tensor], device: torch.device | str) -> "State":
-        """Return the record from the tensors that `tensors()` returned, bit for bit."""
-        values: dict[str, Any] = {"memory": {}}
+        """Return the record from the tensors that `tensors()` returned, bit for bit; of an earlier release, without norms."""
+        unknown = torch.full((len(tensors["x"]), 2), torch.nan, dtype=torch.float64, device=device)
+        values: dict[str, Any] = {"memory": {}, "norms": unknown}
         for name, value in tensors.items():
             if name.startswith(_MEMORY):
                 values["memory"][name.removeprefix(_MEMORY)] = value.to(device)
@@ -105,24 +108,41 @@ class State:
         grads: int = 0,
         forwards: int = 0,
         memory: dict[str, Tensor] | None = None,
+        settled: Tensor | None = None,
     ) -> "State":
         """Return the state one step further, at `x`.
 
         grads, forwards   the draws that the step took
-        gradient    is checked for values that are not finite and for zeros
+        gradient    is measured, and checked for values that are not finite and for zeros
         memory      replaces the entries of these names
+        settled     images that have nothing to gain at `x`, (n,) bool: their gradient says nothing; default: none
         The tensors are laid out as those of a checkpoint: the order of a sum, and so its last digits, depends on the layout.
         """
-        flat = gradient.flatten(1) if gradient is not None else None
+        seen = self if gradient is None else self._measured(gradient.flatten(1), settled)
         return replace(
-            self,
+            seen,
             x=x.contiguous(),
             step=self.step.map(lambda side: side + 1),
             grad_evals=self.grad_evals + grads,
             forward_evals=self.forward_evals + forwards,
-            nonfinite=self.nonfinite if flat is None else self.nonfinite + ~flat.isfinite().all(1),
-            zero=self.zero if flat is None else self.zero + (flat == 0).all(1),
             memory=self.memory | {name: value.contiguous() for name, value in (memory or {}).items()},
+        )
+
+    def _measured(self, gradient: Tensor, settled: Tensor | None) -> "State":
+        """Return the state with one more gradient of each image measured, (n, values) float32.
+
+        In float64 the norm of finite values is finite, and 0 for zeros alone. Rounded to float32 it is the same in any batch,
+        for which a sum may have another order.
+        """
+        norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
+        counts = torch.ones_like(norm, dtype=torch.bool) if settled is None else ~settled
+        finite = counts & norm.isfinite()
+        one = torch.stack([finite.double(), norm.float().double().where(finite, 0)], dim=1)
+        return replace(
+            self,
+            nonfinite=self.nonfinite + (counts & ~norm.isfinite()),
+            zero=self.zero + (counts & (norm == 0)),
+            norms=self.norms + one,
         )
 
 
@@ -133,4 +153,5 @@ def begin(clean: Tensor, x: Tensor, goal: Goal, keys: rng.Mirror, **memory: Tens
     values = (none + 1, none + 1, none)  # no two share memory
     step, began, left = (rng.Mirror.of(value, clean.device) for value in values)
     grads, forwards, nonfinite, zero = (torch.zeros_like(goal.label) for _ in range(4))
-    return State(clean, x, *goal, keys, step, began, left, grads, forwards, nonfinite, zero, memory)
+    norms = torch.zeros(len(clean), 2, dtype=torch.float64, device=clean.device)
+    return State(clean, x, *goal, keys, step, began, left, grads, forwards, nonfinite, zero, norms, memory)

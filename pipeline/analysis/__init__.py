@@ -11,6 +11,7 @@ intervals, are in [0, 1]. Eps and distances are of images in [0, 1], times are s
 draw-gradients.
 """
 
+from pipeline.analysis import errors
 from pipeline.analysis.accuracy import WORDS, accuracy, curve, per_class, per_image, persistence, series, worst_case
 from pipeline.analysis.certificates import certified
 from pipeline.analysis.comparison import (
@@ -45,6 +46,7 @@ __all__ = [
     "comparison",
     "comparisons",
     "curve",
+    "errors",
     "failures",
     "machines",
     "per_class",

@@ -1,6 +1,7 @@
 """Compute the accuracy of groups of images, with intervals over images, and the views that are made of it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,8 +100,13 @@ def per_class(scores: pd.DataFrame, by: Sequence[str] = CELL, names: Sequence[st
     """
     found = accuracy(scores, [*by, "label"]).sort_values([*by, "adv", "label"]).reset_index(drop=True)
     if names is not None:
-        found.insert(len(by) + 1, "class", [names[label] if 0 <= label < len(names) else None for label in found["label"]])
+        found.insert(len(by) + 1, "class", [_named(label, names) for label in found["label"]])
     return found
+
+
+def _named(label: Any, names: Sequence[str]) -> str | None:
+    """Return the name of a class; None for a label that has none, or is missing."""
+    return names[label] if not pd.isna(label) and 0 <= label < len(names) else None
 
 
 def per_image(scores: pd.DataFrame) -> pd.DataFrame:

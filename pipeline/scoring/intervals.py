@@ -6,7 +6,7 @@ the truth, and why they are these.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,19 @@ class Sample:
 
         return Rate(float(self.shares @ self.counts / self.images), *self._ends(rate_end), self.images)
 
+    @property
+    def difference(self) -> Difference | None:
+        """Return the mean of differences d in [-1, 1], with its interval; the shares are (d + 1) / 2. None without images.
+
+        An image that the sample does not show may differ by any amount: see `evidence.mean_keeps`.
+        """
+        if not self.images:
+            return None
+        from pipeline.scoring.evidence import mean_end  # loads numba
+
+        low, high = self._ends(mean_end)
+        return Difference(float(2 * (self.shares @ self.counts) / self.images - 1), 2 * low - 1, 2 * high - 1, self.images)
+
     def _ends(self, end: Callable[[Array, Array, float], float]) -> tuple[float, float]:
         """Return both ends of an interval, given the function of the upper one."""
         return 1 - end(1 - self.shares[::-1], self.counts[::-1], Z), end(self.shares, self.counts, Z)
@@ -119,12 +132,8 @@ def difference(a: ArrayLike, b: ArrayLike) -> Difference | None:
 def mean_difference(differences: ArrayLike) -> Difference | None:
     """Return the mean of differences (images,), each in [-1, 1], with its interval; None without images."""
     found = np.asarray(differences, dtype=np.float64)
-    if not len(found):
-        return None
-    from pipeline.scoring.evidence import mean_end  # loads numba
-
-    low, high = Sample.of((found + 1) / 2)._ends(mean_end)
-    return Difference(float(found.mean()), 2 * low - 1, 2 * high - 1, len(found))
+    whole = Sample.of((found + 1) / 2).difference
+    return replace(whole, value=float(found.mean())) if whole else None
 
 
 def half_width(values: ArrayLike) -> float:

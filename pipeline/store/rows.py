@@ -63,7 +63,7 @@ def results(url: str, columns: Sequence[str] | None = None, cells: Collection[st
 def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa.Table:
     """Return the rows of one file, with the columns and types of SCHEMA.
 
-    whole       refuse a file of the present format that lacks any column
+    whole       refuse a file of the present format that lacks any column but those of `schema.LATEST`
     identity    refuse rows of a cell with another identity, if this is given
     Raises BadInput, which names `path`, for a file that is damaged, of another program, or of a later format, and for one that
     holds the rows of another unit or not one row an image.
@@ -73,9 +73,10 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         there = file.schema_arrow
         names = schema.present(there, SCHEMA.names, path)
         _refuse_others(file.metadata, path, identity)
-        if whole and schema.provenance(there).get("format") == formats.FORMAT and len(names) < len(SCHEMA):
-            lacking = ", ".join(name for name in SCHEMA.names if name not in names)
-            raise BadInput(f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {lacking}; restore it")
+        lacking = [name for name in SCHEMA.names if name not in names and name not in schema.LATEST]
+        if whole and schema.provenance(there).get("format") == formats.FORMAT and lacking:
+            text = f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {', '.join(lacking)}; restore it"
+            raise BadInput(text)
         return _filled(file.read(names), SCHEMA)
     except BadInput:
         raise

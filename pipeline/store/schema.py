@@ -86,6 +86,19 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("campaign", pa.string(), "identity of the campaign as far as it decides this cell: cell, model, data, seed"),
     ("commit", pa.string(), "version of the code"),
     ("versions", pa.string(), "JSON: Python and libraries that decide numbers"),
+    (
+        "clean_margin",
+        pa.float64(),
+        "mean probability of the label over the draws, minus that of the likeliest other class, in [-1, 1], clean; null: "
+        "no label, or a logit that is not finite",
+    ),
+    ("adv_margin", pa.float64(), "the same of the stored example"),
+    (
+        "gradient_norm",
+        pa.float64(),
+        "mean L2 norm of the finite gradients that the attack followed, one a step, in the unit of its loss, pixels in [0, 1]; "
+        "of estimates in spsa, of means of unit gradients where draws have those; null: it took none, or not all were measured",
+    ),
 ]
 
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _COLUMNS])
@@ -103,7 +116,10 @@ NEEDED = frozenset(
 )  # fmt: skip
 """Columns that every file has: without one of them, no table can be made. Any other that an earlier format lacks is null."""
 
-LATER = frozenset(
+LATEST = frozenset(("clean_margin", "adv_margin", "gradient_norm"))
+"""Columns that came within format 2: a file of it may lack them, and they may be null where a checkpoint lacked them."""
+
+LATER = LATEST | frozenset(
     ("clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius")
 )  # fmt: skip
 """Columns that release 0.1 did not write: a file without them may be its own. They are null there."""

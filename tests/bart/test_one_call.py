@@ -25,7 +25,7 @@ def verdicts(images=400, draws=5, classes=7):
     generator = torch.Generator().manual_seed(3)
     label = torch.randint(classes, (images,), generator=generator)
     scores = torch.rand(images, draws, classes, generator=generator) + 0.4 * nn.functional.one_hot(label, classes)[:, None]
-    return bart.Verdict(scores.topk(5).indices, scores.mean(1).topk(5).indices), label
+    return bart.Verdict(scores.topk(5).indices, scores.mean(1).topk(5).indices, scores.softmax(2).mean(1)), label
 
 
 @pytest.mark.parametrize("rule", list(RULES))

@@ -117,6 +117,10 @@ def test_the_verdict_is_the_written_out_one(classes):
         assert verdict.top5[i].tolist() == best.tolist()
         p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
         assert verdict.mean_top5[i].tolist() == np.argsort(-p.mean(0))[:5].tolist()
+        assert np.abs(verdict.mean[i].numpy() - p.mean(0)).max() < 1e-6
+        for label in range(classes):
+            margin = float(verdict.margin(torch.full((6,), label))[i])
+            assert margin == pytest.approx(p.mean(0)[label] - np.delete(p.mean(0), label).max(), abs=1e-6)
         differ += verdict.mean_top5[i].tolist() != np.argsort(-z.mean(0))[:5].tolist()
     if classes == 10:
         assert differ > 0, "mean probability and mean logits agree on all images: this test tells them apart no more"
@@ -148,6 +152,12 @@ def test_logits_that_are_no_numbers_are_no_answer(value):
     verdict = judge(Defended(plain(Broken(value)), Barrage(0, ())), stored, mirror(4), draws=2, stack=3)
     assert (verdict.top5[:2] == -1).all() and (verdict.mean_top5[:2] == -1).all()
     assert (verdict.top5[2:, :, 0] == 3).all() and (verdict.mean_top5[2:, 0] == 3).all()
+    margins = verdict.margin(torch.full((4,), 3))
+    assert margins[:2].isnan().all() and (margins[2:] > 0).all()
+
+
+def test_a_single_class_has_no_margin():
+    assert judge(Keyed(1), red(2), mirror(2), draws=2, stack=2).margin(torch.zeros(2, dtype=torch.int64)).isnan().all()
 
 
 @pytest.mark.parametrize("stack", [1, 2, 7, 10, 11, 1000])
@@ -156,6 +166,7 @@ def test_the_verdict_does_not_depend_on_the_stack(stack):
     truth = judge(whole, red(5), mirror(5), 10, 1000)
     found = judge(cut, red(5), mirror(5), 10, stack)
     assert torch.equal(found.top5, truth.top5) and torch.equal(found.mean_top5, truth.mean_top5)
+    assert torch.equal(found.mean, truth.mean)
     assert sorted(cut.seen) == sorted(whole.seen) and max(cut.rows) <= stack
 
 

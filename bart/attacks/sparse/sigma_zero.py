@@ -84,8 +84,7 @@ class SigmaZero(GradientSteps):
         m["threshold"] = (m["threshold"] + THRESHOLD_STEP * length * torch.where(wrong, 1, -1)).clamp(0, 1)
         small = (x - state.clean).abs() < m["threshold"][:, None, None, None]
         x = torch.where(small, state.clean, torch.round(255 * x) / 255)
-        seen = torch.where(wrong[:, None, None, None], 1, raw)  # a gradient of 0 is no sign of blindness where nothing is left
-        return state.advanced(x, seen, grads=self.eot.draws, memory=m)
+        return state.advanced(x, raw, grads=self.eot.draws, memory=m, settled=wrong)
 
     def result(self, state: State) -> Tensor:
         """Return the best iterate, with as many of its changes as the ball allows."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.analysis.comparison.details import corrected, figures
 from pipeline.analysis.comparison.measured import Measured, named, places
 from pipeline.analysis.comparison.same_images import Pairs
-from pipeline.analysis.transforms import met
+from pipeline.analysis.errors.draw_parts import met
 from pipeline.campaigns import definition_versions
 from pipeline.scoring import rules
 from pipeline.store.rows import batches
@@ -53,7 +53,7 @@ def _counts(side: Measured, pairs: Pairs, wanted: list[str]) -> tuple[Counts, Co
     for rows in batches(side.job.store, ["shard", "image_key", "label", "status", "adv_top5"], [cell.name]):
         if not len(good := rules.attacked(rows)):
             continue
-        has = met(cell, list(zip(*(good[name].to_pylist() for name in ("shard", "image_key")), strict=True)))[:, :, columns]
+        has = met(cell, good)[:, :, columns]
         hit = rules.first_classes(good, "adv") == rules.column(good, "label")[:, None]
         place = places(pairs.names, named(good).combine_chunks())
         known = place >= 0

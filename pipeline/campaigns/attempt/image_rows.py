@@ -1,6 +1,7 @@
 """Turn what a worker knows of an image into the columns of its row, and adversarial examples into a shard."""
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -96,6 +97,9 @@ def attacked(
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     given = state.memory.get(DISTANCE, state.label.new_full((len(state),), -1)).tolist()
+    labels = torch.tensor([sample.label for sample in samples], device=state.label.device)
+    margins = {f"{side}_margin": _margins(verdict, labels) for side, verdict in (("clean", clean), ("adv", adversarial))}
+    norms = [total / number if number > 0 else None for number, total in state.norms.tolist()]  # NaN is not above 0
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()
     return [
         _named(sample)
@@ -110,6 +114,8 @@ def attacked(
             "given_distance": given[i] if given[i] >= 0 else None,
             "nonfinite_gradients": nonfinite[i],
             "zero_gradients": zero[i],
+            "gradient_norm": norms[i],
+            **{name: values[i] for name, values in margins.items()},
             "first_break": left[i] if left[i] >= 0 else None,
             "grad_evals": grads[i],
             "forward_evals": forwards[i] + 2 * cell.judged_by,
@@ -140,6 +146,12 @@ def _side(side: str, verdict: Verdict, i: int, label: int) -> Row:
         f"{side}_correct": int((top5[:, 0] == label).sum()),
         f"{side}_top5_correct": int((top5 == label).any(1).sum()),
     }
+
+
+def _margins(verdict: Verdict, labels: Tensor) -> list[float | None]:
+    """Return the margin of each image; None without a label (-1), and where a logit is not finite."""
+    found = verdict.margin(labels.clamp_min(0)).where(labels >= 0, torch.nan)
+    return [None if math.isnan(value) else value for value in found.tolist()]
 
 
 def _target(first: Tensor, target: int) -> Row:

@@ -6,6 +6,7 @@ alone goes through the same draws and steps as it did among the other images of 
 """
 
 import json
+import math
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,10 +26,14 @@ from pipeline.errors import BadInput, ShardUnusable
 from pipeline.planning.units import Unit
 from pipeline.store import rows
 from pipeline.store.layout import Store
-from pipeline.store.schema import MEASURED, SCHEMA
+from pipeline.store.schema import LATEST, MEASURED, SCHEMA
 
 COMPARED = tuple(name for name in SCHEMA.names if name not in MEASURED)
 """The columns that must come out the same: all but those that tell how a run went."""
+
+
+TOLERATED = {"clean_margin": {"abs_tol": 1e-3}, "adv_margin": {"abs_tol": 1e-3}, "gradient_norm": {"rel_tol": 1e-2}}
+"""Columns that are no counts, and how far apart their values may be: a network rounds otherwise in a batch of another size."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,21 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """Hold what came of one row: no `differences` if it is the same, else what differs, and `reasons` that may explain it."""
+    """Hold what came of one row: no `differences` if it is the same, else what differs, and `reasons` that may explain it;
+    `compared` counts the values that were compared.
+    """
 
     row: Row
     differences: tuple[Difference, ...] = ()
     reasons: tuple[str, ...] = ()
+    compared: int = len(COMPARED)
 
-    @property
-    def compared(self) -> int:
-        """Return how many values were compared."""
-        return len(COMPARED)
+
+def _same(column: str, stored: Any, now: Any) -> bool:
+    """Return whether two values of a column are the same; numbers of TOLERATED may be rounded otherwise."""
+    if column in TOLERATED and stored is not None and now is not None:
+        return math.isclose(stored, now, **{"rel_tol": 0.0} | TOLERATED[column])
+    return bool(stored == now)
 
 
 def find(url: str, image: str, cells: Sequence[str] | None = None, shard: str | None = None) -> list[Row]:
@@ -76,8 +86,9 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
 
     The image is attacked alone, or `together` with the images of its unit, as the run did. A library may round a convolution
     otherwise where its batch has another size: then an image alone may come out with other values, and among the images of its
-    unit it does not. Raises BadInput if the image cannot be attacked: the store's campaign has no such image, or its shard,
-    weights or networks are missing or are others than they were.
+    unit it does not; columns of TOLERATED may differ by that. Those of `schema.LATEST` that are null in the row were not
+    measured when it was made. Raises BadInput if the image cannot be attacked: the store's campaign has no such image, or its
+    shard, weights or networks are missing or are others than they were.
     """
     cell = job.cells.get(row["cell"])
     if cell is None or row["campaign"] != cell.identity:
@@ -97,8 +108,10 @@ def replay(job: Job, row: Row, device: torch.device, together: bool = False) -> 
         if (row["status"], row["error"]) == ("failed", said(error)):
             return Replay(row)
         raise BadInput(f"image {row['image_key']}: its attack failed here: {said(error)}") from None
-    differences = tuple(Difference(name, row[name], now[name]) for name in COMPARED if row[name] != now[name])
-    return Replay(row, differences, tuple(_reasons(row, now, together)) if differences else ())
+    unmeasured = {name for name in LATEST if row[name] is None and now[name] is not None}
+    held = [name for name in COMPARED if name not in unmeasured]
+    differences = tuple(Difference(name, row[name], now[name]) for name in held if not _same(name, row[name], now[name]))
+    return Replay(row, differences, tuple(_reasons(row, now, together)) if differences else (), len(held))
 
 
 def with_stack(job: Job, stack: int | None) -> Job:

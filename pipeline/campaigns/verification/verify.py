@@ -31,6 +31,9 @@ from pipeline.store.layout import Store, stem_of
 from pipeline.store.planned_cells import content_of
 from pipeline.store.rows import table
 
+TIE = 1e-5
+"""A margin of probabilities that is no more than this above or below 0 says nothing about which class is first."""
+
 Row = dict[str, Any]
 Attacked = list[tuple[Row, Picture]]
 """Rows of attacked images, and the images of the shard."""
@@ -201,6 +204,9 @@ def _counts(row: Row, cell: Cell) -> Iterator[str]:
         for name, count in ((f"{side}_correct", hits[:, 0].sum()), (f"{side}_top5_correct", hits.any(1).sum())):
             if row[name] != count:
                 yield f"{name} is {row[name]}, {count} follows from {side}_top5"
+        margin, first = row[f"{side}_margin"] or 0.0, row[f"{side}_mean_top5"][0]
+        if (margin > TIE and first != row["label"]) or (margin < -TIE and first == row["label"]):
+            yield f"{side}_margin is {margin:.4f}, but {side}_mean_top5 begins with {first}"
     if row["target"] is not None and row["target_hits"] != (hits := int((top5[:, 0] == row["target"]).sum())):
         yield f"target_hits is {row['target_hits']}, {hits} follows from adv_top5"
     yield from _skipped(row, cell)

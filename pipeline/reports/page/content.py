@@ -25,6 +25,12 @@ GALLERY = 6
 CELLS = 6
 """The most cells in the gallery."""
 
+PAIRS = 8
+"""The most pairs of classes that a cell shows, those of most images."""
+
+SEARCHED = 200_000
+"""The most images of a cell whose errors are shown: some seconds."""
+
 PERSISTENT = 2_000_000
 """The most rows for which the curves of a persistent attacker are drawn: they need every row in memory."""
 
@@ -50,6 +56,7 @@ class Content:
     gallery        examples by cell
     missing        why there are no examples; empty where there are some
     campaign_file  the text of the store's campaign.yaml
+    errors         where some cells err, by cell: as `pipeline.analysis.errors`, and `pairs` of classes
     version        the commit or release that writes the page
     """
 
@@ -64,6 +71,7 @@ class Content:
     missing: str
     checks: list[dict[str, Any]]
     campaign_file: str
+    errors: dict[str, dict[str, Any]]
     version: str
 
 
@@ -94,8 +102,29 @@ def gather(store: str) -> Content:
         missing=missing,
         checks=analysis.checks(store).to_dict("records"),
         campaign_file=(Store(store).read(FILE) or b"").decode(),
+        errors=dict(_errors(job, lines)),
         version=provenance.commit(),
     )
+
+
+def _errors(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return where at most CELLS cells err under the rule single."""
+    cells = [line.cell for line in lines if line.rule == "single" and 0 < line.images <= SEARCHED]
+    for cell in _spread(cells, CELLS):
+        found = analysis.errors.of_job(job, cell)
+        yield cell, found | {"pairs": _pairs(found["confusion"])}
+
+
+def _pairs(confusion: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Return the pairs of a class and another that most images of it were taken for, and the number of these images."""
+    names = confusion["names"]
+    wrong = [
+        (name, other, times)
+        for i, (name, row) in enumerate(zip(names, confusion["counts"], strict=False))
+        for j, (other, times) in enumerate(zip(names, row, strict=False))
+        if i != j and times
+    ]
+    return sorted(wrong, key=lambda pair: -pair[2])[:PAIRS]
 
 
 def _curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:

@@ -245,7 +245,7 @@ function update() {
     shown += !row.hidden;
     rows += row.dataset.rule === rule;
   }
-  for (const node of document.querySelectorAll("#examples .cell, #run tr[data-cell]")) node.hidden = !wanted(node.dataset.cell);
+  for (const node of document.querySelectorAll("#examples .cell, #errors .cell, #run tr[data-cell]")) node.hidden = !wanted(node.dataset.cell);
   byId("count").textContent = `${shown} of ${rows} cells`;
   byId("rule-text").textContent = rules[rule];
   for (const one of charts) one.draw();

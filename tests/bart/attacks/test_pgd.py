@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -199,7 +199,8 @@ def test_the_stack_changes_nothing():
     start = attack.start(images(), Goal(LABEL, NO_TARGET), mirror())
     ends = [run(attack, start, behind(model, 2), 4, stack) for stack in (1, 3, 7, 1000)]
     for end in ends[1:]:
-        assert_same(end, ends[0])
+        torch.testing.assert_close(end.norms, ends[0].norms, rtol=1e-6, atol=0)  # sums of draws are cut in another way
+        assert_same(replace(end, norms=ends[0].norms), ends[0])
 
 
 class _Poison(torch.autograd.Function):

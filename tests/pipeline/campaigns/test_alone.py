@@ -19,7 +19,7 @@ from pipeline.errors import BadInput, Drained
 from pipeline.execution import LocalExecutor
 from pipeline.store.layout import Store
 from tests.support import tiny
-from tests.support.campaigns import ran, rows
+from tests.support.campaigns import ROUNDED, ran, rows
 
 NET = {
     "net": {"architecture": "tests.support.tiny:picky_network", "classes": tiny.CLASSES, "mean": [0, 0, 0], "std": [1, 1, 1]}
@@ -44,7 +44,7 @@ def test_one_bad_image_is_a_row_and_its_neighbours_are_those_of_a_quiet_run(tmp_
     ran(content, tmp_path / "quiet")
     refused(4)
     job, outcome = ran(content, tmp_path / "store")
-    quiet, found = rows(tmp_path / "quiet", {"linf", "l2"}), rows(tmp_path / "store", {"linf", "l2"})
+    quiet, found = rows(tmp_path / "quiet", ROUNDED), rows(tmp_path / "store", ROUNDED)
     bad = found.pop(("net-none-pgd", "image4"))
     assert (bad["status"], bad["error"]) == ("failed", "RuntimeError: ... is not what I like")
     assert found == {key: row for key, row in quiet.items() if key[1] != "image4"}

@@ -211,7 +211,7 @@ def test_clean_rows_of_all_attacks_on_a_defense_are_equal_value_for_value(everyw
     clean = {}
     for (cell, image), row in found.items():
         values = {name: value for name, value in row.items() if name.startswith("clean_")}
-        assert len(values) == 4
+        assert len(values) == 5
         clean.setdefault(("bart1" in cell, image), []).append(values)
     assert len(clean) == 16 and sorted(map(len, clean.values())) == [len(ATTACKS)] * 8 + [2 * len(ATTACKS)] * 8
     assert all(values == of_image[0] for of_image in clean.values() for values in of_image)
@@ -278,6 +278,9 @@ def test_a_store_of_the_rule_before_is_read_and_what_cannot_be_made_again_is_sai
     assert found.reasons == (f"{SAID}, so nothing was attacked: replay it with the release that wrote it",)
     with pytest.warns(StoreWarning, match=f"{SAID}: its draws cannot be made again, so it is left out"):
         assert analysis.by_transform(url).empty
+    with pytest.warns(StoreWarning, match=f"{SAID}: its draws cannot be made again, so it is left out"):
+        found = analysis.errors.errors(url, cell)
+    assert found["parts"] == [] and sum(line["images"] for line in found["classes"]) == 8
     with pytest.warns(StoreWarning, match=f"{SAID}: its draws are not shown"):
         assert trace(url, "image1", tmp_path / "story.png") == [cell]
     assert len(analysis.scores(url)) == 8 and (tmp_path / "story.png").stat().st_size > 1000

@@ -31,6 +31,7 @@ MADE_BY = {
     "grad_evals",
     "forward_evals",
     "given_distance",
+    "gradient_norm",
 }
 """Columns that tell who made an example; all others are of the image, the example and its verdict."""
 

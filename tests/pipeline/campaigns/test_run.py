@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from bart import Ball, Barrage, Defended, Eot, Goal, Pgd, judge
+from bart.gradient import gradient
 from pipeline.campaigns import image_keys
 from pipeline.campaigns.attempt import image_rows
 from pipeline.campaigns.attempt.events import Progress
@@ -29,7 +30,7 @@ from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
-from tests.support.campaigns import ran, rows
+from tests.support.campaigns import ROUNDED, ran, rows
 
 
 def test_a_run_writes_every_planned_row_once_and_verifies(tmp_path, pattern):
@@ -56,9 +57,14 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
         label = torch.tensor([s.label for s in some])
         attack = Pgd(ball, 6, 2 / 255, True, Eot(3), 0.9)
         state = attack.start(clean, Goal(label, torch.full_like(label, -1)), image_keys.to_attack(cell, names))
-        for _ in range(6):
+        norms = torch.zeros(len(some))
+        for step in range(6):
+            now = defended.keys(state.keys, "step", state.step)
+            norms += gradient(defended, state.x, state.goal, now, attack.eot, 8)[0].flatten(1).norm(dim=1) / 6
+            assert state.step.host.tolist() == [step] * len(some)
             state = attack.step(state, defended, stack=8)
         verdict = judge(defended, ball.store(state.x, clean), image_keys.to_judge(cell, names), 4, stack=8)
+        before = judge(defended, (255 * clean).round().byte(), image_keys.to_judge(cell, names), 4, stack=8)
         for i, sample in enumerate(some):
             row = found[cell.name, sample.key]
             assert row["adv_top5"] == verdict.top5[i].tolist()
@@ -66,13 +72,18 @@ def test_rows_are_those_of_a_plain_loop_over_bart(tmp_path, pattern):
             assert row["adv_top5_correct"] == int((verdict.top5[i] == sample.label).any(1).sum())
             assert row["adv_mean_top5"] == verdict.mean_top5[i].tolist()
             assert 0 < row["linf"] <= 8 / 255 + 1e-6
+            assert row["gradient_norm"] == pytest.approx(float(norms[i]), rel=1e-5) and norms[i] > 0
+            for side, judged in (("clean", before), ("adv", verdict)):
+                others = [p for c, p in enumerate(judged.mean[i].tolist()) if c != sample.label]
+                margin = float(judged.mean[i, sample.label]) - max(others)
+                assert row[f"{side}_margin"] == pytest.approx(margin, abs=1e-12) and abs(margin) > 1e-3
 
 
 def test_units_and_stacks_change_no_draw_and_no_verdict(tmp_path, pattern):
     a, b = tmp_path / "a", tmp_path / "b"
     ran(tiny.campaign(pattern, unit_images=8, workers={"stack": 64}), a)
     ran(tiny.campaign(pattern, unit_images=1, workers={"stack": 2}), b)
-    assert rows(a, {"unit", "linf", "l2"}) == rows(b, {"unit", "linf", "l2"})
+    assert rows(a, {"unit", *ROUNDED}) == rows(b, {"unit", *ROUNDED})
 
 
 def test_a_drained_unit_goes_on_from_its_checkpoint_and_gives_the_same_rows(tmp_path, pattern, finished):

@@ -21,9 +21,9 @@ from pipeline.store import checkpoints
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
-from tests.support.campaigns import ran, rows
+from tests.support.campaigns import ROUNDED, ran, rows
 
-UNBATCHED = ("linf", "l2", "campaign")
+UNBATCHED = (*ROUNDED, "campaign")
 """What the company of an image may round otherwise, and the identity."""
 
 
@@ -128,7 +128,7 @@ def test_identities_are_what_they_were_and_a_store_keeps_its_rule(tmp_path, patt
 def test_the_rules_by_hand():
     """Draws say 1, 1, 2 and the mean says 3: only some rules get label 2 wrong, and single only what no draw has."""
     top5 = torch.tensor([[[c, 90, 91, 92, 93] for c in (1, 1, 2)]])
-    verdict = Verdict(top5, torch.tensor([[3, 90, 91, 92, 93]]))
+    verdict = Verdict(top5, torch.tensor([[3, 90, 91, 92, 93]]), torch.full((1, 100), 0.01))
     cell = next(c for c in parse(tiny.campaign("x", evaluation_draws=3), "c").grid() if c.defense.cost)
 
     def wrong(rule, label):

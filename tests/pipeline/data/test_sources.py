@@ -22,7 +22,7 @@ from pipeline.data.sources.generated import Generated
 from pipeline.data.tars.writing import packed
 from pipeline.errors import BadInput, ShardUnusable
 from tests.support import tiny
-from tests.support.campaigns import ran, rows
+from tests.support.campaigns import ROUNDED, ran, rows
 
 COUNT = 7
 PIXELS = np.stack([np.asarray(Image.open(io.BytesIO(tiny.picture(i)))) for i in range(COUNT)])
@@ -75,14 +75,14 @@ def test_every_kind_gives_the_rows_of_packed_shards(tmp_path, photos, monkeypatc
 
     def truth(shards, store):
         ran(content | {"data": data | {"shards": str(shards)}}, tmp_path / store)
-        found = rows(tmp_path / store, {"unit", "linf", "l2"})
+        found = rows(tmp_path / store, {"unit", *ROUNDED})
         assert len(found) == COUNT and {row["status"] for row in found.values()} == {"ok"}
         return found
 
     cut = truth(tmp_path / "shards/*.tar", "packed")
     for kind, given in sources(tmp_path, photos).items():
         job, outcome = ran(content | {"data": data | given}, tmp_path / kind)
-        found = rows(job.store, {"unit", "linf", "l2"})
+        found = rows(job.store, {"unit", *ROUNDED})
         assert outcome.exit_code == 0 and list(verify(job, sample=3)) == [], kind
         if "shards" in given:
             named = shutil.copy(whole, (tmp_path / "whole" / Path(given["shards"]).stem).with_suffix(".tar"))

@@ -15,7 +15,7 @@ from pipeline.planning.stack_sizes import LEAST, MOST, out_of_memory, probe
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
 from tests.support import tiny
-from tests.support.campaigns import ran
+from tests.support.campaigns import ROUNDED, ran
 
 
 def device(fits, full):
@@ -102,7 +102,7 @@ def test_memory_that_does_not_suffice_halves_the_stack_and_changes_no_row(tmp_pa
         assert tried[:3] == [16, 8, 4] and set(tried[3:]) <= {4, 8, 16}
 
     def decided(job):
-        return results(job.store).drop_columns([*MEASURED, "linf", "l2"]).to_pylist()
+        return results(job.store).drop_columns([*MEASURED, *ROUNDED]).to_pylist()
 
     assert decided(free) == decided(short)
 

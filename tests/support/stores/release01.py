@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from pipeline.planning.units import of_name
-from pipeline.store import schema
+from pipeline.store import checkpoints, schema
 
 STAMP = ("format", "release", "sha256", "decoding")
 """What files say of themselves since."""
@@ -37,7 +37,7 @@ def in_folders(folder):
 
 
 def aged(folder):
-    """Take the format numbers and hashes out of a store, in place, and give each cell's rows a folder."""
+    """Take the format numbers and hashes out of a store, the norms out of checkpoints, and give each cell's rows a folder."""
     folder = Path(folder)
     in_folders(folder)
     path = folder / "campaign.yaml"
@@ -49,6 +49,9 @@ def aged(folder):
     for path in folder.glob("results/*/*.parquet"):
         rewritten(path)
     for path in folder.glob("checkpoints/*.safetensors"):
+        data = path.read_bytes()
+        tensors = {name: tensor for name, tensor in checkpoints.decode(data).items() if name != "norms"}
+        path.write_bytes(checkpoints.encode(checkpoints.header(data, path.name), tensors))
         with safe_open(path, "pt") as file:
             about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = {k: v for k, v in _unstamped(json.loads(about["header"])).items() if k != "commit"}

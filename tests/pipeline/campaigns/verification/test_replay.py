@@ -102,13 +102,31 @@ def test_replay_leaves_the_store_as_it_is(store):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("l2", 0.125), ("adv_correct", 77), ("label", 2), ("error", "none"), ("nonfinite_gradients", 1)],
+    [
+        ("l2", 0.125),
+        ("adv_correct", 77),
+        ("label", 2),
+        ("error", "none"),
+        ("nonfinite_gradients", 1),
+        ("clean_margin", 0.3),
+        ("gradient_norm", 0.5),
+    ],
 )
 def test_a_changed_value_is_named_with_both_values(store, tmp_path, column, value):
     row = find(store, "image3", ["net-bart2-pgd"])[0]
     copy = tampered(store, tmp_path, "net-bart2-pgd", "image3", **{column: value})
     (difference,) = replay(opened(copy), find(copy, "image3", ["net-bart2-pgd"])[0], CPU).differences
     assert (difference.column, difference.stored, difference.now) == (column, value, row[column])
+
+
+def test_margins_and_norms_may_be_rounded_otherwise_and_no_more(store, tmp_path):
+    row = find(store, "image3", ["net-bart2-pgd"])[0]
+    near = {"adv_margin": row["adv_margin"] + 9e-4, "gradient_norm": row["gradient_norm"] * 1.009}
+    far = {"adv_margin": row["adv_margin"] + 2e-3, "gradient_norm": row["gradient_norm"] * 1.03}
+    for number, (changes, differ) in enumerate(((near, set()), (far, set(far)))):
+        copy = tampered(store, tmp_path / str(number), "net-bart2-pgd", "image3", **changes)
+        found = replay(opened(copy), find(copy, "image3", ["net-bart2-pgd"])[0], CPU)
+        assert {difference.column for difference in found.differences} == differ
 
 
 def test_how_a_run_went_is_not_compared(store, tmp_path):

@@ -103,6 +103,7 @@ def test_a_row_in_the_place_of_another(job):
         ("linf", 0.2, "outside eps"),
         ("adv_correct", 77, "follows from adv_top5"),
         ("clean_top5_correct", 77, "follows from clean_top5"),
+        ("clean_mean_top5", [9, 8, 7, 6, 5], "but clean_mean_top5 begins with 9"),
         ("campaign", "0" * 16, "another campaign"),
         ("clean_top5", [[1, 2, 3, 4, 5]], "shape"),
     ],

@@ -1,0 +1,88 @@
+"""Count which classes are taken for which under attack, and name them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.analysis.errors.reading import Array, attacked, labels, mean_class
+
+COLUMNS = ("label", "adv_mean_top5")
+
+MOST = 30
+"""The most classes that a matrix shows one by one."""
+
+NO_ANSWER = "no answer"
+"""Name of the class -1: a logit was NaN or infinite."""
+
+_SPAN = 1 << 32
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Hold how often each class was taken for each under attack.
+
+    classes  labels, ascending; -1 for no answer
+    names    their names; a label as text where the store knows none
+    counts   images, (classes, classes) int64: a row for each right class, a column for each class of the mean probability under
+             attack; if there are more classes than these, one more row and column for the others
+    """
+
+    classes: tuple[int, ...]
+    names: tuple[str, ...]
+    counts: Array
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"classes": list(self.classes), "names": list(self.names), "counts": self.counts.tolist()}
+
+
+class Tally:
+    """Count pairs of classes, batch by batch."""
+
+    def __init__(self) -> None:
+        self.pairs = Counter[int]()
+
+    def add(self, rows: pa.Table) -> None:
+        """Add attacked rows with COLUMNS; samples without a label are left out."""
+        label = labels(rows)
+        known = ~np.isnan(label)
+        pairs = label[known].astype(np.int64) * _SPAN + mean_class(rows)[known] + 1
+        found, times = np.unique(pairs, return_counts=True)
+        self.pairs.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
+
+    def confusion(self, names: list[str], most: int = MOST) -> Confusion:
+        """Return the matrix of the `most` classes that take part in most errors; of equal ones, of the lowest labels."""
+        pairs = {(pair // _SPAN, pair % _SPAN - 1): times for pair, times in self.pairs.items()}
+        wrong = Counter[int]()
+        for (label, said), times in pairs.items():
+            for one in {label, said}:
+                wrong[one] += times * (label != said)
+        shown = sorted(sorted(wrong, key=lambda one: (-wrong[one], one))[:most])
+        place = {one: i for i, one in enumerate(shown)}
+        counts = np.zeros((len(shown) + (len(wrong) > most),) * 2, dtype=np.int64)
+        for (label, said), times in pairs.items():
+            counts[place.get(label, -1), place.get(said, -1)] += times
+        return Confusion(tuple(shown), tuple(named(one, names) for one in shown), counts)
+
+
+def confusion(store: str, cell: str, names: list[str] | None = None, most: int = MOST) -> Confusion:
+    """Return which classes of a cell are taken for which under attack: by the mean probability over the evaluation draws.
+
+    names   of the classes by label, such as `analysis.class_names(store)`
+    most    classes shown one by one: those that take part in most errors
+    Raises BadInput for a cell that the store lacks.
+    """
+    tally = Tally()
+    for rows in attacked(store, COLUMNS, [cell]):
+        tally.add(rows)
+    return tally.confusion(names or [], most)
+
+
+def named(label: int, names: list[str]) -> str:
+    """Return the name of a class; its label as text where none is known."""
+    if label < 0:
+        return NO_ANSWER
+    return names[label] if label < len(names) else str(label)
