@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline import analysis
-from pipeline.analysis import transforms
 from pipeline.analysis.comparison.paired import of_shares
+from pipeline.analysis.errors import draw_parts
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.definitions import DRAWS
 from pipeline.errors import BadInput
@@ -115,8 +116,7 @@ def test_parts_are_counted_draw_by_draw(random):
     shares = []
     for cell in cells:
         mine = rows[rows["cell"] == cell].sort_values("image_key")
-        images = list(zip(mine["shard"], mine["image_key"], strict=True))
-        has = transforms.met(opened(random).cells[cell], images)
+        has = draw_parts.met(opened(random).cells[cell], pa.Table.from_pandas(mine[["shard", "image_key"]]))
         place = opened(random).cells[cell].defense.build().choices.index("jpeg")
         found = []
         for image, (label, draws) in enumerate(zip(mine["label"], mine["adv_top5"], strict=True)):
