@@ -1,0 +1,1 @@
+"""Serve stores as pages in the browser."""

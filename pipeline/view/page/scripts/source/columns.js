@@ -1,0 +1,34 @@
+"use strict";
+// The columns of a row: what the page calls them, and what kind of value each holds. Both sources answer with these names.
+(() => {
+  const KINDS = {
+    text: "cell model defense attack norm shard image_key label_name clean_class_name adv_class_name outcome status error unit",
+    share: "clean adv",
+    number:
+      "k eps label target clean_class adv_class evaluation_draws linf l2 first_break zero_gradients nonfinite_gradients gradient_norm clean_margin " +
+      "adv_margin grad_evals forward_evals seconds picture images failed survived broken",
+  };
+  const HEADINGS = {
+    image_key: "image", label_name: "class", clean_class_name: "clean, likeliest", adv_class_name: "attacked, likeliest", clean: "clean right, %",
+    adv: "attacked right, %", linf: "L-inf", l2: "L2", first_break: "first break (step)", zero_gradients: "zero gradients",
+    nonfinite_gradients: "non-finite gradients", gradient_norm: "gradient norm", clean_margin: "clean margin", adv_margin: "attacked margin",
+    grad_evals: "draw-gradients", forward_evals: "forward passes", seconds: "device seconds", evaluation_draws: "evaluation draws", label: "class number",
+    clean_class: "clean class number", adv_class: "attacked class number", target: "target class number",
+  };
+  const ORDER =
+    "image_key label_name outcome clean adv adv_class_name cell shard linf l2 first_break gradient_norm clean_margin adv_margin model defense attack k norm " +
+    "eps label target clean_class clean_class_name adv_class zero_gradients nonfinite_gradients evaluation_draws grad_evals forward_evals seconds status error unit";
+  const kinds = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.split(" ").map((name) => [name, kind])));
+
+  view.columns = {
+    ALL: ORDER.split(" "),
+    SHOWN: ORDER.split(" ").slice(0, 12),
+    GROUPS: ["cell", "label_name", "outcome", "shard", "adv_class_name", "status", "model", "defense", "attack", "k", "norm", "eps", "unit"],
+    TOTALS: ["images", "clean", "adv", "survived", "broken", "failed"],
+    OUTCOMES: { survived: "right clean and attacked", broken: "right clean, wrong attacked", wrong: "wrong without an attack", failed: "could not be attacked" },
+    kind: (name) => kinds.get(name) ?? "text",
+    heading: (name) => HEADINGS[name] ?? name.replaceAll("_", " "),
+    shown: (name, value) =>
+      view.format.missing(value) ? "" : kinds.get(name) === "share" ? view.format.percent(value) : kinds.get(name) === "number" ? view.format.number(value) : view.format.text(value),
+  };
+})();
