@@ -47,8 +47,8 @@
     }
   }
 
-  const Header = ({ stores, store, at, link, onHelp, onStore }) => html`<header><div class="bar">
-      <p class="eyebrow">barrage view</p><h1>${store ? f.text(store.name, 80) : "…"}</h1>
+  const Header = ({ stores, store, at, link, onHelp, onStore }) => html`<header><p class="eyebrow">barrage view</p><div class="bar">
+      <h1>${store ? f.text(store.name, 80) : "…"}</h1>
       ${stores?.stores.length > 1 && html`<${Select} label="Store" value=${store.id} options=${stores.stores.map((one) => [one.id, `${one.name} (${one.id})`])} onChange=${onStore} />`}
       <span class="live" role="status">${!stores ? "" : stores.live ? html`<i class="dot"></i>live` : "export"}</span><button type="button" class="help" aria-label="Help: keys and links" onClick=${onHelp}>?</button></div>
     <nav aria-label="Views">${route.VIEWS.map((name) => html`<a key=${name} href=${link(name)} aria-current=${name === at.view ? "page" : undefined}>${TITLES[name]}</a>`)}</nav></header>`;

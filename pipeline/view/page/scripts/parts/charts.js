@@ -31,6 +31,19 @@
     <button key=${name} type="button" aria-pressed=${String(!hidden.includes(name))} onClick=${() => onToggle(name)}>
       <svg viewBox="-8 -8 16 16" aria-hidden="true"><path d=${view.looks.markers[i % view.looks.markers.length]} fill=${colour(i, names.length)} /></svg>${f.text(name, 90)}</button>`)}</div>`;
 
+  // Give each series of a chart the marker that its legend shows.
+  function marked(series, node) {
+    node.querySelectorAll('g[aria-label="dot"]').forEach((group, place) => {
+      for (const circle of group.querySelectorAll("circle")) {
+        const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+        path.setAttribute("d", view.looks.markers[series[place].index % view.looks.markers.length]);
+        path.setAttribute("transform", `translate(${circle.getAttribute("cx")} ${circle.getAttribute("cy")})`);
+        circle.replaceWith(path);
+      }
+    });
+    return node;
+  }
+
   // Rates with their intervals against x. series: [{name, index, of, dashed, points: [{x, y, low, high, text}]}], rates in [0, 1].
   function lines({ width, height = 380, series, x, y, log = false, whole = false }) {
     const shift = (place) => (place - (series.length - 1) / 2) * Math.min(3, 16 / series.length); // no interval hides another
@@ -43,12 +56,12 @@
       ];
     });
     const all = series.flatMap((one) => one.points.map((p) => ({ ...p, y: 100 * p.y })));
-    return Plot.plot({
+    return marked(series, Plot.plot({
       width, height, marginLeft: 46, marginRight: 18, marginBottom: 42, style: { background: "transparent", color: "var(--dim)", fontSize: "12px" },
       x: { label: x, type: log ? "log" : "linear", labelAnchor: "center", labelArrow: "none", grid: true, inset: 14, ticks: log ? 4 : Math.min(8, Math.round(width / 90)), tickFormat: log ? "~s" : whole ? "d" : undefined },
       y: { label: y, grid: true, domain: [0, Math.min(100, Math.max(10, ...series.flatMap((one) => one.points.map((p) => 108 * (Number.isNaN(p.high) ? p.y : p.high)))))], labelArrow: "none", ticks: 5 },
       marks: [...marks, Plot.tip(all, Plot.pointer({ x: "x", y: "y", title: "text", fill: "var(--bg)", stroke: "var(--edge)", textPadding: 8, lineWidth: 28 }))],
-    });
+    }));
   }
 
   Object.assign(view.parts, { Chart, Legend, lines, colour });

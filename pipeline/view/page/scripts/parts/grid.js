@@ -7,7 +7,7 @@
   const looks = () => agGrid.themeQuartz.withParams({
     backgroundColor: "var(--bg)", foregroundColor: "var(--ink)", textColor: "var(--ink)", borderColor: "var(--line)", accentColor: "var(--link)", chromeBackgroundColor: "var(--card)",
     headerBackgroundColor: "var(--card)", headerTextColor: "var(--dim)", rowHoverColor: "var(--card)", selectedRowBackgroundColor: "var(--chosen)",
-    fontFamily: "inherit", fontSize: 13, headerFontSize: 12, headerFontWeight: 600, rowHeight: 30, headerHeight: 34, spacing: 6, wrapperBorderRadius: 8, browserColorScheme: "inherit",
+    fontFamily: "inherit", fontSize: 13, headerFontSize: 12, headerFontWeight: 600, rowHeight: 30, headerHeight: 42, spacing: 6, wrapperBorderRadius: 8, browserColorScheme: "inherit",
   });
 
   const column = (name, sort, index, extra) => ({
@@ -40,7 +40,7 @@
 
     const defined = () => columns.map((name) => {
       const index = (query.sort ?? []).findIndex(([by]) => by === name);
-      return column(name, index < 0 ? null : query.sort[index][1], index, { width: widths[name] ?? (view.columns.kind(name) === "text" ? 150 : 108) });
+      return column(name, index < 0 ? null : query.sort[index][1], index, { width: widths[name] ?? (view.columns.kind(name) === "text" ? 140 : 92) });
     });
 
     useEffect(() => {
@@ -50,7 +50,7 @@
         grid.current = agGrid.createGrid(host.current, {
           theme: looks(), rowModelType: "infinite", cacheBlockSize: BLOCK, maxBlocksInCache: BLOCKS, maxConcurrentDatasourceRequests: 2, infiniteInitialRowCount: 1,
           columnDefs: defined(), datasource: rows, multiSortKey: "ctrl", suppressMovableColumns: true, suppressDragLeaveHidesColumns: true, enableCellTextSelection: true, ensureDomOrder: true,
-          defaultColDef: { resizable: true, minWidth: 60, sortingOrder: ["desc", "asc", null] }, getRowId: undefined,
+          defaultColDef: { resizable: true, minWidth: 60, wrapHeaderText: true, sortingOrder: ["desc", "asc", null] }, getRowId: undefined,
           rowClassRules: { chosen: ({ data }) => Boolean(data && now.current.chosen?.(data)) },
           onRowClicked: ({ data, rowIndex }) => data && now.current.onPick?.(data, rowIndex),
           onCellKeyDown: ({ event, data, rowIndex }) => event.key === "Enter" && data && now.current.onPick?.(data, rowIndex),

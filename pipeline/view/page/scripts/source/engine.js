@@ -13,6 +13,9 @@
     return i < 0 ? -1 : y[i] === undefined || x[i] > y[i] ? 1 : -1;
   }
 
+  // Return a text in lower case, character by character, as DuckDB does; of the rest of a character that becomes two, nothing.
+  const lower = (text) => (/^[\x00-\x7f]*$/.test(text) ? text.toLowerCase() : Array.from(text, (c) => String.fromCodePoint(c.toLowerCase().codePointAt(0))).join(""));
+
   function numbers(values) {
     return { kind: "number", values: Float64Array.from(values, (value) => (value === null || value === undefined ? NaN : Number(value))) };
   }
@@ -43,8 +46,8 @@
     }
     if (op === "contains") {
       if (kind !== "text" || typeof value !== "string") throw new Error("`contains` is for columns of texts");
-      const part = value.toLowerCase();
-      return (v) => v.toLowerCase().includes(part);
+      const part = lower(value);
+      return (v) => lower(v).includes(part);
     }
     if (!fits(value)) throw new Error(`the value of a filter must be a ${kind}`);
     const tests = { "=": (c) => c === 0, "!=": (c) => c !== 0, "<": (c) => c < 0, "<=": (c) => c <= 0, ">": (c) => c > 0, ">=": (c) => c >= 0 };
@@ -57,10 +60,10 @@
     const text = column.kind === "text", empty = text ? (i) => column.codes[i] < 0 : (i) => Number.isNaN(column.values[i]);
     if (op === "null") return places.filter(empty);
     if (op === "notnull") return places.filter((i) => !empty(i));
-    const passes = test(column.kind, op, value);
-    if (!text) return places.filter((i) => !empty(i) && passes(column.values[i]));
+    const passes = test(column.kind, op, value), none = op === "!="; // what is missing differs from every value
+    if (!text) return places.filter((i) => (empty(i) ? none : passes(column.values[i])));
     const right = column.words.map(passes);
-    return places.filter((i) => right[column.codes[i]] === true);
+    return places.filter((i) => (empty(i) ? none : right[column.codes[i]]));
   }
 
   // Return numbers that order the rows as a column does; null last in both directions, by NaN.

@@ -3,19 +3,19 @@
 (() => {
   const { html, useState } = preact, f = view.format, { Select, Rate, Points, Note, Table, Answer, Chart, Picture, Figure, useAnswer, Empty, TOPS } = view.parts;
 
-  const BOXES = [["both", "both right"], ["first", "only the first right"], ["second", "only the second right"], ["neither", "neither right"]];
+  const BOXES = [["both", "both right"], ["first_only", "only the first right"], ["second_only", "only the second right"], ["neither", "neither right"]];
 
   const Pick = ({ name, stores, store, cell, onChange }) => html`<fieldset><legend>${name}</legend>
     ${stores.length > 1 && html`<${Select} label="Store" value=${store.id} options=${stores.map((one) => [one.id, one.name])} onChange=${(id) => onChange({ store: id, cell: null })} />`}
     <${Select} label="Cell" value=${cell} options=${view.parts.cellOptions(store)} onChange=${(one) => onChange({ store: store.id, cell: one })} /></fieldset>`;
 
-  const counts = (found) => ({ both: found.table[0][0], first: found.table[0][1], second: found.table[1][0], neither: found.table[1][1] });
+  const counts = (found) => ({ both: found.table[0][0], first_only: found.table[0][1], second_only: found.table[1][0], neither: found.table[1][1] });
 
   function Boxes({ found, box, onPick }) {
     const n = counts(found), cell = (name) => html`<button type="button" aria-pressed=${String(box === name)} aria-label=${`${f.plural(n[name], "image")}, ${BOXES.find(([one]) => one === name)[1]}: show them`} onClick=${() => onPick(box === name ? null : name)}>${f.count(n[name])}</button>`;
     return html`<div class="scroll" role="region" aria-label="Images by verdict" tabindex="0"><table class="boxes"><caption class="visually-hidden">Images by what each side says</caption>
       <thead><tr><td></td><th scope="col">second right</th><th scope="col">second wrong</th></tr></thead>
-      <tbody><tr><th scope="row">first right</th><td>${cell("both")}</td><td>${cell("first")}</td></tr><tr><th scope="row">first wrong</th><td>${cell("second")}</td><td>${cell("neither")}</td></tr></tbody></table></div>`;
+      <tbody><tr><th scope="row">first right</th><td>${cell("both")}</td><td>${cell("first_only")}</td></tr><tr><th scope="row">first wrong</th><td>${cell("second_only")}</td><td>${cell("neither")}</td></tr></tbody></table></div>`;
   }
 
   const SHOWN = 24;
@@ -47,18 +47,21 @@
   const Cost = ({ found }) => {
     const points = [["first", found.first], ["second", found.second]].filter(([, side]) => !f.missing(side.cost)).map(([name, side]) => ({ name, x: side.cost, y: 100 * side.rate, low: 100 * side.low, high: 100 * side.high }));
     return points.length === 2 && html`<section><h2>Cost against accuracy</h2><${Chart} label="Accuracy against draw-gradients per image, first and second" narrow=${520} inputs=${[JSON.stringify(points)]} make=${(width) => Plot.plot({
-      width, height: 220, marginLeft: 46, marginRight: 56, marginBottom: 40, style: { background: "transparent", color: "var(--dim)", fontSize: "12px" }, x: { label: "draw-gradients per image", grid: true, labelAnchor: "center", labelArrow: "none", inset: 24, nice: true, ticks: 5 }, y: { label: "accuracy in %", grid: true, labelArrow: "none", zero: true },
-      marks: [Plot.ruleX(points, { x: "x", y1: "low", y2: "high", stroke: (p) => p.name }), Plot.dot(points, { x: "x", y: "y", fill: (p) => p.name, r: 4.5 }), Plot.text(points, { x: "x", y: "y", text: "name", dx: 10, textAnchor: "start", fill: "var(--ink)" })], color: { domain: ["first", "second"], range: ["var(--c0)", "var(--c1)"] } })} /></section>`;
+      width, height: 220, marginLeft: 46, marginRight: 56, marginBottom: 40, style: { background: "transparent", color: "var(--dim)", fontSize: "12px" }, x: { label: "draw-gradients per image", grid: true, labelAnchor: "center", labelArrow: "none", zero: true, insetRight: 40, ticks: 5 }, y: { label: "accuracy in %", grid: true, labelArrow: "none", zero: true },
+      marks: [Plot.ruleX(points, { x: "x", y1: "low", y2: "high", stroke: (p) => p.name }), Plot.dot(points, { x: "x", y: "y", fill: (p) => p.name, r: 4.5 }), ...points.map((p, i) => Plot.text([p], { x: "x", y: "y", text: "name", dx: i ? 10 : -10, textAnchor: i ? "start" : "end", fill: "var(--ink)" }))], color: { domain: ["first", "second"], range: ["var(--c0)", "var(--c1)"] } })} /></section>`;
   };
 
   // Differences as dots with intervals, the largest first; a line marks no difference.
   const Differences = ({ title, rows, name, label }) => rows?.length > 0 && html`<section><h2>${title}</h2>
     <${Table} label=${title} rows=${[...rows].sort((a, b) => Math.abs(b.difference ?? 0) - Math.abs(a.difference ?? 0)).slice(0, 200)} columns=${[[label, (r) => f.text(name(r), 70)], [rows[0].images !== undefined ? "images" : "draws", (r) => f.count(r.images ?? r.draws)],
-      ["first, %", (r) => f.percent(r.first)], ["second, %", (r) => f.percent(r.second)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} low=${r.low} high=${r.high} value=${r.difference} />`]]} /></section>`;
+      ["first, %", (r) => f.percent(r.first)], ["second, %", (r) => f.percent(r.second)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} low=${r.low} high=${r.high} value=${r.difference} most=${reach(rows)} />`]]} /></section>`;
 
-  function Whisker({ value, low, high }) {
+  const reach = (rows) => Math.max(0.05, ...rows.flatMap((row) => [row.low, row.high, row.difference].filter((v) => !f.missing(v)).map(Math.abs)));
+
+  // A difference with its interval; the ends of the scale are -most and most.
+  function Whisker({ value, low, high, most }) {
     if (f.missing(value)) return null;
-    const x = (v) => Math.max(1, Math.min(119, 60 + 60 * v)), ends = f.missing(low) ? [value, value] : [low, high];
+    const x = (v) => Math.max(1, Math.min(119, 60 + (56 * v) / most)), ends = f.missing(low) ? [value, value] : [low, high];
     return html`<svg class="whisker" viewBox="0 0 120 16" aria-hidden="true"><line class="zero" x1="60" x2="60" y1="0" y2="16" /><line x1=${x(ends[0])} x2=${x(ends[1])} y1="8" y2="8" /><circle cx=${x(value)} cy="8" r="3" /></svg>`;
   }
 
@@ -85,5 +88,5 @@
         <section><h2>Images that changed sides</h2><${Boxes} found=${found} box=${params.box} onPick=${(box) => set({ box })} /><${Behind} source=${source} found=${found} box=${params.box} asked=${asked} link=${link} /></section>
         <${Cost} found=${found} /><${Differences} title="By class" rows=${classes(found)} name=${(r) => r.name ?? r.label} label="class" /><${Differences} title="By transform of a draw" rows=${found.parts} name=${(r) => r.part} label="transform" />`}<//>`;
   };
-  view.parts.Whisker = Whisker;
+  Object.assign(view.parts, { Whisker, reach });
 })();

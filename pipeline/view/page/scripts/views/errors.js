@@ -1,7 +1,7 @@
 "use strict";
 // Where a cell errs: classes that are taken for others, transforms that saved images, margins, agreement of attacks, gradients.
 (() => {
-  const { html } = preact, f = view.format, { Select, Rate, Points, Table, Answer, Chart, Whisker, useAnswer, Empty, TOPS } = view.parts, { written } = view.route;
+  const { html } = preact, f = view.format, { Select, Rate, Points, Table, Answer, Chart, Whisker, reach, useAnswer, Empty, TOPS } = view.parts, { written } = view.route;
 
   const shade = (share) => ({ background: share > 0 ? `color-mix(in srgb, var(--c0) ${Math.round(8 + 34 * Math.min(1, share))}%, var(--bg))` : "transparent" });
 
@@ -16,7 +16,7 @@
   }
 
   const Parts = ({ rows }) => html`<${Table} label="Transforms" rows=${[...(rows ?? [])].sort((a, b) => (b.difference ?? 0) - (a.difference ?? 0))} empty="The defense of this cell draws no transforms." columns=${[["transform", (r) => f.text(r.part, 50)], ["draws", (r) => f.count(r.draws)],
-    ["right with it, %", (r) => f.percent(r.right_with)], ["right without, %", (r) => f.percent(r.right_without)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} value=${r.difference} low=${r.low} high=${r.high} />`]]} />`;
+    ["right with it, %", (r) => f.percent(r.right_with)], ["right without, %", (r) => f.percent(r.right_without)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} value=${r.difference} low=${r.low} high=${r.high} most=${reach(rows)} />`]]} />`;
 
   function Margins({ rows }) {
     const points = (rows ?? []).filter((r) => !f.missing(r.adv)).map((r) => ({ ...r, x: (r.low + r.high) / 2, y: 100 * r.adv, bottom: 100 * r.adv_low, top: 100 * r.adv_high }));

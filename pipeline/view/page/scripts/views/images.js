@@ -57,7 +57,7 @@
   const Attacks = ({ source, rows, row, open }) => html`<section><h3>Under every attack</h3><ul class="attacks">${rows.map((one) => html`
     <li key=${one.cell} class=${one.cell === row.cell ? "chosen" : ""}><a href=${open(one)} aria-current=${one.cell === row.cell ? "true" : undefined}>
       <${Picture} source=${source} row=${one} what="adversarial" alt=${`Attacked in ${f.text(one.cell, 60)}`} />
-      <b>${f.text(one.cell, 70)}</b> <${Verdict} row=${one} /><small>${f.percent(one.adv)} % right; ${f.text(one.adv_class_name ?? one.adv_class ?? "", 50)}; L2 ${f.distance("l2", one.l2)}</small></a></li>`)}</ul></section>`;
+      <b>${f.text(one.cell, 70)}</b> <${Verdict} row=${one} />${one.outcome === "failed" ? html`<small>${f.text(one.status, 40)}</small>` : html`<small>${f.percent(one.adv)} % right, ${f.text(one.adv_class_name ?? one.adv_class ?? f.NONE, 50)}</small><small>L2 ${f.distance("l2", one.l2)}</small>`}</a></li>`)}</ul></section>`;
 
   // How often each class came first among the draws that judged the image, from the stored lists of classes.
   function Votes({ lists, store, label }) {
@@ -117,7 +117,7 @@
 
     const same = (row) => chosen && row.image_key === chosen.image_key && row.shard === chosen.shard && row.cell === chosen.cell;
     return html`<h2 class="visually-hidden">Images</h2><${Filters} store=${store} stores=${stores} params=${params} set=${set} total=${total} />
-      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${COLUMNS} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 84, cell: 130, l2: 70 }} again=${stores.revision}
+      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${params.cell ? COLUMNS.filter((name) => name !== "cell") : COLUMNS} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 80, cell: 150, l2: 64 }} again=${stores.revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })} onPick=${(row, at) => go("images", to(row, at))} onTotal=${setTotal} chosen=${same} reveal=${params.at === undefined ? null : Number(params.at)} />
         <${Answer} state=${state}>${(found) => (found.row ? html`<${Detail} source=${source} store=${store} rows=${found.rows} row=${found.row} step=${step} open=${(row) => link("images", to(row))} />`
           : html`<p class="empty">${named ? "This image is not in the store (any more)." : "No image fits: take a filter away."}</p>`)}<//></div>`;

@@ -62,7 +62,7 @@
         <output aria-live="polite">${total === null ? "" : group.length ? f.plural(total, "group") : f.plural(total, "row")}</output></div>
       <${Adder} onAdd=${(clause) => set({ where: written([...where, clause]) })} /><${Clauses} where=${where} onChange=${(next) => set({ where: written(next) })} />
       <p class="dim">${f.text(stores.rule_texts[rule], 300)} ${group.length ? "Press a group to see its rows." : "Press a row to see its image."} Press a heading to sort, with Ctrl to sort by one more.</p>
-      <${Grid} label="Rows" source=${source} query=${query} columns=${columns} widths=${{ image_key: 190, cell: 190, error: 260 }} again=${stores.revision}
+      <${Grid} label="Rows" source=${source} query=${query} columns=${columns} widths=${{ image_key: 170, cell: 190, shard: 170, error: 260, outcome: 92, label_name: 120 }} again=${stores.revision}
         onSort=${(next) => set({ sort: written(next) })} onPick=${pick} onTotal=${setTotal} />`;
   }
 

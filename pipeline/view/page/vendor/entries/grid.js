@@ -1,6 +1,7 @@
 import {
-  CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, ModuleRegistry, RowStyleModule, createGrid, themeQuartz,
+  CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, ModuleRegistry, RowApiModule,
+  RowStyleModule, createGrid, themeQuartz,
 } from "ag-grid-community";
 
-ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowStyleModule]);
+ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowApiModule, RowStyleModule]);
 export { createGrid, themeQuartz };
