@@ -58,6 +58,7 @@
     const store = stores?.stores.find((one) => one.id === params.store) ?? stores?.stores[0];
     const kept = Object.fromEntries(KEPT.filter((name) => params[name] !== undefined).map((name) => [name, params[name]]));
     const link = (name, more = {}) => route.hash(name, { ...kept, ...more }), set = (patch, replace = false) => route.go(at.view, { ...params, ...patch }, replace), go = (name, next, replace = false) => route.go(name, { ...kept, ...next }, replace);
+    useEffect(() => document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [at.view]);
     useEffect(() => { document.title = `${TITLES[at.view]}${store ? `: ${f.text(store.name, 60)}` : ""}, barrage view`; });
     useKeys({ "?": () => setHelp(true), ...Object.fromEntries(route.VIEWS.map((name, i) => [String(i + 1), () => go(name, {})])) });
     const View = view.views[at.view], id = `${at.view}|${store?.id}`;

@@ -17,6 +17,10 @@
       view.load("vendor/plot.js").then(() => {
         if (!alive) return;
         const node = make(Math.min(width, narrow ?? 1100));
+        for (const part of node.querySelectorAll("[aria-label]")) { // a picture has one name
+          part.dataset.mark = part.getAttribute("aria-label");
+          part.removeAttribute("aria-label");
+        }
         node.setAttribute("role", "img");
         node.setAttribute("aria-label", label);
         host.current.replaceChildren(node);

@@ -30,6 +30,7 @@
           if (asked !== now.current.query) return failCallback();
           now.current.onTotal?.(answer.total);
           setError(null);
+          host.current.dataset.rows = answer.total;
           successCallback(answer.rows.map((row) => Object.fromEntries(answer.columns.map((name, i) => [name, row[i]]))), answer.total);
         } catch (problem) {
           setError(problem.message);
@@ -57,7 +58,6 @@
           onSortChanged: ({ api, source: by }) => by === "uiColumnSorted" && now.current.onSort?.(
             api.getColumnState().filter(({ sort }) => sort).sort((a, b) => a.sortIndex - b.sortIndex).map(({ colId, sort }) => [colId, sort])),
         });
-        host.current.dataset.ready = "yes";
       }, (problem) => setError(problem.message));
       return () => { alive = false; grid.current?.destroy(); grid.current = null; };
     }, []);

@@ -54,7 +54,7 @@
   // Differences as dots with intervals, the largest first; a line marks no difference.
   const Differences = ({ title, rows, name, label }) => rows?.length > 0 && html`<section><h2>${title}</h2>
     <${Table} label=${title} rows=${[...rows].sort((a, b) => Math.abs(b.difference ?? 0) - Math.abs(a.difference ?? 0)).slice(0, 200)} columns=${[[label, (r) => f.text(name(r), 70)], [rows[0].images !== undefined ? "images" : "draws", (r) => f.count(r.images ?? r.draws)],
-      ["first, %", (r) => f.percent(r.first)], ["second, %", (r) => f.percent(r.second)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} low=${r.low} high=${r.high} value=${r.difference} most=${reach(rows)} />`]]} /></section>`;
+      ["first, %", (r) => f.percent(r.first)], ["second, %", (r) => f.percent(r.second)], ...(f.missing(rows[0].p_holm) ? [] : [["p (Holm)", (r) => f.pValue(r.p_holm)]]), ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} low=${r.low} high=${r.high} value=${r.difference} most=${reach(rows)} />`]]} /></section>`;
 
   const reach = (rows) => Math.max(0.05, ...rows.flatMap((row) => [row.low, row.high, row.difference].filter((v) => !f.missing(v)).map(Math.abs)));
 
