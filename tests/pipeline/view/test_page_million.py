@@ -15,7 +15,8 @@ class Million(Pretended):
     def rows(self, asked):
         self.asked.append(asked)
         total = ROWS // 4 if asked["where"] else ROWS
-        places = range(asked["offset"], min(total, asked["offset"] + asked["limit"]))
+        first = asked.get("offset", 0)
+        places = range(first, min(total, first + asked["limit"]))
         columns = asked["columns"]
         texts = {"image_key", "cell", "shard", "label_name", "outcome", "adv_class_name"}
         return {"total": total, "columns": columns, "rows": [[f"{name}-{i}" if name in texts else i / ROWS for name in columns] for i in places]}
@@ -23,7 +24,9 @@ class Million(Pretended):
 
 @pytest.fixture
 def million():
-    return Million([Synthetic(images=12)])
+    made = Million([Synthetic(images=12)])
+    made.changes = {"pictures": False, "pictures_missing": "none are made"}
+    return made
 
 
 def test_scrolling_to_the_end_asks_for_a_few_blocks(browser, million):

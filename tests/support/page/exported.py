@@ -5,6 +5,7 @@ import io
 import json
 from collections import defaultdict
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.view.page import files
@@ -25,7 +26,7 @@ def chunk(text, chunks):
 
 
 def export(folder, store, pictured):
-    """Write an export of one store into a folder; the first `pictured` images of its first two cells have pictures and draws."""
+    """Write an export of one store into a folder; its first `pictured` images have pictures and draws."""
     data, database = {}, answers.connected(store.rows)
     first, second = [cell["cell"] for cell in store.cells[:2]]
     keys = [(shard, key) for shard, key in zip(store.rows_of(first)["shard"], store.rows_of(first)["image_key"], strict=True)][:pictured]
@@ -35,18 +36,21 @@ def export(folder, store, pictured):
         found = answers.image(store, database, shard, key)
         chunks[chunk(name, CHUNKS)][name] = found
         for row in found["rows"]:
-            if row["cell"] in (first, second) and row["status"] == "ok":
+            if row["status"] == "ok":
                 data[f"draws-{store.id}-{row['picture']}"] = made = answers.draws(store, database, row["cell"], shard, key)
                 draws = [f"{side}-draw-{one['draw']}" for side in ("clean", "adversarial") for one in made[side]]
                 for what in (*WHATS, *draws):
                     path = folder / "pictures" / store.id / f"{row['picture']}-{what}.png"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(png(key, row["cell"], what))
+    there = {int(name.rpartition("-")[2]) for name in data}
+    kept = pa.array([number if number in there else None for number in store.rows["picture"].to_pylist()], pa.int32())
+    rows = store.rows.set_column(store.rows.column_names.index("picture"), "picture", kept)
     data |= {f"image-{store.id}-{n}": chunks[n] for n in range(CHUNKS)}
     data["compare-0"] = answers.compare(store, first, store, second, "single", "1")
     data[f"errors-{store.id}-0"] = answers.errors(store, first, "single", "1")
     buffer = io.BytesIO()
-    pq.write_table(store.rows, buffer, compression="zstd", row_group_size=700)
+    pq.write_table(rows, buffer, compression="zstd", row_group_size=700)
     data[f"rows-{store.id}"] = base64.b64encode(buffer.getvalue()).decode()
     static = {"rows": {store.id: f"rows-{store.id}"}, "images": {store.id: CHUNKS},
               "compare": [[store.id, first, store.id, second, "single", 1, "compare-0"]],

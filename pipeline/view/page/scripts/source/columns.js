@@ -20,11 +20,18 @@
     "eps label target clean_class clean_class_name adv_class zero_gradients nonfinite_gradients evaluation_draws grad_evals forward_evals seconds status error unit";
   const kinds = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.split(" ").map((name) => [name, kind])));
 
+  const ALL = ORDER.split(" "), TOTALS = ["images", "clean", "adv", "survived", "broken", "failed"];
+  const OPS = ["=", "!=", "<", "<=", ">", ">=", "in", "contains", "null", "notnull"];
+
   view.columns = {
-    ALL: ORDER.split(" "),
-    SHOWN: ORDER.split(" ").slice(0, 12),
+    // Return the clauses, orders and columns of a link that name what there is; links may come from anywhere.
+    clauses: (found) => found.filter((one) => Array.isArray(one) && ALL.includes(one[0]) && OPS.includes(one[1])),
+    orders: (found) => found.filter((one) => Array.isArray(one) && (ALL.includes(one[0]) || TOTALS.includes(one[0])) && ["asc", "desc"].includes(one[1])),
+    known: (found) => found.filter((one) => ALL.includes(one)),
+    ALL,
+    SHOWN: ALL.slice(0, 12),
     GROUPS: ["cell", "label_name", "outcome", "shard", "adv_class_name", "status", "model", "defense", "attack", "k", "norm", "eps", "unit"],
-    TOTALS: ["images", "clean", "adv", "survived", "broken", "failed"],
+    TOTALS,
     OUTCOMES: { survived: "right clean and attacked", broken: "right clean, wrong attacked", wrong: "wrong without an attack", failed: "could not be attacked" },
     kind: (name) => kinds.get(name) ?? "text",
     heading: (name) => HEADINGS[name] ?? name.replaceAll("_", " "),

@@ -15,11 +15,11 @@
     const label = params.class === undefined || params.class === "" ? null : Number(params.class);
     return [
       ...(params.cell ? [["cell", "=", params.cell]] : []), ...(params.outcome ? [["outcome", "=", params.outcome]] : []), ...(label !== null ? [["label", "=", label]] : []),
-      ...(params.search ? [[FIELDS.some(([name]) => name === params.field) ? params.field : "image_key", "contains", params.search]] : []), ...list(params.where),
+      ...(params.search ? [[FIELDS.some(([name]) => name === params.field) ? params.field : "image_key", "contains", params.search]] : []), ...c.clauses(list(params.where)),
     ];
   }
 
-  const sorting = (params) => (params.sort?.startsWith("[") ? list(params.sort) : params.sort ? [params.sort.split(" ")] : []);
+  const sorting = (params) => c.orders(params.sort?.startsWith("[") ? list(params.sort) : params.sort ? [params.sort.split(" ")] : []);
 
   function Filters({ store, stores, params, set, total }) {
     const find = (patch) => set({ at: null, key: null, shard: null, pick: null, ...patch }), sort = params.sort ?? "";
@@ -34,7 +34,7 @@
         <${Select} label="Accuracy" value=${params.top ?? "1"} options=${TOPS} onChange=${(top) => find({ top })} /></div>
       <div class="controls"><${Choice} label="Outcome" value=${params.outcome} options=${OUTCOMES} onChange=${(outcome) => find({ outcome })} />
         <output aria-live="polite">${total === null ? "" : f.plural(total, "image attack")}</output></div>
-      <${Clauses} where=${list(params.where)} onChange=${(next) => find({ where: written(next) })} />`;
+      <${Clauses} where=${c.clauses(list(params.where))} onChange=${(next) => find({ where: written(next) })} />`;
   }
 
   const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
@@ -89,7 +89,7 @@
   }
 
   view.views.images = ({ source, stores, store, params, set, link, go }) => {
-    const [total, setTotal] = useState(null), rule = params.rule ?? stores.rules[0], top = Number(params.top ?? 1), where = clauses(params), sort = sorting(params);
+    const [counted, setCounted] = useState({}), rule = params.rule ?? stores.rules[0], top = Number(params.top ?? 1), where = clauses(params), sort = sorting(params);
     const id = JSON.stringify([store.id, rule, top, where, sort]);
     const query = useMemo(() => ({ store: store.id, rule, top, where, sort, columns: [...new Set([...COLUMNS, "shard"])] }), [id]);
     const place = { pick: params.pick, shard: params.shard, key: params.key }, named = place.key !== undefined && place.shard !== undefined;
@@ -116,9 +116,9 @@
       "/": () => document.getElementById("search")?.focus() });
 
     const same = (row) => chosen && row.image_key === chosen.image_key && row.shard === chosen.shard && row.cell === chosen.cell;
-    return html`<h2 class="visually-hidden">Images</h2><${Filters} store=${store} stores=${stores} params=${params} set=${set} total=${total} />
+    return html`<h2 class="visually-hidden">Images</h2><${Filters} store=${store} stores=${stores} params=${params} set=${set} total=${counted.id === id ? counted.total : null} />
       <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${params.cell ? COLUMNS.filter((name) => name !== "cell") : COLUMNS} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 80, cell: 150, l2: 64 }} again=${stores.revision}
-          onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })} onPick=${(row, at) => go("images", to(row, at))} onTotal=${setTotal} chosen=${same} reveal=${params.at === undefined ? null : Number(params.at)} />
+          onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })} onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same} reveal=${params.at === undefined ? null : Number(params.at)} />
         <${Answer} state=${state}>${(found) => (found.row ? html`<${Detail} source=${source} store=${store} rows=${found.rows} row=${found.row} step=${step} open=${(row) => link("images", to(row))} />`
           : html`<p class="empty">${named ? "This image is not in the store (any more)." : "No image fits: take a filter away."}</p>`)}<//></div>`;
   };

@@ -44,13 +44,14 @@
       onChange=${(name) => onChange(name ? [group[0], name] : [group[0]])} />`}`;
 
   function Table({ source, stores, store, params, set, link, go }) {
-    const [total, setTotal] = useState(null);
-    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", where = list(params.where), sort = list(params.sort), group = list(params.group);
-    const chosen = list(params.columns), shown = chosen.length ? chosen.filter((name) => c.ALL.includes(name)) : c.SHOWN;
+    const [counted, setCounted] = useState({});
+    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", where = c.clauses(list(params.where)), sort = c.orders(list(params.sort)), group = c.known(list(params.group));
+    const chosen = c.known(list(params.columns)), shown = chosen.length ? chosen : c.SHOWN;
     const columns = group.length ? [...group, ...c.TOTALS] : shown;
     const asked = group.length ? null : [...new Set([...shown, "cell", "shard", "image_key"])];
     const query = preact.useMemo(() => ({ store: store.id, rule, top: Number(top), where, sort: sort.filter(([name]) => columns.includes(name)), group, columns: asked }),
       [store.id, rule, top, params.where, params.sort, params.group, params.columns]);
+    const id = JSON.stringify(query), total = counted.id === id ? counted.total : null;
     const pick = (row) => group.length
       ? go("table", { ...params, group: null, sort: null, where: written([...where, ...group.map((name) => (f.missing(row[name]) ? [name, "null", null] : [name, "=", row[name]]))]) })
       : go("images", { store: store.id, rule, top, cell: row.cell, shard: row.shard, key: row.image_key });
@@ -63,7 +64,7 @@
       <${Adder} onAdd=${(clause) => set({ where: written([...where, clause]) })} /><${Clauses} where=${where} onChange=${(next) => set({ where: written(next) })} />
       <p class="dim">${f.text(stores.rule_texts[rule], 300)} ${group.length ? "Press a group to see its rows." : "Press a row to see its image."} Press a heading to sort, with Ctrl to sort by one more.</p>
       <${Grid} label="Rows" source=${source} query=${query} columns=${columns} widths=${{ image_key: 170, cell: 190, shard: 170, error: 260, outcome: 92, label_name: 120 }} again=${stores.revision}
-        onSort=${(next) => set({ sort: written(next) })} onPick=${pick} onTotal=${setTotal} />`;
+        onSort=${(next) => set({ sort: written(next) })} onPick=${pick} onTotal=${(n) => setCounted({ id, total: n })} />`;
   }
 
   view.parts.Clauses = Clauses;

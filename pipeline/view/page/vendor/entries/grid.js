@@ -1,7 +1,7 @@
 import {
   CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, ModuleRegistry, RowApiModule,
-  RowStyleModule, createGrid, themeQuartz,
+  RowStyleModule, ScrollApiModule, createGrid, themeQuartz,
 } from "ag-grid-community";
 
-ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowApiModule, RowStyleModule]);
+ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowApiModule, RowStyleModule, ScrollApiModule]);
 export { createGrid, themeQuartz };
