@@ -57,6 +57,7 @@ FLOORS = {
         "costs",
         "analysis",
         "reports",
+        "view",
         "cli",
         "__main__",
     ],

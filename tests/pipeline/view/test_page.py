@@ -34,5 +34,7 @@ def test_a_view_is_whole_and_accessible(browser, address, view, size, theme):
         assert text in page.inner_text("main")
         assert not (found := violations(page)), "\n".join(found)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-        broken = page.evaluate("[...document.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.src)")
+        broken = page.evaluate(
+            "[...document.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.src)"
+        )
         assert not broken and not seen, "\n".join([*broken, *seen])

@@ -33,7 +33,9 @@ def test_the_looks_are_those_of_the_report():
 
 
 def test_no_script_makes_markup_or_code_of_a_text():
-    forbidden = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write|\beval\(|new Function|srcdoc|https?://(?!www\.w3\.org/)")
+    forbidden = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write|\beval\(|new Function|srcdoc|https?://(?!www\.w3\.org/)"
+    )
     assert len(OWN) > 15
     wrong = [f"{path.name}: {match[0]}" for path in OWN for match in forbidden.finditer(path.read_text())]
     assert not wrong, wrong
@@ -44,4 +46,6 @@ def test_each_library_is_pinned_and_has_its_licence():
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pinned.values())
     licences = dict(re.findall(r"^=== (\S+) (\S+): ", (HERE / "vendor" / "LICENSES.txt").read_text(), re.M))
     assert licences == {name: version for name, version in pinned.items() if name != "axe-core"}
-    assert re.search(rf"axe v{re.escape(pinned['axe-core'])}", (Path(__file__).parents[2] / "support" / "page" / "axe.js").read_text())
+    assert re.search(
+        rf"axe v{re.escape(pinned['axe-core'])}", (Path(__file__).parents[2] / "support" / "page" / "axe.js").read_text()
+    )

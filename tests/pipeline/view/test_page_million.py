@@ -19,7 +19,11 @@ class Million(Pretended):
         places = range(first, min(total, first + asked["limit"]))
         columns = asked["columns"]
         texts = {"image_key", "cell", "shard", "label_name", "outcome", "adv_class_name"}
-        return {"total": total, "columns": columns, "rows": [[f"{name}-{i}" if name in texts else i / ROWS for name in columns] for i in places]}
+        return {
+            "total": total,
+            "columns": columns,
+            "rows": [[f"{name}-{i}" if name in texts else i / ROWS for name in columns] for i in places],
+        }
 
 
 @pytest.fixture
@@ -33,7 +37,10 @@ def test_scrolling_to_the_end_asks_for_a_few_blocks(browser, million):
     with served(million) as address, opened(browser, address + "#/table") as (page, seen):
         assert page.inner_text("output") == "1,000,000 rows"
         for share in (0.25, 0.5, 1):
-            page.evaluate("share => { const at = document.querySelector('.ag-grid-viewport'); at.scrollTop = share * at.scrollHeight; }", share)
+            page.evaluate(
+                "share => { const at = document.querySelector('.ag-grid-viewport'); at.scrollTop = share * at.scrollHeight; }",
+                share,
+            )
             page.wait_for_timeout(300)
         page.wait_for_selector(f"text=image_key-{ROWS - 1}")
         ready(page)

@@ -13,11 +13,31 @@ import pytest
 from pipeline.view.page import files
 from tests.support.page import answers
 from tests.support.page.exported import chunk, export
-from tests.support.page.opened import opened, ready
+from tests.support.page.opened import opened
 from tests.support.page.server import Pretended, served
 from tests.support.page.store import Synthetic
 
-TEXTS = ["", "a", "A", "aB", "b", "ß", "É", "é", "İ", "i", "ΑΣ", "ας", "\uffff", "\U0001f600", "\U0001f600a", "%_", "a\nb", "'", None]
+TEXTS = [
+    "",
+    "a",
+    "A",
+    "aB",
+    "b",
+    "ß",
+    "É",
+    "é",
+    "İ",
+    "i",
+    "ΑΣ",
+    "ας",
+    "\uffff",
+    "\U0001f600",
+    "\U0001f600a",
+    "%_",
+    "a\nb",
+    "'",
+    None,
+]
 NUMBERS = [None, 0, 1, 2, 2, 3, -1, 10]
 
 
@@ -43,7 +63,9 @@ def test_a_view_works_from_a_file_and_shows_what_the_server_shows(browser, expor
     with served(Pretended([store])) as live:
         for address in (exported, live):
             with opened(browser, address + FRAGMENTS[view]) as (page, seen):
-                rows = page.evaluate("[...document.querySelectorAll('.ag-row')].map((row) => row.innerText).sort().slice(0, 10)")
+                rows = page.evaluate(
+                    "[...document.querySelectorAll('.ag-row')].map((row) => row.innerText).sort().slice(0, 10)"
+                )
                 found.append((page.inner_text("main"), rows))
                 assert not seen
     assert found[0] == found[1]
@@ -51,7 +73,12 @@ def test_a_view_works_from_a_file_and_shows_what_the_server_shows(browser, expor
 
 def test_pictures_come_from_files_and_what_is_not_exported_is_reported(browser, exported):
     with opened(browser, exported + "#/images?cell=tiny-bart5-pgd") as (page, seen):
-        assert page.evaluate("[...document.querySelectorAll('.trio img')].map((image) => [image.naturalWidth, image.src.startsWith('file:')])") == [[96, True]] * 3
+        assert (
+            page.evaluate(
+                "[...document.querySelectorAll('.trio img')].map((image) => [image.naturalWidth, image.src.startsWith('file:')])"
+            )
+            == [[96, True]] * 3
+        )
         assert not seen
     context = browser.new_context()
     page = context.new_page()
@@ -81,14 +108,25 @@ def engine(browser, tmp_path_factory, store):
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="snappy", row_group_size=150)
     (folder / "data").mkdir()
-    stores = {"live": False, "version": "0", "rules": ["single"], "rule_texts": {}, "revision": 1, "stores": [], "static": {"rows": {"0": "rows-0"}}}
+    stores = {
+        "live": False,
+        "version": "0",
+        "rules": ["single"],
+        "rule_texts": {},
+        "revision": 1,
+        "stores": [],
+        "static": {"rows": {"0": "rows-0"}},
+    }
     for name, value in {"stores": stores, "rows-0": base64.b64encode(buffer.getvalue()).decode()}.items():
         (folder / "data" / f"{name}.js").write_text(f"view.data({json.dumps(name)}, {json.dumps(value)})")
     database, context = answers.connected(table), browser.new_context()
     page = context.new_page()
     page.goto((folder / "index.html").as_uri())
     page.evaluate("window.source = view.static()")
-    yield lambda asked: page.evaluate("asked => source.rows(asked)", {"store": "0", **asked}), lambda asked: answers.answer(database, asked)
+    yield (
+        lambda asked: page.evaluate("asked => source.rows(asked)", {"store": "0", **asked}),
+        lambda asked: answers.answer(database, asked),
+    )
     context.close()
 
 
@@ -102,7 +140,9 @@ def clause(rng):
     name = rng.choice(list(COLUMNS))
     text = isinstance(COLUMNS[name][0], str)
     op = rng.choice(["=", "!=", "<", "<=", ">", ">=", "in", "null", "notnull", *(["contains"] * 3 if text else [])])
-    value = rng.choices(COLUMNS[name], k=rng.randrange(4)) if op == "in" else None if "null" in op else rng.choice(COLUMNS[name])
+    value = (
+        rng.choices(COLUMNS[name], k=rng.randrange(4)) if op == "in" else None if "null" in op else rng.choice(COLUMNS[name])
+    )
     return [name, op, value]
 
 
@@ -159,6 +199,8 @@ def test_a_chunk_is_found_by_the_same_hash(browser, exported):
     context = browser.new_context()
     page = context.new_page()
     page.goto(exported)
-    assert page.evaluate("names => names.map((name) => view.static().chunk(name, 97))", names) == [chunk(name, 97) for name in names]
+    assert page.evaluate("names => names.map((name) => view.static().chunk(name, 97))", names) == [
+        chunk(name, 97) for name in names
+    ]
     assert chunk("foobar", 2**32) == 0xBF9CF968, "the published value of FNV-1a"
     context.close()

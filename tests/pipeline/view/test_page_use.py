@@ -8,7 +8,7 @@ from tests.support.page.opened import PHONE, opened, ready
 from tests.support.page.server import Pretended, served
 from tests.support.page.store import Synthetic
 
-HOSTILE = "<img src=x onerror=\"window.hit=1\"><script>window.hit=1</script>\u202e\x1b[31m{{7*7}}"
+HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>\u202e\x1b[31m{{7*7}}'
 HUGE = HOSTILE + "A" * 10_000_000
 
 
@@ -35,7 +35,9 @@ def test_keys_go_through_the_images(browser, address):
             page.keyboard.press(key)
             page.wait_for_function("before => location.hash !== before", arg=before)
             ready(page)
-            page.wait_for_function("() => decodeURIComponent(location.hash).includes('key=' + document.querySelector('.detail h2').textContent)")
+            page.wait_for_function(
+                "() => decodeURIComponent(location.hash).includes('key=' + document.querySelector('.detail h2').textContent)"
+            )
             names.append(title(page))
         assert len(set(names[:4])) == 4 and names[4:] == [names[2], names[1], names[0]]
         page.keyboard.press("]")
@@ -56,7 +58,9 @@ def test_keys_search_and_help(browser, address):
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement === document.body"), "Esc leaves the field"
         page.keyboard.press("?")
-        assert page.evaluate("document.querySelector('dialog').open && document.querySelector('dialog').contains(document.activeElement)")
+        assert page.evaluate(
+            "document.querySelector('dialog').open && document.querySelector('dialog').contains(document.activeElement)"
+        )
         page.keyboard.press("j")  # keys of the page rest while the dialog is open
         page.keyboard.press("Escape")
         page.wait_for_function("() => !document.querySelector('dialog').open")
@@ -70,8 +74,10 @@ def test_every_control_is_reached_and_seen_by_tab(browser, address):
         reached = []
         for _ in range(24):
             page.keyboard.press("Tab")
-            reached.append(page.evaluate("""() => { const at = document.activeElement, style = getComputedStyle(at);
-                return [at.tagName, at.textContent.slice(0, 20), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 || at.closest('.grid') !== null]; }"""))
+            reached.append(
+                page.evaluate("""() => { const at = document.activeElement, style = getComputedStyle(at);
+                return [at.tagName, at.textContent.slice(0, 20), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 || at.closest('.grid') !== null]; }""")
+            )
         names = [name for name, _, _ in reached]
         assert reached[0][1] == "Skip to the view" and {"SELECT", "SUMMARY", "A", "BUTTON", "INPUT"} <= set(names)
         assert all(outlined for _, _, outlined in reached), [one for one in reached if not one[2]]
@@ -150,7 +156,14 @@ def use_errors(page):
     page.select_option("label:has-text('Accuracy') select", "5")
 
 
-USES = {"table": use_table, "groups": use_groups, "images": use_images, "curves": use_curves, "compare": use_compare, "errors": use_errors}
+USES = {
+    "table": use_table,
+    "groups": use_groups,
+    "images": use_images,
+    "curves": use_curves,
+    "compare": use_compare,
+    "errors": use_errors,
+}
 
 
 @pytest.mark.parametrize("use", list(USES))
@@ -197,7 +210,16 @@ def test_a_store_that_grows_is_followed_and_a_lost_server_is_reported(browser):
         page.wait_for_function("() => !document.body.innerText.includes('the server does not answer')", timeout=10_000)
 
 
-@pytest.mark.parametrize("fragment", ["#/overview", "#/table", "#/images?cell=tiny-bart5-pgd", "#/compare?first_cell=tiny-bart5-pgd", "#/errors?cell=tiny-bart5-pgd"])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#/overview",
+        "#/table",
+        "#/images?cell=tiny-bart5-pgd",
+        "#/compare?first_cell=tiny-bart5-pgd",
+        "#/errors?cell=tiny-bart5-pgd",
+    ],
+)
 def test_hostile_texts_stay_texts(browser, fragment):
     store = Synthetic(images=24, hostile=HOSTILE, done=0.9)
     hostile = Pretended([store])
@@ -206,14 +228,25 @@ def test_hostile_texts_stay_texts(browser, fragment):
     hostile.changes = huge
     with served(hostile) as address, opened(browser, address + fragment, PHONE) as (page, seen):
         text = page.inner_text("body")
-        assert page.evaluate("window.hit === undefined && document.querySelectorAll('main script, [src=x], [onerror]').length === 0")
+        assert page.evaluate(
+            "window.hit === undefined && document.querySelectorAll('main script, [src=x], [onerror]').length === 0"
+        )
         assert "<img src=x" in text and "\\u202e" in text and "\\x1b" in text, "hostile texts are shown as they are"
         assert "\u202e" not in text and "\x1b" not in text and "A" * 30_000 not in text and len(text) < 200_000
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a long text widens the page"
         assert not seen
 
 
-@pytest.mark.parametrize("fragment", ["#/nothing", "#/images?store=99&shard=no&key=no", "#/table?where=%7B&sort=x&group=%5B3%5D", "#/table?columns=%5B%22%3Cb%3E%22%5D", "#/errors?cell=%3Cb%3E&top=9"])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#/nothing",
+        "#/images?store=99&shard=no&key=no",
+        "#/table?where=%7B&sort=x&group=%5B3%5D",
+        "#/table?columns=%5B%22%3Cb%3E%22%5D",
+        "#/errors?cell=%3Cb%3E&top=9",
+    ],
+)
 def test_a_link_that_is_wrong_breaks_nothing(browser, address, fragment):
     context = browser.new_context()
     page, errors = context.new_page(), []

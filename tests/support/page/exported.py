@@ -29,7 +29,9 @@ def export(folder, store, pictured):
     """Write an export of one store into a folder; its first `pictured` images have pictures and draws."""
     data, database = {}, answers.connected(store.rows)
     first, second = [cell["cell"] for cell in store.cells[:2]]
-    keys = [(shard, key) for shard, key in zip(store.rows_of(first)["shard"], store.rows_of(first)["image_key"], strict=True)][:pictured]
+    keys = [(shard, key) for shard, key in zip(store.rows_of(first)["shard"], store.rows_of(first)["image_key"], strict=True)][
+        :pictured
+    ]
     chunks = defaultdict(dict)
     for shard, key in keys:
         name = f"{shard}/{key}"
@@ -56,7 +58,9 @@ def export(folder, store, pictured):
               "compare": [[store.id, first, store.id, second, "single", 1, "compare-0"]],
               "errors": [[store.id, first, "single", 1, f"errors-{store.id}-0"]]}  # fmt: skip
     data["stores"] = head(1, False) | {"stores": [store.content], "static": static}
-    written = {f"data/{name}.js": f"view.data({json.dumps(name)}, {json.dumps(value)});".encode() for name, value in data.items()}
+    written = {
+        f"data/{name}.js": f"view.data({json.dumps(name)}, {json.dumps(value)});".encode() for name, value in data.items()
+    }
     for name, content in (files(live=False) | written).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

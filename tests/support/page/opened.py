@@ -29,7 +29,10 @@ def opened(browser, address, size=DESKTOP, theme="light", **options):
     own = address.partition("#")[0].rpartition("/")[0] + "/"
     page.on("console", lambda message: message.type in ("error", "warning") and seen.append(f"console: {message.text[:500]}"))
     page.on("pageerror", lambda error: seen.append(f"script: {error}"))
-    page.on("request", lambda asked: asked.url.startswith((own, "data:", "blob:")) or seen.append(f"left the page: {asked.url[:200]}"))
+    page.on(
+        "request",
+        lambda asked: asked.url.startswith((own, "data:", "blob:")) or seen.append(f"left the page: {asked.url[:200]}"),
+    )
     try:
         page.goto(address)
         ready(page)

@@ -71,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(404, b"", "text/plain")
         if path in held.page:
             return self._send(200, held.page[path], guess_type(path)[0])
-        self._answer(lambda: held.get(path, {name: values[0] for name, values in parse_qs(at.query, keep_blank_values=True).items()}))
+        self._answer(
+            lambda: held.get(path, {name: values[0] for name, values in parse_qs(at.query, keep_blank_values=True).items()})
+        )
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

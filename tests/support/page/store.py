@@ -65,6 +65,7 @@ class Synthetic:
                 shares[f"{side}_persistent_{top}"] = (counts == draws) * ok
         adv_class = np.where(adv * 2 > draws, label, other)
         number = np.arange(n)
+
         def numbers(values):
             return pa.array(np.asarray(values, float) * ok, from_pandas=True)
 
@@ -117,7 +118,15 @@ class Synthetic:
         parked = [{"unit": "tiny-bart8-aggmo.0005", "cell": "tiny-bart8-aggmo", "tries": 3, "error": f"{self.hostile}CUDA out of memory",
                    "traceback": "Traceback (most recent call last):\n  File \"unit.py\", line 1, in step\nMemoryError: CUDA out of memory"}]  # fmt: skip
         half = self.done < 1
-        failures = [{"status": "decode", "error": f"{self.hostile}truncated JPEG", "images": 5, "cells": 12, "example": f"{self.hostile}disc-0001"}]
+        failures = [
+            {
+                "status": "decode",
+                "error": f"{self.hostile}truncated JPEG",
+                "images": 5,
+                "cells": 12,
+                "example": f"{self.hostile}disc-0001",
+            }
+        ]
         return {
             "id": self.id, "name": f"{self.hostile}{self.name}", "place": f"stores/{self.name}", "problem": None, "complete": not half,
             "loading": None, "rows": len(self.rows), "images_per_second": 3.4 if half else None, "seconds_left": 5400.0 if half else None,
@@ -131,9 +140,15 @@ class Synthetic:
         }  # fmt: skip
 
     def _curves(self, lines):
-        xs = {name: {c["cell"]: c["attack"] if name == "k" else c["defense"] for c in self.cells} for name in ("k", "draw_gradients")}
+        xs = {
+            name: {c["cell"]: c["attack"] if name == "k" else c["defense"] for c in self.cells}
+            for name in ("k", "draw_gradients")
+        }
         of = {c["cell"]: {"k": c["k"], "draw_gradients": c["steps"] * c["eot_draws"]} for c in self.cells}
-        return {"series": xs, "points": [line | {"x": of[line["cell"]], "defended": line["cell"], "l2": False} for line in lines]}
+        return {
+            "series": xs,
+            "points": [line | {"x": of[line["cell"]], "defended": line["cell"], "l2": False} for line in lines],
+        }
 
 
 def _line(cell, rule, rows, failed):

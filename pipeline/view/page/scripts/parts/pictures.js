@@ -28,8 +28,8 @@
   const Draw = ({ source, row, side, draw }) => html`<li class="draw ${draw.right ? "right" : "off"}">
     <${Picture} source=${source} row=${row} what=${`${side}-draw-${draw.draw}`} alt=${`Draw ${draw.draw}, ${side === "clean" ? "clean" : "attacked"}: ${f.text(draw.names?.[0] ?? draw.classes?.[0], 60)}`} />
     <div><b><span class=${draw.right ? "pass" : "fail"}>${draw.right ? "✓" : "✗"}</span> ${f.text(draw.names?.[0] ?? draw.classes?.[0], 60)}</b>
-      <small>${(draw.names ?? []).slice(1, 5).map((name) => f.text(name, 40)).join(", ")}</small>
-      <small class="parts">${draw.parts?.length ? draw.parts.map((part) => f.text(part, 30)).join(" → ") : "no transform"}</small></div></li>`;
+      <small>${(draw.names ?? []).slice(1, 5).filter((name) => name !== null).map((name) => f.text(name, 40)).join(", ")}</small>
+      <small class="parts">${draw.parts?.length ? draw.parts.map((part, i) => html`${i ? " → " : ""}<span title=${draw.settings?.[i] ? f.text(JSON.stringify(draw.settings[i]), 300) : undefined}>${f.text(part, 30)}</span>`) : "no transform"}</small></div></li>`;
 
   const FEW = 6;
   // The draws of the defense that judged this row, clean and attacked.
@@ -39,7 +39,7 @@
     useEffect(() => setAll(false), [row.store, row.cell, row.shard, row.image_key]);
     return html`<${view.parts.Answer} state=${state}>${(found) => {
       const most = Math.max(found.clean.length, found.adversarial.length);
-      return html`<div class="sides">${[["clean", "Clean", found.clean], ["adversarial", "Attacked", found.adversarial]].map(([side, name, draws]) => html`<section key=${side}>
+      return html`${found.problem && html`<${view.parts.Note}>${f.text(found.problem, 300)}<//>`}<div class="sides">${[["clean", "Clean", found.clean], ["adversarial", "Attacked", found.adversarial]].map(([side, name, draws]) => html`<section key=${side}>
           <h3>${name}: right in ${draws.filter((draw) => draw.right).length} of ${f.plural(draws.length, "draw")}</h3>
           <ul class="draws">${(all ? draws : draws.slice(0, FEW)).map((draw) => html`<${Draw} key=${draw.draw} source=${source} row=${row} side=${side} draw=${draw} />`)}</ul></section>`)}</div>
         ${most > FEW && html`<button type="button" onClick=${() => setAll(!all)}>${all ? "Fewer draws" : `All ${most} draws`}</button>`}`;

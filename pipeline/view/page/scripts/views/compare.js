@@ -65,6 +65,18 @@
     return html`<svg class="whisker" viewBox="0 0 120 16" aria-hidden="true"><line class="zero" x1="60" x2="60" y1="0" y2="16" /><line x1=${x(ends[0])} x2=${x(ends[1])} y1="8" y2="8" /><circle cx=${x(value)} cy="8" r="3" /></svg>`;
   }
 
+  // Clean and attacked accuracy, and hits of the target, as far as both sides have them.
+  function Sides({ found }) {
+    const values = [["attacked", "", found], ["clean", "clean_", found.clean]].filter(([, , one]) => one);
+    const rate = (side, prefix) => html`<${Rate} value=${side[`${prefix}rate`]} low=${side[`${prefix}low`]} high=${side[`${prefix}high`]} />`;
+    return found.clean && html`<${Table} label="Paired differences" rows=${values} columns=${[["accuracy", ([name]) => name], ["first, %", ([, prefix]) => rate(found.first, prefix)], ["second, %", ([, prefix]) => rate(found.second, prefix)],
+      ["difference, points", ([, , one]) => html`<${Points} value=${one.difference} low=${one.low} high=${one.high} />`], ["test", ([, , one]) => `${f.pValue(one.p_value)}, ${f.text(one.test, 60)}`, "text"]]} />`;
+  }
+
+  const setting = (value) => (f.missing(value) ? f.NONE : html`<code>${f.text(typeof value === "string" ? value : JSON.stringify(value), 160)}</code>`);
+  const Settings = ({ rows }) => rows?.length > 0 && html`<section><h2>What differs between the two</h2><${Table} label="Settings that differ" rows=${rows} columns=${[["setting", (r) => f.text(r.name, 80)],
+    ["first", (r) => setting(r.first), "text"], ["second", (r) => setting(r.second), "text"]]} /></section>`;
+
   const Summary = ({ found }) => html`<section class="tiles wide" aria-label="In short">
     <div><b>${f.percent(found.first.rate)} %</b>first <small>${f.interval(found.first.low, found.first.high)}</small></div>
     <div><b>${f.percent(found.second.rate)} %</b>second <small>${f.interval(found.second.low, found.second.high)}</small></div>
@@ -84,9 +96,9 @@
         <${Select} label="Decision rule" value=${rule} options=${view.parts.ruleOptions(stores)} onChange=${(one) => set({ rule: one })} /><${Select} label="Accuracy" value=${top} options=${TOPS} onChange=${(one) => set({ top: one })} /></div>
       <p class="dim">Attacked accuracy on the images that both have. ${f.text(stores.rule_texts[rule], 300)}</p>
       <${Answer} state=${state}>${(found) => found.problem ? html`<${Note} kind="bad" role="alert">${f.text(found.problem, 600)}<//>` : html`
-        ${(found.warnings ?? []).map((warning) => html`<${Note}>${f.text(warning, 600)}<//>`)}<${Summary} found=${found} />
+        ${(found.warnings ?? []).map((warning) => html`<${Note}>${f.text(warning, 600)}<//>`)}<${Summary} found=${found} /><${Sides} found=${found} />
         <section><h2>Images that changed sides</h2><${Boxes} found=${found} box=${params.box} onPick=${(box) => set({ box })} /><${Behind} source=${source} found=${found} box=${params.box} asked=${asked} link=${link} /></section>
-        <${Cost} found=${found} /><${Differences} title="By class" rows=${classes(found)} name=${(r) => r.name ?? r.label} label="class" /><${Differences} title="By transform of a draw" rows=${found.parts} name=${(r) => r.part} label="transform" />`}<//>`;
+        <${Cost} found=${found} /><${Differences} title="By class" rows=${classes(found)} name=${(r) => r.name ?? r.label} label="class" /><${Differences} title="By transform of a draw" rows=${found.parts} name=${(r) => r.part} label="transform" /><${Settings} rows=${found.settings} />`}<//>`;
   };
   Object.assign(view.parts, { Whisker, reach });
 })();

@@ -15,6 +15,9 @@
         ? html`<a href=${open([["label", "=", found.classes[i]], ["adv_class", "=", found.classes[j]]])} aria-label=${`${f.plural(n, "image")} of ${f.text(rows[i], 40)} seen as ${f.text(columns[j], 40)}`}>${f.count(n)}</a>` : f.count(n)}</td>`)}</tr>`)}</tbody></table></div>`;
   }
 
+  const Classes = ({ rows }) => rows?.length > 0 && html`<section><h2>Accuracy of each class</h2><${Table} label="Accuracy of each class" rows=${rows.slice(0, 200)} columns=${[["class", (r) => f.text(r.name ?? r.label, 70)], ["images", (r) => f.count(r.images)],
+    ["clean, %", (r) => html`<${Rate} value=${r.clean} low=${r.clean_low} high=${r.clean_high} />`], ["attacked, %", (r) => html`<${Rate} value=${r.adv} low=${r.adv_low} high=${r.adv_high} />`]]} /></section>`;
+
   const Parts = ({ rows }) => html`<${Table} label="Transforms" rows=${[...(rows ?? [])].sort((a, b) => (b.difference ?? 0) - (a.difference ?? 0))} empty="The defense of this cell draws no transforms." columns=${[["transform", (r) => f.text(r.part, 50)], ["draws", (r) => f.count(r.draws)],
     ["right with it, %", (r) => f.percent(r.right_with)], ["right without, %", (r) => f.percent(r.right_without)], ["difference, points", (r) => html`<${Points} value=${r.difference} low=${r.low} high=${r.high} />`], ["", (r) => html`<${Whisker} value=${r.difference} low=${r.low} high=${r.high} most=${reach(rows)} />`]]} />`;
 
@@ -44,7 +47,7 @@
     return html`<h2 class="visually-hidden">Errors</h2><div class="controls"><${Select} label="Cell" value=${cell} options=${view.parts.cellOptions(store)} onChange=${(one) => set({ cell: one })} />
         <${Select} label="Decision rule" value=${rule} options=${view.parts.ruleOptions(stores)} onChange=${(one) => set({ rule: one })} /><${Select} label="Accuracy" value=${top} options=${TOPS} onChange=${(one) => set({ top: one })} /></div>
       <${Answer} state=${state}>${(found) => html`
-        <section><h2>Classes under attack</h2><p class="dim">Rows: the image's class. Columns: the likeliest class after the attack. Press a number to see its images.</p><${Confusion} found=${found.confusion} open=${open} /></section>
+        <section><h2>Classes under attack</h2><p class="dim">Rows: the image's class. Columns: the likeliest class after the attack. Press a number to see its images.</p><${Confusion} found=${found.confusion} open=${open} /></section><${Classes} rows=${found.classes} />
         <section><h2>Which transforms saved the image</h2><p class="dim">The share of right draws with a transform among the drawn ones, against draws without it, with 95 % intervals over images.</p><${Parts} rows=${found.parts} /></section>
         <section><h2>Accuracy against the margin</h2><p class="dim">The clean margin is how far the right class leads the next one before the attack.</p><${Margins} rows=${found.margins} /></section>
         <section><h2>Agreement of attacks</h2><p class="dim">The share of images on which two attacks end alike: both break it, or neither.</p><${Agreement} found=${found.agreement} /></section>

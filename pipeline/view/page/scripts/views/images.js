@@ -60,19 +60,19 @@
       <b>${f.text(one.cell, 70)}</b> <${Verdict} row=${one} />${one.outcome === "failed" ? html`<small>${f.text(one.status, 40)}</small>` : html`<small>${f.percent(one.adv)} % right, ${f.text(one.adv_class_name ?? one.adv_class ?? f.NONE, 50)}</small><small>L2 ${f.distance("l2", one.l2)}</small>`}</a></li>`)}</ul></section>`;
 
   // How often each class came first among the draws that judged the image, from the stored lists of classes.
-  function Votes({ lists, store, label }) {
+  function Votes({ lists, names, label }) {
     if (!lists?.length) return null;
     const counts = new Map();
     for (const classes of lists) counts.set(classes[0], (counts.get(classes[0]) ?? 0) + 1);
     return html`<ul class="votes">${[...counts].sort((a, b) => b[1] - a[1]).slice(0, 5).map(([one, n]) => html`<li key=${one}>
-      <span class=${one === label ? "pass" : ""}>${f.text(store.classes?.[one] ?? one, 50)}</span><i style=${{ width: `${(100 * n) / lists.length}%` }}></i><small>${n} of ${lists.length}</small></li>`)}</ul>`;
+      <span class=${one === label ? "pass" : ""}>${f.text(names?.[one] ?? one, 50)}</span><i style=${{ width: `${(100 * n) / lists.length}%` }}></i><small>${n} of ${lists.length}</small></li>`)}</ul>`;
   }
 
   function Judged({ source, store, row }) {
     const state = useAnswer(() => source.image(store.id, row.shard, row.image_key), [store.id, row.shard, row.image_key]);
-    const own = state.value?.rows.find((one) => one.cell === row.cell);
+    const own = state.value?.rows.find((one) => one.cell === row.cell), names = state.value?.names ?? store.classes;
     return own?.clean_top5?.length > 1 && html`<section><h3>First classes of the draws that judged it</h3><div class="sides">
-      <div><h4>clean</h4><${Votes} lists=${own.clean_top5} store=${store} label=${row.label} /></div><div><h4>attacked</h4><${Votes} lists=${own.adv_top5} store=${store} label=${row.label} /></div></div></section>`;
+      <div><h4>clean</h4><${Votes} lists=${own.clean_top5} names=${names} label=${row.label} /></div><div><h4>attacked</h4><${Votes} lists=${own.adv_top5} names=${names} label=${row.label} /></div></div></section>`;
   }
 
   function Detail({ source, store, rows, row, open, step }) {
