@@ -42,7 +42,7 @@ def taken(browser: Any, folder: Path) -> None:
                 if seen:
                     raise SystemExit(f"{name}: {seen[0]}")
                 page.wait_for_function(
-                    "() => [...document.images].filter((one) => one.getBoundingClientRect().top < innerHeight).every((one) => one.complete)"
+                    "() => [...document.images].every((one) => one.complete || one.getBoundingClientRect().top > innerHeight)"
                 )
                 _write(page.screenshot(), folder / f"{name}.png")
 

@@ -73,7 +73,7 @@ def for_page() -> dict[str, Any]:
 
 
 def css() -> str:
-    """Return the colours of pages as CSS properties, for their light and dark themes: grounds and inks, and `--c0`, `--c1`, ... of series."""
+    """Return the colours of pages as CSS properties, for light and dark themes: grounds and inks, and `--c0` and on for series."""
     light, dark = (_properties([getattr(series, theme) for series in SERIES]) for theme in ("light", "dark"))
     return f"{_PALETTE.read_text()}{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}"
 

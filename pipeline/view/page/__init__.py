@@ -1,4 +1,4 @@
-"""Hold the viewer's page: HTML, styles and scripts that a server or an export hands out as they are. Reading it fetches nothing else."""
+"""Hold the viewer's page: HTML, styles and scripts that a server or an export hands out. They fetch nothing from elsewhere."""
 
 import json
 from pathlib import Path

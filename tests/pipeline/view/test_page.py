@@ -1,4 +1,4 @@
-"""Every view of the page in headless Chromium, at both widths and in both themes: no error, nothing fetched from elsewhere, accessible."""
+"""Every view in headless Chromium, at both widths and in both themes: no error, nothing from elsewhere, accessible."""
 
 import pytest
 

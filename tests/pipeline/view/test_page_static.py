@@ -52,7 +52,8 @@ def exported(tmp_path_factory, store):
 
 
 FRAGMENTS = {
-    "overview": "#/overview", "table": "#/table?rule=persistent&sort=%5B%5B%22l2%22%2C%22desc%22%5D%5D", "groups": "#/table?group=%5B%22label_name%22%5D",
+    "overview": "#/overview", "groups": "#/table?group=%5B%22label_name%22%5D",
+    "table": "#/table?rule=persistent&sort=%5B%5B%22l2%22%2C%22desc%22%5D%5D",
     "curves": "#/curves", "images": "#/images?cell=tiny-none-pgd", "compare": "#/compare", "errors": "#/errors",
 }  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_pictures_come_from_files_and_what_is_not_exported_is_reported(browser, 
     with opened(browser, exported + "#/images?cell=tiny-bart5-pgd") as (page, seen):
         assert (
             page.evaluate(
-                "[...document.querySelectorAll('.trio img')].map((image) => [image.naturalWidth, image.src.startsWith('file:')])"
+                "[...document.querySelectorAll('.trio img')].map((one) => [one.naturalWidth, one.src.startsWith('file:')])"
             )
             == [[96, True]] * 3
         )
@@ -94,7 +95,8 @@ def engine(browser, tmp_path_factory, store):
     """Return functions that answer a query: in the page, and by DuckDB, on rows with odd texts, nulls and equal values."""
     rng, table = random.Random(5), store.rows.slice(0, 400)
     odd = {
-        "image_key": pa.array([rng.choice(TEXTS) for _ in range(400)]), "error": pa.array([rng.choice(TEXTS) for _ in range(400)]),
+        "image_key": pa.array([rng.choice(TEXTS) for _ in range(400)]),
+        "error": pa.array([rng.choice(TEXTS) for _ in range(400)]),
         "l2": pa.array([rng.choice([*NUMBERS, 0.1, 1e300, 5e-324]) for _ in range(400)], pa.float64()),
         "first_break": pa.array([rng.choice(NUMBERS) for _ in range(400)], pa.int32()),
         "grad_evals": pa.array([rng.choice([*NUMBERS, 2**40]) for _ in range(400)], pa.int64()),
@@ -131,8 +133,10 @@ def engine(browser, tmp_path_factory, store):
 
 
 COLUMNS = {
-    "image_key": TEXTS[:-1], "error": TEXTS[:-1], "cell": ["tiny-none-pgd", "none", "PGD", "tiny-bart3-pgd"], "outcome": ["failed", "wrong", "broken", "survived"],
-    "l2": [0, 1, 2, 0.1, 3.5], "first_break": [0, 1, 2.5, 10], "grad_evals": [2, 2**40], "adv": [0, 0.5, 0.05, 1], "clean": [0, 0.5, 1], "label": [0, 3, 7],
+    "image_key": TEXTS[:-1], "error": TEXTS[:-1],
+    "cell": ["tiny-none-pgd", "none", "PGD", "tiny-bart3-pgd"], "outcome": ["failed", "wrong", "broken", "survived"],
+    "l2": [0, 1, 2, 0.1, 3.5], "first_break": [0, 1, 2.5, 10], "grad_evals": [2, 2**40],
+    "adv": [0, 0.5, 0.05, 1], "clean": [0, 0.5, 1], "label": [0, 3, 7],
 }  # fmt: skip
 
 
@@ -153,8 +157,10 @@ def query(rng):
     if group and any(name in group for name in ("clean", "adv")):
         sort = []  # two columns of one name
     return {
-        "rule": rng.choice(["single", "persistent"]), "top": rng.choice([1, 5]), "where": [clause(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))],
-        "sort": sort, "group": group, "columns": None if group else rng.sample(list(COLUMNS), 4), "offset": rng.choice([0, 0, 7, 1000]), "limit": rng.choice([1, 50, 1000]),
+        "rule": rng.choice(["single", "persistent"]), "top": rng.choice([1, 5]), "sort": sort, "group": group,
+        "where": [clause(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))],
+        "columns": None if group else rng.sample(list(COLUMNS), 4),
+        "offset": rng.choice([0, 0, 7, 1000]), "limit": rng.choice([1, 50, 1000]),
     }  # fmt: skip
 
 

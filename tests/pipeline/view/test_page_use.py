@@ -75,8 +75,10 @@ def test_every_control_is_reached_and_seen_by_tab(browser, address):
         for _ in range(24):
             page.keyboard.press("Tab")
             reached.append(
-                page.evaluate("""() => { const at = document.activeElement, style = getComputedStyle(at);
-                return [at.tagName, at.textContent.slice(0, 20), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 || at.closest('.grid') !== null]; }""")
+                page.evaluate("""() => { 
+                const at = document.activeElement, { outlineStyle, outlineWidth } = getComputedStyle(at);
+                const outlined = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0;
+                return [at.tagName, at.textContent.slice(0, 20), outlined || at.closest('.grid') !== null]; }""")
             )
         names = [name for name, _, _ in reached]
         assert reached[0][1] == "Skip to the view" and {"SELECT", "SUMMARY", "A", "BUTTON", "INPUT"} <= set(names)
@@ -100,8 +102,10 @@ def test_a_grid_row_opens_by_enter(browser, address):
 
 def shown(page):
     ready(page)
-    controls = "[...document.querySelectorAll('select, input')].filter((node) => !node.closest('.adder')).map((node) => node.type === 'checkbox' ? node.checked : node.value)"
-    rows = "[...document.querySelectorAll('.ag-row')].map((row) => [Number(row.getAttribute('row-index')), row.innerText]).sort((a, b) => a[0] - b[0]).slice(0, 12)"
+    controls = """[...document.querySelectorAll('select, input')].filter((node) => !node.closest('.adder'))
+        .map((node) => node.type === 'checkbox' ? node.checked : node.value)"""
+    rows = """[...document.querySelectorAll('.ag-row')].map((row) => [Number(row.getAttribute('row-index')), row.innerText])
+        .sort((a, b) => a[0] - b[0]).slice(0, 12)"""
     found = page.evaluate(controls), page.evaluate(rows)
     page.evaluate("document.querySelectorAll('main .grid, main .adder').forEach((node) => (node.style.visibility = 'hidden'))")
     text = page.evaluate("document.querySelector('main').innerText")
@@ -223,7 +227,8 @@ def test_a_store_that_grows_is_followed_and_a_lost_server_is_reported(browser):
 def test_hostile_texts_stay_texts(browser, fragment):
     store = Synthetic(images=24, hostile=HOSTILE, done=0.9)
     hostile = Pretended([store])
-    huge = {"alarms": [HUGE], "notes": [HUGE], "place": HUGE, "classes": [HUGE, *store.content["classes"][1:]], "problem": HUGE, "checks": [],
+    huge = {"alarms": [HUGE], "notes": [HUGE], "place": HUGE, "problem": HUGE, "checks": [],
+            "classes": [HUGE, *store.content["classes"][1:]],
             "parked": [{"unit": HUGE, "cell": HUGE, "tries": 3, "error": HUGE, "traceback": HUGE}]}  # fmt: skip
     hostile.changes = huge
     with served(hostile) as address, opened(browser, address + fragment, PHONE) as (page, seen):

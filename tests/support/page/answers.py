@@ -44,7 +44,8 @@ def answer(database, asked):
     if group := asked.get("group"):
         names = ", ".join(f'"{name}"' for name in group)
         counts = ", ".join(f"count(*) FILTER (outcome = '{name}') AS {name}" for name in TOTALS[3:])
-        source = f"(SELECT {names}, count(*) FILTER (status = 'ok') AS images, avg(clean) AS clean, avg(adv) AS adv, {counts} FROM {source}{where} GROUP BY ALL)"
+        figures = f"count(*) FILTER (status = 'ok') AS images, avg(clean) AS clean, avg(adv) AS adv, {counts}"
+        source = f"(SELECT {names}, {figures} FROM {source}{where} GROUP BY ALL)"
         where, order, columns = "", [*order, *(f'"{name}" ASC NULLS LAST' for name in group)], [*group, *TOTALS]
     else:
         order, columns = [*order, "place"], asked.get("columns") or ["image_key", "cell", "shard", "clean", "adv", "outcome"]
@@ -103,8 +104,8 @@ def compare(first, first_cell, second, second_cell, rule, top):
         }
     one, two = first.rows_of(first_cell), second.rows_of(second_cell)
     column = f"adv_{rule}_{top}"
-    pairs = [(s, k, label, a, b) for s, k, label, a, b in zip(one["shard"], one["image_key"], one["label"], one[column], two[column], strict=False)
-             if a is not None and b is not None]  # fmt: skip
+    every = zip(one["shard"], one["image_key"], one["label"], one[column], two[column], strict=False)
+    pairs = [pair for pair in every if None not in pair[3:]]
     a, b = np.array([p[3] for p in pairs]), np.array([p[4] for p in pairs])
     fields = {
         "both": (a > 0.5) & (b > 0.5),
@@ -130,11 +131,13 @@ def compare(first, first_cell, second, second_cell, rule, top):
         }
 
     return {
-        "problem": None, **_difference(a, b), "first": side(one), "second": side(two), "p_value": 0.003, "test": "exact sign-flip test",
+        "problem": None, **_difference(a, b), "first": side(one), "second": side(two),
+        "p_value": 0.003, "test": "exact sign-flip test",
         "table": [[counts["both"], counts["first_only"]], [counts["second_only"], counts["neither"]]],
         "changed": {name: [[pairs[i][0], pairs[i][1]] for i in np.flatnonzero(mask)[:1000]] for name, mask in fields.items()},
         "clean": _difference(a * 0 + 0.9, b * 0 + 0.88) | {"p_value": 0.3, "test": "exact sign-flip test"},
-        "settings": [{"name": "attack.steps", "first": 40, "second": 100}, {"name": "attack.kind", "first": "pgd", "second": "aggmo"}],
+        "settings": [{"name": "attack.steps", "first": 40, "second": 100},
+                     {"name": "attack.kind", "first": "pgd", "second": "aggmo"}],
         "classes": classes, "parts": parts, "warnings": ["the attacks differ in steps: 40 and 100"],
     }  # fmt: skip
 
@@ -159,8 +162,8 @@ def errors(store, cell, rule, top):
         if seen is not None:
             counts[label, seen] += 1
     rng = np.random.default_rng(3)
-    parts = [{"part": part, "draws": 900, "right_with": 0.3 + d, "right_without": 0.3, "difference": d, "low": d - 0.03, "high": d + 0.03}
-             for part, d in zip(PARTS, rng.normal(0, 0.06, len(PARTS)).tolist(), strict=True)]  # fmt: skip
+    parts = [{"part": part, "draws": 900, "right_with": 0.3 + d, "right_without": 0.3, "difference": d, "low": d - 0.03,
+              "high": d + 0.03} for part, d in zip(PARTS, rng.normal(0, 0.06, len(PARTS)).tolist(), strict=True)]  # fmt: skip
     right = {name: [None if v is None else v > 0.5 for v in found[f"adv_{rule}_{top}"]] for name, found in others.items()}
     share = [[float(np.mean([x == y for x, y in zip(p, q, strict=True)])) for q in right.values()] for p in right.values()]
     margins, values = (
@@ -184,8 +187,10 @@ def errors(store, cell, rule, top):
     never = [key for i, key in enumerate(keys) if all(found[i] for found in right.values())]
     return {
         "confusion": {"classes": list(range(len(CLASSES))), "names": list(CLASSES), "counts": counts.tolist()},
-        "parts": parts if "none" not in cell else [], "margins": margins, "classes": classes, "agreement": {"cells": list(right), "share": share},
-        "gradients": [{"cell": name, "zero": 0.0, "nonfinite": 0.0, "norm_median": 0.01, "norm_low": 0.004, "norm_high": 0.03, "blind": 0} for name in right],
+        "parts": parts if "none" not in cell else [], "margins": margins, "classes": classes,
+        "agreement": {"cells": list(right), "share": share},
+        "gradients": [{"cell": name, "zero": 0.0, "nonfinite": 0.0, "norm_median": 0.01, "norm_low": 0.004, "norm_high": 0.03,
+                       "blind": 0} for name in right],
         "always_broken": {"images": len(always), "of": len(keys), "examples": always[:100]},
         "never_broken": {"images": len(never), "of": len(keys), "examples": never[:100]},
     }  # fmt: skip

@@ -39,7 +39,8 @@ def _shape(key):
     r, square = np.hypot(x, y), np.maximum(abs(x), abs(y))
     inside = {
         "disc": r < 0.6, "ring": (r > 0.4) & (r < 0.65), "square": square < 0.55, "frame": (square > 0.4) & (square < 0.62),
-        "cross": (abs(x) < 0.16) | (abs(y) < 0.16), "stripes": np.sin(16 * x) > 0, "checks": np.sin(12 * x) * np.sin(12 * y) > 0,
+        "cross": (abs(x) < 0.16) | (abs(y) < 0.16), "stripes": np.sin(16 * x) > 0,
+        "checks": np.sin(12 * x) * np.sin(12 * y) > 0,
         "dots": np.hypot(np.sin(8 * x), np.sin(8 * y)) < 0.6,
     }[next(name for name in CLASSES if name in key)]  # fmt: skip
     one, two = rng.uniform(0.15, 0.45, 3), rng.uniform(0.55, 0.9, 3)

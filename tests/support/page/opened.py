@@ -1,4 +1,4 @@
-"""Open the page in a browser that notes what it must never see: errors in the console, failed scripts, requests to elsewhere."""
+"""Open the page in a browser that notes what must never be: errors in the console, failed scripts, requests to elsewhere."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +11,9 @@ READY = """() => {
   const main = document.querySelector('main');
   if (!main || [...main.querySelectorAll('[role=status]')].some((node) => node.textContent === 'reading …')) return false;
   const grids = [...main.querySelectorAll('.grid')], plots = [...main.querySelectorAll('.plot')];
-  return grids.every((grid) => grid.dataset.rows === '0' || (grid.dataset.rows && grid.querySelector('.ag-cell-value:not(:empty)')))
-    && plots.every((plot) => plot.querySelector('svg, figure')) && [...main.querySelectorAll('img.large')].every((image) => image.complete);
+  return grids.every((grid) => grid.dataset.rows === '0' || grid.querySelector('.ag-cell-value:not(:empty)'))
+    && grids.every((grid) => grid.dataset.rows) && plots.every((plot) => plot.querySelector('svg'))
+    && [...main.querySelectorAll('img.large')].every((image) => image.complete);
 }"""
 """Whether everything that a view asked for is there."""
 

@@ -20,7 +20,7 @@ POLICY = (
 
 
 class Pretended:
-    """Answer requests for synthetic stores; `asked` lists the queries for rows, `changes` replaces values of the first store."""
+    """Answer requests for stores; `asked` lists the queries for rows, `changes` replaces values of the first store."""
 
     def __init__(self, stores, tables=None):
         self.stores = {store.id: store for store in stores}
@@ -91,7 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status, body, kind):
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": len(body), "Content-Security-Policy": POLICY, "Cache-Control": "no-store",
+        for name, value in {"Content-Type": kind, "Content-Length": len(body), "Cache-Control": "no-store",
+                            "Content-Security-Policy": POLICY,
                             "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}.items():  # fmt: skip
             self.send_header(name, str(value))
         self.end_headers()

@@ -18,11 +18,12 @@ SETTINGS = [("none", 0), ("bart3", 3), ("bart5", 5), ("bart8", 8)]
 ATTACKS = [("pgd", 40, 1), ("eot-pgd", 40, 10), ("aggmo", 100, 20)]
 DRAWS = 20
 EPS = 8 / 255
+TRACEBACK = 'Traceback (most recent call last):\n  File "unit.py", line 1, in step\nMemoryError: CUDA out of memory'
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A store of `images` images in each of twelve cells; `harder` lowers what its defenses leave, `done` is the share of units."""
+    """A store of `images` images in twelve cells; `harder` lowers what its defenses leave, `done` is the share of units."""
 
     id: str = "0"
     name: str = "shapes"
@@ -35,8 +36,8 @@ class Synthetic:
     @cached_property
     def cells(self):
         return [
-            {"cell": f"tiny-{defense}-{attack}", "model": "tiny", "defense": defense, "attack": attack, "norm": "linf", "eps": EPS, "k": k,
-             "steps": steps, "eot_draws": draws, "evaluation_draws": DRAWS if k else 1}
+            {"cell": f"tiny-{defense}-{attack}", "model": "tiny", "defense": defense, "attack": attack, "norm": "linf",
+             "eps": EPS, "k": k, "steps": steps, "eot_draws": draws, "evaluation_draws": DRAWS if k else 1}
             for defense, k in SETTINGS for attack, steps, draws in ATTACKS
         ]  # fmt: skip
 
@@ -115,8 +116,8 @@ class Synthetic:
                                  "failed": failed, "stopped": False, "blind": 0, "first_rows_at": None})  # fmt: skip
             lines += [_line(cell["cell"], rule, rows, failed) for rule in RULES]
             history[cell["cell"]] = list(_history(rows["adv_single_1"]))
-        parked = [{"unit": "tiny-bart8-aggmo.0005", "cell": "tiny-bart8-aggmo", "tries": 3, "error": f"{self.hostile}CUDA out of memory",
-                   "traceback": "Traceback (most recent call last):\n  File \"unit.py\", line 1, in step\nMemoryError: CUDA out of memory"}]  # fmt: skip
+        parked = [{"unit": "tiny-bart8-aggmo.0005", "cell": "tiny-bart8-aggmo", "tries": 3,
+                   "error": f"{self.hostile}CUDA out of memory", "traceback": TRACEBACK}]  # fmt: skip
         half = self.done < 1
         failures = [
             {
@@ -128,14 +129,19 @@ class Synthetic:
             }
         ]
         return {
-            "id": self.id, "name": f"{self.hostile}{self.name}", "place": f"stores/{self.name}", "problem": None, "complete": not half,
-            "loading": None, "rows": len(self.rows), "images_per_second": 3.4 if half else None, "seconds_left": 5400.0 if half else None,
+            "id": self.id, "name": f"{self.hostile}{self.name}", "place": f"stores/{self.name}", "problem": None,
+            "complete": not half, "loading": None, "rows": len(self.rows), "images_per_second": 3.4 if half else None,
+            "seconds_left": 5400.0 if half else None,
             "cells": cells, "lines": lines, "notes": ["failed: images that could not be attacked, in no rate"], "alarms": [],
             "parked": parked if half else [], "failures": failures,
-            "checks": [{"cell": "tiny-bart5-pgd", "name": "undefended", "passed": True, "figures": "base 20.8, none 0.0", "why": "nothing must be left"},
-                       {"cell": "tiny-bart5-pgd", "name": "losses", "passed": False, "figures": "base 20.8, margin 17.1", "why": "no other loss beats it"}],
-            "machines": [{"device": "NVIDIA H100", "commit": "8c1f2a7d9e04", "versions": {"torch": "2.8", "python": "3.12"}, "images": len(self.rows), "hours": 3.21}],
-            "curves": {"curves": self._curves(lines), "persistent": [], "certified": []}, "classes": list(CLASSES), "history": history,
+            "checks": [{"cell": "tiny-bart5-pgd", "name": "undefended", "passed": True, "figures": "base 20.8, none 0.0",
+                        "why": "nothing must be left"},
+                       {"cell": "tiny-bart5-pgd", "name": "losses", "passed": False, "figures": "base 20.8, margin 17.1",
+                        "why": "no other loss beats it"}],
+            "machines": [{"device": "NVIDIA H100", "commit": "8c1f2a7d9e04", "versions": {"torch": "2.8", "python": "3.12"},
+                          "images": len(self.rows), "hours": 3.21}],
+            "curves": {"curves": self._curves(lines), "persistent": [], "certified": []}, "classes": list(CLASSES),
+            "history": history,
             "pictures": True, "pictures_missing": None,
         }  # fmt: skip
 
@@ -152,7 +158,8 @@ class Synthetic:
 
 
 def _line(cell, rule, rows, failed):
-    out = {"cell": cell, "rule": rule, "images": len(rows["status"]) - failed, "planned": None, "stopped": False, "failed": failed,
+    out = {"cell": cell, "rule": rule, "images": len(rows["status"]) - failed, "planned": None, "stopped": False,
+           "failed": failed,
            "skipped": 0, "moved": 0, "blind": 0, "draw_gradients": sum(v or 0 for v in rows["grad_evals"]),
            "seconds": sum(v or 0 for v in rows["seconds"])}  # fmt: skip
     for side in ("clean", "adv"):

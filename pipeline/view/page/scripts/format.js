@@ -36,9 +36,9 @@
   // Return a number with four significant digits at most.
   const number = (value) => {
     if (missing(value)) return NONE;
-    if (Number.isInteger(value)) return value.toLocaleString("en");
-    const size = Math.abs(value);
-    return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    const size = Math.abs(value), small = size !== 0 && (size < 1e-3 || size >= 1e6);
+    const shown = Number.isInteger(value) ? size.toLocaleString("en") : small ? size.toExponential(2) : String(Number(size.toPrecision(4)));
+    return value < 0 ? `−${shown}` : shown;
   };
 
   // Return a time in seconds as a reader says it: "40 s", "12 min", "3.5 h", "2.1 days".

@@ -1,1 +1,1 @@
-"""Hold the libraries of the page, each in one classic script, with their licences. `python -m pipeline.view.page.vendor` rebuilds them."""
+"""Hold the libraries of the page with their licences. `python -m pipeline.view.page.vendor` builds them again."""

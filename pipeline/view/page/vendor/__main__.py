@@ -1,8 +1,8 @@
-"""Build the vendored libraries of the page again, from npm with the exact versions of package.json. Needs node, npm and the network.
+"""Build the libraries of the page again, from npm with the exact versions of package.json. Needs npm and the network.
 
     python -m pipeline.view.page.vendor
 
-Writes preact.js, plot.js, grid.js, parquet.js and LICENSES.txt here, and axe.js, which only tests read, into tests/support/page.
+Writes preact.js, plot.js, grid.js, parquet.js and LICENSES.txt here, and axe.js, for tests alone, into tests/support/page.
 """
 
 import json
@@ -29,7 +29,8 @@ def build(work: Path) -> None:
     bundled: set[str] = set()
     for name, variable in GLOBALS.items():
         _call(
-            work, "node_modules/.bin/esbuild", f"{name}.js", "--bundle", "--minify", "--format=iife", f"--global-name={variable}",
+            work, "node_modules/.bin/esbuild", f"{name}.js", "--bundle", "--minify", "--format=iife",
+            f"--global-name={variable}",
             "--target=es2020", "--legal-comments=none", "--metafile=meta.json", f"--outfile=out/{name}.js",
         )  # fmt: skip
         inputs = json.loads((work / "meta.json").read_text())["inputs"]

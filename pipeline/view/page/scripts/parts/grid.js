@@ -39,9 +39,10 @@
       },
     };
 
-    const defined = () => columns.map((name) => {
+    const defined = () => columns.map((name, place) => {
+      const width = widths[name] ?? (view.columns.kind(name) === "text" ? 140 : 92);
       const index = (query.sort ?? []).findIndex(([by]) => by === name);
-      return column(name, index < 0 ? null : query.sort[index][1], index, { width: widths[name] ?? (view.columns.kind(name) === "text" ? 140 : 92) });
+      return column(name, index < 0 ? null : query.sort[index][1], index, place ? { width } : { flex: 1, minWidth: width, width });
     });
 
     useEffect(() => {

@@ -9,8 +9,8 @@
       "adv_margin grad_evals forward_evals seconds picture images failed survived broken",
   };
   const HEADINGS = {
-    image_key: "image", label_name: "class", clean_class_name: "clean, likeliest", adv_class_name: "attacked, likeliest", clean: "clean right, %",
-    adv: "attacked right, %", linf: "L-inf", l2: "L2", first_break: "first break (step)", zero_gradients: "zero gradients",
+    image_key: "image", label_name: "class", clean_class_name: "clean, likeliest", adv_class_name: "attacked, likeliest", clean: "clean, %",
+    adv: "attacked, %", linf: "L-inf", l2: "L2", first_break: "first break (step)", zero_gradients: "zero gradients",
     nonfinite_gradients: "non-finite gradients", gradient_norm: "gradient norm", clean_margin: "clean margin", adv_margin: "attacked margin",
     grad_evals: "draw-gradients", forward_evals: "forward passes", seconds: "device seconds", evaluation_draws: "evaluation draws", label: "class number",
     clean_class: "clean class number", adv_class: "attacked class number", target: "target class number",

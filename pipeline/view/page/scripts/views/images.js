@@ -117,7 +117,7 @@
 
     const same = (row) => chosen && row.image_key === chosen.image_key && row.shard === chosen.shard && row.cell === chosen.cell;
     return html`<h2 class="visually-hidden">Images</h2><${Filters} store=${store} stores=${stores} params=${params} set=${set} total=${counted.id === id ? counted.total : null} />
-      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${params.cell ? COLUMNS.filter((name) => name !== "cell") : COLUMNS} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 80, cell: 150, l2: 64 }} again=${stores.revision}
+      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${COLUMNS.filter((name) => !params[name])} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 80, cell: 150, l2: 64 }} again=${stores.revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })} onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same} reveal=${params.at === undefined ? null : Number(params.at)} />
         <${Answer} state=${state}>${(found) => (found.row ? html`<${Detail} source=${source} store=${store} rows=${found.rows} row=${found.row} step=${step} open=${(row) => link("images", to(row))} />`
           : html`<p class="empty">${named ? "This image is not in the store (any more)." : "No image fits: take a filter away."}</p>`)}<//></div>`;
