@@ -73,9 +73,9 @@ def for_page() -> dict[str, Any]:
 
 
 def css() -> str:
-    """Return the colours of pages as CSS properties, for light and dark themes: grounds and inks, and `--c0` and on for series."""
+    """Return the colours of pages as CSS properties, in light and dark: of grounds and inks, and of series as `--c0` and on."""
     light, dark = (_properties([getattr(series, theme) for series in SERIES]) for theme in ("light", "dark"))
-    return f"{_PALETTE.read_text()}{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{_PALETTE.read_text()}"
 
 
 def _properties(colours: list[str]) -> str:

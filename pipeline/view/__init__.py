@@ -1,1 +1,1 @@
-"""Serve stores as pages in the browser."""
+"""Show stores in a browser while they grow, from their files alone, and write the same as files."""

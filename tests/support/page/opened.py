@@ -28,12 +28,18 @@ def opened(browser, address, size=DESKTOP, theme="light", **options):
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme, **options)
     page, seen = context.new_page(), Seen()
     own = address.partition("#")[0].rpartition("/")[0] + "/"
-    page.on("console", lambda message: message.type in ("error", "warning") and seen.append(f"console: {message.text[:500]}"))
+
+    def console(message):
+        if message.type in ("error", "warning"):
+            seen.append(f"console: {message.text[:500]}")
+
+    def request(asked):
+        if not asked.url.startswith((own, "data:", "blob:")):
+            seen.append(f"left the page: {asked.url[:200]}")
+
+    page.on("console", console)
     page.on("pageerror", lambda error: seen.append(f"script: {error}"))
-    page.on(
-        "request",
-        lambda asked: asked.url.startswith((own, "data:", "blob:")) or seen.append(f"left the page: {asked.url[:200]}"),
-    )
+    page.on("request", request)
     try:
         page.goto(address)
         ready(page)

@@ -60,8 +60,17 @@ def head(revision, live):
     return {"live": live, "version": "0.1.0", "rules": list(RULES), "rule_texts": RULES, "revision": revision}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, pretended):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.pretended = pretended
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: _Server
 
     def do_GET(self):
         at = urlsplit(self.path)
@@ -106,8 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(pretended):
     """Serve until the block ends; gives the address of the page."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads, server.pretended = True, pretended
+    server = _Server(pretended)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -11,15 +11,15 @@
   const Tick = ({ label, checked, onChange }) => html`<label class="tick">
     <input type="checkbox" checked=${checked} onChange=${(event) => onChange(event.target.checked)} /> <span>${label}</span></label>`;
 
-  // A field that tells what was typed after a pause, and at once with Enter.
+  // A field that reports what was typed after a pause, and at once with Enter.
   function Search({ label, value, placeholder, onChange, id }) {
-    const [typed, setTyped] = useState(value ?? ""), timer = useRef(null), told = useRef(value ?? "");
-    useEffect(() => { if ((value ?? "") !== told.current) { told.current = value ?? ""; setTyped(value ?? ""); } }, [value]);
-    const tell = (text) => { clearTimeout(timer.current); if (text !== told.current) { told.current = text; onChange(text); } };
-    const type = (event) => { const text = event.target.value; setTyped(text); clearTimeout(timer.current); timer.current = setTimeout(() => tell(text), 250); };
+    const [typed, setTyped] = useState(value ?? ""), timer = useRef(null), sent = useRef(value ?? "");
+    useEffect(() => { if ((value ?? "") !== sent.current) { sent.current = value ?? ""; setTyped(value ?? ""); } }, [value]);
+    const send = (text) => { clearTimeout(timer.current); if (text !== sent.current) { sent.current = text; onChange(text); } };
+    const type = (event) => { const text = event.target.value; setTyped(text); clearTimeout(timer.current); timer.current = setTimeout(() => send(text), 250); };
     return html`<label class="field grow"><span>${label}</span>
       <input id=${id} type="search" value=${typed} placeholder=${placeholder} autocomplete="off" spellcheck="false" maxlength="500"
-        onInput=${type} onKeyDown=${(event) => event.key === "Enter" && tell(event.target.value)} /></label>`;
+        onInput=${type} onKeyDown=${(event) => event.key === "Enter" && send(event.target.value)} /></label>`;
   }
 
   // A choice between a few values, as buttons of which one is pressed.
