@@ -22,7 +22,7 @@ _PACKAGE = re.compile(r"node_modules/((?:@[^/]+/)?[^/]+)")
 
 
 def build(work: Path) -> None:
-    """Install the packages in the folder `work`, bundle them, and write the scripts and their licences here."""
+    """Bring the packages into the folder `work`, bundle them, and write the scripts and their licences here."""
     shutil.copytree(HERE / "entries", work, dirs_exist_ok=True)
     shutil.copy(HERE / "package.json", work)
     _call(work, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact")
