@@ -21,12 +21,15 @@
   const kinds = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.split(" ").map((name) => [name, kind])));
 
   const ALL = ORDER.split(" "), TOTALS = ["images", "clean", "adv", "survived", "broken", "failed"];
+  const NUMBERED = { label_name: "label", clean_class_name: "clean_class", adv_class_name: "adv_class" };
   const OPS = ["=", "!=", "<", "<=", ">", ">=", "in", "contains", "null", "notnull"];
 
   view.columns = {
     // Return the clauses, orders and columns of a link that name what there is; links may come from anywhere.
     clauses: (found) => found.filter((one) => Array.isArray(one) && ALL.includes(one[0]) && OPS.includes(one[1])),
     orders: (found) => found.filter((one) => Array.isArray(one) && (ALL.includes(one[0]) || TOTALS.includes(one[0])) && ["asc", "desc"].includes(one[1])),
+    // Return columns without names of classes for a store that has none: their numbers instead.
+    ofStore: (found, store) => [...new Set(found.map((name) => (store.classes || !NUMBERED[name] ? name : NUMBERED[name])))],
     known: (found) => found.filter((one) => ALL.includes(one)),
     ALL,
     SHOWN: ALL.slice(0, 12),
@@ -35,7 +38,11 @@
     OUTCOMES: { survived: "right clean and attacked", broken: "right clean, wrong attacked", wrong: "wrong without an attack", failed: "could not be attacked" },
     kind: (name) => kinds.get(name) ?? "text",
     heading: (name) => HEADINGS[name] ?? name.replaceAll("_", " "),
-    shown: (name, value) =>
-      view.format.missing(value) ? "" : kinds.get(name) === "share" ? view.format.percent(value) : kinds.get(name) === "number" ? view.format.number(value) : view.format.text(value),
+    shown(name, value) {
+      const { missing, percent, distance, number, text } = view.format, kind = kinds.get(name);
+      if (missing(value)) return "";
+      if (name === "linf") return distance(name, value);
+      return kind === "share" ? percent(value) : kind === "number" ? number(value) : text(value);
+    },
   };
 })();

@@ -91,7 +91,7 @@
   view.views.images = ({ source, stores, store, params, set, link, go }) => {
     const [counted, setCounted] = useState({}), rule = params.rule ?? stores.rules[0], top = Number(params.top ?? 1), where = clauses(params), sort = sorting(params);
     const id = JSON.stringify([store.id, rule, top, where, sort]);
-    const query = useMemo(() => ({ store: store.id, rule, top, where, sort, columns: [...new Set([...COLUMNS, "shard"])] }), [id]);
+    const query = useMemo(() => ({ store: store.id, rule, top, where, sort, columns: [...c.ofStore(COLUMNS, store), "shard"] }), [id]);
     const place = { pick: params.pick, shard: params.shard, key: params.key }, named = place.key !== undefined && place.shard !== undefined;
 
     const state = useAnswer(async () => {
@@ -117,7 +117,7 @@
 
     const same = (row) => chosen && row.image_key === chosen.image_key && row.shard === chosen.shard && row.cell === chosen.cell;
     return html`<h2 class="visually-hidden">Images</h2><${Filters} store=${store} stores=${stores} params=${params} set=${set} total=${counted.id === id ? counted.total : null} />
-      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${COLUMNS.filter((name) => !params[name])} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 80, cell: 150, l2: 64 }} again=${stores.revision}
+      <div class="browser"><${Grid} label="Images" source=${source} query=${query} columns=${c.ofStore(COLUMNS, store).filter((name) => !params[name])} widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 92, cell: 150, l2: 64 }} again=${stores.revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })} onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same} reveal=${params.at === undefined ? null : Number(params.at)} />
         <${Answer} state=${state}>${(found) => (found.row ? html`<${Detail} source=${source} store=${store} rows=${found.rows} row=${found.row} step=${step} open=${(row) => link("images", to(row))} />`
           : html`<p class="empty">${named ? "This image is not in the store (any more)." : "No image fits: take a filter away."}</p>`)}<//></div>`;

@@ -46,7 +46,7 @@
   function Table({ source, stores, store, params, set, link, go }) {
     const [counted, setCounted] = useState({});
     const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", where = c.clauses(list(params.where)), sort = c.orders(list(params.sort)), group = c.known(list(params.group));
-    const chosen = c.known(list(params.columns)), shown = chosen.length ? chosen : c.SHOWN;
+    const chosen = c.known(list(params.columns)), shown = chosen.length ? chosen : c.ofStore(c.SHOWN, store);
     const columns = group.length ? [...group, ...c.TOTALS] : shown;
     const asked = group.length ? null : [...new Set([...shown, "cell", "shard", "image_key"])];
     const query = preact.useMemo(() => ({ store: store.id, rule, top: Number(top), where, sort: sort.filter(([name]) => columns.includes(name)), group, columns: asked }),
