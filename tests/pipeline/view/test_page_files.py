@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pipeline.view.page as room
+from docs.screenshots import SHOTS
 from pipeline.reports import style
 from pipeline.view.page import files
 
 HERE = Path(room.__file__).parent
+ROOT = Path(__file__).parents[3]
 OWN = sorted((HERE / "scripts").rglob("*.js"))
 
 
@@ -41,11 +43,16 @@ def test_no_script_makes_markup_or_code_of_a_text():
     assert not wrong, wrong
 
 
+def test_the_pictures_of_the_docs_are_those_that_the_command_takes():
+    named = set(re.findall(r"img/(view-\w+)\.png", (ROOT / "docs" / "view.md").read_text()))
+    assert named == set(SHOTS) == {path.stem for path in (ROOT / "docs" / "img").glob("view-*.png")}
+
+
 def test_each_library_is_pinned_and_has_its_licence():
     pinned = json.loads((HERE / "vendor" / "package.json").read_text())["dependencies"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pinned.values())
     licences = dict(re.findall(r"^=== (\S+) (\S+): ", (HERE / "vendor" / "LICENSES.txt").read_text(), re.M))
     assert licences == {name: version for name, version in pinned.items() if name != "axe-core"}
     assert re.search(
-        rf"axe v{re.escape(pinned['axe-core'])}", (Path(__file__).parents[2] / "support" / "page" / "axe.js").read_text()
+        rf"axe v{re.escape(pinned['axe-core'])}", (ROOT / "tests" / "support" / "page" / "axe.js").read_text()
     )

@@ -51,7 +51,8 @@
     return `${Math.round(seconds)} s`;
   }
 
-  const distance = (norm, value) => (missing(value) ? NONE : norm === "linf" ? `${Number((255 * value).toFixed(1))}/255` : Number(value.toPrecision(3)).toString());
+  const distance = (norm, value) => (missing(value) ? NONE : norm === "linf" ? `${Number((255 * value).toFixed(1))}/255`
+    : Number(value.toPrecision(3)).toString());
   const pValue = (value) => (missing(value) ? NONE : value < 1e-4 ? "p < 0.0001" : `p = ${value.toPrecision(2)}`);
   const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 

@@ -11,7 +11,8 @@ view.load = (() => {
         const node = document.createElement("script");
         node.src = path;
         node.onload = () => done();
-        node.onerror = () => (asked.delete(path), node.remove(), failed(new Error(`${path} cannot be read: is the folder whole, does the server run?`)));
+        node.onerror = () => (asked.delete(path), node.remove(),
+          failed(new Error(`${path} cannot be read: is the folder whole, does the server run?`)));
         document.head.append(node);
       }));
     }

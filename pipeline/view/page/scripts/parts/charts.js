@@ -27,13 +27,15 @@
       }).catch((problem) => alive && setError(problem.message));
       return () => { alive = false; };
     }, [width, ...inputs]);
-    return html`<figure class="chart"><div ref=${host} class="plot"></div>${error && html`<${view.parts.Note} role="alert">${f.text(error, 400)}<//>`}${children}</figure>`;
+    return html`<figure class="chart"><div ref=${host} class="plot"></div>
+      ${error && html`<${view.parts.Note} role="alert">${f.text(error, 400)}<//>`}${children}</figure>`;
   }
 
   // The series of a chart, by name, each with its colour; pressing one hides it.
   const Legend = ({ names, hidden, onToggle }) => html`<div class="legend" role="group" aria-label="Series">${names.map((name, i) => html`
     <button key=${name} type="button" aria-pressed=${String(!hidden.includes(name))} onClick=${() => onToggle(name)}>
-      <svg viewBox="-8 -8 16 16" aria-hidden="true"><path d=${view.looks.markers[i % view.looks.markers.length]} fill=${colour(i, names.length)} /></svg>${f.text(name, 90)}</button>`)}</div>`;
+      <svg viewBox="-8 -8 16 16" aria-hidden="true"><path d=${view.looks.markers[i % view.looks.markers.length]}
+        fill=${colour(i, names.length)} /></svg>${f.text(name, 90)}</button>`)}</div>`;
 
   // Give each series of a chart the marker that its legend shows.
   function marked(series, node) {
@@ -52,7 +54,8 @@
   function lines({ width, height = 380, series, x, y, log = false, whole = false }) {
     const shift = (place) => (place - (series.length - 1) / 2) * Math.min(3, 16 / series.length); // no interval hides another
     const marks = series.flatMap((one, place) => {
-      const stroke = colour(one.index, one.of), dx = shift(place), points = one.points.map((p) => ({ ...p, y: 100 * p.y, low: 100 * p.low, high: 100 * p.high }));
+      const stroke = colour(one.index, one.of), dx = shift(place),
+        points = one.points.map((p) => ({ ...p, y: 100 * p.y, low: 100 * p.low, high: 100 * p.high }));
       return [
         Plot.ruleX(points.filter((p) => !Number.isNaN(p.low)), { x: "x", y1: "low", y2: "high", stroke, strokeOpacity: 0.7, dx }),
         Plot.line(points, { x: "x", y: "y", stroke, strokeWidth: 1.8, strokeDasharray: one.dashed ? "5 4" : undefined, dx }),
@@ -61,10 +64,16 @@
     });
     const all = series.flatMap((one) => one.points.map((p) => ({ ...p, y: 100 * p.y })));
     return marked(series, Plot.plot({
-      width, height, marginLeft: 46, marginRight: 18, marginBottom: 42, style: { background: "transparent", color: "var(--dim)", fontSize: "12px" },
-      x: { label: x, type: log ? "log" : "linear", labelAnchor: "center", labelArrow: "none", grid: true, inset: 14, ticks: log ? 4 : Math.min(8, Math.round(width / 90)), tickFormat: log ? "~s" : whole ? "d" : undefined },
-      y: { label: y, grid: true, domain: [0, Math.min(100, Math.max(10, ...series.flatMap((one) => one.points.map((p) => 108 * (Number.isNaN(p.high) ? p.y : p.high)))))], labelArrow: "none", ticks: 5 },
-      marks: [...marks, Plot.tip(all, Plot.pointer({ x: "x", y: "y", title: "text", fill: "var(--bg)", stroke: "var(--edge)", textPadding: 8, lineWidth: 28 }))],
+      width, height, marginLeft: 46, marginRight: 18, marginBottom: 42,
+        style: { background: "transparent", color: "var(--dim)", fontSize: "12px" },
+      x: { label: x, type: log ? "log" : "linear", labelAnchor: "center", labelArrow: "none", grid: true, inset: 14, ticks: log ? 4
+        : Math.min(8, Math.round(width / 90)), tickFormat: log ? "~s" : whole ? "d" : undefined },
+      y: { label: y, grid: true,
+        domain: [0, Math.min(100,
+        Math.max(10, ...series.flatMap((one) => one.points.map((p) => 108 * (Number.isNaN(p.high) ? p.y : p.high)))))],
+        labelArrow: "none", ticks: 5 },
+      marks: [...marks, Plot.tip(all,
+        Plot.pointer({ x: "x", y: "y", title: "text", fill: "var(--bg)", stroke: "var(--edge)", textPadding: 8, lineWidth: 28 }))],
     }));
   }
 

@@ -5,14 +5,19 @@
   const BLOCK = 100, BLOCKS = 12;
 
   const looks = () => agGrid.themeQuartz.withParams({
-    backgroundColor: "var(--bg)", foregroundColor: "var(--ink)", textColor: "var(--ink)", borderColor: "var(--line)", accentColor: "var(--link)", chromeBackgroundColor: "var(--card)",
-    headerBackgroundColor: "var(--card)", headerTextColor: "var(--dim)", rowHoverColor: "var(--card)", selectedRowBackgroundColor: "var(--chosen)",
-    fontFamily: "inherit", fontSize: 13, headerFontSize: 12, headerFontWeight: 600, rowHeight: 30, headerHeight: 42, spacing: 6, wrapperBorderRadius: 8, browserColorScheme: "inherit",
+    backgroundColor: "var(--bg)", foregroundColor: "var(--ink)", textColor: "var(--ink)", borderColor: "var(--line)",
+      accentColor: "var(--link)", chromeBackgroundColor: "var(--card)",
+    headerBackgroundColor: "var(--card)", headerTextColor: "var(--dim)", rowHoverColor: "var(--card)",
+      selectedRowBackgroundColor: "var(--chosen)",
+    fontFamily: "inherit", fontSize: 13, headerFontSize: 12, headerFontWeight: 600, rowHeight: 30, headerHeight: 42, spacing: 6,
+      wrapperBorderRadius: 8, browserColorScheme: "inherit",
   });
 
   const column = (name, sort, index, extra) => ({
-    field: name, colId: name, headerName: view.columns.heading(name), sortable: true, unSortIcon: false, sort: sort ?? null, sortIndex: index < 0 ? null : index,
-    type: undefined, valueFormatter: ({ value }) => view.columns.shown(name, value), cellClass: view.columns.kind(name) === "text" ? "" : "figure",
+    field: name, colId: name, headerName: view.columns.heading(name), sortable: true, unSortIcon: false, sort: sort ?? null,
+      sortIndex: index < 0 ? null : index,
+    type: undefined, valueFormatter: ({ value }) => view.columns.shown(name, value), cellClass: view.columns.kind(name) === "text" ? ""
+      : "figure",
     headerClass: view.columns.kind(name) === "text" ? "" : "figure", ...extra,
   });
 
@@ -50,26 +55,31 @@
       view.load("vendor/grid.js").then(() => {
         if (!alive) return;
         grid.current = agGrid.createGrid(host.current, {
-          theme: looks(), rowModelType: "infinite", cacheBlockSize: BLOCK, maxBlocksInCache: BLOCKS, maxConcurrentDatasourceRequests: 2, infiniteInitialRowCount: 1,
-          columnDefs: defined(), datasource: rows, multiSortKey: "ctrl", suppressMovableColumns: true, suppressDragLeaveHidesColumns: true, enableCellTextSelection: true, ensureDomOrder: true,
+          theme: looks(), rowModelType: "infinite", cacheBlockSize: BLOCK, maxBlocksInCache: BLOCKS, maxConcurrentDatasourceRequests: 2,
+            infiniteInitialRowCount: 1,
+          columnDefs: defined(), datasource: rows, multiSortKey: "ctrl", suppressMovableColumns: true,
+            suppressDragLeaveHidesColumns: true, enableCellTextSelection: true, ensureDomOrder: true,
           defaultColDef: { resizable: true, minWidth: 60, wrapHeaderText: true, sortingOrder: ["desc", "asc", null] }, getRowId: undefined,
           rowClassRules: { chosen: ({ data }) => Boolean(data && now.current.chosen?.(data)) },
           onRowClicked: ({ data, rowIndex }) => data && now.current.onPick?.(data, rowIndex),
           onCellKeyDown: ({ event, data, rowIndex }) => event.key === "Enter" && data && now.current.onPick?.(data, rowIndex),
           onSortChanged: ({ api, source: by }) => by === "uiColumnSorted" && now.current.onSort?.(
-            api.getColumnState().filter(({ sort }) => sort).sort((a, b) => a.sortIndex - b.sortIndex).map(({ colId, sort }) => [colId, sort])),
+            api.getColumnState().filter(({ sort }) => sort).sort((a, b) => a.sortIndex - b.sortIndex).map(({ colId, sort }) =>
+              [colId, sort])),
         });
       }, (problem) => setError(problem.message));
       return () => { alive = false; grid.current?.destroy(); grid.current = null; };
     }, []);
 
     const asked = JSON.stringify(query), first = useRef(true);
-    useEffect(() => { if (first.current) return void (first.current = false); grid.current?.setGridOption("columnDefs", defined()); }, [columns.join(), asked]);
+    useEffect(() => { if (first.current) return void (first.current = false); grid.current?.setGridOption("columnDefs", defined()); },
+      [columns.join(), asked]);
     const began = useRef(asked);
     useEffect(() => { if (began.current !== asked) { began.current = asked; grid.current?.setGridOption("datasource", rows); } }, [asked]);
     const seen = useRef(again);
     useEffect(() => { if (seen.current !== again) { seen.current = again; grid.current?.refreshInfiniteCache(); } }, [again]);
-    useEffect(() => { grid.current?.redrawRows(); if (reveal !== undefined && reveal !== null && grid.current && reveal < grid.current.getDisplayedRowCount()) grid.current.ensureIndexVisible(reveal); });
+    useEffect(() => { grid.current?.redrawRows(); if (reveal !== undefined && reveal !== null && grid.current
+      && reveal < grid.current.getDisplayedRowCount()) grid.current.ensureIndexVisible(reveal); });
 
     return html`<div class="grid-frame">${error && html`<${view.parts.Note} role="alert">${f.text(error, 400)}<//>`}
       <div class="grid" role="region" aria-label=${label} ref=${host}></div></div>`;

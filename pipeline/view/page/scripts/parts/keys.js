@@ -39,10 +39,12 @@
 
   function Help({ open, onClose, version }) {
     const node = useRef(null);
-    useEffect(() => { if (open && !node.current.open) node.current.showModal(); if (!open && node.current.open) node.current.close(); }, [open]);
+    useEffect(() => { if (open && !node.current.open) node.current.showModal(); if (!open && node.current.open) node.current.close(); },
+      [open]);
     return html`<dialog ref=${node} aria-labelledby="help-title" onClose=${onClose}>
       <h2 id="help-title">Keys and links</h2>
-      <dl class="keys">${ROWS.map(([keys, what]) => html`<div><dt>${keys.map((key) => (key === "…" ? " … " : html`<kbd>${key}</kbd> `))}</dt><dd>${what}</dd></div>`)}</dl>
+      <dl class="keys">${ROWS.map(([keys, what]) => html`<div><dt>
+        ${keys.map((key) => (key === "…" ? " … " : html`<kbd>${key}</kbd> `))}</dt><dd>${what}</dd></div>`)}</dl>
       <p>The address of the page holds all that is chosen: store, filters, order, image. Copy it to send what you see; Back goes back.</p>
       <p>Intervals are at 95 %, over images. A draw is one pass through the random defense; “right” counts fresh draws that the attack never saw.</p>
       <p class="dim">barrage ${view.format.text(version, 40)}</p>

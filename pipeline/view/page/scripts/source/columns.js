@@ -11,8 +11,10 @@
   const HEADINGS = {
     image_key: "image", label_name: "class", clean_class_name: "clean, likeliest", adv_class_name: "attacked, likeliest", clean: "clean, %",
     adv: "attacked, %", linf: "L-inf", l2: "L2", first_break: "first break (step)", zero_gradients: "zero gradients",
-    nonfinite_gradients: "non-finite gradients", gradient_norm: "gradient norm", clean_margin: "clean margin", adv_margin: "attacked margin",
-    grad_evals: "draw-gradients", forward_evals: "forward passes", seconds: "device seconds", evaluation_draws: "evaluation draws", label: "class number",
+    nonfinite_gradients: "non-finite gradients", gradient_norm: "gradient norm", clean_margin: "clean margin",
+      adv_margin: "attacked margin",
+    grad_evals: "draw-gradients", forward_evals: "forward passes", seconds: "device seconds", evaluation_draws: "evaluation draws",
+      label: "class number",
     clean_class: "clean class number", adv_class: "attacked class number", target: "target class number",
   };
   const ORDER =
@@ -27,15 +29,18 @@
   view.columns = {
     // Return the clauses, orders and columns of a link that name what there is; links may come from anywhere.
     clauses: (found) => found.filter((one) => Array.isArray(one) && ALL.includes(one[0]) && OPS.includes(one[1])),
-    orders: (found) => found.filter((one) => Array.isArray(one) && (ALL.includes(one[0]) || TOTALS.includes(one[0])) && ["asc", "desc"].includes(one[1])),
+    orders: (found) => found.filter((one) => Array.isArray(one) && (ALL.includes(one[0]) || TOTALS.includes(one[0]))
+      && ["asc", "desc"].includes(one[1])),
     // Return columns without names of classes for a store that has none: their numbers instead.
     ofStore: (found, store) => [...new Set(found.map((name) => (store.classes || !NUMBERED[name] ? name : NUMBERED[name])))],
     known: (found) => found.filter((one) => ALL.includes(one)),
     ALL,
     SHOWN: ALL.slice(0, 12),
-    GROUPS: ["cell", "label_name", "outcome", "shard", "adv_class_name", "status", "model", "defense", "attack", "k", "norm", "eps", "unit"],
+    GROUPS: ["cell", "label_name", "outcome", "shard", "adv_class_name", "status", "model", "defense", "attack", "k", "norm", "eps",
+      "unit"],
     TOTALS,
-    OUTCOMES: { survived: "right clean and attacked", broken: "right clean, wrong attacked", wrong: "wrong without an attack", failed: "could not be attacked" },
+    OUTCOMES: { survived: "right clean and attacked", broken: "right clean, wrong attacked", wrong: "wrong without an attack",
+      failed: "could not be attacked" },
     kind: (name) => kinds.get(name) ?? "text",
     heading: (name) => HEADINGS[name] ?? name.replaceAll("_", " "),
     shown(name, value) {

@@ -14,7 +14,8 @@
   }
 
   // Return a text in lower case, character by character, as DuckDB does; of the rest of a character that becomes two, nothing.
-  const lower = (text) => (/^[\x00-\x7f]*$/.test(text) ? text.toLowerCase() : Array.from(text, (c) => String.fromCodePoint(c.toLowerCase().codePointAt(0))).join(""));
+  const lower = (text) => (/^[\x00-\x7f]*$/.test(text) ? text.toLowerCase()
+    : Array.from(text, (c) => String.fromCodePoint(c.toLowerCase().codePointAt(0))).join(""));
 
   function numbers(values) {
     return { kind: "number", values: Float64Array.from(values, (value) => (value === null || value === undefined ? NaN : Number(value))) };
@@ -50,7 +51,8 @@
       return (v) => lower(v).includes(part);
     }
     if (!fits(value)) throw new Error(`the value of a filter must be a ${kind}`);
-    const tests = { "=": (c) => c === 0, "!=": (c) => c !== 0, "<": (c) => c < 0, "<=": (c) => c <= 0, ">": (c) => c > 0, ">=": (c) => c >= 0 };
+    const tests = { "=": (c) => c === 0, "!=": (c) => c !== 0, "<": (c) => c < 0, "<=": (c) => c <= 0, ">": (c) => c > 0,
+      ">=": (c) => c >= 0 };
     if (!(op in tests)) throw new Error("a filter has one of = != < <= > >= in contains null notnull");
     return (v) => tests[op](order(v, value));
   }
@@ -111,7 +113,8 @@
       line.adv += shares.adv.values[i];
       if (outcome !== "wrong") line[outcome] += 1;
     }
-    const total = (name) => lines.map((line) => (name !== "clean" && name !== "adv" ? line[name] : line.images ? line[name] / line.images : null));
+    const total = (name) => lines.map((line) => (name !== "clean" && name !== "adv" ? line[name] : line.images ? line[name] / line.images
+      : null));
     return {
       columns: { ...Object.fromEntries(names.map((name) => {
         const own = lines.map((line) => at(columns[name], line.first));
@@ -152,7 +155,8 @@
     async function derived(name, { rule = "single", top = 1 }) {
       if (name === "clean" || name === "adv") return column(`${name}_${rule}_${top}`);
       const id = `outcome of ${rule} ${top}`;
-      if (!decoded.has(id)) decoded.set(id, Promise.all(["status", `clean_${rule}_${top}`, `adv_${rule}_${top}`].map(column)).then((three) => outcome(...three)));
+      if (!decoded.has(id)) decoded.set(id,
+        Promise.all(["status", `clean_${rule}_${top}`, `adv_${rule}_${top}`].map(column)).then((three) => outcome(...three)));
       return decoded.get(id);
     }
 
@@ -174,7 +178,8 @@
       const by = await named(asked, sort.map(([name]) => name)), wanted = asked.columns ?? names;
       places = sorted(places, sort.map(([name, direction]) => [ranks(by[name]), sign(direction)]));
       const columns = await named(asked, wanted);
-      return { total: places.length, columns: wanted, rows: Array.from(page(places, asked), (i) => wanted.map((name) => at(columns[name], i))) };
+      return { total: places.length, columns: wanted, rows: Array.from(page(places, asked),
+        (i) => wanted.map((name) => at(columns[name], i))) };
     }
 
     async function groups(asked, places, group, sort) {

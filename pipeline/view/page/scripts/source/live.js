@@ -17,9 +17,11 @@
     return response.status === 304 ? null : answered(response);
   }
 
-  const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined)).toString();
+  const query = (values) =>
+    new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined)).toString();
   const post = (path, value) => ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
-  const picture = (row, what) => `api/picture.png?${query({ store: row.store, cell: row.cell, shard: row.shard, key: row.image_key, what })}`;
+  const picture = (row, what) =>
+    `api/picture.png?${query({ store: row.store, cell: row.cell, shard: row.shard, key: row.image_key, what })}`;
 
   view.live = () => ({
     // Return the stores, or null where nothing changed since `revision`.

@@ -67,7 +67,8 @@
   const computed = (kind, names) => async (asked) => {
     const wanted = names.map((name) => String(asked[name]));
     const found = (await data("stores")).static[kind]?.find((entry) => wanted.every((value, i) => String(entry[i]) === value));
-    if (!found) throw new Error(`this export does not hold that: \`barrage view\` on the store shows it for ${wanted.slice(0, -2).filter(Boolean).map((t) => view.format.text(t)).join(", ")}`);
+    if (!found) throw new Error(`this export does not hold that: \`barrage view\` on the store shows it for ${wanted.slice(0,
+      -2).filter(Boolean).map((t) => view.format.text(t)).join(", ")}`);
     return data(found[names.length]);
   };
 
@@ -82,7 +83,8 @@
     },
     compare: computed("compare", ["first", "first_cell", "second", "second_cell", "rule", "top"]),
     errors: computed("errors", ["store", "cell", "rule", "top"]),
-    picture: (row, what) => (view.format.missing(row.picture) ? null : `pictures/${encodeURIComponent(row.store)}/${Number(row.picture)}-${what}.png`),
+    picture: (row, what) => (view.format.missing(row.picture) ? null
+      : `pictures/${encodeURIComponent(row.store)}/${Number(row.picture)}-${what}.png`),
     why: async () => "not in the export",
     chunk,
   });
