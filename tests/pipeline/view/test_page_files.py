@@ -53,6 +53,4 @@ def test_each_library_is_pinned_and_has_its_licence():
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pinned.values())
     licences = dict(re.findall(r"^=== (\S+) (\S+): ", (HERE / "vendor" / "LICENSES.txt").read_text(), re.M))
     assert licences == {name: version for name, version in pinned.items() if name != "axe-core"}
-    assert re.search(
-        rf"axe v{re.escape(pinned['axe-core'])}", (ROOT / "tests" / "support" / "page" / "axe.js").read_text()
-    )
+    assert re.search(rf"axe v{re.escape(pinned['axe-core'])}", (ROOT / "tests" / "support" / "page" / "axe.js").read_text())

@@ -1,6 +1,7 @@
 "use strict";
 // The one name that the page defines: `view`. Each script adds its part; index.html says in which order they are read.
-window.view = { views: {}, parts: {} };
+// `waiting` counts answers that are on their way.
+window.view = { views: {}, parts: {}, waiting: 0 };
 
 // Read another classic script of the page once, such as a library that only some views need. Fails with one line.
 view.load = (() => {

@@ -54,13 +54,25 @@
     useEffect(() => {
       let alive = true;
       setState((old) => ({ ...old, waiting: true }));
-      Promise.resolve().then(ask).then(
+      view.waiting += 1;
+      Promise.resolve().then(ask).finally(() => { view.waiting -= 1; }).then(
         (value) => alive && setState({ value, error: null, waiting: false }),
         (error) => alive && setState({ value: null, error: error.message, waiting: false }),
       );
       return () => { alive = false; };
     }, inputs);
     return state;
+  }
+
+  // Return a value that changes at most once in `every` milliseconds: what takes the server seconds is not asked at each commit.
+  function useCalm(value, every) {
+    const [shown, setShown] = useState(value), last = useRef(Date.now());
+    useEffect(() => {
+      if (value === shown) return undefined;
+      const timer = setTimeout(() => { last.current = Date.now(); setShown(value); }, Math.max(0, last.current + every - Date.now()));
+      return () => clearTimeout(timer);
+    }, [value, shown]);
+    return shown;
   }
 
   // Show an answer: what is wrong, that it is on its way, or what `children` makes of it.
@@ -75,6 +87,7 @@
   const ruleOptions = (stores) => stores.rules.map((name) => [name, name]);
   const TOPS = [["1", "top-1"], ["5", "top-5"]];
 
-  Object.assign(view.parts, { Select, Tick, Search, Choice, Rate, Points, Note, Empty, Table, useAnswer, Answer, Progress, cellOptions,
+  Object.assign(view.parts, { Select, Tick, Search, Choice, Rate, Points, Note, Empty, Table, useAnswer, useCalm, Answer, Progress,
+    cellOptions,
     ruleOptions, TOPS });
 })();

@@ -46,7 +46,8 @@
       <dl class="keys">${ROWS.map(([keys, what]) => html`<div><dt>
         ${keys.map((key) => (key === "…" ? " … " : html`<kbd>${key}</kbd> `))}</dt><dd>${what}</dd></div>`)}</dl>
       <p>The address of the page holds all that is chosen: store, filters, order, image. Copy it to send what you see; Back goes back.</p>
-      <p>Intervals are at 95 %, over images. A draw is one pass through the random defense; “right” counts fresh draws that the attack never saw.</p>
+      <p>Intervals are at 95 %, over images. A draw is one pass through the random defense;
+        “right” counts fresh draws that the attack never saw.</p>
       <p class="dim">barrage ${view.format.text(version, 40)}</p>
       <form method="dialog"><button type="submit" autofocus>Close</button></form></dialog>`;
   }

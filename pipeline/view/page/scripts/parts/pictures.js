@@ -6,8 +6,8 @@
   // One picture, or in one line why there is none.
   function Picture({ source, row, what, alt, large }) {
     const [missing, setMissing] = useState(null), address = source.picture(row, what);
-    useEffect(() => setMissing(null), [address]);
     const fail = () => source.why(row, what).then(setMissing);
+    useEffect(() => { setMissing(null); if (address === null) fail(); }, [address]);
     if (address === null || missing !== null) return html`<span class="picture none" role="img" aria-label=${`${alt}: no picture`}>
       <span>no picture${missing ? `: ${f.text(missing, 160)}` : ""}</span></span>`;
     return html`<img class="picture ${large ? "large" : ""}" loading="lazy" decoding="async" src=${address} alt=${alt} onError=${fail} />`;

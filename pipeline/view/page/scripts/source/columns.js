@@ -5,8 +5,8 @@
     text: "cell model defense attack norm shard image_key label_name clean_class_name adv_class_name outcome status error unit",
     share: "clean adv",
     number:
-      "k eps label target clean_class adv_class evaluation_draws linf l2 first_break zero_gradients nonfinite_gradients gradient_norm clean_margin " +
-      "adv_margin grad_evals forward_evals seconds picture images failed survived broken",
+      "k eps label target clean_class adv_class evaluation_draws linf l2 first_break zero_gradients nonfinite_gradients " +
+      "gradient_norm clean_margin adv_margin grad_evals forward_evals seconds picture images failed survived broken",
   };
   const HEADINGS = {
     image_key: "image", label_name: "class", clean_class_name: "clean, likeliest", adv_class_name: "attacked, likeliest", clean: "clean, %",
@@ -18,8 +18,9 @@
     clean_class: "clean class number", adv_class: "attacked class number", target: "target class number",
   };
   const ORDER =
-    "image_key label_name outcome clean adv adv_class_name cell shard linf l2 first_break gradient_norm clean_margin adv_margin model defense attack k norm " +
-    "eps label target clean_class clean_class_name adv_class zero_gradients nonfinite_gradients evaluation_draws grad_evals forward_evals seconds status error unit";
+    "image_key label_name outcome clean adv adv_class_name cell shard linf l2 first_break gradient_norm clean_margin adv_margin " +
+    "model defense attack k norm eps label target clean_class clean_class_name adv_class zero_gradients nonfinite_gradients evaluation_draws " +
+    "grad_evals forward_evals seconds status error unit";
   const kinds = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.split(" ").map((name) => [name, kind])));
 
   const ALL = ORDER.split(" "), TOTALS = ["images", "clean", "adv", "survived", "broken", "failed"];

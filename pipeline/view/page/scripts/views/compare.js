@@ -125,6 +125,7 @@
     <div><b>${f.pValue(found.p_value)}</b>${f.text(found.test, 80)}, ${f.plural(found.images, "image")} in both</div></section>`;
 
   view.views.compare = ({ source, stores, store, params, set, link }) => {
+    const revision = view.parts.useCalm(stores.revision, 30000);
     const all = stores.stores, find = (id) => all.find((one) => one.id === id), first = find(params.first) ?? store,
       second = find(params.second) ?? all.find((one) => one !== first) ?? first;
     const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", firstCell = params.first_cell ?? first.cells[0]?.cell;
@@ -132,7 +133,7 @@
       ?? (second.cells.find((one) => second !== first ? one.cell === firstCell : one.cell !== firstCell) ?? second.cells[0])?.cell;
     const asked = { first: first.id, first_cell: firstCell, second: second.id, second_cell: secondCell, rule, top };
     const state = useAnswer(() => (firstCell && secondCell ? source.compare(asked) : { problem: "a store has no cell yet" }),
-      [JSON.stringify(asked), stores.revision]);
+      [JSON.stringify(asked), revision]);
     const classes = (found) => found.classes ?? [];
     return html`<h2 class="visually-hidden">Compare</h2><div class="controls pickers">
         <${Pick} name="First" stores=${all} store=${first} cell=${firstCell}

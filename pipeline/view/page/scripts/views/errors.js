@@ -81,10 +81,11 @@
     href=${link("images", { store: store.id, shard, key })}>${f.text(key, 50)}</a></li>`)}</ul>`}</div>`;
 
   view.views.errors = ({ source, stores, store, params, set, link }) => {
+    const revision = view.parts.useCalm(stores.revision, 30000);
     const cell = store.cells.some((one) => one.cell === params.cell) ? params.cell : store.cells[0]?.cell, rule = params.rule
       ?? stores.rules[0], top = params.top ?? "1";
     const state = useAnswer(() => { if (!cell) throw new Error("the store has no cell yet");
-      return source.errors({ store: store.id, cell, rule, top }); }, [store.id, cell, rule, top, stores.revision]);
+      return source.errors({ store: store.id, cell, rule, top }); }, [store.id, cell, rule, top, revision]);
     const open = (where) => link("images", { store: store.id, cell, where: written(where) });
     return html`<h2 class="visually-hidden">Errors</h2><div class="controls"><${Select} label="Cell" value=${cell}
       options=${view.parts.cellOptions(store)} onChange=${(one) => set({ cell: one })} />
@@ -96,7 +97,8 @@
           class="dim">Rows: the image's class. Columns: the likeliest class after the attack. Press a number to see its images.</p>
           <${Confusion} found=${found.confusion} open=${open} /></section><${Classes} rows=${found.classes} />
         <section><h2>Which transforms saved the image</h2><p
-          class="dim">The share of right draws with a transform among the drawn ones, against draws without it, with 95 % intervals over images.</p><${Parts} rows=${found.parts} /></section>
+          class="dim">The share of right draws with a transform among the drawn ones, against draws without it, with 95 % intervals over
+          images.</p><${Parts} rows=${found.parts} /></section>
         <section><h2>Accuracy against the margin</h2><p
           class="dim">The clean margin is how far the right class leads the next one before the attack.</p><${Margins}
           rows=${found.margins} /></section>

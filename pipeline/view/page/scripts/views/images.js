@@ -58,7 +58,8 @@
     <${Fact} name="attacked">${f.percent(row.adv)} % right, likeliest ${f.text(row.adv_class_name ?? row.adv_class ?? f.NONE, 60)}<//>
     <${Fact} name="distance">L-inf ${f.distance("linf", row.linf)}, L2 ${f.distance("l2", row.l2)}<//>
     <${Fact} name="margin">clean ${f.number(row.clean_margin)}, attacked ${f.number(row.adv_margin)}<//>
-    <${Fact} name="gradient">norm ${f.number(row.gradient_norm)}; zero in ${f.count(row.zero_gradients)}, not finite in ${f.count(row.nonfinite_gradients)} steps<//>
+    <${Fact} name="gradient">norm ${f.number(row.gradient_norm)}; zero in ${f.count(row.zero_gradients)},
+      not finite in ${f.count(row.nonfinite_gradients)} steps<//>
     <${Fact} name="first break">${f.missing(row.first_break) ? "never" : `step ${f.count(row.first_break)}`}<//>
     <${Fact} name="cost">${f.count(row.grad_evals)} draw-gradients, ${f.duration(row.seconds)}<//>
     <${Fact} name="where">${f.text(row.shard, 80)}, unit ${f.text(row.unit, 80)}<//></dl>`;
@@ -109,7 +110,8 @@
   }
 
   view.views.images = ({ source, stores, store, params, set, link, go }) => {
-    const [counted, setCounted] = useState({}), rule = params.rule ?? stores.rules[0], top = Number(params.top ?? 1),
+    const [counted, setCounted] = useState({}), revision = view.parts.useCalm(stores.revision, 5000);
+    const rule = params.rule ?? stores.rules[0], top = Number(params.top ?? 1),
       where = clauses(params), sort = sorting(params);
     const id = JSON.stringify([store.id, rule, top, where, sort]);
     const query = useMemo(() => ({ store: store.id, rule, top, where, sort, columns: [...c.ofStore(COLUMNS, store), "shard"] }), [id]);
@@ -126,7 +128,7 @@
         columns: c.ALL.concat(source.exported ? ["picture"] : []), limit: 1000 });
       const rows = found.rows.map((row) => Object.fromEntries(found.columns.map((name, i) => [name, row[i]])));
       return { rows, row: rows.find((row) => row.cell === at.pick) ?? rows[0], place: at };
-    }, [id, place.pick, place.shard, place.key, stores.revision]);
+    }, [id, place.pick, place.shard, place.key, revision]);
 
     const chosen = state.value?.row,
       to = (row, at) => ({ ...params, pick: row.cell, shard: row.shard, key: row.image_key, at: at === undefined ? params.at
@@ -148,7 +150,7 @@
       total=${counted.id === id ? counted.total : null} />
       <div class="browser"><${Grid} label="Images" source=${source} query=${query}
         columns=${c.ofStore(COLUMNS, store).filter((name) => !params[name])}
-        widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 92, cell: 150, l2: 64 }} again=${stores.revision}
+        widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 92, cell: 150, l2: 64 }} again=${revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })}
             onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same}
             reveal=${params.at === undefined ? null : Number(params.at)} />

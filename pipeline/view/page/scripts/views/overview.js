@@ -79,7 +79,8 @@
   ]} /></section>`;
 
   const Parked = ({ units }) => units.length > 0 && html`<section id="parked"><h2>Parked units</h2>
-    <p class="dim">Each failed on several workers and was put aside. <code>barrage run</code> with <code>--retry-parked</code> tries them again.</p>
+    <p class="dim">Each failed on several workers and was put aside.
+      ${" "}<code>barrage run</code> with <code>--retry-parked</code> tries them again.</p>
     ${units.map((unit) => html`<details key=${unit.unit}><summary><b>
       ${f.text(unit.unit, 90)}</b>, ${f.text(unit.cell, 60)}, ${f.plural(unit.tries, "try", "tries")}: ${f.text(unit.error, 200)}</summary>
       <pre tabindex="0">${f.lines(unit.traceback || unit.error)}</pre></details>`)}</section>`;
@@ -95,7 +96,8 @@
   const verdict = (check) => (f.missing(check.passed) ? html`<span class="dim">note</span>` : check.passed
     ? html`<span class="pass">✓ pass</span>` : html`<span class="fail">✗ FAIL</span>`);
   const Checks = ({ rows }) => html`<section><h2>Is the attack strong enough?</h2>${rows.length === 0
-    ? html`<${Note}>Not checked yet: <code>barrage check CAMPAIGN</code> runs the controls of an honest evaluation on a sample. Until they pass, a stronger attack may leave less accuracy than these figures show.<//>`
+    ? html`<${Note}>Not checked yet: <code>barrage check CAMPAIGN</code> runs the controls of an honest evaluation on a sample.
+      Until they pass, a stronger attack may leave less accuracy than these figures show.<//>`
     : html`<${Table} label="Checks" rows=${rows}
     columns=${[["check", (r) => f.text(r.name, 60)], ["cell", (r) => f.text(r.cell, 60), "text"], ["verdict", verdict],
       ["accuracy in %", (r) => f.text(r.figures, 200), "text"], ["why", (r) => f.text(r.why, 300), "text"]]} />`}</section>`;
@@ -119,7 +121,8 @@
         <p class="dim">${f.text(stores.rule_texts[rule], 300)}</p>
         ${store.cells.length === 0 ? html`<${Empty}>The store plans no cell yet.<//>`
           : html`<${Cells} store=${store} rule=${rule} top=${top} link=${link} />`}
-        <p class="dim">Accuracy in %, with its 95 % interval over images. Each verdict is of the 8-bit image as stored, by fresh draws that the attack never saw. “So far” follows the attacked top-1 accuracy of a single draw, in the order of commits.</p>
+        <p class="dim">Accuracy in %, with its 95 % interval over images. Each verdict is of the 8-bit image as stored, by fresh
+          draws that the attack never saw. “So far” follows the attacked top-1 accuracy of a single draw, in the order of commits.</p>
         ${store.notes.map((note) => html`<p class="dim">${f.text(note, 600)}</p>`)}
       </section>
       <${Parked} units=${store.parked} /><${Failures} rows=${store.failures} link=${link} /><${Checks} rows=${store.checks} />

@@ -56,7 +56,7 @@
       onChange=${(name) => onChange(name ? [group[0], name] : [group[0]])} />`}`;
 
   function Table({ source, stores, store, params, set, link, go }) {
-    const [counted, setCounted] = useState({});
+    const [counted, setCounted] = useState({}), revision = view.parts.useCalm(stores.revision, 5000);
     const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", where = c.clauses(list(params.where)),
       sort = c.orders(list(params.sort)), group = c.known(list(params.group));
     const chosen = c.known(list(params.columns)), shown = chosen.length ? chosen : c.ofStore(c.SHOWN, store);
@@ -81,7 +81,7 @@
       <p class="dim">${f.text(stores.rule_texts[rule], 300)} ${group.length ? "Press a group to see its rows."
         : "Press a row to see its image."} Press a heading to sort, with Ctrl to sort by one more.</p>
       <${Grid} label="Rows" source=${source} query=${query} columns=${columns}
-        widths=${{ image_key: 170, cell: 190, shard: 170, error: 260, outcome: 92, label_name: 120 }} again=${stores.revision}
+        widths=${{ image_key: 170, cell: 190, shard: 170, error: 260, outcome: 92, label_name: 120 }} again=${revision}
         onSort=${(next) => set({ sort: written(next) })} onPick=${pick} onTotal=${(n) => setCounted({ id, total: n })} />`;
   }
 
