@@ -55,10 +55,10 @@
       let alive = true;
       setState((old) => ({ ...old, waiting: true }));
       view.waiting += 1;
-      Promise.resolve().then(ask).finally(() => { view.waiting -= 1; }).then(
+      Promise.resolve().then(ask).then(
         (value) => alive && setState({ value, error: null, waiting: false }),
         (error) => alive && setState({ value: null, error: error.message, waiting: false }),
-      );
+      ).finally(() => { view.waiting -= 1; });
       return () => { alive = false; };
     }, inputs);
     return state;
