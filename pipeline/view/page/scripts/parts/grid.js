@@ -45,7 +45,7 @@
     };
 
     const defined = () => columns.map((name, place) => {
-      const width = widths[name] ?? (view.columns.kind(name) === "text" ? 140 : 92);
+      const width = widths[name] ?? { text: 140, share: 120, number: 104 }[view.columns.kind(name)];
       const index = (query.sort ?? []).findIndex(([by]) => by === name);
       return column(name, index < 0 ? null : query.sort[index][1], index, place ? { width } : { flex: 1, minWidth: width, width });
     });
