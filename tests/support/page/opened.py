@@ -9,7 +9,8 @@ DESKTOP, PHONE = (1280, 860), (390, 780)
 
 READY = """() => {
   const main = document.querySelector('main');
-  if (!main || view.waiting || [...main.querySelectorAll('[role=status]')].some((node) => node.textContent === 'reading …')) return false;
+  if (!main || view.waiting) return false;
+  if ([...main.querySelectorAll('[role=status]')].some((node) => node.textContent === 'reading …')) return false;
   const grids = [...main.querySelectorAll('.grid')], plots = [...main.querySelectorAll('.plot')];
   return grids.every((grid) => grid.dataset.rows === '0' || grid.querySelector('.ag-cell-value:not(:empty)'))
     && grids.every((grid) => grid.dataset.rows) && plots.every((plot) => plot.querySelector('svg'))
