@@ -36,6 +36,7 @@ NOT_RUN = {
     "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
+    "barrage view stores/demo": "serves until Ctrl-C; tests/pipeline/view opens the page",
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
     "python -m benchmarks.definitions": "minutes, and ImageNet",
     "python -m benchmarks.common_draws": "minutes",
@@ -51,8 +52,6 @@ NOT_RUN = {
     "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
     "python -m benchmarks.train": "minutes of a GPU",
     "python -m benchmarks.transforms": "minutes",
-    "python -m docs.screenshots": "a browser, and it writes pictures; tests/pipeline/view holds the page to what they show",
-    "python -m pipeline.view.page.vendor": "npm and the network",
     "python -m docs.measured": "tests/test_measured.py makes the same page",
     "jupytext --to ipynb notebooks/1_table1.py": "tests/test_notebooks.py reads and runs the notebooks",
 }
