@@ -99,8 +99,10 @@ HOMES = {
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
         "analysis.comparison.parts", "analysis.errors",
     },
-    "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "comparison", "errors", "frames", "transforms", "runs")}
-    | {"reports.figures", "reports.page.content"},
+    "pandas": {
+        "analysis.accuracy", "analysis.certificates", "analysis.comparison", "analysis.errors", "analysis.frames",
+        "analysis.transforms", "analysis.runs", "reports.figures", "reports.page.content",
+    },
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
     "typer": {"cli"},

@@ -58,6 +58,9 @@ TEXTS = (
 )  # fmt: skip
 """The endings of the files whose text is checked."""
 
+VENDORED = frozenset((ROOT / "pipeline" / "view" / "page" / "vendor").glob("*.js"))
+"""Libraries of the viewer's page, in the words of others."""
+
 FOLDERS = (*PACKAGES, "campaigns", "examples", "notebooks")
 
 
@@ -103,7 +106,8 @@ def guessed(text, where):
 def sources():
     """Yield the texts that users and contributors read, without the rows and campaigns that results were made of."""
     for path in [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]:
-        if path.suffix in TEXTS and path.is_file() and (ROOT / "docs" / "results") not in path.parents[1:]:
+        ours = (ROOT / "docs" / "results") not in path.parents[1:] and path not in VENDORED
+        if path.suffix in TEXTS and path.is_file() and ours:
             yield path
 
 

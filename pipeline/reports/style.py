@@ -1,9 +1,12 @@
 """Hold the labels, colours and markers of all charts, for the report page, the figures and the picture of one image."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
+
+_PALETTE = Path(__file__).parent / "page" / "palette.css"
 
 AXES = {
     "k": "transforms in a barrage (k)",
@@ -70,9 +73,9 @@ def for_page() -> dict[str, Any]:
 
 
 def css() -> str:
-    """Return the colours of the series as properties `--c0`, `--c1`, ... of the report page, for its light and dark themes."""
+    """Return the colours of pages as CSS properties, in light and dark: of grounds and inks, and of series as `--c0` and on."""
     light, dark = (_properties([getattr(series, theme) for series in SERIES]) for theme in ("light", "dark"))
-    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{_PALETTE.read_text()}"
 
 
 def _properties(colours: list[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 LONG = (
     "execution/test_ray", "cluster/test_ray", "test_example", "cluster/test_slurm", "test_chaos", "test_faults",
-    "denoising/test_rank",
+    "view/test_page", "denoising/test_rank",
     "gpu_kernels/test_clahe", "test_wheel", "test_docs", "test_gallery", "test_notebooks", "training/test_train", "test_report",
     "test_detached", "gpu_kernels", "test_doctor", "storage/test_cloud", "test_parking", "test_stop_rule", "test_compaction",
     "test_sealed", "test_measur", "test_workers_that_no_cluster", "test_python_m_pipeline", "test_documented_names",
