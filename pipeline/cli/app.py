@@ -22,6 +22,7 @@ from pipeline.cli.store.show import show
 from pipeline.cli.store.status import status
 from pipeline.cli.store.table import table
 from pipeline.cli.store.verify import verify
+from pipeline.cli.store.view import view
 from pipeline.cli.warning_lines import show_warnings_as_lines
 from pipeline.cli.work.check import check
 from pipeline.cli.work.demo import demo
@@ -33,7 +34,7 @@ from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
     "Run": (demo, run, judge, plan, check, train),
-    "Read a store": (status, table, report, show, replay, verify, seal, export),
+    "Read a store": (status, table, view, report, show, replay, verify, seal, export),
     "Make files": (pack, gallery, schema),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""

@@ -88,8 +88,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """Hold sums over rows of one cell. Tallies of different rows can be added."""
+class Tally:
+    """Hold sums over rows of one cell. Tallies of different rows can be added: what a reader keeps of rows that it has seen."""
 
     sort_key: tuple[Any, ...]
     """Model, k, attack, name: puts k = 10 after k = 5."""
@@ -105,7 +105,7 @@ class _Tally:
     """{(rule, accuracy): sample}."""
 
     @classmethod
-    def of(cls, rows: pa.Table, rules: Iterable[str]) -> "_Tally":
+    def of(cls, rows: pa.Table, rules: Iterable[str]) -> "Tally":
         """Return the sums over rows of one cell."""
         good = attacked(rows)
         targeted = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
@@ -123,11 +123,11 @@ class _Tally:
             shares={(rule, name): Sample.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
         )
 
-    def __add__(self, other: "_Tally") -> "_Tally":
+    def __add__(self, other: "Tally") -> "Tally":
         """Return the sums over the rows of both."""
         summed = ("failed", "skipped", "moved", "blind", "draw_gradients", "seconds", "targets", "certified")
         sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
-        return _Tally(self.sort_key, **sums, shares={key: own + other.shares[key] for key, own in self.shares.items()})
+        return Tally(self.sort_key, **sums, shares={key: own + other.shares[key] for key, own in self.shares.items()})
 
     def line(self, cell: str, rule: str, scope: Scope | None) -> Line:
         """Return the cell's line under one rule."""
@@ -163,21 +163,26 @@ def lines(
     rows    a table of rows, or an iterator of tables, which is read once and need not fit in memory
     scopes  {cell: its scope}, to show what is missing
     """
-    rules, cells = list(rules), dict[str, _Tally]()
+    rules, cells = list(rules), dict[str, Tally]()
     pieces = [rows] if isinstance(rows, pa.Table) else rows
-    for tallies in map_ordered(lambda piece: _tallied(piece, rules), pieces, os.cpu_count() or 1):
+    for tallies in map_ordered(lambda piece: tallied(piece, rules), pieces, os.cpu_count() or 1):
         for cell, tally in tallies.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
-    named = sorted(cells, key=lambda name: cells[name].sort_key)
+    return lines_of(cells, rules, scopes)
+
+
+def lines_of(cells: Mapping[str, Tally], rules: Iterable[str], scopes: Mapping[str, Scope] | None = None) -> list[Line]:
+    """Return the same lines from the sums over the rows of each cell."""
+    rules, named = list(rules), sorted(cells, key=lambda name: cells[name].sort_key)
     return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
 
 
-def _tallied(rows: pa.Table, rules: Iterable[str]) -> dict[str, _Tally]:
+def tallied(rows: pa.Table, rules: Iterable[str]) -> dict[str, Tally]:
     """Return {cell: sums over its rows}."""
     cells = rows["cell"].unique().to_pylist()
     if len(cells) == 1:
-        return {cells[0]: _Tally.of(rows, rules)}  # a result file has one cell; filtering would copy its lists
-    return {cell: _Tally.of(rows.filter(pc.equal(rows["cell"], cell)), rules) for cell in cells}
+        return {cells[0]: Tally.of(rows, rules)}  # a result file has one cell; filtering would copy its lists
+    return {cell: Tally.of(rows.filter(pc.equal(rows["cell"], cell)), rules) for cell in cells}
 
 
 HEAD = ("cell", "rule", "images", "clean top-1", "attacked top-1", "clean top-5", "attacked top-5", "target hit", "cost")
