@@ -15,8 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline import provenance
 from pipeline.errors import BadInput, StorageError
+from pipeline.extras import remedy
 from pipeline.scoring.rules import RULES
-from pipeline.view import queries
+from pipeline.view import images, neighbours, overview, queries
+from pipeline.view.columns import TOPS
 from pipeline.view.guard import BODY, App, Guard
 from pipeline.view.watched import Watched
 
@@ -24,11 +26,36 @@ PAGE = Path(__file__).parent / "page"
 """The files of the page."""
 
 
+class Asked:
+    """Hold the parameters of a question."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+
+    def __getitem__(self, name: str) -> str:
+        """Return a parameter. Raises BadInput for one that is missing."""
+        if name not in self._given:
+            raise BadInput(f"the parameter {name} is missing: see docs/view.md")
+        return self._given[name]
+
+    @property
+    def revision(self) -> str:
+        """Return the revision that the page has; empty where it has none."""
+        return self._given.get("revision", "")
+
+    @property
+    def rule(self) -> tuple[str, int]:
+        """Return the decision rule and the top; 0 for one that there is not."""
+        top = self._given.get("top", "1")
+        return self._given.get("rule", "single"), int(top) if top in map(str, TOPS) else 0
+
+
 class Stores:
     """Hold the stores that are watched, by the name that the page has for them."""
 
     def __init__(self, watched: Sequence[Watched]) -> None:
         self.all = {store.id: store for store in watched}
+        self.answers = neighbours.Answers()
 
     def __getitem__(self, id: str) -> Watched:
         """Return a store. Raises BadInput for one that is not watched."""
@@ -56,12 +83,6 @@ def head(revision: int, live: bool) -> dict[str, Any]:
 def app(stores: Stores, token: str, page: Path = PAGE) -> App:
     """Return the application that serves the page of these stores, whose files are in `page`, under /`token`/."""
 
-    def told(request: Request) -> Any:
-        for store in stores.all.values():
-            store.asked()
-        asked = request.query_params.get("revision", "")
-        return None if asked == str(stores.revision) else stores.content()
-
     async def rows(request: Request) -> Response:
         content = await _body(request)
 
@@ -71,20 +92,72 @@ def app(stores: Stores, token: str, page: Path = PAGE) -> App:
 
         return await _answered(answer)
 
-    def get(path: str, answer: Callable[[Request], Any]) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await _answered(lambda: answer(request))
-
-        return Route(path, endpoint, methods=["GET"])
-
     inside = [
-        get("/api/stores.json", told),
+        *(_get(name, stores, answer) for name, answer in ANSWERS.items()),
         Route("/api/rows.json", rows, methods=["POST"]),
         Route("/api/{rest:path}", _nothing),
         Mount("/", StaticFiles(directory=page, html=True, check_dir=False)),
     ]
     handlers: Mapping[Any, Any] = {HTTPException: _refused}
     return Guard(Starlette(routes=[Mount(f"/{token}", routes=inside)], exception_handlers=handlers), token)
+
+
+def _overview(stores: Stores, asked: Asked) -> Any:
+    for store in stores.all.values():
+        store.asked()
+    return None if asked.revision == str(stores.revision) else stores.content()
+
+
+def _image(stores: Stores, asked: Asked) -> Any:
+    return images.image(stores[asked["store"]], asked["shard"], asked["key"])
+
+
+def _draws(stores: Stores, asked: Asked) -> Any:
+    store = stores[asked["store"]]
+    return neighbours.draws(store, images.row(store, asked["cell"], asked["shard"], asked["key"]))
+
+
+def _picture(stores: Stores, asked: Asked) -> Response:
+    store = stores[asked["store"]]
+    row = images.row(store, asked["cell"], asked["shard"], asked["key"])
+    return Response(neighbours.picture(store, row, asked["what"]), media_type="image/png")
+
+
+def _compared(stores: Stores, asked: Asked) -> Any:
+    first, second = stores[asked["first"]], stores[asked["second"]]
+    cells, (rule, top) = (asked["first_cell"], asked["second_cell"]), asked.rule
+    question = ("compare", first.id, first.reading.version, second.id, second.reading.version, *cells, rule, top)
+    return stores.answers.of(question, lambda: neighbours.compared(first, cells[0], second, cells[1], rule, top))
+
+
+def _errors(stores: Stores, asked: Asked) -> Any:
+    store, cell, (rule, top) = stores[asked["store"]], asked["cell"], asked.rule
+    question = ("errors", store.id, store.reading.version, cell, rule, top)
+    return stores.answers.of(question, lambda: neighbours.errors(store, cell, rule, top))
+
+
+ANSWERS: dict[str, Callable[[Stores, Asked], Any]] = {
+    "stores.json": _overview,
+    "image.json": _image,
+    "draws.json": _draws,
+    "picture.png": _picture,
+    "compare.json": _compared,
+    "errors.json": _errors,
+}
+"""What answers each question, given its parameters: plain values, None where nothing changed, or a whole response."""
+
+MAY_LACK = {"draws.json", "picture.png"}
+"""The questions whose answer may not exist: 404, where others say 400."""
+
+
+def _get(name: str, stores: Stores, answer: Callable[[Stores, Asked], Any]) -> Route:
+    """Return the route of a question without a body."""
+
+    async def endpoint(request: Request) -> Response:
+        asked = Asked(request.query_params)
+        return await _answered(lambda: answer(stores, asked), 404 if name in MAY_LACK else 400)
+
+    return Route(f"/api/{name}", endpoint, methods=["GET"])
 
 
 async def _body(request: Request) -> Any:
@@ -100,18 +173,22 @@ async def _body(request: Request) -> Any:
         raise HTTPException(400, "expected JSON") from None
 
 
-async def _answered(answer: Callable[[], Any]) -> Response:
-    """Return an answer as JSON, computed in a thread: 304 for None, 400 with one line for what cannot be asked."""
+async def _answered(answer: Callable[[], Any], refused: int = 400) -> Response:
+    """Return an answer as JSON, computed in a thread: 304 for None, `refused` with one line for what there is not."""
     try:
         found = await run_in_threadpool(answer)
     except (BadInput, StorageError) as error:
-        return as_json({"error": str(error)}, 400)
+        return as_json({"error": str(error)}, refused)
+    except ModuleNotFoundError as error:
+        return as_json({"error": remedy(error) or f"{error.name} is not installed"}, 501)
+    if isinstance(found, Response):
+        return found
     return Response(status_code=304) if found is None else as_json(found)
 
 
 def as_json(content: Any, status: int = 200) -> Response:
     """Return plain values as an answer."""
-    return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
+    return Response(json.dumps(overview.plain(content), allow_nan=False), status, media_type="application/json")
 
 
 async def _nothing(request: Request) -> Response:

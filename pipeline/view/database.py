@@ -63,7 +63,8 @@ class Database:
     def answer(self, query: queries.Query) -> dict[str, Any]:
         """Return what the page asked for: `total`, and of one page the `columns` and `rows`."""
         cursor = self._cursor()
-        page, total = (cursor.execute(sql.text, sql.values).fetchall() for sql in (queries.of_page(query), queries.of_total(query)))
+        statements = (queries.of_page(query), queries.of_total(query))
+        page, total = (cursor.execute(sql.text, sql.values).fetchall() for sql in statements)
         return {"total": total[0][0], "columns": queries.head(query), "rows": page}
 
     def table(self, sql: str, values: Sequence[Any] = ()) -> pa.Table:

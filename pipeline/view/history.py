@@ -31,7 +31,7 @@ def history(database: Database, cell: str, times: Mapping[str, float]) -> list[l
     moment = place * min(POINTS, len(order)) // len(order)  # units that share a moment
     counts = np.zeros((moment.max() + 1, len(shares)))
     np.add.at(counts, (moment, kind), found["images"].to_numpy())
-    out = []
+    out = list[list[float]]()
     for so_far in counts.cumsum(0):
         there = so_far > 0
         rate = Sample(shares[there], so_far[there]).rate

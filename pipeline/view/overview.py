@@ -14,7 +14,7 @@ from pipeline.campaigns.job import Job
 from pipeline.errors import BadInput, shortened
 from pipeline.reports.page.curves import certified, curves
 from pipeline.scoring import blind, summaries
-from pipeline.scoring.summaries import Line, Scope
+from pipeline.scoring.summaries import Line
 from pipeline.status.summary import Status
 from pipeline.store import formats, mixing
 from pipeline.store.layout import Store
@@ -42,7 +42,9 @@ class Told:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def of_status(status: Status, settings: Mapping[str, Mapping[str, Any]], lines: Sequence[Line], scopes: Mapping[str, Scope], cells: Mapping[str, Seen]) -> dict[str, Any]:
+def of_status(
+    status: Status, settings: Mapping[str, Mapping[str, Any]], lines: Sequence[Line], cells: Mapping[str, Seen]
+) -> dict[str, Any]:
     """Return how far a store is, and its cells."""
     line_of = {line.cell: line for line in lines}
     return {
@@ -62,7 +64,7 @@ def of_status(status: Status, settings: Mapping[str, Mapping[str, Any]], lines: 
                 "images_done": found.images_done,
                 "failed": line_of[cell].failed if cell in line_of else 0,
                 "blind": line_of[cell].blind if cell in line_of else 0,
-                "stopped": cell in scopes and scopes[cell].stopped,
+                "stopped": line_of[cell].stopped if cell in line_of else False,
                 "first_rows_at": min(cells[cell].times.values(), default=None) if cell in cells else None,
             }
             for cell, found in status.cells.items()
@@ -104,6 +106,14 @@ def histories(database: Database, cells: Mapping[str, Seen], changed: set[str], 
         known.pop(cell, None)
         if cell in cells and (found := history(database, cell, cells[cell].times)):
             known[cell] = found
+
+
+def pictures_missing(job: Job) -> str:
+    """Return why there are no pictures of attacked images; empty where there are some."""
+    if not job.campaign.save_adversarial:
+        return "the campaign keeps none (save_adversarial)"
+    first = next(iter(Store(job.store).scan("adversarial/*/*.tar")), None)
+    return "" if first else "the store's folder adversarial/ is not here"
 
 
 def checks(url: str) -> list[dict[str, Any]]:
@@ -170,12 +180,12 @@ def _versions(text: str) -> Any:
 
 def plain(value: Any) -> Any:
     """Return a value as JSON takes it: None for a number that is not finite, plain numbers for those of NumPy."""
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(of) for key, of in value.items()}
     if isinstance(value, list | tuple):
         return [plain(of) for of in value]
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return plain(value.item()) if hasattr(value, "item") else None

@@ -58,7 +58,7 @@ class Sql:
 def parsed(content: Any, rules: Collection[str]) -> Query:
     """Return the query that a request holds. Raises BadInput, which names what is wrong, for anything else."""
     if not isinstance(content, Mapping):
-        raise BadInput("a query is an object, such as {\"store\": \"0\", \"limit\": 100}")
+        raise BadInput('a query is an object, such as {"store": "0", "limit": 100}')
     if unknown := content.keys() - _KEYS:
         raise BadInput(f"a query has no key {min(map(str, unknown))!r}: expected some of {', '.join(sorted(_KEYS))}")
     rule, top = content.get("rule", "single"), content.get("top", 1)
@@ -108,7 +108,7 @@ def _count(content: Mapping[str, Any], key: str, default: int, most: int) -> int
 def _sorted(pair: Any, group: tuple[str, ...]) -> tuple[str, bool]:
     """Return a column and whether it descends; of groups, one that the answer has."""
     if not isinstance(pair, list) or len(pair) != 2 or pair[1] not in ("asc", "desc"):
-        raise BadInput(f"sort {str(pair)[:100]}: expected [column, \"asc\"] or [column, \"desc\"]")
+        raise BadInput(f'sort {str(pair)[:100]}: expected [column, "asc"] or [column, "desc"]')
     expected = (*group, *FIGURES) if group else tuple(COLUMNS)
     if pair[0] not in expected:
         raise BadInput(f"sort by {str(pair[0])[:100]!r}: expected one of {', '.join(expected)}")
@@ -128,7 +128,8 @@ def _condition(found: Any) -> tuple[str, str, Any]:
     if operator == "contains" and COLUMNS[name].kind != TEXT:
         raise BadInput(f"where {name} contains ...: it holds numbers; compare them")
     if operator not in (*COMPARED, "contains"):
-        raise BadInput(f"operator {str(operator)[:100]!r}: expected one of {', '.join((*COMPARED, 'in', 'contains', 'null', 'notnull'))}")
+        expected = ", ".join((*COMPARED, "in", "contains", "null", "notnull"))
+        raise BadInput(f"operator {str(operator)[:100]!r}: expected one of {expected}")
     return name, operator, _value(name, value)
 
 
@@ -175,7 +176,7 @@ def _groups(query: Query) -> Sql:
         **{name: f"count(*) FILTER ({outcome} = '{name}')" for name in (FAILED, SURVIVED, BROKEN)},
     }
     names = (*query.group, *FIGURES)
-    places = {name: place for place, name in reversed(list(enumerate(names, 1)))}  # a group's column before a figure of its name
+    places = {name: place for place, name in reversed(list(enumerate(names, 1)))}
     order = [f"{places[name]} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in query.sort]
     order += [f"{places[name]} ASC NULLS LAST" for name in query.group]
     selected = ", ".join([*(_of(query, name) for name in query.group), *(figures[name] for name in FIGURES)])
@@ -208,4 +209,3 @@ def _of(query: Query, name: str) -> str:
 def head(query: Query) -> list[str]:
     """Return the names of an answer's columns."""
     return [*query.group, *FIGURES] if query.group else list(query.columns)
-

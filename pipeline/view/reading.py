@@ -61,13 +61,13 @@ class _Piece(NamedTuple):
 
 
 class Reading:
-    """Keep the database of a store up to date."""
+    """Keep the database of a store up to date. `rows` counts what it holds; `version` grows with every change."""
 
     def __init__(self, url: str, rules: Sequence[str], database: Database) -> None:
         self.cells: dict[str, Seen] = {}
         self.names: Sequence[str] = ()
         """Of the classes, by label."""
-        self.rows = 0
+        self.rows, self.version = 0, 0
         self._store, self._rules, self._database = Store(url, urls.ANSWER_SECONDS), rules, database
         self._damaged: dict[Entry, str] = {}
         self._torn: set[str] = set()
@@ -91,6 +91,7 @@ class Reading:
             self.rows += len(piece.rows)
             told()
         changed |= {file.cell for file in files}
+        self.version += bool(changed)
         for cell in self._torn:  # the rows that came before the damage; the other files are read anew
             self._forget(cell)
         self._torn.clear()
@@ -112,7 +113,7 @@ class Reading:
         del self.cells[cell]
 
     def _files(self, identities: Mapping[str, str], units: Mapping[str, Mapping[str, Entry]]) -> Iterator[_File]:
-        """Yield the files that hold the units that were not read, each once; of a whole cell its sealed copy, if there is one."""
+        """Yield the files that hold the units that were not read, each once; of a whole cell its sealed copy, if any."""
         copies = self._store.sealed()
         for cell, present in units.items():
             seen = self.cells.setdefault(cell, Seen())
@@ -177,11 +178,9 @@ class Reading:
         """Return a line for an image that stands twice in a cell: no table can be made then."""
         if not cells:
             return []
-        asked = "SELECT cell, shard, image_key FROM rows WHERE cell IN (SELECT unnest(?)) GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
-        return [
-            f"cell {row['cell']} holds the image {row['image_key']} of shard {row['shard']} more than once: `barrage verify` names the unit"
-            for row in self._database.table(asked, [sorted(cells)]).to_pylist()
-        ]
+        twice = "SELECT cell, shard, image_key FROM rows WHERE list_contains(?, cell) GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
+        text = "cell {cell} holds the image {image_key} of shard {shard} twice: `barrage verify` names the unit"
+        return [text.format(**row) for row in self._database.table(twice, [sorted(cells)]).to_pylist()]
 
 
 def _copy(name: str) -> Entry:
@@ -202,9 +201,9 @@ def _origins(found: pa.Table) -> dict[tuple[str, ...], tuple[int, float]]:
 
 def added(some: Mapping[Any, tuple[int, float]], more: Mapping[Any, tuple[int, float]]) -> dict[Any, tuple[int, float]]:
     """Return the sums of rows and seconds of both, by origin."""
-    counts, seconds = Counter[Any](), Counter[Any]()
+    counts, seconds = Counter[Any](), dict[Any, float]()
     for found in (some, more):
         for origin, (count, time) in found.items():
             counts[origin] += count
-            seconds[origin] += time
+            seconds[origin] = seconds.get(origin, 0.0) + time
     return {origin: (counts[origin], seconds[origin]) for origin in counts}

@@ -12,7 +12,7 @@ from pipeline.errors import shortened
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
 from pipeline.store.schema import SCHEMA
-from pipeline.view.columns import STORED, TEXT, TOPS, share
+from pipeline.view.columns import STORED, TOPS, share
 
 LONGEST = 1000
 """Characters of a text that the table keeps; of a longer one its beginning, its end and its hash."""
@@ -23,7 +23,9 @@ _TYPES = {"VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "
 def columns(rules: Sequence[str]) -> list[str]:
     """Return the columns of a store's rows that the table, the summaries and the list of machines are made of."""
     kept = [name for name in STORED if name in SCHEMA.names]
-    return list(dict.fromkeys([*kept, *summaries.columns(rules), "clean_mean_top5", "adv_mean_top5", "commit", "versions", "device"]))
+    return list(
+        dict.fromkeys([*kept, *summaries.columns(rules), "clean_mean_top5", "adv_mean_top5", "commit", "versions", "device"])
+    )
 
 
 def scored(rows: pa.Table, rules: Sequence[str], names: Sequence[str]) -> pa.Table:

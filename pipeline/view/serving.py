@@ -64,5 +64,5 @@ def _bound(port: int) -> socket.socket:
         listening.listen()  # from here on, whoever opens the address waits and is not refused
     except OSError as error:
         listening.close()
-        raise BadInput(f"--port {port} cannot be used ({error.strerror}): give another one, or none for any that is free") from None
+        raise BadInput(f"--port {port} cannot be used ({error.strerror}): give another one, or none for a free one") from None
     return listening

@@ -17,7 +17,7 @@ from pipeline.storage import urls
 from pipeline.storage.files import Entry
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
-from pipeline.view import neighbours, overview
+from pipeline.view import overview
 from pipeline.view.database import Database
 from pipeline.view.reading import Reading
 from pipeline.view.scored import cut
@@ -48,6 +48,8 @@ class Watched:
     content: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
     job: Job | None = None
+    images: Any = None
+    """What reads pictures for this job, made when one is asked for."""
 
     def __post_init__(self) -> None:
         self._store = Store(self.url, urls.ANSWER_SECONDS)
@@ -115,7 +117,7 @@ class Watched:
         if self.job and entry == self._campaign:
             return None
         try:
-            self.job, self._campaign = opened(self.url), entry
+            self.job, self._campaign, self.images = opened(self.url), entry, None
         except BadInput as error:
             return str(error)
         self.reading.names = [cut(name) for name in self.job.campaign.data.names]
@@ -139,11 +141,11 @@ class Watched:
         content |= {"complete": False, "loading": loading, "images_per_second": None, "seconds_left": None, "cells": []}
         content |= {"curves": {"curves": None, "persistent": [], "certified": []}, "failures": [], "checks": [], "parked": []}
         if status:
-            content |= overview.of_status(status, self._settings, lines, self._scopes(), self.reading.cells)
+            content |= overview.of_status(status, self._settings, lines, self.reading.cells)
             content |= {"parked": overview.parked(self._store, status), "alarms": overview.alarms(status, lines)}
             content["checks"] = overview.checks(self.url)
         content |= {"alarms": content.get("alarms", []), **overview.of_rows(lines, self.reading.cells), **self._kept.figures}
-        missing = neighbours.pictures_missing(self.job) if self.job else "the campaign is not read yet"
+        missing = overview.pictures_missing(self.job) if self.job else "the campaign is not read yet"
         content |= {"classes": list(self.reading.names) or None, "pictures": not missing, "pictures_missing": missing or None}
         content |= {"history": dict(self._kept.history)}
         content = overview.plain(content)

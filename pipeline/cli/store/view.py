@@ -1,6 +1,5 @@
 """Define `barrage view`: show stores in a browser while they grow, or write the same as files."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,4 +17,8 @@ def view(
     allow(allow_module)
     from pipeline.view.serving import serve
 
-    serve(store, port, browser, lambda address: (answer(address), note("Ctrl-C ends the page; the stores stay as they are"))[0])
+    def told(address: str) -> None:
+        answer(address)
+        note("Ctrl-C ends the page; the stores stay as they are")
+
+    serve(store, port, browser, told)
