@@ -163,7 +163,9 @@ def _rows(query: Query) -> Sql:
     where = _where(query)
     order = [f"{_of(query, name)} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in query.sort]
     names = ", ".join(_of(query, name) for name in query.columns) or "NULL"
-    text = f"SELECT {names} FROM rows{where.text} ORDER BY {', '.join([*order, 'place'])} LIMIT ? OFFSET ?"
+    by = ", ".join([*order, "place"])
+    page = f"SELECT place FROM rows{where.text} ORDER BY {by} LIMIT ? OFFSET ?"  # sorts few columns, and reads all of few rows
+    text = f"SELECT {names} FROM rows WHERE place IN ({page}) ORDER BY {by}"
     return Sql(text, [*where.values, query.limit, query.offset])
 
 

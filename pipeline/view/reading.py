@@ -24,6 +24,9 @@ from pipeline.view.database import Database
 PIECE = 1 << 14
 """Rows that are scored at a time, of one cell: several small files together."""
 
+INSERTED = 1 << 16
+"""Rows that enter the database at a time, at least: many small steps take longer."""
+
 ORIGIN = ("device", "commit", "versions")
 """The columns that say on which machine, and by which code, a row was made."""
 
@@ -83,13 +86,13 @@ class Reading:
         units = {cell: {unit: entries[file] for unit, file in of.items() if file in entries} for cell, of in found.items()}
         changed = self._forget_outdated(units)
         files = list(self._files(plan.cells, units))
+        waiting = list[_Piece]()
         for piece in map_ordered(self._digested, self._pieces(files), os.cpu_count() or 1):
-            seen = self.cells[piece.cell]
-            seen.tally = piece.tally if seen.tally is None else seen.tally + piece.tally
-            seen.origins = added(seen.origins, piece.origins)
-            self._database.add(piece.rows)
-            self.rows += len(piece.rows)
-            told()
+            waiting.append(piece)
+            if sum(len(held.rows) for held in waiting) >= INSERTED:
+                self._add(waiting)
+                told()
+        self._add(waiting)
         changed |= {file.cell for file in files}
         self.version += bool(changed)
         for cell in self._torn:  # the rows that came before the damage; the other files are read anew
@@ -100,6 +103,18 @@ class Reading:
         copies = set(map(_copy, self._store.sealed()))
         self._damaged = {entry: line for entry, line in self._damaged.items() if entry in there | copies}
         return changed, [*self._damaged.values(), *self._doubles(changed)]
+
+    def _add(self, waiting: list[_Piece]) -> None:
+        """Add pieces to the database and to the sums, and empty the list."""
+        for piece in waiting:
+            seen = self.cells[piece.cell]
+            seen.tally = piece.tally if seen.tally is None else seen.tally + piece.tally
+            seen.origins = added(seen.origins, piece.origins)
+        if waiting:
+            found = pa.concat_tables([piece.rows for piece in waiting])
+            self._database.add(found)
+            self.rows += len(found)
+        waiting.clear()
 
     def _forget_outdated(self, units: Mapping[str, Mapping[str, Entry]]) -> set[str]:
         """Forget the cells of which a unit that was read is gone or was made again; return them."""

@@ -131,7 +131,6 @@ class Watched:
         if now - self._published < EVERY or not self._shown:
             return
         expected = sum(cell.images_done for cell in self._shown.cells.values())
-        overview.histories(self.database, self.reading.cells, set(self.reading.cells), self._kept.history)
         self._publish(problem=None, loading=min(1.0, self.reading.rows / max(1, expected)))
 
     def _publish(self, problem: str | None, loading: float | None) -> None:
