@@ -57,6 +57,7 @@ FLOORS = {
         "costs",
         "analysis",
         "reports",
+        "view",
         "cli",
         "__main__",
     ],
@@ -91,13 +92,17 @@ HOMES = {
     "tarfile": {"data.tars.members", "data.tars.writing"},
     "pyarrow": {
         "data.sources.parquet",
-        "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
+        "view.database", "view.export", "view.images", "view.reading", "view.scored",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
-    | {"reports.figures", "reports.page.content"},
+    | {"reports.figures", "reports.page.curves", "view.overview"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
+    "duckdb": {"view.database"},
+    "starlette": {"view.app"},
+    "uvicorn": {"view.serving"},
     "typer": {"cli"},
 }  # fmt: skip
 """The only modules or rooms of pipeline that may import each of these."""

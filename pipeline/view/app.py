@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from mimetypes import guess_type
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from pipeline import provenance
 from pipeline.errors import BadInput, StorageError
@@ -21,9 +20,6 @@ from pipeline.view import images, neighbours, overview, queries
 from pipeline.view.columns import TOPS
 from pipeline.view.guard import BODY, App, Guard
 from pipeline.view.watched import Watched
-
-PAGE = Path(__file__).parent / "page"
-"""The files of the page."""
 
 
 class Asked:
@@ -74,14 +70,14 @@ class Stores:
 
 
 def head(revision: int, live: bool) -> dict[str, Any]:
-    """Return what the page is told besides the stores."""
+    """Return what the page is given besides the stores."""
     rules = RULES.working()
     texts = {name: rule.about for name, rule in rules.items()}
     return {"live": live, "version": provenance.commit(), "rules": list(rules), "rule_texts": texts, "revision": revision}
 
 
-def app(stores: Stores, token: str, page: Path = PAGE) -> App:
-    """Return the application that serves the page of these stores, whose files are in `page`, under /`token`/."""
+def app(stores: Stores, token: str, page: Mapping[str, bytes]) -> App:
+    """Return the application that serves a page, given its files by name, and answers its questions, under /`token`/."""
 
     async def rows(request: Request) -> Response:
         content = await _body(request)
@@ -96,7 +92,7 @@ def app(stores: Stores, token: str, page: Path = PAGE) -> App:
         *(_get(name, stores, answer) for name, answer in ANSWERS.items()),
         Route("/api/rows.json", rows, methods=["POST"]),
         Route("/api/{rest:path}", _nothing),
-        Mount("/", StaticFiles(directory=page, html=True, check_dir=False)),
+        Route("/{name:path}", lambda request: _file(page, request.path_params["name"]), methods=["GET"]),
     ]
     handlers: Mapping[Any, Any] = {HTTPException: _refused}
     return Guard(Starlette(routes=[Mount(f"/{token}", routes=inside)], exception_handlers=handlers), token)
@@ -189,6 +185,14 @@ async def _answered(answer: Callable[[], Any], refused: int = 400) -> Response:
 def as_json(content: Any, status: int = 200) -> Response:
     """Return plain values as an answer."""
     return Response(json.dumps(overview.plain(content), allow_nan=False), status, media_type="application/json")
+
+
+def _file(page: Mapping[str, bytes], name: str) -> Response:
+    """Return a file of the page, which are all in memory: no name leads to another."""
+    name = name or "index.html"
+    if name not in page:
+        return as_json({"error": "the page has no such file"}, 404)
+    return Response(page[name], media_type=guess_type(name)[0] or "application/octet-stream")
 
 
 async def _nothing(request: Request) -> Response:

@@ -7,7 +7,7 @@ from pipeline.errors import BadInput
 TEXT, NUMBER = "text", "number"
 
 TOPS = (1, 5)
-"""The label is right if it is among the first so many classes."""
+"""The label is right if it is among the first classes, of this number."""
 
 FAILED, WRONG, BROKEN, SURVIVED = "failed", "wrong", "broken", "survived"
 

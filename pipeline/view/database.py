@@ -53,8 +53,19 @@ class Database:
             (removed,) = self._cursor().execute("DELETE FROM rows WHERE cell = ?", [cell]).fetchall()[0]
         return int(removed)
 
+    def number(self, pictures: Sequence[dict[str, Any]]) -> None:
+        """Set the column `picture` of some rows, named by `cell`, `shard` and `image_key`."""
+        if not pictures:
+            return
+        with self._writing:
+            cursor = self._cursor()
+            cursor.register("numbered", pa.Table.from_pylist(list(pictures)))
+            same = " AND ".join(f"rows.{name} = numbered.{name}" for name in ("cell", "shard", "image_key"))
+            cursor.execute(f"UPDATE rows SET picture = numbered.picture FROM numbered WHERE {same}")
+            cursor.unregister("numbered")
+
     def settle(self) -> None:
-        """Compress the rows that came since the last time, unless a query is at work."""
+        """Keep compressed what came since the last time, unless a query is at work."""
         with self._writing, suppress(duckdb.TransactionException):
             if self._loose:
                 self._cursor().execute("CHECKPOINT scored")

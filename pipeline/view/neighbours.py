@@ -42,9 +42,12 @@ def compared(first: Watched, first_cell: str, second: Watched, second_cell: str,
 
     _refuse_other(rule, top)
     try:
-        return comparison(Side(first.url, first_cell), Side(second.url, second_cell), rule, top).as_dict()
+        found = comparison(Side(first.url, first_cell), Side(second.url, second_cell), rule, top).as_dict()
     except BadInput as error:
         return {"problem": str(error)}
+    for side in (found["first"], found["second"]):
+        side["costs"], side["cost"] = side["cost"], side["cost"]["draw_gradients"]  # the page draws the one
+    return found
 
 
 def errors(store: Watched, cell: str, rule: str, top: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Say what the page shows of a store besides its rows, as plain values: cells, lines of the table, curves, what went wrong."""
+"""Describe a store besides its rows, as plain values for the page: cells, lines of the table, curves, what went wrong."""
 
 import json
 import math
@@ -35,7 +35,7 @@ SETTINGS = ("model", "defense", "attack", "norm", "eps", "k", "steps", "eot_draw
 
 
 @dataclass
-class Told:
+class Slow:
     """Hold what takes long to compute, by cell or for the store, until rows of it change."""
 
     history: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def of_rows(lines: Sequence[Line], cells: Mapping[str, Seen]) -> dict[str, Any]:
 
 
 def alarms(status: Status, lines: Sequence[Line]) -> list[str]:
-    """Return what should be looked at: what status warns of, and cells whose attack was blind."""
+    """Return what to check: what status warns of, and cells whose attack was blind."""
     found = {line.cell: blind.alarm(line.blind, line.images) for line in _one_rule(lines)}
     return [*status.warnings, *(f"{cell}: {text}" for cell, text in found.items() if text)]
 

@@ -75,10 +75,10 @@ class Reading:
         self._damaged: dict[Entry, str] = {}
         self._torn: set[str] = set()
 
-    def update(self, told: Callable[[], None]) -> tuple[set[str], list[str]]:
+    def update(self, report: Callable[[], None]) -> tuple[set[str], list[str]]:
         """Read what is new. Return the cells that changed, and what is wrong, a line for each damaged file.
 
-        told  is called after each piece of rows
+        report  is called after each piece of rows
         Raises BadInput for a store with rows but no campaign, or with rows outside its plan; StorageError.
         """
         plan, found = committed.units(self._store)
@@ -91,7 +91,7 @@ class Reading:
             waiting.append(piece)
             if sum(len(held.rows) for held in waiting) >= INSERTED:
                 self._add(waiting)
-                told()
+                report()
         self._add(waiting)
         changed |= {file.cell for file in files}
         self.version += bool(changed)

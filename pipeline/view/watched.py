@@ -1,4 +1,4 @@
-"""Watch one store: read it again and again while somebody looks, and keep what the page shows of it."""
+"""Watch one store: read it again and again while a page asks for it, and keep what the page shows of it."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ SHARE = 0.25
 """The most of its time that a watcher reads, once all rows are there."""
 
 AWAY = 60.0
-"""Seconds after the last request from which on nothing is read: nobody looks."""
+"""Seconds after the last request from which on nothing is read: no page is open."""
 
 SAMPLE = 64
 """Files that the status reads for times and costs; accuracies come from all rows."""
@@ -56,7 +56,7 @@ class Watched:
         self._status = Reader(self.url, SAMPLE)
         self.database = Database(self.rules)
         self.reading = Reading(self.url, self.rules, self.database)
-        self._kept = overview.Told()
+        self._kept = overview.Slow()
         self._campaign: Entry | None = None
         self._settings: dict[str, dict[str, Any]] = {}
         self._shown: Status | None = None
@@ -72,7 +72,7 @@ class Watched:
         self._stop.set()
 
     def asked(self) -> None:
-        """Note that somebody looks."""
+        """Keep the store up to date for another while: a page is open."""
         self._asked = time.monotonic()
 
     def _watch(self) -> None:
@@ -90,7 +90,7 @@ class Watched:
             if not self.content["cells"]:
                 self._publish(problem=None, loading=0.0)
             problem = self._open()
-            changed, damaged = self.reading.update(self._told)
+            changed, damaged = self.reading.update(self._report)
             overview.histories(self.database, self.reading.cells, changed, self._kept.history)
             if changed or not self._kept.figures:
                 self._kept.figures = overview.figures(self.url, self.job, self.lines(), self.database)
@@ -125,7 +125,7 @@ class Watched:
         self._settings = {str(row["cell"]): overview.plain(row) for row in settings.to_dict("records")}
         return None
 
-    def _told(self) -> None:
+    def _report(self) -> None:
         """Show the rows so far, while a long reading goes on."""
         now = time.monotonic()
         if now - self._published < EVERY or not self._shown:

@@ -1,4 +1,4 @@
-"""Say what the charts draw: accuracy against each setting, against a persistent attacker, and certified, as plain values."""
+"""Make the points of the charts: accuracy against each setting, against a persistent attacker, and certified, as plain values."""
 
 from typing import Any
 

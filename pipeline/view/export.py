@@ -1,0 +1,189 @@
+"""Write the page of some stores as files, for any static host or a folder: rows as Parquet, answers as scripts, pictures.
+
+    index.html, css/, scripts/, vendor/     the page
+    data/NAME.js                            view.data("NAME", value), as classic scripts may be read from a folder too
+    pictures/STORE/PICTURE-WHAT.png         of some images under every attack
+
+pipeline/view/page/scripts/source/static.js says what each NAME holds.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations, zip_longest
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.errors import BadInput
+from pipeline.scoring.rules import RULES
+from pipeline.view import images, neighbours, overview
+from pipeline.view.app import head
+from pipeline.view.columns import BROKEN, SURVIVED, expression
+from pipeline.view.watched import Watched
+
+DRAWS = 6
+"""Draws of an image with pictures, clean and attacked: those that the page shows first."""
+
+PAIRS = 200
+"""The most comparisons of two cells."""
+
+CHUNK = 8
+"""Images in one script."""
+
+RULE, TOP = "single", 1
+"""The decision rule of the comparisons and errors that are written."""
+
+Report = Callable[[str], None]
+
+
+class Export:
+    """Write an export into a new folder."""
+
+    def __init__(self, folder: Path, urls: Sequence[str], report: Report) -> None:
+        """Make the folder. Raises BadInput for one that is not empty."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BadInput(f"--export {folder} is there and not empty: give a new folder, or remove it first")
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        self._folder, self._report = folder, report
+        self._stores = [Watched(str(place), url, list(RULES.working())) for place, url in enumerate(urls)]
+        self._static: dict[str, Any] = {"rows": {}, "images": {}, "compare": [], "errors": []}
+
+    def write(self, count: int) -> None:
+        """Write everything, with pictures of `count` images a store. Raises BadInput for a store that cannot be read."""
+        from pipeline.view.page import files
+
+        for name, data in files(live=False).items():
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        for store in self._stores:
+            store.refresh()
+            if not store.content["rows"]:
+                raise BadInput(store.content["problem"] or f"store {store.url} holds no rows yet: wait for a first unit")
+            self._pictures(store, count if store.content["pictures"] else 0)
+            self._rows(store)
+            self._errors(store)
+        self._comparisons()
+        contents = [self._public(store) for store in self._stores]
+        self._data("stores", head(0, live=False) | {"stores": contents, "static": self._static})
+
+    def _data(self, name: str, value: Any) -> None:
+        text = json.dumps(overview.plain(value), allow_nan=False)
+        (self._folder / "data" / f"{name}.js").write_text(f'view.data("{name}", {text});\n')
+
+    def _rows(self, store: Watched) -> None:
+        """Write the rows of a store as one Parquet file, in the order of its database."""
+        buffer = io.BytesIO()
+        table = store.database.table("SELECT * EXCLUDE (place) FROM rows ORDER BY place")
+        pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
+        name = f"rows-{store.id}"
+        self._data(name, base64.b64encode(buffer.getvalue()).decode())
+        self._static["rows"][store.id] = name
+
+    def _pictures(self, store: Watched, count: int) -> None:
+        """Write the pictures of some images under every attack, and number their rows."""
+        numbered, chunks, shown = list[dict[str, Any]](), dict[int, dict[str, Any]](), _chosen(store, count)
+        number = -(-len(shown) // CHUNK)
+        for shard, key in shown:
+            found = images.image(store, shard, key)
+            for row in found["rows"]:
+                row["picture"] = self._picture(store, images.row(store, row["cell"], shard, key), len(numbered))
+                if row["picture"] is not None:
+                    numbered.append({name: row[name] for name in ("cell", "shard", "image_key", "picture")})
+            chunks.setdefault(chunk(f"{shard}/{key}", number), {})[f"{shard}/{key}"] = found
+        for place in range(number):
+            self._data(f"image-{store.id}-{place}", chunks.get(place, {}))
+        self._static["images"][store.id] = number
+        store.database.number(numbered)
+
+    def _picture(self, store: Watched, row: images.Row, number: int) -> int | None:
+        """Write the pictures of one row; return its number, or None if it has none."""
+        draws: dict[str, Any] = {}
+        try:
+            written = {what: neighbours.picture(store, row, what) for what in ("clean", "adversarial", "difference")}
+        except BadInput as error:
+            self._report(f"no pictures of {row['image_key']} in {row['cell']}: {error}")
+            return None
+        try:
+            draws = neighbours.draws(store, row)
+            names = [f"{side}-draw-{draw['draw']}" for side in ("clean", "adversarial") for draw in draws[side][:DRAWS]]
+            written |= {what: neighbours.picture(store, row, what) for what in names}
+        except BadInput as error:
+            self._report(f"no draws of {row['image_key']} in {row['cell']}: {error}")
+        folder = self._folder / "pictures" / store.id
+        folder.mkdir(parents=True, exist_ok=True)
+        for what, data in written.items():
+            (folder / f"{number}-{what}.png").write_bytes(data)
+        self._data(f"draws-{store.id}-{number}", draws or {"magnified": None, "clean": [], "adversarial": []})
+        return number
+
+    def _errors(self, store: Watched) -> None:
+        for place, cell in enumerate(_cells(store)):
+            name = f"errors-{store.id}-{place}"
+            try:
+                self._data(name, neighbours.errors(store, cell, RULE, TOP))
+            except BadInput as error:
+                self._report(f"no errors of {cell}: {error}")
+                continue
+            self._static["errors"].append([store.id, cell, RULE, TOP, name])
+
+    def _comparisons(self) -> None:
+        for place, (first, first_cell, second, second_cell) in enumerate(_pairs(self._stores)):
+            if place == PAIRS:
+                self._report(f"of the pairs of cells, the first {PAIRS} are compared: `barrage view` compares any two")
+                return
+            name = f"compare-{place}"
+            self._data(name, neighbours.compared(first, first_cell, second, second_cell, RULE, TOP))
+            self._static["compare"].append([first.id, first_cell, second.id, second_cell, RULE, TOP, name])
+
+    def _public(self, store: Watched) -> Any:
+        """Return what the page shows of a store, with its name in place of its path, which need not be published."""
+        short = store.url.rstrip("/").rpartition("/")[2]
+
+        def renamed(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: renamed(of) for key, of in value.items()}
+            if isinstance(value, list):
+                return [renamed(of) for of in value]
+            return value.replace(store.url, short) if isinstance(value, str) else value
+
+        return renamed(store.content)
+
+
+def chunk(name: str, chunks: int) -> int:
+    """Return the script that holds an image, SHARD/KEY: FNV-1a (32 bits) of its UTF-8, modulo `chunks`."""
+    found = 0x811C9DC5
+    for byte in name.encode():
+        found = ((found ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return found % chunks
+
+
+def _cells(store: Watched) -> list[str]:
+    """Return the cells that have rows, in the order of the table."""
+    return list(dict.fromkeys(line["cell"] for line in store.content["lines"]))
+
+
+def _pairs(stores: Sequence[Watched]) -> Iterator[tuple[Watched, str, Watched, str]]:
+    """Yield the pairs of cells that are compared, both ways: first of the same name in two stores, then of one store."""
+    for first, second in permutations(stores, 2):
+        theirs = set(_cells(second))
+        yield from ((first, cell, second, cell) for cell in _cells(first) if cell in theirs)
+    for store in stores:
+        yield from ((store, first, store, second) for first, second in permutations(_cells(store), 2))
+
+
+def _chosen(store: Watched, count: int) -> list[tuple[str, str]]:
+    """Return the shard and key of some images: by turns one that a cell broke and one that it did not, of each cell."""
+    outcome = expression("outcome", RULE, TOP)
+    asked = (
+        f"SELECT cell, {outcome} AS outcome, shard, image_key FROM rows WHERE {outcome} IN ('{BROKEN}', '{SURVIVED}') "
+        "QUALIFY row_number() OVER (PARTITION BY cell, outcome ORDER BY place) <= ? ORDER BY cell, outcome, place"
+    )
+    kinds: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for row in store.database.table(asked, [count]).to_pylist() if count else ():
+        kinds.setdefault((row["cell"], row["outcome"]), []).append((row["shard"], row["image_key"]))
+    turns = (image for turn in zip_longest(*kinds.values()) for image in turn if image)
+    return list(dict.fromkeys(turns))[:count]
