@@ -109,14 +109,12 @@ def _image(stores: Stores, asked: Asked) -> Any:
 
 
 def _draws(stores: Stores, asked: Asked) -> Any:
-    store = stores[asked["store"]]
-    return neighbours.draws(store, images.row(store, asked["cell"], asked["shard"], asked["key"]))
+    return neighbours.draws(stores[asked["store"]], asked["cell"], asked["shard"], asked["key"])
 
 
 def _picture(stores: Stores, asked: Asked) -> Response:
-    store = stores[asked["store"]]
-    row = images.row(store, asked["cell"], asked["shard"], asked["key"])
-    return Response(neighbours.picture(store, row, asked["what"]), media_type="image/png")
+    names = (asked["cell"], asked["shard"], asked["key"])
+    return Response(neighbours.picture(stores[asked["store"]], *names, asked["what"]), media_type="image/png")
 
 
 def _compared(stores: Stores, asked: Asked) -> Any:

@@ -59,7 +59,8 @@ class Database:
             return
         with self._writing:
             cursor = self._cursor()
-            cursor.register("numbered", pa.Table.from_pylist(list(pictures)))
+            names = ("cell", "shard", "image_key", "picture")
+            cursor.register("numbered", pa.Table.from_pylist([{name: row[name] for name in names} for row in pictures]))
             same = " AND ".join(f"rows.{name} = numbered.{name}" for name in ("cell", "shard", "image_key"))
             cursor.execute(f"UPDATE rows SET picture = numbered.picture FROM numbered WHERE {same}")
             cursor.unregister("numbered")

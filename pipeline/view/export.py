@@ -33,6 +33,9 @@ PAIRS = 200
 CHUNK = 8
 """Images in one script."""
 
+NO_DRAWS: dict[str, Any] = {"magnified": None, "clean": [], "adversarial": []}
+"""What is written of the draws of an image that has none to show."""
+
 RULE, TOP = "single", 1
 """The decision rule of the comparisons and errors that are written."""
 
@@ -84,41 +87,31 @@ class Export:
         self._static["rows"][store.id] = name
 
     def _pictures(self, store: Watched, count: int) -> None:
-        """Write the pictures of some images under every attack, and number their rows."""
-        numbered, chunks, shown = list[dict[str, Any]](), dict[int, dict[str, Any]](), _chosen(store, count)
-        number = -(-len(shown) // CHUNK)
+        """Write the pictures of some images under every attack, number their rows, and write what each draw said."""
+        shown = _chosen(store, count)
+        number, chunks, found = -(-len(shown) // CHUNK), dict[int, dict[str, Any]](), list[Any]()
         for shard, key in shown:
-            found = images.image(store, shard, key)
-            for row in found["rows"]:
-                row["picture"] = self._picture(store, images.row(store, row["cell"], shard, key), len(numbered))
-                if row["picture"] is not None:
-                    numbered.append({name: row[name] for name in ("cell", "shard", "image_key", "picture")})
-            chunks.setdefault(chunk(f"{shard}/{key}", number), {})[f"{shard}/{key}"] = found
+            image = images.image(store, shard, key)
+            found += [(row, (row["cell"], shard, key)) for row in image["rows"]]
+            chunks.setdefault(chunk(f"{shard}/{key}", number), {})[f"{shard}/{key}"] = image
+        for (row, _), written in zip(found, self._written(store, [names for _, names in found]), strict=True):
+            row["picture"] = written.number if written.files else None
+            if written.missing:
+                what, why = next(iter(written.missing.items()))
+                self._report(f"{row['image_key']} in {row['cell']}: no {what}: {why}")
+            self._data(f"draws-{store.id}-{written.number}", written.draws or NO_DRAWS)
         for place in range(number):
             self._data(f"image-{store.id}-{place}", chunks.get(place, {}))
         self._static["images"][store.id] = number
-        store.database.number(numbered)
+        store.database.number([row for row, _ in found if row["picture"] is not None])
 
-    def _picture(self, store: Watched, row: images.Row, number: int) -> int | None:
-        """Write the pictures of one row; return its number, or None if it has none."""
-        draws: dict[str, Any] = {}
-        try:
-            written = {what: neighbours.picture(store, row, what) for what in ("clean", "adversarial", "difference")}
-        except BadInput as error:
-            self._report(f"no pictures of {row['image_key']} in {row['cell']}: {error}")
-            return None
-        try:
-            draws = neighbours.draws(store, row)
-            names = [f"{side}-draw-{draw['draw']}" for side in ("clean", "adversarial") for draw in draws[side][:DRAWS]]
-            written |= {what: neighbours.picture(store, row, what) for what in names}
-        except BadInput as error:
-            self._report(f"no draws of {row['image_key']} in {row['cell']}: {error}")
-        folder = self._folder / "pictures" / store.id
-        folder.mkdir(parents=True, exist_ok=True)
-        for what, data in written.items():
-            (folder / f"{number}-{what}.png").write_bytes(data)
-        self._data(f"draws-{store.id}-{number}", draws or {"magnified": None, "clean": [], "adversarial": []})
-        return number
+    def _written(self, store: Watched, names: Sequence[tuple[str, str, str]]) -> Iterator[Any]:
+        """Write the pictures of images by their cell, shard and key, and yield what was written of each."""
+        if names:
+            from pipeline.view.pictures import Key
+
+            keys = (Key(*name) for name in names)
+            yield from neighbours.pictures(store).export(keys, self._folder / "pictures" / store.id, DRAWS)
 
     def _errors(self, store: Watched) -> None:
         for place, cell in enumerate(_cells(store)):

@@ -1,7 +1,6 @@
 """Find one image in every cell that has it, with the classes that each draw said, which only the files of rows hold."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +17,9 @@ from pipeline.view.watched import Watched
 LISTS = ("clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5")
 """The classes of each draw, and of the mean probability; null where the file of the row is gone."""
 
+CELLS = 10_000
+"""The most rows of an image."""
+
 Row = dict[str, Any]
 
 
@@ -26,48 +28,36 @@ def image(watched: Watched, shard: str, key: str) -> dict[str, Any]:
 
     shard, key  as the table of rows shows them. Raises BadInput for an image that the store lacks.
     """
-    here = _rows(watched, shard, key)
-    lists = map_ordered(partial(_lists, watched), here, 4)
-    found = [own | of | {"image_key": key} for own, of in zip(here, lists, strict=True)]
+    asked = f"SELECT * EXCLUDE (place) FROM rows WHERE image_key = ? AND shard = ? ORDER BY place LIMIT {CELLS}"
+    here = watched.database.table(asked, [key, shard]).to_pylist()
+    if not here:
+        raise BadInput(f"the store holds no image {cut(key)!r} of shard {cut(shard)!r}")
+    lists = map_ordered(lambda row: stored(watched, row["cell"], shard, key, LISTS), here, 4)
+    found = [row | (own or dict.fromkeys(LISTS)) for row, own in zip(here, lists, strict=True)]
     classes = {at for row in found for name in LISTS for at in _flat(row[name])} | {row["label"] for row in found}
     known = watched.reading.names
     names = {at: known[at] for at in sorted(classes - {None}) if 0 <= at < len(known)}
     return {"rows": found, "label_name": found[0]["label_name"], "names": names}
 
 
-def row(watched: Watched, cell: str, shard: str, key: str) -> Row:
-    """Return the row of an image in one cell, with its whole key. Raises BadInput for one that the store lacks."""
-    for found in _rows(watched, shard, key):
-        if found["cell"] == cell:
-            return found if len(key) <= LONGEST else found | _lists(watched, found)
-    raise BadInput(f"cell {cut(cell)!r} holds no image {cut(key)!r} of shard {cut(shard)!r}")
-
-
-def _rows(watched: Watched, shard: str, key: str) -> list[Row]:
-    asked = "SELECT * EXCLUDE (place) FROM rows WHERE image_key = ? AND shard = ? ORDER BY place LIMIT 10000"
-    found = watched.database.table(asked, [key, shard]).to_pylist()
-    if not found:
-        raise BadInput(f"the store holds no image {cut(key)!r} of shard {cut(shard)!r}")
-    return found
-
-
-def _lists(watched: Watched, row: Mapping[str, Any]) -> Row:
-    """Return LISTS of a row and its whole key, from the file of its unit; nothing but nulls where that is gone or damaged."""
-    seen = watched.reading.cells.get(row["cell"])
-    entry = seen.units.get(row["unit"]) if seen else None
-    nothing: Row = dict.fromkeys(LISTS)
+def stored(watched: Watched, cell: str, shard: str, key: str, columns: Sequence[str]) -> Row | None:
+    """Return some columns of an image's row in a cell, from the file of its unit; None where either is not there."""
+    asked = "SELECT unit FROM rows WHERE image_key = ? AND shard = ? AND cell = ? LIMIT 1"
+    units = watched.database.table(asked, [key, shard, cell])["unit"].to_pylist()
+    seen = watched.reading.cells.get(cell)
+    entry = seen.units.get(units[0]) if seen and units else None
     if entry is None:
-        return nothing
+        return None
     store = Store(watched.url, urls.ANSWER_SECONDS)
+    wanted = list(dict.fromkeys([*rows.IMAGE, *columns]))
     try:
         with store.open(entry.name) as file:
-            for batch in rows.read(file, urls.join(store.url, entry.name), [*rows.IMAGE, *LISTS]):
-                found = _of_image(pa.Table.from_batches([batch]), row["shard"], row["image_key"])
-                if found:
-                    return {name: found[name] for name in ("image_key", *LISTS)}
+            for batch in rows.read(file, urls.join(store.url, entry.name), wanted):
+                if found := _of_image(pa.Table.from_batches([batch]), shard, key):
+                    return {name: found[name] for name in columns}
     except (BadInput, StorageError, FileNotFoundError):
-        pass
-    return nothing
+        return None  # what is wrong with the store, its next reading says
+    return None
 
 
 def _of_image(found: pa.Table, shard: str, key: str) -> Row | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
+from pipeline.view import images
 from pipeline.view.columns import TOPS
-from pipeline.view.images import Row
 from pipeline.view.watched import Watched
 
 KEPT = 64
@@ -58,29 +58,30 @@ def errors(store: Watched, cell: str, rule: str, top: int) -> dict[str, Any]:
     return errors(store.url, cell, rule, top)
 
 
-def picture(store: Watched, row: Row, what: str) -> bytes:
+def picture(store: Watched, cell: str, shard: str, key: str, what: str) -> bytes:
     """Return one picture of an image as PNG. Raises BadInput, which says why there is none."""
-    from pipeline.view.pictures import png
+    from pipeline.view.pictures import Key
 
-    return png(_images(store), row, what)
+    return pictures(store).png(Key(cell, shard, key), what)
 
 
-def draws(store: Watched, row: Row) -> dict[str, Any]:
+def draws(store: Watched, cell: str, shard: str, key: str) -> dict[str, Any]:
     """Return what the draws of the defense said of an image, and what they are made of. Raises BadInput."""
-    from pipeline.view.pictures import draws
+    from pipeline.view.pictures import Key
 
-    return draws(_images(store), row)
+    return pictures(store).draws(Key(cell, shard, key))
 
 
-def _images(store: Watched) -> Any:
-    """Return what reads the images of a store, and keeps some of them. Raises BadInput for a store without a campaign."""
-    from pipeline.reports.pictures import Images
+def pictures(store: Watched) -> Any:
+    """Return what reads the pictures of a store, and keeps some of them."""
+    from pipeline.view.pictures import COLUMNS, Pictures
 
-    if store.job is None:
-        raise BadInput(store.content["problem"] or "the campaign is not read yet: try again")
-    if store.images is None:
-        store.images = Images(store.job)
-    return store.images
+    def find(key: Any) -> images.Row | None:
+        return images.stored(store, key.cell, key.shard, key.key, COLUMNS)
+
+    if store.pictures is None:
+        store.pictures = Pictures(store.url, find)
+    return store.pictures
 
 
 def _refuse_other(rule: str, top: int) -> None:

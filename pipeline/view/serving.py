@@ -25,7 +25,7 @@ def serve(urls: Sequence[str], port: int, browser: bool, report: Callable[[str],
     from pipeline.view.page import files
 
     rules, token = list(RULES.working()), secrets.token_urlsafe(24)
-    listening = _bound(port)
+    listening = bound(port)
     stores = Stores([Watched(str(place), url, rules) for place, url in enumerate(urls)])
     for store in stores.all.values():
         store.start()
@@ -57,7 +57,7 @@ def server(stores: Stores, token: str, page: Mapping[str, bytes]) -> uvicorn.Ser
     return uvicorn.Server(settings)
 
 
-def _bound(port: int) -> socket.socket:
+def bound(port: int) -> socket.socket:
     """Return a socket that listens on a port of the loopback."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

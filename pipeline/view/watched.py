@@ -48,8 +48,8 @@ class Watched:
     content: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
     job: Job | None = None
-    images: Any = None
-    """What reads pictures for this job, made when one is asked for."""
+    pictures: Any = None
+    """What reads pictures of the store, made when one is asked for."""
 
     def __post_init__(self) -> None:
         self._store = Store(self.url, urls.ANSWER_SECONDS)
@@ -117,7 +117,7 @@ class Watched:
         if self.job and entry == self._campaign:
             return None
         try:
-            self.job, self._campaign, self.images = opened(self.url), entry, None
+            self.job, self._campaign = opened(self.url), entry
         except BadInput as error:
             return str(error)
         self.reading.names = [cut(name) for name in self.job.campaign.data.names]
