@@ -21,7 +21,7 @@ from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 from pipeline.view import images, neighbours, overview
 from pipeline.view.app import head
-from pipeline.view.columns import BROKEN, SURVIVED, expression
+from pipeline.view.columns import expression
 from pipeline.view.watched import Watched
 
 DRAWS = 6
@@ -32,6 +32,9 @@ PAIRS = 200
 
 CHUNK = 8
 """Images in one script."""
+
+SHOWN = {"clean", "adversarial", "draws"}
+"""What an image should have in an export, and a line that says why it has not."""
 
 NO_DRAWS: dict[str, Any] = {"magnified": None, "clean": [], "adversarial": []}
 """What is written of the draws of an image that has none to show."""
@@ -46,10 +49,9 @@ class Export:
     """Write an export into a new folder."""
 
     def __init__(self, folder: Path, urls: Sequence[str], report: Report) -> None:
-        """Make the folder. Raises BadInput for one that is not empty."""
+        """Take a folder to write. Raises BadInput for one that is there and not empty."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BadInput(f"--export {folder} is there and not empty: give a new folder, or remove it first")
-        (folder / "data").mkdir(parents=True, exist_ok=True)
         self._folder, self._report = folder, report
         self._stores = [Watched(str(place), url, list(RULES.working())) for place, url in enumerate(urls)]
         self._static: dict[str, Any] = {"rows": {}, "images": {}, "compare": [], "errors": []}
@@ -58,14 +60,16 @@ class Export:
         """Write everything, with pictures of `count` images a store. Raises BadInput for a store that cannot be read."""
         from pipeline.view.page import files
 
+        for store in self._stores:
+            store.refresh()
+            if not store.content["rows"]:
+                raise BadInput(store.content["problem"] or f"store {store.url} holds no rows yet: wait for a first unit")
+        (self._folder / "data").mkdir(parents=True, exist_ok=True)
         for name, data in files(live=False).items():
             path = self._folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         for store in self._stores:
-            store.refresh()
-            if not store.content["rows"]:
-                raise BadInput(store.content["problem"] or f"store {store.url} holds no rows yet: wait for a first unit")
             self._pictures(store, count if store.content["pictures"] else 0)
             self._rows(store)
             self._errors(store)
@@ -96,9 +100,8 @@ class Export:
             chunks.setdefault(chunk(f"{shard}/{key}", number), {})[f"{shard}/{key}"] = image
         for (row, _), written in zip(found, self._written(store, [names for _, names in found]), strict=True):
             row["picture"] = written.number if written.files else None
-            if written.missing:
-                what, why = next(iter(written.missing.items()))
-                self._report(f"{row['image_key']} in {row['cell']}: no {what}: {why}")
+            for what in SHOWN & written.missing.keys():
+                self._report(f"{row['image_key']} in {row['cell']}: no {what}: {written.missing[what]}")
             self._data(f"draws-{store.id}-{written.number}", written.draws or NO_DRAWS)
         for place in range(number):
             self._data(f"image-{store.id}-{place}", chunks.get(place, {}))
@@ -169,10 +172,10 @@ def _pairs(stores: Sequence[Watched]) -> Iterator[tuple[Watched, str, Watched, s
 
 
 def _chosen(store: Watched, count: int) -> list[tuple[str, str]]:
-    """Return the shard and key of some images: by turns one that a cell broke and one that it did not, of each cell."""
+    """Return the shard and key of some images: by turns one of each outcome in each cell, but for images that failed."""
     outcome = expression("outcome", RULE, TOP)
     asked = (
-        f"SELECT cell, {outcome} AS outcome, shard, image_key FROM rows WHERE {outcome} IN ('{BROKEN}', '{SURVIVED}') "
+        f"SELECT cell, {outcome} AS outcome, shard, image_key FROM rows WHERE status = 'ok' "
         "QUALIFY row_number() OVER (PARTITION BY cell, outcome ORDER BY place) <= ? ORDER BY cell, outcome, place"
     )
     kinds: dict[tuple[str, str], list[tuple[str, str]]] = {}

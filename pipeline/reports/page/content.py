@@ -27,6 +27,7 @@ CELLS = 6
 PERSISTENT = 2_000_000
 """The most rows for which the curves of a persistent attacker are drawn: they need every row in memory."""
 
+
 @dataclass(frozen=True)
 class Shown:
     """Hold an example with its row: how many draws were right, clean and attacked, and the likeliest classes."""
