@@ -3,11 +3,12 @@
     python -m benchmarks.view [ROWS] [STORE]
 
 It writes a store of ROWS rows (default: 1,000,000) of 20 evaluation draws, 50,000 images a cell, as `benchmarks.analysis` does;
-a later run uses STORE again; default: a temporary folder. The command, its browser and nothing else share two cores. Each figure
-stands beside its target and the ratio to it: below 1 is within. Times are from the request to the parsed answer, in the page.
+a later run uses STORE again; default: a temporary folder. The command and its browser share two cores. Each figure stands beside
+its target and the ratio to it: below 1 is within. Times are from the request to the parsed answer, in the page.
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.stores import synthetic
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 CORES = 2
 IMAGES = 50_000
@@ -122,7 +125,7 @@ def main(arguments: Sequence[str]) -> None:
         store = Path(arguments[1] if len(arguments) > 1 else folder)
         if not (store / "results").exists():
             synthetic.large(store, rows, IMAGES)
-        browser = started.chromium.launch(args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {CORES} cores")
         measure(browser, str(store))
         browser.close()
