@@ -3,8 +3,8 @@
     python -m benchmarks.view [ROWS] [STORE]
 
 It writes a store of ROWS rows (default: 1,000,000) of 20 evaluation draws, 50,000 images a cell, as `benchmarks.analysis` does;
-a later run uses STORE again; default: a temporary folder. The command and its browser share two cores. Each figure stands beside
-its target and the ratio to it: below 1 is within. Times are from the request to the parsed answer, in the page.
+a later run uses STORE again; default: a temporary folder. The command and its browser share two cores. Beside each
+figure are its target and the ratio to it: below 1 is within. Times are from the request to the parsed answer, in the page.
 """
 
 import os

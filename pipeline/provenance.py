@@ -6,8 +6,10 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "ray", "pyarrow")
 
@@ -39,6 +41,8 @@ def versions() -> str:
     return json.dumps(found)
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """Return the name of a device as rows hold it: the GPU's own name, or `cpu` and the processor's architecture."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

@@ -97,7 +97,7 @@ HOMES = {
         "view.database", "view.export", "view.images", "view.reading", "view.scored",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
-    | {"reports.figures", "reports.page.curves", "view.overview"},
+    | {"reports.figures", "reports.page.curves", "view.figures"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
     "duckdb": {"view.database"},

@@ -5,7 +5,8 @@
 - `queries`: what the page asks of the rows, checked, as SQL with parameters
 - `database`: the scored rows of one store, in memory
 - `reading`: which rows of a store are new, read file by file
-- `watched`: one store, read again and again; `overview`: what the page shows of it
+- `watched`: one store, read again and again; `overview` and `figures`: what the page shows of it besides rows; `history`
+- `images`: one image in every cell
 - `neighbours`: pictures, comparisons and errors, made by other rooms
 - `guard`, `app`, `serving`: the page over HTTP, for this machine alone
 - `export`: the same as files

@@ -6,21 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
-from pipeline import analysis
-from pipeline.analysis.accuracy import persistence_of_counts
-from pipeline.campaigns.job import Job
-from pipeline.errors import BadInput, shortened
-from pipeline.reports.page.curves import certified, curves
+from pipeline.errors import shortened
 from pipeline.scoring import blind, summaries
 from pipeline.scoring.summaries import Line
 from pipeline.status.summary import Status
 from pipeline.store import formats, mixing
 from pipeline.store.layout import Store
-from pipeline.view.columns import quoted, share
-from pipeline.view.database import Database
-from pipeline.view.history import history
 from pipeline.view.reading import ORIGIN, Seen, added
 from pipeline.view.scored import cut
 
@@ -36,10 +27,12 @@ SETTINGS = ("model", "defense", "attack", "norm", "eps", "k", "steps", "eot_draw
 
 @dataclass
 class Slow:
-    """Hold what takes long to compute, by cell or for the store, until rows of it change."""
+    """Hold what takes long to compute (`pipeline.view.figures`), until rows of the store change."""
 
     history: dict[str, list[list[float]]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    pictures_missing: str = "the campaign is not read yet"
 
 
 def of_status(
@@ -94,36 +87,6 @@ def alarms(status: Status, lines: Sequence[Line]) -> list[str]:
     return [*status.warnings, *(f"{cell}: {text}" for cell, text in found.items() if text)]
 
 
-def figures(url: str, job: Job | None, lines: list[Line], database: Database) -> dict[str, Any]:
-    """Return the points of the charts and the images that failed: what needs all rows."""
-    points = {"curves": curves(job, lines), "certified": certified(url, lines)} if job and lines else {}
-    return {"curves": points | {"persistent": _persistent(lines, database)}, "failures": _failures(database)}
-
-
-def histories(database: Database, cells: Mapping[str, Seen], changed: set[str], known: dict[str, list[list[float]]]) -> None:
-    """Bring the histories of the changed cells up to date in `known`."""
-    for cell in changed:
-        known.pop(cell, None)
-        if cell in cells and (found := history(database, cell, cells[cell].times)):
-            known[cell] = found
-
-
-def pictures_missing(job: Job) -> str:
-    """Return why there are no pictures of attacked images; empty where there are some."""
-    if not job.campaign.save_adversarial:
-        return "the campaign keeps none (save_adversarial)"
-    first = next(iter(Store(job.store).scan("adversarial/*/*.tar")), None)
-    return "" if first else "the store's folder adversarial/ is not here"
-
-
-def checks(url: str) -> list[dict[str, Any]]:
-    """Return the results of `barrage check`; one that says why where a file of them is damaged."""
-    try:
-        return analysis.checks(url).to_dict("records")
-    except (BadInput, KeyError, TypeError) as error:
-        return [{"store": url, "cell": "", "name": "check", "passed": None, "figures": "", "why": str(error)}]
-
-
 def parked(store: Store, status: Status) -> list[dict[str, Any]]:
     """Return the parked units, each with the traceback of its last try, of at most some TRACEBACK characters."""
     out = []
@@ -145,30 +108,6 @@ def _traceback(store: Store, unit: str) -> str:
 def _one_rule(lines: Sequence[Line]) -> list[Line]:
     """Return one line of each cell."""
     return list({line.cell: line for line in lines}.values())
-
-
-def _persistent(lines: Sequence[Line], database: Database) -> list[dict[str, Any]]:
-    """Return the accuracy if m fresh draws must all be right, of cells with several draws, in the order of the lines."""
-    clean, adv = (quoted(share(side, "single", 1)) for side in ("clean", "adv"))
-    asked = (
-        f"SELECT cell, evaluation_draws, {clean} AS clean, {adv} AS adv, count(*) AS images FROM rows "
-        "WHERE status = 'ok' AND evaluation_draws > 1 GROUP BY ALL"
-    )
-    counts = database.table(asked).drop_null().to_pandas()
-    if not len(counts):
-        return []
-    counts["cell"] = pd.Categorical(counts["cell"], list(dict.fromkeys(line.cell for line in lines)))
-    return persistence_of_counts(counts, ["cell"]).astype({"cell": str}).to_dict("records")
-
-
-def _failures(database: Database) -> list[dict[str, Any]]:
-    """Return what `analysis.failures` does."""
-    asked = (
-        "SELECT status, error, count(DISTINCT (shard, image_key)) AS images, count(DISTINCT cell) AS cells, "
-        "arg_min(image_key, place) AS example FROM rows WHERE status <> 'ok' GROUP BY status, error "
-        "ORDER BY images DESC, status, error LIMIT 1000"
-    )
-    return database.table(asked).to_pylist()
 
 
 def _versions(text: str) -> Any:

@@ -5,10 +5,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline import analysis
-from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput, StorageError
 from pipeline.scoring import summaries
 from pipeline.scoring.summaries import Line, Scope
@@ -22,6 +20,9 @@ from pipeline.view.database import Database
 from pipeline.view.reading import Reading
 from pipeline.view.scored import cut
 
+if TYPE_CHECKING:
+    from pipeline.campaigns.job import Job
+
 EVERY = 2.0
 """Seconds between two readings of a store, at least; longer where one takes long."""
 
@@ -33,6 +34,12 @@ AWAY = 60.0
 
 SAMPLE = 64
 """Files that the status reads for times and costs; accuracies come from all rows."""
+
+EMPTY: dict[str, Any] = {
+    "complete": False, "images_per_second": None, "seconds_left": None, "cells": [], "parked": [], "alarms": [], "failures": [],
+    "curves": {"curves": None, "persistent": [], "certified": []},
+}  # fmt: skip
+"""What the page shows of a store of which nothing is known yet."""
 
 
 @dataclass
@@ -47,7 +54,7 @@ class Watched:
     rules: Sequence[str]
     content: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
-    job: Job | None = None
+    job: "Job | None" = None
     pictures: Any = None
     """What reads pictures of the store, made when one is asked for."""
 
@@ -89,11 +96,15 @@ class Watched:
             self._shown = self._status.status()
             if not self.content["cells"]:
                 self._publish(problem=None, loading=0.0)
+            from pipeline.view import figures  # takes seconds to load; the page has an overview by now
+
             problem = self._open()
             changed, damaged = self.reading.update(self._report)
-            overview.histories(self.database, self.reading.cells, changed, self._kept.history)
+            figures.histories(self.database, self.reading.cells, changed, self._kept.history)
             if changed or not self._kept.figures:
-                self._kept.figures = overview.figures(self.url, self.job, self.lines(), self.database)
+                self._kept.figures = figures.figures(self.url, self.job, self.lines(), self.database)
+            self._kept.checks = figures.checks(self.url)
+            self._kept.pictures_missing = figures.pictures_missing(self.job) if self.job else "the campaign cannot be read"
             more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
             self._publish(problem=damaged[0] + more if damaged else problem, loading=None)
         except (BadInput, StorageError) as error:
@@ -113,16 +124,17 @@ class Watched:
 
     def _open(self) -> str | None:
         """Open the campaign where it is new; return what is wrong with it."""
+        from pipeline.view import figures
+
         entry = self._store.entry(FILE)
         if self.job and entry == self._campaign:
             return None
         try:
-            self.job, self._campaign = opened(self.url), entry
+            self.job, self._campaign = figures.opened(self.url), entry
         except BadInput as error:
             return str(error)
         self.reading.names = [cut(name) for name in self.job.campaign.data.names]
-        settings = analysis.settings(self.job)
-        self._settings = {str(row["cell"]): overview.plain(row) for row in settings.to_dict("records")}
+        self._settings = figures.settings(self.job)
         return None
 
     def _report(self) -> None:
@@ -135,18 +147,15 @@ class Watched:
 
     def _publish(self, problem: str | None, loading: float | None) -> None:
         """Show what is known now."""
-        lines, status = self.lines(), self._shown
-        content: dict[str, Any] = {"id": self.id, "name": self.url, "place": self.url, "problem": problem and cut(problem)}
-        content |= {"complete": False, "loading": loading, "images_per_second": None, "seconds_left": None, "cells": []}
-        content |= {"curves": {"curves": None, "persistent": [], "certified": []}, "failures": [], "checks": [], "parked": []}
+        lines, status, slow = self.lines(), self._shown, self._kept
+        content = EMPTY | {"id": self.id, "name": self.url, "place": self.url, "problem": problem and cut(problem)}
         if status:
             content |= overview.of_status(status, self._settings, lines, self.reading.cells)
             content |= {"parked": overview.parked(self._store, status), "alarms": overview.alarms(status, lines)}
-            content["checks"] = overview.checks(self.url)
-        content |= {"alarms": content.get("alarms", []), **overview.of_rows(lines, self.reading.cells), **self._kept.figures}
-        missing = overview.pictures_missing(self.job) if self.job else "the campaign is not read yet"
-        content |= {"classes": list(self.reading.names) or None, "pictures": not missing, "pictures_missing": missing or None}
-        content |= {"history": dict(self._kept.history)}
+        content |= overview.of_rows(lines, self.reading.cells) | slow.figures
+        content |= {"loading": loading, "history": dict(slow.history), "checks": slow.checks}
+        content |= {"classes": list(self.reading.names) or None, "pictures": not slow.pictures_missing}
+        content |= {"pictures_missing": slow.pictures_missing or None}
         content = overview.plain(content)
         if content != self.content:
             self.content, self.revision = content, self.revision + 1

@@ -1,4 +1,4 @@
-"""Make the points of the charts: accuracy against each setting, against a persistent attacker, and certified, as plain values."""
+"""Make the points of the charts, as plain values: accuracy against each setting, and certified against the radius."""
 
 from typing import Any
 

@@ -1,6 +1,8 @@
 """Stores that grow, are sealed, compacted, copied in part, damaged or deleted while they are watched."""
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -303,3 +305,21 @@ def test_a_bucket_is_watched_as_a_folder_is(s3, tmp_path):
     assert remote.create(f"results/{held.name}", held.read_bytes())
     store.refresh()
     assert store.content["rows"] == 40 and seen(store) == table(job.store)
+
+
+def test_the_overview_needs_no_torch(folder):
+    """It is there before the packages that attack are loaded, which takes seconds."""
+    code = f"""
+import sys
+from pipeline.scoring.rules import RULES
+from pipeline.view import serving, watched
+shown = []
+watched.Watched._open = lambda self: shown.append(self.content) or sys.exit(print(len(self.content["cells"]), *sys.modules))
+import pipeline.view
+sys.modules["pipeline.view.figures"] = object()
+pipeline.view.figures = sys.modules["pipeline.view.figures"]
+watched.Watched("0", {str(folder)!r}, list(RULES)).refresh()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cells, *loaded = done.stdout.split()
+    assert cells == "2" and "duckdb" in loaded and not {"torch", "pandas", "scipy", "ray", "matplotlib"} & set(loaded)

@@ -262,7 +262,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(barrage, tmp_path, half)
     for arguments, said in (
         (["view", half, "--export", tmp_path / "full"], "not empty"),
         (["view", half, "--port", "70000"], "--port"),
-        (["view"], "STORE"),
+        (["view"], "Missing argument"),
     ):
         code, out, err = barrage(*arguments)
         assert code == 2 and said in err and out == "", err
