@@ -322,4 +322,4 @@ watched.Watched("0", {str(folder)!r}, list(RULES)).refresh()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     cells, *loaded = done.stdout.split()
-    assert cells == "2" and "duckdb" in loaded and not {"torch", "pandas", "scipy", "ray", "matplotlib"} & set(loaded)
+    assert cells == "2" and "duckdb" in loaded and not {"torch", "ray", "matplotlib"} & set(loaded)
