@@ -12,6 +12,7 @@ from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 from pipeline.view import images
 from pipeline.view.columns import TOPS
+from pipeline.view.scored import cut
 from pipeline.view.watched import Watched
 
 KEPT = 64
@@ -47,7 +48,7 @@ def compared(first: Watched, first_cell: str, second: Watched, second_cell: str,
         return {"problem": str(error)}
     for side in (found["first"], found["second"]):
         side["costs"], side["cost"] = side["cost"], side["cost"]["draw_gradients"]  # the page draws the one
-    return found
+    return _cut(found)
 
 
 def errors(store: Watched, cell: str, rule: str, top: int) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def errors(store: Watched, cell: str, rule: str, top: int) -> dict[str, Any]:
     from pipeline.analysis.errors import errors
 
     _refuse_other(rule, top)
-    return errors(store.url, cell, rule, top)
+    return _cut(errors(store.url, cell, rule, top))
 
 
 def picture(store: Watched, cell: str, shard: str, key: str, what: str) -> bytes:
@@ -82,6 +83,15 @@ def pictures(store: Watched) -> Any:
     if store.pictures is None:
         store.pictures = Pictures(store.url, find)
     return store.pictures
+
+
+def _cut(value: Any) -> Any:
+    """Return plain values with their texts cut as in the table of rows: a key names the same image there."""
+    if isinstance(value, dict):
+        return {name: _cut(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(of) for of in value]
+    return cut(value) if isinstance(value, str) else value
 
 
 def _refuse_other(rule: str, top: int) -> None:

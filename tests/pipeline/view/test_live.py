@@ -56,7 +56,12 @@ def test_a_store_that_grows_is_read_file_by_file_each_once(folder, monkeypatch):
     store = viewer.watched(folder)
     assert seen(store) == table(folder) and store.content["rows"] == 10 and not store.content["complete"]
     real = Store.open
-    monkeypatch.setattr(Store, "open", lambda self, name: opened.append(name) or real(self, name))
+
+    def noted(self, name):
+        opened.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(Store, "open", noted)
     for count, file in enumerate(later, 2):
         shutil.move(file, folder / "results")
         before = store.revision
@@ -78,7 +83,12 @@ def test_sealing_changes_nothing_and_a_sealed_cell_is_read_from_its_copy(folder,
     store.refresh()
     assert seen(store) == before and store.revision == revision
     opened, real = [], Store.open
-    monkeypatch.setattr(Store, "open", lambda self, name: opened.append(name) or real(self, name))
+
+    def noted(self, name):
+        opened.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(Store, "open", noted)
     again = viewer.watched(folder)
     assert seen(again) == before and {name.partition("/")[0] for name in opened} == {"sealed"}
 
@@ -281,7 +291,12 @@ def test_the_overview_comes_before_the_rows(folder, monkeypatch):
 
     def update(report):
         shown.append(store.content)
-        return real(lambda: (report(), shown.append(store.content)))
+
+        def both():
+            report()
+            shown.append(store.content)
+
+        return real(both)
 
     monkeypatch.setattr(store.reading, "update", update)
     store.refresh()
