@@ -94,15 +94,15 @@ HOMES = {
         "data.sources.parquet",
         "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
-        "view.database", "view.export", "view.images", "view.reading", "view.scored",
+        "view.export", "view.images", "view.rows.database", "view.rows.reading", "view.rows.scored",
     },
     "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.curves", "view.figures"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
-    "duckdb": {"view.database"},
-    "starlette": {"view.app"},
-    "uvicorn": {"view.serving"},
+    "duckdb": {"view.rows.database"},
+    "starlette": {"view.server.app"},
+    "uvicorn": {"view.server.serving"},
     "typer": {"cli"},
 }  # fmt: skip
 """The only modules or rooms of pipeline that may import each of these."""

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 from pipeline.view import images, neighbours, overview
-from pipeline.view.app import head
-from pipeline.view.columns import expression
+from pipeline.view.rows.columns import expression
+from pipeline.view.server.app import head
 from pipeline.view.watched import Watched
 
 DRAWS = 6

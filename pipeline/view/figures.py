@@ -12,11 +12,11 @@ from pipeline.errors import BadInput
 from pipeline.reports.page.curves import certified, curves
 from pipeline.scoring.summaries import Line
 from pipeline.store.layout import Store
-from pipeline.view.columns import quoted, share
-from pipeline.view.database import Database
-from pipeline.view.history import history
 from pipeline.view.overview import plain
-from pipeline.view.reading import Seen
+from pipeline.view.rows.columns import quoted, share
+from pipeline.view.rows.database import Database
+from pipeline.view.rows.history import history
+from pipeline.view.rows.reading import Seen
 
 __all__ = ["checks", "figures", "histories", "opened", "pictures_missing", "settings"]
 

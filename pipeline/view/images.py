@@ -11,7 +11,7 @@ from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store import rows
 from pipeline.store.layout import Store
-from pipeline.view.scored import LONGEST, cut
+from pipeline.view.rows.scored import LONGEST, cut
 from pipeline.view.watched import Watched
 
 LISTS = ("clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5")

@@ -11,8 +11,8 @@ from typing import Any
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
 from pipeline.view import images
-from pipeline.view.columns import TOPS
-from pipeline.view.scored import cut
+from pipeline.view.rows.columns import TOPS
+from pipeline.view.rows.scored import cut
 from pipeline.view.watched import Watched
 
 KEPT = 64

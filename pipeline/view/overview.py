@@ -12,8 +12,8 @@ from pipeline.scoring.summaries import Line
 from pipeline.status.summary import Status
 from pipeline.store import formats, mixing
 from pipeline.store.layout import Store
-from pipeline.view.reading import ORIGIN, Seen, added
-from pipeline.view.scored import cut
+from pipeline.view.rows.reading import ORIGIN, Seen, added
+from pipeline.view.rows.scored import cut
 
 TRACEBACKS = 100
 """The most parked units whose tracebacks are shown."""

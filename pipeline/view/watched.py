@@ -16,9 +16,9 @@ from pipeline.storage.files import Entry
 from pipeline.store.layout import Store
 from pipeline.store.planned_cells import FILE
 from pipeline.view import overview
-from pipeline.view.database import Database
-from pipeline.view.reading import Reading
-from pipeline.view.scored import cut
+from pipeline.view.rows.database import Database
+from pipeline.view.rows.reading import Reading
+from pipeline.view.rows.scored import cut
 
 if TYPE_CHECKING:
     from pipeline.campaigns.job import Job

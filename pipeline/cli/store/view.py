@@ -28,7 +28,7 @@ def view(
         Export(export, store, note).write(export_images)
         answer(f"{export / 'index.html'}: open it, or put the folder on any web server")
         return
-    from pipeline.view.serving import serve
+    from pipeline.view.server.serving import serve
 
     def report(address: str) -> None:
         answer(address)

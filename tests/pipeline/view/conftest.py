@@ -2,10 +2,9 @@ import threading
 
 import pytest
 
-from pipeline.view import serving
-from pipeline.view.app import Stores
-from tests.support import viewer
-from tests.support.stores import synthetic
+from pipeline.view.server import serving
+from pipeline.view.server.app import Stores
+from tests.support.stores import synthetic, viewer
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
-from pipeline.view import export, neighbours, queries
-from pipeline.view.columns import STORED
-from tests.support import viewer
+from pipeline.view import export, neighbours
+from pipeline.view.rows import queries
+from pipeline.view.rows.columns import STORED
+from tests.support.stores import viewer
 
 pytest.importorskip("pipeline.view.page", reason="needs the page")
 

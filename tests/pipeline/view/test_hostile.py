@@ -10,10 +10,9 @@ from pipeline.planning.units import Unit
 from pipeline.scoring.rules import RULES
 from pipeline.store import schema
 from pipeline.store.layout import Store
-from pipeline.view import queries, scored
 from pipeline.view.images import stored
-from tests.support import viewer
-from tests.support.stores import handmade, synthetic
+from pipeline.view.rows import queries, scored
+from tests.support.stores import handmade, synthetic, viewer
 
 LONG = "x" * 10_000_000
 TEXTS = [

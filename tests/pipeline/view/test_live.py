@@ -14,9 +14,8 @@ from pipeline.scoring.rules import RULES
 from pipeline.store import rows
 from pipeline.store.layout import Store
 from pipeline.store.sealed import seal
-from pipeline.view import queries, reading
-from tests.support import viewer
-from tests.support.stores import handmade, release01, synthetic
+from pipeline.view.rows import queries, reading
+from tests.support.stores import handmade, release01, synthetic, viewer
 
 FEW = {"pgd": {"eps": "8/255", "steps": 4, "eot_draws": 2}}
 
@@ -327,7 +326,8 @@ def test_the_overview_needs_no_torch(folder):
     code = f"""
 import sys
 from pipeline.scoring.rules import RULES
-from pipeline.view import serving, watched
+from pipeline.view import watched
+from pipeline.view.server import serving
 shown = []
 watched.Watched._open = lambda self: shown.append(self.content) or sys.exit(print(len(self.content["cells"]), *sys.modules))
 import pipeline.view

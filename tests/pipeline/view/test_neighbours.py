@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support import tiny, viewer
+from tests.support import tiny
 from tests.support.campaigns import ran
+from tests.support.stores import viewer
 
 pictures = pytest.importorskip("pipeline.reports.pictures", reason="needs the pictures of stores")
 comparison = pytest.importorskip("pipeline.analysis.comparison", reason="needs comparisons")

@@ -11,9 +11,9 @@ from pipeline.reports.page import gather
 from pipeline.scoring import summaries
 from pipeline.scoring.intervals import rate
 from pipeline.scoring.rules import RULES
-from pipeline.view import queries
-from pipeline.view.history import POINTS, history
-from tests.support import viewer
+from pipeline.view.rows import queries
+from pipeline.view.rows.history import POINTS, history
+from tests.support.stores import viewer
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from pipeline import analysis
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
-from pipeline.view import queries
-from pipeline.view.columns import COLUMNS, NUMBER, OUTCOMES, TEXT
-from tests.support.viewer import watched
+from pipeline.view.rows import queries
+from pipeline.view.rows.columns import COLUMNS, NUMBER, OUTCOMES, TEXT
+from tests.support.stores.viewer import watched
 
 RULE_NAMES = list(RULES.builtin)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.view import guard, neighbours, serving
-from tests.support import viewer
+from pipeline.view import neighbours
+from pipeline.view.server import guard, serving
+from tests.support.stores import viewer
 
 ROWS = {"store": "0", "limit": 3}
 
@@ -223,10 +224,16 @@ def test_many_may_ask_at_once(server):
 
 def test_comparisons_and_errors_are_made_once_until_rows_change(serve, half, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        neighbours, "compared", lambda *asked: calls.append("compare") or {"problem": None, "figure": float("nan")}
-    )
-    monkeypatch.setattr(neighbours, "errors", lambda *asked: calls.append("errors") or {"parts": []})
+
+    def made(kind, answer):
+        def make(*asked):
+            calls.append(kind)
+            return answer
+
+        return make
+
+    monkeypatch.setattr(neighbours, "compared", made("compare", {"problem": None, "figure": float("nan")}))
+    monkeypatch.setattr(neighbours, "errors", made("errors", {"parts": []}))
     store = viewer.watched(half)
     server = serve(store)
     compare = "api/compare.json?first=0&first_cell=a&second=0&second_cell=b&rule=single&top=1"

@@ -6,7 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 
 from pipeline.scoring.rules import RULES
-from pipeline.view.app import Stores
+from pipeline.view.server.app import Stores
 from pipeline.view.watched import Watched
 
 TOKEN = "secret-of-the-address"

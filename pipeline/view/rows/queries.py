@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 from pipeline.errors import BadInput
-from pipeline.view.columns import BROKEN, COLUMNS, FAILED, NUMBER, SURVIVED, TEXT, TOPS, expression
+from pipeline.view.rows.columns import BROKEN, COLUMNS, FAILED, NUMBER, SURVIVED, TEXT, TOPS, expression
 
 MOST = 1000
 """The most rows of one answer, values of one list, and conditions or columns of one query."""
@@ -28,7 +28,7 @@ _KEYS = {"store", "rule", "top", "where", "sort", "group", "columns", "offset", 
 
 @dataclass(frozen=True)
 class Query:
-    """Ask for rows, or for one line a group; `pipeline.view.columns` describes the columns.
+    """Ask for rows, or for one line a group; `pipeline.view.rows.columns` describes the columns.
 
     where    conditions (column, operator, value), all of which hold
     sort     columns, each with whether it descends

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.scoring.intervals import Sample
-from pipeline.view.columns import quoted, share
-from pipeline.view.database import Database
+from pipeline.view.rows.columns import quoted, share
+from pipeline.view.rows.database import Database
 
 POINTS = 60
 """The most moments of a cell."""

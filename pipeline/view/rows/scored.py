@@ -12,7 +12,7 @@ from pipeline.errors import shortened
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
 from pipeline.store.schema import SCHEMA
-from pipeline.view.columns import STORED, TOPS, share
+from pipeline.view.rows.columns import STORED, TOPS, share
 
 LONGEST = 1000
 """Characters of a text that the table keeps; of a longer one its beginning, its end and its hash."""

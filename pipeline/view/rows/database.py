@@ -12,8 +12,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.view import queries
-from pipeline.view.columns import STORED, TOPS, quoted, share
+from pipeline.view.rows import queries
+from pipeline.view.rows.columns import STORED, TOPS, quoted, share
 
 SETTLED = 500_000
 """New rows after which all are compressed again."""
@@ -35,7 +35,7 @@ class Database:
         self._next, self._loose = 0, 0
 
     def add(self, rows: pa.Table) -> None:
-        """Add scored rows (`pipeline.view.scored`)."""
+        """Add scored rows (`pipeline.view.rows.scored`)."""
         with self._writing:
             places = pa.array(np.arange(self._next, self._next + len(rows)))
             self._next += len(rows)

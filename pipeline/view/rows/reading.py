@@ -18,8 +18,8 @@ from pipeline.storage import urls
 from pipeline.storage.files import Entry
 from pipeline.store import committed, rows
 from pipeline.store.layout import Store, sealed_name
-from pipeline.view import scored
-from pipeline.view.database import Database
+from pipeline.view.rows import scored
+from pipeline.view.rows.database import Database
 
 PIECE = 1 << 14
 """Rows that are scored at a time, of one cell: several small files together."""

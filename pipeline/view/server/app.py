@@ -16,9 +16,10 @@ from pipeline import provenance
 from pipeline.errors import BadInput, StorageError
 from pipeline.extras import remedy
 from pipeline.scoring.rules import RULES
-from pipeline.view import images, neighbours, overview, queries
-from pipeline.view.columns import TOPS
-from pipeline.view.guard import BODY, App, Guard
+from pipeline.view import images, neighbours, overview
+from pipeline.view.rows import queries
+from pipeline.view.rows.columns import TOPS
+from pipeline.view.server.guard import BODY, App, Guard
 from pipeline.view.watched import Watched
 
 

@@ -10,7 +10,7 @@ import uvicorn
 
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
-from pipeline.view.app import Stores, app
+from pipeline.view.server.app import Stores, app
 from pipeline.view.watched import Watched
 
 HOST = "127.0.0.1"
