@@ -11,6 +11,7 @@ PACKAGES = {
         "yaml",
     ),
     "report": ("matplotlib", "pandas", "scipy"),
+    "view": ("duckdb", "starlette", "uvicorn"),
 }  # fmt: skip
 """The packages that each extra brings, by the name that Python imports."""
 

@@ -94,17 +94,22 @@ HOMES = {
     "tarfile": {"data.tars.members", "data.tars.writing"},
     "pyarrow": {
         "data.sources.parquet",
-        "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
         "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
         "analysis.comparison.parts", "analysis.errors",
+        "view.export", "view.images", "view.rows.database", "view.rows.reading", "view.rows.scored",
     },
     "pandas": {
         "analysis.accuracy", "analysis.certificates", "analysis.comparison", "analysis.errors", "analysis.frames",
-        "analysis.transforms", "analysis.runs", "reports.figures", "reports.page.content",
+        "analysis.transforms", "analysis.runs", "reports.figures", "reports.page.content", "reports.page.curves",
+        "view.figures",
     },
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
     "jinja2": {"reports.page"},
+    "duckdb": {"view.rows.database"},
+    "starlette": {"view.server.app"},
+    "uvicorn": {"view.server.serving"},
     "typer": {"cli"},
 }  # fmt: skip
 """The only modules or rooms of pipeline that may import each of these."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.analysis.frames import SETTINGS, image_of
 from pipeline.errors import BadInput
-from pipeline.scoring.intervals import Rate, rate
+from pipeline.scoring.intervals import Rate, Sample, rate
 from pipeline.scoring.worst_case import judged_apart
 
 VALUES = ("clean", "adv", "target_hit")
@@ -161,14 +161,23 @@ def persistence(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     scores   result of `analysis.scores` for the rule `single`
     Columns: `by`, `draws` (m, from 1 to the fewest draws of an image), `images`, `clean` and `adv` with their intervals.
     """
-    out, by = [], list(by)
     good = scores[scores["clean"].notna()]
-    for values, group in good.groupby(by, observed=True):
-        n = group["evaluation_draws"].to_numpy()
+    kinds = good.groupby([*by, "evaluation_draws", "clean", "adv"], observed=True)
+    return persistence_of_counts(kinds.size().rename("images").reset_index(), by)
+
+
+def persistence_of_counts(counts: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """Return the same from a frame that says how many images are alike: a thousand lines stand for millions of rows.
+
+    counts   columns `by`, `evaluation_draws`, `clean` and `adv` (shares in [0, 1]), `images` (count, at least 1)
+    """
+    out, by = [], list(by)
+    for values, group in counts.groupby(by, observed=True):
+        n, images = group["evaluation_draws"].to_numpy(), group["images"].to_numpy(np.float64)
         for m in range(1, int(n.min()) + 1):
-            row = dict(zip(by, values, strict=True)) | {"draws": m, "images": len(group)}
+            row = dict(zip(by, values, strict=True)) | {"draws": m, "images": int(images.sum())}
             for side in ("clean", "adv"):
-                found = rate(_all_right(np.rint(group[side].to_numpy() * n), n, m))
+                found = Sample.of(_all_right(np.rint(group[side].to_numpy() * n), n, m), images).rate
                 assert found is not None
                 row |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
             out.append(row)

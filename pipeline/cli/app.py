@@ -23,6 +23,7 @@ from pipeline.cli.store.show import show
 from pipeline.cli.store.status import status
 from pipeline.cli.store.table import table
 from pipeline.cli.store.verify import verify
+from pipeline.cli.store.view import view
 from pipeline.cli.warning_lines import show_warnings_as_lines
 from pipeline.cli.work.check import check
 from pipeline.cli.work.demo import demo
@@ -34,7 +35,7 @@ from pipeline.errors import BadInput, ClusterLost, StorageError
 
 COMMANDS = {
     "Run": (demo, run, judge, plan, check, train),
-    "Read a store": (status, table, compare, report, show, replay, verify, seal, export),
+    "Read a store": (status, table, compare, view, report, show, replay, verify, seal, export),
     "Make files": (pack, gallery, schema),
 }
 """The commands under the headings of `barrage --help`. Each module imports what its command needs only when that runs."""

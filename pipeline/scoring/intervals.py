@@ -70,11 +70,12 @@ class Sample:
     counts: Array
 
     @classmethod
-    def of(cls, shares: ArrayLike) -> "Sample":
-        """Return the sample of shares (images,)."""
-        distinct, counts = np.unique(np.asarray(shares, dtype=np.float64), return_counts=True)
+    def of(cls, shares: ArrayLike, images: ArrayLike | None = None) -> "Sample":
+        """Return the sample of shares (n,), each of one image or of as many as `images` (n,), at least 1, says."""
+        distinct, place = np.unique(np.asarray(shares, dtype=np.float64), return_inverse=True)
         assert not len(distinct) or 0 <= distinct[0] <= distinct[-1] <= 1, "shares are in [0, 1]"
-        return cls(distinct, counts.astype(np.float64))
+        weights = None if images is None else np.asarray(images, dtype=np.float64)
+        return cls(distinct, np.bincount(place, weights, len(distinct)).astype(np.float64))
 
     def __add__(self, other: "Sample") -> "Sample":
         shares, place = np.unique(np.concatenate([self.shares, other.shares]), return_inverse=True)

@@ -89,7 +89,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tally:
-    """Hold sums over rows of one cell. Tallies of different rows can be added."""
+    """Hold sums over rows of one cell. Tallies of different rows can be added: what a reader keeps of rows that it has seen."""
 
     sort_key: tuple[Any, ...]
     """Model, k, attack, name: puts k = 10 after k = 5."""
@@ -173,7 +173,12 @@ def lines(
     for tallies in map_ordered(lambda piece: tallied(piece, rules), pieces, os.cpu_count() or 1):
         for cell, tally in tallies.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
-    named = sorted(cells, key=lambda name: cells[name].sort_key)
+    return lines_of(cells, rules, scopes)
+
+
+def lines_of(cells: Mapping[str, Tally], rules: Iterable[str], scopes: Mapping[str, Scope] | None = None) -> list[Line]:
+    """Return the same lines from the sums over the rows of each cell."""
+    rules, named = list(rules), sorted(cells, key=lambda name: cells[name].sort_key)
     return [cells[name].line(name, rule, (scopes or {}).get(name)) for name in named for rule in rules]
 
 

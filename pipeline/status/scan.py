@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import nan
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
@@ -155,26 +157,29 @@ def _parsed(data: bytes | None) -> dict[str, Rows]:
     """Return the rows of each unit in a file; nothing if it is gone, damaged or of another program."""
     try:
         found = parsed(data or b"", (*COLUMNS, "unit"))
-        places: dict[str, list[int]] = {}
-        for place, unit in enumerate(found["unit"]):
-            places.setdefault(unit, []).append(place)
-        return {unit: _rows({name: [found[name][i] for i in mine] for name in COLUMNS}) for unit, mine in places.items()}
-    except (ValueError, KeyError, TypeError):
+        units = found["unit"].unique().to_pylist()
+        return {unit: _rows(found if len(units) == 1 else found.filter(pc.equal(found["unit"], unit))) for unit in units}
+    except (ValueError, pa.ArrowException):
         return {}
 
 
-def _rows(found: Mapping[str, list[Any]]) -> Rows:
-    good = [i for i, status in enumerate(found["status"]) if status == "ok"]
-    draws = found["evaluation_draws"]
+def _rows(found: pa.Table) -> Rows:
+    """Return what the rows of one unit say. Raises ValueError where a figure of an attacked image is missing."""
+    good = found.filter(pc.equal(found["status"], "ok"))
+    counts = [good[name] for name in ("evaluation_draws", "clean_correct", "adv_correct")]
+    if any(column.null_count for column in counts):
+        raise ValueError("an attacked image lacks its counts")
+    draws, clean, attacked = (column.to_numpy() for column in counts)
+    failed = found.filter(pc.not_equal(found["status"], "ok"))["status"].to_pylist()
     return Rows(
-        images=len(draws),
-        clean=[found["clean_correct"][i] / draws[i] for i in good],
-        attacked=[found["adv_correct"][i] / draws[i] for i in good],
-        failed=Counter(status for status in found["status"] if status != "ok"),
-        blind=int(blind.blind({name: [found[name][i] for i in good] for name in blind.COLUMNS}).sum()),
-        draw_gradients=sum(found["grad_evals"]),
-        seconds=sum(found["seconds"]),
-        devices=frozenset(found["device"]) - {None},
+        images=len(found),
+        clean=(clean / draws).tolist(),
+        attacked=(attacked / draws).tolist(),
+        failed=Counter(failed),
+        blind=int(blind.blind({name: good[name].to_numpy() for name in blind.COLUMNS}).sum()),
+        draw_gradients=pc.sum(found["grad_evals"], min_count=0).as_py(),
+        seconds=pc.sum(found["seconds"], min_count=0).as_py(),
+        devices=frozenset(found["device"].unique().to_pylist()) - {None},
     )
 
 

@@ -195,15 +195,14 @@ def _shared(rows: pa.RecordBatch, known: dict[Any, pa.Array]) -> pa.Table:
     return pa.Table.from_arrays(columns, rows.schema.names)
 
 
-def parsed(data: bytes, columns: Sequence[str]) -> dict[str, list[Any]]:
+def parsed(data: bytes, columns: Sequence[str]) -> pa.Table:
     """Return some columns of one committed file; null where it lacks them. Raises ValueError if it is no file of rows."""
     try:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        names = schema.present(file.schema_arrow, columns, "a file of rows")
-        found = file.read(names).to_pydict()
+        found = file.read(schema.present(file.schema_arrow, columns, "a file of rows"))
     except DAMAGED as error:
         raise ValueError(f"no Parquet file of rows: {error}") from None
-    return {name: found.get(name, [None] * file.metadata.num_rows) for name in columns}
+    return _filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:

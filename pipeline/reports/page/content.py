@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from pipeline import analysis, provenance
 from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
+from pipeline.reports.page.curves import certified, curves
 from pipeline.reports.pictures import OF_A_PICTURE, Example, Images
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
@@ -33,9 +32,6 @@ SEARCHED = 200_000
 
 PERSISTENT = 2_000_000
 """The most rows for which the curves of a persistent attacker are drawn: they need every row in memory."""
-
-XS = ("k", "eps", "steps", "eot_draws", "draw_gradients")
-"""The columns that accuracy can be drawn against; `pipeline.reports.style.AXES` has their labels."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def gather(store: str) -> Content:
         job=job,
         lines=lines,
         notes=[*summaries.notes(lines), *mixing.mixed(mixed)],
-        points={"curves": _curves(job, lines), "persistent": _persistent(store, lines), "certified": _certified(store, lines)},
+        points={"curves": curves(job, lines), "persistent": _persistent(store, lines), "certified": certified(store, lines)},
         machines=[row | {"versions": json.loads(row["versions"])} for row in made_by],
         failures=analysis.failures(store).to_dict("records"),
         gallery=gallery,
@@ -127,42 +123,6 @@ def _pairs(confusion: dict[str, Any]) -> list[tuple[str, str, int]]:
     return sorted(wrong, key=lambda pair: -pair[2])[:PAIRS]
 
 
-def _curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:
-    """Return the points of the chart, one a cell and rule, and for each x that has a curve the series of each cell."""
-    cells = analysis.settings(job).set_index("cell", drop=False)
-    per_image = {line.cell: line.draw_gradients / max(1, line.images) for line in lines}
-    cells["draw_gradients"] = cells.index.map(lambda cell: per_image.get(cell, float("nan")))
-    cells = cells[cells["draw_gradients"].notna()]
-    series = {x: _labels(cells, x) for x in XS}
-    drawn = {x: series[x] for x in XS if _has_curve(cells, x, series)} or {"k": series["k"]}
-    values = cells[list(XS)].to_dict("index")
-    return {
-        "series": drawn,
-        "points": [summaries.as_dict(line) | {"x": values[line.cell]} | _kind(line, cells.loc[line.cell]) for line in lines],
-    }
-
-
-def _kind(line: summaries.Line, cell: "pd.Series[Any]") -> dict[str, Any]:
-    """Return what judges in a line's cell, and whether it is an L2 attack, which certificates can be compared with."""
-    l2 = cell["norm"] == "l2" and line.certified is None
-    return {"defended": f"{cell['model']}, {cell['defense']}", "l2": bool(l2)}
-
-
-def _labels(cells: pd.DataFrame, x: str) -> dict[str, str]:
-    """Return the series of each cell when accuracy is drawn against `x`, named by the settings that differ between cells."""
-    names = analysis.series(cells, x) if x != "draw_gradients" else ["model", "defense"]
-    kept = [name for name in names if cells[name].nunique() > 1]
-    return {
-        str(row["cell"]): ", ".join(analysis.WORDS.get(name, "{}").format(row[name]) for name in kept) or str(row["model"])
-        for row in cells.to_dict("records")
-    }
-
-
-def _has_curve(cells: pd.DataFrame, x: str, series: dict[str, dict[str, str]]) -> bool:
-    """Return whether a series has two points."""
-    return bool((cells[x].groupby(cells["cell"].map(series[x])).nunique() > 1).any())
-
-
 def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
     """Return the accuracy if m fresh draws must all be right, of cells with several draws; [] for a store too large for it."""
     if sum(line.images for line in lines if line.rule == "single") > PERSISTENT:
@@ -170,14 +130,6 @@ def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]
     scores = analysis.scores(store)
     frame = analysis.persistence(scores[scores["evaluation_draws"] > 1], ["cell"])
     return frame.astype({"cell": str}).to_dict("records") if len(frame) else []
-
-
-def _certified(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
-    """Return the certified accuracy against the radius, of cells with certificates, and beside it what attacks left."""
-    if not any(line.certified for line in lines):
-        return []
-    frame = analysis.certified(store)
-    return frame.astype({"cell": str, "store": str}).to_dict("records")
 
 
 def _gallery(images: Images, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:

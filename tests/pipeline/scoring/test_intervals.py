@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.scoring.intervals import half_width, paired_difference
+from pipeline.scoring.intervals import Sample, half_width, paired_difference
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -27,3 +27,11 @@ def test_a_paired_difference_has_the_interval_of_its_differences(seed):
     statistic = stats.ttest_rel(a, b).statistic
     assert mean / half == pytest.approx(statistic / stats.norm.ppf(0.975), rel=1e-12)
     assert paired_difference(b, a) == pytest.approx((-mean, half))
+
+
+def test_a_sample_of_counts_is_that_of_each_image():
+    random = np.random.default_rng(0)
+    shares, images = random.integers(0, 5, 30) / 4, random.integers(1, 9, 30)
+    counted, one_by_one = Sample.of(shares, images), Sample.of(np.repeat(shares, images))
+    assert counted.shares.tolist() == one_by_one.shares.tolist() and counted.counts.tolist() == one_by_one.counts.tolist()
+    assert Sample.of([]).images == 0 == Sample.of([], []).images

@@ -1,0 +1,1 @@
+"""Answer a browser on this machine, and no other: the page over HTTP."""
