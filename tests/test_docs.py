@@ -28,6 +28,7 @@ from tests.support.session.once import folder, once
 from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inline, name, parsed, patched
 
 NOT_RUN = {
+    "barrage view stores/demo": "serves a page until it is stopped; tests/pipeline/view tests it",
     "python -m benchmarks.fuzz --kind shard --count 33000": "takes minutes; tests/test_fuzz.py tries fewer",
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
