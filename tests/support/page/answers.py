@@ -143,7 +143,7 @@ def compare(first, first_cell, second, second_cell, rule, top):
 
 
 def _difference(a, b):
-    value, half = float((b - a).mean()), 1.96 * float((b - a).std()) / max(1, len(a)) ** 0.5
+    value, half = float((a - b).mean()), 1.96 * float((a - b).std()) / max(1, len(a)) ** 0.5
     return {
         "images": len(a),
         "first": float(a.mean()),

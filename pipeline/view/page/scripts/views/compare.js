@@ -121,7 +121,7 @@
   const Summary = ({ found }) => html`<section class="tiles wide" aria-label="In short">
     <div><b>${f.percent(found.first.rate)} %</b>first <small>${f.interval(found.first.low, found.first.high)}</small></div>
     <div><b>${f.percent(found.second.rate)} %</b>second <small>${f.interval(found.second.low, found.second.high)}</small></div>
-    <div><b>${f.points(found.difference)}</b>points, second minus first <small>${f.interval(found.low, found.high, f.points)}</small></div>
+    <div><b>${f.points(found.difference)}</b>points, first minus second <small>${f.interval(found.low, found.high, f.points)}</small></div>
     <div><b>${f.pValue(found.p_value)}</b>${f.text(found.test, 80)}, ${f.plural(found.images, "image")} in both</div></section>`;
 
   view.views.compare = ({ source, stores, store, params, set, link }) => {
