@@ -57,6 +57,7 @@ FLOORS = {
         "costs",
         "analysis",
         "reports",
+        "board",
         "cli",
         "__main__",
     ],
@@ -97,7 +98,7 @@ HOMES = {
     "pandas": {f"analysis.{name}" for name in ("accuracy", "certificates", "compare", "frames", "transforms", "runs")}
     | {"reports.figures", "reports.page.content"},
     "matplotlib": {"training.curves", "reports.figures", "reports.image_trace"},
-    "jinja2": {"reports.page"},
+    "jinja2": {"reports.page", "board.pages"},
     "typer": {"cli"},
 }  # fmt: skip
 """The only modules or rooms of pipeline that may import each of these."""

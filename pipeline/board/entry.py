@@ -1,0 +1,234 @@
+"""Define an entry of the board: what one store says of one defense under one threat, as a small JSON file.
+
+entries/<campaign>-<cell of the standard attack>.json, with the format in front and the hash of all of it at the end, so that a
+change by hand shows.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from pipeline.config.campaign import validated
+from pipeline.config.fields import Name, Strict
+from pipeline.errors import BadInput
+from pipeline.scoring.intervals import Rate, Sample
+from pipeline.store import formats
+
+FOLDER = "entries"
+"""Where the entries of a board are, in its folder."""
+
+URL = r"^https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+$"
+"""Addresses of the web, without any character that ends a link in Markdown or HTML."""
+
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+Link = Annotated[str, Field(pattern=URL, max_length=500)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Identity = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Shares = dict[Annotated[str, Field(pattern=r"^\d{1,6}/\d{1,6}$")], Count]
+"""{"right/of": images}: how many images have that share of right draws; 0/1 and 1/1 where an image is right or wrong."""
+
+CLOSE = 1e-9
+"""Rates no further apart are the same: floating point may add in another order."""
+
+State = Literal["passed", "failed", "reported", "missing"]
+"""What became of a check."""
+
+
+class Submission(Strict):
+    """Who submits it: their name, a link to what was submitted, and what to cite."""
+
+    by: Text
+    link: Link
+    citation: Text
+
+
+class Data(Strict):
+    """The images: the name of the data set, the SHA-256 of each shard, how many images; lengths in px, as of a campaign."""
+
+    dataset: Text
+    shards: dict[str, Hash]
+    images: Count
+    resize: Count | None
+    crop: Count
+
+
+class Weights(Strict):
+    """The model: its name in the campaign, its architecture, and the SHA-256 of its weights, None where there is no file."""
+
+    name: Name
+    architecture: Text
+    classes: Count
+    weights_sha256: Hash | None
+
+
+class Defended(Strict):
+    """The defense: its name in the campaign, in words, and all its settings as a campaign file writes them."""
+
+    name: Name
+    summary: Text
+    settings: dict[str, Any]
+    random: bool
+
+
+class Measured(Strict):
+    """A rate in [0, 1], the ends of its 95 % interval, and the shares of images from which both follow."""
+
+    value: Fraction
+    low: Fraction
+    high: Fraction
+    shares: Shares
+
+    @property
+    def images(self) -> int:
+        return sum(self.shares.values())
+
+    @field_validator("shares")
+    @classmethod
+    def _at_most_all_draws(cls, shares: Shares) -> Shares:
+        for right, of in (map(int, share.split("/")) for share in shares):
+            if not of or right > of:
+                raise ValueError(f"{right}/{of} is no share of draws")
+        return shares
+
+    def recomputed(self) -> Rate | None:
+        """Return the rate that the shares give; None without images."""
+        found = [int(right) / int(of) for right, of in (share.split("/") for share in self.shares)]
+        return Sample.of(np.repeat(found, list(self.shares.values()))).rate
+
+    @property
+    def kept(self) -> bool:
+        """Return whether rate and interval are those of the shares."""
+        found = self.recomputed()
+        pairs = [(found.value, self.value), (found.low, self.low), (found.high, self.high)] if found else []
+        return bool(pairs) and all(abs(a - b) <= CLOSE for a, b in pairs)
+
+
+class Sides(Strict):
+    """The top-1 accuracy of the same images, clean and attacked, under one decision rule."""
+
+    clean: Measured
+    attacked: Measured
+
+
+class Attack(Strict):
+    """One cell: its attack with its settings, how far it got, what it cost, and the accuracy under every decision rule."""
+
+    cell: Name
+    identity: Identity
+    settings: dict[str, Any]
+    planned: Count
+    images: Count
+    stopped: bool
+    failed: Count
+    blind: Count
+    moved: Count
+    evaluation_draws: Count
+    draw_gradients: Count
+    device_seconds: Annotated[float, Field(ge=0)]
+    rules: dict[str, Sides]
+
+    @property
+    def kind(self) -> str:
+        return str(self.settings.get("kind"))
+
+
+class Worst(Strict):
+    """The accuracy under the worst attack of each image, rule `single`: `least` is a lower bound, `apart` an upper bound, and
+    the truth is between `least.low` and `high` in 95 % of such samples (docs/intervals.md)."""
+
+    attacks: Count
+    least: Measured
+    apart: Fraction
+    high: Fraction
+
+
+class Origin(Strict):
+    """The commit, the libraries and the device that rows come from, and how many."""
+
+    commit: str
+    libraries: dict[str, str]
+    device: str
+    rows: Count
+
+
+class Checks(Strict):
+    """The checks of the standard attack's cell: on how many images, and what became of each."""
+
+    images: Count
+    states: dict[str, State]
+
+
+class Entry(Strict):
+    """One defense of one model under one threat, with everything that its page shows."""
+
+    name: Name
+    submission: Submission
+    campaign: Name
+    seed: int
+    data: Data
+    model: Weights
+    defense: Defended
+    norm: Text
+    eps: Annotated[float, Field(gt=0)]
+    goal: Text
+    skip_misclassified: str | None
+    attacks: list[Attack] = Field(min_length=1)
+    worst: Worst | None
+    checks: Checks
+    definitions: dict[str, dict[str, int]]
+    origins: list[Origin]
+
+    @property
+    def standard(self) -> Attack | None:
+        """Return the cell of the standard attack; None where there is not exactly one."""
+        found = [attack for attack in self.attacks if attack.kind == "standard"]
+        return found[0] if len(found) == 1 else None
+
+    def measured(self) -> Iterator[tuple[str, Measured]]:
+        """Yield every rate with its place in words."""
+        for attack in self.attacks:
+            for rule, sides in attack.rules.items():
+                yield f"{attack.cell}, {rule}, clean", sides.clean
+                yield f"{attack.cell}, {rule}, attacked", sides.attacked
+        if self.worst:
+            yield "worst case", self.worst.least
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the file of an entry."""
+    return formats.to_json(entry.model_dump(mode="json")) + b"\n"
+
+
+def read(path: Path) -> Entry:
+    """Return the entry of a file. Raises BadInput for a file that was changed by hand, or that is no entry."""
+    try:
+        data = path.read_bytes()
+        raw = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{path} cannot be read as JSON ({type(error).__name__}): write it again with barrage board add"
+        ) from None
+    if not isinstance(raw, dict) or formats.HASH not in raw:
+        raise BadInput(f"{path} has no {formats.HASH}: entries are written by barrage board add, not by hand")
+    try:
+        content = formats.of_json(str(path), data)
+    except formats.Damaged:
+        raise BadInput(f"{path} was changed after it was written: write it again with barrage board add") from None
+    found = validated(Entry, content, f"entry {path}")
+    if path.stem != found.name:
+        raise BadInput(f"{path} holds the entry {found.name}: call the file {found.name}.json")
+    return found
+
+
+def all_of(board: Path) -> dict[Path, Entry]:
+    """Return every entry of a board by its file. Raises BadInput for the first that is none, or where there is no board."""
+    folder = board / FOLDER
+    if not folder.is_dir():
+        raise BadInput(f"{board} is no board: it has no folder {FOLDER}; give one with --board, or add a store first")
+    return {path: read(path) for path in sorted(folder.glob("*.json"))}
