@@ -109,8 +109,9 @@ def _origins(entry: Entry) -> Iterator[str]:
 
 def _checks(entry: Entry) -> Iterator[str]:
     """Yield which checks of the attack failed or are missing."""
-    cell = entry.standard.cell if entry.standard else "the standard attack"
-    states = entry.checks.states
+    if entry.standard is None:
+        return
+    cell, states = entry.standard.cell, entry.checks.states
     if not states or set(states.values()) == {"missing"}:
         yield f"{cell} was not checked: run barrage check CAMPAIGN --cell {cell}"
         return

@@ -16,7 +16,7 @@ from pipeline.scoring.rules import RULES
 _HERE = Path(__file__).parent / "page"
 _BLOCK = re.compile(r"(<!-- board: written by barrage board build -->\n).*?(<!-- end -->)", re.S)
 
-HEAD = ("rank", "defense", "model", "clean", "standard attack", "worst case", "images", "cost", "entry")
+HEAD = ("rank", "defense", "model", "clean", "standard attack", "worst case", "judged", "cost", "entry")
 """The columns of a table in Markdown."""
 
 

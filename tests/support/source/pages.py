@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    *(ROOT / folder / "README.md" for folder in ("cluster", "notebooks")),
+    *(ROOT / folder / "README.md" for folder in ("board", "cluster", "notebooks")),
 ]
 
 _FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
