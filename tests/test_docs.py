@@ -29,7 +29,9 @@ from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inl
 
 NOT_RUN = {
     "python -m benchmarks.fuzz --kind shard --count 33000": "takes minutes; tests/test_fuzz.py tries fewer",
-    "barrage board add stores/demo --dataset CIFAR-10 --by NAME --link https://example.org --citation TEXT": "a tiny network passes no check: tests/pipeline/board adds stores",
+    "barrage board add stores/demo --dataset CIFAR-10 --by NAME --link https://example.org --citation TEXT": (
+        "a tiny network passes no check: tests/pipeline/board adds stores"
+    ),
     "barrage board add STORE --dataset 'CIFAR-10, test' --by 'Your lab' --link https://example.org/defense "
     "--citation 'Authors, Venue 2026'": "a tiny network passes no check: tests/pipeline/board adds stores",
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",

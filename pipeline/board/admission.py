@@ -102,7 +102,7 @@ def _origins(entry: Entry) -> Iterator[str]:
             yield f"its rows were made with several versions ({name}: {' and '.join(sorted(found))}): run it anew with one"
     commits = {origin.commit for origin in entry.origins}
     if not commits or commits & {"", "unknown"}:
-        yield "its rows name no commit of the code: nobody could make them again; run it anew with a release or a checkout"
+        yield "its rows name no commit of the code, so they cannot be made again: run it anew with a release or a checkout"
     if changed := sorted(commit for commit in commits if commit.endswith("+")):
         yield f"its rows were made by commit {changed[0][:12]} with changed files: run it anew with what is committed"
 

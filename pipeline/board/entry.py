@@ -41,7 +41,7 @@ State = Literal["passed", "failed", "reported", "missing"]
 
 
 class Submission(Strict):
-    """Who submits it: their name, a link to what was submitted, and what to cite."""
+    """Name who submits it, a link to what was submitted, and what to cite."""
 
     by: Text
     link: Link
@@ -49,7 +49,7 @@ class Submission(Strict):
 
 
 class Data(Strict):
-    """The images: the name of the data set, the SHA-256 of each shard, how many images; lengths in px, as of a campaign."""
+    """Describe the images: the name of the data set, the SHA-256 of each shard, how many images; lengths in px."""
 
     dataset: Text
     shards: dict[str, Hash]
@@ -59,7 +59,7 @@ class Data(Strict):
 
 
 class Weights(Strict):
-    """The model: its name in the campaign, its architecture, and the SHA-256 of its weights, None where there is no file."""
+    """Describe the model: its name in the campaign, its architecture, the SHA-256 of its weights, None without a file."""
 
     name: Name
     architecture: Text
@@ -68,7 +68,7 @@ class Weights(Strict):
 
 
 class Defended(Strict):
-    """The defense: its name in the campaign, in words, and all its settings as a campaign file writes them."""
+    """Describe the defense: its name in the campaign, in words, and all its settings as a campaign file writes them."""
 
     name: Name
     summary: Text
@@ -77,7 +77,7 @@ class Defended(Strict):
 
 
 class Measured(Strict):
-    """A rate in [0, 1], the ends of its 95 % interval, and the shares of images from which both follow."""
+    """Hold a rate in [0, 1], the ends of its 95 % interval, and the shares of images from which both follow."""
 
     value: Fraction
     low: Fraction
@@ -110,14 +110,14 @@ class Measured(Strict):
 
 
 class Sides(Strict):
-    """The top-1 accuracy of the same images, clean and attacked, under one decision rule."""
+    """Hold the top-1 accuracy of the same images, clean and attacked, under one decision rule."""
 
     clean: Measured
     attacked: Measured
 
 
 class Attack(Strict):
-    """One cell: its attack with its settings, how far it got, what it cost, and the accuracy under every decision rule."""
+    """Hold one cell: its attack with its settings, how far it got, what it cost, and the accuracy under every decision rule."""
 
     cell: Name
     identity: Identity
@@ -139,8 +139,8 @@ class Attack(Strict):
 
 
 class Worst(Strict):
-    """The accuracy under the worst attack of each image, rule `single`: `least` is a lower bound, `apart` an upper bound, and
-    the truth is between `least.low` and `high` in 95 % of such samples (docs/intervals.md)."""
+    """Hold the accuracy under the worst attack of each image, rule `single`: `least` is a lower bound, `apart` an upper bound,
+    and the truth is between `least.low` and `high` in 95 % of such samples (docs/intervals.md)."""
 
     attacks: Count
     least: Measured
@@ -149,7 +149,7 @@ class Worst(Strict):
 
 
 class Origin(Strict):
-    """The commit, the libraries and the device that rows come from, and how many."""
+    """Name the commit, the libraries and the device that rows come from, and how many."""
 
     commit: str
     libraries: dict[str, str]
@@ -158,14 +158,14 @@ class Origin(Strict):
 
 
 class Checks(Strict):
-    """The checks of the standard attack's cell: on how many images, and what became of each."""
+    """Hold the checks of the standard attack's cell: on how many images, and what became of each."""
 
     images: Count
     states: dict[str, State]
 
 
 class Entry(Strict):
-    """One defense of one model under one threat, with everything that its page shows."""
+    """Hold one defense of one model under one threat, with everything that its page shows."""
 
     name: Name
     submission: Submission

@@ -58,7 +58,7 @@ def groups(job: Job, cells: Collection[str] | None) -> list[list[Cell]]:
 def gather(job: Job, cells: list[Cell], dataset: str, submission: Submission) -> Entry:
     """Return the entry of some cells of a store, whether it may stand on the board or not.
 
-    Raises BadInput if the store has no rows of them, or if definitions changed since, so that nobody can make them again.
+    Raises BadInput if the store has no rows of them, or if definitions changed since, so that they cannot be made again.
     """
     names = [cell.name for cell in cells]
     outdated = definition_versions.outdated(job.campaign, job.store)

@@ -1,4 +1,4 @@
-"""Render a board: as tables of a Markdown page, between two comments, and as one HTML file that fetches nothing."""
+"""Show a board: as tables of a Markdown page, between two comments, and as one HTML file that fetches nothing."""
 
 import re
 from collections.abc import Iterable

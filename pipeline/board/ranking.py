@@ -1,4 +1,4 @@
-"""Rank the entries of a board: those of the same images under the same threat, by what the standard attack leaves."""
+"""Order the entries of a board: those of the same images under the same threat, by what the standard attack leaves."""
 
 from collections import defaultdict
 from collections.abc import Iterable

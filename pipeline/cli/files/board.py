@@ -33,7 +33,7 @@ def add(
     folder: Folder = Path("board"),
     allow_module: Modules = None,
 ) -> None:
-    """Enter the defenses of a store, each with all its attacks, or say why one is refused:
+    """Add the defenses of a store, each with all its attacks, or say why one is refused:
     barrage board add stores/demo --dataset CIFAR-10 --by NAME --link https://example.org --citation TEXT"""
     from pipeline.board import FOLDER, URL, Submission, gather, groups, refusals
     from pipeline.campaigns.job import opened

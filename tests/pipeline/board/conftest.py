@@ -1,9 +1,7 @@
 import pytest
 
-from pipeline.board import Submission, gather, groups, refusals
+from pipeline.board import gather, groups, refusals
 from tests.support.stores import boarded
-
-SUBMISSION = Submission(by="A Lab", link="https://example.org/x", citation="A, B 2026")
 
 
 @pytest.fixture
@@ -18,7 +16,7 @@ def entry_of():
 
     def gathered(job, dataset="ImageNet"):
         (cells,) = groups(job, None)
-        return gather(job, cells, dataset, SUBMISSION)
+        return gather(job, cells, dataset, boarded.SUBMISSION)
 
     return gathered
 

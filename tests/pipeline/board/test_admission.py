@@ -9,7 +9,6 @@ import pytest
 from pipeline.board import Entry, gather, groups, refusals
 from pipeline.campaigns import definition_versions
 from pipeline.errors import BadInput
-from tests.pipeline.board.conftest import SUBMISSION
 from tests.support.stores import boarded
 
 STANDARD, PGD = boarded.ATTACKS["pgd-standard"], boarded.ATTACKS["pgd"]
@@ -158,5 +157,5 @@ def test_a_cell_of_no_store_is_named(board_store):
     with pytest.raises(BadInput, match="--cell x: store .* has no such cell; expected one of resnet50-bart5-pgd-standard"):
         groups(job, ["x"])
     (cells,) = groups(job, ["resnet50-bart5-pgd-standard"])
-    entry = gather(job, cells, "ImageNet", SUBMISSION)
+    entry = gather(job, cells, "ImageNet", boarded.SUBMISSION)
     assert entry.worst is None and len(entry.attacks) == 1 and not list(refusals(entry))

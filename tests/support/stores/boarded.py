@@ -3,6 +3,7 @@
 import json
 
 from pipeline import provenance
+from pipeline.board import Submission
 from pipeline.campaigns import check
 from tests.support.stores import synthetic
 
@@ -11,6 +12,7 @@ ATTACKS = {
     "pgd": {"eps": "8/255", "steps": 20, "eot_draws": 10},
 }
 MODEL = {"resnet50": {"architecture": "torchvision:resnet50", "weights": "resnet50.safetensors", "sha256": "a" * 64}}
+SUBMISSION = Submission(by="A Lab", link="https://example.org/x", citation="A, B 2026")
 SUBMITTED = ("--dataset", "ImageNet", "--by", "A Lab", "--link", "https://example.org/x", "--citation", "A, B 2026")
 """Options of `barrage board add`."""
 
