@@ -5,12 +5,12 @@ puts entries in order, `pages` renders them. docs/board.md has the rules in word
 """
 
 from pipeline.board.admission import refusals
-from pipeline.board.entry import FOLDER, URL, Entry, Submission, all_of, encode, read
+from pipeline.board.entry import FOLDER, URL, Entry, Submission, encode, files, read
 from pipeline.board.gathering import gather, groups
 from pipeline.board.pages import filled, html
 from pipeline.board.ranking import ranked
 
 __all__ = [
-    "FOLDER", "URL", "Entry", "Submission", "all_of", "encode", "filled", "gather", "groups", "html", "ranked", "read",
+    "FOLDER", "URL", "Entry", "Submission", "encode", "files", "filled", "gather", "groups", "html", "ranked", "read",
     "refusals",
 ]  # fmt: skip

@@ -67,11 +67,17 @@ def _the_standard_attack(entry: Entry) -> Iterator[str]:
         return
     if entry.goal != "untargeted":
         yield f"{standard.cell} has the goal {entry.goal}: the board ranks by untargeted attacks"
-    if (budget := standard.settings["budget"]) < BUDGET:
-        yield f"{standard.cell} has a budget of {budget} draw-gradients an image: expected at least {BUDGET}"
+    if budget_of(standard) < BUDGET:
+        yield f"{standard.cell} has a budget of {budget_of(standard)} draw-gradients an image: expected at least {BUDGET}"
     fields = {name: field.default for name, field in Standard.model_fields.items() if name not in FREE}
     if changed := [name for name, value in standard.settings.items() if name in fields and value != fields[name]]:
         yield f"{standard.cell} changes {', '.join(changed)}: the standard attack sets everything but its budget itself"
+
+
+def budget_of(standard: Attack) -> int:
+    """Return the draw-gradients that the standard attack may spend on an image; 0 where its settings have no such number."""
+    found = standard.settings.get("budget")
+    return found if isinstance(found, int) else 0
 
 
 def _cell(entry: Entry, attack: Attack) -> Iterator[str]:

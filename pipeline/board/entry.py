@@ -7,7 +7,7 @@ change by hand shows.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -21,6 +21,9 @@ from pipeline.store import formats
 FOLDER = "entries"
 """Where the entries of a board are, in its folder."""
 
+LARGEST = 200_000
+"""Bytes of an entry, at most: some 10,000 are usual."""
+
 URL = r"^https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+$"
 """Addresses of the web, without any character that ends a link in Markdown or HTML."""
 
@@ -28,10 +31,16 @@ Text = Annotated[str, Field(min_length=1, max_length=300)]
 Link = Annotated[str, Field(pattern=URL, max_length=500)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Identity = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shares = dict[Annotated[str, Field(pattern=r"^\d{1,6}/\d{1,6}$")], Count]
 """{"right/of": images}: how many images have that share of right draws; 0/1 and 1/1 where an image is right or wrong."""
+
+Plain = str | int | float | bool | None
+Inner = Plain | list[Plain] | dict[str, Plain]
+Part = Inner | list[Inner] | dict[str, Inner]
+Settings = dict[str, Part | list[Part] | dict[str, Part]]
+"""Settings of a campaign file as plain values; those of a composition hold those of its parts."""
 
 CLOSE = 1e-9
 """Rates no further apart are the same: floating point may add in another order."""
@@ -72,7 +81,7 @@ class Defended(Strict):
 
     name: Name
     summary: Text
-    settings: dict[str, Any]
+    settings: Settings
     random: bool
 
 
@@ -98,8 +107,9 @@ class Measured(Strict):
 
     def recomputed(self) -> Rate | None:
         """Return the rate that the shares give; None without images."""
-        found = [int(right) / int(of) for right, of in (share.split("/") for share in self.shares)]
-        return Sample.of(np.repeat(found, list(self.shares.values()))).rate
+        found = np.array([int(right) / int(of) for right, of in (share.split("/") for share in self.shares)])
+        counts = np.array(list(self.shares.values()), np.float64)
+        return (Sample(found, counts) + Sample.of([])).rate  # adding sorts, and merges what is the same
 
     @property
     def kept(self) -> bool:
@@ -121,7 +131,7 @@ class Attack(Strict):
 
     cell: Name
     identity: Identity
-    settings: dict[str, Any]
+    settings: Settings
     planned: Count
     images: Count
     stopped: bool
@@ -209,7 +219,11 @@ def read(path: Path) -> Entry:
     """Return the entry of a file. Raises BadInput for a file that was changed by hand, or that is no entry."""
     try:
         data = path.read_bytes()
+        if len(data) > LARGEST:
+            raise BadInput(f"{path} has {len(data)} bytes, an entry at most {LARGEST}: it is of another program")
         raw = json.loads(data)
+    except BadInput:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} cannot be read as JSON ({type(error).__name__}): write it again with barrage board add"
@@ -226,9 +240,9 @@ def read(path: Path) -> Entry:
     return found
 
 
-def all_of(board: Path) -> dict[Path, Entry]:
-    """Return every entry of a board by its file. Raises BadInput for the first that is none, or where there is no board."""
+def files(board: Path) -> list[Path]:
+    """Return the files of the entries of a board. Raises BadInput where there is no board."""
     folder = board / FOLDER
     if not folder.is_dir():
         raise BadInput(f"{board} is no board: it has no folder {FOLDER}; give one with --board, or add a store first")
-    return {path: read(path) for path in sorted(folder.glob("*.json"))}
+    return sorted(folder.glob("*.json"))

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pipeline.board.admission import budget_of
 from pipeline.board.entry import Attack, Entry, Measured
 
 
@@ -58,7 +59,7 @@ def standard(entry: Entry) -> Attack:
 
 def threat(entry: Entry) -> Threat:
     """Return under what an entry is ranked."""
-    return Threat(entry.data.dataset, entry.norm, entry.eps, standard(entry).settings["budget"])
+    return Threat(entry.data.dataset, entry.norm, entry.eps, budget_of(standard(entry)))
 
 
 def ranked(entries: Iterable[Entry]) -> dict[Threat, list[Ranked]]:

@@ -67,7 +67,8 @@ def _write(entry: "Entry", folder: Path) -> None:
     from pipeline.board.ranking import standard
 
     path, own = folder / f"{entry.name}.json", standard(entry)
-    if path.exists() and standard(read(path)).identity != own.identity:
+    known = read(path).standard if path.exists() else own
+    if known is None or known.identity != own.identity:
         raise BadInput(f"{path} is the entry of another cell of that name: give the campaign another name")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode(entry))
@@ -78,18 +79,24 @@ def _write(entry: "Entry", folder: Path) -> None:
 @board.command()
 def check(folder: Folder = Path("board")) -> None:
     """Check every entry: its schema, its hash, its rates from their counts, and the rules: barrage board check"""
-    from pipeline.board import all_of, refusals
+    from pipeline.board import files, read, refusals
 
-    entries, seen, wrong = all_of(folder), dict[tuple[str, str], Path](), 0
-    for path, entry in entries.items():
-        reasons = list(refusals(entry))
+    paths, seen, wrong = files(folder), dict[tuple[str, str], Path](), 0
+    for path in paths:
+        try:
+            entry = read(path)
+        except BadInput as error:
+            note(error)
+            wrong += 1
+            continue
+        reasons = [f"{path}: {reason}" for reason in refusals(entry)]
         own = entry.standard.identity if entry.standard else entry.name
         if (first := seen.setdefault((own, str(sorted(entry.data.shards.items()))), path)) != path:
-            reasons.append(f"{first} is an entry of the same cell on the same images: keep one")
+            reasons.append(f"{path}: {first} is an entry of the same cell on the same images: keep one")
         for reason in reasons:
-            note(f"{path}: {reason}")
+            note(reason)
         wrong += bool(reasons)
-    answer(f"{len(entries)} entries, {wrong} wrong" if wrong else f"{len(entries)} entries, all in order")
+    answer(f"{len(paths)} entries, {wrong} wrong" if wrong else f"{len(paths)} entries, all in order")
     raise typer.Exit(int(wrong > 0))
 
 
@@ -104,9 +111,9 @@ def build(
     folder: Folder = Path("board"),
 ) -> None:
     """Write the board as one HTML file, and its tables into a page: barrage board build build/board"""
-    from pipeline.board import all_of, filled, html, refusals
+    from pipeline.board import files, filled, html, read, refusals
 
-    entries = all_of(folder)
+    entries = {path: read(path) for path in files(folder)}
     for path, entry in entries.items():
         if reason := next(refusals(entry), None):
             raise BadInput(f"{path}: {reason}; see all with barrage board check")

@@ -133,6 +133,8 @@ def test_definitions_that_changed_since_are_refused(board_store, entry_of, monke
         ({"attacks": [{"images": 400, "planned": 400}, {}]}, "another number of images"),
         ({"attacks": [{"rules": {"vote": {"attacked": {"value": 0.5}}}}, {}]}, "not that of its images"),
         ({"attacks": [{"rules": {"single": {"clean": {"high": 0.99}}}}, {}]}, "not that of its images"),
+        ({"attacks": [{"settings": {"budget": "200"}}, {}]}, "a budget of 0 "),
+        ({"attacks": [{"rules": {"single": {"clean": {"shares": {"1/20": 10**12}}}}}, {}]}, "another number of images"),
         ({"worst": {"apart": 0.0}}, "not in their order"),
         ({"worst": {"least": {"low": 0.0}}}, "not that of its images"),
     ],
