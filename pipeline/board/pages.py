@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from pipeline import escaped
-from pipeline.board.entry import FOLDER, Entry, Measured
+from pipeline.board.entry import FOLDER, Entry, Measured, Worst
 from pipeline.board.ranking import Ranked, Threat, ranked
 from pipeline.errors import BadInput
 from pipeline.scoring.rules import RULES
@@ -25,14 +25,20 @@ def figure(measured: Measured) -> str:
     return f"{100 * measured.value:.1f} [{100 * measured.low:.1f}, {100 * measured.high:.1f}]"
 
 
-def worst(entry: Entry) -> str:
+def bounds(worst: Worst) -> str:
+    """Return the two bounds of a worst case in %: "8.1 to 9.3", or one figure where they are the same."""
+    return " to ".join(dict.fromkeys(f"{100 * value:.1f}" for value in (worst.least.value, worst.apart)))
+
+
+def worst_case(entry: Entry) -> str:
     """Return the worst case in % between its bounds, with the interval of the truth; empty where only one attack was run."""
     found = entry.worst
-    if not found:
-        return ""
-    bounds = [f"{100 * value:.1f}" for value in (found.least.value, found.apart)]
-    shown = " to ".join(dict.fromkeys(bounds))
-    return f"{shown} [{100 * found.least.low:.1f}, {100 * found.high:.1f}]"
+    return f"{bounds(found)} [{100 * found.least.low:.1f}, {100 * found.high:.1f}]" if found else ""
+
+
+def called(entry: Entry) -> str:
+    """Return what a reader calls the defense."""
+    return "no defense" if entry.defense.settings.get("k") == 0 else entry.defense.summary
 
 
 def cost(row: Ranked) -> str:
@@ -64,8 +70,8 @@ def markdown(entries: Iterable[Entry]) -> str:
         for row in rows:
             entry = row.entry
             link = f"[{text(entry.name)}](../board/{FOLDER}/{entry.name}.json)"
-            names = (text(entry.defense.summary), text(f"{entry.model.name}, {entry.model.architecture}"))
-            figures = (figure(row.clean), figure(row.attacked), worst(entry), judged(row), cost(row))
+            names = (text(called(entry)), text(f"{entry.model.name}, {entry.model.architecture}"))
+            figures = (figure(row.clean), figure(row.attacked), worst_case(entry), judged(row), cost(row))
             lines.append((row.rank, *names, *figures, link))
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts.append(f"### {text(threat)}\n\n{about(threat, rows).capitalize()}.\n\n{table}")
@@ -94,7 +100,7 @@ def html(entries: Iterable[Entry]) -> str:
     templates.finalize = _seen
     css, script = ((_HERE / name).read_text() for name in ("page.css", "page.js"))
     rules = {name: RULES.builtin[name].about for name in RULES.builtin}
-    functions = {"figure": figure, "worst": worst, "cost": cost, "judged": judged, "about": about}
+    functions = {"figure": figure, "bounds": bounds, "called": called, "about": about}
     return templates.get_template("page.html").render(
         sections=ranked(entries), rules=rules, css=css, script=script, **functions
     )
