@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.board import Entry, gather, groups, refusals
 from pipeline.campaigns import definition_versions
+from pipeline.campaigns.job import opened
 from pipeline.errors import BadInput
 from tests.support.stores import boarded
 
@@ -161,3 +162,18 @@ def test_a_cell_of_no_store_is_named(board_store):
     (cells,) = groups(job, ["resnet50-bart5-pgd-standard"])
     entry = gather(job, cells, "ImageNet", boarded.SUBMISSION)
     assert entry.worst is None and len(entry.attacks) == 1 and not list(refusals(entry))
+
+
+def test_a_store_of_a_real_run_is_gathered_whole(finished):
+    """Eight images of a tiny network behind two transforms: gathered with all its figures, and refused for what it lacks."""
+    job = opened(str(finished()))
+    for cells in groups(job, None):
+        entry = gather(job, cells, "tiny", boarded.SUBMISSION)
+        (attack,) = entry.attacks
+        assert attack.images == attack.rules["single"].clean.images == 8 and entry.checks.images == 0
+        assert set(entry.checks.states.values()) == {"missing"} and entry.origins[0].rows == 8
+        found = list(refusals(entry))
+        reasons = ["no hash of its weights", "expected one cell of the standard", "8 images: expected at least 200"]
+        reasons += ["4 evaluation draws judged"] * (cells[0].defense_name == "bart2")
+        assert all(any(reason in line for line in found) for reason in reasons)
+        assert not [line for line in found if "is not that of its images" in line or "another number" in line]
