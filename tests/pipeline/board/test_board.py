@@ -1,5 +1,6 @@
 """The board: figures against the table and the rows, files that were changed, ranks, hostile texts, the commands, the page."""
 
+import copy
 import json
 import re
 from collections import Counter
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import analysis
+from pipeline import analysis, escaped
 from pipeline.board import encode, files, filled, html, ranked, read, refusals
 from pipeline.board.pages import HEAD, markdown
 from pipeline.board.ranking import standard
 from pipeline.config.campaign import load
 from pipeline.errors import BadInput
+from pipeline.store import formats
 from pipeline.store.rows import results
 from tests.support.source.pages import ROOT
 from tests.support.stores import boarded
@@ -105,8 +107,6 @@ def test_texts_that_make_no_link_are_refused(field, value, text, entry, tmp_path
     content = entry.model_dump(mode="json")
     content["submission"][field] = value
     path = tmp_path / f"{entry.name}.json"
-    from pipeline.store import formats
-
     path.write_bytes(formats.to_json(content))
     with pytest.raises(BadInput, match=f"submission.{text}"):
         read(path)
@@ -174,6 +174,42 @@ def test_hostile_texts_stay_text(entry):
     table = [line for line in markdown([hostile]).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(HEAD) + 1} and len(table) == 3
     assert not re.search(r"(?<!\\)[<`]|\]\(javascript", markdown([hostile])) and "\x1b" not in markdown([hostile])
+
+
+ODD = (None, True, -1, 0, 10**30, 1e308, "", "x" * 1000, "0/0", "9/1", [], {}, [[1]], {"a": {"b": [{"c": [[[1]]]}]}}, HOSTILE)
+
+
+def places(content, place=()):
+    """The place of every value of a JSON object."""
+    if place:
+        yield place
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, value in items:
+        yield from places(value, (*place, name))
+
+
+def test_no_value_of_a_file_ends_in_a_traceback(entry, tmp_path):
+    """Every value replaced by an odd one, with the hash that then is right: refused in one line, or shown as text."""
+    path, seen = tmp_path / f"{entry.name}.json", Counter()
+    sound = entry.model_dump(mode="json")
+    for number, place in enumerate(places(sound)):
+        content = copy.deepcopy(sound)
+        inner = content
+        for name in place[:-1]:
+            inner = inner[name]
+        inner[place[-1]] = ODD[number % len(ODD)]
+        path.write_bytes(formats.to_json(content))
+        try:
+            found = read(path)
+        except BadInput as error:
+            assert "\n" not in escaped.line(error)
+            seen["refused"] += 1
+            continue
+        reasons = list(refusals(found))
+        seen["admitted" if not reasons else "not admitted"] += 1
+        if not reasons:
+            assert Tags(html([found])).found["script"] == 1 and markdown([found])
+    assert min(seen.values()) > 5 and len(seen) == 3, seen
 
 
 def test_a_page_keeps_what_is_around_its_tables(entry):
