@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
+from typer import Typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from barrage_plugins import builtin_only
@@ -91,16 +92,28 @@ def columns() -> str:
 def commands() -> str:
     """Return every command with its example, arguments and options."""
     more_commands()
-    parts = []
-    shown = (c.callback for c in app.registered_commands if c.callback and not c.hidden)
-    for function in sorted(shown, key=lambda found: found.__name__):
-        said, _, example = (function.__doc__ or "").rpartition(" barrage ")
-        hints, parameters = get_type_hints(function, include_extras=True), signature(function).parameters
-        rows = [_parameter(name, hints[name], parameter.default) for name, parameter in parameters.items()]
-        lines = table(("", "takes", "default", "what it is"), rows)
-        said = said.removesuffix(":") + "." * (not said.endswith("?"))
-        parts.append(f"## {function.__name__}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{lines}")
-    return "\n\n".join(parts)
+    parts = {function.__name__: _command(f"## {function.__name__}", function) for function in _shown(app)}
+    for group in app.registered_groups:
+        assert group.name and group.typer_instance, "a group of commands has a name"
+        said = str(group.typer_instance.info.help).rpartition(": barrage ")[0]
+        inner = [_command(f"### {group.name} {function.__name__}", function) for function in _shown(group.typer_instance)]
+        parts[group.name] = "\n\n".join([f"## {group.name}\n\n{said}.", *inner])
+    return "\n\n".join(parts[name] for name in sorted(parts))
+
+
+def _shown(commands: Typer) -> list[Callable[..., Any]]:
+    """Return the functions of the commands that a help shows."""
+    return [c.callback for c in commands.registered_commands if c.callback and not c.hidden]
+
+
+def _command(heading: str, function: Callable[..., Any]) -> str:
+    """Return what a command does, its example, and its arguments and options as a table."""
+    said, _, example = " ".join((function.__doc__ or "").split()).rpartition(" barrage ")
+    hints, parameters = get_type_hints(function, include_extras=True), signature(function).parameters
+    rows = [_parameter(name, hints[name], parameter.default) for name, parameter in parameters.items()]
+    lines = table(("", "takes", "default", "what it is"), rows)
+    said = said.removesuffix(":") + "." * (not said.endswith("?"))
+    return f"{heading}\n\n{said}\n\n```sh\nbarrage {example}\n```\n\n{lines}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

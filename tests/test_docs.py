@@ -30,6 +30,11 @@ from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inl
 NOT_RUN = {
     "barrage view stores/demo": "serves a page until it is stopped; tests/pipeline/view tests it",
     "python -m benchmarks.fuzz --kind shard --count 33000": "takes minutes; tests/test_fuzz.py tries fewer",
+    "barrage board add stores/demo --dataset CIFAR-10 --by NAME --link https://example.org --citation TEXT": (
+        "a tiny network passes no check: tests/pipeline/board adds stores"
+    ),
+    "barrage board add STORE --dataset 'CIFAR-10, test' --by 'Your lab' --link https://example.org/defense "
+    "--citation 'Authors, Venue 2026'": "a tiny network passes no check: tests/pipeline/board adds stores",
     "barrage check campaigns/demo.yaml": "the README's check is run, on another campaign",
     "barrage doctor CAMPAIGN --store URL": "words in capitals stand for others",
     "barrage gallery photo.jpg": "a minute of pictures: tests/pipeline/reports/test_gallery.py draws them",
@@ -226,7 +231,7 @@ def test_every_block_of_a_page_runs(page, place, monkeypatch):
         run_block(block, names, place, monkeypatch)
     for text in inline(page):
         words = shlex.split(text)
-        if words[0] == "barrage" and (len(words) == 2 or set(words) & set(STANDS_FOR)):
+        if words[0] == "barrage" and (len(words) == 2 + (words[1] == "board") or set(words) & set(STANDS_FOR)):
             parsed(arguments(words))
         else:
             typed(words, monkeypatch)

@@ -36,6 +36,18 @@ def test_the_results_are_those_of_the_files_that_ship(campaign):
     assert (lines["images"] == sum(job.images.values())).all() and not lines["failed"].any(), "every planned image is there"
 
 
+@pytest.mark.parametrize(
+    ("network", "row"),
+    [("plain", "two cores: "), ("adversarial", "adversarial training (one"), ("bart", "BaRT training, k ~ U{0..5}, from")],
+)
+def test_the_page_of_trainings_says_what_the_manifests_say(network, row):
+    """The accuracy of the networks that ship, which `barrage train` wrote into their files."""
+    (line,) = [line for line in (ROOT / "docs" / "training.md").read_text().splitlines() if line.startswith(f"| {row}")]
+    found = measured.manifest(network)["accuracy"]
+    expected = [f"{100 * found[k]:.1f}" if k in found else "" for k in ("0", "5", "10")]
+    assert [cell.strip() for cell in line.split("|")[2:5]] == expected
+
+
 def test_a_row_that_is_lost_changes_the_page(monkeypatch):
     whole, real = measured.page(), measured.table
     lines = measured.table("table1-small").copy()

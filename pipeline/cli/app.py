@@ -11,6 +11,7 @@ import typer
 from barrage_plugins import PluginError
 from pipeline import extras
 from pipeline.cli.common import note
+from pipeline.cli.files.board import board
 from pipeline.cli.files.gallery import gallery
 from pipeline.cli.files.pack import pack
 from pipeline.cli.files.schema import schema
@@ -49,6 +50,7 @@ for heading, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=heading)(command)
 app.command(hidden=True)(compact)
+app.add_typer(board, name="board", rich_help_panel="Make files")
 
 
 def _print_version(context: typer.Context, asked: bool) -> None:

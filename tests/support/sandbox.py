@@ -73,6 +73,7 @@ def made(folder: Path) -> Path:
     pack([(path, i) for i, path in enumerate(photos)], folder / "demo" / "photos", "images")
     Image.open(photos[0]).resize((64, 64)).convert("RGB").save(folder / "photo.jpg")
     shards = str(folder / "demo" / "photos" / "images-000000.tar")
+    shutil.copytree(ROOT / "board", folder / "board")
     for path in sorted((ROOT / "campaigns").rglob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         to = folder / path.relative_to(ROOT)

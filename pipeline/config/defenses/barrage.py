@@ -45,7 +45,7 @@ class BarrageDefense(Defense):
         return {"transforms": self.transforms if self.k else ()}
 
     def alone(self) -> Mapping[str, Defense]:
-        return {name: BarrageDefense(k=1, transforms=(name,)) for name in self.transforms}
+        return {name: BarrageDefense(k=1, transforms=(name,)) for name in self.transforms if self.k}
 
     def deciding(self) -> dict[str, Any]:
         """Return its settings without the kind, which release 0.1 did not know."""

@@ -154,6 +154,7 @@ def test_an_undefended_model_is_checked_too_without_what_only_randomness_has(pat
     content["attacks"] = {"pgd": {"eps": "8/255", "steps": 2, "step_size": "4/255", "eot_draws": 2}}
     every = {c.name: c for c in check.checks(check.chosen(parse(content, "c.yaml"), None))}
     assert not every.keys() & {"undefended", "randomness frozen", "twice the draws", "draws for steps", "gradient policies"}
+    assert not [name for name in every if name.endswith(" alone")], "no transform is a part of no defense"
     assert list(every["controls"].variants) == ["noise", "spsa", "square"], "a transfer would attack the same model"
     assert barrage("check", write(content), "--here", "--images", "2", "--store", tmp_path / "store")[0] in (0, 1)
     found = json.loads((tmp_path / "store" / "check" / "net-none-pgd" / "check.json").read_text())["checks"]

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    *(ROOT / folder / "README.md" for folder in ("cluster", "notebooks")),
+    *(ROOT / folder / "README.md" for folder in ("board", "cluster", "notebooks")),
 ]
 
 _FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
@@ -107,9 +107,12 @@ def cli():
 
 def parsed(words):
     """Holds a `barrage` command against its own parser, and its files against the repository."""
-    assert words[1] in cli(), f"no command {words[1]}"
-    if words[2:] and "--help" not in words:
-        cli()[words[1]].make_context(words[1], list(words[2:]))
+    known, name, rest = cli(), words[1], words[2:]
+    while hasattr(known.get(name), "commands"):  # a group, whose name the command's own follows
+        known, name, rest = known[name].commands, *(rest[:1] or ["nothing"]), rest[1:]
+    assert name in known, f"no command {' '.join(words[1:])}"
+    if rest and "--help" not in words:
+        known[name].make_context(name, list(rest))
     for word in words:
         if word.startswith(("campaigns/", "cluster/")):
             assert (ROOT / word).exists(), f"{word} is not there"
