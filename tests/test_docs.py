@@ -43,7 +43,6 @@ NOT_RUN = {
     "barrage status /shared/stores/my-campaign": "of a store that only the cluster's job makes",
     "barrage status /shared/stores/table1": "of a store that only the cluster's job makes",
     "barrage status s3://my-bucket/table1": "of a store that only the cluster's job makes",
-    "barrage view stores/demo": "serves until Ctrl-C; tests/pipeline/view opens the page",
     "barrage train campaigns/bpda.yaml": "the same as bpda-small here, where all is small",
     "python -m benchmarks.definitions": "minutes, and ImageNet",
     "python -m benchmarks.common_draws": "minutes",
