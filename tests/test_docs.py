@@ -29,6 +29,8 @@ from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inl
 
 NOT_RUN = {
     "barrage view stores/demo": "serves a page until it is stopped; tests/pipeline/view tests it",
+    "barrage view demo/store": "serves a page until it is stopped",
+    "barrage view stores/imagenet-val": "serves a page until it is stopped",
     "python -m benchmarks.fuzz --kind shard --count 33000": "takes minutes; tests/test_fuzz.py tries fewer",
     "barrage board add stores/demo --dataset CIFAR-10 --by NAME --link https://example.org --citation TEXT": (
         "a tiny network passes no check: tests/pipeline/board adds stores"
