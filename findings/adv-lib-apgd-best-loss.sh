@@ -2,8 +2,8 @@
 # adv-lib 0.2.8: apgd with best_loss=True takes 100 steps, however many are asked for.
 #
 # Seen: `apgd(..., n_iter=5)` sends each image 6 times through a model that is never fooled, `n_iter=5, best_loss=True` 101 times.
-# Expected: 5 steps in both. The documentation of n_iter says "number of steps", and of best_loss that the search goes on inside the budget
-# after an image is fooled. With best_loss the number is not passed on. Comparisons by budget, and counts of passes, are off by 20.
+# Expected: 5 steps in both. The documentation of n_iter says "number of steps", and of best_loss that the search goes on inside the
+# budget after an image is fooled. With best_loss the number is not passed on. Comparisons by budget, and counts of passes, are off by 20.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # datasets 5.2.0 drops a column of a WebDataset archive that begins after the fifth sample.
 #
-# Seen: nine images of which the last has a text beside it load without a column for the text, and without a word. Where the text
-# stands with the third of four samples instead, loading raises an error that names the format.
-# Expected: the column with nothing in the first eight rows, or the same error. Its page on WebDataset says that each file type of a sample
-# becomes a column. The columns are those of the first five samples; captions or labels that begin later are lost.
+# Seen: nine images of which the last has a text beside it load without a column for the text, and without a word. Where the text stands
+# with the third of four samples instead, loading raises an error that names the format.
+# Expected: the column with nothing in the first eight rows, or the same error. Its page on WebDataset says that each file type of a
+# sample becomes a column. The columns are those of the first five samples; captions or labels that begin later are lost.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # DuckDB 2.0.1 loses NaN rows of a Parquet file that a condition selects.
 #
-# Seen: of the rows 1.0, 2.0 and NaN, `x > 5`, `x = 'nan'` and `isnan(x)` count 1 in a table of DuckDB's own and 0 in a Parquet file written
-# by pyarrow 26.0.1; `max(x)` is NaN in the table and 2.0 from the file. Written without statistics, the same file counts 1 and NaN.
+# Seen: of the rows 1.0, 2.0 and NaN, `x > 5`, `x = 'nan'` and `isnan(x)` count 1 in a table of DuckDB's own and 0 in a Parquet file
+# written by pyarrow 26.0.1; `max(x)` is NaN in the table and 2.0 from the file. Written without statistics, the same file counts 1 and
+# NaN.
 # Expected: the same rows, wherever they lie. DuckDB's page on numeric types says that NaN is greater than every other number and equal to
 # itself. Parquet's own notes on statistics (parquet.thrift) forbid NaN in the least and greatest value of a column, so that a reader may
 # not conclude from them that no NaN is there.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Foolbox 3.3.4: every gradient-based attack adds to the gradients of the model's weights.
 #
-# Seen: weights that hold a gradient of 7 hold another after LinfPGD, L2DeepFoolAttack and L2CarliniWagnerAttack. Weights without one
-# have one afterwards, as large as the weights in memory.
-# Expected: that an attack, which changes images, leaves the weights alone. torch accumulates into `grad` by design and says so in the page of
-# backward; so an adversarial training that zeroes gradients, attacks and then calls backward steps by the sum of the attack's
+# Seen: weights that hold a gradient of 7 hold another after LinfPGD, L2DeepFoolAttack and L2CarliniWagnerAttack. Weights without one have
+# one afterwards, as large as the weights in memory.
+# Expected: that an attack, which changes images, leaves the weights alone. torch accumulates into `grad` by design and says so in the
+# page of backward; so an adversarial training that zeroes gradients, attacks and then calls backward steps by the sum of the attack's
 # gradients and its own. adv-lib and torchattacks' PGD ask for the image's gradient only.
 set -euo pipefail
 

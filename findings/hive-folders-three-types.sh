@@ -3,8 +3,8 @@
 #
 # Seen: the folder model=1e5/seed=01 is the model 100000.0 for Polars and "1e5" for the others; the seed is the number 1 for Polars and
 # pyarrow and the text "01" for DuckDB.
-# Expected: one answer, or text where there is doubt. All three document that they read Hive's key=value folders and guess the types. Names of
-# commits are hexadecimal, so some look like numbers ("12e4", "007"), and after a join of two readers those rows are missing.
+# Expected: one answer, or text where there is doubt. All three document that they read Hive's key=value folders and guess the types.
+# Names of commits are hexadecimal, so some look like numbers ("12e4", "007"), and after a join of two readers those rows are missing.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

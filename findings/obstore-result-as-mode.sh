@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # obstore 0.12.1: the answer of a put can't be used for the conditional put that it is for.
 #
-# Seen: `put` answers {'e_tag': '0', 'version': None}; giving that answer as `mode` of the next put raises a TypeError that None is no string.
-# With the key 'version' taken out it works.
-# Expected: that it works as it is. The documentation says to update an object only if it is unchanged by passing its e_tag and version, and
-# types both as "str or None" in what put and head return and in what `mode` takes. Stores without versions always answer None.
+# Seen: `put` answers {'e_tag': '0', 'version': None}; giving that answer as `mode` of the next put raises a TypeError that None is no
+# string. With the key 'version' taken out it works.
+# Expected: that it works as it is. The documentation says to update an object only if it is unchanged by passing its e_tag and version,
+# and types both as "str or None" in what put and head return and in what `mode` takes. Stores without versions always answer None.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # OpenCV 5.0.0: adding two arrays of up to four 8-bit numbers gives four double numbers that do not saturate.
 #
-# Seen: `cv2.add(np.uint8([250]), np.uint8([10]))` is [[260], [0], [0], [0]] in float64, and two elements each give
-# [[260], [260], [0], [0]]; five elements each give 255 five times, in uint8.
-# Expected: [[255]]. OpenCV's tutorial on image arithmetic shows this very call, with 255 as its result, to explain that its additions saturate.
-# Short arrays are taken for one scalar of four channels, so code that adds a few pixels gets another type and other numbers than an image.
+# Seen: `cv2.add(np.uint8([250]), np.uint8([10]))` is [[260], [0], [0], [0]] in float64, and two elements each give [[260], [260], [0],
+# [0]]; five elements each give 255 five times, in uint8.
+# Expected: [[255]]. OpenCV's tutorial on image arithmetic shows this very call, with 255 as its result, to explain that its additions
+# saturate. Short arrays are taken for one scalar of four channels, so code that adds a few pixels gets another type and other numbers
+# than an image.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -2,8 +2,8 @@
 # Polars 2.1.0: the sum of a half-precision column is infinite where pandas and DuckDB give the number.
 #
 # Seen: 200,000 times 0.5, stored by pyarrow as float16, sums to inf in Polars and to 100,000 in pandas and DuckDB.
-# Expected: 100,000. Polars documents that sums of the small integer types are made in 64 bits so that they do not overflow; halves are added
-# in half precision, whose largest number is 65,504. Scores and losses that a network under autocast gives are of this type.
+# Expected: 100,000. Polars documents that sums of the small integer types are made in 64 bits so that they do not overflow; halves are
+# added in half precision, whose largest number is 65,504. Scores and losses that a network under autocast gives are of this type.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # PyWavelets 1.9.0: soft thresholding by 0 makes NaN of every coefficient that is 0.
 #
-# Seen: `pywt.threshold([0, 1, -2], 0, "soft")` is [nan, 1, -2]; `"hard"` gives [0, 1, -2], and a threshold of 1e-12 gives 0 for the first.
-# Expected: the data. The documented formula is data/|data| * max(0, |data| - value), and the text around it says that smaller values become
-# 0. A threshold of 0 follows by itself where noise is estimated: of a flat image the estimate is 0.
+# Seen: `pywt.threshold([0, 1, -2], 0, "soft")` is [nan, 1, -2]; `"hard"` gives [0, 1, -2], and a threshold of 1e-12 gives 0 for the
+# first.
+# Expected: the data. The documented formula is data/|data| * max(0, |data| - value), and the text around it says that smaller values
+# become 0. A threshold of 0 follows by itself where noise is estimated: of a flat image the estimate is 0.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

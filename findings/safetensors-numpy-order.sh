@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # safetensors 0.8.0 stores other values than those of a NumPy array that is not in C order.
 #
-# Seen: `safetensors.numpy.save` of a transposed, a Fortran-ordered and a strided array raises nothing; what `load` returns has the
-# right shape and other values.
-# Expected: the values, or an error. The page of the format says that tensors must be contiguous and in row-major order; `safetensors.torch.save`
-# refuses a tensor that is not, with a message that names the remedy. NumPy makes such arrays from `a.T`, `a[:, ::2]` and every HWC -> CHW
-# `transpose` of an image.
+# Seen: `safetensors.numpy.save` of a transposed, a Fortran-ordered and a strided array raises nothing; what `load` returns has the right
+# shape and other values.
+# Expected: the values, or an error. The page of the format says that tensors must be contiguous and in row-major order;
+# `safetensors.torch.save` refuses a tensor that is not, with a message that names the remedy. NumPy makes such arrays from `a.T`, `a[:,
+# ::2]` and every HWC -> CHW `transpose` of an image.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

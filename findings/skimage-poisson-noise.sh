@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # scikit-image 0.26.0: the strength of Poisson noise depends on how many different values an image has.
 #
-# Seen: noise of `random_noise(image, "poisson")` on a flat grey of 0.5 has a standard deviation of 0.49, nearly black and white; after adding
-# random numbers below one millionth to the image it has 0.006. Two images that no eye tells apart get noise that differs 80-fold.
+# Seen: noise of `random_noise(image, "poisson")` on a flat grey of 0.5 has a standard deviation of 0.49, nearly black and white; after
+# adding random numbers below one millionth to the image it has 0.006. Two images that no eye tells apart get noise that differs 80-fold.
 # Expected: noise that follows from the brightness. The documentation says that Poisson noise is made from the data; the variance of a
 # Poisson variable is its mean, and both images have the mean 0.5.
 set -euo pipefail

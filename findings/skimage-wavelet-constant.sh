@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # scikit-image 0.26.0: denoise_wavelet returns only NaN for a constant channel.
 #
-# Seen: an image of one grey value, and the constant channel of a colour image, come back as NaN in every pixel, with both rules for thresholds;
-# the other channels are right. Only NumPy's "mean of empty slice" warns.
-# Expected: the image itself. Its documentation asks for an image of any kind of numbers and speaks of the noise that is estimated when `sigma`
-# is not given: here the estimate is 0, and nothing is to be removed. Scans, masks and drawings have constant channels.
+# Seen: an image of one grey value, and the constant channel of a colour image, come back as NaN in every pixel, with both rules for
+# thresholds; the other channels are right. Only NumPy's "mean of empty slice" warns.
+# Expected: the image itself. Its documentation asks for an image of any kind of numbers and speaks of the noise that is estimated when
+# `sigma` is not given: here the estimate is 0, and nothing is to be removed. Scans, masks and drawings have constant channels.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torch 2.14.1: a TorchFunctionMode around forward and backward is not there when checkpointed code is computed again.
 #
-# Seen: a mode that answers `torch.rand` with numbers of its own (0.25) is entered around `checkpoint` and around `torch.autograd.grad`. The
-# output is 0.25 x; its gradient is not 0.25 but whatever the plain generator draws. Without checkpoint the gradient is 0.25.
-# Expected: the gradient of what was computed. The page of torch.utils.checkpoint says that the backward pass runs the function again and that
-# what differs from the first run may change the gradient; it keeps random state and autocast for that. `torch.autograd.grad` is itself
-# answered through the mode, and modes are off inside their own answer, so the second run happens without it, in silence.
+# Seen: a mode that answers `torch.rand` with numbers of its own (0.25) is entered around `checkpoint` and around `torch.autograd.grad`.
+# The output is (0.25 x)^2. At x = 1 its gradient is 0.125 without checkpoint, and with it that of a number of the plain generator.
+# Expected: the gradient of what was computed. The page of torch.utils.checkpoint says that the backward pass runs the function again and
+# that what differs from the first run may change the gradient; it keeps random state and autocast for that. `torch.autograd.grad` is
+# itself answered through the mode, and modes are off inside their own answer, so the second run happens without it, in silence.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # torch 2.14.1: checkpoint repeats what the global generator drew, and draws anew from a generator that was passed.
 #
-# Seen: for y = (x r)^2 with r = torch.rand(4, generator=g) the gradient at x = 1 should be 2 y. With the global generator it is; with g it is
-# that of other numbers, and nothing warns.
-# Expected: the same gradient. The page of torch.utils.checkpoint says that random state is put back by default so that the second run equals the
-# first, and that its default check of determinism compares what was saved. It compares shapes, types and devices, which are right here.
+# Seen: for y = (x r)^2 with r = torch.rand(4, generator=g) the gradient at x = 1 should be 2 y. With the global generator it is; with g
+# it is that of other numbers, and nothing warns.
+# Expected: the same gradient. The page of torch.utils.checkpoint says that random state is put back by default so that the second run
+# equals the first, and that its default check of determinism compares what was saved. It compares shapes, types and devices, which are
+# right here.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -2,9 +2,9 @@
 # torch 2.14.1: the gradient of clamp at its bounds depends on whether the bound is a number or a tensor.
 #
 # Seen: for pixels of exactly 0 and 1, `x.clamp(0, 1)` has the gradient 0, and `x.clamp(torch.tensor(0.), torch.tensor(1.))` has 0.5.
-# Expected: one answer for one function. The notes on autograd give a rule for kinks, the subgradient of least norm, which is 0; a bound that is
-# no variable and needs no gradient shares nothing. (Earlier releases gave 1 for a number.) In photographs black and white pixels are common, so a
-# gradient-based attack moves them under one spelling of the same defense and never under the other.
+# Expected: one answer for one function. The notes on autograd give a rule for kinks, the subgradient of least norm, which is 0; a bound
+# that is no variable and needs no gradient shares nothing. (Earlier releases gave 1 for a number.) In photographs black and white pixels
+# are common, so a gradient-based attack moves them under one spelling of the same defense and never under the other.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

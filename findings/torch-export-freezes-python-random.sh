@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torch 2.14.1: torch.export makes a constant of Python's and NumPy's random numbers, and says nothing.
 #
-# Seen: a module that multiplies by `random.random()` and adds `numpy.random.rand()` gives one and the same output at every call once exported;
-# the one with `torch.rand` still gives another at every call.
-# Expected: an error or a warning. The page of torch.export promises a graph that stands for the module, and tells at length what it refuses;
-# `strict=True` does refuse this module. So a random defense written with `random` is exported, without notice, as a fixed one, which is far
-# easier to attack than what it stands for.
+# Seen: a module that multiplies by `random.random()` and adds `numpy.random.rand()` gives one and the same output at every call once
+# exported; the one with `torch.rand` still gives another at every call.
+# Expected: an error or a warning. The page of torch.export promises a graph that stands for the module, and tells at length what it
+# refuses; `strict=True` does refuse this module. So a random defense written with `random` is exported, without notice, as a fixed one,
+# which is far easier to attack than what it stands for.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -3,8 +3,8 @@
 #
 # Seen: `torch.hypot(a, b)` at a = b = 0 has the gradient (nan, nan); `torch.linalg.vector_norm` of the pair and the `abs` of the complex
 # number a + bi, which are the same function, have (0, 0).
-# Expected: (0, 0). The notes on autograd give the rule for such points: of a convex function, the subgradient of least norm. One grey pixel in an
-# image makes the gradient of the whole loss NaN where it flows through a shared value.
+# Expected: (0, 0). The notes on autograd give the rule for such points: of a convex function, the subgradient of least norm. One grey
+# pixel in an image makes the gradient of the whole loss NaN where it flows through a shared value.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

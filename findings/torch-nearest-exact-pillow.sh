@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # torch 2.14.1 and Pillow 13.0.0: "nearest-exact" does not choose the pixels that Pillow chooses.
 #
-# Seen: from 224 pixels to each size from 2 to 299, two thirds of the sizes differ in at least one pixel; to 5 pixels, one of five is another.
+# Seen: from 224 pixels to each size from 2 to 299, two thirds of the sizes differ in at least one pixel; to 5 pixels, one of five is
+# another.
 # Expected: none. The page of torch.nn.functional.interpolate says that mode nearest-exact matches the nearest-neighbour algorithms of
 # scikit-image and Pillow, and repairs what mode nearest does differently. Where the middle of a new pixel falls on the border of two old
 # ones, one takes the left, the other the right.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.14.1: after one seed, the noise for an image depends on how the image lies in memory.
 #
-# Seen: `torch.rand_like`, `torch.randn_like` and `F.dropout` after the same seed give other values for the same image in channels_last order.
-# `torch.bernoulli` gives the same values for both.
-# Expected: noise by position. The tutorial on channels_last calls it another order of the same tensor in memory, with the same dimensions; both
-# compare equal. So a random defense with a fixed seed is another defense after `.to(memory_format=...)`.
+# Seen: `torch.rand_like`, `torch.randn_like` and `F.dropout` after the same seed give other values for the same image in channels_last
+# order. `torch.bernoulli` gives the same values for both.
+# Expected: noise by position. The tutorial on channels_last calls it another order of the same tensor in memory, with the same
+# dimensions; both compare equal. So a random defense with a fixed seed is another defense after `.to(memory_format=...)`.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -3,8 +3,9 @@
 #
 # Seen: after the same seed, the 15 numbers of `torch.randn(15)` are not the first 15 of `torch.randn(16)`, and only the first number of
 # `torch.randn(17)` is that of `torch.randn(32)`. `torch.rand` gives a prefix in each case, and so do 16 and 32.
-# Expected: a prefix, as with `torch.rand` and NumPy's generators. The notes on reproducibility promise nothing across releases and platforms, and
-# say that a seed makes one program on one platform repeat; they do not name the count. A test that draws fewer values than the program sees others.
+# Expected: a prefix, as with `torch.rand` and NumPy's generators. The notes on reproducibility promise nothing across releases and
+# platforms, and say that a seed makes one program on one platform repeat; they do not name the count. A test that draws fewer values than
+# the program sees others.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

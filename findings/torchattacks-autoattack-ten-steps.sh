@@ -2,9 +2,9 @@
 # torchattacks 3.5.1: AutoAttack's standard version gives its APGD and FAB 10 steps, not 100.
 #
 # Seen: `AutoAttack(model)` builds APGD, APGDT and FAB with steps = 10. On a model that is never fooled, APGD sends each image 12 times.
-# Expected: 100. The documentation of the class names the article (Croce and Hein 2020) and "standard" as its version; the article fixes 100
-# iterations for each of the three, so that results can be compared, and the authors' own package runs 100. Robust accuracy by this class is
-# not AutoAttack's.
+# Expected: 100. The documentation of the class names the article (Croce and Hein 2020) and "standard" as its version; the article fixes
+# 100 iterations for each of the three, so that results can be compared, and the authors' own package runs 100. Robust accuracy by this
+# class is not AutoAttack's.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torchattacks 3.5.1: CW can't change a pixel that is 0 or 1.
 #
-# Seen: on images of 0 and 1 only, `CW(c=10, steps=100, lr=0.1)` returns the images unchanged and fools the model on none; on grey images of
-# the same model it changes pixels by 0.07 and more and fools it on every one.
-# Expected: that any pixel may move inside [0, 1]. The article that its documentation cites (Carlini and Wagner 2017) maps pixels by tanh so that they stay
-# inside. The inverse of tanh is infinite at 0 and 1, where its derivative is 0; Foolbox shrinks the images a little for that reason. Digits,
-# line drawings and clipped skies keep such pixels for ever.
+# Seen: on images of 0 and 1 only, `CW(c=10, steps=100, lr=0.1)` returns the images unchanged and fools the model on none; on grey images
+# of the same model it changes pixels by 0.07 and more and fools it on every one.
+# Expected: that any pixel may move inside [0, 1]. The article that its documentation cites (Carlini and Wagner 2017) maps pixels by tanh
+# so that they stay inside. The inverse of tanh is infinite at 0 and 1, where its derivative is 0; Foolbox shrinks the images a little for
+# that reason. Digits, line drawings and clipped skies keep such pixels for ever.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torchattacks 3.5.1: CW does nothing to a model that returns log-probabilities.
 #
-# Seen: with a log_softmax behind the same model, CW returns the clean images, and fools it on none; without it, on most. PGD and EADL1 of the
-# same library fool both.
-# Expected: the same. The margin between two classes is the same for logits and for log-probabilities, which differ by one number per image;
-# the documentation asks for a model and images in [0, 1]. The "other" class is the largest of products with a 0 for the true class, and so is
-# the true one: of negative outputs both are 0, and so is the gradient. Negative logits suffer the same.
+# Seen: with a log_softmax behind the same model, CW returns the clean images, and fools it on none; without it, on most. PGD and EADL1 of
+# the same library fool both.
+# Expected: the same. The margin between two classes is the same for logits and for log-probabilities, which differ by one number per
+# image; the documentation asks for a model and images in [0, 1]. The "other" class is the largest of products with a 0 for the true
+# class, and so is the true one: of negative outputs both are 0, and so is the gradient. Negative logits suffer the same.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

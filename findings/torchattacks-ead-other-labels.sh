@@ -3,8 +3,8 @@
 #
 # Seen: with kappa = 0.5, EADL1 fools a model on 32 of 40 images in one batch and on none of the same images one by one.
 # Expected: the same example either way. The documentation describes kappa as the confidence of one example: the true class must lose by
-# kappa. Kappa is added to the columns of all labels of the batch, for each image; in a batch of ten classes every column gets it, so it says
-# nothing, and alone the found examples lie too near the boundary to count.
+# kappa. Kappa is added to the columns of all labels of the batch, for each image; in a batch of ten classes every column gets it, so it
+# says nothing, and alone the found examples lie too near the boundary to count.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# torchattacks 3.5.1 and the Adversarial Robustness Toolbox 1.20.1: an attack switches off the dropout that a defense lives by, and leaves it off.
+# torchattacks 3.5.1 and the Adversarial Robustness Toolbox 1.20.1: an attack switches off the dropout that a defense lives by, and leaves
+# it off.
 #
 # Seen: a model in eval mode whose dropout layer alone is in training mode (Monte-Carlo dropout) is deterministic after one FGSM of either
 # library; after Foolbox's it is not. And a model in training mode whose batch normalisation is frozen in eval mode comes back with the
@@ -12,7 +13,8 @@ work=$(mktemp -d "$PWD/finding.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check torch==2.14.1 torchattacks==3.5.1 adversarial-robustness-toolbox==1.20.1 foolbox==3.3.4 numpy==2.4.6
+venv/bin/pip install --quiet --disable-pip-version-check \
+    torch==2.14.1 torchattacks==3.5.1 adversarial-robustness-toolbox==1.20.1 foolbox==3.3.4 numpy==2.4.6
 venv/bin/python - <<'PYTHON'
 import foolbox
 import numpy as np

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torchattacks 3.5.1: one step without gradient ends every momentum attack for good, in silence.
 #
-# Seen: a random defense whose first draw hides the whole image, so that the gradient of that step is 0, and whose later draws hide nothing. PGD
-# fools the model on every image; MIFGSM, NIFGSM, VMIFGSM, DIFGSM, TIFGSM and UPGD return the clean images.
-# Expected: nine good steps. The articles divide the gradient by its mean absolute value, and say nothing of 0; here 0 / 0 is NaN, the momentum
-# keeps it, and the sign of NaN counts as 0. ART's MomentumIterativeMethod adds a small number. Random crops, erasing and dropped channels
-# have such draws, so these attacks call random defenses robust.
+# Seen: a random defense whose first draw hides the whole image, so that the gradient of that step is 0, and whose later draws hide
+# nothing. PGD fools the model on every image; MIFGSM, NIFGSM, VMIFGSM, DIFGSM, TIFGSM and UPGD return the clean images.
+# Expected: nine good steps. The articles divide the gradient by its mean absolute value, and say nothing of 0; here 0 / 0 is NaN, the
+# momentum keeps it, and the sign of NaN counts as 0. ART's MomentumIterativeMethod adds a small number. Random crops, erasing and dropped
+# channels have such draws, so these attacks call random defenses robust.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torchattacks 3.5.1: examples saved as integers lie outside the ball that they were found in.
 #
-# Seen: examples of PGD with eps = 8 / 255 on 8-bit images are at most 8 levels away; `attack.save(..., save_type="int")` stores some of them 9 levels
-# away.
-# Expected: at most 8. The documentation offers "int" as a type to save, and the threat model is 8 levels of 255, so rounding keeps every example
-# inside. The method multiplies by 255 and cuts off: 8 / 255 below a level is computed as a little less than 8.
+# Seen: examples of PGD with eps = 8 / 255 on 8-bit images are at most 8 levels away; `attack.save(..., save_type="int")` stores some of
+# them 9 levels away.
+# Expected: at most 8. The documentation offers "int" as a type to save, and the threat model is 8 levels of 255, so rounding keeps every
+# example inside. The method multiplies by 255 and cuts off: 8 / 255 below a level is computed as a little less than 8.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

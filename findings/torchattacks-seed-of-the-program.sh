@@ -2,9 +2,9 @@
 # torchattacks 3.5.1: APGD, Square and FAB set the seed of the whole program, at every call.
 #
 # Seen: after each of them, whatever seed the program had set before, `torch.rand(1)` is one and the same number; after PGD it is not.
-# Expected: that random numbers of others go on. The documented `seed` is that of the attack's starting point, 0 by default. A random defense that
-# draws from torch's generator gives the same draws after every batch, so "20 fresh draws" after each attack are the same 20, and an
-# adversarial training sees one noise again and again.
+# Expected: that random numbers of others go on. The documented `seed` is that of the attack's starting point, 0 by default. A random
+# defense that draws from torch's generator gives the same draws after every batch, so "20 fresh draws" after each attack are the same 20,
+# and an adversarial training sees one noise again and again.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

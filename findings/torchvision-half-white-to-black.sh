@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # torchvision 0.29.1: to_dtype turns white into black for images in half precision.
 #
-# Seen: `to_dtype(image, torch.uint8, scale=True)` makes 0 of 1.0 if the image is float16 or bfloat16; the levels below are right or off by one. In
-# float32 and float64 white becomes 255.
-# Expected: 255. The documentation says that `scale` maps the range of one type to that of the other, and [0, 1] is the range of every floating
-# type. Multiplied by 255.999 in 16 bits, 1.0 becomes 256, which 8 bits hold as 0. An example that an attack under autocast leaves in
-# half precision is stored with its brightest pixels black.
+# Seen: `to_dtype(image, torch.uint8, scale=True)` makes 0 of 1.0 if the image is float16 or bfloat16; the levels below are right or off
+# by one. In float32 and float64 white becomes 255.
+# Expected: 255. The documentation says that `scale` maps the range of one type to that of the other, and [0, 1] is the range of every
+# floating type. Multiplied by 255.999 in 16 bits, 1.0 becomes 256, which 8 bits hold as 0. An example that an attack under autocast
+# leaves in half precision is stored with its brightest pixels black.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torchvision 0.29.1: three of its own ways from a float image to 8 bits give three images.
 #
-# Seen: of 1,001 even steps from 0 to 1, `to_pil_image` is one level below `save_image` for half of them; `to_dtype(uint8, scale=True)` for an
-# eighth, and one level above for another eighth. Of the 256 levels k / 255 less 8 / 255, 15 lose a level in `to_pil_image` alone.
-# Expected: one. Each is documented as the conversion of values in [0, 1]; none names its rounding. They agree on unchanged photographs, so the
-# difference shows only in adversarial examples: saved as a PIL image, a perturbation of 8 levels becomes one of 9.
+# Seen: of 1,001 even steps from 0 to 1, `to_pil_image` is one level below `save_image` for half of them; `to_dtype(uint8, scale=True)`
+# for an eighth, and one level above for another eighth. Of the 256 levels k / 255 less 8 / 255, 15 lose a level in `to_pil_image` alone.
+# Expected: one. Each is documented as the conversion of values in [0, 1]; none names its rounding. They agree on unchanged photographs,
+# so the difference shows only in adversarial examples: saved as a PIL image, a perturbation of 8 levels becomes one of 9.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")
