@@ -42,7 +42,7 @@ def test_head_says_what_is_seen_and_expected(script: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_packages_are_pinned_and_named_alone(script: Path) -> None:
-    (packages,) = re.findall(r"^venv/bin/pip install [a-z -]+(?:\\\n +)?(.*)$", script.read_text(), re.MULTILINE)
+    (packages,) = re.findall(r"^venv/bin/pip install (?:--[a-z-]+ )+(?:\\\n +)?(.*)$", script.read_text(), re.MULTILINE)
     assert all(re.fullmatch(r"[A-Za-z0-9-]+==[0-9.]+", package) for package in packages.split()), packages
 
 
