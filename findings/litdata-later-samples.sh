@@ -3,8 +3,8 @@
 #
 # Seen: after a first sample of two float32, a sample of two int64 ones reads back as four numbers near 0, and a 2 x 2 tensor of ones as
 # four in a row. After a first sample that is two-dimensional both come back as they were.
-# Expected: the values, or an error at writing. Its pages say that a sample is any Python object and that tensors are stored as they are.
-# One-dimensional tensors are stored without their type and shape, which are taken from the first sample for all.
+# Expected: the values, or an error at writing. Its pages let a sample be a dictionary of tensors, and name no limit. One-dimensional
+# tensors are stored without their type and shape, which are taken from the first sample for all.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -3,9 +3,9 @@
 #
 # Seen: `mcnemar([[5, 0], [0, 5]], exact=False)` gives the statistic inf and the p-value 0.0; `exact=True` gives 1.0. With three images in
 # each discordant cell the statistic is 1/6 instead of 0.
-# Expected: no difference, no evidence. The documented statistic with continuity correction is (|b - c| - 1)^2 / (b + c); the correction
-# moves |b - c| towards 0 and can't take it past 0 (Edwards 1948). So b = c must give 0 and p = 1, and b = c = 0 no more evidence than
-# that.
+# Expected: no difference, no evidence. The usual statistic with continuity correction, which its page names, is (|b - c| - 1)^2 / (b +
+# c); the correction moves |b - c| towards 0 and can't take it past 0 (Edwards 1948). So b = c must give 0 and p = 1, and b = c = 0 no
+# more evidence than that.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

@@ -57,7 +57,7 @@ TEXTS = (
 )  # fmt: skip
 """The endings of the files whose text is checked."""
 
-FOLDERS = (*PACKAGES, "campaigns", "examples", "notebooks")
+FOLDERS = (*PACKAGES, "campaigns", "examples", "findings", "notebooks")
 
 
 def docstrings(path):
