@@ -4,8 +4,8 @@
 # Seen: of weights loaded with `safetensors.torch.load_file`, the last number turns from 7 to 9 when another program writes 9 there. With
 # `torch.load` of a .pt file it stays.
 # Expected: that loaded weights are the program's own. The documentation of load_file says that it loads a file into torch's format and
-# returns a dictionary of tensors; that they are views of the file, which others may write, is said of nothing but safe_open. A long run
-# whose checkpoint is updated in place (rsync --inplace) goes on with other weights.
+# returns a dictionary of tensors; no word tells that they are views of the file, which others may write. A long run whose checkpoint is
+# updated in place (rsync --inplace) goes on with other weights.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")
