@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
-    torch==2.14.1 torchattacks==3.5.1 adversarial-robustness-toolbox==1.20.1 foolbox==3.3.4 numpy==2.4.6
+    torch==2.14.1 torchattacks==3.5.1 adversarial-robustness-toolbox==1.20.1 packaging==26.4 foolbox==3.3.4 numpy==2.4.6
 venv/bin/python - <<'PYTHON'
 import foolbox
 import numpy as np
