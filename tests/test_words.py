@@ -61,7 +61,7 @@ TEXTS = (
 VENDORED = frozenset((ROOT / "pipeline" / "view" / "page" / "vendor").glob("*.js"))
 """Libraries of the viewer's page, in the words of others."""
 
-FOLDERS = (*PACKAGES, "campaigns", "examples", "notebooks")
+FOLDERS = (*PACKAGES, "campaigns", "examples", "findings", "notebooks")
 
 
 def docstrings(path):
