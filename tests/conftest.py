@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from barrage_plugins import modules
 from pipeline.__main__ import main
 from tests.support import tiny
 from tests.support.campaigns import ran
@@ -32,6 +33,23 @@ def unsynced():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(tmp_path_factory):
+    """Put back what a test allows in this process: modules and folders; forget those that it imported from folders of tests."""
+    allowed, folders, failures = set(modules._allowed), dict(modules._folders), dict(modules._failures)
+    before, path, environment = set(sys.modules), list(sys.path), os.environ.get(modules.ALLOW)
+    yield
+    for kept, was in ((modules._allowed, allowed), (modules._folders, folders), (modules._failures, failures)):
+        kept.clear()
+        kept.update(was)
+    sys.path[:] = path
+    assert os.environ.get(modules.ALLOW) == environment, f"a test left {modules.ALLOW} behind: use monkeypatch"
+    strange = str(tmp_path_factory.getbasetemp().parent)
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(strange):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

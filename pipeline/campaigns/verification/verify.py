@@ -50,7 +50,7 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     foreign = sorted(done.keys() - names)
     yield from (f"{name}: no such unit is planned; move {done[name]} away" for name in foreign)
     yield from (f"{unit.name}: planned, but not done" for unit in planned if unit.name not in done)
-    changed, outdated, decoding = _changed(job), _outdated(job), definition_versions.decoding(job.store)
+    changed, outdated, decoding = _changed(job, sample > 0), _outdated(job), definition_versions.decoding(job.store)
     identities = {name: cell.identity for name, cell in job.cells.items()} | outdated
     yield from changed.values()
     yield from _interim_checks(job)
@@ -105,12 +105,17 @@ def _by_shard(planned: list[Unit]) -> dict[str, list[Unit]]:
     return found
 
 
-def _changed(job: Job) -> dict[str, str]:
-    """Return the cells whose weights or networks are not those of the campaign, {cell: what is wrong}."""
+def _changed(job: Job, built: bool) -> dict[str, str]:
+    """Return the cells whose weights or networks are not those of the campaign, {cell: what is wrong}.
+
+    built  models are built too, whose functions may return others now
+    """
     faults: dict[tuple[str, str], str] = {}
     for name, model in job.campaign.models.items():
         try:
             loading.checked(model)
+            if built and model.contents_sha256:
+                loading.build(model)
         except BadInput as error:
             faults["model", name] = f"model {name}: {error}"
     for name, attack in job.campaign.attacks.items():

@@ -44,7 +44,6 @@ def allowed(monkeypatch):
 def done(packed, tmp_path_factory):
     """Return the job of a finished campaign of certificates; for reading only."""
     place = tmp_path_factory.mktemp("certify")
-    os.environ["BARRAGE_ALLOW_MODULES"] = "tests.support"
     job, outcome = ran(content(str(packed / "shards" / tiny.SHARDS)), place / "store")
     assert outcome.exit_code == 0
     return job
