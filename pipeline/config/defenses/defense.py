@@ -57,7 +57,7 @@ class Defense(Strict):
 
     @property
     def unhashed(self) -> tuple[str, ...]:
-        """Return the functions, package.module:function, whose modules have other weights in each call: no hash can hold them."""
+        """Return the functions, package.module:function, that make other weights in each call, so that no hash holds."""
         return ()
 
     @property

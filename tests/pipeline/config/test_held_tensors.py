@@ -109,10 +109,11 @@ def test_each_tensor_counts_once_whatever_holds_it():
 def test_code_from_an_archive_counts(tmp_path, monkeypatch):
     found = []
     for text in ("def network(): pass\n", "def network(): return 1\n"):
-        with zipfile.ZipFile(tmp_path / f"{len(found)}.zip", "w") as archive:
+        path = str(tmp_path / f"{len(found)}.zip")
+        with zipfile.ZipFile(path, mode="w") as archive:
             archive.writestr("zipped/__init__.py", text)
         with monkeypatch.context() as during:
-            during.syspath_prepend(str(tmp_path / f"{len(found)}.zip"))
+            during.syspath_prepend(path)
             importlib.import_module("zipped")
             found.append(contents.code("zipped:network"))
         del sys.modules["zipped"]
