@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, note
+from pipeline.cli.common import Cells, Modules, StoreUrl, allow, answer, note
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add(
     by: Annotated[str, typer.Option(help="who submits it")],
     link: Annotated[str, typer.Option(help="where code, weights and data are found, from http:// on")],
     citation: Annotated[str, typer.Option(help="what to cite for the defense")],
-    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    cell: Cells = None,
     folder: Folder = Path("board"),
     allow_module: Modules = None,
 ) -> None:

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli import completion
 from pipeline.cli.common import Modules, allow, answer, out
 from pipeline.errors import BadInput
 from pipeline.escaped import line
@@ -36,14 +37,20 @@ def compare(
         list[str],
         typer.Argument(
             help="stores, or cells of them as STORE::CELL; the first is the baseline of the others; cells of two stores are "
-            "matched by name"
+            "matched by name",
+            autocompletion=completion.stores,
         ),
     ],
     cell: Annotated[
         list[str] | None,
-        typer.Option(help="only this cell; repeat the option for more; of a single store: the baseline first; default: all"),
+        typer.Option(
+            help="only this cell; repeat the option for more; of a single store: the baseline first; default: all",
+            autocompletion=completion.cells,
+        ),
     ] = None,
-    rule: Annotated[str, typer.Option(help="a decision rule, such as single or vote")] = "single",
+    rule: Annotated[
+        str, typer.Option(help="a decision rule, such as single or vote", autocompletion=completion.rules)
+    ] = "single",
     top: Annotated[int, typer.Option(help="1 or 5: the label must be among the first classes, this many")] = 1,
     fail_if_worse: Annotated[
         float | None,
