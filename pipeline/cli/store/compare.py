@@ -93,7 +93,7 @@ def compare(
         if fail_if_worse is not None:
             sections.append(text.Section("verdict", notes=_said(found, fail_if_worse, attack)))
         print(text.markdown(sections)) if markdown else _print(sections)
-    raise typer.Exit(_code(reached, strict))
+    raise typer.Exit(_code([*reached, *("undecided" for _ in found.lacking)], strict))
 
 
 def _code(reached: Sequence[str], strict: bool) -> int:
@@ -107,7 +107,8 @@ def _said(found: "Comparisons", points: float, attack: bool) -> list[str]:
     """Return the verdict on each comparison in words."""
     from pipeline.analysis.comparison import verdicts
 
-    return [f"{one.second.side}: {verdicts.said(one.adv, points, attack)}" for one in found.each]
+    said = [f"{one.second.side}: {verdicts.said(one.adv, points, attack)}" for one in found.each]
+    return said + [f"{side}: undecided, it has no rows" for side in found.lacking]
 
 
 def _print(sections: "list[Section]") -> None:
