@@ -103,7 +103,8 @@ def _data(job: Job, cell: Cell, dataset: str) -> Data:
 
 def _model(cell: Cell) -> Weights:
     model = cell.model
-    return Weights(name=cell.model_name, architecture=model.architecture, classes=model.classes, weights_sha256=model.sha256)
+    sha256 = model.sha256 or model.contents_sha256
+    return Weights(name=cell.model_name, architecture=model.architecture, classes=model.classes, weights_sha256=sha256)
 
 
 def _defense(cell: Cell) -> Defended:

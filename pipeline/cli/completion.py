@@ -58,11 +58,13 @@ def stores(context: typer.Context, incomplete: str) -> list[str]:
 
 @_quiet
 def cells(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the cells of what the command works on, its first argument: a store or a campaign file."""
-    first = next(name for name in ("campaign", "store") if name in context.params)
-    place = Path(context.params[first] or context.args[0])  # the parser stops at an option whose value is being typed
-    if first == "store":
-        return list(_yaml(place / "campaign.yaml")["identity"])
+    """Return the cells of what the command works on, its first argument: stores or a campaign file."""
+    first = next(name for name in ("campaign", "store", "sides") if name in context.params)
+    given = context.params[first] or context.args[0]  # the parser stops at an option whose value is being typed
+    places = [Path(place) for place in (given if isinstance(given, list | tuple) else [given])]
+    if first != "campaign":
+        return [cell for place in places for cell in _yaml(place / "campaign.yaml")["identity"]]
+    (place,) = places
     return [f"{m}-{d}-{a}" for grid in _yaml(place)["cells"] for m, d, a in product(*map(_listed, _parts(grid)))]
 
 

@@ -7,11 +7,12 @@ function that reads weights of its own, or that was edited since, has none. So t
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from pipeline.config import held_tensors
 from pipeline.errors import BadInput
 
 KEY = "contents_sha256"
@@ -22,16 +23,16 @@ DESCRIPTION = "SHA-256 of the weights that a function or a library returned, and
 
 
 def contents(network: nn.Module, place: str | None = None) -> str:
-    """Return the SHA-256 of a network's weights and buffers by name, in any precision and on any device.
+    """Return the SHA-256 of the tensors that a network holds, by name, in any layout and on any device. Raises BadInput for one
+    that can't be read.
 
     place  package.module:function that made it: the bytes of the module's file count too, where it has one
     """
     digest = hashlib.sha256(code(place) if place else b"")
-    tensors = dict(network.named_parameters()) | dict(network.named_buffers())
-    for name, tensor in sorted(tensors.items()):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    for name, tensor in held_tensors.held(network):
+        values = held_tensors.as_bytes(tensor, f"{place or 'the network'}: tensor {name}")
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(values)
     return digest.hexdigest()
 
 
@@ -45,9 +46,19 @@ def steady(make: Callable[[], nn.Module], place: str | None = None) -> str | Non
 
 
 def code(place: str) -> bytes:
-    """Return the bytes of the file of an imported function's module, package.module:function; b"" for one without a file."""
-    file = Path(getattr(sys.modules.get(place.partition(":")[0]), "__file__", None) or "")
-    return file.read_bytes() if file.is_file() else b""
+    """Return the bytes of the file of an imported function's module, package.module:function; b"" for one without a file.
+
+    A module may be imported from an archive: then whatever imported it reads them.
+    """
+    module = sys.modules.get(place.partition(":")[0])
+    file = getattr(module, "__file__", None)
+    if not file:
+        return b""
+    if Path(file).is_file():
+        return Path(file).read_bytes()
+    with suppress(OSError, AttributeError):  # an importer of a stranger need not read files
+        return bytes(module.__spec__.loader.get_data(file))  # type: ignore[union-attr]
+    return b""
 
 
 def agree(network: nn.Module, place: str | None, expected: str | None, who: str) -> None:

@@ -18,6 +18,7 @@ from bart.defenses import Network
 from bart.diagnostics.blindness import CAUSES, causes
 from bart.training import evaluating
 from pipeline.config.campaign import Cell, Model
+from pipeline.config.defenses import modules
 from pipeline.errors import BadInput, Remark, one_line
 from pipeline.models import architectures, foreign, loading, randomness
 
@@ -47,12 +48,21 @@ def admit(model: Model, name: str, cells: Sequence[Cell], controls: Collection[s
         judgeable(judged, who, own)
         if isinstance(judged, Classifier):
             resizable(judged, name, own)
-        if architectures.of_a_function(model.architecture):
-            with warnings.catch_warnings(action="ignore", category=Remark):  # they were shown for the first one
-                again = _judged(loading.build(model), model, name, own[0], who)
-            randomness.refuse_another_network(judged, again, model.architecture, probes(own[0].crop))
+        _repeatable(judged, network, model, name, own[0], who)
         attackable(judged, own, controls, images)
     _suspect(network, model, name)
+
+
+def _repeatable(judged: Network, network: nn.Module, model: Model, name: str, cell: Cell, who: str) -> None:
+    """Raise BadInput if a function makes another model, or another module of the cell's defense, in each call."""
+    with warnings.catch_warnings(action="ignore", category=Remark):  # they were shown for the first one
+        if architectures.of_a_function(model.architecture):
+            again, what = _judged(loading.build(model), model, name, cell, who), f"architecture {model.architecture}"
+            randomness.refuse_another_network(judged, again, what, probes(cell.crop), ", or name their file in `weights`")
+        if places := cell.defense.unhashed:
+            modules.forget()
+            again, what = _judged(network, model, name, cell, who), f"module {' or '.join(places)}"
+            randomness.refuse_another_network(judged, again, what, probes(cell.crop))
 
 
 def _by_defense(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -84,15 +84,17 @@ def _evaluated(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def refuse_another_network(first: Network, second: Network, architecture: str, x: Tensor) -> None:
+def refuse_another_network(first: Network, second: Network, what: str, x: Tensor, or_else: str = "") -> None:
     """Raise BadInput unless two calls of a function make the same network; if it is random, of the same draws.
 
-    x   images (n, 3, h, w) in [0, 1]
+    what      the function, in words
+    x         images (n, 3, h, w) in [0, 1]
+    or_else   another remedy than trained weights in the function
     """
-    with passing(architecture):
+    with passing(what):
         alike = same(first(x), second(x))
     if not alike:
         raise BadInput(
-            f"architecture {architecture} makes another network in each call, and each worker would judge its own: load "
-            "trained weights in the function, or name their file in `weights`"
+            f"{what} makes another network in each call, and each worker would judge its own: load trained weights in the "
+            f"function{or_else}"
         )

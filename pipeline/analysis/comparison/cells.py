@@ -159,10 +159,14 @@ class CellComparison:
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """Hold several comparisons of cells, and a line for each cell that has no partner; print it to see."""
+    """Hold several comparisons of cells, and a line for each cell that has no partner; print it to see.
+
+    lacking   the cells of the baseline that another store has no rows of, by the place where they lack
+    """
 
     each: Sequence[CellComparison]
     notes: Sequence[str] = ()
+    lacking: Sequence[Side] = ()
 
     def frame(self) -> pd.DataFrame:
         """Return the attacked accuracies, a comparison a line.
@@ -226,13 +230,14 @@ def comparisons(
             jobs[store] = opened(store)
         return jobs[store]
 
-    pairs, notes = matched([Side.of(side) for side in (baseline, *others)], lambda store: with_rows(job(store)), cells)
+    sides = [Side.of(side) for side in (baseline, *others)]
+    pairs, notes, lacking = matched(sides, lambda store: with_rows(job(store)), cells)
     found, kept = list[CellComparison](), dict[Side, Measured]()
-    for sides in pairs:
-        kept = {side: kept.get(side) or read(job(side.store), str(side.cell), rule, top) for side in sides}
-        first, second = (kept[side] for side in sides)
+    for pair in pairs:
+        kept = {side: kept.get(side) or read(job(side.store), str(side.cell), rule, top) for side in pair}
+        first, second = (kept[side] for side in pair)
         found.append(CellComparison(first, second, rule, top, joined(first, second)))
-    return Comparisons(found, notes)
+    return Comparisons(found, notes, lacking)
 
 
 def _plain(found: Comparison) -> dict[str, Any]:

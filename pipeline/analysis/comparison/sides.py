@@ -41,8 +41,10 @@ Pair = tuple[Side, Side]
 """A baseline and what is compared with it, both with a cell."""
 
 
-def matched(sides: Sequence[Side], cells: Cells, only: Collection[str] = ()) -> tuple[list[Pair], list[str]]:
+def matched(sides: Sequence[Side], cells: Cells, only: Collection[str] = ()) -> tuple[list[Pair], list[str], list[Side]]:
     """Return the pairs of cells to compare, the first side being the baseline, and a line for each cell without a partner.
+
+    The last list are the cells that another store lacks: cells of the baseline without a partner there.
 
     sides  stores or cells; of one store alone, the first of its cells in `only` is the baseline of the others
     only   the cells to compare; default: all that both stores have
@@ -51,9 +53,9 @@ def matched(sides: Sequence[Side], cells: Cells, only: Collection[str] = ()) -> 
     """
     first, *others = sides
     if not others:
-        return _within(first, list(dict.fromkeys(only)), cells(first.store)), []
+        return _within(first, list(dict.fromkeys(only)), cells(first.store)), [], []
     mine = _chosen(first, cells, only)
-    pairs, notes = list[Pair](), list[str]()
+    pairs, notes, lacking = list[Pair](), list[str](), list[Side]()
     for other in others:
         theirs = _chosen(other, cells, only)
         found = [(cell, cell) for cell in mine if cell in theirs]
@@ -66,8 +68,9 @@ def matched(sides: Sequence[Side], cells: Cells, only: Collection[str] = ()) -> 
             )
         pairs += [(Side(first.store, one), Side(other.store, two)) for one, two in found]
         notes += _alone(first, mine, other, [one for one, _ in found])
+        lacking += [Side(other.store, cell) for cell in mine if cell not in {one for one, _ in found}]
         notes += _alone(other, theirs, first, [two for _, two in found])
-    return pairs, list(dict.fromkeys(notes))
+    return pairs, list(dict.fromkeys(notes)), lacking
 
 
 def _chosen(side: Side, cells: Cells, only: Collection[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import Modules, StoreUrl, allow, answer, note
+from pipeline.cli.common import Cells, Modules, StoreUrl, allow, answer, note
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add(
     by: Annotated[str, typer.Option(help="who submits it")],
     link: Annotated[str, typer.Option(help="where code, weights and data are found, from http:// on")],
     citation: Annotated[str, typer.Option(help="what to cite for the defense")],
-    cell: Annotated[list[str] | None, typer.Option(help="only this cell; repeat the option for more; default: all")] = None,
+    cell: Cells = None,
     folder: Folder = Path("board"),
     allow_module: Modules = None,
 ) -> None:
@@ -117,13 +117,13 @@ def build(
     for path, entry in entries.items():
         if reason := next(refusals(entry), None):
             raise BadInput(f"{path}: {reason}; see all with barrage board check")
+    into = page or PAGE
+    if page and not page.is_file():
+        raise BadInput(f"--page {page} is no file: give a Markdown page with the comments that mark where tables go")
+    tables = filled(into.read_text(), entries.values()) if into.is_file() else None
     target.mkdir(parents=True, exist_ok=True)
     (target / "index.html").write_text(html(entries.values()))
     answer(f"written: {target / 'index.html'}")
-    if page is None and not PAGE.exists():
-        return
-    into = page or PAGE
-    if not into.is_file():
-        raise BadInput(f"--page {into} is no file: give a Markdown page with the comments that mark where tables go")
-    into.write_text(filled(into.read_text(), entries.values()))
-    answer(f"written: {into}")
+    if tables is not None:
+        into.write_text(tables)
+        answer(f"written: {into}")

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli import completion
 from pipeline.cli.common import Modules, allow, answer, out
 from pipeline.errors import BadInput
 from pipeline.escaped import line
@@ -36,14 +37,20 @@ def compare(
         list[str],
         typer.Argument(
             help="stores, or cells of them as STORE::CELL; the first is the baseline of the others; cells of two stores are "
-            "matched by name"
+            "matched by name",
+            autocompletion=completion.stores,
         ),
     ],
     cell: Annotated[
         list[str] | None,
-        typer.Option(help="only this cell; repeat the option for more; of a single store: the baseline first; default: all"),
+        typer.Option(
+            help="only this cell; repeat the option for more; of a single store: the baseline first; default: all",
+            autocompletion=completion.cells,
+        ),
     ] = None,
-    rule: Annotated[str, typer.Option(help="a decision rule, such as single or vote")] = "single",
+    rule: Annotated[
+        str, typer.Option(help="a decision rule, such as single or vote", autocompletion=completion.rules)
+    ] = "single",
     top: Annotated[int, typer.Option(help="1 or 5: the label must be among the first classes, this many")] = 1,
     fail_if_worse: Annotated[
         float | None,
@@ -86,7 +93,7 @@ def compare(
         if fail_if_worse is not None:
             sections.append(text.Section("verdict", notes=_said(found, fail_if_worse, attack)))
         print(text.markdown(sections)) if markdown else _print(sections)
-    raise typer.Exit(_code(reached, strict))
+    raise typer.Exit(_code([*reached, *("undecided" for _ in found.lacking)], strict))
 
 
 def _code(reached: Sequence[str], strict: bool) -> int:
@@ -100,7 +107,8 @@ def _said(found: "Comparisons", points: float, attack: bool) -> list[str]:
     """Return the verdict on each comparison in words."""
     from pipeline.analysis.comparison import verdicts
 
-    return [f"{one.second.side}: {verdicts.said(one.adv, points, attack)}" for one in found.each]
+    said = [f"{one.second.side}: {verdicts.said(one.adv, points, attack)}" for one in found.each]
+    return said + [f"{side}: undecided, it has no rows" for side in found.lacking]
 
 
 def _print(sections: "list[Section]") -> None:

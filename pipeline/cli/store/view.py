@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import completion
 from pipeline.cli.common import Modules, allow, answer, note
 
 
 def view(
-    store: Annotated[list[str], typer.Argument(help="folders of campaigns' results, or their URLs such as s3://bucket/demo")],
+    store: Annotated[
+        list[str],
+        typer.Argument(
+            help="folders of campaigns' results, or their URLs such as s3://bucket/demo", autocompletion=completion.stores
+        ),
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="the port on this machine; default: any that is free")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
     export: Annotated[

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def check(
     campaign: CampaignFile,
-    store: Annotated[str | None, typer.Option(help="the campaign's store; the checks go into its folder check/")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="the campaign's store; the checks go into its folder check/", autocompletion=completion.stores),
+    ] = None,
     cell: Annotated[
         str | None,
         typer.Option(help="the cell to check; default: the one with the most transforms", autocompletion=completion.cells),

@@ -26,7 +26,10 @@ def judge(
     examples: Annotated[
         str, typer.Argument(help="a .npz, .npy, .pt or .pth file of images, a folder of PNG, or WebDataset tars by a pattern")
     ],
-    store: Annotated[str | None, typer.Option(help="where results go; default: judge/NAME in the campaign's store")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="where results go; default: judge/NAME in the campaign's store", autocompletion=completion.stores),
+    ] = None,
     cell: Annotated[
         list[str] | None,
         typer.Option(

@@ -52,7 +52,9 @@ AS_USUAL = How()
 
 def run(
     campaign: CampaignFile,
-    store: Annotated[str | None, typer.Option(help="where results go; default: the campaign's own store")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="where results go; default: the campaign's own store", autocompletion=completion.stores)
+    ] = None,
     limit: Limit = None,
     here: Here = False,
     allow_module: Modules = None,

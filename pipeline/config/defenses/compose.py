@@ -40,6 +40,10 @@ class Compose(Defense):
         return any(part.foreign for part in self.parts)
 
     @property
+    def unhashed(self) -> tuple[str, ...]:
+        return tuple(place for part in self.parts for place in part.unhashed)
+
+    @property
     def random_model(self) -> bool:
         return any(part.random_model for part in self.parts)
 

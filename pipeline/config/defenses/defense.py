@@ -56,6 +56,11 @@ class Defense(Strict):
         return False
 
     @property
+    def unhashed(self) -> tuple[str, ...]:
+        """Return the functions, package.module:function, that make other weights in each call, so that no hash holds."""
+        return ()
+
+    @property
     def random_model(self) -> bool:
         """Return whether the model itself is random, so that without this defense nothing can be judged."""
         return False

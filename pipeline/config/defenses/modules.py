@@ -35,6 +35,11 @@ class Foreign(Defense):
         return True
 
     @property
+    def unhashed(self) -> tuple[str, ...]:
+        place = getattr(self, "module", None)
+        return (place,) if place and self.contents_sha256 is None else ()
+
+    @property
     def cost(self) -> float:
         return 0.0
 
@@ -146,6 +151,11 @@ def _module(place: str, expected: str | None) -> nn.Module:
     network = _made(place)
     contents.agree(network, place, expected, f"module {place}")
     return network
+
+
+def forget() -> None:
+    """Let functions make their modules anew, as another process does."""
+    _module.cache_clear()
 
 
 def _made(place: str) -> nn.Module:

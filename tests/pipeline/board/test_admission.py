@@ -173,7 +173,8 @@ def test_a_store_of_a_real_run_is_gathered_whole(finished):
         assert attack.images == attack.rules["single"].clean.images == 8 and entry.checks.images == 0
         assert set(entry.checks.states.values()) == {"missing"} and entry.origins[0].rows == 8
         found = list(refusals(entry))
-        reasons = ["no hash of its weights", "expected one cell of the standard", "8 images: expected at least 200"]
+        assert entry.model.weights_sha256 == job.campaign.models["net"].contents_sha256, "of what its function returned"
+        reasons = ["expected one cell of the standard", "8 images: expected at least 200"]
         reasons += ["4 evaluation draws judged"] * (cells[0].defense_name == "bart2")
         assert all(any(reason in line for line in found) for reason in reasons)
         assert not [line for line in found if "is not that of its images" in line or "another number" in line]

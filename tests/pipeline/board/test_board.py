@@ -232,6 +232,8 @@ def test_the_commands_add_check_and_build(board_store, barrage, tmp_path, monkey
     assert len(rates) == 3 and all(f"clean {clean}, under the standard attack {adv}" in out for _, clean, adv in rates)
     assert barrage("board", "check") == (0, "3 entries, all in order\n", "")
     Path("page.md").write_text("<!-- board: written by barrage board build -->\n<!-- end -->\n")
+    code, out, err = barrage("board", "build", "site", "--page", "nowhere.md")
+    assert code == 2 and "nowhere.md is no file" in err and not Path("site").exists(), "nothing is written before that"
     code, out, err = barrage("board", "build", "site", "--page", "page.md")
     assert code == 0 and out.split() == ["written:", "site/index.html", "written:", "page.md"]
     for _, clean, adv in rates:

@@ -164,3 +164,32 @@ def test_the_hash_sees_every_tensor_name_shape_and_type():
     first, second = (contents.contents(nn.ModuleDict({name: nn.Flatten(), "norm": nn.BatchNorm1d(2)})) for name in "ab")
     other = contents.contents(nn.ModuleDict({"a": nn.Flatten(), "other": nn.BatchNorm1d(2)}))
     assert first == second != other
+
+
+LOOSE = """
+
+class Loose(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.share = nn.Parameter(torch.rand(1))
+
+    def forward(self, x, time=None):
+        return x * (self.share if {used} else 1) + 0.1 * torch.randn_like(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "section", [{"kind": "module"}, {"kind": "purifier", "timestep": 20, "steps": 1}], ids=["module", "purifier"]
+)
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a row"])
+def test_a_defense_with_other_weights_in_each_call_is_refused_where_they_count(pattern, tmp_path, theirs, section, wrapped):
+    content = defended(pattern, wrapped)
+    mine = section | {"module": "theirs:Loose"}
+    content["defenses"] = {
+        "mine": {"kind": "compose", "parts": [{"kind": "gaussian", "sigma": 0.01}, mine]} if wrapped else mine
+    }
+    theirs(text=LOOSE.format(used=False))
+    assert prepare(parse(content, "c"), str(tmp_path / "store")).cells
+    theirs(text=LOOSE.format(used=True))
+    with pytest.raises(ValueError, match="module theirs:Loose makes another network in each call, and each worker would"):
+        prepare(parse(content, "c"), str(tmp_path / "store"))

@@ -75,6 +75,16 @@ def test_exit_codes_for_a_job(barrage, made, sides, options, code, said):
     assert found == code and ("worse" in verdicts) == (code == 1) and ("undecided" in verdicts or code != 3)
 
 
+def test_a_cell_that_the_second_store_lacks_is_not_passed_by_a_strict_job(barrage, old, tmp_path):
+    planted.store(tmp_path / "less", {"a": rights(100)}, labels=LABELS)
+    options = ["--fail-if-worse", "50"]
+    for strict, code in (([], 0), (["--strict"], 3)):
+        found, out, _ = barrage("compare", old, str(tmp_path / "less"), *options, *strict)
+        assert found == code and f"::{B}: undecided, it has no rows" in out.replace("\n", ""), out
+        assert barrage("compare", str(tmp_path / "less"), old, *options, *strict)[0] == 0, "cells may be added"
+        assert barrage("compare", old, str(tmp_path / "less"), "--cell", A, *options, *strict)[0] == 0
+
+
 def test_json_holds_everything(barrage, old, new):
     content = json.loads(barrage("compare", old, new, "--json")[1])
     one, two = content["comparisons"]

@@ -6,13 +6,18 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
+from pipeline.cli.app import app
 from tests.support.source.imports import ROOT
 
 PROGRAM = f"#!{sys.executable}\nimport sys\nfrom pipeline.__main__ import main\nsys.argv[0] = 'barrage'\nmain()\n"
 """The console script, as pip writes it."""
 
 STORE = "docs/results/epsilon-small"
+
+ELSEWHERE = {("train",), ("doctor",), ("launch",), ("cluster",)}
+"""Commands whose stores are folders to come, or on another machine."""
 
 LINES = {
     "barrage ver": ["verify"],
@@ -23,6 +28,8 @@ LINES = {
     "barrage check campaigns/demo.yaml --cell lite0-b": ["lite0-bart10-pgd", "lite0-bart5-pgd"],
     f"barrage table {STORE} --rule p": ["persistent"],
     f"barrage table {STORE} --format ": ["terminal", "md", "csv", "json"],
+    "barrage compare docs/results/fi": ["docs/results/figure4-small"],
+    f"barrage compare {STORE} --cell bart-bart5-eps3": ["bart-bart5-eps32"],
     "barrage run campaigns/demo.yaml --track ten": ["tensorboard"],
     "barrage run campaigns/demo.yaml --lim": ["--limit"],
     "barrage launch campaigns/demo.yaml --on s": ["slurm"],
@@ -68,6 +75,23 @@ def test_bash_completes_commands_files_stores_cells_and_names(shell):
     registered, *offered = shell("bash", script).splitlines()
     assert registered == "complete -o default -F _barrage_completion barrage"
     assert {line: words.split() for line, words in zip(LINES, offered, strict=True)} == LINES
+
+
+COMPLETED = {"campaign", "store", "sides", "cell", "rule", "track"}
+"""The parameters whose values a shell knows."""
+
+
+def leaves(command, path=()):
+    """Return every command below one with its words."""
+    inner = getattr(command, "commands", {})
+    return [leaf for name, each in inner.items() for leaf in leaves(each, (*path, name))] if inner else [(path, command)]
+
+
+def test_every_command_completes_what_others_do():
+    found = [(path, each) for path, command in leaves(typer.main.get_command(app)) for each in command.params]
+    known = [(path, each) for path, each in found if each.name in COMPLETED and path not in ELSEWHERE]
+    assert len(known) > 20
+    assert not [(path, each.name) for path, each in known if each._custom_shell_complete is None]
 
 
 def test_fish_completes_the_same(shell):

@@ -10,7 +10,8 @@ STORES = {"a": ["x", "y", "z"], "b": ["y", "z", "w"], "one": ["u"], "two": ["v"]
 
 
 def pairs(*sides, only=()):
-    found, notes = matched([Side.of(side) for side in sides], STORES.__getitem__, only)
+    found, notes, lacking = matched([Side.of(side) for side in sides], STORES.__getitem__, only)
+    assert len(lacking) <= len(notes)
     return [f"{one} {two}" for one, two in found], notes
 
 
