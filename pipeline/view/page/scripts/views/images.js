@@ -60,7 +60,7 @@
     <${Fact} name="margin">clean ${f.number(row.clean_margin)}, attacked ${f.number(row.adv_margin)}<//>
     <${Fact} name="gradient">norm ${f.number(row.gradient_norm)}; zero in ${f.count(row.zero_gradients)},
       not finite in ${f.count(row.nonfinite_gradients)} steps<//>
-    <${Fact} name="first break">${f.missing(row.first_break) ? "never" : `step ${f.count(row.first_break)}`}<//>
+    ${!f.missing(row.first_break) && html`<${Fact} name="first break">step ${f.count(row.first_break)}<//>`}
     <${Fact} name="cost">${f.count(row.grad_evals)} draw-gradients, ${f.duration(row.seconds)}<//>
     <${Fact} name="where">${f.text(row.shard, 80)}, unit ${f.text(row.unit, 80)}<//></dl>`;
 
@@ -128,7 +128,7 @@
         columns: c.ALL.concat(source.exported ? ["picture"] : []), limit: 1000 });
       const rows = found.rows.map((row) => Object.fromEntries(found.columns.map((name, i) => [name, row[i]])));
       return { rows, row: rows.find((row) => row.cell === at.pick) ?? rows[0], place: at };
-    }, [id, place.pick, place.shard, place.key, revision]);
+    }, [], [id, place.pick, place.shard, place.key, revision]); // the answer says itself which image it is of
 
     const chosen = state.value?.row,
       to = (row, at) => ({ ...params, pick: row.cell, shard: row.shard, key: row.image_key, at: at === undefined ? params.at
@@ -150,7 +150,7 @@
       total=${counted.id === id ? counted.total : null} />
       <div class="browser"><${Grid} label="Images" source=${source} query=${query}
         columns=${c.ofStore(COLUMNS, store).filter((name) => !params[name])}
-        widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 120, cell: 150, l2: 64 }} again=${revision}
+        widths=${{ image_key: 170, label_name: 104, outcome: 86, adv: 100, cell: 150, l2: 64 }} again=${revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })}
             onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same}
             reveal=${params.at === undefined ? null : Number(params.at)} />

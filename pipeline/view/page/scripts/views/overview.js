@@ -15,7 +15,7 @@
         label=${`${f.count(done)} of ${f.count(all)} image attacks`} />
       ${!store.complete && html`<${Tile} value=${f.missing(store.images_per_second) ? f.NONE
         : f.number(Number(store.images_per_second.toPrecision(3)))} label="images a second" />
-      <${Tile} value=${f.duration(store.seconds_left)} label="left at this rate" />`}
+      <${Tile} value=${f.duration(store.seconds_left)} label="left, by what each cell takes" />`}
       <${Tile} value=${f.count(failed)} label="images failed" bad=${failed > 0} />
       <${Tile} value=${f.count(store.parked.length)} label=${store.parked.length === 1 ? "unit parked" : "units parked"}
         bad=${store.parked.length > 0} />
