@@ -74,7 +74,8 @@ def remarks(first: Measured, second: Measured, pairs: Pairs) -> Iterator[str]:
     if first.job.store == second.job.store:
         return
     if unknown := [name for name in shards_of(pairs.names) if not all(_hashes(first, second, name))]:
-        yield f"no hash is kept of {_counted(len(unknown), 'shard')}, such as {unknown[0]}: labels agree, bytes could not be compared"
+        of = f"{_counted(len(unknown), 'shard')}, such as {unknown[0]}"
+        yield f"no hash is kept of {of}: labels agree, bytes could not be compared"
     yield from _other_names(first, second, pairs)
 
 

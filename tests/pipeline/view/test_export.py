@@ -21,6 +21,7 @@ pytest.importorskip("pipeline.view.page", reason="needs the page")
 @pytest.fixture
 def written(tmp_path, half, monkeypatch):
     """An export of a store without pictures; returns its folder, and what its data scripts give to the page."""
+
     def compared(first, a, second, b, rule, top):
         return {"problem": f"{first.url}::{a} and so on", "cells": [a, b], "first": {"store": second.url}}
 

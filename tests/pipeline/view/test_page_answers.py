@@ -1,4 +1,4 @@
-"""What a view shows belongs to what is chosen: answers to their question, links to their cell, names to their points, room to texts."""
+"""What a view shows belongs to what is chosen: answers to their question, links to their cell, names to their points."""
 
 import pytest
 
@@ -91,7 +91,8 @@ def test_headings_fit_and_no_row_is_tall_on_a_phone(browser):
     with served(plain) as address:
         with opened(browser, address + "#/table") as (page, seen):
             out = """[...document.querySelectorAll('.ag-header-cell')].filter((cell) => {
-                const text = cell.querySelector('.ag-header-cell-text').getBoundingClientRect(), box = cell.getBoundingClientRect();
+                const text = cell.querySelector('.ag-header-cell-text').getBoundingClientRect();
+                const box = cell.getBoundingClientRect();
                 return text.top < box.top || text.bottom > box.bottom; }).map((cell) => cell.innerText)"""
             page.wait_for_function(f"() => {out}.length === 0", timeout=5_000)
             assert "attacked class number" in page.inner_text(".ag-header").replace("\n", " ") and not seen
@@ -100,3 +101,7 @@ def test_headings_fit_and_no_row_is_tall_on_a_phone(browser):
                 "[...document.querySelectorAll('tbody tr')].map((row) => row.getBoundingClientRect().height)"
             )
             assert heights and max(heights) < 130 and not seen, heights
+            attacked = "#cells tbody td:nth-of-type(2) .rate b"  # what one opens the page for
+            boxes = [node.bounding_box() for node in page.query_selector_all(attacked)]
+            assert boxes and all(box["x"] + box["width"] < PHONE[0] for box in boxes), boxes
+            assert page.inner_text("#cells thead th >> nth=2") == "attacked top-1"

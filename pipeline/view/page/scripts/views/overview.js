@@ -55,10 +55,10 @@
     const open = (cell, outcome) => link("images", { cell, where: view.route.written([["outcome", "=", outcome]]) });
     return html`<${Table} label="Cells" id="cells" rows=${store.cells} columns=${[
       ["cell", (c) => html`<a href=${link("images", { cell: c.cell })}>${f.text(c.cell, 90)}</a>`],
-      ["images", (c) => images(c, lines.get(c.cell))],
       [`clean top-${top}`, of("clean")],
       [`attacked top-${top}`, of("adv")],
       ["so far", (c) => html`<${History} points=${store.history?.[c.cell]} name=${c.cell} />`],
+      ["images", (c) => images(c, lines.get(c.cell))],
       ["failed", (c) => (c.failed ? html`<a class="fail" href=${open(c.cell, "failed")}>${f.count(c.failed)}</a>` : "0")],
       ["blind", (c) => (c.blind ? html`<span class="fail">${f.count(c.blind)}</span>` : f.missing(c.blind) ? f.NONE : "0")],
       ["ball", (c) => html`<span class="nowrap">${f.text(c.norm, 20)} ${f.distance(c.norm, c.eps)}</span>`],
