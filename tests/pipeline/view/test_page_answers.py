@@ -105,3 +105,17 @@ def test_headings_fit_and_no_row_is_tall_on_a_phone(browser):
             boxes = [node.bounding_box() for node in page.query_selector_all(attacked)]
             assert boxes and all(box["x"] + box["width"] < PHONE[0] for box in boxes), boxes
             assert page.inner_text("#cells thead th >> nth=2") == "attacked top-1"
+
+
+def test_nothing_is_said_of_a_store_that_is_not_read_yet(browser):
+    pretended = Pretended([Synthetic(images=24)])
+    pretended.changes = {"cells": [], "loading": 0.0}
+    with served(pretended) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("main [role=status]")
+        assert page.inner_text("main") == "reading …"
+        pretended.changes, pretended.revision = {"cells": [], "loading": 0.0, "problem": "it is not here"}, 2
+        page.wait_for_selector("[role=alert]:has-text('it is not here')", timeout=10_000)
+        context.close()

@@ -54,12 +54,12 @@
     <${Fact} name="class"><b>${f.text(row.label_name ?? row.label, 80)}</b><//>
     <${Fact} name="outcome"><${Verdict} row=${row} /> <small>${c.OUTCOMES[row.outcome]}</small><//>
     ${row.outcome === "failed" && html`<${Fact} name="reason"><code>${f.text(row.status, 60)}</code> ${f.text(row.error, 400)}<//>`}
-    <${Fact} name="clean">${f.percent(row.clean)} % right, likeliest ${f.text(row.clean_class_name ?? row.clean_class ?? f.NONE, 60)}<//>
+    ${row.outcome !== "failed" && html`<${Fact} name="clean">${f.percent(row.clean)} % right, likeliest ${f.text(row.clean_class_name ?? row.clean_class ?? f.NONE, 60)}<//>
     <${Fact} name="attacked">${f.percent(row.adv)} % right, likeliest ${f.text(row.adv_class_name ?? row.adv_class ?? f.NONE, 60)}<//>
     <${Fact} name="distance">L-inf ${f.distance("linf", row.linf)}, L2 ${f.distance("l2", row.l2)}<//>
     <${Fact} name="margin">clean ${f.number(row.clean_margin)}, attacked ${f.number(row.adv_margin)}<//>
     <${Fact} name="gradient">norm ${f.number(row.gradient_norm)}; zero in ${f.count(row.zero_gradients)},
-      not finite in ${f.count(row.nonfinite_gradients)} steps<//>
+      not finite in ${f.count(row.nonfinite_gradients)} steps<//>`}
     ${!f.missing(row.first_break) && html`<${Fact} name="first break">step ${f.count(row.first_break)}<//>`}
     <${Fact} name="cost">${f.count(row.grad_evals)} draw-gradients, ${f.duration(row.seconds)}<//>
     <${Fact} name="where">${f.text(row.shard, 80)}, unit ${f.text(row.unit, 80)}<//></dl>`;
@@ -150,7 +150,7 @@
       total=${counted.id === id ? counted.total : null} />
       <div class="browser"><${Grid} label="Images" source=${source} query=${query}
         columns=${c.ofStore(COLUMNS, store).filter((name) => !params[name])}
-        widths=${{ image_key: 170, label_name: 104, outcome: 86, adv: 100, cell: 150, l2: 64 }} again=${revision}
+        widths=${{ image_key: 170, label_name: 104, outcome: 86, adv: 116, cell: 150, l2: 64 }} again=${revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })}
             onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same}
             reveal=${params.at === undefined ? null : Number(params.at)} />

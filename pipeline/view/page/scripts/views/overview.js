@@ -111,7 +111,8 @@
       ["versions", (r) => f.text(versions(r), 300), "text"]]} /></section>`;
 
   view.views.overview = ({ stores, store, params, set, link }) => {
-    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1";
+    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", unread = store.cells.length === 0 && !f.missing(store.loading);
+    if (unread && !store.problem) return html`<p class="dim" role="status">reading …</p>`;
     return html`${stores.stores.length > 1 && html`<${Stores} stores=${stores.stores} current=${store} link=${link} />`}
       <${State} store=${store} /><${Tiles} store=${store} />
       <section><h2>Accuracy</h2>
