@@ -150,7 +150,7 @@
       total=${counted.id === id ? counted.total : null} />
       <div class="browser"><${Grid} label="Images" source=${source} query=${query}
         columns=${c.ofStore(COLUMNS, store).filter((name) => !params[name])}
-        widths=${{ image_key: 170, label_name: 104, outcome: 86, adv: 116, cell: 150, l2: 64 }} again=${revision}
+        widths=${{ image_key: 150, label_name: 104, outcome: 86, adv: 120, cell: 150, l2: 64 }} again=${revision}
           onSort=${(next) => set({ sort: written(next), at: null, key: null, shard: null, pick: null })}
             onPick=${(row, at) => go("images", to(row, at))} onTotal=${(n) => setCounted({ id, total: n })} chosen=${same}
             reveal=${params.at === undefined ? null : Number(params.at)} />
