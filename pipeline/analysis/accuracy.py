@@ -79,7 +79,8 @@ def curve(scores: pd.DataFrame, x: str, by: Sequence[str] | None = None) -> pd.D
 def series(scores: pd.DataFrame, x: str) -> list[str]:
     """Return the columns that make series when accuracy is drawn against `x`: those that tell all cells apart.
 
-    A setting is added, in a fixed order, where it tells cells apart that the settings before it do not.
+    A setting is added, in a fixed order, where it tells cells apart that the settings before it do not. But for `k`, which is
+    one of a defense's own, a series keeps to one defense.
     scores   frame with the columns `store` and those of SETTINGS
     """
     cells = scores[[*CELL, *SETTINGS[1:]]].drop_duplicates()
@@ -88,7 +89,7 @@ def series(scores: pd.DataFrame, x: str) -> list[str]:
     names = ["model"]
     for name in (name for name in order if name != x):
         without, with_it = (cells.groupby([*columns, x], observed=True).ngroups for columns in (names, [*names, name]))
-        if with_it > without:
+        if with_it > without or (name == "defense" and x != "k"):
             names.append(name)
     return names
 

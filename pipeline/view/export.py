@@ -54,6 +54,7 @@ class Export:
             raise BadInput(f"--export {folder} is there and not empty: give a new folder, or remove it first")
         self._folder, self._report = folder, report
         self._stores = [Watched(str(place), url, list(RULES.working())) for place, url in enumerate(urls)]
+        self._paths = sorted({url.rstrip("/") for url in urls} - {""}, key=len, reverse=True)  # one may begin like another
         self._static: dict[str, Any] = {"rows": {}, "images": {}, "compare": [], "errors": []}
 
     def write(self, count: int) -> None:
@@ -74,11 +75,14 @@ class Export:
             self._rows(store)
             self._errors(store)
         self._comparisons()
-        contents = [self._public(store) for store in self._stores]
+        contents = [store.content for store in self._stores]
         self._data("stores", head(0, live=False) | {"stores": contents, "static": self._static})
 
     def _data(self, name: str, value: Any) -> None:
-        text = json.dumps(overview.plain(value), allow_nan=False)
+        text = json.dumps(self._public(overview.plain(value)), allow_nan=False)
+        self._script(name, text)
+
+    def _script(self, name: str, text: str) -> None:
         (self._folder / "data" / f"{name}.js").write_text(f'view.data("{name}", {text});\n')
 
     def _rows(self, store: Watched) -> None:
@@ -87,7 +91,7 @@ class Export:
         table = store.database.table("SELECT * EXCLUDE (place) FROM rows ORDER BY place")
         pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 17)
         name = f"rows-{store.id}"
-        self._data(name, base64.b64encode(buffer.getvalue()).decode())
+        self._script(name, json.dumps(base64.b64encode(buffer.getvalue()).decode()))
         self._static["rows"][store.id] = name
 
     def _pictures(self, store: Watched, count: int) -> None:
@@ -135,18 +139,16 @@ class Export:
             self._data(name, neighbours.compared(first, first_cell, second, second_cell, RULE, TOP))
             self._static["compare"].append([first.id, first_cell, second.id, second_cell, RULE, TOP, name])
 
-    def _public(self, store: Watched) -> Any:
-        """Return what the page shows of a store, with its name in place of its path, which need not be published."""
-        short = store.url.rstrip("/").rpartition("/")[2]
-
-        def renamed(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: renamed(of) for key, of in value.items()}
-            if isinstance(value, list):
-                return [renamed(of) for of in value]
-            return value.replace(store.url, short) if isinstance(value, str) else value
-
-        return renamed(store.content)
+    def _public(self, value: Any) -> Any:
+        """Return plain values with the names of stores in place of their paths, which need not be published."""
+        if isinstance(value, dict):
+            return {key: self._public(of) for key, of in value.items()}
+        if isinstance(value, list):
+            return [self._public(of) for of in value]
+        if isinstance(value, str):
+            for path in self._paths:
+                value = value.replace(path, path.rpartition("/")[2])
+        return value
 
 
 def chunk(name: str, chunks: int) -> int:

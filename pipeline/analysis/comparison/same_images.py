@@ -74,7 +74,8 @@ def remarks(first: Measured, second: Measured, pairs: Pairs) -> Iterator[str]:
     if first.job.store == second.job.store:
         return
     if unknown := [name for name in shards_of(pairs.names) if not all(_hashes(first, second, name))]:
-        yield f"no hash is kept of {len(unknown)} shards, such as {unknown[0]}: labels agree, bytes could not be compared"
+        of = f"{_counted(len(unknown), 'shard')}, such as {unknown[0]}"
+        yield f"no hash is kept of {of}: labels agree, bytes could not be compared"
     yield from _other_names(first, second, pairs)
 
 
@@ -82,7 +83,11 @@ def _said(side: Measured) -> str:
     """Return in words which images a cell has."""
     found = shards_of(side.names)
     of = f", such as {split(side.names[0].as_py())[1]} of shard {found[0]}" if found else ""
-    return f"{side.side} attacked {len(side.names):,} images of {len(found)} shards{of}"
+    return f"{side.side} attacked {_counted(len(side.names), 'image')} of {_counted(len(found), 'shard')}{of}"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def _hashes(first: Measured, second: Measured, shard: str) -> tuple[str, str]:

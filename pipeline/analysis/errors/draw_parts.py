@@ -12,7 +12,7 @@ from pipeline.analysis.errors.reading import Array, attacked, right_draws
 from pipeline.campaigns import definition_versions, image_keys
 from pipeline.campaigns.job import Job, opened
 from pipeline.config.campaign import Cell
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, shortened
 from pipeline.scoring.intervals import Sample
 from pipeline.store.formats import StoreWarning
 
@@ -79,9 +79,15 @@ def columns(sides: Sequence[str]) -> list[str]:
 
 
 def met(cell: Cell, rows: pa.Table) -> Array:
-    """Return whether each evaluation draw of each row's image has each part of the cell's defense, (n, draws, parts) bool."""
+    """Return whether each evaluation draw of each row's image has each part of the cell's defense, (n, draws, parts) bool.
+
+    Raises BadInput for an image whose key can have no draws, which no run writes.
+    """
     images = list(zip(rows["shard"].to_pylist(), rows["image_key"].to_pylist(), strict=True))
-    keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
+    try:
+        keys = draw_keys.to_judge(image_keys.to_judge(cell, images), cell.judged_by)
+    except ValueError as error:
+        raise BadInput(f"cell {cell.name}: draws cannot be made again: {shortened(str(error), 500)}") from None
     found: Array = cell.defense.build().met(keys, (cell.crop, cell.crop)).view(len(images), cell.judged_by, -1).numpy()
     return found
 

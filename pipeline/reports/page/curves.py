@@ -19,7 +19,7 @@ def curves(job: Job, lines: list[summaries.Line]) -> dict[str, Any]:
     cells["draw_gradients"] = cells.index.map(lambda cell: per_image.get(cell, float("nan")))
     cells = cells[cells["draw_gradients"].notna()]
     series = {x: _labels(cells, x) for x in XS}
-    drawn = {x: series[x] for x in XS if _has_curve(cells, x, series)} or {"k": series["k"]}
+    drawn = {x: series[x] for x in XS if _has_curve(cells, x, series)} or {"draw_gradients": series["draw_gradients"]}
     values = cells[list(XS)].to_dict("index")
     return {
         "series": drawn,

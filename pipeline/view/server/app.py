@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from pipeline import provenance
-from pipeline.errors import BadInput, StorageError
+from pipeline.errors import BadInput, StorageError, shortened
 from pipeline.extras import remedy
 from pipeline.scoring.rules import RULES
 from pipeline.view import images, neighbours, overview
@@ -176,6 +176,8 @@ async def _answered(answer: Callable[[], Any], refused: int = 400) -> Response:
         return as_json({"error": str(error)}, refused)
     except ModuleNotFoundError as error:
         return as_json({"error": remedy(error) or f"{error.name} is not installed"}, 501)
+    except Exception as error:  # a hostile store may raise anything; no text of it reaches the terminal
+        return as_json({"error": f"this cannot be answered: {type(error).__name__}: {shortened(str(error), 500)}"}, 500)
     if isinstance(found, Response):
         return found
     return Response(status_code=304) if found is None else as_json(found)

@@ -179,6 +179,13 @@ def test_curves_hold_cells_apart_by_the_fewest_settings(found):
         analysis.curve(found, "strength")
 
 
+@pytest.mark.parametrize("x", ["steps", "eps", "eot_draws"])
+def test_no_curve_goes_from_one_defense_to_another(found, x):
+    two = found[found["cell"].isin(["resnet50-none-pgd", "resnet50-bart2-pgd"])]
+    two = two.assign(**{x: two["defense"].map({"none": 20, "bart2": 40})})
+    assert two[x].nunique() == 2 and analysis.series(two, x) == ["model", "defense"]
+
+
 def test_classes_and_images_by_hand():
     some = pd.concat([frame([0, 1, 0.5], label=[7, 7, 8]), frame([0, 0.5, np.nan], "b", label=[7, 7, 8])])
     classes = analysis.per_class(some[some["cell"] == "a"])

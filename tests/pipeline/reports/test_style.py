@@ -55,6 +55,15 @@ def test_every_axis_that_the_page_offers_has_a_label(store):
     assert {"k", "eps"} <= set(offered) <= set(style.AXES)
 
 
+def test_cells_without_a_curve_are_drawn_against_what_they_cost(tmp_path):
+    """Not against k, which a defense that is no barrage has not: two such cells would differ in nothing."""
+    content = synthetic.campaign([2], {"pgd": {"eps": "8/255", "steps": 4, "eot_draws": 2}})
+    job = synthetic.store(tmp_path, content, 10, 10)
+    offered = data_of(page(gather(job.store)))["curves"]
+    assert list(offered["series"]) == ["draw_gradients"]
+    assert offered["points"] and all(point["x"]["draw_gradients"] > 0 for point in offered["points"])
+
+
 def test_every_rule_has_a_sentence(monkeypatch):
     assert list(style.rule_texts()) == list(RULES) and all(text.endswith(".") for text in style.rule_texts().values())
 

@@ -10,6 +10,7 @@ from pipeline.planning.units import Unit
 from pipeline.scoring.rules import RULES
 from pipeline.store import schema
 from pipeline.store.layout import Store
+from pipeline.view import neighbours
 from pipeline.view.images import stored
 from pipeline.view.rows import queries, scored
 from tests.support.stores import handmade, synthetic, viewer
@@ -90,6 +91,27 @@ def test_the_whole_key_reaches_what_reads_pictures(store):
     for text in TEXTS[-4:]:
         assert stored(store, cell, "val-000000", scored.cut(text), ["image_key"]) == {"image_key": text}
     assert stored(store, cell, "val-000000", LONG[:2000], ["image_key"]) is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["errors.json?store=0&cell=CELL", "compare.json?first=0&second=0&first_cell=CELL&second_cell=CELL"]
+)
+def test_what_cannot_be_computed_is_one_line(serve, store, asked, capfd):
+    """The key that is a NUL can have no draws: the transforms that were drawn are not known."""
+    status, _, answer = serve(store).ask("api/" + asked.replace("CELL", store.content["cells"][0]["cell"]))
+    said = answer["error"] if status == 400 else answer["problem"]
+    assert "draws cannot be made again" in said and "NUL" in said and "\n" not in said and len(said) < 1000
+    assert capfd.readouterr().err == ""
+
+
+def test_anything_that_is_raised_is_one_line(serve, store, monkeypatch, capfd):
+    def fail(*names):
+        raise RuntimeError(f"\x1b[2J{LONG}")
+
+    monkeypatch.setattr(neighbours, "errors", fail)
+    status, _, answer = serve(store).ask("api/errors.json?store=0&cell=any")
+    assert status == 500 and answer["error"].startswith("this cannot be answered: RuntimeError: ")
+    assert len(answer["error"]) < 1000 and capfd.readouterr().err == ""
 
 
 def test_texts_are_searched_as_texts(store):

@@ -84,7 +84,8 @@ def test_pictures_come_from_files_and_what_is_not_exported_is_reported(browser, 
     context = browser.new_context()
     page = context.new_page()
     page.goto(exported + "#/errors?cell=tiny-bart8-pgd")
-    page.wait_for_selector("[role=alert]:has-text('this export does not hold that')")
+    said = "this export holds no errors of tiny-bart8-pgd under the rule single, top-1"
+    page.wait_for_selector(f"[role=alert]:has-text('{said}')")
     page.goto(exported + "#/images?cell=tiny-bart5-pgd&outcome=broken&at=5")
     page.wait_for_selector(".trio .picture.none:has-text('not in the export')")
     context.close()

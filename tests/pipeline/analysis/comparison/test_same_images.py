@@ -63,7 +63,7 @@ def test_other_images_of_the_same_keys_are_refused(store, tmp_path):
 
 def test_where_no_hash_is_kept_labels_agree_and_it_is_said(store):
     said = analysis.comparison(store("one"), store("two", sha256=""))
-    assert said.warnings == ["no hash is kept of 1 shards, such as val-000000: labels agree, bytes could not be compared"]
+    assert said.warnings == ["no hash is kept of 1 shard, such as val-000000: labels agree, bytes could not be compared"]
 
 
 def test_other_labels_are_refused(store):
@@ -85,7 +85,7 @@ def test_other_names_of_a_class_are_told(store):
 @pytest.mark.parametrize("changes", [{"keys": [f"j{i}" for i in range(8)]}, {"shard": "none/other-000000.tar"}])
 def test_no_image_in_common_is_refused(store, changes):
     with pytest.raises(
-        BadInput, match=r"have no image in common: .*one::resnet50-bart2-a attacked 8 images of 1 shards, such as"
+        BadInput, match=r"have no image in common: .*one::resnet50-bart2-a attacked 8 images of 1 shard, such as"
     ):
         analysis.comparison(store("one"), store("two", **changes))
 

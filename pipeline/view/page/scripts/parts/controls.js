@@ -48,20 +48,21 @@
         ${cell(row, i)}</td>`)}</tr>`)}</tbody>
     </table></div>`;
 
-  // Return {value, error, waiting} of a promise; asks again when one of `inputs` changes, and shows the old value until then.
-  function useAnswer(ask, inputs) {
-    const [state, setState] = useState({ value: null, error: null, waiting: true });
+  // Return {value, error, waiting} of a promise. An answer is never shown for another `question`, a list of plain values; when one of
+  // `again` changes, the same is asked anew, and the old answer stays until the new one is there.
+  function useAnswer(ask, question, again = []) {
+    const id = JSON.stringify(question), unknown = { id, value: null, error: null, waiting: true }, [state, setState] = useState(unknown);
     useEffect(() => {
       let alive = true;
-      setState((old) => ({ ...old, waiting: true }));
+      setState((old) => (old.id === id ? { ...old, waiting: true } : unknown));
       view.waiting += 1;
       Promise.resolve().then(ask).then(
-        (value) => alive && setState({ value, error: null, waiting: false }),
-        (error) => alive && setState({ value: null, error: error.message, waiting: false }),
+        (value) => alive && setState({ id, value, error: null, waiting: false }),
+        (error) => alive && setState({ id, value: null, error: error.message, waiting: false }),
       ).finally(() => { view.waiting -= 1; });
       return () => { alive = false; };
-    }, inputs);
-    return state;
+    }, [id, ...again]);
+    return state.id === id ? state : unknown;
   }
 
   // Return a value that changes at most once in `every` milliseconds: what takes the server seconds is not asked at each commit.

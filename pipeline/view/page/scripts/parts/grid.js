@@ -59,7 +59,7 @@
             infiniteInitialRowCount: 1,
           columnDefs: defined(), datasource: rows, multiSortKey: "ctrl", suppressMovableColumns: true,
             suppressDragLeaveHidesColumns: true, enableCellTextSelection: true, ensureDomOrder: true,
-          defaultColDef: { resizable: true, minWidth: 60, wrapHeaderText: true, sortingOrder: ["desc", "asc", null] }, getRowId: undefined,
+          defaultColDef: { resizable: true, minWidth: 60, wrapHeaderText: true, autoHeaderHeight: true, sortingOrder: ["desc", "asc", null] }, getRowId: undefined,
           rowClassRules: { chosen: ({ data }) => Boolean(data && now.current.chosen?.(data)) },
           onRowClicked: ({ data, rowIndex }) => data && now.current.onPick?.(data, rowIndex),
           onCellKeyDown: ({ event, data, rowIndex }) => event.key === "Enter" && data && now.current.onPick?.(data, rowIndex),

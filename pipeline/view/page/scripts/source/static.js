@@ -64,11 +64,11 @@
   }
 
   // Return what was computed for these values; the export holds the rules and pairs that its maker asked for.
-  const computed = (kind, names) => async (asked) => {
-    const wanted = names.map((name) => String(asked[name]));
+  const computed = (kind, what, stores, cells) => async (asked) => {
+    const names = [...stores.flatMap((name, i) => [name, cells[i]]), "rule", "top"], wanted = names.map((name) => String(asked[name]));
     const found = (await data("stores")).static[kind]?.find((entry) => wanted.every((value, i) => String(entry[i]) === value));
-    if (!found) throw new Error(`this export does not hold that: \`barrage view\` on the store shows it for ${wanted.slice(0,
-      -2).filter(Boolean).map((t) => view.format.text(t)).join(", ")}`);
+    if (!found) throw new Error(`this export holds no ${what} of ${cells.map((name) => view.format.text(asked[name])).join(" and ")} under `
+      + `the rule ${view.format.text(asked.rule)}, top-${view.format.text(asked.top)}: \`barrage view\` on the stores shows any`);
     return data(found[names.length]);
   };
 
@@ -81,8 +81,8 @@
       if (view.format.missing(row.picture)) throw new Error("the pictures of this image are not in the export");
       return data(`draws-${row.store}-${Number(row.picture)}`);
     },
-    compare: computed("compare", ["first", "first_cell", "second", "second_cell", "rule", "top"]),
-    errors: computed("errors", ["store", "cell", "rule", "top"]),
+    compare: computed("compare", "comparison", ["first", "second"], ["first_cell", "second_cell"]),
+    errors: computed("errors", "errors", ["store"], ["cell"]),
     picture: (row, what) => (view.format.missing(row.picture) ? null
       : `pictures/${encodeURIComponent(row.store)}/${Number(row.picture)}-${what}.png`),
     why: async () => "not in the export",

@@ -43,7 +43,7 @@
   function Behind({ source, found, box, asked, link }) {
     const [most, setMost] = useState(SHOWN), images = found.changed?.[box] ?? [], total = counts(found)[box];
     const numbers = useAnswer(() => (source.exported && box ? pictured(source, asked, images.slice(0, most)) : null),
-      [box, most, JSON.stringify(asked)]);
+      [box, most, asked]);
     if (!box || (source.exported && numbers.waiting)) return html`<p class="dim">
       ${box ? "reading …" : "Press a number to see its images."}</p>`;
     if (images.length === 0) return html`<${Empty}>${total ? "The images of this number are not listed."
@@ -75,8 +75,8 @@
         ticks: 5 }, y: { label: "accuracy in %", grid: true, labelArrow: "none", zero: true },
       marks: [Plot.ruleX(points, { x: "x", y1: "low", y2: "high", stroke: (p) => p.name }),
         Plot.dot(points, { x: "x", y: "y", fill: (p) => p.name, r: 4.5 }),
-        ...points.map((p, i) => Plot.text([p], { x: "x", y: "y", text: "name", dx: i ? 10 : -10, textAnchor: i ? "start" : "end",
-        fill: "var(--ink)" }))], color: { domain: ["first", "second"], range: ["var(--c0)", "var(--c1)"] } })} /></section>`;
+        ...[...points].sort((a, b) => a.x - b.x).map((p, i) => Plot.text([p], { x: "x", y: "y", text: "name", dx: i ? 10 : -10,
+        textAnchor: i ? "start" : "end", fill: "var(--ink)" }))], color: { domain: ["first", "second"], range: ["var(--c0)", "var(--c1)"] } })} /></section>`;
   };
 
   // Differences as dots with intervals, the largest first; a line marks no difference.
@@ -124,16 +124,19 @@
     <div><b>${f.points(found.difference)}</b>points, first minus second <small>${f.interval(found.low, found.high, f.points)}</small></div>
     <div><b>${f.pValue(found.p_value)}</b>${f.text(found.test, 80)}, ${f.plural(found.images, "image")} in both</div></section>`;
 
+  // Return the store of the other side where none is chosen: another one with a cell of the same name, else the same store.
+  const counterpart = (all, first, cell) => all.find((one) => one !== first && one.cells.some((other) => other.cell === cell)) ?? first;
+
   view.views.compare = ({ source, stores, store, params, set, link }) => {
     const revision = view.parts.useCalm(stores.revision, 30000);
     const all = stores.stores, find = (id) => all.find((one) => one.id === id), first = find(params.first) ?? store,
-      second = find(params.second) ?? all.find((one) => one !== first) ?? first;
-    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", firstCell = params.first_cell ?? first.cells[0]?.cell;
+      rule = params.rule ?? stores.rules[0], top = params.top ?? "1", firstCell = params.first_cell ?? first.cells[0]?.cell,
+      second = find(params.second) ?? counterpart(all, first, firstCell);
     const secondCell = params.second_cell
       ?? (second.cells.find((one) => second !== first ? one.cell === firstCell : one.cell !== firstCell) ?? second.cells[0])?.cell;
     const asked = { first: first.id, first_cell: firstCell, second: second.id, second_cell: secondCell, rule, top };
     const state = useAnswer(() => (firstCell && secondCell ? source.compare(asked) : { problem: "a store has no cell yet" }),
-      [JSON.stringify(asked), revision]);
+      [asked], [revision]);
     const classes = (found) => found.classes ?? [];
     return html`<h2 class="visually-hidden">Compare</h2><div class="controls pickers">
         <${Pick} name="First" stores=${all} store=${first} cell=${firstCell}

@@ -73,19 +73,21 @@
     ["norm, median", (r) => html`<b>${f.number(r.norm_median)}</b> <small>${f.interval(r.norm_low, r.norm_high, f.number)}</small>`],
       ["blind", (r) => (r.blind ? html`<span class="fail">${r.blind === true ? "yes" : f.count(r.blind)}</span>` : "0")]]} />`;
 
-  const Always = ({ title, found, store, link, empty }) => !found ? null
+  const LISTED = 60;
+  const Always = ({ title, found, store, cell, link, empty }) => !found ? null
     : html`<div><h3>${title}: ${f.count(found.images)} of ${f.plural(found.of, "image")}</h3>
     ${found.examples.length === 0 ? html`<${Empty}>${empty}<//>`
     : html`<ul class="keys-list">
-    ${found.examples.slice(0, 60).map(([shard, key]) => html`<li key=${`${shard}/${key}`}><a
-    href=${link("images", { store: store.id, shard, key })}>${f.text(key, 50)}</a></li>`)}</ul>`}</div>`;
+    ${found.examples.slice(0, LISTED).map(([shard, key]) => html`<li key=${`${shard}/${key}`}><a
+    href=${link("images", { store: store.id, pick: cell, shard, key })}>${f.text(key, 50)}</a></li>`)}
+    ${found.images > LISTED && html`<li class="dim">and ${f.count(found.images - Math.min(LISTED, found.examples.length))} more</li>`}</ul>`}</div>`;
 
   view.views.errors = ({ source, stores, store, params, set, link }) => {
     const revision = view.parts.useCalm(stores.revision, 30000);
     const cell = store.cells.some((one) => one.cell === params.cell) ? params.cell : store.cells[0]?.cell, rule = params.rule
       ?? stores.rules[0], top = params.top ?? "1";
     const state = useAnswer(() => { if (!cell) throw new Error("the store has no cell yet");
-      return source.errors({ store: store.id, cell, rule, top }); }, [store.id, cell, rule, top, revision]);
+      return source.errors({ store: store.id, cell, rule, top }); }, [store.id, cell, rule, top], [revision]);
     const open = (where) => link("images", { store: store.id, cell, where: written(where) });
     return html`<h2 class="visually-hidden">Errors</h2><div class="controls"><${Select} label="Cell" value=${cell}
       options=${view.parts.cellOptions(store)} onChange=${(one) => set({ cell: one })} />
@@ -97,8 +99,8 @@
           class="dim">Rows: the image's class. Columns: the likeliest class after the attack. Press a number to see its images.</p>
           <${Confusion} found=${found.confusion} open=${open} /></section><${Classes} rows=${found.classes} />
         <section><h2>Which transforms saved the image</h2><p
-          class="dim">The share of right draws with a transform among the drawn ones, against draws without it, with 95 % intervals over
-          images.</p><${Parts} rows=${found.parts} /></section>
+          class="dim">The shares of right draws with a transform among the drawn ones, and without it. The difference is one between draws
+          of the same image, with its 95 % interval over images, which all weigh the same: it need not be that of the two shares.</p><${Parts} rows=${found.parts} /></section>
         <section><h2>Accuracy against the margin</h2><p
           class="dim">The clean margin is how far the right class leads the next one before the attack.</p><${Margins}
           rows=${found.margins} /></section>
@@ -107,7 +109,7 @@
           found=${found.agreement} /></section>
         <section><h2>Health of gradients</h2><${Gradients} rows=${found.gradients} /></section>
         <section><h2>The same under every attack</h2><div class="sides"><${Always} title="Broken by all" found=${found.always_broken}
-          store=${store} link=${link} empty="No image is broken by every attack." /><${Always} title="Broken by none"
-          found=${found.never_broken} store=${store} link=${link} empty="Every image is broken by some attack." /></div></section>`}<//>`;
+          store=${store} cell=${cell} link=${link} empty="No image is broken by every attack." /><${Always} title="Broken by none"
+          found=${found.never_broken} store=${store} cell=${cell} link=${link} empty="Every image is broken by some attack." /></div></section>`}<//>`;
   };
 })();

@@ -54,13 +54,13 @@
     <${Fact} name="class"><b>${f.text(row.label_name ?? row.label, 80)}</b><//>
     <${Fact} name="outcome"><${Verdict} row=${row} /> <small>${c.OUTCOMES[row.outcome]}</small><//>
     ${row.outcome === "failed" && html`<${Fact} name="reason"><code>${f.text(row.status, 60)}</code> ${f.text(row.error, 400)}<//>`}
-    <${Fact} name="clean">${f.percent(row.clean)} % right, likeliest ${f.text(row.clean_class_name ?? row.clean_class ?? f.NONE, 60)}<//>
+    ${row.outcome !== "failed" && html`<${Fact} name="clean">${f.percent(row.clean)} % right, likeliest ${f.text(row.clean_class_name ?? row.clean_class ?? f.NONE, 60)}<//>
     <${Fact} name="attacked">${f.percent(row.adv)} % right, likeliest ${f.text(row.adv_class_name ?? row.adv_class ?? f.NONE, 60)}<//>
     <${Fact} name="distance">L-inf ${f.distance("linf", row.linf)}, L2 ${f.distance("l2", row.l2)}<//>
     <${Fact} name="margin">clean ${f.number(row.clean_margin)}, attacked ${f.number(row.adv_margin)}<//>
     <${Fact} name="gradient">norm ${f.number(row.gradient_norm)}; zero in ${f.count(row.zero_gradients)},
-      not finite in ${f.count(row.nonfinite_gradients)} steps<//>
-    <${Fact} name="first break">${f.missing(row.first_break) ? "never" : `step ${f.count(row.first_break)}`}<//>
+      not finite in ${f.count(row.nonfinite_gradients)} steps<//>`}
+    ${!f.missing(row.first_break) && html`<${Fact} name="first break">step ${f.count(row.first_break)}<//>`}
     <${Fact} name="cost">${f.count(row.grad_evals)} draw-gradients, ${f.duration(row.seconds)}<//>
     <${Fact} name="where">${f.text(row.shard, 80)}, unit ${f.text(row.unit, 80)}<//></dl>`;
 
@@ -128,7 +128,7 @@
         columns: c.ALL.concat(source.exported ? ["picture"] : []), limit: 1000 });
       const rows = found.rows.map((row) => Object.fromEntries(found.columns.map((name, i) => [name, row[i]])));
       return { rows, row: rows.find((row) => row.cell === at.pick) ?? rows[0], place: at };
-    }, [id, place.pick, place.shard, place.key, revision]);
+    }, [], [id, place.pick, place.shard, place.key, revision]); // the answer says itself which image it is of
 
     const chosen = state.value?.row,
       to = (row, at) => ({ ...params, pick: row.cell, shard: row.shard, key: row.image_key, at: at === undefined ? params.at

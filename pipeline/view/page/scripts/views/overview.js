@@ -15,7 +15,7 @@
         label=${`${f.count(done)} of ${f.count(all)} image attacks`} />
       ${!store.complete && html`<${Tile} value=${f.missing(store.images_per_second) ? f.NONE
         : f.number(Number(store.images_per_second.toPrecision(3)))} label="images a second" />
-      <${Tile} value=${f.duration(store.seconds_left)} label="left at this rate" />`}
+      <${Tile} value=${f.duration(store.seconds_left)} label="left, by what each cell takes" />`}
       <${Tile} value=${f.count(failed)} label="images failed" bad=${failed > 0} />
       <${Tile} value=${f.count(store.parked.length)} label=${store.parked.length === 1 ? "unit parked" : "units parked"}
         bad=${store.parked.length > 0} />
@@ -55,10 +55,10 @@
     const open = (cell, outcome) => link("images", { cell, where: view.route.written([["outcome", "=", outcome]]) });
     return html`<${Table} label="Cells" id="cells" rows=${store.cells} columns=${[
       ["cell", (c) => html`<a href=${link("images", { cell: c.cell })}>${f.text(c.cell, 90)}</a>`],
-      ["images", (c) => images(c, lines.get(c.cell))],
       [`clean top-${top}`, of("clean")],
       [`attacked top-${top}`, of("adv")],
       ["so far", (c) => html`<${History} points=${store.history?.[c.cell]} name=${c.cell} />`],
+      ["images", (c) => images(c, lines.get(c.cell))],
       ["failed", (c) => (c.failed ? html`<a class="fail" href=${open(c.cell, "failed")}>${f.count(c.failed)}</a>` : "0")],
       ["blind", (c) => (c.blind ? html`<span class="fail">${f.count(c.blind)}</span>` : f.missing(c.blind) ? f.NONE : "0")],
       ["ball", (c) => html`<span class="nowrap">${f.text(c.norm, 20)} ${f.distance(c.norm, c.eps)}</span>`],
@@ -111,7 +111,8 @@
       ["versions", (r) => f.text(versions(r), 300), "text"]]} /></section>`;
 
   view.views.overview = ({ stores, store, params, set, link }) => {
-    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1";
+    const rule = params.rule ?? stores.rules[0], top = params.top ?? "1", unread = store.cells.length === 0 && !f.missing(store.loading);
+    if (unread && !store.problem) return html`<p class="dim" role="status">reading …</p>`;
     return html`${stores.stores.length > 1 && html`<${Stores} stores=${stores.stores} current=${store} link=${link} />`}
       <${State} store=${store} /><${Tiles} store=${store} />
       <section><h2>Accuracy</h2>
