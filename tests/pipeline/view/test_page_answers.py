@@ -34,6 +34,10 @@ def test_no_answer_is_shown_for_another_question(browser, address, question):
         page.route(f"**/api/{question}*", lambda route: held.append(route))
         change(page)
         page.wait_for_selector(part, state="detached", timeout=10_000)
+        for _ in range(200):  # a request may be heard of after the page has changed
+            if held:
+                break
+            page.wait_for_timeout(50)
         for route in held:
             route.continue_()
         page.unroute(f"**/api/{question}*")
