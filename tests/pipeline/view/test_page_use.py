@@ -47,6 +47,21 @@ def test_keys_go_through_the_images(browser, address):
         assert not seen
 
 
+def test_no_key_is_lost_however_fast_they_come(browser, address):
+    with opened(browser, address + "#/images?cell=tiny-bart5-pgd") as (page, seen):
+        keys = "[...'jjjjkjj']"
+        page.evaluate(f"{keys}.forEach((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {{key, bubbles: true}})))")
+        page.wait_for_function("() => location.hash.includes('at=5')")
+        ready(page)
+        page.wait_for_function(
+            "() => decodeURIComponent(location.hash).includes('key=' + document.querySelector('.detail h2').textContent)"
+        )
+        fast = title(page)
+        assert not seen
+    with opened(browser, address + "#/images?cell=tiny-bart5-pgd&at=5") as (page, seen):
+        assert fast == title(page) and not seen
+
+
 def test_keys_search_and_help(browser, address):
     with opened(browser, address + "#/images?cell=tiny-bart5-pgd") as (page, seen):
         page.keyboard.press("/")
@@ -58,8 +73,8 @@ def test_keys_search_and_help(browser, address):
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement === document.body"), "Esc leaves the field"
         page.keyboard.press("?")
-        assert page.evaluate(
-            "document.querySelector('dialog').open && document.querySelector('dialog').contains(document.activeElement)"
+        page.wait_for_function(
+            "() => document.querySelector('dialog').open && document.querySelector('dialog').contains(document.activeElement)"
         )
         page.keyboard.press("j")  # keys of the page rest while the dialog is open
         page.keyboard.press("Escape")

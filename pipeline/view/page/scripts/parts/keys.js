@@ -1,7 +1,7 @@
 "use strict";
 // Keys of the whole page, and the dialog that lists them. A view adds its own while it is shown.
 (() => {
-  const { html, useEffect, useRef } = preact;
+  const { html, useEffect, useLayoutEffect, useRef } = preact;
   const handlers = new Map();
   const typing = (node) => node.closest?.("input, select, textarea, [contenteditable]");
   const moving = (node) => node.closest?.(".grid, .scroll, summary, dialog, pre"); // where arrows scroll or go from cell to cell
@@ -19,7 +19,7 @@
 
   // Let keys, {key: function}, work while a part is shown.
   function useKeys(keys) {
-    useEffect(() => {
+    useLayoutEffect(() => { // at once: a key after a change must not meet what was shown before it
       for (const [key, handler] of Object.entries(keys)) handlers.set(key, handler);
       return () => { for (const [key, handler] of Object.entries(keys)) if (handlers.get(key) === handler) handlers.delete(key); };
     });

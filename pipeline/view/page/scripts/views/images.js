@@ -1,7 +1,7 @@
 "use strict";
 // The image browser: a list of images by search, filter and order, and beside it everything about the one that is chosen.
 (() => {
-  const { html, useState, useMemo } = preact, f = view.format, { list, written } = view.route, c = view.columns;
+  const { html, useLayoutEffect, useMemo, useRef, useState } = preact, f = view.format, { list, written } = view.route, c = view.columns;
   const { Select, Search, Choice, Grid, Trio, Draws, Picture, Figure, useAnswer, useKeys, Answer, Note, Clauses, TOPS } = view.parts;
 
   const FIELDS = [["image_key", "key"], ["label_name", "class name"], ["shard", "shard"]];
@@ -133,11 +133,20 @@
     const chosen = state.value?.row,
       to = (row, at) => ({ ...params, pick: row.cell, shard: row.shard, key: row.image_key, at: at === undefined ? params.at
       : String(at) });
+    const cursor = useRef(null); // where the last key led, before the page shows it: keys may come faster than answers
+    const gone = useRef(null); // the place that keys gave to the address last
+    useLayoutEffect(() => {
+      const at = params.at === undefined ? null : Number(params.at);
+      if (at === null || at !== gone.current) cursor.current = at;
+    }, [params.at, id]);
     const step = async (by) => {
-      const at = Math.max(0, (params.at === undefined ? (named ? -1 : 0) : Number(params.at)) + by),
-        answer = await source.rows({ ...query, columns: ["cell", "shard", "image_key"], offset: at, limit: 1 });
-      if (answer.rows.length) go("images", to({ cell: answer.rows[0][0], shard: answer.rows[0][1], image_key: answer.rows[0][2] }, at),
-        true);
+      const from = cursor.current ?? (named ? -1 : 0), at = Math.max(0, from + by);
+      cursor.current = at;
+      const answer = await source.rows({ ...query, columns: ["cell", "shard", "image_key"], offset: at, limit: 1 });
+      if (cursor.current !== at) return; // a later key leads elsewhere
+      if (!answer.rows.length) return void (cursor.current = from);
+      gone.current = at;
+      go("images", to({ cell: answer.rows[0][0], shard: answer.rows[0][1], image_key: answer.rows[0][2] }, at), true);
     };
     const turn = (by) => { const rows = state.value?.rows ?? [], i = rows.indexOf(chosen);
       if (rows[i + by]) go("images", to(rows[i + by]), true); };
