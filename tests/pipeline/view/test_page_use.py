@@ -50,7 +50,9 @@ def test_keys_go_through_the_images(browser, address):
 def test_no_key_is_lost_however_fast_they_come(browser, address):
     with opened(browser, address + "#/images?cell=tiny-bart5-pgd") as (page, seen):
         keys = "[...'jjjjkjj']"
-        page.evaluate(f"{keys}.forEach((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {{key, bubbles: true}})))")
+        page.evaluate(
+            f"{keys}.forEach((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {{key, bubbles: true}})))"
+        )
         page.wait_for_function("() => location.hash.includes('at=5')")
         ready(page)
         page.wait_for_function(
