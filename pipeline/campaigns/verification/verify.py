@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from barrage_plugins import permits
 from pipeline.campaigns import definition_versions
 from pipeline.campaigns.attempt import certificates, image_rows
 from pipeline.campaigns.attempt.image_rows import Picture
@@ -18,10 +19,11 @@ from pipeline.campaigns.job import Job
 from pipeline.campaigns.verification.rejudge import chosen, disagreements
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import Cell
+from pipeline.config.model import Model
 from pipeline.data import earlier_pixels, pictures, shards
 from pipeline.data.shards import Sample
 from pipeline.errors import BadInput, ShardUnusable
-from pipeline.models import bpda_networks, loading
+from pipeline.models import architectures, bpda_networks, loading
 from pipeline.planning.units import Unit
 from pipeline.scoring.rules import of_row
 from pipeline.storage import urls
@@ -114,7 +116,7 @@ def _changed(job: Job, built: bool) -> dict[str, str]:
     for name, model in job.campaign.models.items():
         try:
             loading.checked(model)
-            if built and model.contents_sha256:
+            if built and model.contents_sha256 and _may_run(model):
                 loading.build(model)
         except BadInput as error:
             faults["model", name] = f"model {name}: {error}"
@@ -125,6 +127,11 @@ def _changed(job: Job, built: bool) -> dict[str, str]:
             faults["attack", name] = f"attack {name}: {error}"
     sources = {name: (("model", cell.model_name), ("attack", cell.attack_name)) for name, cell in job.cells.items()}
     return {name: faults[part] for name, parts in sources.items() for part in parts if part in faults}
+
+
+def _may_run(model: Model) -> bool:
+    """Return whether a model needs no module that is not allowed; one that does is refused where it is to judge."""
+    return not architectures.of_a_function(model.architecture) or permits(model.architecture.partition(":")[0])
 
 
 def _outdated(job: Job) -> dict[str, str]:
