@@ -36,7 +36,7 @@ def contents(network: nn.Module, place: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def steady(make: Callable[[], nn.Module], place: str | None = None) -> str | None:
+def if_repeated(make: Callable[[], nn.Module], place: str | None = None) -> str | None:
     """Return the hash of what `make` makes; None if a second call makes other weights, as those of a part that has no use.
 
     Whether such weights matter is seen by passes of images (`pipeline.models.admission`), not by a hash.

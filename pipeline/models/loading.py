@@ -83,7 +83,7 @@ def with_contents(model: Model) -> Model:
     """
     if model.contents_sha256 or (_place(model) is None and weights_file(model) is not None):
         return model
-    return model.model_copy(update={contents.KEY: contents.steady(lambda: build(model), _place(model))})
+    return model.model_copy(update={contents.KEY: contents.if_repeated(lambda: build(model), _place(model))})
 
 
 def _place(model: Model) -> str | None:

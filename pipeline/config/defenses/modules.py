@@ -59,7 +59,7 @@ class Foreign(Defense):
         place = getattr(self, "module", None)
         if place is None:
             return self
-        found = self.contents_sha256 or contents.steady(lambda: _made(place), place)
+        found = self.contents_sha256 or contents.if_repeated(lambda: _made(place), place)
         return self.model_copy(update={contents.KEY: found})
 
     def runner(self) -> Keyed:

@@ -20,6 +20,7 @@ from pipeline.store import formats
 from pipeline.store.rows import results
 from tests.support.source.pages import ROOT
 from tests.support.stores import boarded
+from tests.support.visited import visiting
 
 RULES = ("single", "vote", "mean", "persistent")
 
@@ -310,24 +311,11 @@ def test_the_campaign_of_the_board_is_what_the_board_asks_for():
 
 @pytest.fixture
 def visit(browser, entry, tmp_path):
-    """Opens the page of a board of three entries; whatever it asks of the network or says to the console fails the test."""
-    said, contexts = [], []
-
-    def opened(width, scheme):
-        path = tmp_path / "index.html"
-        path.write_text(html([rated(entry, name, value) for name, value in (("low", 0.1), ("high", 0.5), ("middle", 0.3))]))
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
-        view = contexts[-1].new_page()
-        view.on("console", lambda message: said.append(message.text))
-        view.on("pageerror", lambda error: said.append(str(error)))
-        view.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url))
-        view.goto(path.as_uri())
-        return view
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not said
+    """Opens the page of a board of three entries; see `visiting`."""
+    path = tmp_path / "index.html"
+    path.write_text(html([rated(entry, name, value) for name, value in (("low", 0.1), ("high", 0.5), ("middle", 0.3))]))
+    with visiting(browser) as opened:
+        yield lambda width, scheme: opened(path, width, scheme)
 
 
 @pytest.mark.slow

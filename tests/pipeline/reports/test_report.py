@@ -38,6 +38,7 @@ from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
 from tests.support.stores import release01, synthetic
+from tests.support.visited import visiting
 
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
@@ -88,24 +89,15 @@ def half(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, tmp_path):
-    """Opens the page of a store; whatever it asks of the network or says to the console fails the test."""
-    said, contexts = [], []
+    """Opens the page of a store; see `visiting`."""
+    with visiting(browser) as opened:
 
-    def opened(store, width=1280, scheme="light"):
-        path = tmp_path / "report.html"
-        write(store, path)
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
-        view = contexts[-1].new_page()
-        view.on("console", lambda message: said.append(message.text))
-        view.on("pageerror", lambda error: said.append(str(error)))
-        view.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else said.append(r.url))
-        view.goto(path.as_uri())
-        return view
+        def of_store(store, width=1280, scheme="light"):
+            path = tmp_path / "report.html"
+            write(store, path)
+            return opened(path, width, scheme)
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not said
+        yield of_store
 
 
 def shown(view, selector):
