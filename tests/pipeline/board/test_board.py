@@ -18,9 +18,9 @@ from pipeline.config.campaign import load
 from pipeline.errors import BadInput
 from pipeline.store import formats
 from pipeline.store.rows import results
+from tests.support.page.visited import visiting
 from tests.support.source.pages import ROOT
 from tests.support.stores import boarded
-from tests.support.visited import visiting
 
 RULES = ("single", "vote", "mean", "persistent")
 

@@ -16,8 +16,8 @@ from ray.cluster_utils import Cluster
 from pipeline.errors import BadInput
 from pipeline.execution import RayExecutor
 from pipeline.execution.queue import Failed
-from tests.support import pretended_jobs
-from tests.support.pretended_jobs import Task, Through, Went
+from tests.support.cluster import pretended_jobs
+from tests.support.cluster.pretended_jobs import Task, Through, Went
 from tests.support.processes import PATIENCE, gone, until
 
 ROOT = Path(__file__).parents[3]

@@ -37,8 +37,8 @@ from pipeline.reports.pictures import OF_A_PICTURE, Example, Images, stages
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 from tests.support import tiny
+from tests.support.page.visited import visiting
 from tests.support.stores import release01, synthetic
-from tests.support.visited import visiting
 
 SMALL = {"pgd": {"eps": "8/255", "steps": 40, "eot_draws": 4}, "weak": {"eps": "8/255", "steps": 10, "eot_draws": 4}}
 CONTRAST = """([selector, property, behind]) => {
