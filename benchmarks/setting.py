@@ -111,12 +111,16 @@ def image_keys(names: list[str], device: torch.device | str, seed: int = 0) -> M
 class Behind(nn.Module):
     """Wrap a network behind a barrage for other libraries: as a module that draws afresh for every image at every call.
 
-    `gradients` counts the draws whose graph was recorded.
+    `gradients` counts the draws whose graph was recorded. It is only evaluated: libraries that switch modes change nothing.
     """
 
     def __init__(self, model: nn.Module, barrage: Barrage) -> None:
         super().__init__()
-        self.model, self.barrage, self.calls, self.gradients = model, barrage, 0, 0
+        self.model, self.barrage, self.calls, self.gradients = model.eval(), barrage, 0, 0
+        self.training = False
+
+    def train(self, mode: bool = True) -> "Behind":
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
