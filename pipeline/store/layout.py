@@ -23,7 +23,7 @@ from pipeline.parallel import map_ordered
 from pipeline.planning.units import Unit
 from pipeline.storage import urls
 from pipeline.storage.bucket import PATIENCE
-from pipeline.storage.files import Entry
+from pipeline.storage.files import Entry, Pieces
 from pipeline.store import compacted
 
 ROWS = ".parquet"
@@ -138,8 +138,8 @@ class Store:
         """Write a file unless it exists; return False if another writer was faster. It is whole and durable, or absent."""
         return self._files.create(name, data)
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a file in place of an earlier one; a reader sees the old one or the new one, whole."""
+    def replace(self, name: str, data: bytes | Pieces) -> None:
+        """Write a file in place of an earlier one; a reader sees the old one or the new one, whole. Large ones come in pieces."""
         self._files.replace(name, data)
 
     def remove(self, name: str) -> None:
