@@ -14,6 +14,7 @@ from itertools import groupby
 
 from pipeline.config.campaign import Campaign, Cell
 from pipeline.planning.cost import seconds_an_image
+from pipeline.planning.state_sizes import bytes_an_image
 from pipeline.planning.units import Cut, Runs, costliest_first
 
 UNIT_SECONDS = 900.0
@@ -28,8 +29,9 @@ SHARE = 256
 ROUNDS = 20
 """Rounds of a cell with a stop rule, at most: there may be an interim check after each twentieth of the images."""
 
-MOST_BYTES = 200_000_000
-"""Bytes of a unit's images in fp32, at most: a checkpoint holds several such tensors and is written every few minutes."""
+MOST_BYTES = 1_000_000_000
+"""Bytes of the state of a unit's attack, at most: a checkpoint holds it all and is written every few minutes. Attacks keep from
+one to twenty tensors as large as the image, so a unit of L-BFGS has fewer images than one of PGD."""
 
 UNMEASURED = 16
 """Images of a unit where measuring the rate failed."""
@@ -51,7 +53,7 @@ def cuts(campaign: Campaign, cells: Iterable[Cell], images: Mapping[str, int], r
         if cell.name not in rate:
             decided[cell.name] = Cut(UNMEASURED, rounds)
             continue
-        each, most = seconds_an_image(cell, rate[cell.name]), max(1, MOST_BYTES // (12 * cell.crop**2))
+        each, most = seconds_an_image(cell, rate[cell.name]), max(1, MOST_BYTES // bytes_an_image(cell))
         if rounds > 1:  # every round ends with a wait, so its units are as small as those at the end of a campaign
             decided[cell.name] = Cut(_length(total / rounds * each, each, most), rounds)
         else:

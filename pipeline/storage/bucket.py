@@ -17,6 +17,7 @@ import obstore
 from obstore import exceptions
 
 from pipeline.errors import BadInput, StorageError
+from pipeline.parallel import REQUESTS, map_ordered
 from pipeline.storage.files import PART, STALE_SECONDS, Entry, Pieces, Place
 
 T = TypeVar("T")
@@ -27,8 +28,8 @@ PATIENCE = 180.0
 PAUSES = (0.1, 15.0)
 """Seconds between the first tries, and the longest pause. Pauses double; obstore also shortens its own at random."""
 
-PARTS = 10
-"""Parts of a large file that are on their way at a time."""
+LARGE = 64 << 20
+"""Larger files are read in parts, several at a time, and so that one that fails costs itself alone."""
 
 MOST_PARTS = 9000
 """Parts of a file that is written, at most; S3 takes 10,000."""
@@ -98,7 +99,7 @@ class Bucket:
             """Return the bytes, or of a large file that is wanted whole their number."""
             found = self._store.get(name, options=options)
             size = int(found.meta["size"])
-            return size if stop is None and size > PARTS * PART else bytes(found.bytes())
+            return size if stop is None and size > LARGE else bytes(found.bytes())
 
         try:
             data = self._patiently("read", name, got)
@@ -108,20 +109,14 @@ class Bucket:
 
     def _large(self, name: str, size: int) -> bytes:
         """Return a file of `size` bytes, read in parts: a request for all of it would outlast its time limit."""
-        places = [(begin, min(PART, size - begin)) for begin in range(0, size, PART)]
-        some = (places[first : first + PARTS] for first in range(0, len(places), PARTS))
-        return b"".join(part for group in some for part in self.parts(name, group))
+        return b"".join(self.parts(name, [(begin, min(PART, size - begin)) for begin in range(0, size, PART)]))
 
     def parts(self, name: str, places: Sequence[Place]) -> list[bytes]:
-        if not places:
-            return []
-        starts, lengths = zip(*places, strict=True)
+        def got(place: Place) -> bytes:  # not the library's `get_ranges`, which makes one request of ranges that touch
+            begin, size = place
+            return bytes(self._patiently("read", name, lambda: self._store.get_range(name, start=begin, length=size)))
 
-        def got() -> list[bytes]:
-            """Return the parts: the library has ten requests under way at a time, and tries each again."""
-            return [bytes(part) for part in self._store.get_ranges(name, starts=starts, lengths=lengths, coalesce=0)]
-
-        return self._patiently("read", name, got)
+        return list(map_ordered(got, places))
 
     def open(self, name: str, size: int | None = None) -> BinaryIO:
         if size is None:
@@ -153,7 +148,7 @@ class Bucket:
     def replace(self, name: str, data: bytes | Pieces) -> None:
         if not isinstance(data, bytes) and data.size > PART:
             part = max(PART, data.size // MOST_PARTS)
-            self._patiently("written", name, lambda: self._store.put(name, data, chunk_size=part, max_concurrency=PARTS))
+            self._patiently("written", name, lambda: self._store.put(name, data, chunk_size=part, max_concurrency=REQUESTS))
             return
         whole = data if isinstance(data, bytes) else b"".join(data)
         self._patiently("written", name, lambda: self._store.put(name, whole, use_multipart=False))
