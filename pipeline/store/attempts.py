@@ -4,8 +4,8 @@ checkpoints/<unit>.safetensors, checkpoints/<unit>.attempt1.safetensors, ...
 
 A worker that was given up may wake again, perhaps in the middle of a write. It cannot replace its successor's newer state by
 its own older one, as it writes another file. An attempt claims its number by creating the file, and numbers grow: no two
-attempts share a file. What it creates is a checkpoint without tensors, from which nothing can go on: the state may be gigabytes,
-which no bucket takes in one request that creates.
+attempts share a file. What it creates is a checkpoint without tensors, from which nothing can go on: the state may be
+gigabytes, which no bucket takes in one request that creates.
 """
 
 import re

@@ -38,7 +38,8 @@ class TensorFile:
     def __init__(self, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str], watch: Watch = lambda: None) -> None:
         self._watch = watch
         self._tensors = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-        header, end = {"__metadata__": dict(metadata)} if metadata else {}, 0
+        header: dict[str, Any] = {"__metadata__": dict(metadata)}
+        end = 0
         for name, tensor in self._tensors:
             begin, end = end, end + tensor.numel() * tensor.element_size()
             kind = _KINDS[str(tensor.dtype).removeprefix("torch.")]
@@ -61,7 +62,7 @@ def pieces(tensor: "Tensor", watch: Watch = lambda: None) -> Iterator[memoryview
     """Yield the bytes of a tensor on the host, at most PART at a time, without a copy of a contiguous one."""
     import torch  # takes seconds, and who reads metadata needs none
 
-    data = memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
     for begin in range(0, len(data), PART):
         watch()
         yield data[begin : begin + PART]

@@ -1,7 +1,7 @@
 """Save a running attack beside it: its state is copied to the host at once, and a thread hashes and writes the copy.
 
-The attack waits for the copy only. One save at most is in flight, so the memory of one more state is taken at most. How often one
-begins follows from what it costs; how much work may be lost is bounded whatever it costs.
+The attack waits for the copy only. One save at most is in flight, so the memory of one more state is taken at most. How often
+one begins follows from what it costs; how much work may be lost is bounded whatever it costs.
 """
 
 import threading
@@ -22,7 +22,7 @@ SHARE = 0.01
 """Share of a worker's time that its checkpoints may cost."""
 
 APART = 10.0
-"""A store is written to for at most one part in this many of the time: many workers share it, and units are read from it too."""
+"""A worker writes checkpoints for at most one part in this many of the time: others need the store, for units too."""
 
 LONGEST = 5.0
 """Two checkpoints are at most this many times as far apart as was asked for, whatever they cost."""

@@ -13,12 +13,11 @@ from torch import Tensor
 from bart import Attack, Defended, Given, Goal, Mirror, State, Verdict, judge, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import image_keys
-from pipeline.campaigns.attempt import alone, image_rows
+from pipeline.campaigns.attempt import alone, image_rows, reading
 from pipeline.campaigns.attempt.bench import Bench
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.attempt.events import Finished, Progress
 from pipeline.campaigns.attempt.saving import Saver, copied
-from pipeline.data import shards
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
 from pipeline.planning.units import Unit
@@ -80,7 +79,7 @@ class UnitAttempt:
             return
         shard = self.worker.job.shards[self.unit.shard]
         places = frozenset(self.worker.job.places(self.unit))
-        samples = shards.read(shard, places)
+        samples = reading.samples(self.store, shard, places)
         self.given = self.worker.given(self.cell, self.unit.shard, dict(zip(sorted(places), samples, strict=True)))
         decoded = [
             image_rows.with_example(sample, image, self.given)
@@ -239,9 +238,9 @@ class UnitAttempt:
         header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
         self.saver.save(header, partial(_snapshot, state))
         if self.saver.pace.interval > 2 * self.saver.seconds:
-            size, every = self.saver.size / 1e9, self.saver.pace.interval / 60
-            self._remark("checkpoints", f"a checkpoint has {size:.1f} GB and takes {self.saver.pace.took:.0f} s, so there is one "
-                         f"every {every:.0f} minutes: give fewer images a unit (unit_images), or a faster store")  # fmt: skip
+            size, took, every = self.saver.size / 1e9, self.saver.pace.took, self.saver.pace.interval / 60
+            line = f"a checkpoint has {size:.1f} GB and takes {took:.0f} s, so there is one every {every:.0f} minutes"
+            self._remark("checkpoints", f"{line}: give fewer images a unit (unit_images), or a faster store")
 
     def _judged(self, attacked: Attacked, stored: Tensor, of: int) -> list[image_rows.Row]:
         """Return the rows of attacked images by their examples `stored` (n, 3, h, w) uint8; `of` images share the time."""

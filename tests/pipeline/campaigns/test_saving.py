@@ -1,4 +1,4 @@
-"""Checkpoints beside the attack: it waits for the copy alone, what is lost is bounded, and no interruption costs an earlier one."""
+"""Checkpoints beside the attack: it waits for the copy alone, loses no more than is said, and nothing costs an earlier one."""
 
 import signal
 import subprocess

@@ -17,8 +17,8 @@ KEPT = {
 """Tensors as large as the image, of each kind."""
 
 SMALL = {
-    "standard": {"budget": 20}, "square": {"steps": 4}, "pop_skip_jump": {"steps": 2, "queries": 6}, "spsa": {"steps": 2, "pairs": 2},
-    "sigma_zero": {"steps": 4, "eps": 20}, "lbfgs": {"steps": 6, "searches": 2},
+    "standard": {"budget": 20}, "square": {"steps": 4}, "pop_skip_jump": {"steps": 2, "queries": 6},
+    "spsa": {"steps": 2, "pairs": 2}, "sigma_zero": {"steps": 4, "eps": 20}, "lbfgs": {"steps": 6, "searches": 2},
 }  # fmt: skip
 """Settings that make those kinds short that are long by default."""
 
