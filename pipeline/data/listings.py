@@ -1,8 +1,8 @@
 """Keep where the images of a shard lie and what their hashes are, so that a unit reads its own images alone.
 
-A listing is made from a whole read of a shard, whose hash was then checked. So an image whose bytes have the hash of the listing
-is the one that the shard held when it had the planned hash. A listing is a shortcut, never an authority: where anything does not
-agree, the whole shard is read, and judged by its own hash.
+A listing is made from a whole read of a shard, whose hash was then checked. So an image whose bytes have the hash of the
+listing is the one that the shard held when it had the planned hash. A listing is a shortcut, never an authority: where anything
+does not agree, the whole shard is read, and judged by its own hash.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Listing:
     samples: tuple[Sample, ...]
 
     def content(self) -> dict[str, Any]:
-        """Return it as plain values: of each sample key, label, status, error, where its image begins, its bytes, their hash."""
+        """Return plain values: of each sample key, label, status, error, where its image begins, its bytes, their hash."""
         lines = [[s.key, s.label, s.status, s.error, *(s.at or (None, None)), s.sha256] for s in self.samples]
         return {"shard": self.sha256, "samples": lines}
 

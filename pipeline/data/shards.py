@@ -33,7 +33,7 @@ class Shard:
     """Describe a shard as it was when it entered the campaign.
 
     `images` counts damaged samples too; `labels` are the smallest and the largest; `classes` those that words as labels stand
-    for, which a store keeps once for all its shards; `listing` is the SHA-256 of the listing that lies beside the shard, if any.
+    for, which a store keeps once for all its shards; `listing` is the SHA-256 of the listing beside the shard, if any.
     """
 
     url: str

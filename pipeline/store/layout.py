@@ -139,7 +139,7 @@ class Store:
         return self._files.create(name, data)
 
     def replace(self, name: str, data: bytes | Pieces) -> None:
-        """Write a file in place of an earlier one; a reader sees the old one or the new one, whole. Large ones come in parts."""
+        """Write a file in place of an earlier one; a reader sees the old or the new one, whole. Large ones come in pieces."""
         self._files.replace(name, data)
 
     def remove(self, name: str) -> None:
