@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.attacks import KINDS
 from pipeline.config.campaign import parse
-from pipeline.planning import state_sizes, unit_sizes
+from pipeline.planning import cost, state_sizes, unit_sizes
 from pipeline.store.attempts import Attempts
 from tests.support import tiny
 from tests.support.campaigns import ran
@@ -51,7 +51,15 @@ def test_a_unit_has_as_many_images_as_one_checkpoint_may_hold():
     content = tiny.campaign("x.tar", data={"shards": "x.tar"}, attacks=attacks, unit_images=None)
     found = parse(content | {"cells": [{"model": "net", "defense": "none", "attack": list(attacks)}]}, "c")
     cells = list(found.grid())
-    cuts = unit_sizes.cuts(found, cells, {"x": 10**6}, {cell.name: 1e9 for cell in cells})
-    for cell in cells:
-        each = state_sizes.bytes_an_image(cell)
-        assert unit_sizes.MOST_BYTES - each < cuts[cell.name].images * each <= unit_sizes.MOST_BYTES
+
+    def sizes(seconds):
+        """Bytes of the state of a unit by cell, where an image takes some seconds."""
+        rate = {cell.name: cost.of_image(cell) / seconds for cell in cells}
+        cuts = unit_sizes.cuts(found, cells, {"x": 10**7}, rate)
+        return [cuts[cell.name].images * state_sizes.bytes_an_image(cell) for cell in cells]
+
+    each = max(map(state_sizes.bytes_an_image, cells))
+    assert all(unit_sizes.MOST_BYTES - each < size <= unit_sizes.MOST_BYTES for size in sizes(1.0))
+    assert all(unit_sizes.HELD_BYTES - each < size <= unit_sizes.HELD_BYTES for size in sizes(0.001)), "over before a checkpoint"
+    _, lbfgs = sorted(sizes(0.5))
+    assert lbfgs == 240 * each, "of two minutes, and of more than one checkpoint may hold"
