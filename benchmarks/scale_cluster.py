@@ -80,7 +80,8 @@ def played(args: argparse.Namespace, store: str) -> None:
     pool: Any = actor_pool.ActorPool(FakeRay(clock, world), job, lambda *given: None, SimulatedCluster(world), NEED)
     drain, failed, end = threading.Event(), 0, args.virtual_hours * 3600
     for event in dispatch.Dispatch(pool, queue, drain, lambda line: None).run():
-        len(pool.ready)  # for the metrics, as `RayExecutor` does
+        counted = pool.ready if isinstance(pool.ready, int) else len(pool.ready)  # for the metrics, as `RayExecutor` does
+        assert counted <= workers
         if isinstance(event, Finished):
             queue.add(release.closed(event.unit))
         elif event.ends:
