@@ -57,7 +57,9 @@ def campaign(store: str, hours: float, workers: int) -> tuple[Job, dict[str, tup
     }
     content["cells"][0]["defense"] = list(content["defenses"])
     names = [f"val-{place:06d}" for place in range(SHARDS)]
-    job = Job(parse(content, "benchmark"), {n: Shard(f"{n}.tar", "0" * 64, 1, IMAGES // SHARDS, (0, 999)) for n in names}, store)
+    job = Job(
+        parse(content, "benchmark"), {n: Shard(f"{n}.tar", "0" * 64, 1, IMAGES // SHARDS, (0, 999)) for n in names}, store
+    )
     seconds = 3600 * hours / IMAGES / len(job.cells)
     each = {name: (seconds, 12.0 * 224**2 * ATTACKS[cell.attack_name]) for name, cell in job.cells.items()}
     rates = {name: cost.of_image(cell) / seconds for name, cell in job.cells.items()}
@@ -110,7 +112,9 @@ def told(args: argparse.Namespace, world: World, units: int, plan: float, second
           f"of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed")  # fmt: skip
     print(f"  start: units listed in {plan:.1f} s; half of the workers ready after {ready[len(ready) // 2]:.0f} s, all after "
           f"{ready[min(len(ready), workers) - 1]:.0f} s; the last 1 % of the units took {last:.0f} s")  # fmt: skip
-    print("  GPU-hours wasted: " + ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360))
+    print(
+        "  GPU-hours wasted: " + ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360)
+    )
     print("  store: " + ", ".join(f"{name} {link.bytes[name] / 1e9:,.0f} GB in {link.requests[name]:,} requests" for name in link.bytes)
           + f"; {max(link.seconds.values()):,} requests in its busiest second; full for {100 * link.full / seconds:.0f} % of the time")  # fmt: skip
     busy = world.clock.busy / seconds
@@ -129,7 +133,9 @@ def listed(store: str, units: int) -> None:
         Reader(store).status()
     except Exception as error:  # its files of rows are empty
         print(f"  status: {error}")
-    print(f"  resume lists {units:,} units in {middle - began:.1f} s ({left} left), status reads in {time.process_time() - middle:.1f} s")
+    print(
+        f"  resume lists {units:,} units in {middle - began:.1f} s ({left} left), status reads in {time.process_time() - middle:.1f} s"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -158,7 +164,9 @@ def add(commands: Any) -> None:
     """Add the subcommand `cluster`."""
     parser = commands.add_parser("cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", help="a commit")
-    parser.add_argument("--nodes", type=int, nargs="+", default=[200], dest="each", help="of 8 GPUs; several are played in turn")
+    parser.add_argument(
+        "--nodes", type=int, nargs="+", default=[200], dest="each", help="of 8 GPUs; several are played in turn"
+    )
     parser.add_argument("--hours", type=float, default=475.0, help="GPU-hours of the campaign")
     parser.add_argument("--bandwidth", type=float, default=20.0, help="GB a second of the store, for all together")
     parser.add_argument("--network", type=float, default=1.0, help="GB a second of one worker")

@@ -5,6 +5,7 @@ units/<cell>.json                       how the images of a cell are cut into un
 results/<unit>.parquet                  the rows of a unit, committed once; the file's presence means "done"
 sealed/<cell>--<count>-<digest>.parquet   a copy of all rows of a cell in one file (`pipeline.store.sealed`)
 checkpoints/<unit>.safetensors          the running attack; removed after the commit
+shards/<shard>.json                     where the images of a shard lie (`pipeline.data.listings`)
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
 tracking.json                           the id of the tracked run (`pipeline.tracking.settings`)
 

@@ -58,8 +58,9 @@ def test_a_unit_has_as_many_images_as_one_checkpoint_may_hold():
         cuts = unit_sizes.cuts(found, cells, {"x": 10**7}, rate)
         return [cuts[cell.name].images * state_sizes.bytes_an_image(cell) for cell in cells]
 
-    each = max(map(state_sizes.bytes_an_image, cells))
-    assert all(unit_sizes.MOST_BYTES - each < size <= unit_sizes.MOST_BYTES for size in sizes(10.0))
-    assert all(unit_sizes.HELD_BYTES - each < size <= unit_sizes.HELD_BYTES for size in sizes(0.001)), "over before a checkpoint"
-    _, lbfgs = sorted(sizes(0.5))
-    assert lbfgs == 240 * each, "of two minutes, and of more than one checkpoint may hold"
+    pgd, lbfgs = map(state_sizes.bytes_an_image, cells)
+    most, held = unit_sizes.MOST_BYTES, unit_sizes.HELD_BYTES
+    assert most - pgd < sizes(1.0)[0] <= most and most - lbfgs < sizes(5.0)[1] <= most
+    assert sizes(100.0) == [9 * pgd, 9 * lbfgs], "of a quarter of an hour"
+    assert sizes(0.5)[1] == 240 * lbfgs > most, "of two minutes, before a first checkpoint is due"
+    assert all(held - each < size <= held for size, each in zip(sizes(0.001), (pgd, lbfgs), strict=True))
