@@ -1,13 +1,13 @@
-"""Play a campaign on hundreds of nodes in virtual time: python -m benchmarks.scale cluster [--before COMMIT] [--nodes 200]
+"""Simulate a campaign on hundreds of nodes in virtual time: python -m benchmarks.scale cluster [--before COMMIT]
 
-The driver, its queue, its pool of actors, the cut into units, the pace of checkpoints, the files of a store and their listing are
-the product's own code; the processor time that it takes is part of the virtual time. Played are Ray, the machines, and the store's
-network: a bandwidth that all share. Units compute nothing. The campaign is 50,000 images x 88 cells of 475 GPU-hours, in four
-kinds of attacks. With --before, the build of that commit is played first.
+The driver, its queue, its pool of actors, the cut into units, the pace of checkpoints, the files of a store and their listing
+are the product's own code; the processor time that it takes is part of the virtual time. Simulated are Ray, the machines, and the
+store's network: a bandwidth that all share. Units compute nothing. The campaign is 50,000 images x 88 cells of 475 GPU-hours, in
+four kinds of attacks. With --before, the build of that commit comes first.
 
 Assumed: a process is ready after 10 s, a first unit takes 10 s more, a call of Ray costs the driver 0.2 ms, its answer as much,
-an actor 1.5 ms; the cluster starts --actors-a-second. Nodes are lost at random, half of them with a notice of 30 s, and replaced
-after two minutes.
+an actor 1.5 ms; the cluster starts --actors-a-second. Nodes are lost at random, half of them with a notice of 30 s, and are
+replaced after two minutes.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from pipeline.campaigns.attempt.events import Finished
 from pipeline.campaigns.job import Job
 from pipeline.campaigns.next_units import Release
 from pipeline.config.campaign import parse
-from pipeline.config.fields import Share
 from pipeline.data.shards import Shard
 from pipeline.execution.queue import Queue
 from pipeline.execution.ray import actor_pool, dispatch
@@ -68,7 +67,7 @@ def campaign(store: str, hours: float, workers: int) -> tuple[Job, dict[str, tup
 
 
 def played(args: argparse.Namespace, store: str) -> None:
-    """Play the campaign to its end, and print what became of the time."""
+    """Simulate the campaign to its end, and print what became of the time."""
     workers, clock = args.nodes * GPUS, Clock()
     actor_pool.time = dispatch.time = clock  # type: ignore[attr-defined]
     job, each = campaign(store, args.hours, workers)
@@ -93,14 +92,14 @@ def played(args: argparse.Namespace, store: str) -> None:
             break
     seconds = clock.monotonic()
     pool.close()
-    told(args, world, units, plan, seconds, failed)
+    report(args, world, units, plan, seconds, failed)
     listed(store, units)
 
 
 NEED = Need(1.0, 1.0, None, {})
 
 
-def told(args: argparse.Namespace, world: World, units: int, plan: float, seconds: float, failed: int) -> None:
+def report(args: argparse.Namespace, world: World, units: int, plan: float, seconds: float, failed: int) -> None:
     """Print what became of the workers' time, and what the store had to bear."""
     workers, link, work = args.nodes * GPUS, world.link, world.work
     total, spent = workers * seconds, Counter(world.spent)
@@ -108,15 +107,19 @@ def told(args: argparse.Namespace, world: World, units: int, plan: float, second
     spent["not there"] = total - useful - sum(spent.values())
     ready, ended = sorted(work.ready), sorted(work.ended)
     last = ended[-1] - ended[int(0.99 * len(ended))] if ended else 0.0
-    print(f"{workers:,} workers, {units:,} units, {args.bandwidth:g} GB/s: {seconds / 60:.1f} minutes, {useful / 3600:.0f} GPU-hours "
-          f"of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed")  # fmt: skip
-    print(f"  start: units listed in {plan:.1f} s; half of the workers ready after {ready[len(ready) // 2]:.0f} s, all after "
-          f"{ready[min(len(ready), workers) - 1]:.0f} s; the last 1 % of the units took {last:.0f} s")  # fmt: skip
-    print(
-        "  GPU-hours wasted: " + ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360)
-    )
-    print("  store: " + ", ".join(f"{name} {link.bytes[name] / 1e9:,.0f} GB in {link.requests[name]:,} requests" for name in link.bytes)
-          + f"; {max(link.seconds.values()):,} requests in its busiest second; full for {100 * link.full / seconds:.0f} % of the time")  # fmt: skip
+    half, every = ready[len(ready) // 2], ready[min(len(ready), workers) - 1]
+    moved = ", ".join(f"{name} {link.bytes[name] / 1e9:,.0f} GB in {link.requests[name]:,} requests" for name in link.bytes)
+    wasted = ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360)
+    for line in (
+        f"{workers:,} workers, {units:,} units, {args.bandwidth:g} GB/s: {seconds / 60:.1f} minutes, {useful / 3600:.0f} GPU-hours "
+        f"of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed",
+        f"  start: units listed in {plan:.1f} s; half of the workers ready after {half:.0f} s, all after {every:.0f} s; the last "
+        f"1 % of the units took {last:.0f} s",
+        f"  GPU-hours wasted: {wasted}",
+        f"  store: {moved}; {max(link.seconds.values()):,} requests in its busiest second; full for "
+        f"{100 * link.full / seconds:.0f} % of the time",
+    ):
+        print(line)
     busy = world.clock.busy / seconds
     worst, waste = spent.most_common(1)[0]
     print(f"  driver busy {100 * busy:.0f} % of the time; bottleneck: {worst} ({waste / 3600:.1f} GPU-hours)", flush=True)
@@ -139,7 +142,7 @@ def listed(store: str, units: int) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Play another build, if asked for, and this one."""
+    """Simulate another build, if asked for, and this one."""
     if args.before:
         with checkout(args.before) as before:
             for path in [*(ROOT / "benchmarks/simulated").glob("*.py"), Path(__file__)]:

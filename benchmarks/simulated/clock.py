@@ -8,7 +8,7 @@ from itertools import count
 
 
 class Clock:
-    """Stand in for the module `time` in the driver's modules, and hold what happens when."""
+    """Hold the virtual time, and what happens when. It takes the place of the module `time` in the driver's modules."""
 
     def __init__(self) -> None:
         self.now, self.busy = 0.0, 0.0
@@ -22,7 +22,7 @@ class Clock:
 
     @contextmanager
     def simulated(self, cost: float = 0.0) -> Iterator[None]:
-        """Do the simulation's own work, whose processor time is nobody's; the driver pays `cost` seconds for the call."""
+        """Do the simulation's own work, whose processor time does not count; the driver pays `cost` seconds for the call."""
         if not self._depth:
             spent = time.process_time() - self._mark + cost
             self.busy += spent

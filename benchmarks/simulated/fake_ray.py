@@ -1,4 +1,4 @@
-"""Stand in for Ray: what the driver asks of it, answered by the machines of a simulation; each call costs the driver some time."""
+"""Answer what the driver asks of Ray by the machines of a simulation; each call costs the driver some time."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ CALL, GET, CREATE, LISTED = 2e-4, 2e-4, 1.5e-3, 1.5e-6
 
 
 class Method:
-    """Stand in for a method of an actor."""
+    """Hold a method of an actor."""
 
     def __init__(self, ray: "FakeRay", call: Any) -> None:
         self.ray, self.call = ray, call
@@ -27,7 +27,7 @@ class Method:
 
 
 class Handle:
-    """Stand in for the handle of an actor."""
+    """Hold the handle of an actor."""
 
     def __init__(self, ray: "FakeRay", worker: Worker) -> None:
         self.worker = worker
@@ -35,9 +35,9 @@ class Handle:
 
 
 class FakeRay:
-    """Stand in for the module `ray`."""
+    """Hold what the driver needs of the module `ray`."""
 
-    class exceptions(SimpleNamespace):  # noqa: N801 (Ray's own name)
+    class exceptions(SimpleNamespace):
         """Hold the errors of Ray that the driver knows."""
 
         class RayError(Exception):
@@ -94,7 +94,7 @@ class FakeRay:
 
 
 class SimulatedCluster(Cluster):
-    """Stand in for the view of a cluster: no thread asks for it, and it is never lost."""
+    """Hold the view of a cluster: no thread asks for it, and it is never lost."""
 
     def __init__(self, world: World) -> None:
         self._world = world

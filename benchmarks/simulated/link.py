@@ -1,4 +1,4 @@
-"""Share the bandwidth of a store among those that read and write: each gets the same share, and no more than its own network."""
+"""Share the bandwidth of a store among those that read and write: each gets as much, up to that of its own network."""
 
 import heapq
 from collections import Counter
@@ -9,7 +9,7 @@ from benchmarks.simulated.clock import Clock
 
 
 class Link:
-    """Hold a store of `bandwidth` bytes a second, of which one transfer gets `most` at most; a request takes `latency` seconds."""
+    """Hold a store of `bandwidth` bytes a second, of which a transfer gets at most `most`; a request takes `latency` seconds."""
 
     def __init__(self, clock: Clock, bandwidth: float, most: float, latency: float = 0.02) -> None:
         self.clock, self.bandwidth, self.most, self.latency = clock, bandwidth, most, latency

@@ -1,4 +1,4 @@
-"""Play the machines of a cluster: nodes that come and go, and on each the workers, who do units that compute nothing."""
+"""Simulate the machines of a cluster: nodes that come and go, and on each the workers, who do units that compute nothing."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from pipeline.planning.units import Unit
 
 GPUS, CORES = 8, 64
 REMOTE_SECONDS = {"start": 10.0, "new node": 120.0, "notice": 30.0, "first unit": 10.0}
-"""Until a process has imported and holds its GPU; until a lost node is replaced; of a spot notice; kernels and sizes at first."""
+"""Until a process has imported and holds its GPU; until a lost node is replaced; of a notice; for kernels at first."""
 
 
 class Reference:
-    """Stand in for what Ray returns for a call: `value` once it is there."""
+    """Hold what Ray returns for a call: `value` once it is there."""
 
     def __init__(self) -> None:
         self.value: Any = None
@@ -71,7 +71,7 @@ class World:
         self.view = View(nodes, frozenset(self.draining), (), self.clock.now)
 
     def _notice(self, machine: Machine) -> None:
-        """Half of the lost nodes are announced."""
+        """Lose a node: half of them are announced."""
         self.counts["losses"] += 1
         if self.chance.random() < 0.5:
             self.draining.add(machine.node.id)
@@ -111,7 +111,7 @@ class World:
 
 
 class Worker:
-    """Stand in for an actor: it keeps the promises of `pipeline.execution.ray.actor.Actor` about reports."""
+    """Simulate an actor: it keeps the promises of `pipeline.execution.ray.actor.Actor` about reports."""
 
     def __init__(self, world: World) -> None:
         self.world, self.clock, self.machine = world, world.clock, Machine(Node("", {}, {}))
@@ -127,12 +127,12 @@ class Worker:
         world.request(self)
 
     def spend(self, what: str) -> None:
-        """Book the time since the last booking."""
+        """Count the time since it was counted last."""
         self.world.spent[what] += self.clock.now - self.since
         self.since = self.clock.now
 
     def started(self) -> None:
-        """Be ready."""
+        """Say that it is ready."""
         if not self.dead:
             self.spend("start-up")
             self.world.counts["workers"] += 1
@@ -141,7 +141,7 @@ class Worker:
             self.world.counts["answers"] += 1
 
     def die(self, why: str) -> None:
-        """Be gone, with what was not saved."""
+        """End, with what was not saved."""
         if not self.dead:
             self.dead, self.error = True, why
             if self.attempt:

@@ -1,4 +1,4 @@
-"""Play what a worker does with a unit: reads, computes, writes checkpoints and rows, at the pace and in the sizes of this build."""
+"""Simulate what a worker does with a unit: reads, checkpoints, rows, at the pace and in the sizes of this build."""
 
 import inspect
 import os
@@ -53,13 +53,13 @@ class Work:
         return Attempt(self, worker, unit)
 
     def commit(self, unit: Unit) -> None:
-        """Create the file of rows of a unit in the store: empty, as listings look at names alone."""
+        """Create the file of rows of a unit in the store: empty, as listings read names alone."""
         path = Path(self.job.store) / "results" / f"{unit.name}.parquet"
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 
 
 class Attempt:
-    """Hold an attempt at a unit. All that it does ends in a call of the clock; none counts once the worker is dead."""
+    """Hold an attempt at a unit. Whatever it does ends in a call by the `Clock`; none counts once the worker is dead."""
 
     def __init__(self, work: Work, worker: "Worker", unit: Unit) -> None:
         self.work, self.worker, self.unit, self.clock = work, worker, unit, work.clock
@@ -197,7 +197,7 @@ class Attempt:
         self.work.link.transfer("checkpoints", self.state, self._alive(self._saved_waiting), 1 + int(self.state / 8e6))
 
     def lost(self) -> None:
-        """Lose what was not saved."""
+        """Count what was not saved as lost."""
         if self.computing:
             self._count()
         self.worker.spend("idle")

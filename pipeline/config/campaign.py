@@ -214,8 +214,8 @@ class Workers(Share):
     checkpoint_seconds: float = Field(
         120,
         gt=0,
-        description="seconds between two checkpoints of a running unit; up to five times as many where they would cost more than 1 % "
-        "of the worker's time; see docs/units.md",
+        description="seconds between two checkpoints of a running unit; up to five times as many where they would cost more "
+        "than 1 % of the worker's time; see docs/units.md",
     )
 
 

@@ -1,4 +1,4 @@
-"""Let one process of a node load a model before the others: what it read or downloaded lies in the node's memory or cache then."""
+"""Let one process of a node load a model before the others: what it read or downloaded is then in memory or on disk."""
 
 import fcntl
 import hashlib

@@ -53,7 +53,7 @@ class Pace:
 
 
 class _Abandoned(Exception):
-    """Say that nobody needs the checkpoint any more."""
+    """Say that the checkpoint is not needed any more."""
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Saver:
             raise error
 
     def abandon(self) -> None:
-        """End the save in flight: its unit is done. What it raises is nobody's loss."""
+        """End the save in flight: its unit is done. What it raises costs nothing."""
         self._stop.set()
         if self._thread:
             self._thread.join()

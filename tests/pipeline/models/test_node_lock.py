@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from pipeline.models.node_lock import first_on_node
 
@@ -35,7 +36,7 @@ def test_the_first_goes_alone_and_the_others_then_go_together(tmp_path, monkeypa
     waiting = {other.pid for other in others}
     blocked = set()
     while blocked != waiting:  # the kernel lists who waits for a lock
-        lines = [line.split() for line in open("/proc/locks") if "->" in line]
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
         blocked = {int(line[5]) for line in lines} & waiting
     first.send_signal(signal.SIGKILL)
     first.wait()
