@@ -1,9 +1,9 @@
 """Simulate a campaign on hundreds of nodes in virtual time: python -m benchmarks.scale cluster [--before COMMIT]
 
 The driver, its queue, its pool of actors, the cut into units, the pace of checkpoints, the files of a store and their listing
-are the product's own code; the processor time that it takes is part of the virtual time. Simulated are Ray, the machines, and the
-store's network: a bandwidth that all share. Units compute nothing. The campaign is 50,000 images x 88 cells of 475 GPU-hours, in
-four kinds of attacks. With --before, the build of that commit comes first.
+are the product's own code; the processor time that it takes is part of the virtual time. Simulated are Ray, the machines, and
+the store's network: a bandwidth that all share. Units compute nothing. The campaign is 50,000 images x 88 cells of 475
+GPU-hours, in four kinds of attacks. With --before, the build of that commit comes first.
 
 Assumed: a process is ready after 10 s, a first unit takes 10 s more, a call of Ray costs the driver 0.2 ms, its answer as much,
 an actor 1.5 ms; the cluster starts --actors-a-second. Nodes are lost at random, half of them with a notice of 30 s, and are
@@ -111,10 +111,10 @@ def report(args: argparse.Namespace, world: World, units: int, plan: float, seco
     moved = ", ".join(f"{name} {link.bytes[name] / 1e9:,.0f} GB in {link.requests[name]:,} requests" for name in link.bytes)
     wasted = ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360)
     for line in (
-        f"{workers:,} workers, {units:,} units, {args.bandwidth:g} GB/s: {seconds / 60:.1f} minutes, {useful / 3600:.0f} GPU-hours "
-        f"of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed",
-        f"  start: units listed in {plan:.1f} s; half of the workers ready after {half:.0f} s, all after {every:.0f} s; the last "
-        f"1 % of the units took {last:.0f} s",
+        f"{workers:,} workers, {units:,} units, {args.bandwidth:g} GB/s: {seconds / 60:.1f} minutes, {useful / 3600:.0f} "
+        f"GPU-hours of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed",
+        f"  start: units listed in {plan:.1f} s; half of the workers ready after {half:.0f} s, all after {every:.0f} s; "
+        f"the last 1 % of the units took {last:.0f} s",
         f"  GPU-hours wasted: {wasted}",
         f"  store: {moved}; {max(link.seconds.values()):,} requests in its busiest second; full for "
         f"{100 * link.full / seconds:.0f} % of the time",
@@ -136,9 +136,8 @@ def listed(store: str, units: int) -> None:
         Reader(store).status()
     except Exception as error:  # its files of rows are empty
         print(f"  status: {error}")
-    print(
-        f"  resume lists {units:,} units in {middle - began:.1f} s ({left} left), status reads in {time.process_time() - middle:.1f} s"
-    )
+    status = time.process_time() - middle
+    print(f"  resume lists {units:,} units in {middle - began:.1f} s ({left} left), status reads in {status:.1f} s")
 
 
 def run(args: argparse.Namespace) -> None:

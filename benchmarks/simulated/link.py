@@ -9,7 +9,7 @@ from benchmarks.simulated.clock import Clock
 
 
 class Link:
-    """Hold a store of `bandwidth` bytes a second, of which a transfer gets at most `most`; a request takes `latency` seconds."""
+    """Hold a store of `bandwidth` bytes a second; a transfer gets at most `most`, and a request takes `latency` seconds."""
 
     def __init__(self, clock: Clock, bandwidth: float, most: float, latency: float = 0.02) -> None:
         self.clock, self.bandwidth, self.most, self.latency = clock, bandwidth, most, latency
