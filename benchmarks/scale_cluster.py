@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,8 @@ def campaign(store: str, hours: float, workers: int) -> tuple[Job, dict[str, tup
 def played(args: argparse.Namespace, store: str) -> None:
     """Simulate the campaign to its end, and print what became of the time."""
     workers, clock = args.nodes * GPUS, Clock()
-    actor_pool.time = dispatch.time = clock  # type: ignore[attr-defined]
+    for module in (actor_pool, dispatch):
+        vars(module)["time"] = clock
     job, each = campaign(store, args.hours, workers)
     (Path(store) / "results").mkdir(parents=True, exist_ok=True)
     link = Link(clock, args.bandwidth * 1e9, args.network * 1e9)
@@ -78,7 +78,7 @@ def played(args: argparse.Namespace, store: str) -> None:
     release = Release(job, job.todo())
     queue: Queue[Any] = Queue(release.ready())
     plan, units = time.process_time() - began, len(queue)
-    pool: Any = actor_pool.ActorPool(FakeRay(clock, world), job, lambda *given: None, SimulatedCluster(world), NEED)
+    pool: Any = actor_pool.ActorPool(FakeRay(clock, world), job, _nothing, SimulatedCluster(world), NEED)
     drain, failed, end = threading.Event(), 0, args.virtual_hours * 3600
     for event in dispatch.Dispatch(pool, queue, drain, lambda line: None).run():
         counted = pool.ready if isinstance(pool.ready, int) else len(pool.ready)  # for the metrics, as `RayExecutor` does
@@ -99,20 +99,26 @@ def played(args: argparse.Namespace, store: str) -> None:
 NEED = Need(1.0, 1.0, None, {})
 
 
+def _nothing(*given: object) -> Any:
+    """Return no work: the simulated workers need none."""
+
+
 def report(args: argparse.Namespace, world: World, units: int, plan: float, seconds: float, failed: int) -> None:
     """Print what became of the workers' time, and what the store had to bear."""
     workers, link, work = args.nodes * GPUS, world.link, world.work
-    total, spent = workers * seconds, Counter(world.spent)
+    total, spent = workers * seconds, dict(world.spent)
     useful = spent.pop("computing")
     spent["not there"] = total - useful - sum(spent.values())
     ready, ended = sorted(work.ready), sorted(work.ended)
     last = ended[-1] - ended[int(0.99 * len(ended))] if ended else 0.0
+    lost = world.counts["losses"]
     half, every = ready[len(ready) // 2], ready[min(len(ready), workers) - 1]
     moved = ", ".join(f"{name} {link.bytes[name] / 1e9:,.0f} GB in {link.requests[name]:,} requests" for name in link.bytes)
-    wasted = ", ".join(f"{name} {value / 3600:.1f}" for name, value in spent.most_common() if value > 360)
+    worst, *_ = most = sorted(spent, key=lambda name: -spent[name])
+    wasted = ", ".join(f"{name} {spent[name] / 3600:.1f}" for name in most if spent[name] > 360)
     for line in (
         f"{workers:,} workers, {units:,} units, {args.bandwidth:g} GB/s: {seconds / 60:.1f} minutes, {useful / 3600:.0f} "
-        f"GPU-hours of work, {100 * useful / total:.1f} % of those paid; {world.counts['losses']} nodes lost, {failed} attempts failed",
+        f"GPU-hours of work, {100 * useful / total:.1f} % of those paid; {lost} nodes lost, {failed} attempts failed",
         f"  start: units listed in {plan:.1f} s; half of the workers ready after {half:.0f} s, all after {every:.0f} s; "
         f"the last 1 % of the units took {last:.0f} s",
         f"  GPU-hours wasted: {wasted}",
@@ -121,8 +127,9 @@ def report(args: argparse.Namespace, world: World, units: int, plan: float, seco
     ):
         print(line)
     busy = world.clock.busy / seconds
-    worst, waste = spent.most_common(1)[0]
-    print(f"  driver busy {100 * busy:.0f} % of the time; bottleneck: {worst} ({waste / 3600:.1f} GPU-hours)", flush=True)
+    print(
+        f"  driver busy {100 * busy:.0f} % of the time; bottleneck: {worst} ({spent[worst] / 3600:.1f} GPU-hours)", flush=True
+    )
 
 
 def listed(store: str, units: int) -> None:

@@ -1,6 +1,7 @@
 """Answer what the driver asks of Ray by the machines of a simulation; each call costs the driver some time."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,11 +75,14 @@ class FakeRay:
             end, ready = self.clock.now + timeout, [reference for reference in references if reference.ready]
             while not ready and self.clock.now < end:
                 before = self.world.counts["answers"]
-                self.clock.until(lambda before=before: self.world.counts["answers"] > before, end)
+                self.clock.until(partial(self._more_than, before), end)
                 ready = [reference for reference in references if reference.ready]
             ready = ready[:num_returns]
             chosen = set(map(id, ready))
             return ready, [reference for reference in references if id(reference) not in chosen]
+
+    def _more_than(self, before: int) -> bool:
+        return self.world.counts["answers"] > before
 
     def get(self, reference: Reference) -> Any:
         """Return an answer, or raise what came instead."""

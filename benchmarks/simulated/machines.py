@@ -1,6 +1,6 @@
 """Simulate the machines of a cluster: nodes that come and go, and on each the workers, who do units that compute nothing."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -49,7 +49,7 @@ class World:
         self.machines: list[Machine] = []
         self.draining: set[str] = set()
         self.waiting: deque[Worker] = deque()
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
         self.losses, self._scheduled = losses, 0.0
         self.view = View((), frozenset(), (), 0.0)
@@ -71,7 +71,7 @@ class World:
         self.view = View(nodes, frozenset(self.draining), (), self.clock.now)
 
     def _notice(self, machine: Machine) -> None:
-        """Lose a node: half of them are announced."""
+        """End a node: half of them say so before."""
         self.counts["losses"] += 1
         if self.chance.random() < 0.5:
             self.draining.add(machine.node.id)

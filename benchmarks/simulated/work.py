@@ -67,8 +67,9 @@ class Attempt:
         self.needed, self.state = each * unit.images, state * unit.images
         self.done = work.saved.get(unit, 0.0)
         self.began = self.resumed = self.clock.now
-        self.computing, self.draining, self.flying, self.version = False, False, 0.0, 0
-        self.pace: Any = Pace(120.0) if Pace else None
+        self.computing, self.draining, self.version = False, False, 0
+        self.flying = 0.0
+        self.pace: Any = Pace(120.0) if Pace is not None else None
         self._weights()
 
     def _alive(self, what: Callable[[], None]) -> Callable[[], None]:
