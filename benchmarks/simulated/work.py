@@ -68,7 +68,7 @@ class Attempt:
         self.done = work.saved.get(unit, 0.0)
         self.began = self.resumed = self.clock.now
         self.computing, self.draining, self.version = False, False, 0
-        self.flying = 0.0
+        self.flying: float = 0.0
         self.pace: Any = Pace(120.0) if Pace is not None else None
         self._weights()
 
