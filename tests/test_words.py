@@ -18,8 +18,8 @@ Encode End Enlarge Equalise Estimate Evaluate Export Fill Filter Find Finish Fol
 Hand Handle Hash Hide Hold Imitate Import Interpolate Invert Join Judge Keep Kill Launch Lay Leave Let List Load Log
 Make Map Mark Measure Mirror Mix Move Multiply Name Open Order Pack Park Pass Plan Plant Predict Print Propose Prove Put
 Quantise Queue Quote Raise Read Reckon Reconstruct Record Reduce Remove Reorder Repeat Replace Report Resize Restore
-Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share Shift Shorten Show Shrink Solve Spend Start Step
-Stop Store Stretch Sum Summarise Swirl Take Teach Time Tolerate Track Train Try Turn Use Wait Warn Watch Work Wrap Write
+Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share Shift Shorten Show Shrink Simulate Solve Spend Start
+Step Stop Store Stretch Sum Summarise Swirl Take Teach Time Tolerate Track Train Try Turn Use Wait Warn Watch Work Wrap Write
 Yield
 """
 """The first words of docstrings. Add a verb here when a docstring needs a new one."""

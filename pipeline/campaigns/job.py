@@ -70,9 +70,12 @@ class Job:
         """Return the cells whose units are not decided yet."""
         return [cell for name, cell in self.cells.items() if name not in self.cuts]
 
-    def with_cuts(self, rates: Mapping[str, float]) -> "Job":
-        """Return the job with all cells cut into units; `rates` in draw-gradients a second of a worker, as far as measured."""
-        return replace(self, cuts=self.cuts | unit_sizes.cuts(self.campaign, self.uncut, self.images, rates))
+    def with_cuts(self, rates: Mapping[str, float], workers: int = 1) -> "Job":
+        """Return the job with all cells cut into units for that many workers.
+
+        rates   in draw-gradients a second of a worker, as far as measured
+        """
+        return replace(self, cuts=self.cuts | unit_sizes.cuts(self.campaign, self.uncut, self.images, rates, workers))
 
     def units(self) -> Iterator[Unit]:
         """Yield every unit of the campaign, done or not, in the order of the work. Raises BadInput if a cell is not cut yet."""

@@ -51,7 +51,7 @@ def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
     assert max(seconds) <= 905 and max(costly) > 200
     assert max(seconds[-200:]) < 75, "the last ones are small"
     assert max(seconds) <= max(unit_sizes.LEAST_SECONDS, total / unit_sizes.SHARE) * 1.1, "no unit is more than its share"
-    assert cuts["net-k0-pgd"].images <= unit_sizes.MOST_BYTES / (12 * 224**2), "a checkpoint would be too large"
+    assert cuts["net-k0-pgd"].images * 2 * 12 * 224**2 <= unit_sizes.MOST_BYTES, "a checkpoint would be too large"
 
 
 def test_units_get_smaller_within_a_cell():
@@ -108,4 +108,4 @@ def test_the_same_cells_are_cut_the_same_whatever_is_added():
     after = list(units(cells.values(), IMAGENET | {"val-050": 800}, cuts))
     assert set(before) <= set(after)
     new = [u for u in after if u.shard == "val-050" and u.cell == "net-k0-pgd"]
-    assert sum(u.images for u in new) == 800 and new[0].images == cuts["net-k0-pgd"].images
+    assert sum(u.images for u in new) == 800 and new[0].images == min(800, cuts["net-k0-pgd"].images)
