@@ -29,7 +29,7 @@ from pipeline.parallel import map_ordered
 from pipeline.storage import urls
 from pipeline.store import committed, planned_cells, rows
 from pipeline.store.layout import ROWS, Store, sealed_name
-from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, metadata
+from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, WRITING, metadata
 
 GROUP = 16_384
 """Rows of a row group: what a reader of few columns or one image skips by, and the rows in memory beside the file itself."""
@@ -106,7 +106,7 @@ def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     """Return how many rows the files hold, and one Parquet file of them all."""
     buffer, count, waiting, held, images = io.BytesIO(), 0, list[pa.Table](), 0, list[pa.RecordBatch]()
     about, identity = metadata({"cell": cell, "files": len(files)}), planned_cells.plan(store).cells[cell]
-    with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), **WRITING) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
             waiting.append(_with_hash(store, file, data, identity))
             images += waiting[-1].select(rows.IMAGE).to_batches()

@@ -90,7 +90,7 @@ def table(cell, unit, images, seed=0):
     if cell.attack.goal != "untargeted":
         found |= {"target": pa.array((label + 1) % CLASSES), "target_hits": pa.array(hit.sum(1))}
     columns = [found.get(f.name, pa.nulls(n, f.type)).cast(f.type) for f in schema.SCHEMA]
-    return pa.Table.from_arrays(columns, schema=schema.SCHEMA)
+    return schema.decide(pa.Table.from_arrays(columns, schema=schema.SCHEMA))
 
 
 def store(folder, content=None, images=200, unit_images=100, failed=0, units=None):
@@ -131,4 +131,4 @@ def large(folder, total, images):
             found = found.set_column(schema.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
         path = folder / Store(folder).results(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(found, path, compression="zstd", row_group_size=1 << 16)
+        pq.write_table(found, path, row_group_size=1 << 16, **schema.WRITING)
