@@ -57,7 +57,7 @@ def persistent(rows: pa.Table, side: str, top: int) -> Shares:
 
 def mean(rows: pa.Table, side: str, top: int) -> Shares:
     """Return 1 where the label is among the `top` classes of the mean probability over draws, else 0, (n,)."""
-    return _decided(rows, "mean", side, top)
+    return decided.says(rows, "mean", side, top)
 
 
 def vote(rows: pa.Table, side: str, top: int) -> Shares:
@@ -65,11 +65,7 @@ def vote(rows: pa.Table, side: str, top: int) -> Shares:
 
     Each draw votes for its own first `top` classes. Ties go to the class that draws rank higher, then to the one met first.
     """
-    return _decided(rows, "vote", side, top)
-
-
-def _decided(rows: pa.Table, rule: str, side: str, top: int) -> Shares:
-    return rows[decided.column_of(rule, side, top)].cast(pa.int8()).to_numpy().astype(np.float64)
+    return decided.says(rows, "vote", side, top)
 
 
 _COUNTS = ("evaluation_draws", "{}_correct", "{}_top5_correct")
@@ -79,8 +75,8 @@ RULES: Registry[Rule] = Registry(
     "rules",
     builtin={
         "single": Rule(single, _COUNTS, "What one fresh draw is expected to say."),
-        "vote": Rule(vote, ("{}_vote_right", "{}_vote_top5_right"), "The class that most draws say."),
-        "mean": Rule(mean, ("{}_mean_right", "{}_mean_top5_right"), "The class with the highest mean probability over the draws."),
+        "vote": Rule(vote, ("{}_right",), "The class that most draws say."),
+        "mean": Rule(mean, ("{}_right",), "The class with the highest mean probability over the draws."),
         "persistent": Rule(persistent, _COUNTS, "Right only if every draw is: the attacker may ask again."),
     },
     expected="a pipeline.scoring.rules.Rule",
@@ -101,6 +97,6 @@ def of_row(row: Mapping[str, Any], rule: str, side: str, top: int) -> float:
     given = {"status": "ok", **row}
     found = pa.Table.from_pylist([{name: given[name] for name in decided.needed(wanted, row) if name in given}])
     for name in (name for name in wanted if name in decided.DECIDED and name not in row):
-        if set(decided.DECIDED[name].needs) <= given.keys():
+        if set(decided.DECIDED[name]) <= given.keys():
             found = found.append_column(name, decided.column(found, name))
     return float(RULES[rule].score(found, side, top)[0])

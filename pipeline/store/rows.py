@@ -1,8 +1,7 @@
 """Read the rows of a store, and nothing but rows: for tables, checks, reports and notebooks."""
 
 import io
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
@@ -141,20 +140,20 @@ def read(
     and for rows of a cell with another `identity`, if that is given.
     """
     try:
-        metadata = pq.ParquetFile(opened).metadata
-        there = metadata.schema.to_arrow_schema()
+        file = pq.ParquetFile(opened, page_checksum_verification=True)
+        metadata, there = file.metadata, file.schema_arrow
         names = schema.present(there, decided.needed(columns, there.names), path)
         _refuse_others(metadata, path, identity)
         wanted, known = _as_read(columns, words), _known(metadata, names)
         asked, left = [name for name in names if name not in known] or names[:1], metadata.num_rows
-        strings = [name for name in asked if name in words]
-        with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(asked) else BATCH, columns=asked):
-                batch.validate(full=True)  # what the checksums of pages leave out: their own headers
-                left -= batch.num_rows
-                yield _filled(batch, wanted, known)
-            if left:
-                raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
+        if strings := [name for name in asked if name in words]:
+            file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True)
+        for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(asked) else BATCH, columns=asked):
+            batch.validate(full=True)  # what the checksums of pages leave out: their own headers
+            left -= batch.num_rows
+            yield _filled(batch, wanted, known)
+        if left:
+            raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
         raise
     except DAMAGED as error:
@@ -206,14 +205,16 @@ def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=256)
-def _constant(kind: pa.DataType, value: Any) -> pa.Array:
-    """Return a column of BATCH equal values, dictionaries for texts; batches have slices of it."""
+_ZEROS = pa.repeat(pa.scalar(0, pa.int32()), BATCH)
+
+
+def _constant(kind: pa.DataType, value: Any, count: int) -> pa.Array:
+    """Return a column of at most BATCH equal values, dictionaries for texts."""
     if value is None:
-        return pa.nulls(BATCH, kind)
+        return pa.nulls(count, kind)
     if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), BATCH), [value])
-    return pa.repeat(pa.scalar(value, kind), BATCH)
+        return pa.DictionaryArray.from_arrays(_ZEROS[:count], pa.array([value]), safe=False)
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def _as_read(columns: Sequence[str], words: Collection[str]) -> pa.Schema:
@@ -226,21 +227,17 @@ def _filled(rows: Any, wanted: pa.Schema, known: Mapping[str, Any] = MappingProx
 
     Of those that neither has, what follows from others is computed, and the rest is null.
     """
-    for name, value in known.items():
-        if name not in rows.schema.names:
-            kind = wanted.field(name).type if name in wanted.names else SCHEMA.field(name).type
-            rows = rows.append_column(name, _constant(kind, value)[: rows.num_rows])
-    there = set(rows.schema.names)
-    return type(rows).from_arrays([_of(rows, field, there) for field in wanted], schema=wanted)
-
-
-def _of(rows: Any, field: pa.Field, there: Container[str]) -> Any:
-    """Return the column of a field: as the rows have it, or computed from what it follows from, or null."""
-    if field.name in there:
-        return rows[field.name].cast(field.type)
-    if field.name in DECIDED and all(need in there for need in DECIDED[field.name].needs):
-        return decided.column(rows, field.name)
-    return pa.nulls(rows.num_rows, field.type)
+    columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+    for name in known.keys() - columns.keys():
+        kind = wanted.field(name).type if name in wanted.names else SCHEMA.field(name).type
+        columns[name] = _constant(kind, known[name], rows.num_rows)
+    for name in (name for name in DECIDED if name in wanted.names and name not in columns and columns.keys() >= {*DECIDED[name]}):
+        needs = list(DECIDED[name])
+        columns[name] = decided.column(type(rows).from_arrays([columns[need] for need in needs], needs), name)
+    found = [columns.get(field.name, None) for field in wanted]
+    pairs = zip(found, wanted, strict=True)
+    found = [pa.nulls(rows.num_rows, f.type) if c is None else c if c.type == f.type else c.cast(f.type) for c, f in pairs]
+    return type(rows).from_arrays(found, schema=wanted)
 
 
 def _broken(path: str, error: BaseException) -> BadInput:

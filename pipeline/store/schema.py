@@ -101,14 +101,13 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
         "mean L2 norm of the finite gradients that the attack followed, one a step, in the unit of its loss, pixels in [0, 1]; "
         "of estimates in spsa, of means of unit gradients where draws have those; null: it took none, or not all were measured",
     ),
-    ("clean_vote_right", pa.bool_(), "whether the class with the most votes of the draws is the label, clean"),
-    ("adv_vote_right", pa.bool_(), "the same of the stored example"),
-    ("clean_vote_top5_right", pa.bool_(), "whether the label is among the five with the most votes, clean"),
-    ("adv_vote_top5_right", pa.bool_(), "the same of the stored example"),
-    ("clean_mean_right", pa.bool_(), "whether the first class of the mean probability over draws is the label, clean"),
-    ("adv_mean_right", pa.bool_(), "the same of the stored example"),
-    ("clean_mean_top5_right", pa.bool_(), "whether its five classes hold the label, clean"),
-    ("adv_mean_top5_right", pa.bool_(), "the same of the stored example"),
+    (
+        "clean_right",
+        pa.int32(),
+        "what the draws together are right in, clean, as a sum: 1 the class with the most votes is the label, 2 it is among the "
+        "five with the most; 4 the first class of the mean probability is the label, 8 it is among its five",
+    ),
+    ("adv_right", pa.int32(), "the same of the stored example"),
 ]
 
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _COLUMNS])
@@ -130,9 +129,7 @@ LATEST = frozenset(("clean_margin", "adv_margin", "gradient_norm"))
 """Columns that came within format 2: a file of it may lack them, and they may be null where a checkpoint lacked them."""
 
 LATER = LATEST | frozenset(
-    (
-        *DECIDED, "clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius",
-    )
+    (*DECIDED, "clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius")
 )  # fmt: skip
 """Columns that release 0.1 did not write: a file without them may be its own. There they are null, or follow from others."""
 
