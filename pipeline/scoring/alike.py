@@ -25,15 +25,15 @@ def alike(rows: pa.Table) -> tuple[pa.Table, Array | None]:
         return rows, None
     lows = [int(values.min()) for values in columns if values is not None]
     spans = [int(values.max()) - low + 1 for values, low in zip(columns, lows, strict=True) if values is not None]
-    if math.prod(spans) >= 1 << 62:
+    most = math.prod(spans)
+    if most >= 1 << 62:
         return rows, None
-    codes = np.zeros(len(rows), np.int64)
+    codes: Any = np.zeros(len(rows), np.int64) if most == 1 else 0
     for values, low, span in zip(columns, lows, spans, strict=True):
         if span > 1:
-            codes *= span
-            codes += values
-            codes -= low
-    there, counts = _counted(codes, math.prod(spans))
+            above = values.astype(np.int64) - low if most > DENSE else (values - low).astype(np.int32, copy=False)
+            codes = codes * span + above
+    there, counts = _counted(codes, most)
     parts = np.unravel_index(there, spans)
     kinds = zip(rows.schema, parts, lows, strict=True)
     return pa.table({field.name: pa.array(part + low).cast(field.type) for field, part, low in kinds}), counts

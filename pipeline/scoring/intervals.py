@@ -76,9 +76,9 @@ class Sample:
         order = np.argsort(every)
         ordered = every[order]
         assert not len(ordered) or 0 <= ordered[0] <= ordered[-1] <= 1, "shares are in [0, 1]"
-        begins = np.flatnonzero(np.diff(ordered, prepend=-1.0))
+        begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else order
         weights = np.ones(len(every)) if images is None else np.asarray(images, dtype=np.float64)[order]
-        return cls(ordered[begins], np.add.reduceat(weights, begins) if len(begins) else np.zeros(0))
+        return cls(ordered[begins], np.add.reduceat(weights, begins) if len(begins) else weights)
 
     def __add__(self, other: "Sample") -> "Sample":
         shares, place = np.unique(np.concatenate([self.shares, other.shares]), return_inverse=True)

@@ -159,11 +159,12 @@ def _shares(rows: pa.Table, rules: Iterable[str]) -> dict[tuple[str, str], Sampl
     few: dict[tuple[str, ...], tuple[pa.Table, Any]] = {}
     found = {}
     for rule in rules:
+        score, columns, *_ = RULES[rule]
         for name, (side, top) in RATES.items():
-            read = tuple(text.format(side) for text in RULES[rule].columns)
+            read = tuple(text.format(side) for text in columns)
             if read not in few:
                 few[read] = alike(rows.select(list(dict.fromkeys(read))))
-            found[rule, name] = Sample.of(RULES[rule].score(few[read][0], side, top), few[read][1])
+            found[rule, name] = Sample.of(score(few[read][0], side, top), few[read][1])
     return found
 
 

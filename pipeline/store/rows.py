@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
@@ -210,11 +211,14 @@ _ZEROS = pa.repeat(pa.scalar(0, pa.int32()), BATCH)
 
 def _constant(kind: pa.DataType, value: Any, count: int) -> pa.Array:
     """Return a column of at most BATCH equal values, dictionaries for texts."""
-    if value is None:
-        return pa.nulls(count, kind)
-    if pa.types.is_dictionary(kind):
+    if value is not None and pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(_ZEROS[:count], pa.array([value]), safe=False)
-    return pa.repeat(pa.scalar(value, kind), count)
+    return _repeated(kind, value)[:count]
+
+
+@lru_cache(maxsize=64)
+def _repeated(kind: pa.DataType, value: Any) -> pa.Array:
+    return pa.nulls(BATCH, kind) if value is None else pa.repeat(pa.scalar(value, kind), BATCH)
 
 
 def _as_read(columns: Sequence[str], words: Collection[str]) -> pa.Schema:
