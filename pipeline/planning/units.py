@@ -148,7 +148,7 @@ class Spans(NamedTuple):
 
     @classmethod
     def of(cls, lengths: Sequence[Array], counts: Array, rounds: int) -> "Spans":
-        """Return the spans of units that follow one another; their `lengths` by shard, and the images of each shard (shards,)."""
+        """Return the spans of units that follow one another: their `lengths` by shard; images of each shard (shards,)."""
         units = np.array([len(own) for own in lengths], np.int64)
         shard = np.repeat(np.arange(len(units)), units)
         every = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)

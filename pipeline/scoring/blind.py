@@ -32,7 +32,7 @@ def blind(rows: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> np.ndarra
 
 
 def count(rows: pa.Table) -> int:
-    """Return for how many attacked images the attack was blind. Only rows with a gradient that was zero or not finite can be."""
+    """Return for how many attacked images the attack was blind. A row without a bad gradient is not one."""
     odd = pc.or_kleene(pc.greater(rows["zero_gradients"], 0), pc.greater(rows["nonfinite_gradients"], 0))
     some = rows.select(list(COLUMNS)).filter(odd)
     return int(blind({name: some[name].to_numpy() for name in COLUMNS}).sum())

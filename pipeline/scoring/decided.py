@@ -1,7 +1,7 @@
 """Say whether the vote and the mean of an image's draws are right: columns of its row that follow from its lists of classes.
 
-A row is written with them, since reading its lists is nearly all of the time that a table takes. For the rows of files that lack
-them they are computed while these are read (`pipeline.store.rows`), so every reader meets one kind of row.
+A row is written with them, since reading its lists is nearly all of the time that a table takes. For the rows of files that
+lack them they are computed while these are read (`pipeline.store.rows`), so every reader meets one kind of row.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ DECIDED = {
 
 
 def says(rows: pa.Table, rule: str, side: str, top: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return 1 where the row says that the rule "vote" or "mean" is right, else 0, (n,); `side` "clean" or "adv", `top` 1 or 5."""
+    """Return 1 where the row says that the rule "vote" or "mean" is right, else 0, (n,); arguments as of `share`."""
     bits = rows[f"{side}_right"].to_numpy()
     if bits.dtype.kind == "f":  # with nulls
         return np.where(np.isnan(bits), np.nan, np.nan_to_num(bits).astype(np.int32) & BITS[rule, top] > 0)
@@ -82,7 +82,7 @@ _RULES = {"vote": _vote, "mean": _mean}
 
 
 def column(rows: pa.Table | pa.RecordBatch, name: str) -> pa.Array:
-    """Return a column of DECIDED, (n,) int32, from those that it needs; null for images that were not attacked or lack lists."""
+    """Return a column of DECIDED, (n,) int32, from what it follows from; null for images that were not attacked."""
     needs, side = list(DECIDED[name]), name.removesuffix("_right")
     lists = pc.and_(*(pc.is_valid(rows[need]) for need in needs[-2:]))
     there = pc.fill_null(pc.and_(pc.equal(rows["status"], "ok"), lists), False)

@@ -155,7 +155,7 @@ class Tally:
 
 
 def _shares(rows: pa.Table, rules: Iterable[str]) -> dict[tuple[str, str], Sample]:
-    """Return the sample of each rule and accuracy of attacked rows. Rows that are alike in what a rule reads are scored once."""
+    """Return the sample of each rule and accuracy of attacked rows. Rows alike in what a rule reads are scored once."""
     few: dict[tuple[str, ...], tuple[pa.Table, Any]] = {}
     found = {}
     for rule in rules:

@@ -82,7 +82,7 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         if whole and schema.provenance(there).get("format") == formats.FORMAT and lacking:
             text = f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {', '.join(lacking)}; restore it"
             raise BadInput(text)
-        return _filled(file.read(names), SCHEMA)
+        return filled(file.read(names), SCHEMA)
     except BadInput:
         raise
     except DAMAGED as error:
@@ -109,7 +109,7 @@ def refuse_doubles(images: Sequence[pa.RecordBatch], where: str) -> None:
 
 
 def _ascend(keys: pa.Array) -> bool:
-    """Return whether each key is greater than the one before it, as where a file holds a whole shard: so no two are the same."""
+    """Return whether each key is greater than the one before it, as in a file of a whole shard: no two are the same."""
     return keys.null_count == 0 and pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py()
 
 
@@ -137,8 +137,8 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries, if they are among `words`.
 
-    Columns that follow from others, and that the file lacks, are computed. Raises BadInput, which names `path`, as `table` does,
-    and for rows of a cell with another `identity`, if that is given.
+    Columns that follow from others, and that the file lacks, are computed. Raises BadInput, which names `path`, as `table`
+    does, and for rows of a cell with another `identity`, if that is given.
     """
     try:
         file = pq.ParquetFile(opened, page_checksum_verification=True)
@@ -152,7 +152,7 @@ def read(
         for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(asked) else BATCH, columns=asked):
             batch.validate(full=True)  # what the checksums of pages leave out: their own headers
             left -= batch.num_rows
-            yield _filled(batch, wanted, known)
+            yield filled(batch, wanted, known)
         if left:
             raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
@@ -226,7 +226,7 @@ def _as_read(columns: Sequence[str], words: Collection[str]) -> pa.Schema:
     return pa.schema([pa.field(name, WORDS if name in words else SCHEMA.field(name).type) for name in columns])
 
 
-def _filled(rows: Any, wanted: pa.Schema, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+def filled(rows: Any, wanted: pa.Schema, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """Return a table or a batch with the columns of `wanted`, in their order; those `known` have that value in every row.
 
     Of those that neither has, what follows from others is computed, and the rest is null.
@@ -235,10 +235,12 @@ def _filled(rows: Any, wanted: pa.Schema, known: Mapping[str, Any] = MappingProx
     for name in known.keys() - columns.keys():
         kind = wanted.field(name).type if name in wanted.names else SCHEMA.field(name).type
         columns[name] = _constant(kind, known[name], rows.num_rows)
-    for name in (name for name in DECIDED if name in wanted.names and name not in columns and columns.keys() >= {*DECIDED[name]}):
+    for name in (
+        name for name in DECIDED if name in wanted.names and name not in columns and columns.keys() >= {*DECIDED[name]}
+    ):
         needs = list(DECIDED[name])
         columns[name] = decided.column(type(rows).from_arrays([columns[need] for need in needs], needs), name)
-    found = [columns.get(field.name, None) for field in wanted]
+    found = [columns.get(field.name) for field in wanted]
     pairs = zip(found, wanted, strict=True)
     found = [pa.nulls(rows.num_rows, f.type) if c is None else c if c.type == f.type else c.cast(f.type) for c, f in pairs]
     return type(rows).from_arrays(found, schema=wanted)
@@ -275,7 +277,7 @@ def parsed(data: bytes, columns: Sequence[str]) -> pa.Table:
         found = file.read(schema.present(there, decided.needed(columns, there.names), "a file of rows"))
     except DAMAGED as error:
         raise ValueError(f"no Parquet file of rows: {error}") from None
-    return _filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
+    return filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:

@@ -104,8 +104,8 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
     (
         "clean_right",
         pa.int32(),
-        "what the draws together are right in, clean, as a sum: 1 the class with the most votes is the label, 2 it is among the "
-        "five with the most; 4 the first class of the mean probability is the label, 8 it is among its five",
+        "what the draws together are right in, clean, as a sum: 1 the class with the most votes is the label, 2 the label is "
+        "among the five with the most; 4 the first class of the mean probability is the label, 8 the label is among its five",
     ),
     ("adv_right", pa.int32(), "the same of the stored example"),
 ]

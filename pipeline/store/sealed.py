@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
+from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
 from pipeline.store import committed, planned_cells, rows
 from pipeline.store.layout import ROWS, Store, sealed_name
@@ -79,6 +80,8 @@ def differences(store: Store, cell: str) -> Iterator[str]:
         yield f"{name}: no whole sealed copy; make it again with `barrage seal`"
         return
     copy = pq.read_table(io.BytesIO(data), partitioning=None)
+    if copy.schema == pa.schema([field for field in _SEALED if field.name not in DECIDED]):  # made before these columns
+        copy = rows.filled(copy, _SEALED)
     if copy.schema != _SEALED:
         yield f"{name}: other columns than a sealed copy has; remove it, and seal the cell again"
         return

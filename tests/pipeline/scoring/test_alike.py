@@ -22,7 +22,9 @@ def test_distinct_rows_and_their_number_are_those_of_a_count_one_by_one(widest):
     values = [draws.randrange(-widest, widest) for _ in range(4)]
     rows = [(draws.choice(values), draws.choice(values) % 7, draws.random() < 0.5) for _ in range(500)]
     kinds = {"a": pa.int64(), "b": pa.int32(), "c": pa.bool_()}
-    table = pa.table([pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds.values(), strict=True)], list(kinds))
+    table = pa.table(
+        [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds.values(), strict=True)], list(kinds)
+    )
     assert (widest > DENSE) == (max(values) - min(values) > DENSE)
     assert counted(table) == Counter(rows)
     assert alike(table)[0].schema.types == list(kinds.values())

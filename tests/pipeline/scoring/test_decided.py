@@ -14,12 +14,18 @@ from pipeline.store import rows, schema
 from tests.support.stores import synthetic
 
 BEFORE = Path(__file__).parents[1] / "store" / "before_bits"
-"""A store that was written before the columns of `decided.DECIDED`, two units of 16 images in each of two cells, and its table."""
+"""A store that was written before the columns of `decided.DECIDED`, with two units in each of two cells, and its table."""
 
 
 def row(draws, key, status="ok"):
     """A row of few classes, so that votes are close; -1 fills the lists of a model of three classes."""
-    out = {"image_key": key, "cell": "c", "status": status, "label": draws.randrange(5), "evaluation_draws": draws.choice([1, 2, 4, 7])}
+    out = {
+        "image_key": key,
+        "cell": "c",
+        "status": status,
+        "label": draws.randrange(5),
+        "evaluation_draws": draws.choice([1, 2, 4, 7]),
+    }
     if status != "ok":
         return out
     for side in ("clean", "adv"):
@@ -61,7 +67,9 @@ def test_a_file_says_of_each_row_what_follows_by_hand_and_nothing_of_failed_imag
     assert {told["adv_right"] for told in found} >= {None, 0, 2, 3, 8, 10, 15}
 
 
-@pytest.mark.parametrize("wanted", [["adv_right"], ["image_key", "clean_right", "label"], [*decided.DECIDED, "adv_top5"]], ids=len)
+@pytest.mark.parametrize(
+    "wanted", [["adv_right"], ["image_key", "clean_right", "label"], [*decided.DECIDED, "adv_top5"]], ids=len
+)
 def test_files_that_lack_the_columns_are_read_as_if_they_had_them(made, tmp_path, wanted):
     whole, without = tmp_path / "whole.parquet", tmp_path / "without.parquet"
     whole.write_bytes(schema.encode(made, {}))

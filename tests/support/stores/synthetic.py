@@ -115,7 +115,7 @@ def store(folder, content=None, images=200, unit_images=100, failed=0, units=Non
 
 
 def large(folder, total, images):
-    """A store of `total` rows in one file a cell of `images`, behind up to ten barrages: eight kinds of cells, again and again."""
+    """A store of `total` rows in one file a cell of `images`, behind ten barrages: eight kinds of cells, again and again."""
     cells, kinds = math.ceil(total / images), 8
     attacks = {f"pgd{i:03d}": {"eps": f"{1 + i}/255", "steps": 40, "eot_draws": 40} for i in range(math.ceil(cells / 10))}
     parsed = parse(campaign(range(1, 11), attacks) | {"unit_images": images}, "large")
