@@ -4,9 +4,9 @@
     plan     cut a campaign into units, write it down, and list the units
     help     `barrage --help`
 
-Both builds, and DuckDB, take turns, each time in a process of its own; the ratio is of the medians of their processor times, since
-other work on a machine changes time on the clock. Loading libraries counts for `help` alone; peak memory includes them. The
-answers of both builds must be the same. A store of rows, if none is given, is made in a temporary folder: 1 GB, some minutes.
+Both builds, and DuckDB, take turns, each time in a process of its own; the ratio is of the medians of their processor times,
+since other work on a machine changes time on the clock. Loading libraries counts for `help` alone; peak memory includes them.
+The answers of both builds must be the same. A store of rows, if none is given, is made in a temporary folder: 1 GB.
 """
 
 import argparse

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
 
     score(rows, side, top)  shares (n,) of attacked rows, `side` "clean" or "adv", `top` 1 or 5: whether the label is among
                             the first `top` classes
-    columns                 the columns that it reads, with `{}` for the side
+    columns                 the columns that it reads, with `{}` for the side; of rows alike in them it says the same
     about                   one sentence for the report's page
     version                 of its definition, from 1
     """

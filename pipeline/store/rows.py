@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -187,13 +188,11 @@ def _words(metadata: pq.FileMetaData, column: str) -> set[str]:
 def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
     """Return the one value of each of these columns that has one, as the footer of a file tells: None for one without any.
 
-    Of the others, a flipped bit in the footer could make one value of two.
+    Columns of SHARED alone can have a value: in the footer of others, a flipped bit could make one value of two.
     """
     places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
     groups, found = [metadata.row_group(group) for group in range(metadata.num_row_groups)], dict[str, Any]()
-    for name in names:
-        if name not in places:  # a list
-            continue
+    for name in (name for name in names if name in places):  # the others are lists
         told = [group.column(places[name]).statistics for group in groups]
         if not told or not all(told):
             continue
@@ -201,8 +200,9 @@ def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
             if all(one.null_count == group.num_rows for one, group in zip(told, groups, strict=True)):
                 found[name] = None
         elif name in schema.SHARED and all(one.has_min_max and one.null_count == 0 for one in told):
-            values = {value for one in told for value in (one.min, one.max)}
-            found |= {name: values.pop()} if len(values) == 1 else {}
+            with suppress(ValueError):  # a text that is damaged there; the column itself may be sound
+                values = {value for one in told for value in (one.min, one.max)}
+                found |= {name: values.pop()} if len(values) == 1 else {}
     return found
 
 
