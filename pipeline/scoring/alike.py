@@ -20,18 +20,19 @@ def alike(rows: pa.Table) -> tuple[pa.Table, Array | None]:
 
     The rows themselves and None, which is one each, where a column is neither a whole number nor true or false, or has nulls.
     """
-    columns = [_whole_numbers(column) for column in rows.columns]
-    if not len(rows) or not columns or any(found is None for found in columns):
+    columns = [found for column in rows.columns if (found := _whole_numbers(column)) is not None]
+    if not len(rows) or not columns or len(columns) < rows.num_columns:
         return rows, None
-    lows = [int(values.min()) for values in columns if values is not None]
-    spans = [int(values.max()) - low + 1 for values, low in zip(columns, lows, strict=True) if values is not None]
+    lows = [int(values.min()) for values in columns]
+    spans = [int(values.max()) - low + 1 for values, low in zip(columns, lows, strict=True)]
     most = math.prod(spans)
     if most >= 1 << 62:
         return rows, None
-    codes: Any = np.zeros(len(rows), np.int64) if most == 1 else 0
+    kind = np.int64 if most > DENSE else np.int32
+    codes: Array = np.zeros(len(rows), kind)
     for values, low, span in zip(columns, lows, spans, strict=True):
         if span > 1:
-            above = values.astype(np.int64) - low if most > DENSE else (values - low).astype(np.int32, copy=False)
+            above = values.astype(kind) - low if most > DENSE else (values - low).astype(kind, copy=False)
             codes = codes * span + above
     there, counts = _counted(codes, most)
     parts = np.unravel_index(there, spans)
