@@ -104,7 +104,7 @@ def compared(codes: dict[str, tuple[str, Path]], argument: str, rounds: int) -> 
     return found
 
 
-def told(task: str, found: dict[str, list[Run]]) -> None:
+def printed(task: str, found: dict[str, list[Run]]) -> None:
     """Print a line for each, and the ratios to this build. Exits if two builds answer otherwise."""
     now = median(run.seconds for run in found["now"])
     for name, runs in found.items():
@@ -127,17 +127,17 @@ def table(before: Path, options: Any) -> None:
 
             synthetic.large(store, options.rows, 50_000)
         codes = {"before": (TABLE, before), "now": (TABLE, ROOT), "DuckDB, one draw": (DUCKDB, ROOT)}
-        told("table", compared(codes, str(store), options.rounds))
+        printed("table", compared(codes, str(store), options.rounds))
 
 
 def plan(before: Path, options: Any) -> None:
     """Compare how long a campaign of many units takes to plan."""
-    told("plan", compared({"before": (PLAN, before), "now": (PLAN, ROOT)}, str(options.units), options.rounds))
+    printed("plan", compared({"before": (PLAN, before), "now": (PLAN, ROOT)}, str(options.units), options.rounds))
 
 
 def help_(before: Path, options: Any) -> None:
-    """Compare how long the command takes to say what it can do."""
-    told("help", compared({"before": (HELP, before), "now": (HELP, ROOT)}, "", 3 * options.rounds))
+    """Compare how long the help of the command takes."""
+    printed("help", compared({"before": (HELP, before), "now": (HELP, ROOT)}, "", 3 * options.rounds))
 
 
 TASKS = {"table": table, "plan": plan, "help": help_}

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 COLUMNS = (
     "steps", "first_break", "zero_gradients", "nonfinite_gradients", "evaluation_draws", "adv_correct", "target_hits",
@@ -29,13 +27,6 @@ def blind(rows: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> np.ndarra
     untargeted = np.isnan(found["target_hits"])
     won = np.where(untargeted, found["adv_correct"] == 0, found["target_hits"] == found["evaluation_draws"])
     return (taken > 0) & ((broken >= SHARE * taken) | (without >= SHARE * taken) & ~won)
-
-
-def count(rows: pa.Table) -> int:
-    """Return for how many attacked images the attack was blind. A row without a bad gradient is not one."""
-    odd = pc.or_kleene(pc.greater(rows["zero_gradients"], 0), pc.greater(rows["nonfinite_gradients"], 0))
-    some = rows.select(list(COLUMNS)).filter(odd)
-    return int(blind({name: some[name].to_numpy() for name in COLUMNS}).sum())
 
 
 def alarm(number: int, images: int) -> str:

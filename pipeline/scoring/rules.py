@@ -38,7 +38,7 @@ def attacked(rows: pa.Table) -> pa.Table:
 
 
 def _one_word(column: pa.ChunkedArray) -> str | None:
-    """Return the text that all rows have in a column of dictionaries, where these show it without a look at the rows."""
+    """Return the text that all rows have in a column of dictionaries, where the dictionaries alone show it."""
     if not pa.types.is_dictionary(column.type) or column.null_count:
         return None
     words = {word for chunk in column.chunks for word in (chunk.dictionary.to_pylist() if len(chunk.dictionary) < 2 else "..")}

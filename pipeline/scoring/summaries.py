@@ -120,7 +120,7 @@ class Tally:
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
             moved=_moved(good),
-            blind=blind.count(good),
+            blind=_blind(good),
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
             targets=Sample.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
@@ -178,6 +178,13 @@ def _moved(rows: pa.Table) -> int:
     """Return how many examples, made by others, were moved into their ball."""
     given = _with(rows.select(["given_distance", "eps"]), "given_distance")
     return int((column(given, "given_distance") > column(given, "eps") + LEVEL / 1000).sum())
+
+
+def _blind(rows: pa.Table) -> int:
+    """Return for how many attacked images the attack was blind. A row without a bad gradient is not one of them."""
+    odd = pc.or_kleene(pc.greater(rows["zero_gradients"], 0), pc.greater(rows["nonfinite_gradients"], 0))
+    some = rows.select(list(blind.COLUMNS)).filter(odd)
+    return int(blind.blind({name: column(some, name) for name in blind.COLUMNS}).sum())
 
 
 def _certified(rows: pa.Table) -> Shares:

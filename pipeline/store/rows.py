@@ -193,15 +193,15 @@ def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
     places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
     groups, found = [metadata.row_group(group) for group in range(metadata.num_row_groups)], dict[str, Any]()
     for name in (name for name in names if name in places):  # the others are lists
-        told = [group.column(places[name]).statistics for group in groups]
-        if not told or not all(told):
+        figures = [group.column(places[name]).statistics for group in groups]
+        if not figures or not all(figures):
             continue
-        if not any(one.has_min_max for one in told):
-            if all(one.null_count == group.num_rows for one, group in zip(told, groups, strict=True)):
+        if not any(one.has_min_max for one in figures):
+            if all(one.null_count == group.num_rows for one, group in zip(figures, groups, strict=True)):
                 found[name] = None
-        elif name in schema.SHARED and all(one.has_min_max and one.null_count == 0 for one in told):
+        elif name in schema.SHARED and all(one.has_min_max and one.null_count == 0 for one in figures):
             with suppress(ValueError):  # a text that is damaged there; the column itself may be sound
-                values = {value for one in told for value in (one.min, one.max)}
+                values = {value for one in figures for value in (one.min, one.max)}
                 found |= {name: values.pop()} if len(values) == 1 else {}
     return found
 

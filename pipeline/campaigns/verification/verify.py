@@ -203,7 +203,7 @@ def _together(rows: pa.Table, unit: Unit) -> Iterator[str]:
     """Yield a fault for each row in which what its draws together are right in does not follow from its lists."""
     for name in DECIDED:
         pairs = zip(rows["image_key"].to_pylist(), rows[name].to_pylist(), decided.column(rows, name).to_pylist(), strict=True)
-        yield from (f"{unit.name}, {key}: {name} is {told}, {right} follows" for key, told, right in pairs if told != right)
+        yield from (f"{unit.name}, {key}: {name} is {said}, {right} follows" for key, said, right in pairs if said != right)
 
 
 def _few_at_a_time(rows: pa.Table) -> Iterator[Row]:
