@@ -1,6 +1,5 @@
 """Describe a campaign on its store: what is planned, what is done, what is left."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,9 +78,12 @@ class Job:
 
     def units(self) -> Iterator[Unit]:
         """Yield every unit of the campaign, done or not, in the order of the work. Raises BadInput if a cell is not cut yet."""
+        self._refuse_uncut()
+        return units(self.cells.values(), self.images, self.cuts)
+
+    def _refuse_uncut(self) -> None:
         for cell in self.uncut:
             raise BadInput(f"store {self.store} has no units of cell {cell.name} yet: run the campaign again, it goes on there")
-        return units(self.cells.values(), self.images, self.cuts)
 
     def places(self, unit: Unit) -> list[int]:
         """Return the positions of a unit's images in their shard, ascending."""
@@ -141,14 +143,13 @@ class Job:
 
     def planned(self) -> dict[str, Planned]:
         """Return the units, images and costs of each cell."""
-        units, images = Counter[str](), Counter[str]()
-        for unit in self.expected():
-            units[unit.cell] += 1
-            images[unit.cell] += unit.images
-        return {
-            name: Planned(units[name], images[name], cell.cost.gradients, cell.draws_judged, cell.defense.cost)
-            for name, cell in self.cells.items()
-        }
+        self._refuse_uncut()
+        found = {}
+        for name, cell in self.cells.items():
+            spans = self.cuts[name].spans(self.images)
+            spans = spans.until(check.round) if (check := self.ended_by(name)) else spans
+            found[name] = Planned(len(spans.start), spans.images, cell.cost.gradients, cell.draws_judged, cell.defense.cost)
+        return found
 
     def write_down(self) -> "Job":
         """Write the campaign into the store, unless it is there with all cells and shards, and the cuts of its cells.

@@ -88,6 +88,8 @@ def _length(left: float, each: float, most: int, share: int) -> int:
 def _tapered(images: Mapping[str, int], left: float, each: float, most: int, share: int) -> Cut:
     """Return a cut of one round whose units get smaller as the work of the campaign does; shards are cut at an even pace."""
     largest = _length(left, each, most, share)
+    if _length((left - sum(images.values()) * each) * (1 - 1e-9), each, most, share) == largest:
+        return Cut(largest)  # the work of the campaign never gets so little
     lengths: dict[str, list[int]] = {shard: [] for shard in images}
     fronts = [(0.0, position, shard, 0) for position, (shard, count) in enumerate(images.items()) if count]
     while fronts:

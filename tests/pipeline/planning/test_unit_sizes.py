@@ -109,3 +109,27 @@ def test_the_same_cells_are_cut_the_same_whatever_is_added():
     assert set(before) <= set(after)
     new = [u for u in after if u.shard == "val-050" and u.cell == "net-k0-pgd"]
     assert sum(u.images for u in new) == 800 and new[0].images == min(800, cuts["net-k0-pgd"].images)
+
+
+def test_a_cell_after_which_much_is_left_is_cut_as_unit_by_unit():
+    """Where the work that is left never makes units smaller, no unit is looked at; the cut is the same."""
+    images = {f"s{i}": 40 + i for i in range(7)}
+    total = sum(images.values())
+    for each in (0.1, 7.3, 200.0):
+        for left in (total * each, 1.5 * total * each, 100.0 * total * each, 1e6 * total * each):
+            found = unit_sizes._tapered(images, left, each, 50, unit_sizes.SHARE)
+            lengths = {shard: list(found.lengths(shard, count)) for shard, count in images.items()}
+            assert (found.images, lengths) == unit_by_unit(images, left, each, lambda *known: unit_sizes._length(*known, unit_sizes.SHARE))
+
+
+def unit_by_unit(images, left, each, length):
+    """The images of the first unit, and of all units of each shard: the shard that is least far along gives the next one."""
+    largest, begun, lengths = length(left, each, 50), dict.fromkeys(images, 0), {shard: [] for shard in images}
+    while any(begun[shard] < count for shard, count in images.items()):
+        open_ = [shard for shard, count in images.items() if begun[shard] < count]
+        shard = min(open_, key=lambda name: begun[name] / images[name])
+        one = min(length(left, each, 50), images[shard] - begun[shard])
+        lengths[shard].append(one)
+        begun[shard] += one
+        left -= one * each
+    return largest, lengths

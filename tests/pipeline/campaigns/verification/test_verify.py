@@ -262,6 +262,17 @@ def test_two_examples_that_changed_places(job):
     assert any("away, eps" in fault for fault in verify(job))
 
 
+def test_a_row_that_says_otherwise_than_its_lists_what_its_draws_are_right_in(job):
+    path = first(job)
+    table = pq.ParquetFile(path).read()
+    place = table.schema.get_field_index("adv_right")
+    turned = pc.bit_wise_xor(table["adv_right"], pa.scalar(4, pa.int32()))
+    pq.write_table(table.set_column(place, table.schema.field(place), turned), path, write_page_checksum=True)
+    attacked = pc.sum(pc.equal(table["status"], "ok")).as_py()
+    faults = list(verify(job))
+    assert len(faults) == attacked > 0 and all(path.stem in fault and "adv_right is" in fault for fault in faults)
+
+
 def test_classes_that_were_made_up_with_all_that_follows_from_them(job):
     def lie(found):
         row = found[0]
