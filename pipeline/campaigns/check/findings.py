@@ -1,10 +1,10 @@
 """Report the findings of the checks, from the rows of their campaign."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from pipeline.campaigns.check.judgement import mean
-from pipeline.campaigns.check.table import checks
+from pipeline.campaigns.check.judgement import Accuracy, mean, passed
+from pipeline.campaigns.check.table import Check, checks
 from pipeline.config.campaign import Cell
 from pipeline.scoring.rules import attacked, single
 from pipeline.store import formats
@@ -28,14 +28,15 @@ def findings(cell: Cell, store: str) -> list[Finding]:
     names = (rows[name].to_pylist() for name in ("attack", "shard", "image_key"))
     for variant, shard, key, share in zip(*names, single(rows, "adv", 1), strict=True):
         accuracies.setdefault(variant, {})[f"{shard}/{key}"] = float(share)
-    found = []
-    for check in checks(cell):
-        if any(name not in accuracies for name in ("base", *check.variants)):
-            continue
-        figures = [f"{name} {100 * mean(accuracies[name]):.1f}" for name in check.variants]
-        base = f"base {100 * mean(accuracies['base']):.1f}"
-        found.append(Finding(check.name, check.judge(accuracies), f"{base}, {' '.join(figures)}", check.why))
-    return found
+    made = [check for check in checks(cell) if accuracies.keys() >= {"base", *check.variants}]
+    verdicts = passed([check.judge(accuracies) for check in made])
+    return [Finding(one.name, verdict, _figures(one, accuracies), one.why) for one, verdict in zip(made, verdicts, strict=True)]
+
+
+def _figures(check: Check, accuracies: Mapping[str, Accuracy]) -> str:
+    """Return the accuracies of a check in %: base 1.2, none 0.0."""
+    each = [f"{name} {100 * mean(accuracies[name]):.1f}" for name in ("base", *check.variants)]
+    return ", ".join([each[0], " ".join(each[1:])])
 
 
 def to_json(cell: Cell, found: Iterable[Finding]) -> bytes:
