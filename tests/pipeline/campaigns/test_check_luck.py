@@ -8,6 +8,7 @@ from numpy.random import default_rng
 from scipy.stats import ttest_1samp
 
 from benchmarks.deep import false_alarms
+from pipeline.campaigns.check.findings import _doubt
 from pipeline.campaigns.check.judgement import (
     BY_LUCK,
     Judged,
@@ -70,3 +71,8 @@ def test_a_run_of_a_sound_attack_seldom_fails(spread):
 def test_what_is_much_stronger_is_found():
     chances, draws = false_alarms.SPREADS["images of all kinds, 20 draws"]
     assert false_alarms.failing(chances, draws, 20, 0.4, 100)[1] > 0.9
+
+
+def test_a_check_that_passes_among_others_says_that_it_would_not_alone():
+    assert _doubt(Judged(chances=(0.9, 0.02)), True) == "; alone, luck in 2.0 % of runs: try more --images"
+    assert "" == _doubt(Judged(chances=(0.02,)), False) == _doubt(Judged(chances=(0.06,)), True) == _doubt(Judged(None), None)
