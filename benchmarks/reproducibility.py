@@ -6,16 +6,16 @@ threads, other releases of PyTorch. Each run's rows are held against those of th
     --part cifar    ResNet20s on CIFAR-10, five cells
     --part lite0    EfficientNet-Lite0 on photographs, two cells
 
-A condition takes instructions from the processor: oneDNN (convolutions) and PyTorch's own loops are told by their environment
-variables, and without bf16 an attack takes its gradients in float32, as on a processor that lacks it. `--torch NAME=FOLDER`
+A condition takes instructions from the processor: oneDNN (convolutions) and PyTorch's own loops read environment variables,
+and without bf16 an attack takes its gradients in float32, as on a processor that lacks it. `--torch NAME=FOLDER`
 adds a release of PyTorch that `pip install --target FOLDER torch==...` has installed; the folder comes first on the path.
 
 A line for each condition and cell, against the first run:
 
     rows      rows in which any value differs; what only says how a run went (time, device, versions) is left out
-    clean     evaluation draws of clean images whose first class differs, and images whose vote changes sides
+    clean     evaluation draws of clean images whose first class differs, and images that change sides: right in most draws
     examples  stored examples of which any pixel differs, and by how much their L2 distances differ at most, in %
-    attacked  evaluation draws of examples whose first class differs, and images whose vote changes sides
+    attacked  evaluation draws of examples whose first class differs, and images that change sides: right in most draws
     accuracy  of single draws under attack in %, and the paired difference in points with its 95 % interval over images
     margin    largest difference of the margins of clean images; of the mean gradient norms, in %
 """
@@ -23,6 +23,7 @@ A line for each condition and cell, against the first run:
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -37,7 +38,6 @@ import torch
 
 from benchmarks.setting import CIFAR, DATA
 from pipeline.scoring.intervals import difference
-from pipeline.scoring.rules import of_row
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
 
@@ -138,25 +138,28 @@ class Stored:
         return cls(rows, examples)
 
 
-def run(condition: Condition, content: Mapping[str, Any], folder: str) -> Stored:
-    """Run a campaign under a condition, in a process of its own, and return what it stored."""
-    file, store = Path(folder, "campaign.yaml"), str(Path(folder, "store"))
-    file.write_text(json.dumps({**content, **condition.keys}))
-    words = [sys.executable, "-c", RUN.format(before=condition.before), "run", str(file), "--store", store, "--here"]
-    done = subprocess.run(
-        words, env={**os.environ, "OMP_NUM_THREADS": "1", **condition.environment}, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{condition}: {done.stderr.strip()}")
-    return Stored.of(store)
+def run(condition: Condition, content: Mapping[str, Any], folder: Path) -> Stored:
+    """Run a campaign under a condition, in a process of its own, and return what it stored; a finished store is only read."""
+    file, store = folder / "campaign.yaml", folder / "store"
+    if not (folder / "done").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({**content, **condition.keys}))
+        words = [sys.executable, "-c", RUN.format(before=condition.before), "run", str(file), "--store", str(store), "--here"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **condition.environment}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{condition}: {done.stderr.strip()}")
+        (folder / "done").touch()
+    return Stored.of(str(store))
 
 
 def flips(pairs: list[tuple[Row, Row]], side: str) -> str:
-    """Return how many draws have another first class, and how many images another side of the vote."""
+    """Return how many draws have another first class, and how many images are no more right in most draws, or are now."""
     tops = [(a[f"{side}_top5"], b[f"{side}_top5"]) for a, b in pairs]
     draws = sum(x[0] != y[0] for a, b in tops for x, y in zip(a, b, strict=True))
-    votes = sum(of_row(a, "vote", side, 1) != of_row(b, "vote", side, 1) for a, b in pairs)
-    return f"{draws:4} of {sum(len(a) for a, _ in tops)} draws, {votes:2} votes"
+    sides = [[2 * row[f"{side}_correct"] > row["evaluation_draws"] for row in pair] for pair in pairs]
+    votes = sum(before != now for before, now in sides)
+    return f"{draws:4} of {sum(len(a) for a, _ in tops)} draws, {votes:2} images"
 
 
 def largest(pairs: list[tuple[Row, Row]], name: str, relative: bool = False) -> float:
@@ -180,12 +183,11 @@ def line(cell: str, first: Stored, now: Stored) -> str:
     )
 
 
-def lines(content: Mapping[str, Any], conditions: Mapping[str, Condition]) -> Iterator[str]:
+def lines(content: Mapping[str, Any], conditions: Mapping[str, Condition], keep: Path) -> Iterator[str]:
     """Yield the lines of a part; the first condition is what the others are held against."""
     first: Stored | None = None
     for name, condition in conditions.items():
-        with tempfile.TemporaryDirectory() as folder:
-            now = run(condition, content, folder)
+        now = run(condition, content, keep / re.sub(r"[^a-z0-9]+", "-", f"{content['name']} {name}".lower()))
         first = first or now
         yield name
         yield from (line(cell, first, now) for cell in sorted(first.rows))
@@ -196,6 +198,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["cifar", "lite0"], default="cifar")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--torch", nargs="*", default=[], metavar="NAME=FOLDER", help="other releases of PyTorch")
+    parser.add_argument("--keep", type=Path, help="folder of what is done: it goes on from there after a restart")
     parser.add_argument("--only", nargs="*", help="some conditions; default: all")
     args = parser.parse_args()
     others = [one.partition("=") for one in args.torch]
@@ -204,8 +207,9 @@ def main() -> None:
     print(
         f"{args.part}, {args.images} images, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}", flush=True
     )
-    for text in lines(campaign(args.part, args.images), chosen):
-        print(text, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for text in lines(campaign(args.part, args.images), chosen, args.keep or Path(folder)):
+            print(text, flush=True)
 
 
 if __name__ == "__main__":

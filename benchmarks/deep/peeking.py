@@ -1,6 +1,6 @@
 """Measure what a stop rule does to the accuracy at which it stops: python -m benchmarks.deep.peeking
 
-A cell with a stop rule is looked at after each of up to 20 rounds, and ends once its interval is narrow enough. Images have 5
+A cell with a stop rule is checked after each of up to 20 rounds, and ends once its interval is narrow enough. Images have 5
 draws; they are alike, or spread by a beta distribution with a + b = 0.5. Lines, for true accuracies:
 
     coverage  how often the interval at the stop holds the truth, in %
@@ -21,7 +21,7 @@ from benchmarks.intervals import Counts, alike, beta
 from pipeline.scoring.intervals import Sample
 
 RULES = ((0.02, 500, 5000), (0.04, 100, 1000), (0.1, 20, 400))
-"""Half-width at which a cell stops, images from which it is looked at, images in all."""
+"""Half-width at which a cell stops, images from which it is checked, images in all."""
 
 TRUTHS = (0.01, 0.05, 0.3, 0.5, 0.9)
 KINDS: dict[str, Counts] = {"alike": alike, "beta": partial(beta, 0.5)}
@@ -65,7 +65,7 @@ def lines(cells: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=2000)
+    parser.add_argument("--cells", type=int, default=400)
     for text in lines(parser.parse_args().cells):
         print(text, flush=True)
 

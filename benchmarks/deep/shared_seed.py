@@ -42,7 +42,7 @@ def summary(right: Array) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--images", type=int, default=30)
     parser.add_argument("--draws", type=int, default=200)
     args = parser.parse_args()
     bench = Bench.of(args.images, 5)
