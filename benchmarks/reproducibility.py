@@ -63,7 +63,7 @@ CONDITIONS = {
     "first": Condition(),
     "again": Condition(),
     "2 threads": Condition({"OMP_NUM_THREADS": "2"}),
-    "stacks of 32 draws": Condition(keys={"workers": {"cpus": 1, "stack": 32}}),
+    "stacks of 4 draws": Condition(keys={"workers": {"cpus": 1, "stack": 4}}),
     "bf16 by AVX-512 without its instructions": Condition({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
     "float32 gradients": Condition(before=NO_BF16),
     "AVX-512, no bf16": machine("AVX512_CORE", "avx512"),
@@ -87,7 +87,7 @@ def campaign(part: str, images: int) -> dict[str, Any]:
         "defenses": {"none": {"k": 0}, "bart5": {"k": 5}},
         "save_adversarial": True,
         "unit_images": images,
-        "workers": {"cpus": 1, "stack": 4},
+        "workers": {"cpus": 1, "stack": 64},
     }
     if part == "lite0":
         return content | {
@@ -104,7 +104,7 @@ def campaign(part: str, images: int) -> dict[str, Any]:
         "attacks": {
             "pgd": {"eps": "8/255", "steps": 8, "eot_draws": 4},
             "standard": {"eps": "8/255", "budget": 32},
-            "square": {"kind": "square", "eps": "8/255", "steps": 20},
+            "square": {"kind": "square", "eps": "8/255", "steps": 20, "eot_draws": 4},
         },
         "cells": [
             {"model": "bart", "defense": ["bart5"], "attack": ["pgd", "standard", "square"]},
