@@ -58,7 +58,9 @@ def run(random: Generator, chances: Chances, draws: int, images: int, less: floa
     found = chances(random, images)
     found[:, -1] = np.maximum(0, found[:, -1] - less)
     shares = random.binomial(draws, found) / draws
-    return {name: dict(enumerate(column)) for name, column in zip(NAMES, shares.T.tolist(), strict=True)}  # type: ignore[misc]
+    return {
+        name: {str(i): share for i, share in enumerate(column)} for name, column in zip(NAMES, shares.T.tolist(), strict=True)
+    }
 
 
 def before(accuracies: Mapping[str, Mapping[str, float]]) -> bool:
