@@ -10,7 +10,7 @@ A condition takes instructions from the processor: oneDNN (convolutions) and PyT
 and without bf16 an attack takes its gradients in float32, as on a processor that lacks it. `--torch NAME=FOLDER`
 adds a release of PyTorch that `pip install --target FOLDER torch==...` has installed; the folder comes first on the path.
 
-A line for each condition and cell, against the first run:
+A line for each condition and cell, against the first run, or against another by `--against "float32 gradients"`:
 
     rows      rows in which any value differs; what only says how a run went (time, device, versions) is left out
     clean     evaluation draws of clean images whose first class differs, and images that change sides: right in most draws
@@ -62,7 +62,7 @@ def machine(onednn: str, aten: str) -> Condition:
 CONDITIONS = {
     "first": Condition(),
     "again": Condition(),
-    "2 threads": Condition({"OMP_NUM_THREADS": "2"}),
+    "2 threads": Condition({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}),
     "stacks of 4 draws": Condition(keys={"workers": {"cpus": 1, "stack": 4}}),
     "bf16 by AVX-512 without its instructions": Condition({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
     "float32 gradients": Condition(before=NO_BF16),
@@ -184,7 +184,7 @@ def line(cell: str, first: Stored, now: Stored) -> str:
 
 
 def lines(content: Mapping[str, Any], conditions: Mapping[str, Condition], keep: Path) -> Iterator[str]:
-    """Yield the lines of a part; the first condition is what the others are held against."""
+    """Yield the lines of a part; the first of the conditions is what the others are held against."""
     first: Stored | None = None
     for name, condition in conditions.items():
         now = run(condition, content, keep / re.sub(r"[^a-z0-9]+", "-", f"{content['name']} {name}".lower()))
@@ -200,10 +200,12 @@ def main() -> None:
     parser.add_argument("--torch", nargs="*", default=[], metavar="NAME=FOLDER", help="other releases of PyTorch")
     parser.add_argument("--keep", type=Path, help="folder of what is done: it goes on from there after a restart")
     parser.add_argument("--only", nargs="*", help="some conditions; default: all")
+    parser.add_argument("--against", default="first", help="the condition that the others are held against")
     args = parser.parse_args()
     others = [one.partition("=") for one in args.torch]
     conditions = CONDITIONS | {key: value for name, _, folder in others for key, value in released(name, folder).items()}
-    chosen = {name: one for name, one in conditions.items() if name == "first" or not args.only or name in args.only}
+    some = [args.against, *(name for name in conditions if name != args.against and (not args.only or name in args.only))]
+    chosen = {name: conditions[name] for name in some}
     print(
         f"{args.part}, {args.images} images, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}", flush=True
     )
