@@ -13,6 +13,7 @@ PACKAGES = ("bart", "pipeline", "cluster", "barrage_plugins", "benchmarks", "doc
 VERBS = """
 Access Add Allocate Allow Annotate Answer Append Apply Ask Attack Average Begin Blur Bring Build Call Carve Change Check
 Choose Classify Clip Clone Close Code Collect Commit Compare Compile Complete Compute Configure Connect Convert Copy
+Correct
 Count Create Crop Cut Decide Decode Decompose Defend Define Denoise Describe Differentiate Divide Do Double Draw Drop
 Encode End Enlarge Equalise Estimate Evaluate Export Fill Filter Find Finish Follow Forget Format Freeze Gather Give Go
 Hand Handle Hash Hide Hold Imitate Import Interpolate Invert Join Judge Keep Kill Launch Lay Leave Let List Load Log

@@ -6,8 +6,10 @@
 - `alike`: the distinct rows of a table, and how many rows are like each
 - `evidence`: compiled loops that find the ends of intervals
 - `intervals`: a rate over images, or a difference of two, with its 95 % interval
+- `holm`: p-values corrected for their number
 - `worst_case`: a bound for the accuracy under the worst attack on each image
 - `summaries`: one line for each cell and rule, as text, Markdown or JSON
 """
 
 __all__ = ["alike", "decided", "evidence", "intervals", "rules", "summaries", "votes", "worst_case"]
+__all__ = ["evidence", "holm", "intervals", "rules", "summaries", "votes", "worst_case"]
