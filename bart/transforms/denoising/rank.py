@@ -233,7 +233,7 @@ def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
 
 def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
     """Filter one image."""
-    from bart.cpu_kernels.bilateral import mean_bilateral
+    from bart.cpu_kernels.denoising.bilateral import mean_bilateral
 
     levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
     values = zip(levels, params["radius"], params["s0"], params["s1"], strict=True)

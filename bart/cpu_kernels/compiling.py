@@ -1,0 +1,10 @@
+"""Compile loops by Numba, without the interpreter's lock; the machine code is cached beside the file of the loop.
+
+Sums and products are rounded one by one in the order of the code, as eager PyTorch and NumPy do: no option for fast arithmetic is
+set. So a compiled loop gives their values bit for bit. Import this module inside a function: it loads Numba.
+"""
+
+from numba import njit
+
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+"""Compile a function. A division by zero gives what IEEE 754 says; so loops with divisions become vector instructions, too."""
