@@ -4,7 +4,20 @@ Sums and products are rounded one by one in the order of the code, as eager PyTo
 set. So a compiled loop gives their values bit for bit. Import this module inside a function: it loads Numba.
 """
 
+from typing import Any
+
 from numba import njit
+from numba.extending import intrinsic
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 """Compile a function. A division by zero gives what IEEE 754 says; so loops with divisions become vector instructions, too."""
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a b + c, rounded once, of three numbers of one type: as PyTorch computes `addcmul`, `lerp` and products of matrices."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, b, c), generate

@@ -15,7 +15,7 @@ import numpy as np
 from bart.cpu_kernels.base import Image
 from bart.cpu_kernels.compiling import compiled
 
-CHUNK = 4096
+CHUNK = 8192
 """Entries of a line that are computed together."""
 
 
@@ -97,7 +97,16 @@ def _plane(line: Image, shape: tuple[int, int], radius: int) -> Image:
 
 def _levels(plane: Image) -> Image:
     """Return a plane in [0, 1] as 8-bit levels, rounded half to even."""
-    return np.rint(plane.clip(0, 1) * np.float32(255)).astype(np.uint8)
+    levels = np.empty(plane.shape, np.uint8)
+    _round(plane.reshape(-1), levels.reshape(-1))
+    return levels
+
+
+@compiled
+def _round(values: Image, levels: Image) -> None:
+    """Round values to 8 bits; those outside [0, 1] count as its ends."""
+    for i in range(len(levels)):
+        levels[i] = np.uint8(np.rint(min(max(values[i], np.float32(0)), np.float32(1)) * np.float32(255)))
 
 
 @compiled
