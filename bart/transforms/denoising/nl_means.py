@@ -25,7 +25,7 @@ from bart import rng
 from bart.approximate_exp import CUTOFF, approximate_exp
 from bart.cpu_kernels import Image, map_images
 from bart.transforms.denoising.borders import mirrored
-from bart.transforms.denoising.wavelet import DB2, noise, noise_host
+from bart.transforms.denoising.wavelet import DB2, finest_details, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
 DISTANCES = (6, 11)
@@ -121,9 +121,7 @@ def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Ima
 
 def _host(image: Image, params: dict[str, Image]) -> Image:
     """Denoise one image."""
-    import pywt
-
-    sigma = noise_host(pywt.dwtn(image.astype(np.float64), "db2", axes=(-2, -1))["dd"]).mean()
+    sigma = np.mean([noise_host(finest_details(plane.astype(np.float64), DB2)) for plane in image])
     radius = 2 if params["patch"] == 5 else 3
     spread, distance = float(params["h"] * sigma * (2 * radius + 1)) ** 2, int(params["distance"])
     if params["per_channel"]:
