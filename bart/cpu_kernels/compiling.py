@@ -1,7 +1,7 @@
 """Compile loops by Numba, without the interpreter's lock; the machine code is cached beside the file of the loop.
 
-Sums and products are rounded one by one in the order of the code, as eager PyTorch and NumPy do: no option for fast arithmetic is
-set. So a compiled loop gives their values bit for bit. Import this module inside a function: it loads Numba.
+Sums and products are rounded one by one in the order of the code, as eager PyTorch and NumPy do: no option for fast arithmetic
+is set. So a compiled loop gives their values bit for bit. Import this module inside a function: it loads Numba.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 @intrinsic
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a b + c, rounded once, of three numbers of one type: as PyTorch computes `addcmul`, `lerp` and products of matrices."""
+    """Return a b + c, rounded once, of three numbers of one type: as PyTorch computes `addcmul` and `lerp`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)

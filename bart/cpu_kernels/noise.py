@@ -46,9 +46,7 @@ def replace(x: Image, uniform: Image, black: float, replaced: float, y: Image, p
 
 
 @compiled
-def count(
-    mean: Image, root: Image, term: Image, uniform: Image, normal: Image, levels: int, y: Image, passes: Image
-) -> None:
+def count(mean: Image, root: Image, term: Image, uniform: Image, normal: Image, levels: int, y: Image, passes: Image) -> None:
     """Write Poisson counts / `levels` by inversion; clip, and mark what was not clipped.
 
     root    of the mean or 1, and `term` = exp(-mean), by PyTorch, which rounds neither as others do

@@ -1,7 +1,7 @@
 """Apply the curves of colour spaces on a CPU: a power above a limit, a straight line below, with the bits of eager PyTorch.
 
-PyTorch computes logarithms and exponentials, as only it has its bits. What comes before, after and in the backward pass is compiled,
-one pass each.
+PyTorch computes logarithms and exponentials, as only it has its bits. What comes before, after and in the backward pass is
+compiled, one pass each.
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ def _base(
 
 @compiled
 def _join(
-    x: Image, powers: Image, out: Image, limit: float, exponent: float, before: float, divisor: float, scale: float, after: float,
-    slope: float, fall: float, start: float,
+    x: Image, powers: Image, out: Image, limit: float, exponent: float, before: float, divisor: float, scale: float,
+    after: float, slope: float, fall: float, start: float,
 ) -> None:  # fmt: skip
     """Choose between the power and the line."""
     for i in range(len(out)):

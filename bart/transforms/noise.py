@@ -73,7 +73,7 @@ def poisson(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
 def _root_and_term(mean: Tensor) -> tuple[Tensor, Tensor]:
     """Return the square root of a mean, or 1, and exp(-mean).
 
-    Far below 1, every likely count is below EXACT_COUNTS. exp(-80) is as good as 0, and not a denormal number, which would be slow.
+    Far below 1, every likely count is below EXACT_COUNTS. exp(-80) is as good as 0, and not a denormal number, which is slow.
     """
     return mean.clamp_min(1).sqrt_(), mean.clamp_max(80).neg_().exp_()
 
@@ -132,7 +132,7 @@ class _Host(torch.autograd.Function):
 
 
 def _add_noise(kind: str, low: int, high: int, x: Tensor, y: Tensor, passes: Tensor) -> Tensor | None:
-    """Write a noisy image as a line to `y`, and where its derivative is not 0 to `passes`. Returns the normal deviates, if any."""
+    """Write a noisy line to `y`, and where its derivative is not 0 to `passes`. Returns the normal deviates, if any."""
     from bart.cpu_kernels import noise as kernels
 
     uniform, result = torch.empty(x.shape), (y.numpy(), passes.numpy())

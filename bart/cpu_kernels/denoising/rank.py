@@ -152,9 +152,7 @@ def _count_less(a: Image, b: Image, c: Image, d: Image, limit: Image, below: Ima
 
 
 @compiled
-def _median_backward(
-    levels: Image, medians: Image, gradient: Image, beyond: Image, shifts: Image, total: Image
-) -> None:
+def _median_backward(levels: Image, medians: Image, gradient: Image, beyond: Image, shifts: Image, total: Image) -> None:
     """Write shares of the gradient over it, then add those of the disk to `total`, which is zero."""
     first, last = _ends(len(levels), shifts)
     counts = np.empty(CHUNK, np.uint8)

@@ -1,8 +1,8 @@
 """Denoise by total variation on a CPU, compiled: what `bart.transforms.denoising.tv` defines, with the same bits.
 
-An iteration is one pass over the image. Its sums, which decide when a problem stops, are NumPy's own. Fields are flat lines with a
-margin of a row on either side, where a shift in two dimensions is one number. Each loop runs over slices that count from zero and
-writes one of them: only such a loop becomes vector instructions.
+An iteration is one pass over the image. Its sums, which decide when a problem stops, are NumPy's own. Fields are flat lines with
+a margin of a row on either side, where a shift in two dimensions is one number. Each loop runs over slices that count from zero
+and writes one of them: only such a loop becomes vector instructions.
 
 A problem has c planes: one channel, or three with the colour axis as a third one.
 """
@@ -24,7 +24,7 @@ def solve(x: Image, weight: float, tau: float, iterations: int, epsilon: float) 
     c, h, w = x.shape
     x = np.ascontiguousarray(x)
     start = (x * (tau / weight)).reshape(c, -1)
-    fields = np.zeros((3, c + 1, (h + 2) * w), np.float32)  # the plane before the first one stays zero, as does what has no axis
+    fields = np.zeros((3, c + 1, (h + 2) * w), np.float32)  # what stands before the first plane stays zero
     divergence, squares, norm = (np.empty_like(start) for _ in range(3))
     u = np.zeros((c, (h + 1) * w + 1), np.float32)
     first = previous = np.float32(0)
@@ -64,9 +64,7 @@ def diffuse(v: Image, u: Image, weight: float, floor: float, steps: list[tuple[f
 
 
 @compiled
-def _sweep(
-    fields: Image, start: Image, tau: float, w: int, divergence: Image, squares: Image, norm: Image, u: Image
-) -> None:
+def _sweep(fields: Image, start: Image, tau: float, w: int, divergence: Image, squares: Image, norm: Image, u: Image) -> None:
     """Compute the divergence of the fields, its square, u and the magnitude of its gradient; then advance the fields.
 
     A row of the fields advances when the next row of u is known, which needs this row of the fields as it was.

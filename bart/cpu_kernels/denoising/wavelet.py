@@ -1,7 +1,7 @@
 """Decompose planes into wavelets and shrink them on a CPU, compiled, with the bits of PyWavelets.
 
-`low` and `high` are filters of an even length; images are mirrored at their borders. Sums are rounded term by term in the order in
-which PyWavelets takes the taps of a filter: from the first to the last, but those that lie beyond the last pixel in reverse.
+`low` and `high` are filters of an even length; images are mirrored at their borders. Sums are rounded term by term in the order
+in which PyWavelets takes the taps of a filter: from the first to the last, but those that lie beyond the last pixel in reverse.
 """
 
 import numpy as np
@@ -96,7 +96,7 @@ def _analyse_across(x: Image, low: Image, high: Image, a: Image, d: Image) -> No
         line, means, details = x[row], a[row], d[row]
         for k in range(count + reach):
             place = 2 * (k - reach)
-            inside = 0 <= place and place + 1 < size
+            inside = place >= 0 and place + 1 < size
             even[k] = line[place if inside else _mirrored(place, size)]
             odd[k] = line[place + 1 if inside else _mirrored(place + 1, size)]
         for k in range(0, len(low), 2):

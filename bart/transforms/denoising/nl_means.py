@@ -11,8 +11,8 @@ sigma is the noise of the image, the mean of the channels' as in `bart.transform
 channel is denoised alone. In a constant image sigma is zero: only equal pixels are averaged, so it does not change.
 
 Since w(p, q) = w(q, p), half of the shifts t are enough, each a few passes over flat rows. On a CPU this is compiled, one
-image per thread, band by band in its cache (`bart.cpu_kernels.denoising.nl_means`). On a device it runs over the whole batch, and each
-image masks the shifts beyond its own distance.
+image per thread, band by band in its cache (`bart.cpu_kernels.denoising.nl_means`). On a device it runs over the whole batch,
+and each image masks the shifts beyond its own distance.
 
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """

@@ -4,8 +4,8 @@ Source: `skimage.restoration.cycle_spin` of `denoise_wavelet` with BayesShrink. 
 is decomposed with pywt's symmetric extension. Its noise is the median of the finest diagonal details over .6745, without exact
 zeros. Each band is shrunk by noise^2 / deviation of its signal.
 
-On a CPU this is compiled, one image per thread, with the bits of PyWavelets. On a device the three filter banks (db1 is haar) run on the whole batch and
-each image takes its own: three times the work, and no waiting for the device. There the details for the noise are computed in
+On a CPU this is compiled, one image per thread, with the bits of PyWavelets. On a device the three filter banks (db1 is haar)
+run on the whole batch and each image takes its own: three times the work, and no waiting for the device. There the details for the noise are computed in
 float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to rounding, and whether a zero
 is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not change.
 
