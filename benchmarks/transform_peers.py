@@ -2,8 +2,8 @@
 
 All take the same photographs in turns, on one thread, in processor time: this build and the one before in processes of their
 own, forward, and forward and backward; the libraries here. Prints milliseconds an image, each the median over rounds, and two
-ratios: how many times as fast as the build before, and how many times as long as the fastest library takes. A library's function is the
-nearest that it has, often a simpler one: on 8 bits, with a square window, with one kind of noise.
+ratios: how many times as fast as the build before, and how many times as long as the fastest library takes. A library's
+function is the nearest that it has, often a simpler one: on 8 bits, with a square window, with one kind of noise.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def stretched(x: np.ndarray) -> object:
 
 def blended(x: np.ndarray) -> object:
     """Add Gaussian noise."""
-    return np.clip(x + cv2.randn(np.empty_like(x), 0, 0.1), 0, 1)
+    return np.clip(x + cv2.randn(np.empty_like(x), np.zeros(1), np.full(1, 0.1)), 0, 1)
 
 
 def kornias(name: str, *more: Any) -> Peer:
@@ -127,7 +127,7 @@ def swirled(x: np.ndarray) -> object:
 
 
 def spectral(x: np.ndarray) -> object:
-    """Weigh the coefficients of the spectrum."""
+    """Multiply the coefficients of the spectrum."""
     return scipy.fft.irfft2(scipy.fft.rfft2(x.transpose(2, 0, 1)) * np.float32(0.9))
 
 

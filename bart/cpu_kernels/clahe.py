@@ -109,7 +109,8 @@ def _maps(bins: Image, height: int, width: int, limit: int, greys: float) -> Ima
             total = 0
             for k in range(BINS):
                 total += counts[k]
-                maps[r, t, k] = np.floor(min(np.float32(total) * scale, greys))
+                grey = np.float32(total) * scale
+                maps[r, t, k] = np.floor(grey if grey < greys else greys)
     return maps
 
 
@@ -167,7 +168,7 @@ def _interpolate(
 
 @compiled
 def _between_columns(maps: Image, one: Image, other: Image, along: Image, out: Image) -> None:
-    """Look each pixel of a row up in two maps, and interpolate."""
+    """Map each pixel of a row by two maps, and interpolate."""
     for x in range(len(out)):
         out[x] = _lerp(maps[one[x]], maps[other[x]], along[x])
 

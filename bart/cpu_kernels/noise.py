@@ -1,5 +1,7 @@
 """Add noise on a CPU, compiled: what `bart.transforms.noise` defines, with the same bits. All arrays are lines of one image."""
 
+from typing import Any
+
 import numpy as np
 
 from bart.cpu_kernels.base import Image
@@ -18,7 +20,7 @@ def field(low: int, high: int, out: Image) -> None:
 
 
 @compiled
-def _mix(x: int) -> int:
+def _mix(x: Any) -> Any:
     """Hash by `lowbias32`."""
     x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D))
     x = np.uint32((x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B))

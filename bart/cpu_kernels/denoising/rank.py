@@ -73,7 +73,7 @@ def _population(shape: tuple[int, int], radius: int) -> Image:
     height, width = shape
     inside = np.pad(np.ones(shape, np.uint8), radius)
     parts = (inside[radius + y : radius + y + height, radius + x : radius + x + width] for y, x in _disk(radius))
-    return np.sum(list(parts), axis=0, dtype=np.uint8)
+    return np.stack(list(parts)).sum(axis=0, dtype=np.uint8)
 
 
 @lru_cache(maxsize=64)

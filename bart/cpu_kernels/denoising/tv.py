@@ -1,8 +1,8 @@
 """Denoise by total variation on a CPU, compiled: what `bart.transforms.denoising.tv` defines, with the same bits.
 
-An iteration is one pass over the image. Its sums, which decide when a problem stops, are NumPy's own. Fields are flat lines with
-a margin of a row on either side, where a shift in two dimensions is one number. Each loop runs over slices that count from zero
-and writes one of them: only such a loop becomes vector instructions.
+An iteration is one pass over the image. Its sums, which decide when a problem stops, are NumPy's own. Fields are flat lines
+with a margin of a row on either side, where a shift in two dimensions is one number. Each loop runs over slices that count from
+zero and writes one of them: only such a loop becomes vector instructions.
 
 A problem has c planes: one channel, or three with the colour axis as a third one.
 """
@@ -147,7 +147,7 @@ def _magnitude3(across: Image, own: Image, below: Image, deep: Image, norm: Imag
 
 @compiled
 def _advance(field: Image, slope: Image, norm: Image) -> None:
-    """Advance a field."""
+    """Move a field one step on."""
     for i in range(len(slope)):
         field[i] = (field[i] + slope[i]) / (norm[i] + np.float32(1))
 

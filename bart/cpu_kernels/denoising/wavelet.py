@@ -4,6 +4,8 @@
 in which PyWavelets takes the taps of a filter: from the first to the last, but those that lie beyond the last pixel in reverse.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bart.cpu_kernels.base import Image
@@ -22,7 +24,7 @@ def analysed(plane: Image, low: Image, high: Image) -> tuple[Image, Image, Image
     return aa, ad, da, dd
 
 
-def synthesised(bands: tuple[Image, Image, Image, Image], low: Image, high: Image, size: tuple[int, int]) -> Image:
+def synthesised(bands: Sequence[Image], low: Image, high: Image, size: tuple[int, ...]) -> Image:
     """Invert `analysed`, for a plane of `size`. The filters are those of the analysis, reversed."""
     rows, columns = bands[3].shape
     width, height = 2 * columns - len(low) + 2, 2 * rows - len(low) + 2

@@ -175,7 +175,7 @@ class _Median(torch.autograd.Function):
         if fits(gradient):
             from bart.cpu_kernels.denoising import rank as kernels
 
-            offsets = orders(radius, tuple(gradient.shape[-2:]))
+            offsets = orders(radius, (gradient.shape[-2], gradient.shape[-1]))
             (shares,) = _by_plane(kernels.median_backward, torch.float32, 1, offsets, *planes)
         else:
             shares = each(_median_backward, radius, MEDIAN_RADII, *planes)
@@ -203,7 +203,9 @@ class _Mean(torch.autograd.Function):
         if fits(gradient):
             from bart.cpu_kernels.denoising import rank as kernels
 
-            (sums,) = _by_plane(kernels.mean_backward, torch.float32, 1, orders(radius, tuple(planes.shape[-2:])), planes)
+            (sums,) = _by_plane(
+                kernels.mean_backward, torch.float32, 1, orders(radius, (planes.shape[-2], planes.shape[-1])), planes
+            )
         else:
             sums = each(_mean_backward, radius, MEAN_RADII, planes)
         return sums.view(gradient.shape), None

@@ -5,8 +5,8 @@
 A problem is one channel (two axes), or the image with its colour axis as a third one. Each problem stops on its own, when its
 energy changes by less than 2e-4 of the first one; photographs take 5 to 90 of at most 200 iterations. On a device a stopped
 problem stays in the batch with a step of zero, and nothing waits. If the host learns in time that all problems have stopped,
-it queues no more. On a CPU each problem is solved alone, until it stops, by compiled loops that have the bits of the lines below
-on NumPy arrays (`bart.cpu_kernels.denoising.tv`).
+it queues no more. On a CPU each problem is solved alone, until it stops, by compiled loops (`bart.cpu_kernels.denoising.tv`),
+which have the bits of the lines below on NumPy arrays.
 
 The derivative is that of lagged diffusivity. With d = 1 / (|grad u| / weight + 1 / (40 tau)) held constant the solution is u =
 (1 - div d grad)^-1 x, a linear map that is its own adjoint. Eight Jacobi-Chebyshev steps from the cotangent apply it. The
@@ -212,19 +212,18 @@ def _chebyshev() -> list[tuple[float, float]]:
 
 
 def _host(image: Array, params: dict[str, Array]) -> Array:
-    """Denoise one image, or, given its solution `u`, differentiate, with compiled loops: its channels in turn, or all together."""
+    """Denoise one image, or, given its solution `u`, differentiate: its channels in turn, or all together."""
     from bart.cpu_kernels.denoising.tv import diffuse, solve
 
     weight, alone = float(params["weight"]), params["per_channel"]
     tau = 1 / (4 if alone else 6)
 
-    def problem(*planes: Array) -> Array:
-        if len(planes) == 1:
-            return solve(*planes, weight, tau, ITERATIONS - 1, EPSILON)
-        return diffuse(*planes, weight, 1 / (HORIZON * tau), _chebyshev(), _centre())
+    def problem(part: slice) -> Array:
+        if "u" in params:
+            return diffuse(image[part], params["u"][part], weight, 1 / (HORIZON * tau), _chebyshev(), _centre())
+        return solve(image[part], weight, tau, ITERATIONS - 1, EPSILON)
 
-    planes = [image, params["u"]] if "u" in params else [image]
-    return np.concatenate([problem(*(p[c : c + 1] for p in planes)) for c in range(3)]) if alone else problem(*planes)
+    return np.concatenate([problem(slice(c, c + 1)) for c in range(3)]) if alone else problem(slice(3))
 
 
 def _device(function: Any, images: tuple[Tensor, ...], params: Params) -> Tensor:

@@ -5,9 +5,10 @@ is decomposed with pywt's symmetric extension. Its noise is the median of the fi
 zeros. Each band is shrunk by noise^2 / deviation of its signal.
 
 On a CPU this is compiled, one image per thread, with the bits of PyWavelets. On a device the three filter banks (db1 is haar)
-run on the whole batch and each image takes its own: three times the work, and no waiting for the device. There the details for the noise are computed in
-float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to rounding, and whether a zero
-is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not change.
+run on the whole batch and each image takes its own: three times the work, and no waiting for the device. There the details
+for the noise are computed in float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to
+rounding, and whether a zero is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not
+change.
 
 Sources: Donoho and Johnstone, Biometrika 1994 (noise); Chang, Yu, Vetterli, IEEE TIP 2000 (BayesShrink); Coifman and Donoho,
 1995 (shifts); Daubechies, Ten Lectures on Wavelets, 1992 (filters).
@@ -190,7 +191,7 @@ def noise_host(details: Image) -> float:
     magnitude = np.abs(details).reshape(-1)
     zeros = magnitude.size - np.count_nonzero(magnitude)
     count = magnitude.size - zeros
-    lower, upper = (min(max(zeros + (count - 1 + k) // 2, 0), magnitude.size - 1) for k in (0, 1))
+    lower, upper = (int(np.clip(zeros + (count - 1 + k) // 2, 0, magnitude.size - 1)) for k in (0, 1))
     magnitude.partition((lower, upper))
     return float(magnitude[lower] + magnitude[upper]) / (2 * _QUARTILE)
 
