@@ -7,8 +7,8 @@ zeros. Each band is shrunk by noise^2 / deviation of its signal.
 On a CPU this is compiled, one image per thread, with the bits of PyWavelets. On a device the three filter banks (db1 is haar)
 run on the whole batch and each image takes its own: three times the work, and no waiting for the device. There the details
 for the noise are computed in float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to
-rounding, and whether a zero is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not
-change.
+rounding, and whether a zero is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does
+not change.
 
 Sources: Donoho and Johnstone, Biometrika 1994 (noise); Chang, Yu, Vetterli, IEEE TIP 2000 (BayesShrink); Coifman and Donoho,
 1995 (shifts); Daubechies, Ten Lectures on Wavelets, 1992 (filters).
