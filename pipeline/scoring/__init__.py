@@ -11,5 +11,4 @@
 - `summaries`: one line for each cell and rule, as text, Markdown or JSON
 """
 
-__all__ = ["alike", "decided", "evidence", "intervals", "rules", "summaries", "votes", "worst_case"]
-__all__ = ["evidence", "holm", "intervals", "rules", "summaries", "votes", "worst_case"]
+__all__ = ["alike", "decided", "evidence", "holm", "intervals", "rules", "summaries", "votes", "worst_case"]
