@@ -38,7 +38,7 @@ class Padded(Tensor):
 
 
 class _Pad(torch.autograd.Function):
-    """Pad images, on paper."""
+    """Add a border, on paper."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, border: Border) -> Tensor:
