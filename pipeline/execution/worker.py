@@ -31,8 +31,9 @@ def keep_memory() -> None:
     The most that it ever holds stays the same. Other libraries of C than glibc are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for setting, value in MALLOPT.items() if mallopt else ():
-        mallopt(setting, value)
+    if mallopt:
+        for setting, value in MALLOPT.items():
+            mallopt(setting, value)
 
 
 def shard_fault(error: BaseException) -> str:
