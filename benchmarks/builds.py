@@ -2,8 +2,8 @@
 
 Both builds run side by side, each in a process of its own on one thread, and take the same step in turns: forward and backward
 through k transforms and a network, a small one or EfficientNet-Lite0, in bfloat16 if the processor has it and in float32
-("single"). Memory is handled as by a worker of that build. Prints the median ratio of their processor times, with a 95 % interval
-over rounds (bootstrap), that of their peak memories, and how far apart their images are.
+("single"). Memory is handled as by a worker of that build. Prints the median ratio of their processor times, with a 95 %
+interval over rounds (bootstrap), that of their peak memories, and how far apart their images are.
 """
 
 import argparse
