@@ -1,8 +1,9 @@
 """Compare the step of an attack with that of an earlier build: python -m benchmarks.builds --before COMMIT
 
 Both builds run side by side, each in a process of its own on one thread, and take the same step in turns: forward and backward
-through k transforms and a network, a small one or EfficientNet-Lite0. Prints the median ratio of their processor times, with a
-95 % interval over rounds (bootstrap), and how far apart their images are.
+through k transforms and a network, a small one or EfficientNet-Lite0, in bfloat16 if the processor has it and in float32
+("single"). Memory is handled as by a worker of that build. Prints the median ratio of their processor times, with a 95 %
+interval over rounds (bootstrap), that of their peak memories, and how far apart their images are.
 """
 
 import argparse
@@ -31,7 +32,12 @@ from bart import Ball, Barrage, Classifier, Defended, Eot, Goal, Mirror, Pgd
 from bart import native_half
 name, (k, side, images, draws), seen = sys.argv[1], map(int, sys.argv[2:6]), sys.argv[6]
 torch.set_num_threads(1)
-if name == "lite0":
+try:
+    from pipeline.execution.worker import keep_memory
+    keep_memory()
+except ImportError:  # an earlier build
+    pass
+if name != "small":
     from pipeline.config.campaign import Model
     from pipeline.models import loading
     network = loading.build(Model(architecture="efficientnet_lite0"))
@@ -62,9 +68,11 @@ def checkout(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+LITE0 = [(0, 224, 4, 1), (5, 224, 2, 2), (10, 224, 2, 2)]
 SETTINGS = {
     "small": [(5, 224, 2, 4), (10, 224, 2, 4), (5, 32, 16, 4), (10, 32, 16, 4)],
-    "lite0": [(0, 224, 4, 1), (5, 224, 2, 2), (10, 224, 2, 2)],
+    "lite0": LITE0,
+    "single": LITE0,
 }
 """Of each network: k, the side of images, their number, and draws of each."""
 
@@ -87,6 +95,11 @@ class Build:
         self.process.stdin.flush()
         return float(self.process.stdout.readline()), torch.load(self.seen)
 
+    def memory(self) -> int:
+        """Return the most memory that the process has held, in kB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
     def close(self) -> None:
         """End the process."""
         self.process.communicate()
@@ -105,6 +118,7 @@ def compared(folders: tuple[Path, Path], name: str, setting: tuple[int, ...], ro
     with tempfile.TemporaryDirectory(prefix="seen-") as seen:
         builds = [Build(folder, name, setting, f"{seen}/{i}.pt") for i, folder in enumerate(folders)]
         steps = [[build.step() for build in builds] for _ in range(rounds + WARM)][WARM:]
+        before, after = (build.memory() for build in builds)
         for build in builds:
             build.close()
     middle, low, high = ratio(np.array([[spent for spent, _ in both] for both in steps]))
@@ -113,6 +127,7 @@ def compared(folders: tuple[Path, Path], name: str, setting: tuple[int, ...], ro
     k, side, images, draws = setting
     return (
         f"{name}, k = {k}, {side} px, {images} images of {draws} draws: {middle:.3f} times as fast [{low:.3f}, {high:.3f}]; "
+        f"peak memory {after / before:.3f} times; "
         f"{'the same images' if not apart else f'{100 * apart:.2g} % of values differ after {WARM + 1} steps'}"
     )
 

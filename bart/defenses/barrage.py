@@ -14,7 +14,7 @@ from torch import Tensor
 from bart import rng
 from bart.bpda import combo
 from bart.defenses.defense import Defense, Policy, Preprocessor, Stage
-from bart.defenses.permute import Permutation, clip_and_permute
+from bart.defenses.permute import Permutation, rearranged
 from bart.defenses.streams import side_streams
 from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Params, Size, Transform
@@ -182,16 +182,17 @@ class Barrage(Preprocessor):
         assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
         if x.shape[1] == 1:
             return self._grey(x, draws, policy)
+        stacks = [x]
         for permutation, parts in draws.rounds:
             counts = [part.images for part in parts]
-            *pieces, finished = clip_and_permute(x, permutation).split([*counts, len(x) - sum(counts)])
+            *pieces, finished = rearranged(stacks, permutation, [*counts, len(x) - sum(counts)])
             with side_streams(x, {part.name for part in parts}) as stream_of:
                 outputs = []
                 for part, piece in zip(parts, pieces, strict=True):
                     with stream_of(part.name, (piece, *part.params.values())):
                         outputs.append(policy(self._transforms[part.name], piece, part.params))
-            x = torch.cat([*outputs, finished])
-        return clip_and_permute(x, draws.restore) if draws.rounds else x
+            stacks = [*outputs, finished]
+        return rearranged(stacks, draws.restore, [len(x)])[0] if draws.rounds else x
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""

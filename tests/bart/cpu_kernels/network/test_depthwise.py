@@ -7,8 +7,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import bart
-from bart.cpu_kernels import depthwise
-from bart.cpu_kernels.depthwise import Depthwise, FastDepthwise, to_images
+from bart.cpu_kernels.network import depthwise, with_fast_layers
+from bart.cpu_kernels.network.depthwise import Depthwise, to_images
 
 SHAPES = {
     "lite0's first": (96, (32, 32), 3, (2, 2), (1, 1)),
@@ -18,6 +18,8 @@ SHAPES = {
     "rows and columns that no output sees": (5, (12, 12), 2, (3, 4), (0, 0)),
     "one value": (3, (1, 1), 3, (2, 2), (1, 1)),
     "one stride": (4, (8, 9), 3, (1, 2), (1, 1)),
+    "more padding than the filter is wide": (3, (9, 8), 3, (2, 2), (7, 9)),
+    "more channels than are summed together": (600, (5, 6), 3, (2, 1), (0, 1)),
 }
 
 
@@ -36,7 +38,7 @@ def test_it_is_the_exact_gradient_rounded_once(shape):
     exact = x.detach().double().requires_grad_()
     output = functional.conv2d(exact, weight.double(), None, stride, padding, 1, channels)
     (expected,) = torch.autograd.grad(output, exact, gradient.double())
-    found = to_images(gradient, weight, size, stride, padding)
+    found = to_images(gradient, weight, size, stride, padding, padding[1] > 0)
     assert found.dtype == torch.bfloat16 and found.is_contiguous(memory_format=torch.channels_last)
     terms = side * side * gradient.abs().max() * weight.abs().max()  # single precision may miss a tie by its own rounding
     torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=float(terms) * 2**-22)
@@ -45,8 +47,7 @@ def test_it_is_the_exact_gradient_rounded_once(shape):
 @pytest.mark.parametrize("padding", [(1, 1), (0, 0)])
 def test_torchs_own_gradient_has_the_same_bits_but_for_ties(padding):
     x, weight, output, gradient = made(96, (33, 33), 3, (2, 2), padding)
-    with FastDepthwise():
-        mine = functional.conv2d(x, weight, None, 2, padding, 1, 96)
+    mine = Depthwise.apply(x, (0, 0, 0, 0), weight, None, (2, 2), padding)
     assert torch.equal(mine, output) and type(mine.grad_fn).__name__ == "DepthwiseBackward"
     theirs, own = (torch.autograd.grad(y, x, gradient)[0] for y in (output, mine))
     assert (theirs != own).float().mean() < 1e-4
@@ -55,23 +56,19 @@ def test_torchs_own_gradient_has_the_same_bits_but_for_ties(padding):
 
 def test_the_bits_of_an_image_are_its_own():
     _, weight, _, gradient = made(*SHAPES["5 px"])
-    together = to_images(gradient, weight, (28, 28), (2, 2), (2, 2))
-    alone = torch.cat([to_images(row[None].clone(memory_format=torch.contiguous_format), weight, (28, 28), (2, 2), (2, 2))
-                       for row in gradient])  # fmt: skip
+    given = (28, 28), (2, 2), (2, 2), True
+    together = to_images(gradient, weight, *given)
+    rows = [row[None].clone(memory_format=torch.contiguous_format) for row in gradient]
+    alone = torch.cat([to_images(row, weight, *given) for row in rows])
     assert torch.equal(together, alone)
 
 
 def test_nan_and_infinity_stay_visible():
     _, weight, _, gradient = made(*SHAPES["odd sizes"])
     gradient[0, 2], gradient[1, 3], gradient[2] = torch.nan, torch.inf, 3e38
-    found = to_images(gradient, weight.abs(), (13, 10), (3, 2), (1, 2))
+    found = to_images(gradient, weight.abs(), (13, 10), (3, 2), (1, 2), True)
     assert found[0, 2].isnan().any() and not found[0, 1].isnan().any() and found[1, 3].isposinf().any()
     assert found[2].isposinf().any(), "what is more than the largest number is infinite"
-
-
-def layers():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.ReLU6(), nn.Conv2d(8, 4, 1)).requires_grad_(False)
 
 
 class Padded(nn.Conv2d):
@@ -118,9 +115,14 @@ def test_a_network_has_the_gradient_that_it_had(kind, again, monkeypatch):
 
 def through(x, weight, *more, **named):
     """Return whether a convolution runs as ours."""
-    with FastDepthwise():
-        y = functional.conv2d(x, weight, None, *more, **named)
-    return type(y.grad_fn).__name__ == "DepthwiseBackward"
+
+    class Convolution(nn.Conv2d):
+        def forward(self, x):
+            return functional.conv2d(x, self.weight, None, *more, **named)
+
+    layer = Convolution(1, 1, 1)
+    layer.weight = nn.Parameter(weight, weight.requires_grad)
+    return type(with_fast_layers(layer)(x).grad_fn).__name__ == "DepthwiseBackward"
 
 
 def test_other_convolutions_are_left_to_torch():
@@ -142,6 +144,6 @@ def test_other_convolutions_are_left_to_torch():
 
 def test_there_is_no_second_derivative():
     x = torch.rand(1, 4, 6, 6).bfloat16().requires_grad_()
-    y = Depthwise.apply(x, torch.rand(4, 1, 3, 3).bfloat16(), None, (2, 2), (1, 1))
+    y = Depthwise.apply(x, (0, 1, 0, 1), torch.rand(4, 1, 3, 3).bfloat16(), None, (2, 2), (1, 1))
     (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     assert not first.requires_grad
