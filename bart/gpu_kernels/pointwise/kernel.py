@@ -3,6 +3,7 @@
 A program takes a block of pixels of one image with their three channels, and reads that image's numbers once.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -161,16 +162,26 @@ def record(name: str, params: Params) -> Tensor:
     return torch.nn.functional.pad(torch.cat(columns, 1), (0, RECORD - sum(column.shape[1] for column in columns)))
 
 
-def launch_forward(part: Part, kind: int = -1) -> None:
+def records(params: Mapping[str, Params], keys: Tensor) -> Params:
+    """Return the parameters of `forward` and `backward` from those of some transforms by name, for images with `keys` (n,)."""
+    numbers = torch.zeros((len(KINDS), len(keys), RECORD), device=keys.device)
+    for kind, name in enumerate(KINDS):
+        if name in params:
+            numbers[kind] = record(name, params[name])
+    return {"numbers": numbers, "seed": params["noise"]["seed"] if "noise" in params else keys}
+
+
+def forward(part: Part, kind: int = -1) -> Saved:
     """Transform the images of a part: each by the kind in the table, or all by one.
 
     params  `numbers` (kinds, n, RECORD) or, for one kind, (n, RECORD); `seed` (n,) int64
     """
     _launch(_forward_kernel, part, (part.x, part.y), kind)
+    return ()
 
 
-def launch_backward(part: Part, kind: int = -1) -> None:
-    """Compute the gradients of a part; parameters as in `launch_forward`."""
+def backward(part: Part, saved: Saved, kind: int = -1) -> None:
+    """Compute the gradients of a part; parameters as in `forward`."""
     _launch(_backward_kernel, part, (part.x, part.gradient, part.y), kind)
 
 
@@ -191,14 +202,11 @@ def _kernel(name: str) -> Kernel:
         """Return the part with its parameters as the kernels read them; without noise, the seeds are not read."""
         return part._replace(params={"numbers": record(name, part.params), "seed": part.params.get("seed", part.table)})
 
-    def forward(part: Part) -> Saved:
-        launch_forward(numbered(part), kind)
-        return ()
+    def back(part: Part, saved: Saved) -> None:
+        backward(numbered(part), saved, kind)
 
-    def backward(part: Part, saved: Saved) -> None:
-        launch_backward(numbered(part), kind)
-
-    return Kernel(forward, straight if name == "color_precision" else backward, keeps=name in KEEPING)
+    straightly = name == "color_precision"
+    return Kernel(lambda part: forward(numbered(part), kind), straight if straightly else back, keeps=name in KEEPING)
 
 
 KEEPING = ("hsv", "xyz", "lab", "yuv", "noise")
