@@ -43,14 +43,15 @@ def compiled(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: A
     return STARTED
 
 
-def recorded(work: Any) -> Any:
-    """Stand for what a GPU records: do the work once, by which memory and kernels are found; a replay is counted."""
-    work()
+def recorded(*works: Any) -> list[Any]:
+    """Stand for what a GPU records: do each work once, by which memory and kernels are found; a replay is counted."""
 
     def replay() -> None:
         counts["replays"] += 1
 
-    return replay
+    for work in works:
+        work()
+    return [replay] * len(works)
 
 
 class Operators(TorchDispatchMode):
