@@ -1,11 +1,12 @@
 """Apply the derivative of total variation denoising, by lagged diffusivity, in one launch: all eight steps on a tile."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Part
+from bart.gpu_kernels.common.rows import places, store_masked
 from bart.gpu_kernels.denoising.tv.tiles import above, at_left, at_right, below, plane_tiles, tile_pixels, tile_shape
 from bart.transforms.denoising.tv import HORIZON, LOWEST, STEPS
 
@@ -49,16 +50,16 @@ def _gains(k, rho):
 
 
 @triton.jit
-def _alone(v, u, weight, out, tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _alone(v, u, weight, out, inside, tile, height, width, CLIP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Compute a tile of one channel."""
     row, column, own = tile_pixels(tile, height, width, _STEPS, ROWS, COLUMNS)
-    inside = (row < height) & (column < width)
+    valid = (row < height) & (column < width)
     pixel = row * width + column
-    solution = tl.load(u + pixel, mask=inside, other=0.0)
+    solution = tl.load(u + pixel, mask=valid, other=0.0)
     diffusivity = _diffusivity(solution, solution * 0, weight, 4.0 / _HORIZON, row, column, height, width)
     edge_0, edge_1 = _edges(diffusivity, row, column, height, width)
     inverse = 1 / (1 + _ends(edge_0, edge_1, row, column))
-    total = tl.load(v + pixel, mask=inside, other=0.0)
+    total = tl.load(v + pixel, mask=valid, other=0.0)
     step, residual = total, total * 0
     rho = tl.full([], _RADIUS / _CENTRE, tl.float32)
     for k in range(_STEPS):
@@ -66,19 +67,19 @@ def _alone(v, u, weight, out, tile, height, width, ROWS: tl.constexpr, COLUMNS: 
         keep, gain, rho = _gains(k, rho)
         step = step * keep + residual * inverse * gain
         total += step
-    tl.store(out + pixel, total, mask=own)
+    store_masked(out, inside, pixel, total, own, CLIP)
 
 
 @triton.jit
-def _coupled(v, u, weight, out, tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Compute a tile of three coupled channels; the sum of the steps is kept where it is stored."""
+def _coupled(v, u, weight, out, inside, tile, height, width, CLIP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Compute a tile of three coupled channels."""
     size = height * width
     row, column, own = tile_pixels(tile, height, width, _STEPS, ROWS, COLUMNS)
-    inside = (row < height) & (column < width)
+    valid = (row < height) & (column < width)
     pixel = row * width + column
-    a = tl.load(u + pixel, mask=inside, other=0.0)
-    b = tl.load(u + size + pixel, mask=inside, other=0.0)
-    c = tl.load(u + 2 * size + pixel, mask=inside, other=0.0)
+    a = tl.load(u + pixel, mask=valid, other=0.0)
+    b = tl.load(u + size + pixel, mask=valid, other=0.0)
+    c = tl.load(u + 2 * size + pixel, mask=valid, other=0.0)
     d_a = _diffusivity(a, b - a, weight, 6.0 / _HORIZON, row, column, height, width)
     d_b = _diffusivity(b, c - b, weight, 6.0 / _HORIZON, row, column, height, width)
     d_c = _diffusivity(c, c * 0, weight, 6.0 / _HORIZON, row, column, height, width)
@@ -88,9 +89,9 @@ def _coupled(v, u, weight, out, tile, height, width, ROWS: tl.constexpr, COLUMNS
     inverse_b = 1 / (1 + _ends(edge_0, edge_1, row, column) + d_a + d_b)
     edge_0, edge_1 = _edges(d_c, row, column, height, width)
     inverse_c = 1 / (1 + _ends(edge_0, edge_1, row, column) + d_b)
-    step_a = tl.load(v + pixel, mask=inside, other=0.0)
-    step_b = tl.load(v + size + pixel, mask=inside, other=0.0)
-    step_c = tl.load(v + 2 * size + pixel, mask=inside, other=0.0)
+    step_a = tl.load(v + pixel, mask=valid, other=0.0)
+    step_b = tl.load(v + size + pixel, mask=valid, other=0.0)
+    step_c = tl.load(v + 2 * size + pixel, mask=valid, other=0.0)
     rest_a, rest_b, rest_c = a * 0, a * 0, a * 0
     total_a, total_b, total_c = step_a, step_b, step_c
     rho = tl.full([], _RADIUS / _CENTRE, tl.float32)
@@ -107,37 +108,43 @@ def _coupled(v, u, weight, out, tile, height, width, ROWS: tl.constexpr, COLUMNS
         step_b = step_b * keep + rest_b * inverse_b * gain
         step_c = step_c * keep + rest_c * inverse_c * gain
         total_a, total_b, total_c = total_a + step_a, total_b + step_b, total_c + step_c
-    tl.store(out + pixel, total_a, mask=own)
-    tl.store(out + size + pixel, total_b, mask=own)
-    tl.store(out + 2 * size + pixel, total_c, mask=own)
+    store_masked(out, inside, pixel, total_a, own, CLIP)
+    store_masked(out, inside, size + pixel, total_b, own, CLIP)
+    store_masked(out, inside, 2 * size + pixel, total_c, own, CLIP)
 
 
 @triton.jit
 def _diffuse_kernel(
-    v, u, weights, per_channel, out, height, width, tiles_alone, tiles_coupled, programs,
-    ALONE: tl.constexpr, COUPLED: tl.constexpr, COLUMNS: tl.constexpr,
+    table, v, u, weights, per_channel, out, inside, height, width, tiles_alone, tiles_coupled, programs,
+    CLIP: tl.constexpr, ALONE: tl.constexpr, COUPLED: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Make the Chebyshev steps from `v`, with the diffusivity of `u`; program (image, tile of a channel or of all three)."""
-    image = tl.program_id(0) // programs
+    """Make the Chebyshev steps from `v`, with the diffusivity of `u`; program (slot, tile of a channel or of all three)."""
+    slot = tl.program_id(0) // programs
     part = tl.program_id(0) % programs
-    weight = tl.load(weights + image)
-    start = image.to(tl.int64) * 3 * height * width
-    if tl.load(per_channel + image) != 0:
+    row, _, _ = places(table, slot)
+    if row < 0:
+        return
+    weight = tl.load(weights + row)
+    size = height * width
+    here, mine = slot.to(tl.int64) * 3 * size, row * 3 * size
+    if tl.load(per_channel + row) != 0:
         if part < 3 * tiles_alone:
-            start += part // tiles_alone * height * width
-            _alone(v + start, u + start, weight, out + start, part % tiles_alone, height, width, ALONE, COLUMNS)
+            here += part // tiles_alone * size
+            mine += part // tiles_alone * size
+            tile = part % tiles_alone
+            _alone(v + mine, u + here, weight, out + mine, inside + mine, tile, height, width, CLIP, ALONE, COLUMNS)
     elif part < tiles_coupled:
-        _coupled(v + start, u + start, weight, out + start, part, height, width, COUPLED, COLUMNS)
+        _coupled(v + mine, u + here, weight, out + mine, inside + mine, part, height, width, CLIP, COUPLED, COLUMNS)
 
 
-def diffuse(v: Tensor, u: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
-    """Return the derivative's product with `v` (n, 3, h, w), at the solution `u`."""
-    out, (height, width) = torch.empty_like(u), u.shape[2:]
+def diffuse(part: Part, u: Tensor) -> None:
+    """Queue the launch that multiplies the gradient of a part by the derivative, at the solutions `u` (c, 3, h, w)."""
+    assert part.gradient is not None
     shape = tile_shape(u)
     tiles = [plane_tiles(u, rows, shape.columns, STEPS) for rows in (shape.alone, shape.coupled)]
     programs = max(3 * tiles[0], tiles[1])
     launcher.launch(
-        _diffuse_kernel, len(u) * programs, v, u, weight, per_channel, out, height, width, *tiles, programs,
-        ALONE=shape.alone, COUPLED=shape.coupled, COLUMNS=shape.columns, **shape.options,
+        _diffuse_kernel, part.slots * programs, part.table, part.gradient, u, part.params["weight"], part.params["per_channel"],
+        part.y, part.inside, *part.size, *tiles, programs,
+        CLIP=part.clip, ALONE=shape.alone, COUPLED=shape.coupled, COLUMNS=shape.columns, **shape.options,
     )  # fmt: skip
-    return out

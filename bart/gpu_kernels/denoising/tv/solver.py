@@ -14,6 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Part
+from bart.gpu_kernels.common.rows import places, store_clipped
 from bart.gpu_kernels.denoising.tv.tickets import COUNTERS, report, take
 from bart.gpu_kernels.denoising.tv.tiles import (
     above,
@@ -104,29 +106,18 @@ def _step(q0, q1, s0, s1, norm):
 
 
 @triton.jit
-def _denoised(x, out, weight, divergence, pixel, own):
-    """Store x + weight divergence."""
-    tl.store(out + pixel, tl.load(x + pixel, mask=own) + weight * divergence, mask=own)
+def _denoised(x, outputs, weight, divergence, pixel, own, CLIP: tl.constexpr):
+    """Store x + weight divergence as it is, and clipped."""
+    value = tl.load(x + pixel, mask=own) + weight * divergence
+    tl.store(outputs[0] + pixel, value, mask=own)
+    store_clipped(outputs[1], outputs[2], pixel, pixel, value, own, CLIP)
 
 
 @triton.jit
 def _alone(
-    x,
-    weight,
-    source,
-    target,
-    out,
-    energies,
-    tile,
-    count,
-    margin,
-    live,
-    last,
-    height,
-    width,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
+    x, weight, source, target, outputs, energies, tile, count, margin, live, last, height, width,
+    CLIP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
     """Make a pass of one channel over one tile; `energies` are the tile's own, from the first iteration of the pass."""
     size = height * width
     row, column, own = tile_pixels(tile, height, width, margin, ROWS, COLUMNS)
@@ -143,7 +134,7 @@ def _alone(
         tl.store(energies + j, tl.sum(energy.to(tl.float64)), mask=last == 0)
         q0, q1, _ = _step(q0, q1, s0, s1, norm)
     if last:
-        _denoised(x, out, weight, _divergence(q0, q1, row, column), pixel, own)
+        _denoised(x, outputs, weight, _divergence(q0, q1, row, column), pixel, own, CLIP)
     else:
         tl.store(target + pixel, q0, mask=own)
         tl.store(target + size + pixel, q1, mask=own)
@@ -151,22 +142,9 @@ def _alone(
 
 @triton.jit
 def _coupled(
-    x,
-    weight,
-    source,
-    target,
-    out,
-    energies,
-    tile,
-    count,
-    margin,
-    live,
-    last,
-    height,
-    width,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
+    x, weight, source, target, outputs, energies, tile, count, margin, live, last, height, width,
+    CLIP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
     """Make a pass of three coupled channels over one tile; as `_alone`."""
     size = height * width
     row, column, own = tile_pixels(tile, height, width, margin, ROWS, COLUMNS)
@@ -212,9 +190,9 @@ def _coupled(
         energy = tl.where(own, energy + norm, 0.0)
         tl.store(energies + j, tl.sum(energy.to(tl.float64)), mask=last == 0)
     if last:
-        _denoised(x, out, weight, _divergence(a0, a1, row, column) + a2, pixel, own)
-        _denoised(x + size, out + size, weight, _divergence(b0, b1, row, column) + b2 - a2, pixel, own)
-        _denoised(x + 2 * size, out + 2 * size, weight, _divergence(c0, c1, row, column) - b2, pixel, own)
+        _denoised(x, outputs, weight, _divergence(a0, a1, row, column) + a2, pixel, own, CLIP)
+        _denoised(x, outputs, weight, _divergence(b0, b1, row, column) + b2 - a2, size + pixel, own, CLIP)
+        _denoised(x, outputs, weight, _divergence(c0, c1, row, column) - b2, 2 * size + pixel, own, CLIP)
     else:
         fields = (a0, a1, a2, b0, b1, b2, c0, c1)
         for number in tl.static_range(8):
@@ -223,64 +201,73 @@ def _coupled(
 
 @triton.jit
 def _solve_kernel(
-    x, weights, per_channel, states, energies, counters, out, height, width, images, tiles_alone, span_alone, tiles_coupled,
-    span_coupled, programs, ALONE: tl.constexpr, COUPLED: tl.constexpr, COLUMNS: tl.constexpr, PARTS: tl.constexpr,
+    table, x, weights, per_channel, states, energies, counters, u, y, inside, height, width, slots, tiles_alone, span_alone,
+    tiles_coupled, span_coupled, programs,
+    CLIP: tl.constexpr, ALONE: tl.constexpr, COUPLED: tl.constexpr, COLUMNS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """Solve a problem: one channel of an image, or all three; program (image, one of `programs`).
+    """Solve a problem: one channel of an image, or all three; program (slot, one of `programs`).
 
-    states      (2, images, 8, h, w): the fields after every other pass
-    energies    (images * programs, iterations)
-    counters    (images, 3, 2), zero
+    states      (2, slots, 8, h, w): the fields after every other pass
+    energies    (slots * programs, iterations)
+    counters    (slots, 3, 2), zero
     """
-    image = tl.program_id(0) // programs
+    slot = tl.program_id(0) // programs
     part = tl.program_id(0) % programs
-    alone = tl.load(per_channel + image) != 0
+    row, origin, end = places(table, slot)
+    if row < 0:
+        return
+    alone = tl.load(per_channel + row) != 0
     channel = tl.where(alone, part // tiles_alone, 0)
     tiles = tl.where(alone, tiles_alone, tiles_coupled)
     span = tl.where(alone, span_alone, span_coupled)
     size = height * width
-    plane = (image.to(tl.int64) * 3 + channel) * size
-    state = states + (image.to(tl.int64) * _FIELDS + 3 * channel) * size
-    half = images.to(tl.int64) * _FIELDS * size
-    energies += (image * programs + channel * tiles) * _END
-    counters += (image * 3 + channel) * _COUNTERS
-    weight = tl.load(weights + image)
+    image = x + (origin * 3 + channel) * size
+    outputs = (
+        u + (slot.to(tl.int64) * 3 + channel) * size,
+        y + (end * 3 + channel) * size,
+        inside + (row * 3 + channel) * size,
+    )
+    state = states + (slot.to(tl.int64) * _FIELDS + 3 * channel) * size
+    half = slots.to(tl.int64) * _FIELDS * size
+    energies += (slot * programs + channel * tiles) * _END
+    counters += (slot * 3 + channel) * _COUNTERS
+    weight = tl.load(weights + row)
     over = (part >= 3 * tiles_alone) if alone else (part >= tiles_coupled)
     while not over:
         tile, turn, over = take(counters, tiles)
         if not over:
             last, start, count, whose = _plan(energies, tiles, turn, span, PARTS)
             source, target = state + whose % 2 * half, state + (turn + 1) % 2 * half
-            live = whose > 0
             shares = energies + tile * _END + start
             if alone:
                 _alone(
-                    x + plane, weight, source, target, out + plane, shares, tile, count, span, live, last, height, width,
-                    ALONE, COLUMNS,
+                    image, weight, source, target, outputs, shares, tile, count, span, whose > 0, last, height, width,
+                    CLIP, ALONE, COLUMNS,
                 )  # fmt: skip
             else:
                 _coupled(
-                    x + plane, weight, source, target, out + plane, shares, tile, count, span, live, last, height, width,
-                    COUPLED, COLUMNS,
+                    image, weight, source, target, outputs, shares, tile, count, span, whose > 0, last, height, width,
+                    CLIP, COUPLED, COLUMNS,
                 )  # fmt: skip
             report(counters, last)
 
 
-def solve(x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
-    """Return the denoised images (n, 3, h, w)."""
-    n, _, height, width = x.shape
-    shape = tile_shape(x)
-    spans = [span(x, rows, shape.columns) for rows in (shape.alone, shape.coupled)]
-    tiles = [
-        plane_tiles(x, rows, shape.columns, count) for rows, count in zip((shape.alone, shape.coupled), spans, strict=True)
-    ]
+def solve(part: Part) -> Tensor:
+    """Queue the launches that denoise the images of a part; return what they are before a clip, (c, 3, h, w), by slot."""
+    n, (height, width) = part.slots, part.size
+    shape = tile_shape(part.y)
+    rows = (shape.alone, shape.coupled)
+    spans = [span(part.y, each, shape.columns) for each in rows]
+    tiles = [plane_tiles(part.y, each, shape.columns, count) for each, count in zip(rows, spans, strict=True)]
     programs = max(3 * tiles[0], tiles[1])
-    out, states = torch.empty_like(x), x.new_empty(2, n, FIELDS, height, width)
-    energies = x.new_empty(n * programs, ITERATIONS - 1, dtype=torch.float64)
-    counters = x.new_zeros(n, 3, COUNTERS, dtype=torch.int32)
+    new = part.y.new_empty
+    u, states = new(n, 3, height, width), new(2, n, FIELDS, height, width)
+    energies = new(n * programs, ITERATIONS - 1, dtype=torch.float64)
+    counters = torch.zeros(n, 3, COUNTERS, dtype=torch.int32, device=part.y.device)
     launcher.launch(
-        _solve_kernel, n * programs, x, weight, per_channel, states, energies, counters, out, height, width, n,
-        tiles[0], spans[0], tiles[1], spans[1], programs, ALONE=shape.alone, COUPLED=shape.coupled, COLUMNS=shape.columns,
-        PARTS=triton.next_power_of_2(max(tiles)), **shape.options,
+        _solve_kernel, n * programs, part.table, part.x, part.params["weight"], part.params["per_channel"], states, energies,
+        counters, u, part.y, part.inside, height, width, n, tiles[0], spans[0], tiles[1], spans[1], programs, CLIP=part.clip,
+        ALONE=shape.alone, COUPLED=shape.coupled, COLUMNS=shape.columns, PARTS=triton.next_power_of_2(max(tiles)),
+        **shape.options,
     )  # fmt: skip
-    return out
+    return u
