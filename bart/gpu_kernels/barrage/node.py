@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from bart import rng
 from bart.gpu_kernels.barrage import graphs
 from bart.gpu_kernels.barrage.passes import Pass
-from bart.gpu_kernels.barrage.plan import Barrage, counted, planned
+from bart.gpu_kernels.barrage.plan import Barrage, planned
 
 
 class _Applied(torch.autograd.Function):
@@ -33,11 +33,11 @@ def barrage(x: Tensor, barrage: Barrage, keys: rng.Mirror, orders: rng.Mirror, p
     plainly         whether all transforms have the derivative of the identity
     """
     graded = torch.is_grad_enabled() and x.requires_grad
-    counts = counted(barrage.select(orders.host), len(barrage.names))
-    plan = planned(barrage, x, graded, plainly, counts)
+    selected = barrage.select(orders.host)
+    plan = planned(barrage, x, graded, plainly, selected)
     if graphs.records(x):
         made = graphs.pass_of(plan, keys.device, orders.device)
     else:
-        made = Pass(plan.exact(counts), keys.device, orders.device)
+        made = Pass(plan.exact(plan.counted(selected)), keys.device, orders.device)
     y: Tensor = _Applied.apply(x, made) if graded else made.forward(x)
     return y

@@ -5,13 +5,15 @@ leaving nothing depends on where the caller's tensors are, so it can be recorded
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from bart import rng
 from bart.gpu_kernels.barrage.plan import POINTWISE, Plan
-from bart.gpu_kernels.barrage.tables import Tables, layout_of, spans, versions
+from bart.gpu_kernels.barrage.streams import SLOW, branches
+from bart.gpu_kernels.barrage.tables import Tables, layout_of, versions
 from bart.gpu_kernels.common.moves import mask, move
 from bart.gpu_kernels.common.part import Part, Saved, whole_table
 from bart.gpu_kernels.pointwise import kernel as pointwise
@@ -70,35 +72,46 @@ class Pass:
         return self.inside[number * self.plan.n : (number + 1) * self.plan.n]
 
     def rounds(self) -> None:
-        """Draw, and queue the launches of all rounds."""
+        """Draw, and queue the launches of all rounds, those of each crew on a stream of its own."""
         self.tables: Tables = self.layout.tables(self.plan.barrage.select(self.orders))
         self.params = self._drawn()
-        self.saved: list[dict[str, Saved]] = []
-        for number, slots in enumerate(self.plan.slots(self.plan.forward)):
-            self.saved.append({})
-            for unit, span in self._launches(0, slots):
-                table = self.tables.forward[number, span]
-                part = Part(table, self.pool, self.pool, self._marks(number + 1), True, self.params[unit])
+        self.saved: dict[tuple[int, int, str], Saved] = {}
+        with branches(self.plan.device) as on:
+            for crew in range(self.plan.crews):
+                with on(crew):
+                    for number in range(self.plan.barrage.k):
+                        self._round(crew, number)
+
+    def _round(self, crew: int, number: int) -> None:
+        """Queue the launches of a round of a crew."""
+        with branches(self.plan.device) as on:
+            for unit, span in self.layout.forward.spans(crew, number):
+                table, marks = self.tables.forward[number, span], self._marks(number + 1)
+                part = Part(table, self.pool, self.pool, marks, True, self.params[unit])
                 work = pointwise.forward if unit == POINTWISE else self.plan.kernels[unit].forward
-                self.saved[-1][unit] = queued(unit, work, part) or ()
+                with on((crew, SLOW[unit])) if unit in SLOW else nullcontext():
+                    self.saved[crew, number, unit] = queued(unit, work, part) or ()
 
     def rounds_back(self) -> None:
         """Queue the launches of all rounds in the reverse order."""
-        assert self.tables.backward is not None
-        for number, slots in reversed(list(enumerate(self.plan.slots(self.plan.backward)))):
-            marks, incoming, outgoing = self._marks(number), self._gradients(number + 1), self._gradients(number)
-            for unit, span in self._launches(1, slots):
-                table = self.tables.backward[number, span]
-                part = Part(table, self.pool, outgoing, marks, True, self.params[unit], incoming)
+        with branches(self.plan.device) as on:
+            for crew in range(self.plan.crews):
+                with on(crew):
+                    for number in reversed(range(self.plan.barrage.k)):
+                        self._round_back(crew, number)
+
+    def _round_back(self, crew: int, number: int) -> None:
+        """Queue the launches of a round of a crew in the backward pass."""
+        assert self.tables.backward is not None and self.layout.backward is not None
+        marks, incoming, outgoing = self._marks(number), self._gradients(number + 1), self._gradients(number)
+        with branches(self.plan.device) as on:
+            for unit, span in self.layout.backward.spans(crew, number):
+                table, params = self.tables.backward[number, span], self.params[unit]
+                part = Part(table, self.pool, outgoing, marks, True, params, incoming)
                 work = pointwise.backward if unit == POINTWISE else self.plan.kernels[unit].backward
                 assert work is not None
-                queued(unit, work, part, self.saved[number].get(unit, ()))
-
-    def _launches(self, side: int, slots: list[int]) -> list[tuple[str, slice]]:
-        """Return the units that have slots in a round, and their lines."""
-        members = self.layout.sides[side][0].members
-        lines = zip(members, spans(slots, self.layout.most[side]), strict=True)
-        return [(unit, span) for unit, span in lines if span.stop > span.start]
+                with on((crew, SLOW[unit])) if unit in SLOW else nullcontext():
+                    queued(unit, work, part, self.saved.get((crew, number, unit), ()))
 
     def _drawn(self) -> dict[str, Params]:
         """Return the parameters of each unit, drawn for all images: each depends on its image's key alone."""

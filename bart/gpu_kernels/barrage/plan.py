@@ -27,6 +27,9 @@ SPREAD = 5
 """Standard deviations of the number of a unit's images for which it has slots; a plan with more has twice as many, and so on."""
 SOME = 3
 """Slots that a unit has beyond those, as few images are not spread like a normal number."""
+CREW = 128
+"""Images that go through the rounds together. A larger stack is cut into crews, and none waits for another: while one carves seams,
+the others keep the device busy."""
 
 
 class Barrage(Protocol):
@@ -70,7 +73,7 @@ class Plan:
     graded      whether a gradient is asked for
     plainly     whether all transforms have the derivative of the identity
     spread      see `SPREAD`
-    counts      (k, transforms + 1) numbers of images: a plan for these alone, without empty slots; default: for any
+    counts      (crews, k, transforms + 1) numbers of images: a plan for these alone, without empty slots; default: for any
     """
 
     barrage: Barrage
@@ -80,7 +83,12 @@ class Plan:
     graded: bool
     plainly: bool
     spread: int = SPREAD
-    counts: tuple[tuple[int, ...], ...] | None = None
+    counts: tuple[tuple[tuple[int, ...], ...], ...] | None = None
+
+    @property
+    def crews(self) -> int:
+        """Return the number of crews, each of neighbouring rows; sizes differ by one at most."""
+        return max(1, self.n // CREW)
 
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
@@ -120,31 +128,38 @@ class Plan:
         """Return the kind of a transform in the tables of a direction."""
         return KINDS.index(name) if name in KINDS and not (backward and self._straight(name)) else len(KINDS)
 
-    def slots(self, units: Units) -> list[list[int]]:
-        """Return the number of slots of each unit, round by round."""
+    def slots(self, units: Units) -> list[list[list[int]]]:
+        """Return the number of slots of each unit, crew by crew and round by round."""
         names, k = self.barrage.names, self.barrage.k
         if self.counts is not None:
-            return [[sum(count[names.index(name)] for name in some) for some in units.members.values()] for count in self.counts]
+            unit_of = [[names.index(name) for name in some] for some in units.members.values()]
+            return [[[sum(count[i] for i in some) for some in unit_of] for count in counts] for counts in self.counts]
         groups = Counter(self.barrage.chosen_from[name].group for name in names)
         share = {name: 1 / len(groups) / groups[self.barrage.chosen_from[name].group] for name in names}
-        return [[self._enough(sum(share[name] for name in some)) for some in units.members.values()]] * k
+        return [[[self._enough(sum(share[name] for name in some)) for some in units.members.values()]] * k] * self.crews
 
     def _enough(self, share: float) -> int:
         """Return how many slots are enough for what each image meets with a probability."""
-        mean = self.n * min(share, 1.0)
-        return min(self.n, math.ceil(mean + self.spread * math.sqrt(mean * (1 - min(share, 1.0))) + SOME))
+        images = -(-self.n // self.crews)
+        mean = images * min(share, 1.0)
+        return min(images, math.ceil(mean + self.spread * math.sqrt(mean * (1 - min(share, 1.0))) + SOME))
 
     def exact(self, counts: Tensor) -> "Plan":
-        """Return the plan for these (k, transforms + 1) numbers of images alone."""
-        return replace(self, counts=tuple(map(tuple, counts.tolist())))
+        """Return the plan for these (crews, k, transforms + 1) numbers of images alone."""
+        return replace(self, counts=tuple(tuple(map(tuple, crew)) for crew in counts.tolist()))
 
     def holds(self, counts: Tensor) -> bool:
-        """Return whether the slots are enough for (k, transforms + 1) numbers of images on the host."""
+        """Return whether the slots are enough for (crews, k, transforms + 1) numbers of images on the host."""
         return all(bool((counts @ member <= most).all()) for member, most in self._limits)
+
+    def counted(self, selected: Tensor) -> Tensor:
+        """Return how many images meet each transform, or none, (crews, k, transforms + 1), from (n, k) on the host."""
+        choices = torch.arange(len(self.barrage.names) + 1)
+        return torch.stack([(crew[:, :, None] == choices).sum(0) for crew in selected.tensor_split(self.crews)])
 
     @cached_property
     def _limits(self) -> list[tuple[Tensor, Tensor]]:
-        """Return, for each direction, which transforms a unit has, (transforms + 1, units), and its slots, (k, units)."""
+        """Return, for each direction, which transforms a unit has, (transforms + 1, units), and its slots, (crews, k, units)."""
         found = []
         for units in (self.forward, self.backward):
             unit = torch.tensor(units.of_names(self.barrage.names))
@@ -158,12 +173,12 @@ def _plan(barrage: Barrage, n: int, size: Size, device: torch.device, graded: bo
     return Plan(barrage, n, size, device, graded, plainly, spread)
 
 
-def planned(barrage: Barrage, x: Tensor, graded: bool, plainly: bool, counts: Tensor) -> Plan:
-    """Return the plan with the fewest slots that are enough for these numbers of images of the stack `x`."""
+def planned(barrage: Barrage, x: Tensor, graded: bool, plainly: bool, selected: Tensor) -> Plan:
+    """Return the plan with the fewest slots that are enough for these transforms of the stack `x`, (n, k) on the host."""
     spread = SPREAD
     while True:
         plan = _plan(barrage, len(x), (x.shape[2], x.shape[3]), x.device, graded, plainly, spread)
-        if plan.holds(counts):
+        if plan.holds(plan.counted(selected)):
             return plan
         spread *= 2
 
@@ -172,8 +187,3 @@ def kernel_of(transform: Transform) -> Kernel:
     """Return the kernel of a transform for parts of a stack."""
     found = dispatch.kernel(transform.name)
     return found if isinstance(found, Kernel) else adapted(transform)
-
-
-def counted(selected: Tensor, choices: int) -> Tensor:
-    """Return how many images meet each of `choices` transforms, or none, in each round, (k, choices + 1), from (n, k)."""
-    return (selected[:, :, None] == torch.arange(choices + 1)).sum(0)
