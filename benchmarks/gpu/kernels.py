@@ -2,7 +2,7 @@
 
 Values, vector-Jacobian products, and the same bits three times over: for stacks, odd sizes, one image, grey images. Prints a
 line a kernel, and ends with 1 if any fails. Kernels are compiled by some processes at once. Without a GPU, with
-TRITON_INTERPRET=1, Triton's interpreter computes one small image of each kind instead.
+TRITON_INTERPRET=1, Triton's interpreter computes one small image instead.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 CASES = (Case(8, 224, 224), Case(3, 33, 47), Case(1, 96, 80), Case(4, 64, 48, grey=True), Case(64, 32, 32))
-REHEARSED = (Case(1, 32, 33), Case(1, 33, 32, grey=True))
+REHEARSED = (Case(1, 32, 32),)
 """Cases on a GPU, and in the interpreter."""
 
 
