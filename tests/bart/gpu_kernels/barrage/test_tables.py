@@ -63,7 +63,7 @@ def test_each_image_meets_its_transforms_and_no_place_is_overwritten_that_is_nee
 
 def test_a_gradient_meets_the_transforms_in_the_slots_of_the_forward_pass():
     barrage, n = Barrage(10), 40
-    plan, layout, made = tables(barrage, n)
+    _, layout, made = tables(barrage, n)
     for number in range(10):
         there = dict(layout.forward.spans(0, number))
         for unit, span in layout.backward.spans(0, number):
