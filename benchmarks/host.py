@@ -2,10 +2,10 @@
 
 A pass draws, goes forward and goes backward through k transforms, over a stack of images that have a shape but no pixels. All
 is real but what a GPU would do: kernels are looked up and started as ever, and the start itself does nothing; so does the
-replay of what a GPU would have recorded, of which the launches are counted too. Prints the starts of kernels and of replays, other
-operators on the device, nodes of autograd, and the milliseconds of processor time; with `--before`, those of an earlier build
-too, which takes its passes in turns with this one, each in a process of its own, and the median ratio of the times with a 95 %
-interval. What the driver spends on a replay is not in it.
+replay of what a GPU would have recorded, of which the launches are counted too. Prints the starts of kernels and of replays,
+other operators on the device, nodes of autograd, and the milliseconds of processor time; with `--before`, those of an earlier
+build too, which takes its passes in turns with this one, each in a process of its own, and the median ratio of the times with
+a 95 % interval. What the driver spends on a replay is not in it.
 """
 
 import argparse
