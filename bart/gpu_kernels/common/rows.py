@@ -21,6 +21,14 @@ def places(table, slot):
 
 
 @triton.jit
+def plane_places(table, plane):
+    """Return the same of plane `plane` % 3 of slot `plane` // 3, counted in planes; -1 first if the slot has no image."""
+    row, source, target = places(table, plane // 3)
+    channel = plane % 3
+    return tl.where(row < 0, -1, row * 3 + channel), source * 3 + channel, target * 3 + channel
+
+
+@triton.jit
 def kind_of(table, slot):
     """Return the kind of a slot, int32."""
     return tl.load(table + slot.to(tl.int64) * _COLUMNS + 3)
