@@ -112,7 +112,9 @@ def triton(count: Count) -> Iterator[None]:
             count.add(1, tensors)
             return
         unread = set() if constants.get("CLIP", True) else {kernel.arg_names.index("inside")}
-        count.moved(1, sum(moved(a, len(tensors[0])) for i, a in enumerate(arguments) if isinstance(a, Tensor) and i not in unread))
+        count.moved(
+            1, sum(moved(a, len(tensors[0])) for i, a in enumerate(arguments) if isinstance(a, Tensor) and i not in unread)
+        )
 
     def moved(tensor: Tensor, images: int) -> int:
         """Return the bytes that a launch with a table of `images` lines moves of a tensor."""

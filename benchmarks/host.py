@@ -1,10 +1,11 @@
 """Count what the host does for a pass of the barrage on a GPU, without a GPU: python -m benchmarks.host [--before COMMIT]
 
-A pass draws, goes forward and goes backward through k transforms, over a stack of images that have a shape but no pixels. All is
-real but what a GPU would do: kernels are looked up and started as ever, and the start itself does nothing; so does the replay of
-what a GPU would have recorded. Prints the starts of kernels and of replays, other operators on the device, nodes of autograd,
-and the milliseconds of processor time; with `--before`, those of an earlier build too, which takes its passes in turns with this
-one, each in a process of its own, and the median ratio of the times with a 95 % interval.
+A pass draws, goes forward and goes backward through k transforms, over a stack of images that have a shape but no pixels. All
+is real but what a GPU would do: kernels are looked up and started as ever, and the start itself does nothing; so does the
+replay of what a GPU would have recorded, of which the launches are counted too. Prints the starts of kernels and of replays,
+other operators on the device, nodes of autograd, and the milliseconds of processor time; with `--before`, those of an earlier
+build too, which takes its passes in turns with this one, each in a process of its own, and the median ratio of the times with
+a 95 % interval. What the driver spends on a replay is not in it.
 """
 
 import argparse
@@ -60,7 +61,8 @@ def in_words(name: str, several: list[dict[str, Any]]) -> str:
     """Return the line of a build: counts of its last pass, the median of its times."""
     last, spent = several[-1], float(np.median([one["seconds"] for one in several]))
     return (f"{name}: {last['launches']:,} launches, {last['replays']:,} replays, {last['operators']:,} other operators, "
-            f"{last['nodes']:,} nodes of autograd; {1e3 * spent:.2f} ms of the host")  # fmt: skip
+            f"{last['nodes']:,} nodes of autograd; {1e3 * spent:.2f} ms of the host; "
+            f"in replays {last['recorded']:,} starts")  # fmt: skip
 
 
 def main() -> None:

@@ -120,9 +120,7 @@ def _spread(counts, excess, limit):
 
 
 @triton.jit
-def _maps_kernel(
-    table, bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr
-):
+def _maps_kernel(table, bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
     """Store the grey level for each bin, in each of `down` x `across` tiles. With large tiles, the last ones do not exist."""
     plane = tl.program_id(0) // (down * across)
     row_, _, _ = places(table, plane // 3)

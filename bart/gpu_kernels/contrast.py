@@ -179,9 +179,7 @@ def _divisor(low, high):
 
 
 @triton.jit
-def _stretch_kernel(
-    table, x, y, inside, per_channel, lows, highs, bounds, size, CLIP: tl.constexpr, BLOCK: tl.constexpr
-):
+def _stretch_kernel(table, x, y, inside, per_channel, lows, highs, bounds, size, CLIP: tl.constexpr, BLOCK: tl.constexpr):
     """Stretch a channel and store its percentiles in `bounds`; those of a whole image are found once for each channel."""
     row, source, target = places(table, tl.program_id(0) // 3)
     if row < 0:

@@ -74,9 +74,7 @@ def _zoomed(i, length, side):
 
 
 @triton.jit
-def _zoom_kernel(
-    table, x, y, inside, margins, height, width, CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
-):
+def _zoom_kernel(table, x, y, inside, margins, height, width, CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
     """Crop and enlarge one tile."""
     slot, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
     image, source, target = places(table, slot)

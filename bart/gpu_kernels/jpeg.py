@@ -328,9 +328,7 @@ def _forward(part: Part) -> Saved:
     coded = torch.empty((part.slots, samples), dtype=torch.int8, device=part.y.device)
     areas = part.slots * launcher.cdiv(height, 16) * launcher.cdiv(width, 2 * TILE_W)
     quality = part.params["quality"]
-    launcher.launch(
-        _blocks_kernel, 3 * areas, part.table, part.x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2
-    )
+    launcher.launch(_blocks_kernel, 3 * areas, part.table, part.x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2)
     programs = part.slots * launcher.cdiv(height * width, RUN)
     results = (part.table, coded, part.y, part.inside, height, width)
     launcher.launch(_colour_kernel, programs, *results, CLIP=part.clip, RUN=RUN, num_warps=4)
@@ -342,9 +340,7 @@ def _backward(part: Part, saved: Saved) -> None:
     height, width = part.size
     programs = part.slots * launcher.cdiv((height + 1) // 2, TILE[0]) * launcher.cdiv((width + 1) // 2, TILE[1])
     arguments = (part.table, part.gradient, *saved, part.y, part.inside, height, width)
-    launcher.launch(
-        _gradient_kernel, programs, *arguments, CLIP=part.clip, TILE_H=TILE[0], TILE_W=TILE[1], num_warps=4
-    )
+    launcher.launch(_gradient_kernel, programs, *arguments, CLIP=part.clip, TILE_H=TILE[0], TILE_W=TILE[1], num_warps=4)
 
 
 jpeg = Kernel(_forward, _backward)

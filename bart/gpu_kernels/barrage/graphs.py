@@ -1,7 +1,7 @@
 """Record passes as CUDA graphs and keep them: a replay starts all launches of a pass at once, in memory that stays its own.
 
-The first pass of a kind runs launch by launch, which compiles the kernels; the second is recorded. A recorded pass belongs to one
-gradient at a time: until that graph of autograd is gone, others of its kind run launch by launch.
+The first pass of a kind runs launch by launch, which compiles the kernels; the second is recorded. A recorded pass belongs to
+one gradient at a time: until that graph of autograd is gone, others of its kind run launch by launch.
 """
 
 import weakref
@@ -16,7 +16,7 @@ from bart.gpu_kernels.barrage.passes import Pass
 from bart.gpu_kernels.barrage.plan import Plan
 
 MOST = 3
-"""Kinds of passes that are kept, each with its memory: a stack with a gradient, one without, and a last one with fewer images."""
+"""Kinds of passes that are kept, each with its memory: a stack with a gradient, one without, and a last one of fewer images."""
 
 
 def records(x: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Take one stack through its barrages, round by round, and its gradient back.
 
-Images enter into places of their own, each launch reads and writes by its table, and they leave at the end. Between entering and
-leaving nothing depends on where the caller's tensors are, so it can be recorded.
+Images enter into places of their own, each launch reads and writes by its table, and they leave at the end. Between entering
+and leaving nothing depends on where the caller's tensors are, so it can be recorded.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class Pass:
         return self._gradients(0).clone()
 
     def _gradients(self, number: int) -> Tensor:
-        """Return the gradients before a round, (n, 3, h, w): those of even rounds in one place, those of odd ones in another."""
+        """Return the gradients before a round, (n, 3, h, w): even rounds have one place, odd ones another."""
         start = number % 2 * self.plan.n
         return self.pool[start : start + self.plan.n]
 
@@ -121,4 +121,3 @@ class Pass:
         }
         contiguous = {name: {key: value.contiguous() for key, value in params.items()} for name, params in drawn.items()}
         return contiguous | {POINTWISE: pointwise.records(contiguous, self.keys)}
-

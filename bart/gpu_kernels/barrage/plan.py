@@ -1,8 +1,8 @@
 """Plan the launches of a barrage: which transforms share one, and how many slots each has.
 
-A unit is what is launched together in a round: a transform, or all that see one pixel at a time. In the backward pass those without
-a derivative of their own join the latter. A launch has the same number of slots in every pass, so that it can be recorded: more
-than its images nearly always need. What does not fit meets a plan with more slots.
+A unit is what is launched together in a round: a transform, or all that see one pixel at a time. In the backward pass those
+without a derivative of their own join the latter. A launch has the same number of slots in every pass, so that it can be
+recorded: more than its images nearly always need. What does not fit meets a plan with more slots.
 """
 
 import math
@@ -24,12 +24,12 @@ from bart.types import Size, Transform
 POINTWISE = "pointwise"
 """The unit of the transforms that see one pixel at a time."""
 SPREAD = 5
-"""Standard deviations of the number of a unit's images for which it has slots; a plan with more has twice as many, and so on."""
+"""Standard deviations of the number of a unit's images for which it has slots. A plan with more has twice as many."""
 SOME = 3
 """Slots that a unit has beyond those, as few images are not spread like a normal number."""
 CREW = 128
-"""Images that go through the rounds together. A larger stack is cut into crews, and none waits for another: while one carves seams,
-the others keep the device busy."""
+"""Images that go through the rounds together. A larger stack is cut into crews, and none waits for another: while one carves
+seams, the others keep the device busy."""
 
 
 class Barrage(Protocol):
@@ -59,7 +59,7 @@ class Units:
     members: Mapping[str, tuple[str, ...]]
 
     def of_names(self, names: Sequence[str]) -> list[int]:
-        """Return the unit of each transform, and one more than there are for a transform that is in none, and for none at all."""
+        """Return the unit of each transform and of none at all; the number of units for what is in no unit."""
         found = {name: number for number, members in enumerate(self.members.values()) for name in members}
         return [found.get(name, len(self.members)) for name in names] + [len(self.members)]
 
@@ -73,7 +73,7 @@ class Plan:
     graded      whether a gradient is asked for
     plainly     whether all transforms have the derivative of the identity
     spread      see `SPREAD`
-    counts      (crews, k, transforms + 1) numbers of images: a plan for these alone, without empty slots; default: for any
+    counts      (crews, k, transforms + 1) numbers of images: for these alone, without empty slots; default: for any
     """
 
     barrage: Barrage
@@ -122,7 +122,9 @@ class Plan:
     @cached_property
     def most_kept(self) -> int:
         """Return how many images a row keeps at most: one of each group that has a transform which keeps."""
-        return min(self.barrage.k, len({self.barrage.chosen_from[name].group for name in self.barrage.names if self.keeps(name)}))
+        return min(
+            self.barrage.k, len({self.barrage.chosen_from[name].group for name in self.barrage.names if self.keeps(name)})
+        )
 
     def kind(self, name: str, backward: bool) -> int:
         """Return the kind of a transform in the tables of a direction."""
@@ -159,7 +161,7 @@ class Plan:
 
     @cached_property
     def _limits(self) -> list[tuple[Tensor, Tensor]]:
-        """Return, for each direction, which transforms a unit has, (transforms + 1, units), and its slots, (crews, k, units)."""
+        """Return, for each direction, the transforms of units, (transforms + 1, units), and their slots, (crews, k, units)."""
         found = []
         for units in (self.forward, self.backward):
             unit = torch.tensor(units.of_names(self.barrage.names))

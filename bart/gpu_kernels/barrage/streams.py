@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 
 SLOW = {"seam_carving": 0, "tv_chambolle": 1, "nl_means": 1, "wavelet": 1}
-"""The transforms that keep only a few multiprocessors busy, for long, and the stream that they have beside that of their round."""
+"""The transforms that keep only a few multiprocessors busy, for long, and the number of the stream that each has in a round."""
 
 On = Callable[[Hashable], AbstractContextManager[object]]
 """`on(name)`: a context in which work is queued on the stream of a name."""

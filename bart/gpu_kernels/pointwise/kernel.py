@@ -75,6 +75,36 @@ def _record(numbers, rows, row, kind, KIND: tl.constexpr):
 
 
 @triton.jit
+def _in_space(r, g, b, record, kind):
+    """Return pixels after the offset in the colour space of a kind."""
+    at_0, at_1, at_2 = tl.load(record), tl.load(record + 1), tl.load(record + 2)
+    if kind == _HSV:
+        r, g, b = shifted(r, g, b, at_0, at_1, at_2, "hsv")
+    elif kind == _XYZ:
+        r, g, b = shifted(r, g, b, at_0, at_1, at_2, "xyz")
+    elif kind == _LAB:
+        r, g, b = shifted(r, g, b, at_0, at_1, at_2, "lab")
+    else:
+        r, g, b = shifted(r, g, b, at_0, at_1, at_2, "yuv")
+    return r, g, b
+
+
+@triton.jit
+def _in_space_backward(r, g, b, g_0, g_1, g_2, record, kind):
+    """Return the gradient of `_in_space`."""
+    at_0, at_1, at_2 = tl.load(record), tl.load(record + 1), tl.load(record + 2)
+    if kind == _HSV:
+        g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "hsv")
+    elif kind == _XYZ:
+        g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "xyz")
+    elif kind == _LAB:
+        g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "lab")
+    else:
+        g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "yuv")
+    return g_0, g_1, g_2
+
+
+@triton.jit
 def _forward_kernel(
     table, x, y, inside, numbers, seeds, rows, size, KIND: tl.constexpr, CLIP: tl.constexpr, BLOCK: tl.constexpr
 ):
@@ -99,15 +129,7 @@ def _forward_kernel(
         seed, noise = tl.load(seeds + row), tl.load(record).to(tl.int32)
         r, g, b = noisy(r, noise, seed, pixel), noisy(g, noise, seed, size + pixel), noisy(b, noise, seed, 2 * size + pixel)
     else:
-        at_0, at_1, at_2 = tl.load(record), tl.load(record + 1), tl.load(record + 2)
-        if kind == _HSV:
-            r, g, b = shifted(r, g, b, at_0, at_1, at_2, "hsv")
-        elif kind == _XYZ:
-            r, g, b = shifted(r, g, b, at_0, at_1, at_2, "xyz")
-        elif kind == _LAB:
-            r, g, b = shifted(r, g, b, at_0, at_1, at_2, "lab")
-        else:
-            r, g, b = shifted(r, g, b, at_0, at_1, at_2, "yuv")
+        r, g, b = _in_space(r, g, b, record, kind)
     there, marked = target * 3 * size + pixel, row * 3 * size + pixel
     store_clipped(y, inside, there, marked, r, valid, CLIP)
     store_clipped(y, inside, there + size, marked + size, g, valid, CLIP)
@@ -142,15 +164,7 @@ def _backward_kernel(
         g_2 = noisy_backward(b, g_2, noise, seed, 2 * size + pixel)
     elif (kind != _PRECISION) & (kind != _IDENTITY):
         r, g, b = _load(x, here, size, valid)
-        at_0, at_1, at_2 = tl.load(record), tl.load(record + 1), tl.load(record + 2)
-        if kind == _HSV:
-            g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "hsv")
-        elif kind == _XYZ:
-            g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "xyz")
-        elif kind == _LAB:
-            g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "lab")
-        else:
-            g_0, g_1, g_2 = shifted_backward(r, g, b, g_0, g_1, g_2, at_0, at_1, at_2, "yuv")
+        g_0, g_1, g_2 = _in_space_backward(r, g, b, g_0, g_1, g_2, record, kind)
     store_masked(out, inside, there, g_0, valid, CLIP)
     store_masked(out, inside, there + size, g_1, valid, CLIP)
     store_masked(out, inside, there + 2 * size, g_2, valid, CLIP)

@@ -1,8 +1,8 @@
 """Add an offset in HSV, XYZ, LAB or YUV, pixel by pixel, for images in [0, 1]; constants as in `bart.transforms.color`.
 
-The pixel enters the space, gets the offset, is clipped and leaves the space. The backward pass enters the space again from the image and applies the chain rule to each step. Its
-derivatives are those of autograd for the eager functions: 1 at both ends of a clip, halves where two channels are both the
-largest or the smallest, 0 for the hue and the saturation of a grey pixel.
+The pixel enters the space, gets the offset, is clipped and leaves the space. The backward pass enters the space again from the
+image and applies the chain rule to each step. Its derivatives are those of autograd for the eager functions: 1 at both ends of
+a clip, halves where two channels are both the largest or the smallest, 0 for the hue and the saturation of a grey pixel.
 """
 
 import triton
@@ -105,16 +105,10 @@ def _offset_of_pixel(red, green, blue, position_0, position_1, position_2, SPACE
     return a, b, c
 
 
-_LAB_HIGH = tl.constexpr(100.0)
-
-
 @triton.jit
 def _clipped(a, b, c, SPACE: tl.constexpr):
     """Clip HSV and XYZ to [0, 1], L to [0, 100], Y to [0, 1]."""
-    if SPACE == "lab":
-        a = clip(a, _LAB_HIGH)
-    else:
-        a = clip(a, 1.0)
+    a = clip(a, 100.0 if SPACE == "lab" else 1.0)
     if (SPACE == "hsv") | (SPACE == "xyz"):
         b, c = clip(b, 1.0), clip(c, 1.0)
     return a, b, c
@@ -134,10 +128,7 @@ def shifted_backward(red, green, blue, g_0, g_1, g_2, position_0, position_1, po
     a, b, c = _offset_of_pixel(red, green, blue, position_0, position_1, position_2, SPACE)
     clipped_a, clipped_b, clipped_c = _clipped(a, b, c, SPACE)
     g_0, g_1, g_2 = _leave_backward(clipped_a, clipped_b, clipped_c, g_0, g_1, g_2, SPACE)
-    if SPACE == "lab":
-        g_0 = tl.where(in_range(a, _LAB_HIGH), g_0, 0.0)
-    else:
-        g_0 = tl.where(in_range(a, 1.0), g_0, 0.0)
+    g_0 = tl.where(in_range(a, 100.0 if SPACE == "lab" else 1.0), g_0, 0.0)
     if (SPACE == "hsv") | (SPACE == "xyz"):
         g_1, g_2 = tl.where(in_range(b, 1.0), g_1, 0.0), tl.where(in_range(c, 1.0), g_2, 0.0)
     return _enter_backward(red, green, blue, g_0, g_1, g_2, SPACE)
