@@ -52,8 +52,8 @@ KERNELS: dict[str, str] = {
 
 
 def kernel(name: str) -> Any:
-    """Return the kernel of a transform, wherever it can run; None if it has none."""
-    return _load(KERNELS[name]) if name in KERNELS else None
+    """Return the kernel of a transform that has one, whether it can run here or not; see `bart.gpu_kernels.common.part`."""
+    return _load(KERNELS[name])
 
 
 def barrage(names: Collection[str], x: Tensor) -> Callable[..., Tensor] | None:

@@ -3,9 +3,8 @@
 The barrage, forward and backward, runs on meta tensors: every kernel that a GPU would launch is counted, with the bytes it
 reads and writes, for each transform. The time is predicted as the sum over launches of the longer of the launch
 itself and the traffic at four fifths of the memory's bandwidth. Arithmetic is not modelled: a Triton kernel counts as one
-launch that reads and writes its tensors once, of stacks of images those of its table, so its part is a lower bound. A recorded
-pass starts its launches without the host, so a launch takes less. `--eager` counts what a GPU does without Triton.
-Where there is a GPU, the same pass is measured on it, as a check.
+launch that reads and writes its tensors once, of stacks of images those of its table, so its part is a lower bound. `--eager`
+counts what a GPU does without Triton. Where there is a GPU, the same pass is measured on it, as a check.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from bart import Barrage, Mirror, Transform, dispatch, key
 from bart.bpda.policies import combo
 from bart.types import Params
 
-GPUS = {"H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
+GPUS = {"H200": (3e-6, 4.8e12), "H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
 """{GPU: (seconds of a launch, bytes a second of its memory)}"""
 SEVERAL = {"sort": 4, "argsort": 4, "_fft_r2c": 3, "_fft_c2r": 3, "_fft_c2c": 3, "cumsum": 2, "topk": 3}
 """Launches of operators that take more than one."""

@@ -45,7 +45,7 @@ _KEPT: OrderedDict[Hashable, _Kept] = OrderedDict()
 
 
 class Lent:
-    """Stand for a recorded pass that nothing else may use as long as this exists."""
+    """Hold a recorded pass, which nothing else may use as long as this exists."""
 
     def __init__(self, kept: _Kept) -> None:
         assert kept.made is not None

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from bart import dispatch
-from bart.gpu_kernels.common.moves import adapted
 from bart.gpu_kernels.common.part import Kernel, straight
 from bart.gpu_kernels.pointwise.kernel import KINDS
 from bart.types import Size, Transform
@@ -93,7 +92,7 @@ class Plan:
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
         """Return the kernel of each transform."""
-        return {name: kernel_of(transform) for name, transform in self.barrage.chosen_from.items()}
+        return {name: dispatch.kernel(name) for name in self.barrage.names}
 
     @cached_property
     def forward(self) -> Units:
@@ -183,9 +182,3 @@ def planned(barrage: Barrage, x: Tensor, graded: bool, plainly: bool, selected: 
         if plan.holds(plan.counted(selected)):
             return plan
         spread *= 2
-
-
-def kernel_of(transform: Transform) -> Kernel:
-    """Return the kernel of a transform for parts of a stack."""
-    found = dispatch.kernel(transform.name)
-    return found if isinstance(found, Kernel) else adapted(transform)

@@ -1,19 +1,16 @@
 """Move images and gradients from place to place, with the end that every kernel has: a clip, or a mask.
 
-It serves where a stack enters and leaves a barrage, and functions that are no kernels yet.
+So a stack enters and leaves a barrage.
 """
 
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.common.part import Kernel, Part, Saved
 from bart.gpu_kernels.common.rows import places, store_clipped
-from bart.types import Gradient, Transform
 
 BLOCK = 4096
 """Values of a program."""
@@ -67,34 +64,3 @@ def _launch(kernel: Any, table: Tensor, x: Tensor, y: Tensor, inside: Tensor, **
     """Queue a kernel over blocks of the images of a table."""
     size = x[0].numel()
     launcher.launch(kernel, len(table) * launcher.cdiv(size, BLOCK), table, x, y, inside, size, **constants, BLOCK=BLOCK)
-
-
-def adapted(transform: Transform) -> Kernel:
-    """Return the kernel of a transform that has a function (x, params) -> y, which sees the images of a part as a stack.
-
-    It moves these together and back, and it transforms something in slots without an image too.
-    """
-
-    def forward(part: Part) -> Saved:
-        row, source = (part.table[:, column].long().clamp_min(0) for column in (0, 1))
-        params = {name: value.index_select(0, row) for name, value in part.params.items()}
-        with torch.set_grad_enabled(transform.gradient is not Gradient.NONE):
-            leaf = part.x.index_select(0, source).requires_grad_(torch.is_grad_enabled())
-            y = transform.unclipped(leaf, params)
-        move(_from_slots(part.table), y.detach().contiguous(), part.y, part.inside, part.clip)
-        return leaf, y
-
-    def backward(part: Part, saved: Saved) -> None:
-        assert part.gradient is not None
-        row = part.table[:, 0]
-        leaf, y = saved
-        (product,) = torch.autograd.grad(y, leaf, part.gradient.index_select(0, row.long().clamp_min(0)))
-        mask(_from_slots(torch.stack([row, row, row], 1)), product.contiguous(), part.y, part.inside)
-
-    return Kernel(forward, None if transform.gradient is Gradient.NONE else backward)
-
-
-def _from_slots(table: Tensor) -> Tensor:
-    """Return the table (c, 4) that reads each image from its slot."""
-    slot = torch.arange(len(table), dtype=torch.int32, device=table.device)
-    return torch.stack([table[:, 0], slot, table[:, 2], slot], 1)

@@ -80,7 +80,7 @@ class Kernel:
 
 
 def straight(part: Part, saved: Saved) -> None:
-    """Stand for the derivative of the identity, which needs no launch of its own."""
+    """Name the derivative of the identity, which needs no launch of its own."""
     raise NotImplementedError("what applies a kernel passes the gradient on by itself")
 
 

@@ -108,7 +108,7 @@ def _in_space_backward(r, g, b, g_0, g_1, g_2, record, kind):
 def _forward_kernel(
     table, x, y, inside, numbers, seeds, rows, size, KIND: tl.constexpr, CLIP: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Transform a block of pixels."""
+    """Compute the transformed pixels of a block."""
     slot, kind, pixel, valid = _item(table, size, KIND, BLOCK)
     row, source, target = places(table, slot)
     if row < 0:
@@ -186,7 +186,7 @@ def records(params: Mapping[str, Params], keys: Tensor) -> Params:
 
 
 def forward(part: Part, kind: int = -1) -> Saved:
-    """Transform the images of a part: each by the kind in the table, or all by one.
+    """Apply to each image of a part the transform that the table says, or one to all.
 
     params  `numbers` (kinds, n, RECORD) or, for one kind, (n, RECORD); `seed` (n,) int64
     """

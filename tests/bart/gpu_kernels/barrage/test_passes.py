@@ -15,7 +15,7 @@ from tests.support.images import keys
 pytest.importorskip("triton")
 
 QUICK = ("color_precision", "noise", "fft", "zoom", "hsv", "yuv", "hist_eq", "contrast_stretch", "grey_mix", "grey_one_channel",
-         "gaussian_blur", "mean")  # fmt: skip
+         "mean")  # fmt: skip
 """Transforms of eight groups that the interpreter computes quickly: some keep the image, one has no derivative."""
 CASES = ("mixed", "crews", "alone", "fewest", "recorded", "general")
 
