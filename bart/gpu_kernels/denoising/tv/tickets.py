@@ -33,6 +33,6 @@ def take(counters, tiles):
 
 @triton.jit
 def report(counters, last):
-    """Tell others that a tile is finished, and whether this pass is the last one."""
+    """Report to others that a tile is finished, and whether this pass is the last one."""
     tl.debug_barrier()  # what all threads stored comes before
     tl.atomic_add(counters + 1, tl.where(last, _LAST + 1, 1))

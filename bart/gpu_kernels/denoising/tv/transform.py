@@ -6,7 +6,7 @@ from bart.gpu_kernels.denoising.tv.solver import solve
 
 
 def _forward(part: Part) -> Saved:
-    """Solve; the backward pass needs the solutions."""
+    """Return the solutions, which the backward pass needs."""
     return (solve(part),)
 
 
