@@ -43,13 +43,13 @@ everything() {
   echo "${device:-No GPU: a rehearsal}, $(python -c 'import torch, triton; print(f"torch {torch.__version__}, triton {triton.__version__}")')"
   echo "build $(git describe --always --dirty), before: $before"
   if [[ $device ]]; then
-    part 170 "kernels" python -m benchmarks.gpu.kernels --jobs 12
+    part 160 "kernels" python -m benchmarks.gpu.kernels --jobs 12
     part 60 "no wait in a step" python -m pytest -q -p no:cacheprovider tests/bart/test_cuda.py -k "never_waits or random_numbers"
     part 150 "passes" python -m benchmarks.gpu.passes --before "$before"
     part 45 "each transform" python -m benchmarks.gpu_model --k 10 --places 30
     part 90 "attack" python -m benchmarks.attack --model resnet50 --images 32 --draws 16 --largest 512 --rounds 2 --lanes 0
     part 30 "training, predicted" python -m benchmarks.gpu.training
-    part 50 "training" python -m benchmarks.train campaigns/train/resnet50-bart.yaml --random --batch 128 --steps 8
+    part 45 "training" python -m benchmarks.train campaigns/train/resnet50-bart.yaml --random --batch 128 --steps 8
     having torchattacks art && part 80 "peers" python -m benchmarks.peers --model resnet50 --images 16 --steps 2 --draws 32 --rounds 1
     having kornia torchvision && part 45 "transforms of peers" python -m benchmarks.gpu.transforms
   else

@@ -26,8 +26,8 @@ VALUE, RARE = 2e-3, 2e-3
 """A difference between values that counts as wrong, and the share of values that may be wrong: rounding breaks ties."""
 PRODUCT = 0.03
 """The largest relative error of a vector-Jacobian product, in the 2-norm, of an image."""
-TIMES = 3
-"""How often a kernel has to give the same bits."""
+TIMES, TWICE = 3, 2
+"""How often a kernel has to give the same bits, and how often in the interpreter, where nothing runs at once."""
 
 Function = Callable[[Tensor, Params], Tensor]
 
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 CASES = (Case(8, 224, 224), Case(3, 33, 47), Case(1, 96, 80), Case(4, 64, 48, grey=True), Case(64, 32, 32))
-REHEARSED = (Case(1, 32, 32),)
+REHEARSED = (Case(1, 17, 18),)
 """Cases on a GPU, and in the interpreter."""
 
 
@@ -76,7 +76,7 @@ def faults(name: str, case: Case, device: torch.device) -> list[str]:
     x, params = inputs(transform, case, device)
     exact = transform.gradient is not Gradient.NONE
     cotangent = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device) if exact else None
-    (ours, product), *again = [found(kernel, x, params, cotangent) for _ in range(TIMES)]
+    (ours, product), *again = [found(kernel, x, params, cotangent) for _ in range(TIMES if device.type == "cuda" else TWICE)]
     twin, truth = found(transform.eager, x, params, cotangent)
     wrong = []
     if not all(_same(ours, value) and _same(product, other) for value, other in again):
@@ -117,7 +117,7 @@ def main() -> None:
         for name, wrong, seconds in pool.map(checked, names):
             failed += bool(wrong)
             print(f"{name:<20} {'ok' if not wrong else 'FAILED: ' + '; '.join(wrong)} ({seconds:.0f} s)", flush=True)
-    print(f"{len(names) - failed} of {len(names)} kernels compute what the eager code does, with the same bits {TIMES} times")
+    print(f"{len(names) - failed} of {len(names)} kernels compute what the eager code does, with the same bits every time")
     sys.exit(bool(failed))
 
 

@@ -52,14 +52,13 @@ class Cuda:
         self.device = device
 
     def room(self) -> Room:
-        """Return what the driver has free, with what PyTorch holds for this process and does not use."""
-        free, total = torch.cuda.mem_get_info(self.device)
-        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return Room(free + kept, total)
+        """Return what the driver has free, after PyTorch gave back what it kept; what recorded passes keep stays theirs."""
+        torch.cuda.empty_cache()
+        return Room(*torch.cuda.mem_get_info(self.device))
 
     def peak(self, work: Callable[[], object]) -> int:
         """Return the peak of PyTorch's allocator, which also has the work spaces of libraries."""
-        work()  # compiles kernels, and takes what stays
+        work()  # compiles kernels
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
         work()
@@ -106,7 +105,6 @@ def fitting(work: Callable[[int], object], device: Device, most: int, gpus: floa
         if stack == 1:
             return 1
         stack //= 2
-    torch.cuda.empty_cache()
     free, total = device.room()
     return max(1, min(most, int(SHARE * min(free, gpus * total)) // each))
 

@@ -11,7 +11,7 @@ from bart import Classifier
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
-from pipeline.planning.stack_sizes import MOST, PIXELS, SHARE, TRIED, Room, busy, fitting, out_of_memory
+from pipeline.planning.stack_sizes import MOST, PIXELS, SHARE, TRIED, Cuda, Room, busy, fitting, out_of_memory
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
 from tests.support import tiny
@@ -81,6 +81,24 @@ def test_what_does_not_fit_is_halved_until_it_does():
     assert device.tried == [64, 32, 16, 8]
     tiny = Device(10, 100)
     assert fitting(tiny.work, tiny, 512) == 1 and tiny.tried[-1] == 1
+
+
+def test_a_cuda_device_is_asked_for_free_memory_and_the_peak_of_the_second_run(monkeypatch):
+    """PyTorch's counters are pretended: the first run takes more, to compile; others have half of the memory."""
+    taken = {"now": 2 * GB, "peak": 0, "kept": 5 * GB}
+
+    def work():
+        more = 3 * GB if taken["kept"] == 5 * GB else GB
+        taken.update(peak=max(taken["peak"], taken["now"] + more), kept=6 * GB)
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: taken.update(kept=0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40 * GB - taken["now"] - taken["kept"], 80 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: taken["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: taken["peak"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: taken.update(peak=taken["now"]))
+    device = Cuda(torch.device("cuda"))
+    assert device.peak(work) == GB
+    assert device.room() == Room(38 * GB, 80 * GB)
 
 
 def test_another_error_ends_the_search():
