@@ -4,6 +4,7 @@ A module of `bart.gpu_kernels` imports Triton at its top. It offers functions li
 contiguous float32 images. This module imports it when a kernel is first used, so Triton need not be installed.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -64,6 +65,14 @@ def barrage(names: Collection[str], x: Tensor) -> Callable[..., Tensor] | None:
     fits = available(x) and x.shape[1] == 3 and min(x.shape[-2:]) >= SMALLEST and all(name in KERNELS for name in names)
     found: Callable[..., Tensor] | None = _load("barrage.node:barrage") if fits else None
     return found
+
+
+def release() -> None:
+    """Give up the memory that recorded passes and PyTorch's allocator keep for later use, on all GPUs."""
+    graphs = sys.modules.get("bart.gpu_kernels.barrage.graphs")  # not imported: nothing was recorded
+    if graphs is not None:
+        graphs.forget()
+    torch.cuda.empty_cache()
 
 
 def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] | None:

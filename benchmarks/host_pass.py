@@ -101,9 +101,8 @@ def main() -> None:
         counts.clear()
         with Operators():
             found = nodes(one_pass(barrage, keys, x))
-        answer = {name: counts[name] for name in ("launches", "replays", "operators")}
-        answer |= {"seconds": spent, "nodes": found, "recorded": within["starts"]}
-        print(json.dumps(answer), flush=True)
+        starts = {name: counts[name] for name in ("launches", "replays", "operators")}
+        print(json.dumps({**starts, "seconds": spent, "nodes": found, "recorded": within["starts"]}), flush=True)
 
 
 def imagined(x: Tensor) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from bart import Defended, Eot, Goal, Mirror, key
+from bart import Defended, Eot, Goal, Mirror, dispatch, key
 from bart.gradient import gradient
 
 TRIED = 64
@@ -101,10 +101,11 @@ def fitting(work: Callable[[int], object], device: Device, most: int, gpus: floa
         except Exception as error:
             if not out_of_memory(error):
                 raise
-        torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
+        dispatch.release()  # only now: until the error is forgotten, it holds what did not fit
         if stack == 1:
             return 1
         stack //= 2
+    dispatch.release()  # what was recorded for this stack is of no use for another
     free, total = device.room()
     return max(1, min(most, int(SHARE * min(free, gpus * total)) // each))
 

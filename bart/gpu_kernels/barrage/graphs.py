@@ -4,6 +4,7 @@ The first pass of a kind runs launch by launch, which compiles the kernels; the 
 one gradient at a time: until that graph of autograd is gone, others of its kind run launch by launch.
 """
 
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -28,17 +29,18 @@ def recorded(*works: Callable[[], None]) -> list[Callable[[], None]]:
     """Return what repeats the launches of each work, in this order; what a work allocates stays where it is."""
     graphs, memory = [torch.cuda.CUDAGraph() for _ in works], torch.cuda.graph_pool_handle()
     for graph, work in zip(graphs, works, strict=True):
-        with torch.cuda.graph(graph, pool=memory):
+        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):  # others may allocate meanwhile
             work()
     return [graph.replay for graph in graphs]
 
 
 @dataclass
 class _Kept:
-    """Hold the recorded pass of a kind, once there is one, and whether it is free."""
+    """Hold the recorded pass of a kind, once there is one, and whether it is free; whether a device can record the kind."""
 
     made: Pass | None = None
     free: bool = True
+    able: bool = True
 
 
 _KEPT: OrderedDict[Hashable, _Kept] = OrderedDict()
@@ -66,12 +68,29 @@ def pass_of(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | Lent:
         return Pass(plan, keys, orders)
     _KEPT.move_to_end(kind)
     kept = _KEPT[kind]
-    if not kept.free:
+    if kept.made is None and kept.able:
+        kept.made = _recorded_pass(plan, keys, orders)
+        kept.able = kept.made is not None
+    if kept.made is None or not kept.free:
         return Pass(plan, keys, orders)
-    if kept.made is None:
-        made = Pass(plan, keys.clone(), orders.clone())
-        made.record(recorded)
-        kept.made = made
     kept.made.keys.copy_(keys)
     kept.made.orders.copy_(orders)
     return Lent(kept)
+
+
+def _recorded_pass(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | None:
+    """Return a pass that is recorded; None, with a warning, where a device or its driver cannot record it."""
+    made = Pass(plan, keys.clone(), orders.clone())
+    try:
+        made.record(recorded)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # all works without, only slower
+        warnings.warn(f"barrages are not recorded on {plan.device}: {error}", stacklevel=2)
+        return None
+    return made
+
+
+def forget() -> None:
+    """Give up what was recorded, with its memory; the next pass of each kind runs launch by launch."""
+    _KEPT.clear()

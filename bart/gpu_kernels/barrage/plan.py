@@ -36,6 +36,10 @@ class Barrage(Protocol):
 
     k: int
 
+    def __hash__(self) -> int:
+        """Return the same number for equal barrages."""
+        ...
+
     @property
     def names(self) -> list[str]:
         """Return the names of the transforms, group by group."""

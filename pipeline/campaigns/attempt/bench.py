@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from barrage_plugins import allow
-from bart import BpdaNet, Classifier, Defended
+from bart import BpdaNet, Classifier, Defended, dispatch
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.job import Job
 from pipeline.config.attacks import ByGradient, Examples
@@ -89,4 +89,4 @@ class Bench:
                 if stack == 1 or not stacks.out_of_memory(error):
                     raise
             self._stacks[cell.name] = stack // 2
-            torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
+            dispatch.release()  # only now: until the error is forgotten, it holds what did not fit

@@ -144,6 +144,19 @@ def _recorded():
         assert made == [2]
         del result, results
         assert all(kept.free for kept in graphs._KEPT.values())
+        dispatch.release()
+        assert not graphs._KEPT
+
+    def unable(*works):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with (
+        _on_kernels(graphs__records=lambda x: True, graphs__recorded=unable),
+        pytest.warns(UserWarning, match="not recorded") as said,
+    ):
+        for mirror, (y, _) in zip(mirrors, truth, strict=True):
+            assert torch.equal(_both(barrage, x, mirror)[0], y)
+    assert len(said) == 1, "once a kind"
 
 
 def _general():
