@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 QUICK = ("color_precision", "noise", "fft", "zoom", "hsv", "yuv", "hist_eq", "contrast_stretch", "grey_mix", "grey_one_channel",
          "mean")  # fmt: skip
 """Transforms of eight groups that the interpreter computes quickly: some keep the image, one has no derivative."""
-CASES = ("mixed", "crews", "alone", "fewest", "recorded", "general")
+CASES = ("mixed", "pointwise", "crews", "alone", "fewest", "recorded", "general")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -83,6 +83,15 @@ def _mixed():
     _compare(Barrage(8, QUICK))
     _compare(Barrage(5, QUICK), size=(33, 16), policy=identity)
     assert any(name not in QUICK for name in BART_25), "transforms are absent from rounds"
+
+
+def _pointwise():
+    """Every transform that sees one pixel at a time, several in each launch."""
+    from bart.gpu_kernels.pointwise.kernel import KINDS
+
+    barrage, n = Barrage(4, KINDS), 16
+    assert barrage.select(keys(n, 3)).unique().numel() == len(KINDS)
+    _compare(barrage, n)
 
 
 def _crews():
