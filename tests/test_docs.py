@@ -57,6 +57,7 @@ NOT_RUN = {
     "python -m benchmarks.standard": "hours",
     "python -m benchmarks.fidelity --markdown": "minutes",
     "python -m benchmarks.gpu_model": "minutes",
+    "python -m benchmarks.host --before 3784bbb": "minutes, and the history of the repository",
     "python -m benchmarks.intervals": "minutes",
     "python -m benchmarks.keyed": "a time, which depends on the machine",
     "python -m benchmarks.ports": "starts Ray: tests/pipeline/execution/test_start.py runs it",

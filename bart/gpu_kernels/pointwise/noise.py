@@ -1,22 +1,15 @@
-"""Add the six kinds of noise: a program takes a block of values of one image and computes that image's kind only.
+"""Add the six kinds of noise to values: each image has one kind, and only that is computed.
 
 The backward pass computes the same noise again from the image and its seed, so that only the image is kept.
 """
 
 import math
-from typing import Any
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from bart.gpu_kernels.common import launcher
 from bart.gpu_kernels.common.fields import field
 from bart.transforms import noise as eager
-
-BLOCK = 1024
-"""Values of a program."""
 
 _GAUSSIAN, _POISSON, _SALT, _PEPPER, _BOTH, _SPECKLE = (tl.constexpr(i) for i in range(len(eager.KINDS)))
 _DEVIATION, _AMOUNT, _LEVELS = tl.constexpr(eager.DEVIATION), tl.constexpr(eager.AMOUNT), tl.constexpr(eager.LEVELS)
@@ -95,43 +88,14 @@ def _noisy(x, kind, uniform):
 
 
 @triton.jit
-def _noise_kernel(x, gradient, kinds, seeds, out, size, BACKWARD: tl.constexpr, BLOCK: tl.constexpr):
-    """Compute the noise, or its gradient. `size` is that of an image, 3 h w. The forward pass does not read `gradient`."""
-    blocks = tl.cdiv(size, BLOCK)
-    image = (tl.program_id(0) // blocks).to(tl.int64)
-    place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    valid = place < size
-    here = image * size + place
-    uniform = field(tl.load(seeds + image), 0, place)
-    value, slope = _noisy(tl.load(x + here, mask=valid, other=0.0), tl.load(kinds + image), uniform)
-    if BACKWARD:
-        inside = (value >= 0.0) & (value <= 1.0)
-        result = tl.where(inside, tl.load(gradient + here, mask=valid, other=0.0) * slope, 0.0)
-    else:
-        result = tl.minimum(tl.maximum(value, 0.0), 1.0)
-    tl.store(out + here, result, mask=valid)
+def noisy(x, kind, seed, place):
+    """Return values with the noise of a kind at places of an image, clipped to [0, 1]."""
+    value, _ = _noisy(x, kind, field(seed, 0, place))
+    return tl.minimum(tl.maximum(value, 0.0), 1.0)
 
 
-def _launch(x: Tensor, gradient: Tensor, kinds: Tensor, seeds: Tensor, backward: bool) -> Tensor:
-    """Launch the kernel and return its result."""
-    out, size = torch.empty_like(x), math.prod(x.shape[1:])
-    programs = len(x) * triton.cdiv(size, BLOCK)
-    launcher.launch(_noise_kernel, programs, x, gradient, kinds, seeds, out, size, BACKWARD=backward, BLOCK=BLOCK)
-    return out
-
-
-class _Noise(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kinds: Tensor, seeds: Tensor) -> Tensor:
-        ctx.save_for_backward(x, kinds, seeds)
-        return _launch(x, x, kinds, seeds, False)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        x, kinds, seeds = ctx.saved_tensors
-        return _launch(x, gradient.contiguous(), kinds, seeds, True), None, None
-
-
-def noise(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Add the noise of each image's kind and clip to [0, 1]. x (n, 3, h, w)."""
-    return _Noise.apply(x, params["kind"], params["seed"])
+@triton.jit
+def noisy_backward(x, gradient, kind, seed, place):
+    """Return the gradient of `noisy` in x, zero where the noise left [0, 1]."""
+    value, slope = _noisy(x, kind, field(seed, 0, place))
+    return tl.where((value >= 0.0) & (value <= 1.0), gradient * slope, 0.0)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from bart.gpu_kernels.color_space.scalar import (
+from bart.gpu_kernels.pointwise.color_space.scalar import (
     clip,
     cube,
     encoded,
