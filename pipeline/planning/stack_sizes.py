@@ -90,7 +90,7 @@ def best(defended: Defended, side: int, device: torch.device, gpus: float = 1.0)
 def fitting(work: Callable[[int], object], device: Device, most: int, gpus: float = 1.0) -> int:
     """Return how many draws fit on a device: at least 1, at most `most`.
 
-    work    computes a stack of so many draws; it may run out of memory
+    work    computes a stack of the given number of draws; it may run out of memory
     gpus    the part of the device that this process may fill; no other's part is taken, and nothing that is not free
     """
     stack = min(TRIED, most)

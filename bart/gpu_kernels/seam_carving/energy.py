@@ -58,8 +58,8 @@ def energy_kernel(
     x += source * 3 * size
     columns += slot * size
     if not TURNED:
-        here = (row < height) & (column >= 0) & (column < width)
-        tl.store(place + slot * size + row * width + column, -1, mask=here)
+        whole = (row < height) & (column >= 0) & (column < width)
+        tl.store(place + slot * size + row * width + column, -1, mask=whole)
     columns_gone, rows_gone = seam_counts(both, vertical, count, mine)
     length = width - columns_gone if TURNED else width
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < length)

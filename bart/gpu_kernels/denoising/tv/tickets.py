@@ -4,8 +4,8 @@ A problem has two counters, zero at first: the tickets taken, and the tiles fini
 t // tiles. It may begin when all tiles of the pass before are finished. A program takes a ticket, waits until it may begin,
 computes, reports, and takes the next one, until the problem is over.
 
-No program can wait forever, however few fit on the device: the holder of a ticket waits only for lower tickets, and whoever
-holds these runs already. If a single program runs, it does all tiles of all passes in turn, as in Triton's interpreter.
+No program can wait forever, however few fit on the device: the holder of a ticket waits only for lower tickets, whose
+holders run already. If a single program runs, it does all tiles of all passes in turn, as in Triton's interpreter.
 """
 
 import triton
@@ -33,6 +33,6 @@ def take(counters, tiles):
 
 @triton.jit
 def report(counters, last):
-    """Report to others that a tile is finished, and whether this pass is the last one."""
+    """Count a tile as finished, for the other programs, and say whether this pass is the last one."""
     tl.debug_barrier()  # what all threads stored comes before
     tl.atomic_add(counters + 1, tl.where(last, _LAST + 1, 1))

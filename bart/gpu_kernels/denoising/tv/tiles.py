@@ -60,7 +60,7 @@ def _side(tile, tiles, size, margin, LENGTH: tl.constexpr):
 def tile_pixels(tile, height, width, margin, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Return the rows and columns of a tile of a plane, and which of its pixels are its own.
 
-    Pixels beyond the image, of a tile that is larger than it, are nobody's.
+    Pixels beyond the image, of a tile that is larger than it, belong to no tile.
     """
     across = 1 + tl.maximum(tl.cdiv(width - COLUMNS, COLUMNS - 2 * margin), 0)
     down = 1 + tl.maximum(tl.cdiv(height - ROWS, ROWS - 2 * margin), 0)

@@ -6,7 +6,7 @@ from bart.gpu_kernels.denoising.tv.solver import solve
 
 
 def _forward(part: Part) -> Saved:
-    """Return the solutions, which the backward pass needs."""
+    """Queue the solver; the backward pass needs the solutions."""
     return (solve(part),)
 
 
