@@ -1,5 +1,7 @@
 """Unit sizes against what they promise: a quarter of an hour, and little waiting at the end whatever the cluster."""
 
+from functools import partial
+
 import pytest
 
 from pipeline.config.campaign import parse
@@ -119,16 +121,17 @@ def test_a_cell_after_which_much_is_left_is_cut_as_unit_by_unit():
         for left in (total * each, 1.5 * total * each, 100.0 * total * each, 1e6 * total * each):
             found = unit_sizes._tapered(images, left, each, 50, unit_sizes.SHARE)
             lengths = {shard: list(found.lengths(shard, count)) for shard, count in images.items()}
-            assert (found.images, lengths) == unit_by_unit(images, left, each, lambda *known: unit_sizes._length(*known, unit_sizes.SHARE))
+            assert (found.images, lengths) == unit_by_unit(images, left, each)
 
 
-def unit_by_unit(images, left, each, length):
+def unit_by_unit(images, left, each):
     """The images of the first unit, and of all units of each shard: the shard that is least far along gives the next one."""
-    largest, begun, lengths = length(left, each, 50), dict.fromkeys(images, 0), {shard: [] for shard in images}
+    length = partial(unit_sizes._length, each=each, most=50, share=unit_sizes.SHARE)
+    largest, begun, lengths = length(left), dict.fromkeys(images, 0), {shard: [] for shard in images}
     while any(begun[shard] < count for shard, count in images.items()):
         open_ = [shard for shard, count in images.items() if begun[shard] < count]
         shard = min(open_, key=lambda name: begun[name] / images[name])
-        one = min(length(left, each, 50), images[shard] - begun[shard])
+        one = min(length(left), images[shard] - begun[shard])
         lengths[shard].append(one)
         begun[shard] += one
         left -= one * each
