@@ -102,7 +102,7 @@ class Attempt:
         self.worker.spend("first unit")
         images, shard = self.unit.images, self.work.job.images[self.unit.shard]
         if SPARE is None or images == shard:
-            size, requests = shard * IMAGE, shard * IMAGE // (8 << 20)
+            size, requests = float(shard * IMAGE), shard * IMAGE // (8 << 20)
         else:
             size, requests = images * IMAGE * (1 + SPARE / 2) + 120 * shard, 1 + round(images * (1 - images / shard))
         self.work.link.transfer("shards", size, self._alive(self._resume), requests)
