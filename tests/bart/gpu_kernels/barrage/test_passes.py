@@ -86,12 +86,18 @@ def _mixed():
 
 
 def _pointwise():
-    """Every transform that sees one pixel at a time, several in each launch."""
+    """Transforms that share launches give the bits that they give alone, in stacks of their own.
+
+    The eager ones differ in the last bit, and where one leaves two channels nearly alike, another's derivative differs by all.
+    """
     from bart.gpu_kernels.pointwise.kernel import KINDS
 
     barrage, n = Barrage(4, KINDS), 16
     assert barrage.select(keys(n, 3)).unique().numel() == len(KINDS)
-    _compare(barrage, n)
+    x, mirror = images(16, 17)[torch.arange(n) % 6], Mirror.of(keys(n, 3), "cpu")
+    with _on_kernels():
+        ours, parts = _both(barrage, x, mirror), _both(barrage, x, mirror, lambda *call: combo(*call))
+    assert torch.equal(ours[0], parts[0]) and torch.equal(ours[1], parts[1])
 
 
 def _crews():
