@@ -54,7 +54,7 @@ def peers(side: int) -> dict[str, tuple[dict[str, float], list[Peer]]]:
         "hist_eq": ({}, [
             Peer("kornia", enhance.equalize, False), Peer("torchvision", _bytes(vision.equalize), False)]),
         "clahe": ({}, [Peer("kornia", enhance.equalize_clahe, False)]),
-        "contrast_stretch": ({}, [Peer("torchvision", vision.autocontrast)]),
+        "contrast_stretch": ({}, [Peer("torchvision", vision.autocontrast, False)]),
         "hsv": ({}, [Peer("kornia", colours(color.rgb_to_hsv, color.hsv_to_rgb))]),
         "lab": ({}, [Peer("kornia", colours(color.rgb_to_lab, color.lab_to_rgb))]),
         "xyz": ({}, [Peer("kornia", colours(color.rgb_to_xyz, color.xyz_to_rgb))]),
