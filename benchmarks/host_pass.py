@@ -27,7 +27,7 @@ within: Counter[str] = Counter()
 
 
 class Started:
-    """Stand for compiled code of a kernel: each start is counted and does nothing."""
+    """Replace the compiled code of a kernel: each start is counted and does nothing."""
 
     def __getitem__(self, grid: Any) -> "Started":
         return self
@@ -40,13 +40,13 @@ STARTED = Started()
 
 
 def compiled(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> Started:
-    """Stand for Triton's own start of a kernel, which compiles it."""
+    """Replace Triton's own start of a kernel, which compiles it."""
     counts["launches"] += 1
     return STARTED
 
 
 def recorded(*works: Any) -> list[Any]:
-    """Stand for what a GPU records: do each work once, by which memory and kernels are found; a replay is counted."""
+    """Replace what a GPU records: do each work once, by which memory and kernels are found; a replay is counted."""
 
     def replay() -> None:
         counts["replays"] += 1

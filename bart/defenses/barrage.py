@@ -61,7 +61,7 @@ class Draws:
 
     keys, orders    one per row: of the parameters, and of the transforms and their order
     size            height and width of the images
-    until           only so many rounds; default: all
+    until           the number of rounds, from the first; default: all
     """
 
     keys: rng.Mirror
