@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pipeline import provenance
 from pipeline.campaigns.job import Job
 from pipeline.config.campaign import parse
+from pipeline.config.defenses.barrage import BarrageDefense
 from pipeline.data.shards import Shard
 from pipeline.planning.units import Cut, Unit
 from pipeline.store import schema
@@ -124,6 +125,7 @@ def large(folder, total, images):
     units = [Unit(cell.name, "val-000000", 0, images) for cell in planned]
     of_a_kind = [table(cell, unit, images) for cell, unit in zip(planned[:kinds], units, strict=False)]
     for i, (cell, unit) in enumerate(zip(planned, units, strict=True)):
+        assert isinstance(cell.defense, BarrageDefense)
         names = {"cell": cell.name, "defense": cell.defense_name, "k": cell.defense.k, "attack": cell.attack_name}
         names |= {"eps": cell.attack.eps, "unit": unit.name, "campaign": cell.identity}
         found = of_a_kind[i % kinds]
