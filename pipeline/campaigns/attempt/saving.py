@@ -108,8 +108,12 @@ class Saver:
             raise error
 
     def abandon(self) -> None:
-        """End the save in flight: its unit is done. What it raises costs nothing."""
+        """End the save in flight: its unit is done, or nobody waits for it. What it raises costs nothing."""
         self._stop.set()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the save in flight is written, so that a next attempt finds it. What it raises costs nothing."""
         if self._thread:
             self._thread.join()
         self._thread = self._error = None

@@ -72,7 +72,16 @@ class UnitAttempt:
         self.given: dict[str, Tensor | str] | None = None
 
     def run(self) -> Iterator[Progress | Finished]:
-        """Read the images, attack and judge them, and commit their rows."""
+        """Read the images, attack and judge them, and commit their rows. However it ends, no thread of it goes on."""
+        try:
+            yield from self._run()
+        except Exception:
+            self.saver.settle()
+            raise
+        finally:
+            self.saver.abandon()
+
+    def _run(self) -> Iterator[Progress | Finished]:
         if self.store.entry(self.store.results(self.unit)):  # by a rival, or just before its worker was lost
             self.attempts.clear()
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
