@@ -150,7 +150,7 @@ def test_a_save_that_nobody_needs_ends_at_once_and_leaves_the_earlier_one(tmp_pa
 
 @pytest.fixture
 def begun(tmp_path, pattern, monkeypatch):
-    """An attempt that began to save after its first step, the number of steps that are written, and `go`, for which that waits."""
+    """An attempt that began to save after its first step, the steps that are written, and `go`, for which that waits."""
     go, save, written = threading.Event(), Attempts.save, []
 
     def slow(self, head, tensors, watch=lambda: None):
