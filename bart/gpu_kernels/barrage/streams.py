@@ -23,8 +23,8 @@ def stream_of(device: torch.device, name: Hashable) -> torch.cuda.Stream:
 def branches(device: torch.device) -> Iterator[On]:
     """Yield `on`. Work on its streams comes after what was queued before, and before what is queued after this context.
 
-    So memory that is allocated before or after needs no further care; what is allocated within belongs to its stream. This holds
-    after an exception too: what fails may give up memory in which its streams still write.
+    So memory that is allocated before or after needs no further care; what is allocated within belongs to its stream.
+    This holds after an exception too: what fails may give up memory in which its streams still write.
     """
     if device.type != "cuda":
         yield lambda name: nullcontext()
