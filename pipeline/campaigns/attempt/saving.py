@@ -47,6 +47,11 @@ class Pace:
         return min(self.most, max(self.seconds, self.cost / SHARE, self.took * APART))
 
     @property
+    def far(self) -> bool:
+        """Return whether users should know how far they are apart: twice as far as was asked for, and more than a minute."""
+        return self.interval > max(2 * self.seconds, 60)
+
+    @property
     def most(self) -> float:
         """Return the seconds after which the attack waits for the save in flight: no more work can be lost."""
         return LONGEST * self.seconds

@@ -246,7 +246,7 @@ class UnitAttempt:
         commit = provenance.commit()
         header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
         self.saver.save(header, partial(_snapshot, state))
-        if self.saver.pace.interval > 2 * self.saver.seconds:
+        if self.saver.pace.far:
             size, took, every = self.saver.size / 1e9, self.saver.pace.took, self.saver.pace.interval / 60
             line = f"a checkpoint has {size:.1f} GB and takes {took:.0f} s, so there is one every {every:.0f} minutes"
             self._remark("checkpoints", f"{line}: give fewer images a unit (unit_images), or a faster store")

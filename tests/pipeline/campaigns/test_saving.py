@@ -57,6 +57,7 @@ class Slow(Attempts):
 def test_an_interval_by_hand(cost, took, interval):
     """One part in a hundred of the worker, one in ten of the store, and five times what was asked for at most."""
     assert Pace(120, cost, took).interval == pytest.approx(interval)
+    assert Pace(120, cost, took).far == (interval > 240) and not Pace(0.1, cost, took).far, "seconds apart are nothing to tell"
 
 
 class Clock:
