@@ -106,8 +106,9 @@ class FastOperations(TorchFunctionMode):
     ) -> Tensor:
         """Return torch's own output, with a gradient of ours where that is faster."""
         weight, bias = self.cast(weight), bias if bias is None else self.cast(bias)
-        on_paper = isinstance(input, Padded) and input.written is None
-        x, border = (input.images, input.border) if on_paper else (input, (0, 0, 0, 0))
+        x, border = input, (0, 0, 0, 0)
+        if isinstance(input, Padded) and input.written is None:
+            x, border = input.images, input.border
         if _is_depthwise(x, weight, groups) and _pair(dilation) == (1, 1) and not isinstance(padding, str):
             strides, own = _pair(stride), _pair(padding)
             if max(strides) > 1 and _precision(x) == HALF and not weight.requires_grad:

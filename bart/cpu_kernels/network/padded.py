@@ -30,7 +30,7 @@ class Padded(Tensor):
         padded.images, padded.border, padded.written = images, border, None
         return padded
 
-    def real(self) -> Tensor:
+    def whole(self) -> Tensor:
         """Return the tensor that is stood for, without a derivative: the same one at every call."""
         if self.written is None:
             self.written = bordered(self.images.detach(), self.border)
@@ -41,8 +41,8 @@ class Padded(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run an operation on the tensors that are stood for. Derivatives were taken care of before."""
-        real = [tree_map_only(cls, cls.real, given) for given in (args, kwargs or {})]
-        return func(*real[0], **real[1])
+        whole = [tree_map_only(cls, cls.whole, given) for given in (args, kwargs or {})]
+        return func(*whole[0], **whole[1])
 
 
 class _Pad(torch.autograd.Function):
