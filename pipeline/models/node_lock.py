@@ -26,7 +26,7 @@ def first_on_node(what: str) -> Iterator[None]:
 
 
 def _wait(handle: int) -> None:
-    """Lock a file: alone if nobody else has it, else, as soon as the first has ended, together with all others that waited."""
+    """Take the lock of a file: alone if it is free, else, as soon as the first has ended, with all that waited."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -113,7 +113,7 @@ class Saver:
             raise error
 
     def abandon(self) -> None:
-        """End the save in flight: its unit is done, or nobody waits for it. What it raises costs nothing."""
+        """End the save in flight: its unit is done, or its attempt is given up. What it raises costs nothing."""
         self._stop.set()
         self.settle()
 
