@@ -128,7 +128,7 @@ def _known(model: Model) -> architectures.Preprocessing:
 
 
 def build(model: Model, seed: int | None = None) -> nn.Module:
-    """Return the network with its weights. Raises BadInput.
+    """Return the network with its weights. Raises BadInput, also for a file whose SHA-256 is not the section's.
 
     seed  decides random weights, which only a training may have; None: random weights are refused
     """
@@ -141,6 +141,8 @@ def build(model: Model, seed: int | None = None) -> nn.Module:
     path = weights_file(model)
     network = architectures.network(model.architecture, model.classes, _pretrained(model))
     if path is not None:
+        if model.sha256:  # a worker may start days after the plan was made, or on a machine with another file
+            checked(model)
         weights.agree(path, model)
         foreign_weights.load_into(network, path)
     contents.agree(network, _place(model), model.contents_sha256, f"architecture {model.architecture}")

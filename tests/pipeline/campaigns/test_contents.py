@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.campaigns.job import opened
@@ -12,6 +13,7 @@ from pipeline.campaigns.prepare import prepare, resolve
 from pipeline.config import contents
 from pipeline.config.campaign import parse
 from pipeline.config.defenses import modules
+from pipeline.errors import BadInput
 from pipeline.models import foreign, loading
 from tests.support import tiny
 from tests.support.campaigns import ran
@@ -98,6 +100,21 @@ def test_a_worker_refuses_another_network_than_the_campaigns(pattern, theirs):
     loading.build(held)
     theirs(bias=0.5)
     with pytest.raises(ValueError, match=r"theirs:network: its weights or the file of its function changed .* restore them"):
+        loading.build(held)
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_worker_refuses_another_file_of_weights_than_the_campaigns(pattern, tmp_path, ending):
+    weights = tmp_path / f"net.{ending}"
+    write = {"pt": torch.save, "safetensors": save_file}[ending]
+    state = tiny.network().state_dict()
+    write(state, weights)
+    content = tiny.campaign(pattern)
+    content["models"]["net"]["weights"] = str(weights)
+    held = resolve(parse(content, "c")).models["net"]
+    assert held.sha256 and loading.build(held)
+    write({name: -values for name, values in state.items()}, weights)
+    with pytest.raises(BadInput, match=rf"net\.{ending} have SHA-256 .*, expected {held.sha256}"):
         loading.build(held)
 
 
