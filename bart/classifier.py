@@ -38,8 +38,8 @@ class Normalised(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.layout = model.to(memory_format=layout), layout
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32, device=_device(model)).view(1, -1, 1, 1))
         self.autocast = autocast
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,8 +96,7 @@ def layout_of(model: nn.Module, size: Size = (224, 224), channels: int = 3) -> t
 
     Some networks give other logits in it. Both are found by passes of one image, on the model's own device.
     """
-    first = next(model.parameters(), torch.zeros(1))
-    probe = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(first.device)
+    probe = _probe((1, channels, *size), torch.float32).to(_device(model))
     try:
         with torch.no_grad():
             plain = _passed(model, probe)
@@ -109,13 +108,24 @@ def layout_of(model: nn.Module, size: Size = (224, 224), channels: int = 3) -> t
     return torch.channels_last if same or not plain.isfinite().all() else torch.contiguous_format
 
 
+def _device(model: nn.Module) -> torch.device:
+    """Return the device of a network's first weights; the CPU for one without weights."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _probe(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return the same random images on a CPU at every call."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype, device="cpu")
+
+
 def fold_batch_norm(model: nn.Module, size: Size = (224, 224), channels: int = 3, tolerance: float = 1e-9) -> nn.Module:
     """Return a copy with each BatchNorm folded into the convolution right before it: half the memory, the same logits.
 
     The pairs are found by watching one forward pass, so this works for any model. A pair is left as it is if its fold changes
     the logits by more than `tolerance` of their range in double precision, as with a convolution whose output is used twice.
     """
-    probe = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    probe = _probe((2, channels, *size), torch.float64)
     exact = copy.deepcopy(model).cpu().double()
     try:
         pairs = _pairs(exact, probe)

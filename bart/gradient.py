@@ -148,7 +148,7 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     policy = partial(POLICIES[eot.policy], networks=defended.networks)
     by_draw = ESTIMATORS[eot.estimator].by_draw
     loss_of = partial(ESTIMATORS[eot.estimator].loss, LOSSES[eot.loss])
-    total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
+    total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device, dtype=torch.float32)
 
     def forward(leaf: Tensor, images: slice, draw_range: slice) -> Tensor:
         """Return the logits (images, draws, classes) of one pass."""
@@ -224,7 +224,7 @@ def mean_loss(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, loss_
     No gradient: attacks that use only values compare these. Two values are comparable if they come from the same keys, and so
     from the same draws.
     """
-    total, loss = torch.zeros(len(x), device=x.device), LOSSES[loss_name]
+    total, loss = torch.zeros(len(x), device=x.device, dtype=torch.float32), LOSSES[loss_name]
     for images, draw_range, logits in forward_draws(defended, x, draw_keys.to_attack(keys, draws), draws, stack):
         values = loss(logits.flatten(0, 1), *goal.rows(images).repeated(draw_range.stop - draw_range.start))
         total[images] += values.view(len(logits), -1).sum(1)
@@ -238,7 +238,7 @@ def score(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, draws: in
     first, or any class but the label. So in one draw an image that succeeds always beats one that does not, and the surer of
     two alike is the better.
     """
-    total = torch.zeros(len(x), device=x.device)
+    total = torch.zeros(len(x), device=x.device, dtype=torch.float32)
     for images, draw_range, logits in forward_draws(defended, x, draw_keys.to_attack(keys, draws), draws, stack):
         wanted = goal.rows(images).repeated(draw_range.stop - draw_range.start)
         chances = logits.flatten(0, 1).softmax(1)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 def dct(side: int) -> Tensor:
     """Return the orthonormal DCT-II of signals of `side` values, (side, side) float64: row f is the cosine of frequency f."""
-    frequency, place = torch.arange(side, dtype=torch.float64)[:, None], torch.arange(side, dtype=torch.float64)
-    cosines = torch.cos(math.pi * frequency * (2 * place + 1) / (2 * side)) * math.sqrt(2 / side)
+    place = torch.arange(side, dtype=torch.float64, device="cpu")
+    cosines = torch.cos(math.pi * place[:, None] * (2 * place + 1) / (2 * side)) * math.sqrt(2 / side)
     cosines[0] /= math.sqrt(2)
     return cosines
 

@@ -136,7 +136,9 @@ def attack(
     defended = Defended(classifier, defense or Undefended())
     random = defended.defense.random
     used = attack or Standard.of_budget(Ball("linf", 8 / 255), BUDGET, Eot(5 if random else 1, standard.LOSS, unit=True))
-    keys = rng.Mirror.of(torch.tensor([rng.key(seed, i) for i in range(len(clean))]), clean.device)
+    keys = rng.Mirror.of(
+        torch.tensor([rng.key(seed, i) for i in range(len(clean))], dtype=torch.int64, device="cpu"), clean.device
+    )
     state = used.start(clean, Goal(labels, torch.full_like(labels, -1)), keys)
     while not lanes.over(state, used):
         state = lanes.step(used, state, defended, stack, len(clean))

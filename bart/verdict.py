@@ -45,7 +45,7 @@ def judge(defended: Defended, stored: Tensor, keys: rng.Mirror, draws: int, stac
     (`bart.draw_keys`), whatever `keys` (n,) it has.
     """
     all_keys = draw_keys.to_judge(keys, draws, defended.frozen)
-    top5, probabilities = [], torch.zeros(0, device=stored.device)
+    top5, probabilities = [], torch.zeros(0, device=stored.device, dtype=torch.float32)
     exact = probabilities.double()  # the other sum depends on how draws are cut into passes, in its last digits
     for _, draw_range, logits in forward_draws(defended, stored.float() / 255, all_keys, draws, stack, fast=False):
         chances = logits.softmax(2)

@@ -83,7 +83,7 @@ class Apgd(GradientSteps):
         x, gradient = where(halve, m["best"], x), where(halve, m["best_gradient"], gradient)
 
         forward = self.ball.project(x + m["size"][:, None, None, None] * self.ball.steepest(gradient), state.clean)
-        share = torch.where(step == 0, 1.0, MOMENTUM)[:, None, None, None]
+        share = torch.where(step == 0, 1.0, MOMENTUM).float()[:, None, None, None]
         following = self.ball.project(x + share * (forward - x) + (1 - share) * (x - m["previous"]), state.clean)
         m["previous"] = x
         return state.advanced(following, raw, grads=self.eot.draws, memory=m)

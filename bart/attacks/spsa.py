@@ -50,7 +50,7 @@ class Spsa:
         slope = self._slope(state, defended, stack)
         mean = 0.9 * state.memory["mean"] + 0.1 * finite(slope)
         square = 0.999 * state.memory["square"] + 0.001 * finite(slope).square()
-        age = (state.age + 1)[:, None, None, None]
+        age = (state.age + 1)[:, None, None, None].float()
         direction = mean / (1 - 0.9**age) / ((square / (1 - 0.999**age)).sqrt() + 1e-8)
         x = self.ball.step(state.x, direction, self.step_size, state.clean)
         memory = {"mean": mean, "square": square}
@@ -77,7 +77,7 @@ class Spsa:
 
     def _signs(self, state: State, seeds: Tensor, pair: int) -> Tensor:
         """Return the random signs of one pair, +1 or -1, of the shape of the images."""
-        return torch.where(rng.field(seeds, tuple(state.x.shape[1:]), pair) < 0.5, -1.0, 1.0)
+        return torch.where(rng.field(seeds, tuple(state.x.shape[1:]), pair) < 0.5, -1.0, 1.0).float()
 
     def _values(self, state: State, signs: Tensor, defended: Defended, keys: rng.Mirror, stack: int) -> Tensor:
         """Return the mean margin over the draws above and below, (2, pairs, n); signs (pairs, n, 3, h, w)."""

@@ -112,7 +112,7 @@ class Square:
 
 def _signs(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return random signs, +1 or -1, (n, *shape)."""
-    return torch.where(rng.coin(seeds, "signs", shape), 1.0, -1.0)
+    return torch.where(rng.coin(seeds, "signs", shape), 1.0, -1.0).float()
 
 
 def _norm(x: Tensor, first: int) -> Tensor:

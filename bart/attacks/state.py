@@ -80,12 +80,12 @@ class State:
 
     def rows(self, index: Sequence[int]) -> "State":
         """Return the images at these places as a state of their own."""
-        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
+        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64, device="cpu"), self.x.device)
         return self._map(lambda side, place: side[place], places)
 
     def put(self, index: Sequence[int], replacement: "State") -> "State":
         """Return this state with the images at these places replaced by those of another state."""
-        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64), self.x.device)
+        places = rng.Mirror.of(torch.tensor(index, dtype=torch.int64, device="cpu"), self.x.device)
         return self._map(lambda side, place, new: side.index_copy(0, place, new), places, replacement)
 
     def _map(self, function: Any, places: rng.Mirror, *others: "State") -> "State":
@@ -149,7 +149,7 @@ class State:
 def begin(clean: Tensor, x: Tensor, goal: Goal, keys: rng.Mirror, **memory: Tensor) -> State:
     """Return a state before its first step, at `x`. Raises ValueError if `clean` are not images in [0, 1]."""
     checked(clean)
-    none = torch.full((len(clean),), -1)
+    none = torch.full((len(clean),), -1, device="cpu", dtype=torch.int64)
     values = (none + 1, none + 1, none)  # no two share memory
     step, began, left = (rng.Mirror.of(value, clean.device) for value in values)
     grads, forwards, nonfinite, zero = (torch.zeros_like(goal.label) for _ in range(4))

@@ -69,7 +69,10 @@ class Ball:
         """
         levels = torch.round(255 * clean)
         delta, most = 255 * x - levels, self._norm.unit * self.eps + 1e-3
-        inside, outside = torch.zeros(len(x), device=x.device), torch.full((len(x),), 2.0, device=x.device)
+        inside, outside = (
+            torch.zeros(len(x), device=x.device, dtype=torch.float32),
+            torch.full((len(x),), 2.0, device=x.device, dtype=torch.float32),
+        )
         for _ in range(HALVINGS):  # bisect for the largest share of delta inside after rounding; the first trial is 1
             share = (inside + outside) / 2
             fits = self._norm.size(torch.round(delta * broadcast(share))) <= most

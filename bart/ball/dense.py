@@ -66,7 +66,7 @@ def _towards_l2(clean: Tensor, total: Tensor, eps: float, softness: Tensor) -> T
     def moved(exponent: Tensor) -> Tensor:
         return (clean + broadcast(exponent.exp2()) * direction).clamp(0, 1) - clean
 
-    low, high = (torch.full((len(total),), end, device=total.device) for end in TOWARDS_RANGE)
+    low, high = (torch.full((len(total),), end, device=total.device, dtype=torch.float32) for end in TOWARDS_RANGE)
     for _ in range(TOWARDS_HALVINGS):
         middle = (low + high) / 2
         inside = _norms(moved(middle)) <= eps

@@ -27,7 +27,11 @@ def parameter_count(name: str) -> int:
     Raises ValueError for an unknown transform.
     """
     size = (REFERENCE, REFERENCE)
-    return TRANSFORMS[name].conditioning(TRANSFORMS[name].draw(torch.zeros(1, dtype=torch.int64), size), size).shape[1]
+    return (
+        TRANSFORMS[name]
+        .conditioning(TRANSFORMS[name].draw(torch.zeros(1, dtype=torch.int64, device="cpu"), size), size)
+        .shape[1]
+    )
 
 
 class BpdaNet(nn.Module):
@@ -55,7 +59,7 @@ class BpdaNet(nn.Module):
     @torch.no_grad()
     def _initialise(self, key: int) -> None:
         """Set the initial weights from a key."""
-        keys = torch.tensor([key])
+        keys = torch.tensor([key], device="cpu", dtype=torch.int64)
         for name, weight in self.named_parameters():
             if weight.dim() == 4:
                 bound = math.sqrt((3 if name == "last.weight" else 6) / weight[0].numel())  # no ReLU follows the last

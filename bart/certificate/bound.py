@@ -21,7 +21,7 @@ def lower_bound(hits: int, draws: int, alpha: float) -> float:
     if hits == 0:
         return 0.0
     most = min(draws, hits + int(40 * math.sqrt(draws)) + 100)  # what lies beyond adds less than 1e-100 of the sum
-    count = torch.arange(hits, most + 1, dtype=torch.float64)
+    count = torch.arange(hits, most + 1, dtype=torch.float64, device="cpu")
     ways = math.lgamma(draws + 1) - torch.lgamma(count + 1) - torch.lgamma(draws - count + 1)
     low, high = 0.0, hits / draws
     for _ in range(HALVINGS):
@@ -39,4 +39,4 @@ def radius(hits: int, draws: int, sigma: float, alpha: float) -> float | None:
     It is sigma times the normal quantile of `lower_bound`, where that is above 1/2.
     """
     p = lower_bound(hits, draws, alpha)
-    return sigma * float(torch.special.ndtri(torch.tensor(p, dtype=torch.float64))) if p > 0.5 else None
+    return sigma * float(torch.special.ndtri(torch.tensor(p, dtype=torch.float64, device="cpu"))) if p > 0.5 else None

@@ -27,8 +27,8 @@ def clipped(
     The last is bool, (n, ...), in the new order.
     """
     shape = stacks[0].shape[1:]
-    outputs = [torch.empty((count, *shape)) for count in counts or [sum(map(len, stacks))]]
-    inside = torch.empty((sum(map(len, outputs)), *shape), dtype=torch.bool)
+    outputs = [_floats(count, *shape) for count in counts or [sum(map(len, stacks))]]
+    inside = torch.empty((sum(map(len, outputs)), *shape), dtype=torch.bool, device="cpu")
     clip, (sources, targets, marks) = _compiled()[0], (_rows(stacks), _rows(outputs), _rows([inside]))
     places = _places(gather, len(sources))
     each(lambda i: clip(sources[places[i]], targets[i], marks[i], low, high), len(sources))
@@ -39,11 +39,16 @@ def masked(
     gradients: Sequence[Tensor], inside: Tensor, scatter: Tensor | None = None, counts: Sequence[int] | None = None
 ) -> list[Tensor]:
     """Return (gradients * inside)[scatter], cut into stacks of `counts` images: the derivative of `clipped`."""
-    outputs = [torch.empty((count, *inside.shape[1:])) for count in counts or [len(inside)]]
+    outputs = [_floats(count, *inside.shape[1:]) for count in counts or [len(inside)]]
     mask, (sources, marks, targets) = _compiled()[1], (_rows(gradients), _rows([inside]), _rows(outputs))
     places = _places(scatter, len(sources))
     each(lambda i: mask(sources[places[i]], marks[places[i]], targets[i]), len(sources))
     return outputs
+
+
+def _floats(*shape: int) -> Tensor:
+    """Return room for numbers, whatever the types and devices are that the program creates tensors with."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _rows(stacks: Sequence[Tensor]) -> list[Any]:

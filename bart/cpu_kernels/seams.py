@@ -17,7 +17,7 @@ def kept_pixels(x: Tensor, counts: tuple[list[int], list[int]], luminance: tuple
     counts      of each image, how many vertical and how many horizontal seams
     scale       of the energies, after which they are whole numbers
     """
-    images, kept = x.detach().contiguous().numpy(), torch.empty((len(x), *x.shape[-2:]), dtype=torch.int64)
+    images, kept = x.detach().contiguous().numpy(), torch.empty((len(x), *x.shape[-2:]), dtype=torch.int64, device="cpu")
     pixels, kernels = kept.numpy(), _compiled()
 
     def one(i: int) -> None:
@@ -46,7 +46,7 @@ def _kept(kernels: dict[str, Any], grey: Image, count: int, empty: int, scale: f
     kept[:] = np.arange(columns)
     if not count:
         return kept
-    squares = torch.empty(grey.shape, dtype=torch.double)
+    squares = torch.empty(grey.shape, dtype=torch.double, device="cpu")
     kernels["squares"](grey, squares.numpy())
     energy = squares.sqrt_().mul_(scale).round_().float().numpy()
     energy[:, 0] = energy[:, -1] = np.inf

@@ -39,7 +39,7 @@ class AsTransform(nn.Module):
 
     def _drawn(self, x: Tensor) -> Tensor:
         """Return images (n, 3, h, w) in [0, 1], each after a draw of its own."""
-        low, high = (torch.randint(1 << 32, (), generator=self.generator) for _ in range(2))
+        low, high = (torch.randint(1 << 32, (), generator=self.generator, device="cpu") for _ in range(2))
         call = rng.Mirror.of((high - (1 << 31)).mul(1 << 32).add(low)[None], x.device)
         keys = call.map(lambda side: rng.fold(side, torch.arange(len(x), device=side.device)))
         return self.defense.apply(x, self.defense.draw(keys, (x.shape[-2], x.shape[-1])))

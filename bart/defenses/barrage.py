@@ -282,7 +282,9 @@ class Barrage(Preprocessor):
     def met(self, keys: rng.Mirror, size: Size) -> Tensor:
         """Return which of `choices` each barrage has, (n, choices) bool on the host; no parameters are drawn for it."""
         chosen = self.select(keys.host)
-        met = torch.zeros(len(chosen), len(self.names) + 1, dtype=torch.bool)  # the last one: no transform, of `fewest`
+        met = torch.zeros(
+            len(chosen), len(self.names) + 1, dtype=torch.bool, device="cpu"
+        )  # the last one: no transform, of `fewest`
         met.scatter_(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
         return met[:, [self.names.index(name) for name in self.choices]]
 
@@ -303,7 +305,7 @@ _LAYOUTS: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}
 def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the sizes of the groups and the index of each group's first member, (g,) int64, copied to a device once."""
     if (sizes, device) not in _LAYOUTS:
-        size = torch.tensor(sizes, dtype=torch.int64)
+        size = torch.tensor(sizes, dtype=torch.int64, device="cpu")
         _LAYOUTS[sizes, device] = size.to(device), (size.cumsum(0) - size).to(device)
     return _LAYOUTS[sizes, device]
 

@@ -79,7 +79,7 @@ class Defense(ABC):
 
     def met(self, keys: rng.Mirror, size: Size) -> Tensor:
         """Return which of `choices` each row's draw has, (n, choices) bool on the host, from one key a row."""
-        met = torch.zeros(len(keys.host), len(self.choices), dtype=torch.bool)
+        met = torch.zeros(len(keys.host), len(self.choices), dtype=torch.bool, device="cpu")
         if self.choices:
             for row, names in enumerate(self.parts(self.draw(keys, size))):
                 met[row, [self.choices.index(name) for name in names]] = True

@@ -118,7 +118,9 @@ class FeatureNoise(Layers):
 
         def before(module: nn.Module, inputs: Any) -> None:
             scale = self.sigma * (weight.std(correction=0) if self.relative else 1)
-            module._parameters["weight"] = weight + scale * torch.randn(weight.shape).to(weight)  # type: ignore[assignment]
+            module._parameters["weight"] = weight + scale * torch.randn(weight.shape, dtype=torch.float32, device="cpu").to(
+                weight
+            )  # type: ignore[assignment]
 
         try:
             with _hooked(layer.register_forward_pre_hook, before):

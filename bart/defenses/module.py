@@ -103,9 +103,9 @@ class RandomModule(ByKeys, Preprocessor):
 
     def size_after(self, size: Size) -> Size:
         """Return the height and width of what the module makes of an image."""
-        key = rng.Mirror.of(torch.zeros(1, dtype=torch.int64), "cpu")
+        key = rng.Mirror.of(torch.zeros(1, dtype=torch.int64, device="cpu"), "cpu")
         with torch.no_grad():
-            height, width = self.apply(torch.zeros(1, 3, *size), key).shape[-2:]
+            height, width = self.apply(torch.zeros(1, 3, *size, dtype=torch.float32, device="cpu"), key).shape[-2:]
         return height, width
 
     def _changed(self, x: Tensor) -> Tensor:

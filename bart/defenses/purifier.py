@@ -26,8 +26,8 @@ SCHEDULES = ("linear", "cosine")
 def kept(schedule: str) -> Tensor:
     """Return which share of an image's variance is left at each timestep, (TIMESTEPS,) float32, falling from almost 1."""
     if schedule == "linear":
-        return (1 - torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64)).cumprod(0).float()
-    place = torch.linspace(0, 1, TIMESTEPS + 1, dtype=torch.float64)
+        return (1 - torch.linspace(1e-4, 0.02, TIMESTEPS, dtype=torch.float64, device="cpu")).cumprod(0).float()
+    place = torch.linspace(0, 1, TIMESTEPS + 1, dtype=torch.float64, device="cpu")
     curve = torch.cos((place + 0.008) / 1.008 * math.pi / 2).square()
     return (1 - (1 - curve[1:] / curve[:-1]).clamp_max(0.999)).cumprod(0).float()
 
@@ -84,7 +84,7 @@ class Purifier(nn.Module):
     def _back(self, x: Tensor, now: int, later: int) -> Tensor:
         """Return images (n, c, h, w) at the timestep `later` from those at `now`; -1 is the clean image."""
         share = self.kept[now]
-        found = self.denoiser(x, torch.full((len(x),), now, device=x.device))[:, : x.shape[1]]
+        found = self.denoiser(x, torch.full((len(x),), now, device=x.device, dtype=torch.int64))[:, : x.shape[1]]
         image = found if self.predicts == "image" else (x - (1 - share).sqrt() * found) / share.sqrt()
         image = clip(image, -1, 1)
         if later < 0:

@@ -63,7 +63,7 @@ def _close(a: Tensor, b: Tensor) -> Tensor:
 
 def _mixed(logits: Tensor) -> Tensor:
     """Return one value of each row that depends on every logit, (n,)."""
-    return (logits * torch.linspace(1, 2, logits.shape[1], device=logits.device)).sum(1)
+    return (logits * torch.linspace(1, 2, logits.shape[1], device=logits.device, dtype=logits.dtype)).sum(1)
 
 
 def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
 def _flat(network: Network, image: Tensor) -> str:
     """Return why the logits of an image (3, h, w) have no slope: clamp, quantisation or masked."""
     generator = torch.Generator().manual_seed(0)
-    places = torch.randperm(image.numel(), generator=generator)[:PIXELS]
+    places = torch.randperm(image.numel(), generator=generator, device="cpu")[:PIXELS]
     moved = image.flatten().repeat(len(places), 1)
-    rows = torch.arange(len(places))
-    moved[rows, places] += torch.where(moved[rows, places] > 0.5, -LITTLE, LITTLE)
+    rows = torch.arange(len(places), device="cpu")
+    moved[rows, places] += torch.where(moved[rows, places] > 0.5, -LITTLE, LITTLE).float()
     base = network(image[None])
     followed = (network(moved.view(-1, *image.shape)) != network(image.expand(len(places), *image.shape))).any(1)
     if followed.float().mean() > 0.5:
         return "masked"
-    signs = torch.rand(image.shape, generator=generator).to(image.device) < 0.5
-    far = (image + torch.where(signs, -FAR, FAR)).clamp(0, 1)
+    signs = torch.rand(image.shape, generator=generator, device="cpu", dtype=torch.float32).to(image.device) < 0.5
+    far = (image + torch.where(signs, -FAR, FAR).float()).clamp(0, 1)
     return "quantisation" if (network(far[None]) != base).any() or followed.any() else "clamp"

@@ -65,6 +65,6 @@ def _stuck(each: Tensor, image: Tensor) -> Tensor:
     beyond that of its other values; 0 if there are none."""
     still, edge = (each == 0).all(0), (image == 0) | (image == 1)
     if not edge.any():
-        return torch.zeros((), device=image.device)
-    others = still[~edge].float().mean() if (~edge).any() else torch.zeros((), device=image.device)
+        return torch.zeros((), device=image.device, dtype=torch.float32)
+    others = still[~edge].float().mean() if (~edge).any() else torch.zeros((), device=image.device, dtype=torch.float32)
     return (still[edge].float().mean() - others).clamp_min(0)

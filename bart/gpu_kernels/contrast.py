@@ -227,7 +227,7 @@ def _stretch_backward_kernel(table, x, gradient, out, inside, bounds, size, CLIP
 
 def _stretch(part: Part) -> Saved:
     """Stretch each channel, or each image as a whole. Saves the percentiles of each channel, (c, 3, 2)."""
-    bounds = torch.empty((part.slots, 3, 2), device=part.y.device)
+    bounds = torch.empty((part.slots, 3, 2), device=part.y.device, dtype=torch.float32)
     images, size = (part.table, part.x, part.y, part.inside), part.size[0] * part.size[1]
     numbers = (part.params[name] for name in ("per_channel", "low", "high"))
     constants = {"CLIP": part.clip, "BLOCK": BLOCK, "num_warps": WARPS}

@@ -94,7 +94,7 @@ def _scatter_kernel(table, stack, y, inside, size, BACK: tl.constexpr, CLIP: tl.
 def _filter(part: Part, x: Tensor, back: bool) -> None:
     """Queue two transforms of torch and three launches, which filter the images of a part, or a gradient."""
     n, (height, width) = part.slots, part.size
-    stack, size = torch.empty((n, 3, height, width), device=part.y.device), 3 * height * width
+    stack, size = torch.empty((n, 3, height, width), device=part.y.device, dtype=torch.float32), 3 * height * width
     programs, options = n * launcher.cdiv(size, MOVED), {"BACK": back, "BLOCK": MOVED}
     launcher.launch(_gather_kernel, programs, part.table, x, stack, size, **options)
     spectrum = torch.fft.rfft2(stack).contiguous()

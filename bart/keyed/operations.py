@@ -55,7 +55,7 @@ def _random(keys: Tensor, target: Target, given: Arguments) -> Tensor:
 
 def _geometric(keys: Tensor, target: Target, given: Arguments) -> Tensor:
     wait = -numbers.exponential(keys, target.shape, torch.float64)
-    return (wait / torch.log1p(torch.tensor(-float(given["p"]), dtype=torch.float64))).ceil().clamp_min(1)
+    return (wait / torch.log1p(torch.tensor(-float(given["p"]), dtype=torch.float64, device=wait.device))).ceil().clamp_min(1)
 
 
 DRAWS: Mapping[str, Draw] = {

@@ -37,7 +37,7 @@ GREY = 1e-6
 def constant(values: tuple[float, ...] | Rows, inverse: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return a constant on a device, copied there once; a matrix may be inverted."""
     with torch.inference_mode(False):  # autograd refuses tensors that were made in inference mode
-        table = torch.tensor(values, dtype=torch.double)
+        table = torch.tensor(values, dtype=torch.double, device="cpu")
         return (torch.linalg.inv(table) if inverse else table).to(device, dtype)
 
 

@@ -86,7 +86,7 @@ def _picked_host(x: Tensor, per_channel: Tensor, ranks: Tensor) -> Tensor:
     """Return the same on a CPU in float32, without sorting."""
     from bart.cpu_kernels.contrast import order_statistics
 
-    found = torch.empty(ranks.shape)
+    found = torch.empty(ranks.shape, dtype=torch.float32, device="cpu")
     images, target, places, alone = x.detach().flatten(2).numpy(), found.numpy(), ranks.numpy(), per_channel.tolist()
 
     def one(i: int) -> None:

@@ -57,9 +57,10 @@ def _dct(scale: float, count: int, device: torch.device, dtype: torch.dtype) -> 
     With `scale` 1 frequency 0 is a sum.
     """
     with torch.inference_mode(False):
-        half = torch.tensor(DCT, dtype=torch.double) * (scale / 8192)
-        mirrored = half.flip(1) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]
-        return torch.kron(torch.eye(count), torch.cat([half, mirrored], dim=1)).to(device, dtype)
+        half = torch.tensor(DCT, dtype=torch.double, device="cpu") * (scale / 8192)
+        mirrored = half.flip(1) * half.new_tensor([1, -1]).repeat(4)[:, None]
+        runs = torch.eye(count, dtype=torch.double, device="cpu")
+        return torch.kron(runs, torch.cat([half, mirrored], dim=1)).to(device, dtype)
 
 
 def _steps(standard: tuple[float, ...], quality: Tensor, like: Tensor) -> Tensor:

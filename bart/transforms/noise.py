@@ -100,7 +100,7 @@ class _Host(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kind: Tensor, seed: Tensor) -> Tensor:
-        y, passes = torch.empty(x.shape), torch.empty(x.shape, dtype=torch.bool)
+        y, passes = x.new_empty(x.shape), x.new_empty(x.shape, dtype=torch.bool)
         ctx.kinds, ctx.deviates = [KINDS[i] for i in kind.tolist()], {}
         halves = [((key & 0xFFFFFFFF), (key >> 32) & 0xFFFFFFFF) for key in rng.fold(seed, 0).tolist()]
         rows = [stack.flatten(1) for stack in (x.detach(), y, passes)]
@@ -118,7 +118,7 @@ class _Host(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         from bart.cpu_kernels import noise as kernels
 
-        out = torch.empty(gradient.shape)
+        out = gradient.new_empty(gradient.shape)
         given, passes, target = (stack.flatten(1).numpy() for stack in (gradient, ctx.saved_tensors[0], out))
 
         def one(i: int) -> None:
@@ -135,7 +135,7 @@ def _add_noise(kind: str, low: int, high: int, x: Tensor, y: Tensor, passes: Ten
     """Write a noisy line to `y`, and where its derivative is not 0 to `passes`. Returns the normal deviates, if any."""
     from bart.cpu_kernels import noise as kernels
 
-    uniform, result = torch.empty(x.shape), (y.numpy(), passes.numpy())
+    uniform, result = x.new_empty(x.shape), (y.numpy(), passes.numpy())
     kernels.field(low, high, uniform.numpy())
     if kind in _REPLACED:
         kernels.replace(x.numpy(), uniform.numpy(), *(np.float32(share) for share in _REPLACED[kind]), *result)

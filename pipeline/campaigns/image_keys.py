@@ -42,4 +42,4 @@ def to_aim(cell: Cell, images: Names, device: torch.device | str = "cpu") -> Mir
 
 
 def _mirror(keys: Iterable[int], device: torch.device | str) -> Mirror:
-    return Mirror.of(torch.tensor(list(keys), dtype=torch.int64), device)
+    return Mirror.of(torch.tensor(list(keys), dtype=torch.int64, device="cpu"), device)

@@ -81,7 +81,7 @@ def quote(campaign: Campaign, asked: Asked, report: Callable[[str], None] = lamb
     elsewhere = asked.images is not None and not measured  # the weights are where the images are, as a plan may say
     job = Job(campaign if elsewhere else resolve(campaign), _shards(campaign.data, asked.images), "")
     _refuse_what_run_refuses(job, measured, asked.images is None)
-    sample = _sample(job) if asked.images is None else torch.zeros(0, 3, campaign.data.crop, campaign.data.crop)
+    sample = _sample(job) if asked.images is None else _no_images(campaign.data.crop)
     rates = _measured(job, here, sample, report) if measured else {}
     for name, cell in job.cells.items():
         known = cell_cost.known(asked.gpu, cell) if asked.gpu else None
@@ -145,4 +145,8 @@ def _sample(job: Job) -> Tensor:
                 images.append(torch.from_numpy(guarded.decode(sample.image, data.resize, data.crop, exif=data.exif)))
         except ValueError:
             continue
-    return torch.stack(images).float() / 255 if images else torch.zeros(0, 3, data.crop, data.crop)
+    return torch.stack(images).float() / 255 if images else _no_images(data.crop)
+
+
+def _no_images(side: int) -> Tensor:
+    return torch.zeros(0, 3, side, side, dtype=torch.float32, device="cpu")

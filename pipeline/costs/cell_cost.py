@@ -170,5 +170,5 @@ def example_bytes(cell: Cell, sample: Tensor) -> float:
     if not len(sample):
         return float(3 * cell.crop**2)
     ball = cell.attack.ball
-    stored = ball.store(ball.start(sample, torch.arange(len(sample)) + rng.key("bytes")), sample)
+    stored = ball.store(ball.start(sample, torch.arange(len(sample), device="cpu") + rng.key("bytes")), sample)
     return len(image_rows.examples([Sample(str(i)) for i in range(len(sample))], stored)) / len(sample)

@@ -67,7 +67,7 @@ class Feed:
                 end += image is not None
             if good:
                 parts.append(self._batch(good))
-        self._row = torch.tensor(row)
+        self._row = torch.tensor(row, dtype=torch.int64, device="cpu")
         pixels, label = torch.cat([batch.pixels for batch in parts]), torch.cat([batch.label for batch in parts])
         keys = torch.cat([batch.keys.host for batch in parts])
         self._all = Batch(pixels, label, rng.Mirror.of(keys, self.device))
@@ -105,8 +105,8 @@ class Feed:
     def _batch(self, images: Sequence[Image]) -> Batch:
         """Return decoded images as a batch on the device."""
         pixels = torch.from_numpy(np.stack([image.pixels for image in images]))
-        label = torch.tensor([image.label for image in images])
-        keys = torch.tensor([rng.key(self.seed, "image", image.key) for image in images])
+        label = torch.tensor([image.label for image in images], dtype=torch.int64, device="cpu")
+        keys = torch.tensor([rng.key(self.seed, "image", image.key) for image in images], dtype=torch.int64, device="cpu")
         if self.device.type == "cuda":  # copies from other memory would wait for the device
             pixels, label = pixels.pin_memory(), label.pin_memory()
         pixels, label = (tensor.to(self.device, non_blocking=True) for tensor in (pixels, label))

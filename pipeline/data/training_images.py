@@ -100,7 +100,7 @@ class Images:
         for i in self._by_key("pass", turn):
             if windows[-1] and sum(map(len, windows[-1])) + self._counts[i] > self._window:
                 windows.append([])
-            windows[-1].append(torch.arange(self._starts[i], self._starts[i + 1]))
+            windows[-1].append(torch.arange(self._starts[i], self._starts[i + 1], device="cpu"))
         shuffled = []
         for number, window in enumerate(windows):
             places = torch.cat(window)
@@ -168,4 +168,4 @@ class Images:
 
 def _shuffled(count: int, *key: int | str) -> Tensor:
     """Return 0 to count - 1 shuffled by a key, (count,) int64."""
-    return rng.order(torch.tensor([rng.key(*key)]), "places", count)[0]
+    return rng.order(torch.tensor([rng.key(*key)], dtype=torch.int64, device="cpu"), "places", count)[0]

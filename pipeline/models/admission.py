@@ -115,7 +115,7 @@ def tried(network: nn.Module, model: Model, crop: int) -> None:
     """Raise BadInput unless the network accepts images of `crop` px and has as many classes as its section says."""
     try:
         with torch.no_grad(), evaluating(network):
-            logits = network(torch.zeros(1, 3, crop, crop))
+            logits = network(torch.zeros(1, 3, crop, crop, dtype=torch.float32, device="cpu"))
     except TypeError as error:
         raise BadInput(
             f"{model.architecture} can't be called with images alone ({one_line(error)}): wrap it in a module whose "
@@ -139,9 +139,10 @@ def tried(network: nn.Module, model: Model, crop: int) -> None:
 def probes(crop: int, count: int = 3) -> Tensor:
     """Return synthetic pictures, always the same: smooth colours with fine noise, (count, 3, crop, crop) in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(count, 3, 4, 4, generator=generator)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator, dtype=torch.float32, device="cpu")
     smooth = nn.functional.interpolate(coarse, (crop, crop), mode="bilinear", align_corners=False)
-    return (smooth + 0.1 * torch.randn(count, 3, crop, crop, generator=generator)).clamp(0, 1)
+    fine = torch.randn(count, 3, crop, crop, generator=generator, dtype=torch.float32, device="cpu")
+    return (smooth + 0.1 * fine).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -188,7 +189,7 @@ def resizable(classifier: Classifier, name: str, cells: Sequence[Cell]) -> None:
         size = cell.defense.build().size_after(given)
         try:
             if size != given:
-                classifier(torch.zeros(1, 3, *size))
+                classifier(torch.zeros(1, 3, *size, dtype=torch.float32, device="cpu"))
         except Exception as error:  # a stranger's network may raise anything
             raise BadInput(
                 f"defense {cell.defense_name} makes {max(size)} px of {cell.crop} px, and model {name} cannot take them "

@@ -20,7 +20,7 @@ def behind(classifier: Classifier, cell: Cell, who: str) -> Network:
     Raises BadInput for a defense that can't be built or run, or whose randomness can't be had from keys; warns of one that is
     slow because it draws image by image, or that draws nothing.
     """
-    x = torch.zeros(1, 3, cell.crop, cell.crop)
+    x = torch.zeros(1, 3, cell.crop, cell.crop, dtype=torch.float32, device="cpu")
     try:
         defended = cell.defense.defended(classifier, {})
         found = [defense.habits(classifier, x) for defense in _keyed(defended.defense)]
@@ -36,7 +36,7 @@ def behind(classifier: Classifier, cell: Cell, who: str) -> Network:
         _report(habits, who)
 
     def network(x: Tensor) -> Tensor:
-        return defended.logits(x, Mirror.of(torch.zeros(len(x), dtype=torch.int64), x.device))
+        return defended.logits(x, Mirror.of(torch.zeros(len(x), dtype=torch.int64, device="cpu"), x.device))
 
     return network
 

@@ -112,7 +112,7 @@ def fitting(work: Callable[[int], object], device: Device, most: int, gpus: floa
 
 def _gradient(defended: Defended, side: int, device: torch.device, stack: int) -> None:
     """Compute the gradient of a stack of grey images, each with one draw."""
-    x = torch.full((stack, 3, side, side), 0.5, device=device)
+    x = torch.full((stack, 3, side, side), 0.5, device=device, dtype=torch.float32)
     label = torch.zeros(stack, dtype=torch.int64, device=device)
-    keys = Mirror.of(torch.tensor([key("probe", i) for i in range(stack)]), device)
+    keys = Mirror.of(torch.tensor([key("probe", i) for i in range(stack)], dtype=torch.int64, device="cpu"), device)
     gradient(defended, x, Goal(label, label - 1), keys, Eot(1), stack)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def bytes_an_image(cell: "Cell") -> int:
     """Return the bytes of a checkpoint that one image of a cell takes. The photograph is none of them."""
-    grey, label = torch.full((1, 3, cell.crop, cell.crop), 0.5), torch.zeros(1, dtype=torch.int64)
+    grey = torch.full((1, 3, cell.crop, cell.crop), 0.5, dtype=torch.float32, device="cpu")
+    label = torch.zeros(1, dtype=torch.int64, device="cpu")
     state = cell.built.start(grey, Goal(label, label - 1), Mirror.of(label, "cpu"))
     sizes = {name: value.numel() * value.element_size() for name, value in state.tensors().items()}
     return sum(sizes.values()) - sizes["clean"]

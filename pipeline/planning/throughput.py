@@ -117,13 +117,13 @@ def timed(once: Callable[[int], None], device: torch.device) -> list[float]:
 def _batch(images: Tensor | None, count: int, side: int, device: torch.device) -> Tensor:
     """Return `count` images of 8-bit values in [0, 1], (count, 3, side, side); fewer images are repeated."""
     if images is None:
-        ramp = torch.linspace(0, 1, side)
+        ramp = torch.linspace(0, 1, side, dtype=torch.float32, device="cpu")
         images = (255 * ramp[:, None] * ramp).round().div(255).expand(1, 3, -1, -1)
-    return images[torch.arange(count) % len(images)].to(device).contiguous()
+    return images[torch.arange(count, device="cpu") % len(images)].to(device).contiguous()
 
 
 def _keys(count: int, repeat: int, device: torch.device) -> Mirror:
-    return Mirror.of(torch.tensor([key("calibrate", repeat, i) for i in range(count)]), device)
+    return Mirror.of(torch.tensor([key("calibrate", repeat, i) for i in range(count)], dtype=torch.int64, device="cpu"), device)
 
 
 def _wait(device: torch.device) -> None:

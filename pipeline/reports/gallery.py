@@ -59,7 +59,7 @@ def contact_sheet(x: Tensor, draws: int = 3, sheets: int = 3) -> Image.Image:
     rows = -(-len(transforms) // sheets)
     page = Image.new("RGB", (sheets * draws * (SIDE + 4) + (sheets - 1) * 16, rows * (SIDE + LABEL + 4)), "white")
     for place, (name, transform) in enumerate(transforms.items()):
-        keys = torch.tensor([key("gallery", name, i) for i in range(draws)])
+        keys = torch.tensor([key("gallery", name, i) for i in range(draws)], dtype=torch.int64, device="cpu")
         with torch.no_grad():
             done = transform.apply(x.expand(draws, -1, -1, -1), transform.draw(keys, (SIDE, SIDE)))
         column, row = place // rows, place % rows
@@ -74,7 +74,7 @@ def growing_stack(x: Tensor, seed: int = 0) -> list[Image.Image]:
 
     x  the photograph, (1, 3, SIDE, SIDE) in [0, 1]
     """
-    keys = Mirror.of(torch.tensor([key("gallery", "stack", seed)]), "cpu")
+    keys = Mirror.of(torch.tensor([key("gallery", "stack", seed)], dtype=torch.int64, device="cpu"), "cpu")
     barrage = Barrage(10)
     frames = [_tile(x[0], "the photograph")]
     for count, (name, done) in enumerate(barrage.stages(x, barrage.draw(keys, (SIDE, SIDE))), 1):

@@ -59,7 +59,7 @@ def _kind(dtype: "torch.dtype") -> str:
     import torch
     from safetensors.torch import save
 
-    data = save({"": torch.empty(0, dtype=dtype)})
+    data = save({"": torch.empty(0, dtype=dtype, device="cpu")})
     return str(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])[""]["dtype"])
 
 

@@ -149,13 +149,13 @@ class NetworkAttempt:
 
     def _keys(self, batch: list[Image], *purpose: int | str) -> Tensor:
         path = (self.config.seed, self.transform.name, *purpose)
-        return torch.tensor([rng.key(*path, image.key) for image in batch]).to(self.device)
+        return torch.tensor([rng.key(*path, image.key) for image in batch], dtype=torch.int64, device="cpu").to(self.device)
 
     def _evaluated(self) -> Entry:
         """Measure the network on the images held out of training. Raises ValueError if none can be read."""
         self.net.eval()
         held = self.trainer.images.held_out.tolist()
-        sums, count = torch.zeros(4, dtype=torch.float64), 0
+        sums, count = torch.zeros(4, dtype=torch.float64, device="cpu"), 0
         for start in range(0, len(held), self.config.batch):
             batch = self.trainer.images.read(held[start : start + self.config.batch])
             if batch:

@@ -76,7 +76,8 @@ class Scaler:
     def tensors(self) -> Tensors:
         """Return the state by name; see `Part`."""
         state = self.scaler.state_dict()
-        return {name: torch.tensor(state[name], dtype=torch.float64) for name in ("scale", "_growth_tracker") if name in state}
+        kept = [name for name in ("scale", "_growth_tracker") if name in state]
+        return {name: torch.tensor(state[name], dtype=torch.float64, device="cpu") for name in kept}
 
     def restore(self, tensors: Tensors) -> None:
         """Go back to a state; see `Part`."""

@@ -155,7 +155,7 @@ class ClassifierAttempt:
         self.group.agree(self.steps.network)
         with self.steps.result():
             shares = [self.steps.accuracy(self.trainer.held_out, self.trainer.places, k, config.draws) for k in config.k]
-        self.curve["accuracy"][self.evaluations.index(self.step)] = torch.tensor(shares, dtype=torch.float64)
+        self.curve["accuracy"][self.evaluations.index(self.step)] = torch.tensor(shares, dtype=torch.float64, device="cpu")
         return Evaluated(self.unit, self.step, dict(zip(config.k, shares, strict=True)), time.monotonic() - began)
 
     def _finish(self) -> Manifest:

@@ -19,9 +19,9 @@ PICTURE = "curves.png"
 def blank(steps: int, evaluations: int, ks: int, device: torch.device) -> dict[str, Tensor]:
     """Return empty curves, NaN throughout: `loss` and `right` of each step, (steps,); `accuracy`, (evaluations, ks)."""
     return {
-        "loss": torch.full((steps,), torch.nan, device=device),
-        "right": torch.full((steps,), torch.nan, device=device),
-        "accuracy": torch.full((evaluations, ks), torch.nan, dtype=torch.float64),
+        "loss": torch.full((steps,), torch.nan, device=device, dtype=torch.float32),
+        "right": torch.full((steps,), torch.nan, device=device, dtype=torch.float32),
+        "accuracy": torch.full((evaluations, ks), torch.nan, dtype=torch.float64, device="cpu"),
     }
 
 

@@ -34,7 +34,7 @@ class Group:
         """Return whether `flag` is set on any worker, the same on all; asked every ASK_EVERY steps, else False."""
         if self.size == 1:
             return flag
-        return step % ASK_EVERY == 0 and bool(self.total(torch.full((), float(flag), device=device)))
+        return step % ASK_EVERY == 0 and bool(self.total(torch.full((), float(flag), device=device, dtype=torch.float32)))
 
     def joined(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return the network with BatchNorm statistics over all workers' images. Call it before using the parameters.

@@ -70,8 +70,8 @@ class Steps:
         torch.manual_seed(rng.key(self.config.seed, "step", step, self.group.rank))  # for dropout inside the network
         for settings in self._optimizer.param_groups:
             settings["lr"] = rate(self.config.optimizer, step, self.steps)
-        count = self.group.total(torch.full((), float(len(batch.label)), device=self.device))
-        sums = torch.zeros(2, device=self.device)
+        count = self.group.total(torch.full((), float(len(batch.label)), device=self.device, dtype=torch.float32))
+        sums = torch.zeros(2, device=self.device, dtype=torch.float32)
         parts = batch.split(-(-len(batch.label) // self.config.accumulate))
         self.clock.mark("rest")
         for number, part in enumerate(parts):

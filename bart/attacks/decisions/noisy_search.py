@@ -32,10 +32,10 @@ def search(ask: Ask, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the place t, (n,) in [0, `FARTHEST`], at which the answer is yes or no alike, for `count` subjects, and the width
     of the sigmoid there, 1 / slope, (n,): the means of the posterior. If yes never comes, t is near `FARTHEST`.
     """
-    t = torch.linspace(0, FARTHEST, PLACES, device=device)
-    slope, error = torch.tensor(SLOPES, device=device), torch.tensor(ERRORS, device=device)
-    weight = torch.zeros(count, PLACES, len(SLOPES), len(ERRORS), device=device)  # logarithms
-    levels = (torch.arange(AT_ONCE, device=device) + 0.5) / AT_ONCE
+    t = torch.linspace(0, FARTHEST, PLACES, device=device, dtype=torch.float32)
+    slope, error = (torch.tensor(values, dtype=torch.float32, device=device) for values in (SLOPES, ERRORS))
+    weight = torch.zeros(count, PLACES, len(SLOPES), len(ERRORS), device=device, dtype=torch.float32)  # logarithms
+    levels = (torch.arange(AT_ONCE, dtype=torch.float32, device=device) + 0.5) / AT_ONCE
     for first in range(0, QUESTIONS, AT_ONCE):
         beneath = _posterior(weight).sum((2, 3)).cumsum(1)
         at = torch.searchsorted(beneath, levels.expand(count, -1).contiguous()).clamp_max(PLACES - 1)

@@ -83,7 +83,7 @@ class PopSkipJump:
         m, distance = state.memory, NORMS[self.ball.norm].size(edge - state.clean)
         nearer = distance < m["distance"]
         memory = {"nearest": where(nearer, edge, m["nearest"]), "distance": torch.where(nearer, distance, m["distance"])}
-        length = distance / (state.age + 1).sqrt()
+        length = distance / (state.age + 1).float().sqrt()
         x = (edge + length[:, None, None, None] * self.ball.steepest(jump)).clamp(0, 1)
         return state.advanced(x, forwards=noisy_search.QUESTIONS + self.queries, memory=memory)
 
@@ -121,7 +121,7 @@ class PopSkipJump:
             fields = [rng.normal_field(seeds, shape, i) for i in range(first, min(first + together, self.queries))]
             points = (edge + reach * torch.stack(fields)).clamp(0, 1)
             wrong = _wrong(state, defended, stack, points, noisy_search.QUESTIONS + first)
-            for point, answer in zip(points, torch.where(wrong, 1.0, -1.0), strict=True):  # the same sum for any stack
+            for point, answer in zip(points, torch.where(wrong, 1.0, -1.0).float(), strict=True):  # the same sum for any stack
                 direction, sign = (point - edge) / reach.clamp_min(_TINY), answer[:, None, None, None]
                 answers, directions, both = answers + sign, directions + direction, both + sign * direction
         mean = answers / self.queries

@@ -69,7 +69,7 @@ class External:
             examples.append(self._made(model, state.clean[cut], state.label[cut]))
             spent += shared(model.spent, len(own))
         found = taken(state, torch.cat(examples), self.ball)
-        grads, forwards = (torch.tensor(column, device=state.x.device) for column in zip(*spent, strict=True))
+        grads, forwards = torch.tensor(spent, dtype=torch.int64, device=state.x.device).T
         found = found.advanced(found.x)
         return replace(found, grad_evals=found.grad_evals + grads, forward_evals=found.forward_evals + forwards)
 

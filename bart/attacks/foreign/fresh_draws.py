@@ -47,7 +47,7 @@ class FreshDraws(nn.Module):
         self.calls += 1
         parts = []
         for images, draw_range in pieces(len(x), self.draws, self.stack):
-            places = torch.arange(len(x) * self.draws).view(-1, self.draws)[images, draw_range]
+            places = torch.arange(len(x) * self.draws, device="cpu").view(-1, self.draws)[images, draw_range]
             mine = keys.map(lambda side, place: side[place], rng.Mirror.of(places.flatten(), x.device))
             stacked = x[images].repeat_interleave(places.shape[1], 0)
             parts.append(self._logits(stacked, mine, again=len(x) * self.draws > self.stack))
@@ -57,7 +57,7 @@ class FreshDraws(nn.Module):
 
     def _keys(self, rows: int, device: torch.device) -> rng.Mirror:
         """Return the keys of all draws of a call, row by row, (rows x draws,)."""
-        base = rng.Mirror.of(torch.tensor([self.key]), device)
+        base = rng.Mirror.of(torch.tensor([self.key], dtype=torch.int64, device="cpu"), device)
         if self.defended.frozen:  # one draw for all, the one that judges
             return draw_keys.to_attack(self.defended.keys(base, "frozen"), 1).map(lambda side: side.repeat(rows * self.draws))
         call = base.map(rng.fold, "call").map(rng.fold, self.calls)

@@ -56,7 +56,7 @@ class ApgdL1(GradientSteps):
         share       the share of the values that a step moves
         changed     the number of values in which the best example differed when this was last adapted
         """
-        first = Ball("l1", self._radius(torch.zeros(1, dtype=torch.int64)).item())
+        first = Ball("l1", self._radius(torch.zeros(1, dtype=torch.int64, device="cpu")).item())
         x = first.start(clean, rng.fold(keys.device, "start")) if self.random_start else clean.clone()
         number = clean.new_zeros(len(clean))
         return begin(
@@ -93,7 +93,7 @@ class ApgdL1(GradientSteps):
 
     def _radius(self, age: Tensor) -> Tensor:
         """Return the radius at each age, (n,)."""
-        return self.ball.eps * torch.tensor(RADII, device=age.device)[self._place(age)].float()
+        return self.ball.eps * torch.tensor(RADII, device=age.device, dtype=torch.float32)[self._place(age)].float()
 
     def _place(self, age: Tensor) -> Tensor:
         """Return which ball is in use at each age, (n,)."""
@@ -105,7 +105,7 @@ class ApgdL1(GradientSteps):
 
         Return which images go back to their best example, (n,) bool: those whose best example became sparser.
         """
-        begins = torch.tensor(self.begins, device=age.device)
+        begins = torch.tensor(self.begins, device=age.device, dtype=torch.int64)
         place = self._place(age)
         since, period = age - begins[place], ((begins[1:] - begins[:-1]) // 25).clamp_min(1)[place]
         due = (since > 0) & (since % period == 0)

@@ -92,7 +92,7 @@ class SigmaZero(GradientSteps):
 
     def _length(self, age: Tensor) -> Tensor:
         """Return the step size after `age` steps, (n, 1, 1, 1); that of the first two steps is the same."""
-        share = (1 + torch.cos(math.pi * age.clamp_min(0) / self.steps)) / 2
+        share = (1 + torch.cos(math.pi * age.clamp_min(0).float() / self.steps)) / 2
         return (SHORTEST + (LONGEST - SHORTEST) * share)[:, None, None, None]
 
 
@@ -105,7 +105,7 @@ def _descent(delta: Tensor, ascent: Tensor) -> Tensor:
 
 def _adam(m: dict[str, Tensor], descent: Tensor, steps: Tensor) -> Tensor:
     """Return Adam's direction after `steps` (n,) gradients, and update its moments in `m`."""
-    steps = steps[:, None, None, None]
+    steps = steps[:, None, None, None].float()
     m["mean"] = MEAN * m["mean"] + (1 - MEAN) * descent
     m["square"] = SQUARE * m["square"] + (1 - SQUARE) * descent.square()
     return m["mean"] / (1 - MEAN**steps) / ((m["square"] / (1 - SQUARE**steps)).sqrt() + 1e-8)

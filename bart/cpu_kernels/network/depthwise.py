@@ -54,7 +54,7 @@ def to_images(gradient: Tensor, weight: Tensor, size: Pair, stride: Pair, before
     given = _bits(gradient.detach().contiguous(memory_format=torch.channels_last))
     weights = weight.detach()[:, 0].permute(1, 2, 0).reshape(-1, channels).float()
     filters = weights.repeat(1, max(1, TOGETHER // channels)).numpy()
-    out = torch.empty((n, channels, *size), dtype=HALF, memory_format=torch.channels_last)
+    out = torch.empty((n, channels, *size), dtype=HALF, device="cpu", memory_format=torch.channels_last)
     bits, side = _bits(out), (weight.shape[2], weight.shape[3])
     each(lambda i: spread(given[i], filters, bits[i], size, (rows, columns), side, stride, before, by_columns), n)
     return out

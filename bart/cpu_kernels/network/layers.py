@@ -130,7 +130,7 @@ def _sums(weight: Tensor) -> Tensor:
     last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
     lines = (weight.permute(0, 2, 3, 1) if last else weight).detach().reshape(len(weight), -1)
     with torch.autocast("cpu", enabled=False):
-        return lines.mv(torch.linspace(1, 2, lines.shape[1]))
+        return lines.mv(torch.linspace(1, 2, lines.shape[1], dtype=lines.dtype, device=lines.device))
 
 
 def _border(input: Tensor, pad: list[int], mode: str = "constant", value: float | None = None) -> Border | None:

@@ -54,7 +54,7 @@ class _Pad(torch.autograd.Function):
         n, channels, height, width = images.shape
         shape = (n, channels, above + height + below, left + width + right)
         made: Any = Tensor._make_wrapper_subclass
-        strides = torch.empty(shape, device="meta").to(memory_format=_layout(images)).stride()
+        strides = torch.empty(shape, device="meta", dtype=images.dtype).to(memory_format=_layout(images)).stride()
         padded: Tensor = made(Padded, shape, strides, dtype=images.dtype, device=images.device)
         return padded
 

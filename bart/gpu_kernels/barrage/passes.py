@@ -35,7 +35,7 @@ class Pass:
         self.plan, self.keys, self.orders = plan, keys, orders
         self.layout, k = layout_of(plan), plan.barrage.k
         shape = (3, *plan.size)
-        self.pool = torch.empty((versions(plan) * plan.n, *shape), device=plan.device)
+        self.pool = torch.empty((versions(plan) * plan.n, *shape), device=plan.device, dtype=torch.float32)
         self.inside = torch.empty(((k + 1) * plan.n, *shape), dtype=torch.uint8, device=plan.device)
         self.forth: Callable[[], None] = self.rounds
         self.back: Callable[[], None] = self.rounds_back
@@ -52,7 +52,7 @@ class Pass:
         entry = self.pool[(1 + self.plan.graded) * self.plan.n :]
         move(whole_table(self.plan.n, self.plan.device), x.contiguous(), entry, self.inside, True)
         self.forth()
-        y = torch.empty(x.shape, device=x.device)
+        y = torch.empty(x.shape, device=x.device, dtype=torch.float32)
         move(self.tables.leave, self.pool, y, self.inside, False)
         return y
 

@@ -159,7 +159,7 @@ class Plan:
 
     def counted(self, selected: Tensor) -> Tensor:
         """Return how many images meet each transform, or none, (crews, k, transforms + 1), from (n, k) on the host."""
-        choices = torch.arange(len(self.barrage.names) + 1)
+        choices = torch.arange(len(self.barrage.names) + 1, device="cpu")
         return torch.stack([(crew[:, :, None] == choices).sum(0) for crew in selected.tensor_split(self.crews)])
 
     @cached_property
@@ -167,8 +167,13 @@ class Plan:
         """Return, for each direction, the transforms of units, (transforms + 1, units), and their slots, (crews, k, units)."""
         found = []
         for units in (self.forward, self.backward):
-            unit = torch.tensor(units.of_names(self.barrage.names))
-            found.append(((unit[:, None] == torch.arange(len(units.members))).long(), torch.tensor(self.slots(units))))
+            unit = torch.tensor(units.of_names(self.barrage.names), dtype=torch.int64, device="cpu")
+            found.append(
+                (
+                    (unit[:, None] == torch.arange(len(units.members), device="cpu")).long(),
+                    torch.tensor(self.slots(units), dtype=torch.int64, device="cpu"),
+                )
+            )
         return found
 
 

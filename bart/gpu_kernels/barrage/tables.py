@@ -44,7 +44,7 @@ class Side:
         most = [[max(column) for column in zip(*rounds, strict=True)] for rounds in self.slots]
         sizes = [size for crew in most for size in [*crew, 0]]  # the last: what meets nothing in this direction
         self.starts = [start - size for start, size in zip(accumulate(sizes), sizes, strict=True)]
-        crews = torch.arange(plan.n).tensor_split(plan.crews)
+        crews = torch.arange(plan.n, device="cpu").tensor_split(plan.crews)
         self.crew = _lookup([crew * (count + 1) for crew, rows in enumerate(crews) for _ in rows], plan)
         self.of_name = _lookup(units.of_names(names), plan)
         self.kinds = _lookup([plan.kind(name, backward) for name in names] + [0], plan)
@@ -75,7 +75,7 @@ class Side:
 
 def _lookup(values: list[int], plan: Plan) -> Tensor:
     """Return whole numbers on the device of a plan."""
-    return rng.Mirror.of(torch.tensor(values, dtype=torch.int64), plan.device).device
+    return rng.Mirror.of(torch.tensor(values, dtype=torch.int64, device="cpu"), plan.device).device
 
 
 class Layout:

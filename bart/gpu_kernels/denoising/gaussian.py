@@ -91,7 +91,7 @@ def _blur_kernel(
 def _blur(part: Part, x: Tensor, transpose: bool) -> None:
     """Queue the launch that blurs the planes of a part, or applies the transpose."""
     height, width = part.size
-    halfway = torch.empty((part.slots, 3, height, width), device=part.y.device)
+    halfway = torch.empty((part.slots, 3, height, width), device=part.y.device, dtype=torch.float32)
     programs = 3 * part.slots * launcher.cdiv(height, STRIP)
     arguments = (part.table, x, part.params["sigma"], halfway, part.y, part.inside, height, width)
     constants = {"TRANSPOSE": transpose, "CLIP": part.clip, "STRIP": STRIP, "TILE_W": TILE_W}

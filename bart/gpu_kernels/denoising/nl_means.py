@@ -233,7 +233,7 @@ def _nl_means_kernel(
 def _forward(part: Part) -> Saved:
     """Queue two launches."""
     (height, width), device = part.size, part.y.device
-    details = torch.empty(3 * part.slots, (height + 3) // 2 * ((width + 3) // 2), device=device)
+    details = torch.empty(3 * part.slots, (height + 3) // 2 * ((width + 3) // 2), device=device, dtype=torch.float32)
     sigmas = torch.empty(3 * part.slots, dtype=torch.float64, device=device)
     launcher.launch(_noise_kernel, 3 * part.slots, part.table, part.x, details, sigmas, height, width, **SCHEDULE)
     programs = 3 * part.slots * launcher.cdiv(height, TILE) * launcher.cdiv(width, LANES - AROUND)

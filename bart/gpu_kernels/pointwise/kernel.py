@@ -178,7 +178,7 @@ def record(name: str, params: Params) -> Tensor:
 
 def records(params: Mapping[str, Params], keys: Tensor) -> Params:
     """Return the parameters of `forward` and `backward` from those of some transforms by name, for images with `keys` (n,)."""
-    numbers = torch.zeros((len(KINDS), len(keys), RECORD), device=keys.device)
+    numbers = torch.zeros((len(KINDS), len(keys), RECORD), device=keys.device, dtype=torch.float32)
     for kind, name in enumerate(KINDS):
         if name in params:
             numbers[kind] = record(name, params[name])

@@ -33,7 +33,7 @@ MARGIN = DISTANCES[1] + 3
 """The distance of the farthest pixel of the farthest patch."""
 STEEPEST = 1e25
 """The value of 1 / (h sigma)^2 where sigma is zero."""
-OWN = approximate_exp(torch.zeros(())).item()
+OWN = approximate_exp(torch.zeros((), dtype=torch.float32, device="cpu")).item()
 """The weight of the pixel itself."""
 
 
@@ -85,7 +85,7 @@ def _eager(padded: Tensor, scale: Tensor, radius: Tensor, distance: Tensor, join
         squares = steps.square()
         squares = torch.lerp(squares, squares.sum(1, keepdim=True).expand_as(squares), joint)
         away = _box(_box(squares, width, wide), 1, wide) * scale
-        reach = torch.where(distance >= max(y, abs(x)), CUTOFF, -1.0)
+        reach = torch.where(distance >= max(y, abs(x)), CUTOFF, -1.0).float()
         weight = torch.where(away <= reach, approximate_exp(away.clamp_max(CUTOFF)), 0)
         length = weight.shape[-1]
         steps = weight * steps[..., first : first + length]

@@ -124,7 +124,7 @@ class _Watch:
         if self.event is not None and not self.event.query():
             return False
         over = self.event is not None and not self.running
-        self.running = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(active.any(), non_blocking=True)
+        self.running = torch.empty((), dtype=torch.bool, device="cpu", pin_memory=True).copy_(active.any(), non_blocking=True)
         self.event = torch.cuda.Event()
         self.event.record(torch.cuda.current_stream(active.device))
         return over

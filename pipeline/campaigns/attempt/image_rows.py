@@ -97,7 +97,7 @@ def attacked(
     distances = {norm: Ball(norm, cell.attack.eps).distance(stored, state.clean).tolist() for norm in ("linf", "l2")}
     targets, nonfinite, zero = state.target.tolist(), state.nonfinite.tolist(), state.zero.tolist()
     given = state.memory.get(DISTANCE, state.label.new_full((len(state),), -1)).tolist()
-    labels = torch.tensor([sample.label for sample in samples], device=state.label.device)
+    labels = torch.tensor([sample.label for sample in samples], device=state.label.device, dtype=torch.int64)
     margins = {f"{side}_margin": _margins(verdict, labels) for side, verdict in (("clean", clean), ("adv", adversarial))}
     norms = [total / number if number > 0 else None for number, total in state.norms.tolist()]  # NaN is not above 0
     left, grads, forwards = state.left.host.tolist(), state.grad_evals.tolist(), state.forward_evals.tolist()

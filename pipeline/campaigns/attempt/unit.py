@@ -161,7 +161,7 @@ class UnitAttempt:
     def _suspect(self, kept: list[Sample], clean: Verdict) -> None:
         """Report if the clean images of the cell look as if labels or preprocessing were wrong."""
         seen = self.worker.clean.setdefault(self.cell.name, CleanPass(self.cell.model.classes))
-        seen.add(torch.tensor([sample.label for sample in kept]), clean.top5[:, :, 0].cpu())
+        seen.add(torch.tensor([sample.label for sample in kept], dtype=torch.int64, device="cpu"), clean.top5[:, :, 0].cpu())
         if seen.suspicion:
             self._remark("clean", seen.suspicion)
         if (clean.top5[:, :, 0] < 0).any():
@@ -193,14 +193,14 @@ class UnitAttempt:
         if saved and len(saved[1]["x"]) == len(clean):
             self.before = saved[0].seconds
             return State.of(saved[1] | {"clean": clean.cpu()}, device)
-        label = torch.tensor([s.label for s in good], device=device)
+        label = torch.tensor([s.label for s in good], device=device, dtype=torch.int64)
         keys = image_keys.to_attack(self.cell, self._names(good), device)
         state = self.attack.start(clean, Goal(label, self._targets(good, clean, label, defended)), keys)
         if isinstance(self.attack, Given) and self.given:
             state = self.attack.taken(
                 state, torch.stack([e for s in good if isinstance(e := self.given[s.key], Tensor)]).to(device)
             )
-        skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell))
+        skipped = torch.tensor(image_rows.misclassified(good, verdict, self.cell), dtype=torch.bool, device="cpu")
         return replace(state, left=Mirror.of(state.left.host.masked_fill(skipped, 0), device))  # won before the first step
 
     def _targets(self, good: list[Sample], clean: Tensor, label: Tensor, defended: Defended) -> Tensor:

@@ -47,7 +47,7 @@ def sample(job: Job, cell: Cell, device: torch.device) -> Sample:
     if not good:
         raise BadInput(f"no image of {unit.name} can be attacked: check the data with `barrage run`, or take other images")
     x = torch.stack([torch.from_numpy(image) for _, image in good]).to(device).float() / 255
-    label = torch.tensor([sample.label for sample, _ in good], device=device)
+    label = torch.tensor([sample.label for sample, _ in good], device=device, dtype=torch.int64)
     keys = image_keys.to_attack(cell, [(unit.shard, sample.key) for sample, _ in good], device)
     return Sample(worker.defended(cell), x, label, keys, worker.stack(cell))
 

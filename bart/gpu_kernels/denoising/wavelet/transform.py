@@ -188,7 +188,7 @@ def _forward(part: Part) -> Saved:
     bands = max(_pyramid(height, width, length, count) for length, count in zip(lengths, levels, strict=True))
     exact_size, single_size = height * width + row_size, height * width + bands + 2 * row_size
     exact = torch.empty(n * 12, exact_size, dtype=torch.float64, device=device)
-    single = torch.empty(n * 12, single_size, device=device)
+    single = torch.empty(n * 12, single_size, device=device, dtype=torch.float32)
     ranges = torch.empty(n, 3, 2, dtype=torch.float64, device=device)
     ycbcr, kind, soft, shift = (part.params[name] for name in ("ycbcr", "wavelet", "soft", "shift"))
     launcher.launch(
