@@ -46,9 +46,7 @@ def _threshold(size: Tensor, most: Tensor, eps: Tensor) -> Tensor:
     """Return the t, (n,), of at least 0, for which sum(clip(size - t, 0, most)) is `eps` (n, 1), or 0 if it is less there."""
     count = size.shape[1]
     meets, order = torch.cat([size, (size - most).clamp_min(0)], 1).sort(1, descending=True)
-    slope = (
-        torch.where(order < count, 1.0, -1.0).float().to(size.dtype).cumsum(1)
-    )  # values between their ends, below each place
+    slope = torch.where(order < count, 1.0, -1.0).to(size.dtype).cumsum(1)  # values between their ends, below each place
     gaps = meets - torch.cat([meets[:, 1:], torch.zeros_like(meets[:, :1])], 1)
     after = (slope * gaps).cumsum(1)  # the sum at the next place
     piece = (after < eps).sum(1, keepdim=True).clamp_max(2 * count - 1)
