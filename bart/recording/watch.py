@@ -1,0 +1,43 @@
+"""Watch the operators of torch that a function calls, to see why it could not be replayed."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as every_module
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_TAGS = {
+    torch.Tag.data_dependent_output: "reads a number from the device ({})",
+    torch.Tag.dynamic_output_shape: "makes tensors whose shape depends on values ({})",
+    torch.Tag.nondeterministic_seeded: "draws from torch's generator ({})",
+}
+_COPIES = {"aten::_to_copy", "aten::copy_"}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS if hasattr(every_module, f"_global{name}"))
+
+
+class Watch(TorchDispatchMode):
+    """Hold, in `reason`, the first thing within this context that a replay would not do again; None if there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason: str | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._schema.name
+        found = [text.format(name) for tag, text in _TAGS.items() if tag in func.tags]
+        if name in _COPIES and len({t.device for t in tree_leaves((args, out)) if isinstance(t, Tensor)}) > 1:
+            found.append(f"copies between devices ({name})")
+        self.reason = self.reason or next(iter(found), None)
+        return out
+
+
+def hooked(module: nn.Module) -> str | None:
+    """Return why a module could not be replayed: hooks are code that a replay does not run. None if it has none."""
+    if any(getattr(every_module, name) for name in _GLOBAL_HOOKS):
+        return "has hooks of all modules"
+    named = (name for name, part in module.named_modules() if any(getattr(part, hooks, None) for hooks in _HOOKS))
+    return next((f"has hooks ({name or type(module).__name__})" for name in named), None)
