@@ -28,11 +28,18 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._schema.name
-        found = [text.format(name) for tag, text in _TAGS.items() if tag in func.tags]
+        found = [text.format(name) for tag, text in _TAGS.items() if tag in func.tags and not _by_numbers(name, args)]
         if name in _COPIES and len({t.device for t in tree_leaves((args, out)) if isinstance(t, Tensor)}) > 1:
             found.append(f"copies between devices ({name})")
         self.reason = self.reason or next(iter(found), None)
         return out
+
+
+def _by_numbers(name: str, args: Any) -> bool:
+    """Return whether an operator indexes by whole numbers: its tag is for masks, by which shapes depend on values."""
+    return name == "aten::index" and not any(
+        t.dtype in (torch.bool, torch.uint8) for t in tree_leaves(args[1]) if t is not None
+    )
 
 
 def hooked(module: nn.Module) -> str | None:

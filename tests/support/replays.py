@@ -35,36 +35,21 @@ class Log(TorchDispatchMode):
 
 
 @contextmanager
-def recording(kernels=False):
-    """Let tensors on a CPU be recorded; yield the list of what was recorded, to which each replay adds one.
-
-    kernels     log the starts of Triton's kernels too, which must run in its interpreter
-    """
+def recording():
+    """Let tensors on a CPU be recorded; yield the list of what was recorded, to which each replay adds one."""
     replays = []
 
     def recorded(*works, memory=None):
         made = []
         for work in works:
             log = Log()
-            with ExitStack() as within:
-                if kernels:
-                    from bart.gpu_kernels.common import launcher
-
-                    launch = launcher.launch
-
-                    def logged(*arguments, log=log, launch=launch, **constants):
-                        with torch._C._DisableTorchDispatch():  # the interpreter's own operators
-                            launch(*arguments, **constants)
-                        log.done.append(lambda: launch(*arguments, **constants))
-
-                    within.enter_context(patch.object(launcher, "launch", logged))
-                within.enter_context(log)
+            with log:
                 work()
             replays.append([])
 
             def replay(done=log.done, count=replays[-1]):
                 count.append(1)
-                with torch.no_grad():
+                with torch.no_grad(), torch._C._DisableTorchDispatch():  # no operator of the host's
                     for again in done:
                         again()
 

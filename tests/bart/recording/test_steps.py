@@ -12,7 +12,7 @@ from bart.defenses import Preprocessor, Undefended
 from bart.gradient import gradient
 from bart.recording import repeated
 from tests.support.images import keys, photographs
-from tests.support.replays import recording
+from tests.support.replays import Log, recording
 
 SIDE, IMAGES, CLASSES = 8, 3, 5
 LABEL = torch.tensor([0, 3, 4])
@@ -68,6 +68,13 @@ class Draws(Small):
         return super().forward(x + 0 * torch.rand_like(x))
 
 
+class Gathers(Small):
+    """Index by whole numbers, by which no shape depends on values."""
+
+    def forward(self, x):
+        return super().forward(x[:, torch.arange(3, device=x.device).flip(0)])
+
+
 def hooked():
     model = Small()
     model.register_forward_hook(lambda module, inputs, output: output * 1)
@@ -107,6 +114,22 @@ def test_a_replay_computes_what_a_queued_gradient_does(eot, stack):
     assert len(replays) == kinds and sum(map(len, replays)) >= 4 * kinds
 
 
+def test_a_recorded_gradient_takes_a_few_operators_however_many_the_network_has():
+    class Deep(Small):
+        def forward(self, x):
+            for _ in range(200):
+                x = x.mul(1.001)
+            return super().forward(x)
+
+    behind, counts = defended(Deep()), []
+    with recording():
+        for seed in range(5):
+            with Log() as log:
+                found(behind, Eot(4), [seed])
+            counts.append(len(log.done))
+    assert counts[0] > 400 and counts[3] == counts[4] < 60, counts
+
+
 def test_draws_of_one_image_in_two_passes_are_recorded_where_the_loss_is_a_mean_over_draws():
     for estimator, kinds in (("per_draw", 2), ("mean_logits", 0)):
         behind, eot = defended(), Eot(5, estimator=estimator)
@@ -142,6 +165,14 @@ def test_a_network_that_no_replay_computes_is_queued_with_one_warning(model):
     with recording() as replays, pytest.warns(UserWarning, match="not recorded") as said:
         assert same(found(behind, Eot(2), range(5)), truth)
     assert not replays and len(said) == 1
+
+
+def test_indices_that_are_whole_numbers_are_recorded():
+    behind = defended(Gathers())
+    truth = found(behind, Eot(2), range(4))
+    with recording() as replays:
+        assert same(found(behind, Eot(2), range(4)), truth)
+    assert len(replays) == 1
 
 
 def test_a_defense_that_does_not_say_what_it_queues_is_not_recorded():

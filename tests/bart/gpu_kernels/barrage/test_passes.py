@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 QUICK = ("color_precision", "noise", "fft", "zoom", "hsv", "yuv", "hist_eq", "contrast_stretch", "grey_mix", "grey_one_channel",
          "mean")  # fmt: skip
 """Transforms of eight groups that the interpreter computes quickly: some keep the image, one has no derivative."""
-CASES = ("mixed", "pointwise", "crews", "alone", "fewest", "recorded", "steps", "general")
+CASES = ("mixed", "pointwise", "crews", "alone", "fewest", "recorded", "general")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -172,40 +172,6 @@ def _recorded():
         for mirror, (y, _) in zip(mirrors, truth, strict=True):
             assert torch.equal(_both(barrage, x, mirror)[0], y)
     assert len(said) == 1, "once a kind"
-
-
-def _steps():
-    """A whole step, recorded with the barrage inside, gives the bits of one that is queued; another plan is another record."""
-    from bart import Classifier, Defended, Eot, Goal
-    from bart.gpu_kernels.barrage import graphs
-    from bart.gradient import gradient
-    from bart.recording import repeated
-    from tests.support.replays import recording
-
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(5)
-    )
-    network(images(16, 19)[:1])
-    barrage, label = Barrage(2, ("noise", "hsv", "zoom", "mean")), torch.tensor([0, 3])
-    behind = Defended(Classifier(network, [0.5] * 3, [0.25] * 3, (16, 19), folded=False), barrage)
-
-    def found():
-        seeds = (Mirror.of(keys(2, seed), "cpu") for seed in range(5))
-        return [gradient(behind, images(16, 19)[:2], Goal(label, label - 9), seed, Eot(3), 6) for seed in seeds]
-
-    with _on_kernels():
-        truth = found()
-        with recording(kernels=True) as replays:
-            for (part, loss), (part_truth, loss_truth) in zip(found(), truth, strict=True):
-                assert torch.equal(part, part_truth) and torch.equal(loss, loss_truth)
-            assert list(map(len, replays)) == [3] and not graphs._KEPT, "nothing within is recorded by itself"
-            (kept,) = repeated._KEPT.values()
-            assert any(isinstance(thing, torch.Tensor) for thing in kept.things), "a table from a cache"
-            from bart.gpu_kernels.barrage import plan as plans
-
-            with patch.object(plans, "SPREAD", plans.SPREAD * 2):
-                found()
-            assert list(map(len, replays)) == [3, 3]
 
 
 def _general():
