@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,14 +26,23 @@ def new_memory() -> Memory | None:
     return torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
 
 
-def recorded(*works: Callable[[], None], memory: Memory | None = None) -> list[Callable[[], None]]:
+@lru_cache(maxsize=256)
+def stream_of(device: torch.device, name: Hashable) -> torch.cuda.Stream:
+    """Return the stream of a name, made once."""
+    return torch.cuda.Stream(device)
+
+
+def recorded(device: torch.device, *works: Callable[[], None], memory: Memory | None = None) -> list[Callable[[], None]]:
     """Return what repeats the launches of each work, in this order; what a work allocates stays where it is.
+
+    PyTorch's own stream for recording is of the device that it met first: launches on another would not be recorded.
 
     memory  default: their own
     """
+    stream = stream_of(device, "recording")
     graphs, memory = [torch.cuda.CUDAGraph() for _ in works], memory or torch.cuda.graph_pool_handle()
     for graph, work in zip(graphs, works, strict=True):
-        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):  # others may allocate meanwhile
+        with torch.cuda.graph(graph, memory, stream, "thread_local"):  # others may allocate meanwhile
             work()
     return [graph.replay for graph in graphs]
 

@@ -141,7 +141,7 @@ def _record(kept: _Kept, function: Function, inputs: Inputs) -> bool:
 
     try:
         with keeping(kept.things):
-            (kept.replay,) = recorded(work, memory=kept.memory)
+            (kept.replay,) = recorded(kept.inputs[0].device, work, memory=kept.memory)
     except RuntimeError as error:  # all works without, only slower; an end of memory is one too
         reason = str(error)
     else:

@@ -39,7 +39,7 @@ def recording():
     """Let tensors on a CPU be recorded; yield the list of what was recorded, to which each replay adds one."""
     replays = []
 
-    def recorded(*works, memory=None):
+    def recorded(device, *works, memory=None):
         made = []
         for work in works:
             log = Log()

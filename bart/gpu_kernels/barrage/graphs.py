@@ -4,9 +4,11 @@ The first pass of a kind runs launch by launch, which compiles the kernels; the 
 one gradient at a time: until that graph of autograd is gone, others of its kind run launch by launch.
 """
 
+import threading
 import warnings
 import weakref
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def pass_of(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | Lent:
     if under_way():
         return Pass(plan, keys, orders)
     stream = torch.cuda.current_stream(plan.device).cuda_stream if plan.device.type == "cuda" else 0
-    kind = (plan, stream)
+    kind = (plan, stream, threading.get_ident())  # threads that share a stream would overwrite each other's keys
     if kind not in _KEPT:
         while len(_KEPT) >= MOST:
             _KEPT.popitem(last=False)
@@ -73,7 +75,7 @@ def _recorded_pass(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | None:
     """Return a pass that is recorded; None, with a warning, where a device or its driver cannot record it."""
     made = Pass(plan, keys.clone(), orders.clone())
     try:
-        made.record(recorded)
+        made.record(partial(recorded, plan.device))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # all works without, only slower
