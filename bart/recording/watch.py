@@ -8,10 +8,11 @@ from torch.nn.modules import module as every_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_TAGS = {
+from bart.recording.graphs import records
+
+_READS = {
     torch.Tag.data_dependent_output: "reads a number from the device ({})",
     torch.Tag.dynamic_output_shape: "makes tensors whose shape depends on values ({})",
-    torch.Tag.nondeterministic_seeded: "draws from torch's generator ({})",
 }
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -26,13 +27,31 @@ class Watch(TorchDispatchMode):
         self.reason: str | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = func._schema.name
-        found = [text.format(name) for tag, text in _TAGS.items() if tag in func.tags and not _by_numbers(name, args)]
-        if name in _COPIES and len({t.device for t in tree_leaves((args, out)) if isinstance(t, Tensor)}) > 1:
-            found.append(f"copies between devices ({name})")
-        self.reason = self.reason or next(iter(found), None)
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)]
+        self.reason = self.reason or _reason(func, args, kwargs, tensors)
         return out
+
+
+def _reason(func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> str | None:
+    """Return why an operator could not be replayed; None if it could. Numbers that are on the host may be read."""
+    name = func._schema.name
+    if torch.Tag.nondeterministic_seeded in func.tags and _dropout(func, args, kwargs) != 0:
+        return f"draws from torch's generator ({name})"
+    if name in _COPIES and len({t.device for t in tensors}) > 1:
+        return f"copies between devices ({name})"
+    if _by_numbers(name, args) or not any(map(records, tensors)):
+        return None
+    return next((text.format(name) for tag, text in _READS.items() if tag in func.tags), None)
+
+
+def _dropout(func: Any, args: Any, kwargs: Any) -> float | None:
+    """Return the share that an attention drops: at 0 it draws nothing, though its tag says so. None for other operators."""
+    named = zip((argument.name for argument in func._schema.arguments), args, strict=False)
+    defaults = {argument.name: argument.default_value for argument in func._schema.arguments}
+    share: float | None = (defaults | dict(named) | kwargs).get("dropout_p")
+    return share
 
 
 def _by_numbers(name: str, args: Any) -> bool:

@@ -1,23 +1,41 @@
 """Imitate a CUDA graph on a CPU: log what a work does once, and do that again without the work's own code.
 
-As on a GPU, a replay reads the same memory and writes the same memory: it runs no line of Python of what was recorded. Unlike
-there, the work is done when it is recorded, too.
+As on a GPU, a replay reads the same memory and writes the same memory: it runs no line of Python of what was recorded but
+operators of torch and, in Triton's interpreter, kernels. Unlike there, the work is done when it is recorded, too.
 """
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from unittest.mock import patch
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bart import dispatch
+from bart.gpu_kernels.common import launcher
+
 
 class Log(TorchDispatchMode):
-    """Log the operators of torch, with their tensors."""
+    """Log the operators of torch and the starts of kernels, with their tensors."""
 
     def __init__(self):
         super().__init__()
         self.done = []
+
+    def __enter__(self):
+        self.launcher = patch.object(launcher, "launch", partial(self._launch, launcher.launch))
+        self.launcher.start()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        self.launcher.stop()
+        return super().__exit__(*error)
+
+    def _launch(self, launch, *arguments, **constants):
+        with torch._C._DisableTorchDispatch():  # operators of the interpreter's own
+            launch(*arguments, **constants)
+        self.done.append(partial(launch, *arguments, **constants))
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -58,11 +76,10 @@ def recording():
 
     with ExitStack() as stack:
         stack.enter_context(patch("bart.recording.repeated.records", lambda x: True))
+        stack.enter_context(patch("bart.recording.watch.records", lambda x: True))
         stack.enter_context(patch("bart.recording.repeated.recorded", recorded))
         try:
             yield replays
         finally:
-            from bart import dispatch
-
             with patch("torch.cuda.empty_cache"):
                 dispatch.release()

@@ -11,6 +11,7 @@ from bart import Apgd, Ball, Classifier, Defended, Eot, Goal, Mirror, Pgd, lanes
 from bart.defenses import Preprocessor, Undefended
 from bart.gradient import gradient
 from bart.recording import repeated
+from bart.recording.watch import Watch
 from tests.support.images import keys, photographs
 from tests.support.replays import Log, recording
 
@@ -73,6 +74,22 @@ class Gathers(Small):
 
     def forward(self, x):
         return super().forward(x[:, torch.arange(3, device=x.device).flip(0)])
+
+
+class Attends(Small):
+    """Attend, which draws nothing where nothing is dropped."""
+
+    def forward(self, x):
+        rows = x.flatten(1, 2)[:, None]
+        return super().forward(nn.functional.scaled_dot_product_attention(rows, rows, rows, dropout_p=0.0))
+
+
+class Drops(Small):
+    """Drop a share of attention, as a network does that is random by intent."""
+
+    def forward(self, x):
+        rows = x.flatten(1, 2)[:, None]
+        return super().forward(nn.functional.scaled_dot_product_attention(rows, rows, rows, dropout_p=1e-12))
 
 
 def hooked():
@@ -158,7 +175,7 @@ def test_an_attack_in_lanes_reaches_the_same_examples(attack):
     assert all(torch.equal(ours[name], truth[name]) for name in truth)
 
 
-@pytest.mark.parametrize("model", [Reads, Selects, Draws, hooked], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [Reads, Selects, Draws, Drops, hooked], ids=lambda m: m.__name__)
 def test_a_network_that_no_replay_computes_is_queued_with_one_warning(model):
     behind = defended(model())
     truth = found(behind, Eot(2), range(5))
@@ -167,12 +184,23 @@ def test_a_network_that_no_replay_computes_is_queued_with_one_warning(model):
     assert not replays and len(said) == 1
 
 
-def test_indices_that_are_whole_numbers_are_recorded():
-    behind = defended(Gathers())
+@pytest.mark.parametrize("model", [Gathers, Attends])
+def test_operators_that_only_could_depend_on_values_or_draw_are_recorded(model):
+    behind = defended(model())
     truth = found(behind, Eot(2), range(4))
     with recording() as replays:
         assert same(found(behind, Eot(2), range(4)), truth)
     assert len(replays) == 1
+
+
+def test_numbers_on_the_host_may_be_read_and_none_is_copied_to_the_device():
+    with patch("bart.recording.watch.records", lambda x: x.device.type == "meta"), Watch() as watch:
+        host = torch.arange(4)
+        assert bool(host[host > 1].sum() > 3)
+        torch.empty(4, device="meta").add(1).to(torch.float16)
+        assert watch.reason is None
+        host.to("meta")
+        assert "copies between devices" in watch.reason
 
 
 def test_a_defense_that_does_not_say_what_it_queues_is_not_recorded():
