@@ -33,6 +33,7 @@ class _Kept:
     """Hold what was recorded of a kind, once it is: its own inputs and outputs, the owner's weights, and what must stay."""
 
     owner: nn.Module
+    device: torch.device
     stream: int
     calls: int = 0
     inputs: Inputs = ()
@@ -69,7 +70,7 @@ def repeat(
     if kind is None or not possible(owner, x):
         return with_room(lambda: function(*inputs))
     with _LOCK:
-        kept = _kept(owner, (kind, *map(_like, inputs)), _stream(x))
+        kept = _kept(owner, (kind, owner.training, *map(_like, inputs)), x)
         kept.calls += 1
         if kept.calls == 2:
             return _watched(owner, function, inputs)
@@ -102,13 +103,14 @@ def _stream(x: Tensor) -> int:
     return torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
 
 
-def _kept(owner: nn.Module, kind: Hashable, stream: int) -> _Kept:
+def _kept(owner: nn.Module, kind: Hashable, x: Tensor) -> _Kept:
     """Return the place of a kind of calls on a stream; a new one if weights were moved since."""
+    stream = _stream(x)
     if (kind, stream) in _KEPT and not _KEPT[kind, stream].current():
         del _KEPT[kind, stream]
     while (kind, stream) not in _KEPT and len(_KEPT) >= MOST:
         _KEPT.popitem(last=False)
-    found: _Kept = _KEPT.setdefault((kind, stream), _Kept(owner, stream))
+    found: _Kept = _KEPT.setdefault((kind, stream), _Kept(owner, x.device, stream))
     _KEPT.move_to_end((kind, stream))
     return found
 
@@ -141,7 +143,7 @@ def _record(kept: _Kept, function: Function, inputs: Inputs) -> bool:
 
     try:
         with keeping(kept.things):
-            (kept.replay,) = recorded(kept.inputs[0].device, work, memory=kept.memory)
+            (kept.replay,) = recorded(kept.device, work, memory=kept.memory)
     except RuntimeError as error:  # all works without, only slower; an end of memory is one too
         reason = str(error)
     else:

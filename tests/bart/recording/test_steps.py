@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bart import Apgd, Ball, Classifier, Defended, Eot, Goal, Mirror, Pgd, lanes, rng
+from bart.classifier import Normalised
 from bart.defenses import Preprocessor, Undefended
 from bart.gradient import gradient
 from bart.recording import repeated
@@ -230,6 +231,20 @@ def test_weights_that_change_in_place_are_seen_and_weights_that_move_are_recorde
     assert same(found(behind, Eot(2), range(4)), moved)
     behind.classifier.model.second.data /= 2
     assert same(found(behind, Eot(2), range(3)), changed)
+
+
+def test_a_network_in_another_mode_is_another_kind():
+    class Moody(Small):
+        def forward(self, x):
+            return super().forward(x) * (2 if self.training else 1)
+
+    behind = Defended(Normalised(Moody(), (0.4, 0.5, 0.6), (0.3, 0.2, 0.25)).requires_grad_(False).eval(), Shaded())
+    truth = found(behind, Eot(2, "margin"), range(4))
+    with recording() as replays:
+        assert same(found(behind, Eot(2, "margin"), range(4)), truth)
+        behind.classifier.train()
+        doubled = found(behind, Eot(2, "margin"), range(4))
+    assert len(replays) == 2 and same(doubled, [[2 * part for part in pair] for pair in truth])
 
 
 def test_three_kinds_are_kept_and_they_share_their_memory():

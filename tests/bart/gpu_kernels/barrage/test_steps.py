@@ -47,8 +47,10 @@ def _compare(barrage, eot, seeds, spread=5, some=3):
     with on_kernels, patch.object(plan.Plan, "holds", holds):
         truth = _gradients(barrage, eot, seeds)
         assert not torch.equal(truth[0], truth[2]), "each step has a gradient of its own"
-        with recording() as replays, patch.object(graphs, "records", lambda x: True), patch.multiple(
-            plan, SPREAD=spread, SOME=some
+        with (
+            recording() as replays,
+            patch.object(graphs, "records", lambda x: True),
+            patch.multiple(plan, SPREAD=spread, SOME=some),
         ):
             ours = _gradients(barrage, eot, seeds)
             assert not any(kept.made for kept in graphs._KEPT.values()), "a barrage within a record is not recorded by itself"
