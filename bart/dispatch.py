@@ -24,7 +24,7 @@ SMALLEST = 16
 widest window reaches 16 pixels beyond it. The eager code takes smaller images too."""
 
 KERNELS: dict[str, str] = {
-    "fft": "fft:fft",
+    "fft": "fft.transform:fft",
     "jpeg": "jpeg:jpeg",
     "color_precision": "pointwise.kernel:color_precision",
     "grey_mix": "pointwise.kernel:grey_mix",
