@@ -1,4 +1,7 @@
-"""Compute the gains of coefficients where they are needed; but for the removed band they are the same for the three channels."""
+"""Compute the gains of coefficients where they are needed.
+
+But for the removed band they are the same for the three channels.
+"""
 
 import triton
 import triton.language as tl

@@ -37,8 +37,8 @@ def _edges() -> torch.Tensor:
 
 def _assert_gains() -> None:
     """Check that the kernel multiplies by the mean of the definition's gains of k and -k, and by the inverse's factor."""
-    from bart.gpu_kernels.fft import by_torch
     from bart.gpu_kernels.common.part import whole_table
+    from bart.gpu_kernels.fft import by_torch
 
     for height, width in ((32, 36), (41, 37)):
         keep, seed = _edges(), FFT.draw(keys(5), (height, width))["seed"]
