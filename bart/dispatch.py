@@ -4,9 +4,8 @@ A module of `bart.gpu_kernels` imports Triton at its top. It offers functions li
 contiguous float32 images. This module imports it when a kernel is first used, so Triton need not be installed.
 """
 
-import sys
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from bart import recording
 
 OLDEST = (7, 0)
 """The lowest compute capability for which kernels are used: that of a V100, for which Triton still generates code."""
@@ -23,7 +24,7 @@ SMALLEST = 16
 widest window reaches 16 pixels beyond it. The eager code takes smaller images too."""
 
 KERNELS: dict[str, str] = {
-    "fft": "fft:fft",
+    "fft": "fft.transform:fft",
     "jpeg": "jpeg:jpeg",
     "color_precision": "pointwise.kernel:color_precision",
     "grey_mix": "pointwise.kernel:grey_mix",
@@ -67,11 +68,18 @@ def barrage(names: Collection[str], x: Tensor) -> Callable[..., Tensor] | None:
     return found
 
 
+def plan(x: Tensor, *arguments: Any) -> Hashable:
+    """Return what decides which kernels are launched for whole barrages with a gradient, where `barrage` can run.
+
+    See `bart.gpu_kernels.barrage.node.plan_of`.
+    """
+    found: Hashable = _load("barrage.node:plan_of")(x, *arguments)
+    return found
+
+
 def release() -> None:
     """Give up the memory that recorded passes and PyTorch's allocator keep for later use, on all GPUs."""
-    graphs = sys.modules.get("bart.gpu_kernels.barrage.graphs")  # not imported: nothing was recorded
-    if graphs is not None:
-        graphs.forget()
+    recording.forget()
     torch.cuda.empty_cache()
 
 

@@ -1,6 +1,6 @@
 """Estimate the input gradient of a randomised defense by expectation over transformation (EOT: Athalye et al., ICML 2018)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -14,9 +14,10 @@ from bart.bpda import POLICIES, complete
 from bart.defenses import Defended
 from bart.losses import LOSSES, Loss
 from bart.low_frequencies import low_frequencies
+from bart.recording import possible, repeat, with_room
 
-Forward = Callable[[Tensor, slice, slice], Tensor]
-"""(which images, as a tensor; which of all images; which draws) -> logits (images, draws, classes)."""
+Forward = Callable[[slice, slice], Tensor]
+"""(which images, which draws) -> logits (images, draws, classes)."""
 
 HALF_SCALE = 2.0**10
 """Factor of the losses in the backward pass, so that fp16 does not underflow. A power of two changes no digit."""
@@ -145,36 +146,84 @@ def gradient(defended: Defended, x: Tensor, goal: Goal, keys: rng.Mirror, eot: E
     complete(eot.policy, defended.networks, defended.defense.differentiated)
     all_keys = draw_keys.to_attack(keys, eot.draws)
     order = draw_keys.shared(keys, eot.draws) if eot.fixed_order and not defended.frozen else None
-    policy = partial(POLICIES[eot.policy], networks=defended.networks)
-    by_draw = ESTIMATORS[eot.estimator].by_draw
-    loss_of = partial(ESTIMATORS[eot.estimator].loss, LOSSES[eot.loss])
+    by_draw, passes = ESTIMATORS[eot.estimator].by_draw, _Passes(defended, eot)
     total, loss = torch.zeros_like(x), torch.zeros(len(x), device=x.device, dtype=torch.float32)
 
-    def forward(leaf: Tensor, images: slice, draw_range: slice) -> Tensor:
-        """Return the logits (images, draws, classes) of one pass."""
-        count = draw_range.stop - draw_range.start
-        order_keys = rows(order, eot.draws, images, draw_range) if order else None
-        stacked = leaf.repeat_interleave(count, 0) if leaf.dim() == 4 else leaf.flatten(0, 1)
-        logits = defended.logits(stacked, rows(all_keys, eot.draws, images, draw_range), policy, order_keys, fast=True)
-        return logits.view(len(leaf), count, -1)
+    def rows_of(images: slice, draw_range: slice) -> tuple[rng.Mirror, rng.Mirror | None]:
+        """Return the keys of one pass."""
+        return rows(all_keys, eot.draws, images, draw_range), rows(order, eot.draws, images, draw_range) if order else None
+
+    def forward(images: slice, draw_range: slice) -> Tensor:
+        """Return the logits (images, draws, classes) of one pass without a graph."""
+        return with_room(lambda: passes.logits(x[images], *rows_of(images, draw_range)))
 
     for images, draw_range in pieces(len(x), eot.draws, stack):
-        leaf = x[images].detach()
-        if eot.unit:  # one leaf a draw, (images, draws, 3, h, w)
-            leaf = leaf[:, None].repeat(1, draw_range.stop - draw_range.start, 1, 1, 1)
-        leaf.requires_grad_()
-        logits = forward(leaf, images, draw_range)
+        at, aim, keys_of = x[images].detach(), goal.rows(images), rows_of(images, draw_range)
         if by_draw or draw_range.stop - draw_range.start == eot.draws:
-            value = loss_of(logits, goal.rows(images)) * (logits.shape[1] / eot.draws)
-            loss[images] += value.detach()
+            value, part = passes.of_loss(at, aim, *keys_of)
+            loss[images] += value
         else:  # the mean needs all draws, which do not fit: compute its cotangent without a graph first
             if draw_range.start == 0:
-                loss[images], cotangent = _cotangent(forward, x[images], goal.rows(images), images, loss_of, eot.draws, stack)
-            value = (logits * cotangent[:, draw_range]).sum((1, 2))
-        (part,) = torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
+                loss[images], cotangent = _cotangent(forward, aim, images, passes.loss_of, eot.draws, stack)
+            part = passes.of_cotangent(at, cotangent[:, draw_range], *keys_of)
         part = low_frequencies(part, eot.frequencies)
         total[images] += _unit(part).sum(1) / eot.draws if eot.unit else part / HALF_SCALE
     return total, loss
+
+
+class _Passes:
+    """Make the passes of a gradient: each goes forward and backward through as many draws as fit."""
+
+    def __init__(self, defended: Defended, eot: Eot) -> None:
+        self.defended, self.eot = defended, eot
+        self.policy = partial(POLICIES[eot.policy], networks=defended.networks)
+        self.loss_of = partial(ESTIMATORS[eot.estimator].loss, LOSSES[eot.loss])
+
+    def logits(self, leaf: Tensor, keys: rng.Mirror, order: rng.Mirror | None) -> Tensor:
+        """Return the logits (images, draws, classes) of images (n, 3, h, w), or of one for each draw, (n, draws, 3, h, w)."""
+        count = len(keys.host) // len(leaf)
+        stacked = leaf.repeat_interleave(count, 0) if leaf.dim() == 4 else leaf.flatten(0, 1)
+        return self.defended.logits(stacked, keys, self.policy, order, fast=True).view(len(leaf), count, -1)
+
+    def of_loss(self, x: Tensor, goal: Goal, keys: rng.Mirror, order: rng.Mirror | None) -> tuple[Tensor, Tensor]:
+        """Return the share of these draws in the loss, (n,), and its derivative times `HALF_SCALE`, of each draw if `unit`.
+
+        On a GPU the third pass of a kind is recorded, and later ones are replays of it: draws, network, loss and derivative.
+        """
+
+        def function(
+            x: Tensor, label: Tensor, target: Tensor, keys_now: Tensor, order_now: Tensor | None
+        ) -> tuple[Tensor, ...]:
+            leaf = self._leaf(x, len(keys.host) // len(x))
+            order_keys = rng.Mirror(order.host, order_now) if order and order_now is not None else None
+            logits = self.logits(leaf, rng.Mirror(keys.host, keys_now), order_keys)
+            value = self.loss_of(logits, Goal(label, target)) * (logits.shape[1] / self.eot.draws)
+            return value.detach(), *torch.autograd.grad(value.sum() * HALF_SCALE, leaf)
+
+        kind = self._kind(x, keys, order)
+        inputs = (x, *goal, keys.device, order.device if order else None)
+        value, part = repeat(self.defended.classifier, kind, function, *inputs)
+        return value, part
+
+    def of_cotangent(self, x: Tensor, cotangent: Tensor, keys: rng.Mirror, order: rng.Mirror | None) -> Tensor:
+        """Return the derivative of the logits, weighted by a cotangent (n, draws, classes), times `HALF_SCALE`."""
+
+        def function() -> Tensor:
+            leaf = self._leaf(x, cotangent.shape[1])
+            return torch.autograd.grad((self.logits(leaf, keys, order) * cotangent).sum((1, 2)).sum() * HALF_SCALE, leaf)[0]
+
+        return with_room(function)
+
+    def _leaf(self, x: Tensor, count: int) -> Tensor:
+        """Return that for which a derivative is asked: the images, or one for each draw, (n, draws, 3, h, w), if `unit`."""
+        return (x[:, None].repeat(1, count, 1, 1, 1) if self.eot.unit else x.detach()).requires_grad_()
+
+    def _kind(self, x: Tensor, keys: rng.Mirror, order: rng.Mirror | None) -> Hashable | None:
+        """Return all that decides which work a pass queues, but the shapes of tensors; None if it can't be recorded."""
+        if not possible(self.defended.classifier, x):
+            return None
+        work = self.defended.defense.recordable(x, keys, order, self.policy)
+        return None if work is None else (self.defended, self.eot, work)
 
 
 def _unit(parts: Tensor) -> Tensor:
@@ -189,16 +238,14 @@ def _unit(parts: Tensor) -> Tensor:
     return parts / scale / (size / scale).sum((-3, -2, -1), keepdim=True).clamp_min(1)
 
 
-def _cotangent(
-    forward: Forward, x: Tensor, goal: Goal, images: slice, loss_of: LossOf, draws: int, stack: int
-) -> tuple[Tensor, Tensor]:
+def _cotangent(forward: Forward, goal: Goal, images: slice, loss_of: LossOf, draws: int, stack: int) -> tuple[Tensor, Tensor]:
     """Return the loss (n,) and its derivative in each draw's logits (n, draws, classes).
 
     Holds all draws, but only as logits.
     """
     with torch.no_grad():
         cuts = [draw_range for _, draw_range in pieces(1, draws, stack)]
-        logits = torch.cat([forward(x, images, draw_range) for draw_range in cuts], dim=1)
+        logits = torch.cat([forward(images, draw_range) for draw_range in cuts], dim=1)
     logits.requires_grad_()
     loss = loss_of(logits, goal)
     return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
@@ -214,7 +261,8 @@ def forward_draws(
     """
     for images, draw_range in pieces(len(x), draws, stack):
         count = draw_range.stop - draw_range.start
-        logits = defended.logits(x[images].repeat_interleave(count, 0), rows(all_keys, draws, images, draw_range), fast=fast)
+        stacked, keys = x[images].repeat_interleave(count, 0), rows(all_keys, draws, images, draw_range)
+        logits = with_room(partial(defended.logits, stacked, keys, fast=fast))
         yield images, draw_range, logits.view(-1, count, logits.shape[-1])
 
 

@@ -44,17 +44,17 @@ everything() {
   echo "build $(git describe --always --dirty), before: $before"
   if [[ $device ]]; then
     part 160 "kernels" python -m benchmarks.gpu.kernels --jobs 12
-    part 60 "no wait in a step" python -m pytest -q -p no:cacheprovider tests/bart/test_cuda.py -k "never_waits or random_numbers"
+    part 90 "steps" python -m pytest -q -p no:cacheprovider tests/bart/test_cuda.py -k "never_waits or random_numbers or record"
     part 150 "passes" python -m benchmarks.gpu.passes --before "$before"
     part 45 "each transform" python -m benchmarks.gpu_model --k 10 --places 30
-    part 90 "attack" python -m benchmarks.attack --model resnet50 --images 32 --draws 16 --largest 512 --rounds 2 --lanes 0
-    part 30 "training, predicted" python -m benchmarks.gpu.training
+    part 80 "attack" python -m benchmarks.attack --model resnet50 --images 32 --draws 16 --largest 512 --rounds 2 --lanes 0
+    part 15 "training, predicted" python -m benchmarks.gpu.training
     part 45 "training" python -m benchmarks.train campaigns/train/resnet50-bart.yaml --random --batch 128 --steps 8
-    having torchattacks art && part 80 "peers" python -m benchmarks.peers --model resnet50 --images 16 --steps 2 --draws 32 --rounds 1
+    having torchattacks art && part 70 "peers" python -m benchmarks.peers --model resnet50 --images 16 --steps 2 --draws 32 --rounds 1
     having kornia torchvision && part 45 "transforms of peers" python -m benchmarks.gpu.transforms
   else
     part 1800 "kernels" python -m benchmarks.gpu.kernels
-    part 120 "no wait in a step" python -m pytest -q -p no:cacheprovider tests/bart/test_cuda.py -k "never_waits or random_numbers"
+    part 120 "steps" python -m pytest -q -p no:cacheprovider tests/bart/test_cuda.py -k "never_waits or random_numbers or record"
     part 600 "passes" python -m benchmarks.gpu.passes --before "$before" --rounds 1
     part 120 "each transform" python -m benchmarks.gpu_model --k 10 --places 30
     part 600 "attack" python -m benchmarks.attack --model resnet50 --images 1 --draws 2 --largest 1 --rounds 1 --seconds 0.01 --lanes 0

@@ -4,7 +4,8 @@ The barrage, forward and backward, runs on meta tensors: every kernel that a GPU
 reads and writes, for each transform. The time is predicted as the sum over launches of the longer of the launch
 itself and the traffic at four fifths of the memory's bandwidth. Arithmetic is not modelled: a Triton kernel counts as one
 launch that reads and writes its tensors once, of stacks of images those of its table, so its part is a lower bound. `--eager`
-counts what a GPU does without Triton. Where there is a GPU, the same pass is measured on it, as a check.
+counts what a GPU does without Triton; `--network` counts a network and its loss behind the barrage, too, in float32. Where
+there is a GPU, the same pass of the barrage is measured on it, as a check.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bart import Barrage, Mirror, Transform, dispatch, key
+from bart import Barrage, Classifier, Mirror, Transform, dispatch, key
 from bart.bpda.policies import combo
 from bart.types import Params
+from pipeline.models.architectures import CIFAR
 
 GPUS = {"H200": (3e-6, 4.8e12), "H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
 """{GPU: (seconds of a launch, bytes a second of its memory)}"""
@@ -130,8 +133,8 @@ def triton(count: Count) -> Iterator[None]:
         yield
 
 
-def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None:
-    """Run one forward and backward pass of the barrage over a stack, with a meter."""
+def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor, network: Classifier | None = None) -> None:
+    """Run one forward and backward pass of the barrage, and of a network behind it, over a stack, with a meter."""
 
     def policy(transform: Transform, x: Tensor, params: Params) -> Tensor:
         meter.switch(transform.name)
@@ -149,7 +152,14 @@ def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None
     whole = dispatch.barrage(barrage.names, x) is not None
     with patch("bart.gpu_kernels.barrage.passes.queued", queued) if whole else nullcontext():
         y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), combo if whole else policy)
-        torch.autograd.grad(y, x, torch.empty_like(y))
+        cotangent = torch.empty_like(y)
+        if network is not None:
+            meter.switch("network")
+            leaf = y.detach().requires_grad_()
+            label = torch.zeros(len(leaf), dtype=torch.int64, device=leaf.device)
+            (cotangent,) = torch.autograd.grad(cross_entropy(network(leaf), label), leaf)
+            meter.switch(REST)
+        torch.autograd.grad(y, x, cotangent)
     meter.switch(REST)
 
 
@@ -166,11 +176,14 @@ def stack(draws: int, side: int, device: str) -> tuple[Mirror, Tensor]:
 
 def predict(args: argparse.Namespace) -> None:
     """Print the predicted time of each GPU, and the transforms that cost most."""
+    network = None
+    if args.network:
+        network = Classifier(CIFAR[args.network](10), [0.5] * 3, [0.25] * 3, (args.side, args.side)).to("meta")
     for name, (launch, bandwidth) in GPUS.items():
         count = Count(launch, bandwidth)
         keys, x = stack(args.draws, args.side, "meta")
         with nullcontext() if args.eager else triton(count), count:
-            run(count, Barrage(args.k), keys, x)
+            run(count, Barrage(args.k), keys, x, network)
         total, moved = count.launches.total(), count.bytes.total()
         print(f"{name}: k = {args.k}, {args.draws} draws of {args.side} px, forward and backward: {total:,} launches, "
               f"{moved / 1e9:,.0f} GB, predicted {count.nanoseconds.total() / 1e6:,.0f} ms")  # fmt: skip
@@ -210,6 +223,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--draws", type=int, default=512)
     parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--network", choices=sorted(CIFAR), help="a network for small images")
     parser.add_argument("--places", type=int, default=5, help="how many of the costliest places to name")
     parser.add_argument("--eager", action="store_true", help="without Triton kernels")
     args = parser.parse_args()

@@ -5,7 +5,7 @@ is real but what a GPU would do: kernels are looked up and started as ever, and 
 replay of what a GPU would have recorded, of which the launches are counted too. Prints the starts of kernels and of replays,
 other operators on the device, nodes of autograd, and the milliseconds of processor time; with `--before`, those of an earlier
 build too, which takes its passes in turns with this one, each in a process of its own, and the median ratio of the times with
-a 95 % interval. What the driver spends on a replay is not in it.
+a 95 % interval. What the driver spends on a replay is not in it. With `--network`, a pass is the gradient of an attack.
 """
 
 import argparse
@@ -22,7 +22,7 @@ WARM = 4
 """Passes before the first that counts: they look kernels up, and record."""
 
 
-def passes(folders: list[Path], setting: tuple[int, int, int], rounds: int) -> list[list[dict[str, Any]]]:
+def passes(folders: list[Path], setting: tuple[int, int, int, str], rounds: int) -> list[list[dict[str, Any]]]:
     """Return the counts and seconds of `rounds` passes of each build, which take turns."""
     with builds(folders, PASS, *setting) as several:
         return [[json.loads(build.ask()) for build in several] for _ in range(WARM + rounds)][WARM:]
@@ -43,10 +43,12 @@ def main() -> None:
     options.add_argument("--k", type=int, default=10)
     options.add_argument("--draws", type=int, default=512)
     options.add_argument("--side", type=int, default=224)
+    options.add_argument("--network", default="none", help="a network for small images: resnet20_cifar")
     options.add_argument("--rounds", type=int, default=20)
     asked = options.parse_args()
-    setting = (asked.k, asked.draws, asked.side)
-    print(f"k = {asked.k}, {asked.draws} draws of {asked.side} px, forward and backward")
+    setting = (asked.k, asked.draws, asked.side, asked.network)
+    network = "" if asked.network == "none" else f", with {asked.network} and its loss"
+    print(f"k = {asked.k}, {asked.draws} draws of {asked.side} px, forward and backward{network}")
     if not asked.before:
         print(in_words("this build", [one for (one,) in passes([ROOT], setting, asked.rounds)]))
         return

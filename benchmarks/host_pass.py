@@ -1,12 +1,16 @@
 """Make passes of the barrage without a GPU, one for each line of the input, and print what the host did for each: a program.
 
-`benchmarks.host` runs it for a build and for an earlier one, so it uses only what both have. Arguments: k, draws, side.
+`benchmarks.host` runs it for a build and for an earlier one, so it uses only what both have. Arguments: k, draws, side, and
+the name of a network for small images, or "none". With one, a pass is the gradient of an attack, with network and loss.
 """
 
 import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +22,8 @@ from triton.runtime.jit import JITFunction
 
 import bart
 from bart.bpda.policies import combo
+from bart.gradient import gradient
+from pipeline.models.architectures import CIFAR
 
 QUIET = {"empty", "empty_like", "empty_strided", "new_empty", "detach", "lift_fresh"}
 """Operators that start nothing on a device."""
@@ -45,7 +51,7 @@ def compiled(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: A
     return STARTED
 
 
-def recorded(device: torch.device, *works: Any) -> list[Any]:
+def recorded(device: torch.device, *works: Any, memory: Any = None) -> list[Any]:
     """Replace what a GPU records: do each work once, by which memory and kernels are found; a replay is counted."""
 
     def replay() -> None:
@@ -81,26 +87,45 @@ def nodes(y: Tensor) -> int:
     return len(seen)
 
 
-def one_pass(barrage: bart.Barrage, keys: bart.Mirror, x: Tensor) -> Tensor:
-    """Go forward and backward once; return the result, with its graph."""
-    y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), combo)
-    torch.autograd.grad(y, x, torch.empty_like(y), retain_graph=True)
-    return y
+def barrage_pass(k: int, x: Tensor) -> Callable[[bart.Mirror], int]:
+    """Return what takes the images through a barrage and a gradient back, with one key an image; it returns `nodes`."""
+    barrage = bart.Barrage(k)
+    x = x.requires_grad_()
+
+    def work(keys: bart.Mirror) -> int:
+        y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), combo)
+        torch.autograd.grad(y, x, torch.empty_like(y), retain_graph=True)
+        return nodes(y)
+
+    return work
+
+
+def attack_pass(k: int, x: Tensor, network: str) -> Callable[[bart.Mirror], int]:
+    """Return what computes an attack's gradient of one draw an image; it returns 0."""
+    classifier = bart.Classifier(CIFAR[network](10), [0.5] * 3, [0.25] * 3, (x.shape[-2], x.shape[-1])).to("meta")
+    behind, label = bart.Defended(classifier, bart.Barrage(k)), torch.zeros(len(x), dtype=torch.int64, device="meta")
+
+    def work(keys: bart.Mirror) -> int:
+        gradient(behind, x, bart.Goal(label, label - 1), keys, bart.Eot(1), len(x))
+        return 0
+
+    return work
 
 
 def main() -> None:
     """Answer each line by a pass that is timed, then by one that is counted."""
-    k, draws, side = map(int, sys.argv[1:4])
-    barrage, x = bart.Barrage(k), torch.empty(draws, 3, side, side, device="meta", requires_grad=True)
+    (k, draws, side), network = map(int, sys.argv[1:4]), sys.argv[4]
+    x = torch.empty(draws, 3, side, side, device="meta")
+    work = barrage_pass(k, x) if network == "none" else attack_pass(k, x, network)
     for number, _ in enumerate(sys.stdin):
         host = torch.tensor([bart.key("host", number, i) for i in range(draws)])
         keys = bart.Mirror(host, host.to("meta"))
         began = time.process_time()
-        one_pass(barrage, keys, x)
+        work(keys)
         spent = time.process_time() - began
         counts.clear()
         with Operators():
-            found = nodes(one_pass(barrage, keys, x))
+            found = work(keys)
         starts = {name: counts[name] for name in ("launches", "replays", "operators")}
         print(json.dumps({**starts, "seconds": spent, "nodes": found, "recorded": within["starts"]}), flush=True)
 
@@ -116,12 +141,17 @@ def patches() -> list[Any]:
         patch("bart.dispatch.available", imagined),
         patch("bart.dispatch.hashing", imagined),
         patch.object(JITFunction, "run", compiled),
+        patch.object(bart.Classifier, "fast", bart.Classifier.forward),  # imagined tensors have no lower precision
     ]
-    try:
-        from bart.gpu_kernels.barrage import graphs
-    except ImportError:  # a build that records nothing
-        return found
-    return [*found, patch.object(graphs, "recorded", recorded), patch.object(graphs, "records", imagined)]
+    for module in ("bart.recording.watch", "bart.recording.repeated", "bart.gpu_kernels.barrage.graphs"):
+        if find_spec(module.rpartition(".")[0]) and find_spec(module):  # an earlier build may record less, or nothing
+            names = vars(import_module(module))
+            found += [patch(f"{module}.{name}", new) for name, new in RECORDERS.items() if name in names]
+    return found
+
+
+RECORDERS = {"records": imagined, "recorded": recorded}
+"""What stands for the functions of these names, wherever a module has them."""
 
 
 if __name__ == "__main__":

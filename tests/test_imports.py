@@ -14,6 +14,7 @@ FLOORS = {
     "barrage_plugins": ["modules", "registry"],
     "bart": [
         "approximate_exp",
+        "recording",
         "dispatch",
         "rng",
         "draw_keys",

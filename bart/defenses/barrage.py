@@ -3,7 +3,7 @@
 Every image has its own barrage.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -234,11 +234,29 @@ class Barrage(Preprocessor):
 
     def _whole(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor | None:
         """Return the stack after its draws if kernels can take it through all of them at once; else None."""
-        through = dispatch.barrage(self.names, x) if len(x) and self.k and draws.until is None else None
-        derivative = without_networks(policy, self.chosen_from.values()) if through else None
-        if through is None or derivative is None or tuple(x.shape[2:]) != draws.size:
+        plainly = self._plainly(x, draws, policy)
+        through = dispatch.barrage(self.names, x) if plainly is not None else None
+        return through(x, self, draws.keys, draws.orders, plainly) if through else None
+
+    def _plainly(self, x: Tensor, draws: Draws, policy: Policy) -> bool | None:
+        """Return whether all derivatives are the identity, if kernels can take images like `x` through all draws; else None."""
+        able = len(x) and self.k and draws.until is None and tuple(x.shape[2:]) == draws.size
+        if not able or dispatch.barrage(self.names, x) is None:
             return None
-        return through(x, self, draws.keys, draws.orders, derivative == "identity")
+        derivative = without_networks(policy, self.chosen_from.values())
+        return None if derivative is None else derivative == "identity"
+
+    def recordable(
+        self, x: Tensor, keys: rng.Mirror, order_keys: rng.Mirror | None = None, policy: Policy = combo
+    ) -> Hashable | None:
+        """Return the plan of the launches where kernels take whole barrages: nearly all draws have the same."""
+        if not self.k:
+            return ()
+        draws = self.draw(keys, (x.shape[2], x.shape[3]), order_keys)
+        plainly = self._plainly(x, draws, policy)
+        if plainly is None:
+            return None
+        return dispatch.plan(x[:1].expand(len(keys.host), -1, -1, -1), self, draws.orders, plainly)
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,6 +52,15 @@ class Defense(ABC):
 
         Pure: nothing random, no state, and no row depends on another. `policy` differentiates the transforms.
         """
+
+    def recordable(
+        self, x: Tensor, keys: rng.Mirror, order_keys: rng.Mirror | None = None, policy: Policy = combo
+    ) -> Hashable | None:
+        """Return what decides which work `draw` and `logits` queue on a GPU, beside the shapes of tensors, for images like `x`
+        and one key a row. Calls for which it is equal differ in values on the device alone, so one can be recorded and replayed
+        for the others. None (the default): that can't be known.
+        """
+        return None
 
     @property
     def differentiated(self) -> tuple[str, ...]:
@@ -170,6 +179,12 @@ class Undefended(Preprocessor):
     def apply(self, x: Tensor, draws: None, policy: Policy = combo) -> Tensor:
         """Return the images themselves."""
         return x
+
+    def recordable(
+        self, x: Tensor, keys: rng.Mirror, order_keys: rng.Mirror | None = None, policy: Policy = combo
+    ) -> Hashable | None:
+        """Return the same for all: there is no work."""
+        return ()
 
     def stages(self, x: Tensor, draws: Any) -> Iterator[tuple[str, Tensor]]:
         """Yield nothing."""

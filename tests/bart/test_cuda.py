@@ -7,6 +7,8 @@ from torch import nn
 from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, lanes, rng
 from bart.attacks.state import State
 from bart.dispatch import KERNELS
+from bart.gradient import gradient
+from bart.recording import repeated
 from tests.support.images import keys, photographs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -101,9 +103,10 @@ def test_a_kernel_gives_the_same_bits_again(name):
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-def defended():
+def defended(autocast=None):
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
-    return Defended(Classifier(network, [0.5] * 3, [0.5] * 3, SIZE).cuda(), Barrage(10))
+    return Defended(Classifier(network, [0.5] * 3, [0.5] * 3, SIZE, autocast).cuda(), Barrage(10))
 
 
 def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
@@ -111,9 +114,9 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
     label = torch.arange(4).cuda()
     target, model = label.new_full((4,), -1), defended()
     state = attack.start(x, Goal(label, target), Mirror.of(keys(4), "cuda"))
-    for i in range(20):  # warms up every transform, in whichever number it comes
+    for i in range(20):  # warms up every transform, in whichever number it comes, and records
         attack.step(attack.start(x, Goal(label, target), Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
-    for _ in range(2):  # the first pass of a kind compiles, the second is recorded
+    for _ in range(3):  # the first pass of a kind compiles, the second is watched, the third is recorded
         lanes.step(attack, state, model, 16, width=3)
     with no_sync:
         attack.step(state, model, stack=16)
@@ -136,6 +139,71 @@ def test_a_recorded_pass_gives_the_bits_of_one_that_is_queued_and_is_close_to_th
         assert torch.equal(y, queued[0]) and torch.equal(product, queued[1])
     y, _ = once("cpu")
     assert ((queued[0].cpu() - y).abs().flatten(1).mean(1) * 255).median() < 2
+
+
+def gradients(model, seeds, eot):
+    x, label = photographs(*SIZE).cuda(), torch.arange(4).cuda()
+    mirrors = [Mirror.of(keys(4, seed), "cuda") for seed in range(seeds)]
+    return [gradient(model, x, Goal(label, torch.full_like(label, -1)), mirror, eot, 64) for mirror in mirrors]
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    "eot", [Eot(16), Eot(16, "margin", "mean_logits"), Eot(4, unit=True), Eot(16, fixed_order=True)], ids=str
+)
+def test_a_recorded_step_gives_the_bits_of_one_that_is_queued(eot, autocast):
+    model, queued = defended(autocast), defended(autocast)
+    repeated._REFUSED.add(queued.classifier)
+    ours, truth = gradients(model, 6, eot), gradients(queued, 6, eot)
+    assert any(kept.owner is model.classifier and kept.replay for kept in repeated._KEPT.values())
+    assert all(torch.equal(a, b) for pair, other in zip(ours, truth, strict=True) for a, b in zip(pair, other, strict=True))
+    assert not torch.equal(ours[4][0], ours[5][0]), "each step has draws of its own"
+
+
+def test_a_recorded_step_is_a_few_starts_of_the_host():
+    model, eot = defended(), Eot(16)
+    gradients(model, 4, eot)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        gradients(model, 1, eot)
+    starts = sum(
+        event.count for event in profile.key_averages() if event.key.startswith(("cudaLaunch", "cudaGraphLaunch", "cuLaunch"))
+    )
+    assert starts < 100, starts
+
+
+@pytest.mark.parametrize("kind", ["reads", "draws", "hooks"])
+def test_a_network_that_cannot_be_recorded_is_queued_with_one_warning(kind):
+    class Other(nn.Module):
+        def forward(self, x):
+            if kind == "reads" and x.mean().item() < -100:
+                return x.flatten(1)[:, :10]
+            return x.flatten(2).mean(2).repeat(1, 4)[:, :10] + (0 * torch.rand(10, device=x.device) if kind == "draws" else 0)
+
+    network = Other()
+    if kind == "hooks":
+        network.register_forward_hook(lambda module, inputs, output: output * 1)
+    model = Defended(Classifier(network, [0.5] * 3, [0.5] * 3, SIZE, folded=False).cuda(), Barrage(3))
+    with pytest.warns(UserWarning, match="not recorded") as said:
+        found = gradients(model, 5, Eot(8))
+    assert len(said) == 1 and all(part.isfinite().all() for part, _ in found)
+
+
+def test_records_are_given_up_where_memory_ends():
+    model = defended()
+    truth = gradients(model, 4, Eot(16))
+    held = torch.cuda.memory_reserved()
+    attempts = []
+
+    def work():
+        attempts.append(torch.cuda.memory_reserved())
+        if len(attempts) == 1:
+            raise torch.OutOfMemoryError("made up")
+
+    with pytest.warns(UserWarning, match="too little memory"):
+        repeated.with_room(work)
+    assert len(attempts) == 2 and attempts[1] < held
+    again = gradients(model, 4, Eot(16))
+    assert all(torch.equal(a, b) for pair, other in zip(again, truth, strict=True) for a, b in zip(pair, other, strict=True))
 
 
 def test_a_state_comes_back_from_the_device_bit_for_bit():

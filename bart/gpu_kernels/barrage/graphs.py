@@ -7,8 +7,6 @@ one gradient at a time: until that graph of autograd is gone, others of its kind
 import threading
 import warnings
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,28 +15,11 @@ from torch import Tensor
 
 from bart.gpu_kernels.barrage.passes import Pass
 from bart.gpu_kernels.barrage.plan import Plan
-from bart.gpu_kernels.barrage.streams import stream_of
+from bart.recording import recorded, store, under_way
+from bart.recording import records as records  # whether a stack is recorded is asked here
 
 MOST = 3
 """Kinds of passes that are kept, each with its memory: a stack with a gradient, one without, and a last one of fewer images."""
-
-
-def records(x: Tensor) -> bool:
-    """Return whether what is queued for `x` can be recorded."""
-    return x.is_cuda
-
-
-def recorded(device: torch.device, *works: Callable[[], None]) -> list[Callable[[], None]]:
-    """Return what repeats the launches of each work, in this order; what a work allocates stays where it is.
-
-    PyTorch's own stream for recording is of the device that it met first: launches on another would not be recorded.
-    """
-    stream = stream_of(device, "recording")
-    graphs, memory = [torch.cuda.CUDAGraph() for _ in works], torch.cuda.graph_pool_handle()
-    for graph, work in zip(graphs, works, strict=True):
-        with torch.cuda.graph(graph, memory, stream, "thread_local"):  # others may allocate meanwhile
-            work()
-    return [graph.replay for graph in graphs]
 
 
 @dataclass
@@ -50,7 +31,7 @@ class _Kept:
     able: bool = True
 
 
-_KEPT: OrderedDict[Hashable, _Kept] = OrderedDict()
+_KEPT = store()
 
 
 class Lent:
@@ -65,7 +46,12 @@ class Lent:
 
 
 def pass_of(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | Lent:
-    """Return a pass of a plan, recorded if its kind was met before and no gradient waits for it; arguments as of `Pass`."""
+    """Return a pass of a plan, recorded if its kind was met before and no gradient waits for it; arguments as of `Pass`.
+
+    While a whole step is recorded, this is a pass that is queued, and so becomes part of it.
+    """
+    if under_way():
+        return Pass(plan, keys, orders)
     stream = torch.cuda.current_stream(plan.device).cuda_stream if plan.device.type == "cuda" else 0
     kind = (plan, stream, threading.get_ident())  # threads that share a stream would overwrite each other's keys
     if kind not in _KEPT:
@@ -96,8 +82,3 @@ def _recorded_pass(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | None:
         warnings.warn(f"barrages are not recorded on {plan.device}: {error}", stacklevel=2)
         return None
     return made
-
-
-def forget() -> None:
-    """Give up what was recorded, with its memory; the next pass of each kind runs launch by launch."""
-    _KEPT.clear()

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from bart import rng
 from bart.gpu_kernels.barrage import graphs
 from bart.gpu_kernels.barrage.passes import Pass
-from bart.gpu_kernels.barrage.plan import Barrage, planned
+from bart.gpu_kernels.barrage.plan import Barrage, Plan, planned
 
 
 class _Applied(torch.autograd.Function):
@@ -41,3 +41,8 @@ def barrage(x: Tensor, barrage: Barrage, keys: rng.Mirror, orders: rng.Mirror, p
         made = Pass(plan.exact(plan.counted(selected)), keys.device, orders.device)
     y: Tensor = _Applied.apply(x, made) if graded else made.forward(x)
     return y
+
+
+def plan_of(x: Tensor, barrage: Barrage, orders: rng.Mirror, plainly: bool) -> Plan:
+    """Return what `barrage` launches for these images if a gradient is asked for; arguments as there."""
+    return planned(barrage, x, True, plainly, barrage.select(orders.host))

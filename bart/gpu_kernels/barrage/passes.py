@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from bart import rng
+from bart import recording, rng
 from bart.gpu_kernels.barrage.plan import POINTWISE, Plan
 from bart.gpu_kernels.barrage.streams import SLOW, branches
 from bart.gpu_kernels.barrage.tables import Tables, layout_of, versions
@@ -34,6 +34,8 @@ class Pass:
     def __init__(self, plan: Plan, keys: Tensor, orders: Tensor) -> None:
         self.plan, self.keys, self.orders = plan, keys, orders
         self.layout, k = layout_of(plan), plan.barrage.k
+        self.enter = whole_table(plan.n, plan.device)
+        recording.keep(self.layout, self.enter)
         shape = (3, *plan.size)
         self.pool = torch.empty((versions(plan) * plan.n, *shape), device=plan.device, dtype=torch.float32)
         self.inside = torch.empty(((k + 1) * plan.n, *shape), dtype=torch.uint8, device=plan.device)
@@ -50,7 +52,7 @@ class Pass:
     def forward(self, x: Tensor) -> Tensor:
         """Return the images x (n, 3, h, w) after their barrages."""
         entry = self.pool[(1 + self.plan.graded) * self.plan.n :]
-        move(whole_table(self.plan.n, self.plan.device), x.contiguous(), entry, self.inside, True)
+        move(self.enter, x.contiguous(), entry, self.inside, True)
         self.forth()
         y = torch.empty(x.shape, device=x.device, dtype=torch.float32)
         move(self.tables.leave, self.pool, y, self.inside, False)

@@ -26,9 +26,9 @@ SPREAD = 5
 """Standard deviations of the number of a unit's images for which it has slots. A plan with more has twice as many."""
 SOME = 3
 """Slots that a unit has beyond those, as few images are not spread like a normal number."""
-CREW = 128
-"""Images that go through the rounds together. A larger stack is cut into crews, and none waits for another: while one carves
-seams, the others keep the device busy."""
+CREW = 128 * 224**2
+"""Pixels that go through the rounds together. A larger stack is cut into crews, and none waits for another: while one carves
+seams, the others keep the device busy. Small images are one crew: their launches are short, so fewer of them are faster."""
 
 
 class Barrage(Protocol):
@@ -91,7 +91,7 @@ class Plan:
     @property
     def crews(self) -> int:
         """Return the number of crews, each of neighbouring rows; sizes differ by one at most."""
-        return max(1, self.n // CREW)
+        return min(max(1, self.n * self.size[0] * self.size[1] // CREW), self.n)
 
     @cached_property
     def kernels(self) -> dict[str, Kernel]:

@@ -2,21 +2,16 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 
 import torch
+
+from bart.recording import stream_of
 
 SLOW = {"seam_carving": 0, "tv_chambolle": 1, "nl_means": 1, "wavelet": 1}
 """The transforms that keep only a few multiprocessors busy, for long, and the number of the stream that each has in a round."""
 
 On = Callable[[Hashable], AbstractContextManager[object]]
 """`on(name)`: a context in which work is queued on the stream of a name."""
-
-
-@lru_cache(maxsize=256)
-def stream_of(device: torch.device, name: Hashable) -> torch.cuda.Stream:
-    """Return the stream of a name, made once."""
-    return torch.cuda.Stream(device)
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def _crews():
 
     barrage, n = Barrage(4, QUICK), 7
     ours = _compare(barrage, n)
-    crews = _compare(barrage, n, plan__CREW=2)
+    crews = _compare(barrage, n, plan__CREW=2 * 16 * 19)
     assert all(torch.equal(a, b) for a, b in zip(ours, crews, strict=True))
     x = images(16, 19)[torch.arange(n) % 6]
     made = Pass(planned(barrage, x, True, False, barrage.select(keys(n, 3))), keys(n, 3), keys(n, 3))

@@ -8,15 +8,15 @@ from tests.support.images import keys
 
 pytest.importorskip("triton")
 
-SIZE = (32, 32)
+SIZE = (224, 224)
 KEEPING = {"noise", "hsv", "xyz", "lab", "yuv", "contrast_stretch"}
 """The transforms whose derivative depends on the image, as far as this test says."""
 
 
-def planned(barrage, n, graded=True, plainly=False):
+def planned(barrage, n, graded=True, plainly=False, size=SIZE):
     from bart.gpu_kernels.barrage.plan import planned
 
-    return planned(barrage, torch.empty(n, 3, *SIZE, device="meta"), graded, plainly, barrage.select(keys(n)))
+    return planned(barrage, torch.empty(n, 3, *size, device="meta"), graded, plainly, barrage.select(keys(n)))
 
 
 def tables(barrage, n, graded=True):
@@ -73,6 +73,11 @@ def test_a_gradient_meets_the_transforms_in_the_slots_of_the_forward_pass():
                 assert torch.equal(lines[:, 0], wanted[:, 0]) and torch.equal(lines[has, 1], wanted[has, 1])
         rows = torch.cat([made.backward[number, span][:, 0] for _, span in layout.backward.spans(0, number)])
         assert sorted(rows[rows >= 0].tolist()) == list(range(n))
+
+
+@pytest.mark.parametrize(("n", "side", "crews"), [(512, 224, 4), (127, 224, 1), (512, 32, 1), (40, 1024, 6), (1, 4096, 1)])
+def test_a_crew_has_so_many_pixels(n, side, crews):
+    assert planned(Barrage(2), n, size=(side, side)).crews == crews
 
 
 def test_a_plan_has_room_for_nearly_all_draws_and_another_for_the_rest():

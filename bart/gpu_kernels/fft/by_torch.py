@@ -2,9 +2,12 @@
 
 Images are moved together and back, as these transforms want them one after another.
 
-The gains of a coefficient are computed where they are needed; except for the removed band they are the same for the three
-channels. A program processes a run of coefficients of one image. The gains are real and the same for k and -k, so the whole
-operator is symmetric, and the backward pass is the forward pass of the gradient.
+A program processes a run of coefficients of one image. The gains are real and the same for k and -k, so the whole operator is
+symmetric, and the backward pass is the forward pass of the gradient.
+
+Kernels of our own would move half the bytes: rows, columns with the gains, rows again. But torch's transforms take some fifty
+operations a value, products with matrices as in `on_chip`, cut into two factors of the side, some three hundred, which without
+tensor cores takes longer than the bytes that it saves.
 """
 
 import torch
@@ -13,20 +16,14 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.common.fields import field
-from bart.gpu_kernels.common.part import Part, linear
+from bart.gpu_kernels.common.part import Part
 from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
+from bart.gpu_kernels.fft.gains import factor, kept
 
 BLOCK = 512
 """Coefficients of a program."""
 MOVED = 4096
 """Values of a program that moves images."""
-
-
-@triton.jit
-def _kept(k, keep, side):
-    """Return whether frequency k of a side remains, in float64: float32 would truncate to other integers than Python's."""
-    return (k < tl.floor(keep * side).to(tl.int32)) | (k >= tl.floor((1 - keep) * side).to(tl.int32))
 
 
 @triton.jit
@@ -45,17 +42,17 @@ def _gains_kernel(table, spectrum, keeps, seeds, height, width, BLOCK: tl.conste
 
     seed = tl.load(seeds + mine)
     unit = 0.5 / (height * width).to(tl.float32)  # the mean of k and -k, and the inverse transform's factor
-    gain = (field(seed, 0, row * width + column) * 0.04 + 0.98) * unit
-    gain_mirrored = (field(seed, 0, row_mirrored * width + column_mirrored) * 0.04 + 0.98) * unit
+    gain = factor(seed, row * width + column) * unit
+    gain_mirrored = factor(seed, row_mirrored * width + column_mirrored) * unit
     for channel in tl.static_range(3):
         keep = tl.load(keeps + mine * 3 + channel).to(tl.float64)
-        kept = _kept(row, keep, height) & _kept(column, keep, width)
-        kept_mirrored = _kept(row_mirrored, keep, height) & _kept(column_mirrored, keep, width)
-        factor = tl.where(kept, gain, 0.0) + tl.where(kept_mirrored, gain_mirrored, 0.0)
+        here = kept(row, keep, height) & kept(column, keep, width)
+        mirrored = kept(row_mirrored, keep, height) & kept(column_mirrored, keep, width)
+        gains = tl.where(here, gain, 0.0) + tl.where(mirrored, gain_mirrored, 0.0)
         there = spectrum + (image * 3 + channel) * size * 2 + place[:, None] * 2 + tl.arange(0, 2)[None, :]
         inside = (place < size)[:, None]
-        value = tl.load(there, mask=inside & (factor > 0)[:, None], other=0.0)  # removed coefficients are not read
-        tl.store(there, value * factor[:, None], mask=inside)
+        value = tl.load(there, mask=inside & (gains > 0)[:, None], other=0.0)  # removed coefficients are not read
+        tl.store(there, value * gains[:, None], mask=inside)
 
 
 @triton.jit
@@ -91,7 +88,7 @@ def _scatter_kernel(table, stack, y, inside, size, BACK: tl.constexpr, CLIP: tl.
         store_clipped(y, inside, target * size + place, row * size + place, value, valid, CLIP)
 
 
-def _filter(part: Part, x: Tensor, back: bool) -> None:
+def filtered(part: Part, x: Tensor, back: bool) -> None:
     """Queue two transforms of torch and three launches, which filter the images of a part, or a gradient."""
     n, (height, width) = part.slots, part.size
     stack, size = torch.empty((n, 3, height, width), device=part.y.device, dtype=torch.float32), 3 * height * width
@@ -103,7 +100,3 @@ def _filter(part: Part, x: Tensor, back: bool) -> None:
     launcher.launch(_gains_kernel, runs, *arguments, BLOCK=BLOCK, num_warps=4)
     stack = torch.fft.irfft2(spectrum, s=(height, width), norm="forward")  # does not scale
     launcher.launch(_scatter_kernel, programs, part.table, stack, part.y, part.inside, size, CLIP=part.clip, **options)
-
-
-fft = linear(_filter)
-"""`bart.transforms.fft.apply`."""
