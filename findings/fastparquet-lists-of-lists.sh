@@ -4,7 +4,7 @@
 # Seen: a column [[[1, 2], [3]], [[4]], []] is None in each row, and so is a column of lists of records. A column of plain lists, of lists of
 # a fixed length and of maps comes back as it was written.
 # Expected: the values, or an error. pyarrow reads the same file, and a null is another thing than an empty list. Files of this field
-# hold such columns: boxes of an image, classes of each draw. Whoever counts the nulls finds that nothing was measured.
+# hold such columns: boxes of an image, classes of each draw. A count of the nulls finds that nothing was measured.
 set -euo pipefail
 
 work=$(mktemp -d "$PWD/finding.XXXXXX")

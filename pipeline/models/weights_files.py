@@ -32,17 +32,17 @@ _ZIPS = (
 
 
 class Object:
-    """Stand for an object in a weights file: nothing is made of it, and nothing of it is kept."""
+    """Hold the place of an object in a weights file: nothing is made of it, and nothing of it is kept."""
 
     def __new__(cls, *arguments: object) -> "Object":
         """Return one that ignores what the object would be made of."""
         return super().__new__(cls)
 
     def __init__(self, *arguments: object) -> None:
-        """Ignore what the object would be made of."""
+        """Keep nothing of what the object would be made of."""
 
     def __setstate__(self, state: object) -> None:
-        """Ignore what the object would hold."""
+        """Keep nothing of what the object would hold."""
 
 
 def kind(value: object) -> str:
