@@ -23,7 +23,7 @@ codes = {"weight": (trained.weight / scale).round().to(torch.int8), "bias": trai
 fresh = nn.Linear(4, 3)
 print(fresh.load_state_dict(codes), fresh.weight.dtype, float(fresh.weight.detach().abs().amax()))
 assert fresh.weight.abs().amax() == 127 and fresh.weight.dtype == torch.float32
-assert torch.allclose(fresh.weight * scale, trained.weight, atol=float(scale)), "they are codes"
+assert torch.allclose(fresh.weight * scale, trained.weight, atol=float(scale.detach())), "they are codes"
 try:
     nn.Linear(4, 3).load_state_dict(codes, assign=True)
 except RuntimeError as error:

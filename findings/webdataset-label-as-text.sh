@@ -26,7 +26,7 @@ def decodes(shard: str) -> bool:
     try:
         return [sample["cls"] for sample in webdataset.WebDataset(shard, shardshuffle=False).decode()] == [3]
     except Exception as error:
-        print(f"    reading it: {str(error).splitlines()[0][:80]}")
+        print(f"    reading it: {error!r}, {error.__cause__ or error.__context__!r}"[:160])
         return False
 
 
