@@ -11,7 +11,7 @@ work=$(mktemp -d "$PWD/finding.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check torch==2.14.1 webdataset==1.0.2 numpy==2.4.6
+venv/bin/pip install --quiet --disable-pip-version-check torch==2.14.1 webdataset==1.0.2 numpy==2.4.6 pillow==13.0.0
 venv/bin/python - <<'PYTHON'
 import tarfile
 
