@@ -42,7 +42,7 @@ def load_into(network: nn.Module, path: Path) -> None:
     named = {name: value for name, value in named.items() if name in wanted or not _passed_over(name)}
     for name, own in wanted.items():
         if name in named and (wrong := _unusable(named[name], own)):
-            raise BadInput(f"weights {path} hold {wrong}; {_keys(state)}")
+            raise BadInput(f"weights {path}, {name}: {wrong}; {_keys(state)}")
     try:
         network.load_state_dict(named)
     except (RuntimeError, TypeError, AttributeError) as error:
