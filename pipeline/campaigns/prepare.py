@@ -129,10 +129,11 @@ def _with_classes(campaign: Campaign, present: dict[str, Shard]) -> tuple[Campai
 
 
 def check_labels(campaign: Campaign, present: Iterable[Shard]) -> None:
-    """Raise BadInput if a shard holds a label that a model has no class for, or if no shard holds an image."""
+    """Raise BadInput if a shard holds a label that a model has no class for, or if no shard holds an image to attack."""
     present = list(present)
     if not any(shard.images for shard in present):
         raise BadInput(f"shard {present[0].url} and the others hold no image: write shards with `barrage pack`")
+    shards.refuse_hopeless(present)
     for shard in present:
         for name, model in campaign.models.items():
             if shard.labels[1] >= model.classes:

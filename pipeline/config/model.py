@@ -19,7 +19,9 @@ class Model(Strict):
     architecture: str = Field(
         description="efficientnet_lite0, resnet18_cifar, resnet20_cifar, torchvision:NAME, timm:NAME or package.module:function"
     )
-    weights: str | None = Field(None, description="a file (.pt, .pth, .safetensors), or the library's name of its weights")
+    weights: str | None = Field(
+        None, description="a file (.pt, .pth, .safetensors, .ckpt, .bin, .tar), or the library's name of its weights"
+    )
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file, to check it by")
     contents_sha256: str | None = Field(None, pattern=contents.SHA256, description=contents.DESCRIPTION)
     classes: int = Field(1000, ge=2, description="number of classes; labels are 0 to classes - 1")

@@ -21,6 +21,9 @@ MAX_LABEL = 10**9
 BYTES = 1024
 """Fewest bytes of a sample in a tar: the headers of its image and its label."""
 
+OTHERS = {"shardlist": "wids", "chunks": "litdata", "shards": "mosaicml-streaming"}
+"""Other programs that put an `index.json` beside their shards, by a key of it."""
+
 Label = Annotated[int, Field(ge=0, lt=MAX_LABEL)]
 
 
@@ -37,33 +40,60 @@ class Indexed(BaseModel):
     listing: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
 
+REMEDY = "restore it, or remove it to have the shards read"
+
 _INDEX = TypeAdapter(dict[str, Indexed])
 
 
 def read(folder: str) -> Mapping[str, Indexed]:
-    """Return the index of a folder by file name; empty if it has none. Raises BadInput for one that is damaged or wrong."""
+    """Return the index of a folder by file name; empty if it has none, or one of another program.
+
+    Raises BadInput for one that is damaged or wrong.
+    """
     entry = urls.at(folder).entry(INDEX)
-    return _read(folder, entry) if entry else {}
+    content = _content(folder, entry) if entry else {}
+    return _checked(folder, entry) if entry and not _program(content) else {}
+
+
+def writable(folder: str) -> None:
+    """Raise BadInput if shards can't be added to the index of a folder: it is damaged, wrong, or of another program."""
+    entry = urls.at(folder).entry(INDEX)
+    if entry and (program := _program(_content(folder, entry))):
+        raise BadInput(f"{urls.join(folder, INDEX)} is the index of {program}: choose another folder")
+    read(folder)
+
+
+def _program(content: object) -> str:
+    """Return the other program that wrote an index; empty for one of `barrage pack`."""
+    return next((name for key, name in OTHERS.items() if isinstance(content, dict) and key in content), "")
 
 
 @lru_cache(maxsize=8)
-def _read(folder: str, entry: Entry) -> Mapping[str, Indexed]:
-    """Return the index of a folder, parsed once for all its shards; `entry` names its version."""
-    url, remedy = urls.join(folder, INDEX), "restore it, or remove it to have the shards read"
+def _content(folder: str, entry: Entry) -> object:
+    """Return what is in the index of a folder, read once for all its shards; `entry` names its version. Raises BadInput."""
     try:
-        found = _INDEX.validate_python(json.loads(urls.at(folder).read(entry.name) or b"{}"))
+        content: object = json.loads(urls.at(folder).read(entry.name) or b"{}")
+        return content
+    except (ValueError, RecursionError):
+        raise BadInput(f"{urls.join(folder, INDEX)} is damaged: {REMEDY}") from None
+
+
+@lru_cache(maxsize=8)
+def _checked(folder: str, entry: Entry) -> Mapping[str, Indexed]:
+    """Return the index of a folder, checked once for all its shards. Raises BadInput."""
+    url = urls.join(folder, INDEX)
+    try:
+        found = _INDEX.validate_python(_content(folder, entry))
     except ValidationError as error:
         first = error.errors()[0]
         where, wrong = ", ".join([url, *map(str, first["loc"])]), first["msg"].lower().removesuffix(" or instance of indexed")
-        raise BadInput(f"{where}: {str(first['input'])[:60]!r} is wrong: {wrong}; {remedy}") from None
-    except (ValueError, RecursionError):
-        raise BadInput(f"{url} is damaged: {remedy}") from None
+        raise BadInput(f"{where}: {str(first['input'])[:60]!r} is wrong: {wrong}; {REMEDY}") from None
     for name, shard in found.items():
         low, high = shard.labels
         if low > high:
-            raise BadInput(f"{url}, {name}: labels from {low} to {high}, expected the smaller first; {remedy}")
+            raise BadInput(f"{url}, {name}: labels from {low} to {high}, expected the smaller first; {REMEDY}")
         if shard.images * BYTES > shard.bytes * UNFOLDED_TIMES:
-            raise BadInput(f"{url}, {name}: {shard.images} images in {shard.bytes} bytes, which cannot be; {remedy}")
+            raise BadInput(f"{url}, {name}: {shard.images} images in {shard.bytes} bytes, which cannot be; {REMEDY}")
     return found
 
 

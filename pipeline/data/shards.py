@@ -1,9 +1,9 @@
 """Find, inspect and read the WebDataset shards of a campaign."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Shard:
 
     `images` counts damaged samples too; `labels` are the smallest and the largest; `classes` those that words as labels stand
     for, which a store keeps once for all its shards; `listing` is the SHA-256 of the listing beside the shard, if any.
+    `hopeless` says why no image can be used, where the shard was just read and none can; no store keeps it.
     """
 
     url: str
@@ -46,6 +47,7 @@ class Shard:
     labels: tuple[int, int]
     classes: Classes | None = None
     listing: str | None = None
+    hopeless: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -135,7 +137,7 @@ def imagined(data: Data, images: int) -> dict[str, Shard]:
 def inspect(url: str | Path, report: Report = lambda line: None, classes: Classes | None = None) -> Shard:
     """Return the description of a shard: from the index beside it, else by reading it once from end to end.
 
-    report   shows a person one line about what the shard holds besides its samples; default: nothing is shown
+    report   shows a person what the shard holds besides samples that can be used, in lines; default: nothing is shown
     classes  those that words as labels stand for; default: none
     Raises BadInput if the shard holds a file twice or differs from the index; StorageError.
     """
@@ -150,11 +152,33 @@ def inspect(url: str | Path, report: Report = lambda line: None, classes: Classe
     found = samples.listed(lambda: opened(url, size, classes), indexed.images if indexed else 0)
     if indexed and not found.fault and (found.sha256, found.count) != (indexed.sha256, indexed.images):
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
+    for line in _said(found):
+        report(f"shard {url}: {line}")
+    labels = [sample.label for sample in found.samples if sample.status == "ok"]
+    bounds = (min(labels, default=0), max(labels, default=0))
+    hopeless = _faults(found) if not labels else ""
+    return Shard(url, found.sha256, size, found.count, bounds, classes, hopeless=hopeless)
+
+
+def refuse_hopeless(found: Sequence[Shard]) -> None:
+    """Raise BadInput if no image of the shards can be used, as far as they were just read."""
+    if found and all(shard.hopeless for shard in found):
+        raise BadInput(f"shard {found[0].url}{' and all others' if found[1:] else ''}: {found[0].hopeless}")
+
+
+def _said(found: Found) -> Iterator[str]:
+    """Yield what a person should know of a shard that was just read: what else it holds, and what can't be used."""
     if found.unused:
         others = ", ".join(f"{count} {what}" for what, count in sorted(found.unused.items()))
-        report(f"shard {url}: {found.count} samples; passed over: {others}")
-    labels = [sample.label for sample in found.samples if sample.status == "ok"]
-    return Shard(url, found.sha256, size, found.count, (min(labels, default=0), max(labels, default=0)), classes)
+        yield f"{found.count} samples; passed over: {others}"
+    if faults := _faults(found):
+        yield faults
+
+
+def _faults(found: Found) -> str:
+    """Return how many samples of a shard can't be used, and why the first of them can't; empty if all can."""
+    bad = [sample for sample in found.samples if sample.status != "ok"]
+    return f"{len(bad)} of {found.count} samples can't be used, {bad[0].key} since {bad[0].error}" if bad else ""
 
 
 def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:

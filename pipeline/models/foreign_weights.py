@@ -1,4 +1,4 @@
-"""Read weights files of other programs into a network: without unpickling objects, whatever the programs wrapped them in."""
+"""Load weights files of other programs into a network, whatever the programs wrapped them in."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pipeline.errors import BadInput, Remark, one_line
+from pipeline.models.weights_files import ALONE, kind, read
 
 NESTED = (
     "state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights", "params",
@@ -17,8 +18,14 @@ NESTED = (
 )  # fmt: skip
 """Keys under which checkpoints of other programs store the weights, the first of them counts: plain ones before averages."""
 
-PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "network.")
-"""What compilers, data-parallel training and trainers put before the names of weights."""
+PREFIXES = ("module.", "model.", "net.", "network.", "timm_model.", "backbone.", "head.")
+"""What data-parallel training, trainers and libraries put before the names of weights; the last two are OpenMMLab's."""
+
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What wrappers put before the names of weights, and inside them where they wrap a part of a network."""
+
+COUNTS = ("n_averaged",)
+"""Numbers that torch's averages of weights store among them."""
 
 SHOWN = 3
 """Keys of a file that are shown."""
@@ -32,7 +39,10 @@ def load_into(network: nn.Module, path: Path) -> None:
     wanted = network.state_dict()
     state, levels = _unnested(read(path))
     named, prefixes = _without_prefixes(state, wanted, path)
-    named = {name: value for name, value in named.items() if name in wanted or not name.startswith(("AuxLogits.", "aux"))}
+    named = {name: value for name, value in named.items() if name in wanted or not _passed_over(name)}
+    for name, own in wanted.items():
+        if name in named and (wrong := _unusable(named[name], own)):
+            raise BadInput(f"weights {path}, {name}: {wrong}; {_keys(state)}")
     try:
         network.load_state_dict(named)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -55,19 +65,24 @@ def finite(network: nn.Module, what: str) -> None:
         raise BadInput(f"{what} has NaN or infinite values in {broken[0]}: its training diverged, use an earlier checkpoint")
 
 
-def read(path: Path) -> Any:
-    """Return the content of a weights file, without unpickling any object. Raises BadInput."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+def _passed_over(name: str) -> bool:
+    """Return whether a value that a network lacks is none of its weights."""
+    return name in COUNTS or name.startswith(("AuxLogits.", "aux"))
 
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        start = path.read_bytes()[:64]
-        what = "an HTML page" if b"<html" in start.lower() or b"<!doctype" in start.lower() else "no weights file"
-        first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise BadInput(f"weights {path} are {what} ({first}): download or export them again") from None
+
+def _unusable(value: Any, own: Tensor) -> str:
+    """Return in words why a value of a file can't be the weight or buffer `own`; empty if it can, but for its shape."""
+    if not isinstance(value, Tensor):
+        return f"{kind(value)} in place of a tensor: {ALONE}"
+    if type(value) not in (Tensor, nn.Parameter):
+        return f"tensors of the kind {kind(value)}, which need code: save plain ones, as of full_tensor() or dequantize()"
+    if value.is_quantized or value.layout != torch.strided or value.is_meta:
+        what = value.dtype if value.is_quantized else "meta" if value.is_meta else value.layout
+        return f"tensors that are {str(what).removeprefix('torch.')}: save plain ones, as of dequantize() or to_dense()"
+    if own.is_floating_point() and not value.is_floating_point():
+        what = str(value.dtype).removeprefix("torch.")
+        return f"{what} in place of real numbers, as of quantised weights: save those that they stand for"
+    return ""
 
 
 def _unnested(state: Any) -> tuple[dict[str, Any], list[str]]:
@@ -91,6 +106,10 @@ def _without_prefixes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], pa
     found: dict[str, str] = {}
     for full in state:
         name = full
+        for wrapper in WRAPPERS:
+            if name not in wanted and wrapper in name:
+                name = name.replace(wrapper, "")
+                gone[wrapper] = None
         while name not in wanted and (prefix := next((p for p in PREFIXES if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
             gone[prefix] = None

@@ -17,6 +17,9 @@ from pipeline.errors import BadInput, Remark
 from pipeline.models import architectures, foreign_weights, weights
 from pipeline.models.architectures import IMAGENET
 from pipeline.models.node_lock import first_on_node
+from pipeline.models.weights_files import ENDINGS
+
+_ENDINGS = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
 
 RANDOM = "random"
 """Value of `weights` for a training from random weights. Campaigns refuse it."""
@@ -24,7 +27,7 @@ RANDOM = "random"
 
 def _is_file(name: str | None) -> bool:
     """Return whether `weights` names a file and not one of a library's weights."""
-    return name is not None and ("/" in name or name.endswith((".pt", ".pth", ".safetensors")))
+    return name is not None and ("/" in name or name.endswith(ENDINGS))
 
 
 def _pretrained(model: Model) -> str | None:
@@ -46,11 +49,14 @@ def weights_file(model: Model) -> Path | None:
             expected = "a file or one of the library's, such as DEFAULT" if library else "a file that `barrage train` wrote"
             raise BadInput(f"{model.architecture} has no weights: name {expected}")
         if not library and model.weights not in (None, RANDOM):
-            raise BadInput(f"weights {model.weights!r} of {model.architecture}: expected a .pt, .pth or .safetensors file")
+            raise BadInput(f"weights {model.weights!r} of {model.architecture}: expected a file, which ends in {_ENDINGS}")
         return None
     path = shipped(Path(str(model.weights)))
+    if path.is_dir():
+        remedy = "make one file of it by dcp_to_torch_save" if (path / ".metadata").exists() else "name the file in it"
+        raise BadInput(f"weights {path} are a folder: {remedy}")
     if not path.is_file():
-        raise BadInput(f"weights {path} do not exist: give the path of a .pt, .pth or .safetensors file")
+        raise BadInput(f"weights {path} do not exist: give the path of a file, which ends in {_ENDINGS}")
     return path
 
 

@@ -63,6 +63,7 @@ def inspected(data: Data, url: str, report: Report) -> list[Shard]:
             report(f"reading {path} for the first time")
             shard = shards.inspect(path, report, classes)
         used.append(shard)
+    shards.refuse_hopeless(used)
     earlier_pixels.refuse(decoding, [shard for shard in used if shard.url in known], url, report)
     return used
 

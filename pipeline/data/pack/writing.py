@@ -49,7 +49,7 @@ def pack(
     found, url, written = keyed(images), str(folder), dict[str, Indexed]()
     target = urls.at(folder)
     target.ready()
-    index.read(url)  # before anything is written: it may be damaged
+    index.writable(url)  # before anything is written
     if classes:
         names.store(url, classes)
     for number, first in enumerate(range(0, len(found), per_shard)):

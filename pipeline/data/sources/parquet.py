@@ -21,6 +21,9 @@ IMAGE, LABEL = ("image", "img"), ("label", "labels", "fine_label")
 ROWS = 16
 """Rows that are in memory at a time."""
 
+_BYTES, _WORDS = (("null", kind, f"large_{kind}", f"{kind}_view") for kind in ("binary", "string"))
+"""Names of the types of bytes and of texts in Arrow."""
+
 _DAMAGED = pa.ArrowException, ValueError
 """What reading a damaged file raises, besides OSError."""
 
@@ -104,14 +107,18 @@ def _column(schema: pa.Schema, names: Sequence[str], url: str) -> str:
 
 def _check_types(schema: pa.Schema, image: str, label: str, url: str) -> None:
     """Raise BadInput if the columns of images and of labels hold something else."""
-    held, kind = schema.field(image).type, schema.field(label).type
+    held, kind = schema.field(image).type, _plain(schema.field(label).type)
     if pa.types.is_struct(held):
         held = held.field("bytes").type if held.get_field_index("bytes") >= 0 else held
-    if not (pa.types.is_binary(held) or pa.types.is_large_binary(held) or pa.types.is_null(held)):
+    if str(_plain(held)) not in _BYTES:
         raise BadInput(f"{url}: the column {image} is {str(held)[:60]}: expected the bytes of image files, or {{bytes, path}}")
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+    if not (pa.types.is_integer(kind) or str(kind) in _WORDS):
         raise BadInput(f"{url}: the column {label} is {str(kind)[:60]}: expected whole numbers, or names of classes")
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a column, which may be a dictionary of them."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _keys(parquet: pq.ParquetFile, image: str) -> list[str]:

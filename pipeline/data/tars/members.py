@@ -40,6 +40,19 @@ class Passed:
         self.counts[what] = self.counts.get(what, 0) + 1
 
 
+class _Header(tarfile.TarInfo):
+    """Read a header as GNU tar means it: incremental archives have times where POSIX has the beginning of a long name."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        """Return the header in 512 bytes."""
+        found = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == tarfile.GNU_MAGIC:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            found.name = name.rstrip("/") if found.isdir() else name
+        return found
+
+
 class _Tar(tarfile.TarFile):
     """Hold what reading a header needs: no file of its own, no list of members, so that memory stays bounded."""
 
@@ -74,7 +87,7 @@ def _header(tar: _Tar, file: Forward) -> tarfile.TarInfo | None:
     while True:
         file.allow(MAX_HEADER)
         try:
-            return tarfile.TarInfo.fromtarfile(tar)
+            return _Header.fromtarfile(tar)
         except RecursionError:
             raise ValueError("more headers in a row than a member can have") from None
         except tarfile.HeaderError as error:

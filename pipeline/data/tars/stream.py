@@ -15,7 +15,10 @@ UNFOLDED_FREE, UNFOLDED_TIMES = 64 << 20, 100
 UNFOLDED_PIECE = 8192
 """Bytes that are unfolded at a time, whatever was asked for: a damaged place is always the same, and little ahead is lost."""
 
-_OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_OTHER = {
+    b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress",
+    b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7-Zip",
+}  # fmt: skip
 """First bytes of files that are compressed in another way."""
 
 

@@ -187,7 +187,7 @@ def test_unknown_names_are_refused_with_the_nearest():
     assert "has no weights" in said(section(architecture="torchvision:resnet18"))
     assert "expected efficientnet_lite0" in said(section(architecture="resnet"))
     assert "returned dict, expected a torch module" in said(section(architecture="tests.support.tiny:campaign_of_nothing"))
-    assert "expected a .pt" in said(section(weights="DEFAULT"))
+    assert "expected a file, which ends in .pt" in said(section(weights="DEFAULT"))
     pytest.importorskip("timm")
     assert "did you mean 'inception_v3.tf_adv_in1k'" in said(
         section(architecture="timm:inception_v3.tf_adv_in1", weights="yes")

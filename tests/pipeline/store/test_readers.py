@@ -1,6 +1,7 @@
 """Every common reader gives the same rows and types of a store's files, in the way that a reader of its manual tries first."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.store.schema import SCHEMA, SOURCE
 from pipeline.store.sealed import seal
+from tests.support.source.pages import ROOT
 from tests.support.stores import release01
 
 FLAT = {"string": "text", "int32": "int", "int64": "int", "double": "real", "bool": "bool"}
@@ -104,6 +106,23 @@ def test_the_layout_of_release_01_is_what_they_disagree_about(folder):
     release01.in_folders(folder)
     with pytest.raises((pa.ArrowTypeError, pa.ArrowInvalid)):
         by_dataset(str(folder / "results"))
+
+
+def test_bits_are_read_as_the_page_says_where_an_image_failed(folder):
+    """Its null makes floats of integers in pandas, of which no bit can be asked."""
+    path = sorted((folder / "results").glob("net-none-pgd*.parquet"))[0]
+    table = pq.read_table(path)
+    for name, value in (("status", "bad_image"), ("adv_right", None), ("adv_mean_top5", None)):
+        field = table.schema.field(name)
+        table = table.set_column(table.schema.names.index(name), field, pa.array([value], field.type))
+    pq.write_table(table, path)
+    (block,) = re.findall(r"```python\n(bits = .*?)```", (ROOT / "docs" / "parquet.md").read_text(), re.DOTALL)
+    made = {"pd": pd}
+    exec(block.replace("demo/store", str(folder)).replace("print(", "found = ("), made)
+    rows = [row for row in ds.dataset(folder / "results").to_table().to_pylist() if row["status"] == "ok"]
+    truth = {cell: [row["adv_right"] & 1 for row in rows if row["cell"] == cell] for cell in ("net-bart2-pgd", "net-none-pgd")}
+    assert [len(votes) for votes in truth.values()] == [8, 7]
+    assert made["found"].to_dict() == {cell: sum(votes) / len(votes) for cell, votes in truth.items()}
 
 
 def test_spark_and_hive_find_every_file(folder):

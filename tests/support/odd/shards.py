@@ -62,6 +62,18 @@ def damaged_header():
     return bytes(data)
 
 
+def incremental(data):
+    """The tar with the times of access and change where GNU tar puts them with --listed-incremental: at 345 and 357."""
+    found = bytearray(data)
+    with tarfile.open(fileobj=io.BytesIO(data)) as file:
+        for number, member in enumerate(file.getmembers()):
+            at = member.offset
+            found[at + 345 : at + 369] = b"%011o\0%011o\0" % (1_700_000_000 + number, 1_700_000_000)
+            found[at + 148 : at + 156] = bytes(8).replace(b"\0", b" ")
+            found[at + 148 : at + 156] = b"%06o\0 " % sum(found[at : at + 512])
+    return bytes(found)
+
+
 LINK, SYMBOLIC = tarfile.LNKTYPE, tarfile.SYMTYPE
 LONG = "x" * 150
 SHARDS = {
@@ -80,6 +92,10 @@ SHARDS = {
         [("a", 1, "ok"), ("x.tar#1", -1, "bad_shard")], "",
     ),
     "compressed in another way": Shard(b"\xfd7zXZ\0" + bytes(99), [("x.tar#0", -1, "bad_shard")], ""),
+    "compressed by zip, 7-Zip, lz4, zstd, bzip2": Shard(b"PK\3\4" + bytes(99), [("x.tar#0", -1, "bad_shard")], ""),
+    "GNU tar's incremental format": Shard(
+        incremental(tar(*pair("a"), *pair("b", 2))), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
+    ),
     "all images first, then all labels": Shard(
         tar(("a.png", GOOD), ("b.png", GOOD), ("a.cls", b"1"), ("b.cls", b"2")), [("a", 1, "ok"), ("b", 2, "ok")], "all samples"
     ),
