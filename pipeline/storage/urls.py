@@ -50,7 +50,7 @@ def _is_url(url: str) -> bool:
 
 
 def split(url: str) -> tuple[str, str]:
-    """Return the folder of a file, and its name in it, which a web address writes with %20 and the like."""
+    """Return the folder of a file, and its name in it; in a web address %20 stands for a blank."""
     if _is_url(url):
         folder, _, name = url.rpartition("/")
         return folder, unquote(name) if url.startswith("http") else name
