@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, cat
 
-from bart import dispatch
+from bart import dispatch, surroundings
 from bart.autograd import clip
 
 Size = tuple[int, int]
@@ -74,9 +74,11 @@ class Transform:
         """Return the images (n, 3, h, w) as the transform leaves them, which may be outside [0, 1]: for a barrage, which clips
         whole stacks, and for what has to imitate the transform.
 
-        A kernel of `bart.dispatch` computes them if one runs here, else `eager`. Both compute the same function.
+        A kernel of `bart.dispatch` computes them if one runs here, else `eager`. Both compute the same function, also under
+        autocast, which is for networks.
         """
-        return (dispatch.find(self.name, x) or self.eager)(x, params)
+        with surroundings.no_autocast(x.device):
+            return (dispatch.find(self.name, x) or self.eager)(x, params)
 
     def settings(self, params: Params) -> Settings:
         """Return the parameters of the first image as plain values, in the order of P(t), floats to six digits."""

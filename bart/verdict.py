@@ -33,9 +33,16 @@ class Verdict(NamedTuple):
 
 
 def _top5(scores: Tensor) -> Tensor:
-    """Return the indices of the five largest scores along the last axis, padded with -1; only that if one is not finite."""
-    best = scores.topk(min(5, scores.shape[-1]), dim=-1).indices
-    best = best.where(scores.isfinite().all(-1, keepdim=True), -1)
+    """Return the indices of the five largest scores along the last axis, padded with -1; only that if one is not finite.
+
+    Of equal scores the first one wins, as in `argmax`, which attacks use: `topk` takes any, and scores of networks in 16 or 8
+    bits are often equal. A stable sort takes ten times as long.
+    """
+    places, left = [], scores
+    for _ in range(min(5, scores.shape[-1])):
+        places.append(left.argmax(-1, keepdim=True))
+        left = left.scatter(-1, places[-1], -torch.inf)
+    best = torch.cat(places, -1).where(scores.isfinite().all(-1, keepdim=True), -1)
     return torch.nn.functional.pad(best, (0, 5 - best.shape[-1]), value=-1)
 
 

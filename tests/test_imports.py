@@ -13,6 +13,7 @@ from tests.support.source.imports import ROOT, imports, module_of, modules, node
 FLOORS = {
     "barrage_plugins": ["modules", "registry"],
     "bart": [
+        "surroundings",
         "approximate_exp",
         "recording",
         "dispatch",

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
-from bart import rng
+from bart import rng, surroundings
 from bart.defenses.defense import Preprocessor
 
 
@@ -16,13 +17,14 @@ class AsTransform(nn.Module):
     image, such as a label, passes through.
 
     generator  where the key of each call comes from; default: torch's own, as of torchvision, which `torch.manual_seed` and
-               the loader's workers seed
+               the loader's workers seed. In a loader's worker, which has a copy of it, the worker's seed counts too
     """
 
     def __init__(self, defense: Preprocessor, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.defense, self.generator = defense, generator
 
+    @surroundings.eager
     def forward(self, image: Tensor, *others: Any) -> Any:
         """Return the image, or a tuple of it and `others`. Raises ValueError for what is no image tensor."""
         if not isinstance(image, Tensor) or image.dim() not in (3, 4) or image.dtype not in (torch.uint8, torch.float32):
@@ -39,8 +41,12 @@ class AsTransform(nn.Module):
 
     def _drawn(self, x: Tensor) -> Tensor:
         """Return images (n, 3, h, w) in [0, 1], each after a draw of its own."""
+        if self.generator is not None:  # a checkpoint puts back torch's own, and no other
+            surroundings.first_pass(self)
         low, high = (torch.randint(1 << 32, (), generator=self.generator, device="cpu") for _ in range(2))
         call = rng.Mirror.of((high - (1 << 31)).mul(1 << 32).add(low)[None], x.device)
+        if self.generator is not None and (worker := get_worker_info()) is not None:
+            call = call.map(rng.fold, worker.seed)
         keys = call.map(lambda side: rng.fold(side, torch.arange(len(x), device=side.device)))
         return self.defense.apply(x, self.defense.draw(keys, (x.shape[-2], x.shape[-1])))
 

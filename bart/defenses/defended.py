@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bart import draw_keys, rng
+from bart import draw_keys, rng, surroundings
 from bart.bpda import Networks, checked, combo
 from bart.classifier import Normalised
 from bart.defenses.defense import Defense, Policy
@@ -43,11 +43,12 @@ class Defended:
         order_keys: rng.Mirror | None = None,
         fast: bool = False,
     ) -> Tensor:
-        """Return logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own draw.
+        """Return logits (n, classes) float32 of a stack `x` (n, 3, h, w), each row behind its own draw, also inside autocast.
 
         keys        one per row
         order_keys  see `Defense.draw`
         fast        run the classifier in the precision of attack gradients; a verdict does not
         """
         draws = self.defense.draw(keys, (x.shape[-2], x.shape[-1]), order_keys)
-        return self.defense.logits(self.classifier.fast if fast else self.classifier, x, draws, policy)
+        with surroundings.no_autocast(x.device):
+            return self.defense.logits(self.classifier.fast if fast else self.classifier, x, draws, policy)

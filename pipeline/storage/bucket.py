@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
 
 import obstore
 from obstore import exceptions
@@ -64,7 +65,7 @@ class Bucket:
         web = self.url.startswith("http")  # also for a storage service's own address: such URLs come without credentials
         from_url: Any = obstore.store.HTTPStore.from_url if web else obstore.store.from_url
         try:
-            self._store: Any = from_url(self.url, client_options=_CLIENT, retry_config=retry)
+            self._store: Any = from_url(self.url if web else _quoted(self.url), client_options=_CLIENT, retry_config=retry)
         except (exceptions.BaseError, ValueError) as error:
             raise BadInput(
                 f"{self.url}: {explained(error)}: give a URL such as s3://bucket/folder, and its service's credentials in the "
@@ -250,6 +251,13 @@ class _Parts(io.RawIOBase):
         buffer[: len(part)] = part
         self._position += len(part)
         return len(part)
+
+
+def _quoted(url: str) -> str:
+    """Return the URL of a folder in a bucket as obstore reads it: services take % and # of a name as they are."""
+    scheme, _, rest = url.partition("://")
+    bucket, slash, folder = rest.partition("/")
+    return f"{scheme}://{bucket}{slash}{quote(folder)}"
 
 
 def _entry(meta: Any) -> Entry:

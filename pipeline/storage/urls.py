@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
@@ -41,6 +41,8 @@ def _is_url(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise BadInput(f"{url}: expected a path or a URL such as s3://bucket/folder, of {', '.join(SCHEMES)}")
+    if parts.scheme.startswith("http") and parts.fragment:
+        raise BadInput(f"{url} holds a #, after which a web server sees nothing: write %23 if it is part of a name")
     if "@" in parts.netloc or parts.query:
         clean = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise BadInput(f"{clean} holds credentials or a query: give the URL without them, and credentials in the environment")
@@ -48,10 +50,10 @@ def _is_url(url: str) -> bool:
 
 
 def split(url: str) -> tuple[str, str]:
-    """Return the folder of a file, and its name in it."""
+    """Return the folder of a file, and its name in it; in a web address %20 stands for a blank."""
     if _is_url(url):
         folder, _, name = url.rpartition("/")
-        return folder, name
+        return folder, unquote(name) if url.startswith("http") else name
     return str(Path(url).parent), Path(url).name
 
 

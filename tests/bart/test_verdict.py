@@ -156,6 +156,23 @@ def test_logits_that_are_no_numbers_are_no_answer(value):
     assert margins[:2].isnan().all() and (margins[2:] > 0).all()
 
 
+@pytest.mark.parametrize("classes", [3, 10, 1000])
+def test_of_equal_logits_the_first_class_wins_as_for_attacks(classes):
+    """Held to NumPy's stable sort, on logits of which most are equal, as those of quantised networks."""
+    logits = torch.randint(0, 3, (40, classes), generator=torch.Generator().manual_seed(classes)).float()
+
+    class Given(nn.Module):
+        def forward(self, x):
+            return logits[x[:, 0, 0, 0].mul(255).round().long() % 40]
+
+    stored = torch.arange(40).view(40, 1, 1, 1).expand(40, 3, 2, 2).to(torch.uint8)
+    verdict = judge(Defended(Classifier(Given(), (0.0,) * 3, (1.0,) * 3, (2, 2)), Barrage(0)), stored, mirror(40), 1, 64)
+    want = np.argsort(-logits.numpy(), axis=1, kind="stable")[:, :5]
+    found = verdict.top5[:, 0, : min(5, classes)].numpy()
+    assert (found == want).all() and (verdict.mean_top5[:, : min(5, classes)].numpy() == want).all()
+    assert (found[:, 0] == logits.argmax(1).numpy()).all()
+
+
 def test_a_single_class_has_no_margin():
     assert judge(Keyed(1), red(2), mirror(2), draws=2, stack=2).margin(torch.zeros(2, dtype=torch.int64)).isnan().all()
 

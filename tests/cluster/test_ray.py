@@ -68,6 +68,50 @@ def test_the_autoscalers_file_is_valid_for_ray(launch):
     assert "ray up --yes launched/tiny/aws.yaml" in out
 
 
+@pytest.fixture
+def aws(monkeypatch, tmp_path):
+    """Pretend to be AWS, for Ray's own provider of nodes in this process; keys are made in a home of its own."""
+    moto = pytest.importorskip("moto", reason="needs a pretended AWS: pip install 'moto[server]'")
+    for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hush", "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with moto.mock_aws():
+        yield
+
+
+def made(config):
+    """Return Ray's provider of nodes for a filled file, after what `ray up` does before it makes any."""
+    import boto3
+    from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.util import prepare_config
+
+    boto3.client("iam", "us-east-1").create_instance_profile(InstanceProfileName="barrage")
+    image = boto3.client("ec2", "us-east-1").describe_images()["Images"][0]["ImageId"]
+    config["file_mounts"] = {}  # the token's file is written by a launch that is not dry
+    for kind in config["available_node_types"].values():
+        kind["node_config"]["ImageId"] = image
+    ready = bootstrap_aws(prepare_config(config))
+    return AWSNodeProvider(ready["provider"], ready["cluster_name"]), ready["available_node_types"]
+
+
+@pytest.mark.slow
+def test_on_aws_each_node_is_as_the_file_says_and_nothing_that_costs_stays(launch, aws):
+    import boto3
+
+    provider, kinds = made(autoscaler(launch("--dry-run", aws=AWS)[1]))
+    for kind in kinds:
+        provider.create_node(dict(kinds[kind]["node_config"]), {"ray-user-node-type": kind}, 1)
+    ec2 = boto3.client("ec2", "us-east-1")
+    found = [node for page in ec2.describe_instances()["Reservations"] for node in page["Instances"]]
+    tags = {node["InstanceType"]: {tag["Key"]: tag["Value"] for tag in node["Tags"]} for node in found}
+    assert {name: tag["ray-user-node-type"] for name, tag in tags.items()} == {"m5.2xlarge": "head", "p3.8xlarge": "v100"}
+    assert {tag["ray-cluster-name"] for tag in tags.values()} == {"barrage-tiny"}
+    assert {node["InstanceType"]: node.get("InstanceLifecycle") for node in found} == {"m5.2xlarge": None, "p3.8xlarge": "spot"}
+    assert {node["IamInstanceProfile"]["Arn"] for node in found} == {AWS["instance_profile"]}
+    provider.terminate_nodes(provider.non_terminated_nodes({}))
+    assert not provider.non_terminated_nodes({}) and not ec2.describe_volumes()["Volumes"], "disks are paid for until they go"
+
+
 @pytest.mark.parametrize("key", ["cluster_name", "provider", "available_node_types", "head_node_type", "idle_timeout_minutes"])
 def test_a_typo_in_it_is_found_by_ray(launch, key):
     config = autoscaler(launch("--dry-run", aws=AWS)[1])

@@ -74,10 +74,11 @@ class External:
         return replace(found, grad_evals=found.grad_evals + grads, forward_evals=found.forward_evals + forwards)
 
     def _made(self, model: FreshDraws, clean: Tensor, label: Tensor) -> Tensor:
-        """Return the function's examples of some images, checked."""
+        """Return the function's examples of some images, checked. Random starts depend on how images lie in memory."""
+        own = clean.clone(memory_format=torch.contiguous_format)
         with repeatable(model.key, clean.device), torch.enable_grad():
             try:
-                made = self.function(model, clean.clone(), label.clone())
+                made = self.function(model, own, label.clone())
             except (torch.OutOfMemoryError, MemoryError):  # fewer draws at once may fit
                 raise
             except Exception as error:  # a stranger's function may raise anything

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bart import draw_keys, rng
+from bart import draw_keys, rng, surroundings
 from bart.attacks.attack import Cost
 from bart.ball import Ball
 from bart.bpda import POLICIES
@@ -25,7 +25,8 @@ class FreshDraws(nn.Module):
     stack   draws that fit the device at once; beyond that, the backward pass computes them again
     policy  a name of `bart.bpda.policies.POLICIES`: how transforms are differentiated
     ball    of the attack that is running, for functions that ask for its norm and radius; None: no attack is
-    Raises ValueError for an unknown policy or fewer than 1 draw.
+    Raises ValueError for an unknown policy or fewer than 1 draw; a call does for images in half precision, and where it is
+    exported, traced, run by `torch.func` or run again in a backward pass. `torch.compile` and autocast change nothing in it.
     """
 
     def __init__(
@@ -41,8 +42,15 @@ class FreshDraws(nn.Module):
         """Draws so far: those that a backward pass went through, and the others."""
         self.eval()
 
+    @surroundings.eager
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, classes) float32, of fresh draws."""
+        surroundings.first_pass(self)
+        if x.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"images of {x.dtype}: expected float32, in which draws are defined; a network in half precision can convert "
+                "what it gets"
+            )
         keys = self._keys(len(x), x.device)
         self.calls += 1
         parts = []

@@ -151,6 +151,16 @@ def test_errors_show_no_secret_and_no_signature(s3):
     assert caught.value.__cause__ is None and caught.value.__suppress_context__, "a traceback would tell more than we say"
 
 
+def test_a_folder_of_a_bucket_is_called_as_it_is_written(s3):
+    """Services take each character of a name as it is: two folders are never one, and other tools find what is written."""
+    names = ("run", "run#2", "run 2", "run%202", "run+2", "run%", "run=2", "läufe", "run%232", "~run", "run[2]", "a/run#2")
+    for name in names:
+        assert bucket.Bucket(f"{s3.url}/{name}").create("row", name.encode())
+    whole = bucket.Bucket(s3.url)
+    assert [whole.read(f"{name}/row") for name in names] == [name.encode() for name in names]
+    assert [bucket.Bucket(f"{s3.url}/{name}").read("row") for name in names] == [name.encode() for name in names]
+
+
 def test_a_web_server_can_only_be_read(s3):
     with pytest.raises(BadInput, match="can only be read"):
         Store(s3.proxy.url + "/store").ready()

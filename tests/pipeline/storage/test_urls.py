@@ -1,9 +1,36 @@
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import quote
+
 import pytest
 
 from pipeline.errors import BadInput
 from pipeline.parallel import REQUESTS, map_ordered
 from pipeline.storage import urls
 from pipeline.storage.disk import Disk
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve a folder, and print nothing."""
+
+    def log_message(self, *said):
+        return None
+
+
+@contextmanager
+def serving(folder):
+    """Serve a folder on this machine, and return its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
@@ -27,6 +54,7 @@ def test_a_place_is_a_folder_and_a_name(url, folder, name):
         ("s3://key:hush@bucket/store", "holds credentials.*environment"),
         ("https://user@host/store", "holds credentials"),
         ("https://host/x.tar?X-Amz-Signature=hush", "holds credentials"),
+        ("https://host/run#2/x.tar", "holds a #, .* write %23"),
         ("ftp://host/store", "expected a path or a URL such as s3://"),
         ("s3:///store", "expected a path or a URL"),
         ("pipe:cat /etc/passwd", "expected a path or a URL"),
@@ -36,6 +64,19 @@ def test_what_is_no_place_is_refused_and_no_secret_repeated(url, said):
     with pytest.raises(BadInput, match=said) as caught:
         urls.at(url)
     assert "hush" not in str(caught.value)
+
+
+def test_names_of_files_on_a_web_server_are_those_of_its_disk(tmp_path):
+    """Also where the address writes them in other characters, as browsers do."""
+    odd = ("two words", "100%", "a+b", "a#b", "ä", "a=b[1]~", "a%20b")
+    (tmp_path / "a folder").mkdir()
+    for name in odd:
+        (tmp_path / "a folder" / name).write_text(name)
+    with serving(tmp_path) as base:
+        for name in odd:
+            for folder in ("a folder", "a%20folder"):
+                place, last = urls.split(f"{base}/{folder}/{quote(name)}")
+                assert (last, urls.at(place, 1).read(last)) == (name, name.encode())
 
 
 def test_a_file_url_is_a_path(tmp_path):

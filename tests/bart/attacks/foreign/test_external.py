@@ -52,6 +52,21 @@ def test_its_examples_are_moved_into_the_ball_and_say_how_far_they_were():
     assert state.grad_evals.tolist() == [1] * 4 and state.forward_evals.tolist() == [0] * 4
 
 
+def test_how_images_lie_in_memory_changes_no_example():
+    """A random start of torch follows memory, and some libraries view images as rows."""
+
+    def viewing(model, x, y):
+        assert len(x.view(len(x), -1)) == len(y)
+        return wanderer(model, x, y)
+
+    attack, defended = bart.External(BALL, viewing, batch=4), behind(MODEL, 3, ("noise", "grey_mix", "color_precision"))
+    plain, last = (
+        attack.step(attack.start(clean, GOAL, mirror()), defended, 16).x
+        for clean in (images(), images().contiguous(memory_format=torch.channels_last))
+    )
+    assert torch.equal(plain, last)
+
+
 def test_an_image_alone_has_the_same_example_as_among_others():
     defended = behind(MODEL, 3, ("noise", "grey_mix", "color_precision"))
     _, together = ran(wanderer, defended)
