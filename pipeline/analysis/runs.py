@@ -1,6 +1,6 @@
 """Read from a store how it was made: settings, machines, failures, checks."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def machines(stores: Stores) -> pd.DataFrame:
     Columns: `device`, `commit`, `versions` (JSON), `images` (count of rows), `hours` (of a device).
     """
     columns = ["device", "commit", "versions"]
-    images, seconds = Counter[mixing.Origin](), Counter[mixing.Origin]()
+    images, seconds = Counter[mixing.Origin](), defaultdict[mixing.Origin, float](float)
     for _, rows in each(stores, [*mixing.COLUMNS, "seconds"]):
         for origin, (count, time) in mixing.spent(rows).items():
             images[origin] += count

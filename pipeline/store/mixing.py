@@ -7,7 +7,7 @@ of the code that went unnoticed. Each row has the columns `commit`, `versions` a
 import json
 import re
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -56,12 +56,12 @@ def spent(table: pa.Table) -> dict[Origin, tuple[int, float]]:
         return {Origin(*(column.dictionary[0].as_py() for column in words)): (len(table), pc.sum(seconds).as_py() or 0.0)}
     known = pa.table([*(column.cast(pa.string()) for column in words), seconds], [*COLUMNS, "seconds"])
     groups = known.group_by(list(COLUMNS)).aggregate([([], "count_all"), ("seconds", "sum")]).to_pylist()
-    found = Counter[Origin](), Counter[Origin]()
+    images, time = Counter[Origin](), defaultdict[Origin, float](float)
     for row in groups:  # a null and an empty text are one origin
         origin = Origin(*(row[name] or "" for name in COLUMNS))
-        found[0][origin] += row["count_all"]
-        found[1][origin] += row["seconds_sum"] or 0.0
-    return {origin: (images, found[1][origin]) for origin, images in found[0].items()}
+        images[origin] += row["count_all"]
+        time[origin] += row["seconds_sum"] or 0.0
+    return {origin: (count, time[origin]) for origin, count in images.items()}
 
 
 def batches(url: str, columns: Sequence[str], cells: Collection[str] | None = None) -> Iterator[pa.Table]:
