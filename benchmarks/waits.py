@@ -4,13 +4,14 @@
     show     `barrage table` of one cell's rows: what anyone waits for who asks a small store
     report   the page of many rows
     compare  two cells of many images, without the draws of their transforms
+    verify   a store of small pictures, and one of eight times as many: its memory is not to grow with the rows
     plan     cut a campaign into units, write it down, and list the units
     help     `barrage --help`
 
 Both builds, and DuckDB, take turns, each time in a process of its own. Two ratios of medians are printed: of the processor time
-of all cores, and of time on the clock, which other work on the machine changes. Loading libraries counts for the whole commands
-`show`, `report`, `compare` and `help`; peak memory always includes them. The answers of both builds must be the same. Stores,
-if none is given, are made in a temporary folder: 1 GB.
+of all cores, and of time on the clock, which other work on the machine changes. Loading libraries counts for all tasks but
+`table` and `plan`; peak memory always includes them. The answers of both builds must be the same. Stores, if none is given, are
+made in a temporary folder: 1 GB.
 """
 
 import argparse
@@ -84,6 +85,14 @@ from pipeline.__main__ import main
 with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
     main()
 report(START, said.getvalue() if "--help" not in sys.argv else "")
+"""
+
+VERIFY = """
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.verification.verify import verify
+found = list(verify(opened(sys.argv[1])))
+assert not found, found[:3]
+report(START, len(found))
 """
 
 REPORT = """
@@ -189,6 +198,17 @@ def compare(before: Path, options: Any) -> None:
         printed("compare", compared(both, "\n".join(call), options.rounds))
 
 
+def verify(before: Path, options: Any) -> None:
+    """Compare checks of a hundredth of the rows of a table, and of an eighth of these: 10 cells, shards of 1,000 pictures."""
+    from tests.support.stores import synthetic
+
+    for rows in (options.rows // 800, options.rows // 100):
+        with tempfile.TemporaryDirectory() as folder:
+            job = synthetic.sound(Path(folder), rows // 10, 10)
+            both = {"before": (VERIFY, before), "now": (VERIFY, ROOT)}
+            printed(f"verify, {rows:,} rows", compared(both, job.store, options.rounds))
+
+
 def plan(before: Path, options: Any) -> None:
     """Compare how long a campaign of many units takes to plan."""
     printed("plan", compared({"before": (PLAN, before), "now": (PLAN, ROOT)}, str(options.units), options.rounds))
@@ -199,7 +219,15 @@ def help_(before: Path, options: Any) -> None:
     printed("help", compared({"before": (COMMAND, before), "now": (COMMAND, ROOT)}, "--help", 3 * options.rounds))
 
 
-TASKS = {"table": table, "show": show, "report": report, "compare": compare, "plan": plan, "help": help_}
+TASKS = {
+    "table": table,
+    "show": show,
+    "report": report,
+    "compare": compare,
+    "verify": verify,
+    "plan": plan,
+    "help": help_,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
