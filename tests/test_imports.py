@@ -98,6 +98,7 @@ HOMES = {
     "pyarrow": {
         "data.sources.parquet",
         "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "store.doubles",
         "scoring.alike", "scoring.decided", "scoring.rules", "scoring.summaries",
         "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",

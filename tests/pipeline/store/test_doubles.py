@@ -73,7 +73,7 @@ def test_keys_that_an_earlier_cell_has_are_not_decoded_and_others_are(table):
 
 
 def test_only_so_many_cells_are_remembered(table, monkeypatch):
-    monkeypatch.setattr(doubles, "REMEMBERED", 2)
+    monkeypatch.setattr("pipeline.store.doubles.images.REMEMBERED", 2)
     images, files = doubles.Images(), [written(table, [("s", f"{name}{i}") for i in range(4)]) for name in "abc"]
     for file in files:
         read(images, file)
