@@ -3,9 +3,10 @@
     shares --before COMMIT   print the share of a worker's time that checkpoints take, for each kind of attack
     large                    kill a worker in the middle of a checkpoint of 4 GB, and go on from the one before
 
-A state has as many images of 224 px as the build gives a unit at most. It is saved to a disk that writes --rate MB a second at
-most, as a bucket does under many workers. Share: the seconds for which the attack is held up (on a CPU the processor time of
-the thread that writes too), over the seconds from one checkpoint to the next. Large states are measured at a quarter, or less.
+A state has as many images of 224 px as the build gives a unit, where images take so long that a state of 600 MB, the most that
+is saved again and again, is a quarter of an hour's work. It is saved to a disk that writes --rate MB a second at most, as a
+bucket does under many workers. Share: the seconds for which the attack is held up (on a CPU the processor time that copying and
+writing take), over the seconds from one checkpoint to the next.
 """
 
 import argparse
@@ -21,11 +22,12 @@ from pathlib import Path
 from benchmarks.side_by_side import ROOT, checkout
 
 SAVED = """
-import json, sys, time
+import inspect, json, sys, time
 import torch
 from bart import Goal, Mirror
 from pipeline.config.campaign import parse
 from pipeline.planning import unit_sizes
+from pipeline.planning.cost import seconds_an_image
 from pipeline.storage import disk
 from pipeline.store.attempts import Attempts
 from pipeline.store.checkpoints import Header
@@ -36,6 +38,7 @@ try:
     from pipeline.planning.state_sizes import bytes_an_image
 except ImportError:
     saving = None
+MOST_BYTES, UNIT_SECONDS = 6e8, 900
 kind, folder, rate, most, cpu = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), sys.argv[5] == "cpu"
 def slow(write):
     def replace(self, name, data):
@@ -50,36 +53,36 @@ content = tiny.campaign("x.tar", attacks={"a": attack}, unit_images=None,
     data={"shards": "x.tar", "crop": 224}, cells=[{"model": "net", "defense": "none", "attack": "a"}])
 campaign = parse(content, "c")
 (cell,) = campaign.grid()
-images = unit_sizes.cuts(campaign, [cell], {"x": 10**6}, {cell.name: 1e12})[cell.name].images
 def started(count):
     label = torch.zeros(count, dtype=torch.int64)
     return cell.built.start(torch.rand(count, 3, 224, 224), Goal(label, label - 1), Mirror.of(torch.arange(count), "cpu"))
 def size(state):
     return sum(v.numel() * v.element_size() for n, v in state.tensors().items() if n != "clean") / len(state.x)
 each = size(started(1))
+rate_of_draws = seconds_an_image(cell, 1.0) * MOST_BYTES / (UNIT_SECONDS * each)
+images = unit_sizes.cuts(campaign, [cell], {"x": 10**6}, {cell.name: rate_of_draws})[cell.name].images
 count = max(1, min(images, int(most / each)))
 state, scale = started(count), images / count
 attempts = Attempts(Store(folder), "checkpoints/unit.safetensors")
+copying = saving and "device" in inspect.signature(saving.copied).parameters
 def snapshot():
     tensors = state.tensors()
     del tensors["clean"]
-    return saving.copied(tensors, torch.device("cpu")) if saving else tensors
+    return saving.copied(tensors, torch.device("cpu")) if copying else tensors
 header = Header("unit", "cell", 1.0, 10, count, 0.0)
 if saving:
     saver = saving.Saver(attempts, 120.0, torch.device("cpu" if cpu else "cuda"))
     torch.cuda.synchronize = lambda device: None
-    for _ in range(2):
-        saver.save(header, snapshot)
+for _ in range(2):
+    began, spent = time.monotonic(), time.process_time()
+    saver.save(header, snapshot) if saving else attempts.save(header, snapshot())
+    waited = time.monotonic() - began
+    if saving:
         saver.finish()
-    held, took = saver.pace.cost * scale, saver.pace.took * scale
-    pace = saving.Pace(120.0, held, took)
-    share, every = held / pace.interval, pace.interval
-else:
-    for _ in range(2):
-        began = time.monotonic()
-        attempts.save(header, snapshot())
-        held = (time.monotonic() - began) * scale
-    share, every = held / (120 + held), 120 + held
+    took, used = time.monotonic() - began, time.process_time() - spent
+held = scale * (used if cpu else waited)
+every = saving.Pace(120.0, held, took * scale).interval if saving else 120.0 + held
+share = held / every
 print(json.dumps({"images": images, "bytes": images * each, "held": held, "share": share, "every": every}))
 """
 """Save the state of a kind twice; the second time counts."""

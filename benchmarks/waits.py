@@ -1,12 +1,17 @@
 """Compare what people wait for with an earlier build: python -m benchmarks.waits --before COMMIT [TASK...]
 
     table    all rules, top-1 and top-5, with intervals, of many rows, beside DuckDB's mean of a single draw on the same files
+    show     `barrage table` of one cell's rows: what anyone waits for who asks a small store
+    report   the page of many rows
+    compare  two cells of many images, without the draws of their transforms
+    verify   a store of small pictures, and one of eight times as many: its memory is not to grow with the rows
     plan     cut a campaign into units, write it down, and list the units
     help     `barrage --help`
 
-Both builds, and DuckDB, take turns, each time in a process of its own; the ratio is of the medians of their processor times,
-since other work on a machine changes time on the clock. Loading libraries counts for `help` alone; peak memory includes them.
-The answers of both builds must be the same. A store of rows, if none is given, is made in a temporary folder: 1 GB.
+Both builds, and DuckDB, take turns, each time in a process of its own. Two ratios of medians are printed: of the processor time
+of all cores, and of time on the clock, which other work on the machine changes. Loading libraries counts for all tasks but
+`table` and `plan`; peak memory always includes them. The answers of both builds must be the same. Stores, if none is given, are
+made in a temporary folder: 1 GB.
 """
 
 import argparse
@@ -15,7 +20,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -23,11 +29,17 @@ from typing import Any, NamedTuple
 from benchmarks.side_by_side import ROOT, checkout
 
 BEGIN = """
-import hashlib, json, sys, time
+import time
+START = 0.0, time.monotonic()
+import hashlib, json, sys
+def now():
+    return time.process_time(), time.monotonic()
 def report(begun, answer):
+    spent, passed = (one - other for one, other in zip(now(), begun))
     (peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    digest = hashlib.sha256(json.dumps(answer).encode()).hexdigest()
-    print(json.dumps([time.process_time() - begun, int(peak.split()[1]) / 1e6, digest]))
+    digest = hashlib.sha256(json.dumps(answer, default=str).encode()).hexdigest()
+    print()
+    print(json.dumps([spent, passed, int(peak.split()[1]) / 1e6, digest]))
 """
 
 TABLE = """
@@ -41,7 +53,7 @@ evidence.rate_end(np.array([0.5, 1.0]), np.ones(2), 2.0)  # compiled once on a m
 zeros, lists = np.zeros(1, np.int64), np.zeros((1, 5), np.int32)
 lists.setflags(write=False)
 votes.elected(lists, zeros, zeros, zeros, 1)
-begun = time.process_time()
+begun = now()
 found = summaries.lines(batches(sys.argv[1], summaries.columns(RULES)), RULES)
 report(begun, [{k: v for k, v in summaries.as_dict(line).items() if k != "seconds"} for line in found])
 """
@@ -50,7 +62,7 @@ DUCKDB = """
 import duckdb, glob
 share = "{0}_correct::DOUBLE / evaluation_draws"
 sums = ", ".join(f"avg({share.format(side)}), var_samp({share.format(side)})" for side in ("clean", "adv"))
-begun = time.process_time()
+begun = now()
 asked = f"SELECT cell, count(*), {sums} FROM read_parquet(?) WHERE status = 'ok' GROUP BY cell ORDER BY cell"
 found = duckdb.connect().execute(asked, [glob.glob(sys.argv[1] + "/results/*.parquet")]).fetchall()
 report(begun, len(found))
@@ -61,27 +73,44 @@ import tempfile
 from benchmarks.scale_plan import campaign
 with tempfile.TemporaryDirectory() as folder:
     job, rates = campaign(int(sys.argv[1]), folder)
-    begun = time.process_time()
+    begun = now()
     units = list(job.with_cuts(rates).write_down().units())
-    spent = time.process_time() - begun
-report(time.process_time() - spent, [unit.name for unit in units])
+    report(begun, [unit.name for unit in units])
 """
 
-HELP = """
+COMMAND = """
 import contextlib, io
-begun = 0.0
-sys.argv = ["barrage", "--help"]
+sys.argv = ["barrage", *sys.argv[1].split("\\n")]
 from pipeline.__main__ import main
-with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
     main()
-report(begun, "")
+report(START, said.getvalue() if "--help" not in sys.argv else "")
+"""
+
+VERIFY = """
+from pipeline.campaigns.job import opened
+from pipeline.campaigns.verification.verify import verify
+found = list(verify(opened(sys.argv[1])))
+assert not found, found[:3]
+report(START, len(found))
+"""
+
+REPORT = """
+import warnings
+warnings.simplefilter("ignore")
+from pipeline.reports.page import gather, page
+from pipeline.scoring import summaries
+found = gather(sys.argv[1])
+assert page(found)
+report(START, [[summaries.as_dict(line) for line in found.lines], found.failures, found.errors, found.points["curves"]])
 """
 
 
 class Run(NamedTuple):
-    """Hold the seconds of all cores, the peak memory in GB, and the hash of the answer."""
+    """Hold the seconds of all cores and on the clock, the peak memory in GB, and the hash of the answer."""
 
     seconds: float
+    passed: float
     peak: float
     answer: str
 
@@ -106,28 +135,78 @@ def compared(codes: dict[str, tuple[str, Path]], argument: str, rounds: int) -> 
 
 def printed(task: str, found: dict[str, list[Run]]) -> None:
     """Print a line for each, and the ratios to this build. Exits if two builds answer otherwise."""
-    now = median(run.seconds for run in found["now"])
+    spent, passed = (
+        {name: median(getattr(run, of) for run in runs) for name, runs in found.items()} for of in ("seconds", "passed")
+    )
     for name, runs in found.items():
-        seconds = median(run.seconds for run in runs)
-        ratio = "" if name == "now" else f"; now: {now / seconds:.2f} times that" + f", {seconds / now:.1f} times as fast"
+        ratio = (
+            f"; now: {spent['now'] / spent[name]:.2f} and {passed['now'] / passed[name]:.2f} times that"
+            if name != "now"
+            else ""
+        )
         print(
-            f"{task}, {name}: {seconds:.2f} s of all cores, peak memory {max(run.peak for run in runs):.2f} GB{ratio}",
+            f"{task}, {name}: {spent[name]:.2f} s of all cores, {passed[name]:.2f} s on the clock, peak memory "
+            f"{max(run.peak for run in runs):.2f} GB{ratio}",
             flush=True,
         )
     if {run.answer for run in found["before"]} != {run.answer for run in found["now"]}:
         sys.exit(f"{task}: the two builds have different answers")
 
 
-def table(before: Path, options: Any) -> None:
-    """Compare tables of many rows."""
+@contextmanager
+def stored(options: Any, rows: int, images: int) -> Iterator[Path]:
+    """Yield a store of `rows` rows, in cells of `images` images: the one that is given, else a new one."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(options.store or folder)
         if not (store / "results").exists():
             from tests.support.stores import synthetic
 
-            synthetic.large(store, options.rows, 50_000)
+            synthetic.large(store, rows, images)
+        yield store
+
+
+def table(before: Path, options: Any) -> None:
+    """Compare tables of many rows."""
+    with stored(options, options.rows, 50_000) as store:
         codes = {"before": (TABLE, before), "now": (TABLE, ROOT), "DuckDB, one draw": (DUCKDB, ROOT)}
         printed("table", compared(codes, str(store), options.rounds))
+
+
+def show(before: Path, options: Any) -> None:
+    """Compare the command that shows a small table."""
+    with tempfile.TemporaryDirectory() as folder:
+        from tests.support.stores import synthetic
+
+        synthetic.large(Path(folder), 1000, 1000)
+        both = {"before": (COMMAND, before), "now": (COMMAND, ROOT)}
+        printed("show", compared(both, f"table\n{folder}\n--format\njson", options.rounds))
+
+
+def report(before: Path, options: Any) -> None:
+    """Compare pages of many rows."""
+    with stored(options, options.rows, 50_000) as store:
+        printed("report", compared({"before": (REPORT, before), "now": (REPORT, ROOT)}, str(store), options.rounds))
+
+
+def compare(before: Path, options: Any) -> None:
+    """Compare comparisons of two cells of many images, which are a tenth of the rows of a table."""
+    options.store, images = None, options.rows // 10
+    with stored(options, 2 * images, images) as store:
+        cells = sorted(path.name.partition("--")[0] for path in (store / "results").iterdir())
+        call = ["compare", str(store), *(word for cell in cells[:2] for word in ("--cell", cell)), "--no-parts"]
+        both = {"before": (COMMAND, before), "now": (COMMAND, ROOT)}
+        printed("compare", compared(both, "\n".join(call), options.rounds))
+
+
+def verify(before: Path, options: Any) -> None:
+    """Compare checks of a hundredth of the rows of a table, and of an eighth of these: 10 cells, shards of 1,000 pictures."""
+    from tests.support.stores import synthetic
+
+    for rows in (options.rows // 800, options.rows // 100):
+        with tempfile.TemporaryDirectory() as folder:
+            job = synthetic.sound(Path(folder), rows // 10, 10)
+            both = {"before": (VERIFY, before), "now": (VERIFY, ROOT)}
+            printed(f"verify, {rows:,} rows", compared(both, job.store, options.rounds))
 
 
 def plan(before: Path, options: Any) -> None:
@@ -137,10 +216,18 @@ def plan(before: Path, options: Any) -> None:
 
 def help_(before: Path, options: Any) -> None:
     """Compare how long the help of the command takes."""
-    printed("help", compared({"before": (HELP, before), "now": (HELP, ROOT)}, "", 3 * options.rounds))
+    printed("help", compared({"before": (COMMAND, before), "now": (COMMAND, ROOT)}, "--help", 3 * options.rounds))
 
 
-TASKS = {"table": table, "plan": plan, "help": help_}
+TASKS = {
+    "table": table,
+    "show": show,
+    "report": report,
+    "compare": compare,
+    "verify": verify,
+    "plan": plan,
+    "help": help_,
+}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Hold the floor plan: packages import one way, and what is dear or private to import lives in named modules."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from tests.support.source.imports import ROOT, imports, module_of, modules, nodes, tops
+from tests.support.stores import synthetic
 
 FLOORS = {
     "barrage_plugins": ["modules", "registry"],
@@ -98,6 +100,7 @@ HOMES = {
     "pyarrow": {
         "data.sources.parquet",
         "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
+        "store.doubles",
         "scoring.alike", "scoring.decided", "scoring.rules", "scoring.summaries",
         "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
@@ -230,3 +233,32 @@ def test_importing_bart_loads_none_of_the_engine():
     loaded = set(done.stdout.split())
     assert "bart.attacks.pgd" in loaded
     assert not loaded & (ENGINE - {"tarfile", "rich"} | {"pipeline"})  # which torch loads
+
+
+READERS = {
+    "table": ["--format", "json"],
+    "status": [],
+    "export": ["rows.parquet"],
+    "seal": [],
+}
+"""Commands that read rows and nothing but rows, and options with which they end on any store."""
+
+
+def test_commands_that_read_rows_load_no_torch(tmp_path):
+    """Loading it takes seconds and half a gigabyte, and rows need none of it."""
+    synthetic.store(tmp_path / "store", synthetic.campaign([2]), images=20, unit_images=10)
+    calls = [[command, str(tmp_path / "store"), *options] for command, options in READERS.items()]
+    code = f"""
+import sys
+from contextlib import suppress
+from pipeline.cli.app import app
+for call in {calls}:
+    with suppress(SystemExit):
+        app(call)
+    loaded = {{"torch", "bart", "ray"}} & sys.modules.keys()
+    assert not loaded, f"barrage {{call[0]}} loads {{loaded}}"
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "adv_top1" in done.stdout and (tmp_path / "rows.parquet").exists() and (tmp_path / "store" / "sealed").exists()

@@ -60,11 +60,15 @@ class State:
         """Return the steps since the running attempt began, (n,), for schedules."""
         return self.step.device - self.began.device
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the record as host tensors by name, for a checkpoint."""
+    def parts(self) -> dict[str, Tensor]:
+        """Return the tensors of the record by name, its own, on the device and of mirrors on the host."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
         values |= {_MEMORY + name: value for name, value in self.memory.items()}
-        return {name: (v.host if isinstance(v, rng.Mirror) else v.cpu()).contiguous() for name, v in values.items()}
+        return {name: v.host if isinstance(v, rng.Mirror) else v for name, v in values.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the record as host tensors by name, for a checkpoint."""
+        return {name: value.cpu().contiguous() for name, value in self.parts().items()}
 
     @staticmethod
     def of(tensors: dict[str, Tensor], device: torch.device | str) -> "State":

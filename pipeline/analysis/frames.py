@@ -11,6 +11,7 @@ from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.scoring import rules, summaries
 from pipeline.store.rows import batches
+from pipeline.store.schema import SCHEMA
 
 Stores = str | Sequence[str]
 """One store or several: folders or URLs."""
@@ -43,7 +44,19 @@ def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collect
     cells    only these; default: all
     Raises BadInput for a store without rows, or of another version, and for a cell that it lacks.
     """
-    return _frame([rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in _each(stores, columns, cells)])
+    return _frame([rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in each(stores, columns, cells)])
+
+
+def not_attacked(stores: Stores, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the committed rows of images that could not be attacked; only these are held in memory.
+
+    columns  only these columns of `pipeline.store.schema`, among them `status`; texts are objects, but `status` and `error`
+             categories
+    Raises BadInput as `results` does.
+    """
+    wanted = pa.schema([SCHEMA.field(name) for name in columns])
+    bad = [rules.failed(rows).cast(wanted) for _, rows in each(stores, columns)]
+    return pa.concat_tables(bad).to_pandas().astype({name: "category" for name in ("status", "error") if name in columns})
 
 
 def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection[str] | None = None) -> pd.DataFrame:
@@ -58,7 +71,7 @@ def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection
     if rule not in rules.RULES or top not in (1, 5):
         raise BadInput(f"rule {rule!r}, top {top}: expected one of {', '.join(rules.RULES)}, and 1 or 5")
     wanted = list(dict.fromkeys([*_KEPT, *rules.columns([rule])]))
-    batches_of_rows = _each(stores, wanted, cells)
+    batches_of_rows = each(stores, wanted, cells)
     tables = list(map_ordered(lambda pair: _scored(pair[1], pair[0], rule, top), batches_of_rows, os.cpu_count() or 1))
     frame = _frame(tables)
     frame = frame.astype(dict.fromkeys(("label", "target", "first_break"), "Int32"))
@@ -95,8 +108,8 @@ def listed(stores: Stores) -> list[str]:
     return [stores] if isinstance(stores, str) else list(stores)
 
 
-def _each(stores: Stores, columns: Sequence[str] | None, cells: Collection[str] | None) -> Iterator[tuple[str, pa.Table]]:
-    """Read batches of rows, each with the store that holds it."""
+def each(stores: Stores, columns: Sequence[str] | None, cells: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+    """Yield batches of rows, each with the store that holds it."""
     for url in listed(stores):
         for rows in batches(url, columns, cells):
             yield url, rows

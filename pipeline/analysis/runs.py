@@ -1,12 +1,14 @@
 """Read from a store how it was made: settings, machines, failures, checks."""
 
+from collections import Counter, defaultdict
+
 import pandas as pd
 
-from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, listed, results
+from pipeline.analysis.frames import IMAGE, SETTINGS, Stores, each, listed, not_attacked
 from pipeline.campaigns.attempt.image_rows import cell_columns
 from pipeline.campaigns.job import Job, opened
 from pipeline.storage import urls
-from pipeline.store import formats
+from pipeline.store import formats, mixing
 from pipeline.store.layout import Store
 
 
@@ -28,9 +30,14 @@ def machines(stores: Stores) -> pd.DataFrame:
     Columns: `device`, `commit`, `versions` (JSON), `images` (count of rows), `hours` (of a device).
     """
     columns = ["device", "commit", "versions"]
-    seconds = results(stores, [*columns, "seconds"]).groupby(columns, observed=True)["seconds"]
-    frame = pd.DataFrame({"images": seconds.size(), "hours": seconds.sum() / 3600}).reset_index()
-    return frame.sort_values("hours", ascending=False).reset_index(drop=True)
+    images, seconds = Counter[mixing.Origin](), defaultdict[mixing.Origin, float](float)
+    for _, rows in each(stores, [*mixing.COLUMNS, "seconds"]):
+        for origin, (count, time) in mixing.spent(rows).items():
+            images[origin] += count
+            seconds[origin] += time
+    made = [origin._asdict() | {"images": images[origin], "hours": seconds[origin] / 3600} for origin in images if all(origin)]
+    frame = pd.DataFrame(made, columns=[*columns, "images", "hours"])
+    return frame.sort_values("hours", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def failures(stores: Stores) -> pd.DataFrame:
@@ -38,12 +45,11 @@ def failures(stores: Stores) -> pd.DataFrame:
 
     Columns: `status`, `error`, `images` (count), `cells` (count), `example` (the key of one such image).
     """
-    rows = results(stores, [*IMAGE, "cell", "status", "error"])
-    bad = rows[rows["status"] != "ok"].astype(dict.fromkeys((*IMAGE, "cell"), str))
-    bad = bad.assign(image=bad["shard"] + "/" + bad["image_key"])
+    bad = not_attacked(stores, [*IMAGE, "cell", "status", "error"])
+    bad = bad.assign(image=bad["shard"].fillna("") + "/" + bad["image_key"])
     grouped = bad.groupby(["status", "error"], observed=True, dropna=False)
     frame = grouped.agg(images=("image", "nunique"), cells=("cell", "nunique"), example=("image_key", "first"))
-    return frame.reset_index().sort_values("images", ascending=False).reset_index(drop=True)
+    return frame.reset_index().sort_values("images", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def checks(stores: Stores) -> pd.DataFrame:

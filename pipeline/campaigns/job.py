@@ -8,7 +8,6 @@ from typing import ClassVar
 from pipeline.campaigns import definition_versions, record, stop_rule
 from pipeline.campaigns.compare import refuse_changes
 from pipeline.campaigns.parking import parked
-from pipeline.campaigns.stop_rule import InterimCheck
 from pipeline.config.campaign import Campaign, Cell, Workers
 from pipeline.data import order
 from pipeline.data.shards import Shard
@@ -16,6 +15,8 @@ from pipeline.errors import BadInput
 from pipeline.planning import unit_sizes
 from pipeline.planning.units import Cut, Unit, planned_images, units
 from pipeline.scoring.summaries import Scope
+from pipeline.status import interim_checks
+from pipeline.status.interim_checks import InterimCheck
 from pipeline.storage import urls
 from pipeline.store import cuts as stored_cuts
 from pipeline.store.layout import Store
@@ -119,11 +120,11 @@ class Job:
     def rounds_to_check(self, cell: str) -> list[int]:
         """Return the rounds of a cell that an interim check follows; none without a stop rule or a cut."""
         stop, cut = self.campaign.stop, self.cuts.get(cell)
-        return stop_rule.rounds_to_check(stop, cut, self.images) if stop and cut else []
+        return interim_checks.rounds_to_check(stop, cut, self.images) if stop and cut else []
 
     def interim_checks(self, cell: str) -> list[InterimCheck]:
         """Return the interim checks of a cell that are in the store."""
-        return stop_rule.read(Store(self.store), cell, self.rounds_to_check(cell))
+        return interim_checks.read(Store(self.store), cell, self.rounds_to_check(cell))
 
     def ended_by(self, cell: str) -> InterimCheck | None:
         """Return the interim check that ended a cell, or None if none did."""

@@ -16,86 +16,17 @@ that each shard gives its share makes the interval, if anything, too wide.
 A unit that was given up does not hold up its cell: the check is made without it and names it.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from pipeline.config.campaign import Stop
-from pipeline.errors import BadInput
 from pipeline.planning.units import Cut
-from pipeline.scoring.intervals import VERSION, Rate, rate
+from pipeline.scoring.intervals import VERSION, rate
 from pipeline.scoring.rules import RULES, of_row
-from pipeline.storage import urls
+from pipeline.status.interim_checks import InterimCheck, file_of
 from pipeline.store import committed, formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
 
-ROUNDING = 1e-9
-"""Difference of rates that another machine may make."""
-
 _COLUMNS = ("unit", "status", "label", "evaluation_draws")
-
-
-class InterimCheck(BaseModel):
-    """Hold the attacked accuracy of a cell after a round, in [0, 1], over the images so far, with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cell: str
-    round: int
-    rounds: int
-    rate: Rate | None
-    """None if there are no images."""
-    without: tuple[str, ...] = ()
-    """Names of units that had no rows."""
-    rule_version: int = 1
-    """Version of the decision rule whose accuracy this is."""
-    interval_version: int = 1
-    """Version of the interval. A decision by an earlier one stands."""
-
-    def agrees(self, now: "InterimCheck") -> bool:
-        """Return whether the rows say the same `now`, up to rounding; without the ends if the interval has another version."""
-        place = ("cell", "round", "rounds")
-        if any(getattr(self, name) != getattr(now, name) for name in place) or now.without:
-            return False
-        if self.rate is None or now.rate is None:
-            return self.rate is now.rate
-        compared = ("images", "value", "low", "high") if self.interval_version == now.interval_version else ("images", "value")
-        return all(math.isclose(getattr(self.rate, name), getattr(now.rate, name), abs_tol=ROUNDING) for name in compared)
-
-    def ends(self, stop: Stop) -> bool:
-        """Return whether the cell has enough images, by its stop rule."""
-        rate = self.rate
-        return rate is not None and rate.images >= stop.minimum_images and (rate.high - rate.low) / 2 <= stop.interval
-
-
-def rounds_to_check(stop: Stop, cut: Cut, images: Mapping[str, int]) -> list[int]:
-    """Return the rounds of a cell that an interim check follows, ascending from 0; `images` of each shard."""
-    seen = [sum(count * (number + 1) // cut.rounds for count in images.values()) for number in range(cut.rounds - 1)]
-    return [number for number, count in enumerate(seen) if count >= stop.minimum_images]
-
-
-def read(store: Store, cell: str, rounds: Iterable[int]) -> list[InterimCheck]:
-    """Return the interim checks of a cell in the store, for the first of these rounds up to one that has none yet."""
-    checks = []
-    for number in rounds:
-        data = store.read(_file(cell, number))
-        if data is None:
-            break
-        checks.append(_parsed(urls.join(store.url, _file(cell, number)), data))
-    return checks
-
-
-def _parsed(path: str, data: bytes) -> InterimCheck:
-    """Return the interim check of a file. Raises BadInput for a later format, and a file that is damaged."""
-    content = formats.of_json(path, data)
-    try:
-        return InterimCheck.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInput(f"{path} is no interim check ({where}: {first['msg']}): restore it") from None
 
 
 def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterable[str]) -> InterimCheck:
@@ -115,8 +46,4 @@ def compute(url: str, cell: str, number: int, cut: Cut, rule: str, units: Iterab
 
 def write(store: Store, check: InterimCheck) -> None:
     """Record an interim check; an earlier record stands."""
-    store.create(_file(check.cell, check.round), formats.to_json(check.model_dump(mode="json")))
-
-
-def _file(cell: str, number: int) -> str:
-    return f"looks/{cell}/{number:02d}.json"
+    store.create(file_of(check.cell, check.round), formats.to_json(check.model_dump(mode="json")))

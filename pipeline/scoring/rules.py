@@ -31,13 +31,13 @@ class Rule(NamedTuple):
 
 def attacked(rows: pa.Table) -> pa.Table:
     """Return the rows of images that were attacked. The row of an image that could not be attacked holds only the reason."""
-    if _one_word(rows["status"]) == "ok":
+    if one_word(rows["status"]) == "ok":
         return rows
     good = pc.equal(rows["status"], "ok")
     return rows if pc.all(good, min_count=0).as_py() else rows.filter(good)  # copying lists takes long
 
 
-def _one_word(column: pa.ChunkedArray) -> str | None:
+def one_word(column: pa.ChunkedArray) -> str | None:
     """Return the text that all rows have in a column of dictionaries, where the dictionaries alone show it."""
     if not pa.types.is_dictionary(column.type) or column.null_count:
         return None

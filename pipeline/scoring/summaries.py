@@ -13,7 +13,7 @@ from pipeline.parallel import map_ordered
 from pipeline.scoring import blind
 from pipeline.scoring.alike import alike
 from pipeline.scoring.intervals import Rate, Sample
-from pipeline.scoring.rules import RULES, Shares, attacked, column
+from pipeline.scoring.rules import RULES, Shares, attacked, column, one_word
 from pipeline.scoring.rules import columns as rule_columns
 
 _BASE = (
@@ -146,16 +146,16 @@ class Tally:
 
 
 def _shares(rows: pa.Table, rules: Iterable[str]) -> dict[tuple[str, str], Sample]:
-    """Return the sample of each rule and accuracy of attacked rows. Rows alike in what a rule reads are scored once."""
-    few: dict[tuple[str, ...], tuple[pa.Table, Any]] = {}
-    found = {}
-    for rule in rules:
-        score, columns, *_ = RULES[rule]
-        for name, (side, top) in RATES.items():
-            read = tuple(text.format(side) for text in columns)
-            if read not in few:
-                few[read] = alike(rows.select(list(dict.fromkeys(read))))
-            found[rule, name] = Sample.of(score(few[read][0], side, top), few[read][1])
+    """Return the sample of each rule and accuracy of attacked rows. Rows alike in what rules read are scored once."""
+    defined, found = {rule: RULES[rule] for rule in rules}, {}
+    for side in ("clean", "adv"):
+        read = {rule: [text.format(side) for text in known.columns] for rule, known in defined.items()}
+        few, counts = alike(rows.select(list({name: None for names in read.values() for name in names})))
+        for rule, names in read.items():
+            whole = bool(names) and {*names} <= {*few.column_names}
+            asked = few.select(names) if whole else rows.select(names)
+            for name, (_, top) in ((name, of) for name, of in RATES.items() if of[0] == side):
+                found[rule, name] = Sample.of(defined[rule].score(asked, side, top), counts if whole else None)
     return found
 
 
@@ -173,7 +173,10 @@ def _moved(rows: pa.Table) -> int:
 
 def _blind(rows: pa.Table) -> int:
     """Return for how many attacked images the attack was blind. A row without a bad gradient is not one of them."""
-    odd = pc.or_kleene(pc.greater(rows["zero_gradients"], 0), pc.greater(rows["nonfinite_gradients"], 0))
+    counts = rows.select(["zero_gradients", "nonfinite_gradients"]).columns
+    if not any(pc.max(count).as_py() for count in counts):
+        return 0
+    odd = pc.or_kleene(*(pc.greater(count, 0) for count in counts))
     some = rows.select(list(blind.COLUMNS)).filter(odd)
     return int(blind.blind({name: column(some, name) for name in blind.COLUMNS}).sum())
 
@@ -208,7 +211,8 @@ def lines_of(cells: Mapping[str, Tally], rules: Iterable[str], scopes: Mapping[s
 
 def tallied(rows: pa.Table, rules: Iterable[str]) -> dict[str, Tally]:
     """Return {cell: sums over its rows}."""
-    cells = rows["cell"].unique().to_pylist()
+    one = one_word(rows["cell"]) if len(rows) else None
+    cells = [one] if one else rows["cell"].unique().to_pylist()
     if len(cells) == 1:
         return {cells[0]: Tally.of(rows, rules)}  # a result file has one cell; filtering would copy its lists
     return {cell: Tally.of(rows.filter(pc.equal(rows["cell"], cell)), rules) for cell in cells}

@@ -19,6 +19,7 @@ from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import images_of
 from pipeline.scoring import blind
+from pipeline.scoring.intervals import Sample
 from pipeline.store import checkpoints, formats
 from pipeline.store.compacted import is_compacted
 from pipeline.store.layout import EARLIER, Store, stem_of
@@ -59,12 +60,15 @@ class Commits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold what status needs of the rows of one unit. `clean`, `attacked`: the share of right draws of each image; `blind`: the
-    number of those whose attack saw no gradient."""
+    """Hold what status needs of the rows of one unit.
+
+    clean, attacked  the shares of right draws of its images, counted
+    blind            number of attacked images whose attack saw no gradient
+    """
 
     images: int
-    clean: list[float]
-    attacked: list[float]
+    clean: Sample
+    attacked: Sample
     failed: Counter[str]
     blind: int
     draw_gradients: int
@@ -173,8 +177,8 @@ def _rows(found: pa.Table) -> Rows:
     failed = found.filter(pc.not_equal(found["status"], "ok"))["status"].to_pylist()
     return Rows(
         images=len(found),
-        clean=(clean / draws).tolist(),
-        attacked=(attacked / draws).tolist(),
+        clean=Sample.of(clean / draws),
+        attacked=Sample.of(attacked / draws),
         failed=Counter(failed),
         blind=int(blind.blind({name: good[name].to_numpy() for name in blind.COLUMNS}).sum()),
         draw_gradients=pc.sum(found["grad_evals"], min_count=0).as_py(),

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.planning import time_left
 from pipeline.planning.time_left import Throughput
-from pipeline.scoring.intervals import Rate, rate
+from pipeline.scoring.intervals import Rate, Sample
 from pipeline.status import scan
 from pipeline.status.scan import Commits, Listing, Parked, Rows, Running
 from pipeline.store import planned_cells
@@ -199,8 +199,8 @@ class _Snapshot:
             parked=sum(unit.cell == name for unit in self.parked),
             images=planned.images,
             images_done=images,
-            clean=rate([share for file in rows for share in file.clean]),
-            attacked=rate([share for file in rows for share in file.attacked]),
+            clean=sum((file.clean for file in rows), Sample.of([])).rate,
+            attacked=sum((file.attacked for file in rows), Sample.of([])).rate,
             draw_gradients=round(_mean(rows, "draw_gradients") * images),
             draw_gradients_left=round(planned.draw_gradients * left),
             device_seconds=_mean(rows, "seconds") * images + sum(unit.seconds for unit in begun),

@@ -7,12 +7,13 @@ of the code that went unnoticed. Each row has the columns `commit`, `versions` a
 import json
 import re
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import BadInput
 from pipeline.store import checkpoints, rows
@@ -43,14 +44,24 @@ Origins = Mapping[Origin, int]
 
 def counted(table: pa.Table) -> Counter[Origin]:
     """Return the origins of some rows with the columns of COLUMNS."""
+    return Counter({origin: images for origin, (images, _) in spent(table).items()})
+
+
+def spent(table: pa.Table) -> dict[Origin, tuple[int, float]]:
+    """Return how many of some rows have each origin, and their `seconds` together; 0 where the table lacks that column."""
     words = [table[name].combine_chunks() for name in COLUMNS]
     words = [column if pa.types.is_dictionary(column.type) else column.dictionary_encode() for column in words]
+    seconds = table["seconds"] if "seconds" in table.column_names else pa.repeat(0.0, len(table))
     if all(len(column.dictionary) == 1 and column.null_count == 0 for column in words):  # as in every file of one unit
-        return Counter({Origin(*(column.dictionary[0].as_py() for column in words)): len(table)})
-    groups = (
-        pa.table([column.cast(pa.string()) for column in words], COLUMNS).group_by(list(COLUMNS)).aggregate([([], "count_all")])
-    )
-    return Counter({Origin(*(row[name] or "" for name in COLUMNS)): row["count_all"] for row in groups.to_pylist()})
+        return {Origin(*(column.dictionary[0].as_py() for column in words)): (len(table), pc.sum(seconds).as_py() or 0.0)}
+    known = pa.table([*(column.cast(pa.string()) for column in words), seconds], [*COLUMNS, "seconds"])
+    groups = known.group_by(list(COLUMNS)).aggregate([([], "count_all"), ("seconds", "sum")]).to_pylist()
+    images, time = Counter[Origin](), defaultdict[Origin, float](float)
+    for row in groups:  # a null and an empty text are one origin
+        origin = Origin(*(row[name] or "" for name in COLUMNS))
+        images[origin] += row["count_all"]
+        time[origin] += row["seconds_sum"] or 0.0
+    return {origin: (count, time[origin]) for origin, count in images.items()}
 
 
 def batches(url: str, columns: Sequence[str], cells: Collection[str] | None = None) -> Iterator[pa.Table]:

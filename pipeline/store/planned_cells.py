@@ -75,13 +75,26 @@ class _Counted(NamedTuple):
     images: int
 
 
+class Stop(NamedTuple):
+    """Say when a cell ends; see `pipeline.config.campaign.Stop`."""
+
+    interval: float
+    minimum_images: int
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Hold which units a store's campaign plans: the identity of each cell by name, and the images of each shard to attack."""
+    """Hold which units a store's campaign plans.
+
+    cells   the identity of each cell, by name
+    images  how many images of each shard are to be attacked
+    stop    when a cell ends early; None: never
+    """
 
     store: Store
     cells: Mapping[str, str]
     images: Mapping[str, int]
+    stop: Stop | None = None
     _spans: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def cell_of(self, unit: str) -> str:
@@ -114,12 +127,13 @@ def plan(store: Store) -> Plan:
         content = content_of(store, store.url)
         cells = {str(cell): str(identity) for cell, identity in content["identity"].items()}
         counts = [_Counted(without_ending(urls.split(shard["url"])[1]), shard["images"]) for shard in content["shards"]]
-        images = planned_images(counts, content["campaign"]["data"].get("limit"))
+        images, stop = planned_images(counts, content["campaign"]["data"].get("limit")), content["campaign"].get("stop")
+        stop = Stop(float(stop["interval"]), int(stop["minimum_images"])) if stop else None
     except BadInput:
         raise
     except DAMAGED as error:
         raise damaged(store.url, error) from None
-    return Plan(store, cells, images)
+    return Plan(store, cells, images, stop)
 
 
 def read(store: Store, url: str) -> tuple[str, dict[str, Planned]]:

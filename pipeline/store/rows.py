@@ -3,7 +3,7 @@
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
@@ -21,14 +21,12 @@ from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
 from pipeline.store import committed, formats, schema
 from pipeline.store.compacted import is_compacted
+from pipeline.store.doubles import IMAGE, Images
 from pipeline.store.layout import Store, is_sealed, stem_of
 from pipeline.store.schema import DAMAGED, SCHEMA, WORDS
 
 BATCH, LISTED_BATCH = 1 << 16, 1 << 14
 """Rows of a batch, and where draws' lists of classes are among the columns: twenty megabytes, which caches like best."""
-
-IMAGE = ["shard", "image_key"]
-"""The columns that name an image."""
 
 _STRINGS = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
 _LISTS = {field.name for field in SCHEMA if pa.types.is_list(field.type)}
@@ -49,16 +47,21 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
         if cell not in files:
             raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(files)}")
     wanted, known = {cell: names for cell, names in files.items() if cells is None or cell in cells}, dict[Any, pa.Array]()
-    columns = list(columns or SCHEMA.names)
-    every, words = list(dict.fromkeys([*columns, *IMAGE])), _STRINGS & {*columns, "shard"}
+    columns, images = list(columns or SCHEMA.names), Images()
+    words = _STRINGS & {*columns, "shard"}
     for cell, opened in groupby(_opened(store, wanted), itemgetter(0)):
-        images = list[pa.RecordBatch]()
         for _, name, file in opened:
             with file:
-                for rows in read(file, urls.join(store.url, name), every, plan.cells[cell], words):
-                    images.append(rows.select(IMAGE))
-                    yield _shared(rows.select(columns), known)
-        refuse_doubles(images, f"store {store.url}: cell {cell}")
+                for rows in read(file, urls.join(store.url, name), columns, plan.cells[cell], words, images):
+                    yield _shared(rows, known)
+        images.end(f"store {store.url}: cell {cell}", partial(_images, store, {cell: wanted[cell]}, plan.cells[cell]))
+
+
+def _images(store: Store, files: Mapping[str, list[str]], identity: str) -> Iterator[pa.RecordBatch]:
+    """Yield the columns IMAGE of all rows of a cell's files."""
+    for _, name, file in _opened(store, files):
+        with file:
+            yield from read(file, urls.join(store.url, name), IMAGE, identity, IMAGE[:1])
 
 
 def results(url: str, columns: Sequence[str] | None = None, cells: Collection[str] | None = None) -> pa.Table:
@@ -90,30 +93,6 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         raise _broken(path, error) from None
 
 
-def refuse_doubles(images: Sequence[pa.RecordBatch], where: str) -> None:
-    """Raise BadInput, which says `where`, if an image stands twice among the columns IMAGE of the rows of a cell."""
-    shards = dict[str | None, list[pa.Array]]()
-    for rows in images:
-        words = pc.unique(rows["shard"]).to_pylist()
-        for shard in words:
-            own = rows["image_key"] if len(words) == 1 else rows["image_key"].filter(pc.equal(rows["shard"], shard))
-            shards.setdefault(shard, []).append(own.cast(pa.string()))
-    for shard, parts in shards.items():
-        keys = pa.concat_arrays(parts)
-        if not _ascend(keys) and pc.count_distinct(keys, mode="all").as_py() < len(keys):
-            times = pc.value_counts(keys)
-            key, count = times.filter(pc.greater(times.field("counts"), 1))[0].as_py().values()
-            raise BadInput(
-                f"{where} holds the image {key} of shard {shard} {count} times: "
-                "`barrage verify` names the unit; remove its file, and run the campaign again"
-            )
-
-
-def _ascend(keys: pa.Array) -> bool:
-    """Return whether each key is greater than the one before it, as in a file of a whole shard: no two are the same."""
-    return keys.null_count == 0 and pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py()
-
-
 def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str, str, BinaryIO]]:
     """Yield the cell and name of each file, and it open. A sealed copy that is gone gives way to its unit files."""
 
@@ -134,26 +113,39 @@ def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str,
 
 
 def read(
-    opened: BinaryIO, path: str, columns: Sequence[str], identity: str = "", words: Collection[str] = _STRINGS
+    opened: BinaryIO,
+    path: str,
+    columns: Sequence[str],
+    identity: str = "",
+    words: Collection[str] = _STRINGS,
+    images: Images | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries, if they are among `words`.
 
+    images  takes the images of the rows, where it does not know them
     Columns that follow from others, and that the file lacks, are computed. Raises BadInput, which names `path`, as `table`
     does, and for rows of a cell with another `identity`, if that is given.
     """
     try:
         file = pq.ParquetFile(opened, page_checksum_verification=True)
         metadata, there = file.metadata, file.schema_arrow
-        names = schema.present(there, decided.needed(columns, there.names), path)
+        every = list(dict.fromkeys([*columns, *(IMAGE if images else ())]))
+        names = schema.present(there, decided.needed(every, there.names), path)
         _refuse_others(metadata, path, identity)
-        wanted, known = _as_read(columns, words), _known(metadata, names)
+        new = images if images and images.new(opened, metadata) else None
+        if not new:
+            every, names = list(columns), [name for name in names if name in columns or name not in IMAGE]
+        wanted, known = _as_read(every, words), _known(metadata, names)
         asked, left = [name for name in names if name not in known] or names[:1], metadata.num_rows
         if strings := [name for name in asked if name in words]:
             file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True)
         for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(asked) else BATCH, columns=asked):
             batch.validate(full=True)  # what the checksums of pages leave out: their own headers
             left -= batch.num_rows
-            yield filled(batch, wanted, known)
+            rows = filled(batch, wanted, known)
+            if new:
+                new.add(rows)
+            yield rows.select(columns) if new else rows
         if left:
             raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
@@ -258,8 +250,7 @@ def _shared(rows: pa.RecordBatch, known: dict[Any, pa.Array]) -> pa.Table:
     """Return a batch with the dictionaries that are `known` from earlier ones: many cells have the same, held once."""
     columns = []
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        if pa.types.is_dictionary(column.type) and len(column.dictionary):
-            words = column.dictionary
+        if pa.types.is_dictionary(column.type) and len(words := column.dictionary) > 1:
             earlier = known.setdefault((name, len(words), words[0].as_py(), words[-1].as_py()), words)
             column = pa.DictionaryArray.from_arrays(column.indices, earlier) if earlier.equals(words) else column
         columns.append(column)

@@ -28,7 +28,7 @@ from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
-from pipeline.store import committed, planned_cells, rows
+from pipeline.store import committed, doubles, planned_cells, rows
 from pipeline.store.layout import ROWS, Store, sealed_name
 from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, WRITING, metadata
 
@@ -112,12 +112,12 @@ def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), **WRITING) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
             waiting.append(_with_hash(store, file, data, identity))
-            images += waiting[-1].select(rows.IMAGE).to_batches()
+            images += waiting[-1].select(doubles.IMAGE).to_batches()
             held += len(waiting[-1])
             if held >= GROUP:
                 count, waiting, held = count + _write(writer, waiting), [], 0
         count += _write(writer, waiting)
-    rows.refuse_doubles(images, f"store {store.url}: cell {cell}")
+    doubles.refuse_doubles(images, f"store {store.url}: cell {cell}")
     return count, buffer.getvalue()
 
 

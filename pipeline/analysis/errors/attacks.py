@@ -1,5 +1,7 @@
 """Compare what several attacks do to the same images."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -39,9 +41,27 @@ def broken(scores: pd.DataFrame) -> pd.DataFrame:
 def _side_by_side(scores: pd.DataFrame, value: str) -> pd.DataFrame:
     """Return a value of scores, an image a line, a cell a column in the order of `scores`; NaN where there is none.
 
-    Cells that have attacked no image yet are left out.
+    Cells that have attacked no image yet are left out. Texts are held once, not for each of millions of lines.
     """
     image, scores = image_of(scores), scores[scores["adv"].notna()]
-    cells = [str(cell) for cell in scores["cell"].drop_duplicates().sort_values()]
-    plain = scores[[*image, "cell", value]].astype(dict.fromkeys([*image, "cell"], str))
-    return plain.pivot(index=image, columns="cell", values=value).reindex(columns=cells)
+    cell = scores["cell"].astype("category")
+    cells = [str(name) for name in cell.drop_duplicates().sort_values()]
+    plain = pd.DataFrame({name: _words(scores[name]) for name in image})
+    line = plain.groupby(image, observed=True, sort=True).ngroup().to_numpy()
+    column = np.array([cells.index(name) if name in cells else -1 for name in map(str, cell.cat.categories)], int)[
+        cell.cat.codes
+    ]
+    _, first = np.unique(line, return_index=True)
+    if len(np.unique(line * max(1, len(cells)) + column)) < len(line):
+        raise ValueError("an image stands twice in a cell: give the scores of one store")
+    wide = np.full((len(first), len(cells)), np.nan)
+    wide[line, column] = scores[value]
+    return pd.DataFrame(wide, index=plain.iloc[first].astype(str).set_index(image).index, columns=cells)
+
+
+def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return texts as categories in the order of texts, an empty one where there is none."""
+    words = column.astype("category").cat.remove_unused_categories()
+    if words.isna().any():
+        words = words.astype(object).fillna("").astype("category")
+    return words.cat.rename_categories(str).cat.reorder_categories(sorted(map(str, words.cat.categories)))

@@ -17,7 +17,7 @@ from pipeline.campaigns.attempt import alone, image_rows, reading
 from pipeline.campaigns.attempt.bench import Bench
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.attempt.events import Finished, Progress
-from pipeline.campaigns.attempt.saving import Saver, copied
+from pipeline.campaigns.attempt.saving import Saver
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
 from pipeline.planning.units import Unit
@@ -36,10 +36,8 @@ def _mean_step(state: State, attack: Attack) -> float:
 
 
 def _snapshot(state: State) -> dict[str, Tensor]:
-    """Return a copy of a state on the host, without the photographs, which come from the shard."""
-    tensors = replace(state, clean=state.clean[:0]).tensors()
-    del tensors["clean"]
-    return copied(tensors, state.x.device)
+    """Return the tensors of a state without the photographs, which come from the shard."""
+    return {name: tensor for name, tensor in state.parts().items() if name != "clean"}
 
 
 Decoded = tuple[Sample, image_rows.Picture]

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -70,29 +70,29 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
     origins = Counter[mixing.Origin]()
-    for shard, units in _by_shard(planned).items():
+    for shard, units in _by(planned, "shard").items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except ShardUnusable as error:
             yield str(error)
             samples = []
-        images = Counter[tuple[str, str]]()
         if decoding != pictures.VERSION:
             yield from (f"{found}: its rows are wrong" for found in earlier_pixels.differing(shard, samples))
-        for unit in (unit for unit in units if unit.name in done):
-            try:
-                rows = _rows(store, unit, done[unit.name])
-            except BadInput as error:
-                yield f"{unit.name}: {error}"
-                continue
-            origins += mixing.counted(rows)
-            yield from _strangers(rows, unit, identities[unit.cell])
-            if samples:
-                images.update((unit.cell, key) for key in rows["image_key"].to_pylist())
-                mine = [samples[place] for place in job.places(unit)]
-                yield from _unit(judges, store, unit, rows, mine, again.get(unit.name, ()))
-        twice = ((image, n) for image, n in images.items() if n > 1)
-        yield from (f"cell {cell}: image {key} of shard {shard} has {n} rows" for (cell, key), n in twice)
+        for name, own in _by((unit for unit in units if unit.name in done), "cell").items():
+            images = Counter[str]()  # of one cell: of all together they would take more memory than their rows
+            for unit in own:
+                try:
+                    rows = _rows(store, unit, done[unit.name])
+                except BadInput as error:
+                    yield f"{unit.name}: {error}"
+                    continue
+                origins += mixing.counted(rows)
+                yield from _strangers(rows, unit, identities[name])
+                if samples:
+                    images.update(rows["image_key"].to_pylist())
+                    mine = [samples[place] for place in job.places(unit)]
+                    yield from _unit(judges, store, unit, rows, mine, again.get(unit.name, ()))
+            yield from (f"cell {name}: image {key} of shard {shard} has {n} rows" for key, n in images.items() if n > 1)
     for name in job.cells if not foreign else ():  # with foreign rows, no copy is used
         yield from sealed.differences(store, name)
     mixing.warn(origins)
@@ -110,10 +110,11 @@ def _rows(store: Store, unit: Unit, name: str) -> pa.Table:
     return table(data, path, whole=True)
 
 
-def _by_shard(planned: list[Unit]) -> dict[str, list[Unit]]:
+def _by(units: Iterable[Unit], part: str) -> dict[str, list[Unit]]:
+    """Return units by their shard or their cell, each in the order of the first of its units."""
     found: dict[str, list[Unit]] = {}
-    for unit in planned:
-        found.setdefault(unit.shard, []).append(unit)
+    for unit in units:
+        found.setdefault(getattr(unit, part), []).append(unit)
     return found
 
 

@@ -41,11 +41,11 @@ def table(
 
 def print_table(store: str, rules: list[str], format: Format) -> None:
     """Print the table of a store under these decision rules. Raises BadInput where the store has no rows."""
-    from pipeline.campaigns.job import opened
     from pipeline.scoring import summaries
+    from pipeline.status.interim_checks import scopes
     from pipeline.store.mixing import batches
 
-    lines = summaries.lines(batches(store, summaries.columns(rules)), rules, opened(store).scopes())
+    lines = summaries.lines(batches(store, summaries.columns(rules)), rules, scopes(store))
     if format is Format.MARKDOWN:
         print(summaries.markdown([replace(row, cell=markdown(row.cell), rule=markdown(row.rule)) for row in lines]))
     elif format is Format.JSON:

@@ -114,11 +114,29 @@ def test_on_a_cpu_the_thread_that_writes_takes_time_from_the_attack(tmp_path, mo
 def test_what_the_attack_does_to_its_tensors_meanwhile_changes_no_checkpoint(tmp_path):
     attempts, x = Slow(Store(tmp_path)), torch.ones(1000)
     saver = Saver(attempts, 1, CPU)
-    saver.save(header(1), lambda: copied({"x": x}, CPU))
-    x.zero_()
-    attempts.go.set()
-    saver.finish()
-    assert furthest(Store(tmp_path))[1].eq(1).all()
+    for step, value in enumerate((1, 3, 5), 1):  # the second and third copy in the memory of the first
+        attempts.go.clear()
+        x.fill_(value)
+        saver.save(header(step), lambda: {"x": x})
+        x.zero_()
+        attempts.go.set()
+        saver.finish()
+        found, saved = furthest(Store(tmp_path))
+        assert found == step and saved.eq(value).all()
+
+
+def test_a_copy_is_made_in_the_memory_of_the_earlier_one_where_that_fits():
+    """Whatever the strides, and whatever the earlier copy holds."""
+    first = copied({"x": torch.rand(4, 3, 2), "n": torch.arange(4), "gone": torch.ones(2)}, {})
+    now = {"x": torch.rand(2, 3, 4).permute(2, 1, 0), "n": torch.arange(5), "new": torch.full((2,), torch.nan)}
+    again = copied(now, first)
+    assert again["x"] is first["x"] and again["n"] is not first["n"] and again.keys() == now.keys()
+    for name, tensor in now.items():
+        assert again[name].is_contiguous() and again[name].dtype == tensor.dtype
+        assert torch.equal(again[name].nan_to_num(7.0), tensor.nan_to_num(7.0))
+        assert again[name].data_ptr() != tensor.data_ptr()
+    other = copied({"x": now["x"].double()}, again)["x"]
+    assert other is not again["x"] and torch.equal(other, now["x"].double())
 
 
 def test_what_a_store_refuses_is_raised_by_the_attack(tmp_path, monkeypatch):
@@ -229,7 +247,7 @@ def test_from_every_checkpoint_the_rows_are_the_same(tmp_path, pattern, monkeypa
     kept, save = [], Attempts.save
 
     def keep(self, head, tensors, watch=lambda: None):
-        kept.append((head, tensors))
+        kept.append((head, {name: tensor.clone() for name, tensor in tensors.items()}))
         return save(self, head, tensors, watch)
 
     monkeypatch.setattr(Attempts, "save", keep)

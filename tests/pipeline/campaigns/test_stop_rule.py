@@ -27,6 +27,7 @@ from pipeline.execution import LocalExecutor
 from pipeline.execution.queue import Queue
 from pipeline.planning.units import Cut, Unit
 from pipeline.scoring.intervals import Rate, rate
+from pipeline.status.interim_checks import InterimCheck, rounds_to_check, scopes
 from pipeline.store import formats
 from pipeline.store.layout import Store
 from pipeline.store.rows import results
@@ -122,6 +123,7 @@ def test_a_stopped_cell_is_complete_and_says_so(stopped):
     assert list(verify(opened(stopped.store))) == []
     scope = stopped.scopes()[CELL]
     assert scope.images == 30 and scope.stopped
+    assert scopes(stopped.store) == stopped.scopes(), "read without the campaign, they are the same"
     done = Store(stopped.store).done()
     assert {u.name for u in stopped.expected()} == done and len(done) < len(list(stopped.units()))
 
@@ -302,7 +304,6 @@ def test_an_interim_check_counts_good_rows_of_its_units_and_names_units_without_
 
 
 def test_interim_checks_follow_whole_rounds_with_enough_images_but_the_last():
-    from pipeline.campaigns.stop_rule import rounds_to_check
     from pipeline.config.campaign import Stop
 
     stop = Stop(interval=0.02, minimum_images=500)
@@ -314,7 +315,6 @@ def test_interim_checks_follow_whole_rounds_with_enough_images_but_the_last():
 @pytest.mark.parametrize("mean", [0.02, 0.05, 0.3, 0.5])
 def test_the_interval_of_a_stopped_cell_covers_the_truth_as_often_as_it_says(mean):
     """1,000 cells of images of differing difficulty, checked after each twentieth. Where few are right it covers more often."""
-    from pipeline.campaigns.stop_rule import InterimCheck
     from pipeline.config.campaign import Stop
 
     draws, stop, hits = np.random.default_rng(3), Stop(interval=0.04, minimum_images=100), 0
@@ -330,7 +330,6 @@ def test_the_interval_of_a_stopped_cell_covers_the_truth_as_often_as_it_says(mea
 
 
 def test_a_check_by_an_earlier_interval_stands_and_its_ends_are_not_compared():
-    from pipeline.campaigns.stop_rule import InterimCheck
     from pipeline.scoring.intervals import VERSION
 
     now = InterimCheck(cell="c", round=3, rounds=20, rate=Rate(0.5, 0.4, 0.6, 30), interval_version=VERSION)

@@ -1,4 +1,4 @@
-"""Columns with one value are taken from the footer of a file, and only where it is sure; images that stand twice are found."""
+"""Columns with one value are taken from the footer of a file, and only where it is sure."""
 
 import io
 import random
@@ -89,28 +89,3 @@ def test_any_flipped_bit_of_a_footer_is_refused_or_changes_nothing(table):
         assert found == expected, place
         same += 1
     assert 0 < same < 250
-
-
-@pytest.mark.parametrize("order", ["sorted", "shuffled"])
-@pytest.mark.parametrize("parts", [1, 3])
-def test_an_image_that_stands_twice_is_found_in_any_order_and_across_files(order, parts):
-    chance = random.Random(parts)
-    keys = [f"i{i:04d}" for i in range(300)]
-    found = [(f"s{i % 2}", key) for i, key in enumerate(keys)] + [
-        ("s1", keys[0])
-    ]  # the same key in another shard is another image
-    for twice in (False, True):
-        images = found + [found[7]] * twice
-        images = sorted(images) if order == "sorted" else chance.sample(images, len(images))
-        size = -(-len(images) // parts)
-        batches = [
-            pa.RecordBatch.from_arrays(
-                [pa.array(column).dictionary_encode() for column in zip(*images[at : at + size], strict=True)], rows.IMAGE
-            )
-            for at in range(0, len(images), size)
-        ]
-        if twice:
-            with pytest.raises(BadInput, match=f"here holds the image {found[7][1]} of shard {found[7][0]} 2 times"):
-                rows.refuse_doubles(batches, "here")
-        else:
-            rows.refuse_doubles(batches, "here")

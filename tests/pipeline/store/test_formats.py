@@ -17,7 +17,6 @@ from pipeline.campaigns.job import opened
 from pipeline.campaigns.parking import park, parked
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.run import run
-from pipeline.campaigns.stop_rule import InterimCheck
 from pipeline.campaigns.verification.replay import COMPARED, replay
 from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import Worker, attacking
@@ -25,6 +24,8 @@ from pipeline.config.campaign import parse
 from pipeline.errors import BadInput, Drained
 from pipeline.execution import Failed, LocalExecutor
 from pipeline.execution.queue import FailedAttempt
+from pipeline.status import interim_checks
+from pipeline.status.interim_checks import InterimCheck
 from pipeline.status.summary import Reader
 from pipeline.store import checkpoints, formats, schema
 from pipeline.store.formats import FORMAT, RELEASES, StoreWarning
@@ -100,7 +101,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
     elif kind == "looks":
         path = folder / looked(job)
         rewrite_json(path, **NEWER)
-        reading = lambda: stop_rule.read(store, CELL, [0])  # noqa: E731
+        reading = lambda: interim_checks.read(store, CELL, [0])  # noqa: E731
     elif kind == "parked":
         path = folder / parked_unit(job)
         rewrite_json(path, **NEWER)

@@ -7,14 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from barrage_plugins import allow
 from pipeline import provenance
 from pipeline.campaigns.job import Job
+from pipeline.campaigns.prepare import prepare
 from pipeline.config.campaign import parse
 from pipeline.config.defenses.barrage import BarrageDefense
+from pipeline.data.pack import pack
 from pipeline.data.shards import Shard
 from pipeline.planning.units import Cut, Unit
 from pipeline.store import schema
 from pipeline.store.layout import Store
+from tests.support import tiny
 
 CLASSES = 1000
 
@@ -135,3 +139,33 @@ def large(folder, total, images):
         path = folder / Store(folder).results(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(found, path, row_group_size=1 << 16, **schema.WRITING)
+
+
+def sound(folder, images, cells=2, per_shard=1000):
+    """A store of rows in which `verify` finds no fault, of small pictures, behind 1 to `cells` transforms. Returns its job."""
+    allow(["tests.support.tiny"])
+    (folder / "images").mkdir(parents=True)
+    files = [folder / f"images/image-{i:08d}.png" for i in range(images)]
+    for i, file in enumerate(files):
+        file.write_bytes(tiny.picture(i, 32))
+    pack([(file, i % per_shard * 37 % CLASSES) for i, file in enumerate(files)], folder / "shards", "photos", per_shard)
+    last = math.ceil(images / per_shard) - 1
+    model, defenses = {"architecture": "tests.support.tiny:thousand_classes", "classes": CLASSES}, range(1, cells + 1)
+    content = tiny.campaign(
+        f"{folder}/shards/photos-{{000000..{last:06d}}}.tar",
+        models={"net": model},
+        defenses={f"bart{k}": {"k": k} for k in defenses},
+        cells=[{"model": "net", "defense": [f"bart{k}" for k in defenses], "attack": "pgd"}],
+        evaluation_draws=20,
+        unit_images=200,
+        save_adversarial=False,
+    )
+    job = prepare(parse(content, "sound"), str(folder / "store")).write_down()
+    for unit in job.units():
+        cell, count, places = job.cells[unit.cell], job.images[unit.shard], job.places(unit)
+        found = table(cell, Unit(unit.cell, unit.shard, 0, count), count).take(places).to_pylist()
+        first = int(unit.shard.rpartition("-")[2]) * per_shard
+        for row, place in zip(found, places, strict=True):
+            row |= {"image_key": files[first + place].stem, "unit": unit.name}
+        assert Store(job.store).create(Store(job.store).results(unit), schema.encode(found, {"identity": cell.identity}))
+    return job

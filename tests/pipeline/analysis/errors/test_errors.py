@@ -95,6 +95,18 @@ def test_agreement_of_attacks_by_hand(six):
     assert found.to_numpy().tolist() == [[1, pytest.approx(5 / 6)], [pytest.approx(5 / 6), 1]]
 
 
+def test_attacks_meet_on_images_by_name_whatever_the_order_of_lines(six):
+    found = analysis.scores(six)
+    mixed = found.sample(frac=1, random_state=1)
+    assert errors.agreement(mixed).equals(errors.agreement(found))
+    plain = mixed.astype(dict.fromkeys(("shard", "image_key", "cell"), str))
+    wide = plain[plain["adv"].notna()].pivot(index=["shard", "image_key"], columns="cell", values="adv") > 0.5
+    alike = [[(wide[one] == wide[other]).mean() for other in (CELL, OTHER)] for one in (CELL, OTHER)]
+    assert errors.agreement(mixed).to_numpy().tolist() == alike
+    with pytest.raises(ValueError, match="an image stands twice in a cell"):
+        errors.broken(pd.concat([found, found]))
+
+
 def test_images_that_every_attack_breaks_or_none_does(six):
     found = errors.broken(analysis.scores(six))
     by_key = found.set_index("image_key")["broken"].to_dict()

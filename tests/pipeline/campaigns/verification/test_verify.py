@@ -33,7 +33,7 @@ from pipeline.store.layout import Store
 from pipeline.store.sealed import seal
 from tests.support import tiny
 from tests.support.campaigns import decided
-from tests.support.stores import release01
+from tests.support.stores import release01, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,16 @@ def test_a_row_in_the_place_of_another(job):
     """As many rows as images, and one of them twice."""
     rewrite(job, lambda found: found.__setitem__(1, dict(found[0])))
     assert any("not those of the shard" in f for f in verify(job)) and any("2 rows" in f for f in verify(job))
+
+
+def test_the_images_of_one_cell_are_not_doubles_of_those_of_another(tmp_path):
+    job = synthetic.sound(tmp_path, 45, cells=3, per_shard=25)
+    assert list(verify(job)) == []
+    changed = sorted(Path(job.store, "results").glob("net-bart2*"))[0]
+    rows = pq.ParquetFile(changed).read().to_pylist()
+    changed.write_bytes(schema.encode([*rows[:-1], rows[0]], {}))
+    (said,) = (fault for fault in verify(job) if fault.endswith("rows"))
+    assert said == f"cell net-bart2-pgd: image {rows[0]['image_key']} of shard photos-000000 has 2 rows"
 
 
 @pytest.mark.parametrize(
