@@ -91,7 +91,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Play:
-    """Hold what is played: a campaign file, its store and its record, the seed of the strikes, their mean distance in minutes."""
+    """Hold what is played: a campaign file, its store and record; the seed of strikes, and their mean distance in minutes."""
 
     campaign: Path
     store: Path

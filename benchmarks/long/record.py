@@ -20,7 +20,7 @@ SECONDS = 10.0
 """Between two samples."""
 
 PROCESSES = "at,role,pid,started,resident,shared,handles,threads"
-"""`at` is in seconds since 1970; `started` tells two processes of one id apart; `resident` memory and the `shared` part are in bytes."""
+"""`at` is in seconds since 1970; `started` tells two processes of one id apart; `resident` memory and its `shared` part are bytes."""
 
 FOLDERS = "at,folder,bytes,entries"
 """`entries` counts files, and for Ray's sessions their folders."""
@@ -35,7 +35,7 @@ ROLES = {
     "gcs_server": "GCS of Ray",
     "raylet/raylet": "raylet of Ray",
     "/ray/": "other process of Ray",
-    "multiprocessing": "helper",
+    "pipeline.data.guarded": "decoder",
 }
 """{part of a command line: what the process is}; the first part that is found tells."""
 
