@@ -20,7 +20,7 @@ SECONDS = 10.0
 """Between two samples."""
 
 PROCESSES = "at,role,pid,started,resident,shared,handles,threads"
-"""`at` is in seconds since 1970; `started` tells processes of one id apart; `resident` memory and its `shared` part are bytes."""
+"""`at` is in seconds since 1970; `started` tells processes of one id apart; `resident` and its part `shared` are bytes."""
 
 FOLDERS = "at,folder,bytes,entries"
 """`entries` counts files, and for Ray's sessions their folders."""
