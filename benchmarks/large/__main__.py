@@ -1,0 +1,64 @@
+"""Measure what each stage of a campaign takes from 1,000 to 100,000 images of CIFAR-10, and how it grows:
+
+    python -m benchmarks.large measure FOLDER [--sizes 1000 3000 10000 30000 100000]
+    python -m benchmarks.large show FOLDER [--picture docs/img/large.png]
+
+FOLDER gets the shards (250 MB), a store for each size, and taken.csv, a line for each stage of each size; what stands there is not
+measured again. Each stage is a process of its own. The times are those of cores, as other work on the machine changes the clock's.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.large import ground
+from benchmarks.large.stage import STAGES, Taken
+
+SIZES = (1000, 3000, 10_000, 30_000, 100_000)
+HEAD = ("images", "stage", *Taken._fields)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    folder: Path = args.folder.absolute()
+    taken = folder / "taken.csv"
+    if not taken.exists():
+        ground.write(folder / "images", max(args.sizes))
+        taken.write_text(",".join(HEAD) + "\n")
+    with taken.open() as file:
+        known = {(int(line["images"]), line["stage"]) for line in csv.DictReader(file)}
+    for images in args.sizes:
+        campaign, store = folder / f"{images}.yaml", folder / f"store-{images}"
+        ground.campaign(campaign, folder / "images", images)
+        for stage in STAGES:
+            if (images, stage) not in known:
+                found = _apart(stage, campaign, store)
+                with taken.open("a") as file:
+                    csv.writer(file, lineterminator="\n").writerow([images, stage, *found])
+                print(f"{images:,} images, {stage}: {found}", flush=True)
+
+
+def _apart(stage: str, campaign: Path, store: Path) -> Taken:
+    """Return what a stage takes in a fresh process. Raises SystemExit with its words if it fails."""
+    order = [sys.executable, "-m", "benchmarks.large.stage", stage, str(campaign), str(store)]
+    done = subprocess.run(order, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{stage} of {store}: {done.stderr}")
+    return Taken(*json.loads(done.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    measure = commands.add_parser("measure", help="measure all stages")
+    measure.add_argument("folder", type=Path)
+    measure.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images; thousands")
+    measure.set_defaults(run=_measure)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
