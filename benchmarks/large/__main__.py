@@ -3,8 +3,9 @@
     python -m benchmarks.large measure FOLDER [--sizes 1000 3000 10000 30000 100000]
     python -m benchmarks.large show FOLDER [--picture docs/img/large.png]
 
-FOLDER gets the shards (250 MB), a store for each size, and taken.csv, a line for each stage of each size; what stands there is not
-measured again. Each stage is a process of its own. The times are those of cores, as other work on the machine changes the clock's.
+FOLDER gets the shards (250 MB), a store for each size, and taken.csv, a line for each stage of each size; what stands there is
+not measured again. Each stage is a process of its own. Times are those of cores, as other work on the machine changes the
+clock's.
 """
 
 import argparse
