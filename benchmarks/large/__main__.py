@@ -50,6 +50,17 @@ def _apart(stage: str, campaign: Path, store: Path) -> Taken:
     return Taken(*json.loads(done.stdout))
 
 
+def _show(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from benchmarks.large import exponents
+
+    taken = pd.read_csv(args.folder / "taken.csv")
+    print("\n".join(exponents.lines(taken)))
+    if args.picture:
+        exponents.draw(taken, args.picture)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -57,6 +68,10 @@ def main() -> None:
     measure.add_argument("folder", type=Path)
     measure.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images; thousands")
     measure.set_defaults(run=_measure)
+    show = commands.add_parser("show", help="fit and draw what was measured")
+    show.add_argument("folder", type=Path)
+    show.add_argument("--picture", type=Path, help="a PNG to write")
+    show.set_defaults(run=_show)
     args = parser.parse_args()
     args.run(args)
 
