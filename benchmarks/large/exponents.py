@@ -1,7 +1,7 @@
 """Fit how what a stage takes grows with the number of images, and draw it.
 
-What a stage takes at any size, as to load libraries, hides how it grows. So the fit is of what it takes more than at the smallest
-size, against how many images more: for a + b n that is a straight line of slope 1 in logarithms, for a + b n^2 it nears 2.
+What a stage takes at any size, as to load libraries, hides how it grows. So the fit is of what it takes more than at the
+smallest size, against how many images more: for a + b n a straight line of slope 1 in logarithms, for a + b n^2 it nears 2.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ LINEAR = 1.1
 """An exponent above this one is not linear."""
 
 MATTERS = 0.1
-"""A growth from end to end by a smaller share of the first value has no exponent: it is lost in the noise of a process."""
+"""A smaller share of the first value, by which a stage takes more at another size, is lost in the noise of a process."""
 
 UNITS = {"cores": "seconds of cores", "peak": "peak memory, MB"}
 """What is fitted of a stage, and what the axis says."""
@@ -35,13 +35,11 @@ class Exponents(NamedTuple):
 def exponents(values: Mapping[int, float]) -> Exponents:
     """Return the exponents of {images: value}, of at least three sizes.
 
-    Without a growth that matters there are none. Sizes at which the value is not above the first one are left out.
+    Sizes at which the growth does not matter are left out; with fewer than two others there are no exponents.
     """
     sizes = np.array(sorted(values), float)
     taken = np.array([values[int(size)] for size in sizes])
-    if taken[-1] - taken[0] < MATTERS * taken[0]:
-        return Exponents(None, None)
-    more = taken > taken[0]
+    more = taken - taken[0] > MATTERS * taken[0]
     x, y = np.log(sizes[more] - sizes[0]), np.log(taken[more] - taken[0])
     last = sizes[more] >= sizes[-1] / 10
     return Exponents(*(float(np.polyfit(x[part], y[part], 1)[0]) if part.sum() > 1 else None for part in (x == x, last)))
