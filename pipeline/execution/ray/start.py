@@ -5,6 +5,8 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,10 @@ def _start_here(ray: Ray) -> Started:
     scratch = Scratch.made(check_folder())
     here = {"_temp_dir": str(scratch.folder)} if scratch else {}
     try:
-        with private.loopback_only(ray):  # "local", or Ray would join a cluster that another program started on this machine
+        with (
+            _short_logs(),
+            private.loopback_only(ray),
+        ):  # "local", or Ray would join a cluster that another program started on this machine
             ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET, **here)
     except Exception as error:  # of many kinds, as of a process of Ray that does not answer in time
         private.kill(ray)
@@ -100,6 +105,21 @@ def _join(ray: Ray, address: str) -> Started:
 
 
 _QUIET = {"log_to_driver": False, "logging_level": "error"}
+
+_LOGS = {"RAY_ROTATION_MAX_BYTES": str(2 << 20), "RAY_ROTATION_BACKUP_COUNT": "1"}
+"""How large Ray lets each of its logs grow, and how many earlier ones it keeps: by default it writes gigabytes."""
+
+
+@contextmanager
+def _short_logs() -> Iterator[None]:
+    """Let the Ray that is started meanwhile keep little of what it says, unless the user set how much."""
+    own = _LOGS.keys() - os.environ.keys()
+    os.environ.update({name: _LOGS[name] for name in own})
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
 
 
 def check_folder() -> Path:

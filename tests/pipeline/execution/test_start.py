@@ -142,7 +142,7 @@ class SlowRay:
         self.sent, self.killed = sent, 0
 
     def init(self, **settings):
-        self.settings = settings
+        self.settings, self.variables = settings, dict(os.environ)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
         if self.sent:
             os.kill(os.getpid(), self.sent)
@@ -193,6 +193,16 @@ def test_a_ray_that_was_started_here_takes_its_folder_along_and_one_that_was_kil
     assert [path.name for path in (tmp_path / "ray").iterdir() if path.is_dir()] == [second.scratch.folder.name]
     second.end()
     assert not list((tmp_path / "ray").iterdir())
+
+
+def test_logs_of_a_ray_that_was_started_here_are_short_unless_the_user_says_so(slow_ray, monkeypatch):
+    most, kept = start._LOGS
+    monkeypatch.delenv(most, raising=False)
+    monkeypatch.setenv(kept, "7")
+    ray = slow_ray(0)
+    start.start(ray, None)
+    assert (ray.variables[most], ray.variables[kept]) == (start._LOGS[most], "7")
+    assert most not in os.environ and os.environ[kept] == "7"
 
 
 def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone_and_leaves_nothing(monkeypatch):
