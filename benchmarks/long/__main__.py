@@ -13,8 +13,8 @@ from benchmarks.long.play import Play
 
 
 def _play(args: argparse.Namespace) -> None:
-    paths = (path.absolute() for path in (args.campaign, args.store, args.record))
-    Play(*paths, args.seed, args.minutes, args.workers).run(args.hours)
+    campaign, store, record = (path.absolute() for path in (args.campaign, args.store, args.record))
+    Play(campaign, store, record, args.seed, args.minutes, args.workers).run(args.hours)
 
 
 def _plot(args: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ def draw(record: Recorded, path: Path) -> None:
 
 def _lines(axis: Any, table: Any, title: str) -> None:
     for name in table:
-        axis.plot(table.index, table[name], label=name, linewidth=1)
+        axis.plot(table.index, table[name], label=name, linewidth=1, marker="")
     axis.set_title(title, loc="left", fontsize=9)
     axis.set_ylim(bottom=0)
-    axis.legend(fontsize=6)
+    axis.legend(fontsize=6, loc="center right")

@@ -86,7 +86,7 @@ class RayTrainExecutor:
         """Yield the events of all units in turn; see `pipeline.execution.Executor.execute`."""
         queue = Queue.of(units)
         while not drain.is_set() and (unit := queue.take("the group")) is not None:
-            mailbox = self._ray.remote(num_cpus=0)(Mailbox).remote()
+            mailbox = self._ray.remote(num_cpus=0, enable_task_events=False)(Mailbox).remote()
             errors: list[Exception] = []
             fit = threading.Thread(target=self._fit, args=(job, unit, mailbox, errors), daemon=True)
             fit.start()
