@@ -1,4 +1,4 @@
-"""Fit how what a stage takes grows with the number of images, and draw it.
+"""Measure how what a stage takes grows with the number of images, and draw it.
 
 What a stage takes at any size, as to load libraries, hides how it grows. So the fit is of what it takes more than at the
 smallest size, against how many images more: for a + b n a straight line of slope 1 in logarithms, for a + b n^2 it nears 2.

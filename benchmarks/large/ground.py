@@ -28,7 +28,7 @@ def _images() -> Iterator[tuple[bytes, int]]:
 
 
 def write(folder: Path, images: int) -> None:
-    """Write so many images as shards of SHARD into a folder. A repeated image has a key of its own."""
+    """Write the first `images` images as shards of SHARD into a folder. A repeated image has a key of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     source = enumerate(islice(cycle(_images()), images))
     number = 0

@@ -1,4 +1,4 @@
-"""Fit how fast what a record holds grows, an hour, with a 95 % interval.
+"""Measure how fast what a record holds grows, an hour, with a 95 % interval.
 
 Memory, handles and threads belong to a process: each process has a level of its own, and all of one role share a slope, so a
 new process in the place of a killed one is no growth. Folders, and the number of processes, belong to the whole record. Samples

@@ -1,25 +1,21 @@
-"""Play a campaign under faults for some hours: runs are killed at seeded moments, and resumed until all is done."""
+"""Go on with a campaign under faults for some hours: runs are killed at seeded moments, and resumed until all is done."""
 
 import ctypes
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from benchmarks.long.record import Record, folders
+from tests.chaos.alone import Alone, Driver
 from tests.chaos.faults import FAULTS
-from tests.chaos.scene import Told
 from tests.support import processes
-
-ROOT = Path(__file__).parents[2]
 
 STRIKES = ("kill -9 of an actor", "kill -9 of the driver", "SIGTERM of the driver")
 """Faults of `tests.chaos` that may strike."""
@@ -29,64 +25,6 @@ ENDINGS = 3
 
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2): what a killed run leaves behind becomes this process's child, and is seen."""
-
-
-class Driver:
-    """`barrage run` as a process of its own; what it says is in the file `output`."""
-
-    def __init__(self, output: Path, arguments: list[str], environment: dict[str, str]) -> None:
-        self._output = output
-        with output.open("w") as file:
-            command = [sys.executable, "-m", "pipeline", "run", *arguments]
-            self._process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | environment)
-
-    @property
-    def pid(self) -> int:
-        """Return the id of its process."""
-        return self._process.pid
-
-    @property
-    def over(self) -> bool:
-        """Return whether it has ended."""
-        return self._process.poll() is not None
-
-    @property
-    def code(self) -> int | None:
-        """Return its exit code; negative for a signal, None while it runs."""
-        return self._process.poll()
-
-    @property
-    def said(self) -> str:
-        """Return what it wrote so far."""
-        return self._output.read_text(errors="replace")
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-
-@dataclass
-class Scene:
-    """Hold what faults of `tests.chaos` use of their scene: the run, and a source of chance."""
-
-    driver: Driver
-    chance: random.Random
-    told: Told = field(default_factory=Told)
-
-    def until(self, condition: Callable[[], object], what: str) -> object:
-        """Wait until a condition holds."""
-        return processes.until(condition, what)
-
-    def over(self, driver: Driver) -> Driver:
-        """Wait for the end of a run."""
-        self.until(lambda: driver.over, "the end of a run")
-        return driver
-
-    def victim(self) -> int | None:
-        """Return an actor that is at work, or None as the run is over."""
-        found = self.until(lambda: processes.actors(os.getpid()) or (self.driver.over and [None]), "an actor")
-        return None if found == [None] else self.chance.choice(sorted(found))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -141,7 +79,7 @@ class Play:
     def _strike(self, record: Record, driver: Driver, chance: random.Random) -> None:
         name = chance.choice(STRIKES)
         try:
-            FAULTS[name](Scene(driver, chance))
+            FAULTS[name](Alone(driver, chance))
         except AssertionError as error:
             name = f"{name}: wrong: {' '.join(str(error).replace(',', ';').split())[-200:]}"
         record.strike(name, driver.code)

@@ -54,7 +54,7 @@ class Scratch:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders whose lock nobody holds."""
+    """Remove the folders whose lock no process holds."""
     for lock in parent.glob(f"*{ENDING}"):
         handle = _locked(lock, 0)
         if handle is not None:
