@@ -1,11 +1,15 @@
-"""The exponents of what stages take, on curves that are known; the stages themselves, on a few images."""
+"""The exponents of what stages take, on curves that are known; what the page says of them; the campaign that is measured."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.large import exponents
+from benchmarks.large import CELLS, exponents, ground
 from benchmarks.large.exponents import Exponents
+from pipeline.config.campaign import load
+from pipeline.data import shards
+from tests.support import tiny
+from tests.support.source.pages import ROOT
 
 SIZES = (1000, 3000, 10_000, 30_000, 100_000)
 
@@ -46,3 +50,23 @@ def test_the_table_names_what_is_not_linear(tmp_path):
     assert told == ["view"]
     exponents.draw(taken, tmp_path / "large.png")
     assert (tmp_path / "large.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_and_the_results_say_what_was_measured():
+    told = exponents.lines(exponents.read(ROOT / "docs" / "results" / "large"))
+    results = (ROOT / "docs" / "results" / "large.txt").read_text()
+    assert results.splitlines()[-len(told) :] == told, "rebuild it: python -m benchmarks.large show docs/results/large"
+    assert not [line for line in told if line not in (ROOT / "docs" / "long-and-large.md").read_text()], "quote it again"
+
+
+def test_repeated_images_have_keys_and_shards_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(ground, "SHARD", 3)
+    monkeypatch.setattr(ground, "_images", lambda: iter([(tiny.picture(number), number) for number in range(5)]))
+    ground.write(tmp_path, 9)
+    path = tmp_path / "campaign.yaml"
+    ground.campaign(path, tmp_path, 9)
+    campaign = load(path)
+    assert [cell.name for cell in campaign.grid()] == list(CELLS)
+    found = [sample for url in shards.paths(campaign.data) for sample in shards.read(shards.inspect(url), range(3))]
+    assert [sample.label for sample in found] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert len({sample.key for sample in found}) == 9 and len({sample.image for sample in found}) == 5

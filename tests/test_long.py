@@ -11,6 +11,7 @@ import pytest
 from benchmarks.long import record as records
 from benchmarks.long.growth import Recorded, fit, fits
 from tests.support.processes import until
+from tests.support.source.pages import ROOT
 
 
 def samples(slope, levels, noise=0.0, seed=0, hours=3.0):
@@ -114,3 +115,9 @@ def test_samples_and_strikes_are_added_to_what_is_there(tmp_path, monkeypatch):
     assert child.pid in set(read.processes["pid"]) and os.getpid() not in set(read.processes["pid"])
     assert list(read.strikes["number"]) == [0, 1] and read.strikes["code"].isna().tolist() == [True, False]
     assert set(read.folders["folder"]) == {"rows"}
+
+
+def test_the_page_quotes_what_was_fitted():
+    fitted = (ROOT / "docs" / "results" / "long.txt").read_text().splitlines()
+    block = (ROOT / "docs" / "long-and-large.md").read_text().split("```text\n")[1].split("```")[0].splitlines()
+    assert len(block) > 10 and not [line for line in block if line not in fitted], "quote it again"

@@ -1,7 +1,7 @@
 """Measure what each stage of a campaign takes from 1,000 to 100,000 images of CIFAR-10, and how it grows:
 
     python -m benchmarks.large measure FOLDER [--again]
-    python -m benchmarks.large show FOLDER [--picture docs/img/large.png]
+    python -m benchmarks.large show docs/results/large [--picture docs/img/large.png]
 
 FOLDER gets the shards (250 MB), a store for each size, and taken.csv, a line for each stage of each size; what stands there is
 not measured again, unless it is asked for: then the least counts. Each stage is a process of its own. Times are those of cores,
@@ -46,7 +46,7 @@ def _measure(args: argparse.Namespace) -> None:
                 found = found._replace(cores=found.cores + known[before, "run"])
             known[images, stage] = found.cores
             with path.open("a") as file:
-                csv.writer(file, lineterminator="\n").writerow([images, stage, *found])
+                csv.writer(file, lineterminator="\n").writerow([images, stage, *(round(value, 2) for value in found)])
             print(f"{images:,} images, {stage}: {found}", flush=True)
         before = images
 
@@ -61,11 +61,9 @@ def _apart(stage: str, campaign: Path, store: Path) -> Taken:
 
 
 def _show(args: argparse.Namespace) -> None:
-    import pandas as pd
-
     from benchmarks.large import exponents
 
-    taken = pd.read_csv(args.folder / "taken.csv").groupby(["images", "stage"], sort=False, as_index=False).min()
+    taken = exponents.read(args.folder)
     print("\n".join(exponents.lines(taken)))
     if args.picture:
         exponents.draw(taken, args.picture)

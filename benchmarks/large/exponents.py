@@ -45,6 +45,11 @@ def exponents(values: Mapping[int, float]) -> Exponents:
     return Exponents(*(float(np.polyfit(x[part], y[part], 1)[0]) if part.sum() > 1 else None for part in (x == x, last)))
 
 
+def read(folder: Path) -> pd.DataFrame:
+    """Return what was measured into a folder: the least of each stage and size, in the order in which they were measured."""
+    return pd.read_csv(folder / "taken.csv").groupby(["images", "stage"], sort=False, as_index=False).min()
+
+
 def lines(taken: pd.DataFrame) -> list[str]:
     """Return the table: for each stage what it takes at each size, and its exponents over all sizes and the last decade."""
     sizes = sorted(taken["images"].unique())
