@@ -67,21 +67,23 @@ def draw(taken: pd.DataFrame, path: Path) -> None:
     """Write the picture: what each stage takes against the images, both in logarithms, with a line of slope 1."""
     from matplotlib import pyplot as plt
 
-    from pipeline.reports import figures
+    from pipeline.reports import figures, style
 
     with plt.style.context(figures.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
         for axis, (what, title) in zip(axes, UNITS.items(), strict=True):
-            for stage, rows in taken.groupby("stage", sort=False):
-                axis.plot(rows["images"], rows[what], label=stage, markersize=3, linewidth=1)
-            _slope(axis, taken, what)
+            for number, (stage, rows) in enumerate(taken.groupby("stage", sort=False)):
+                line = "-" if number < len(style.SERIES) else "--"
+                axis.plot(rows["images"], rows[what], line, label=stage, markersize=3, linewidth=1)
             axis.set(xscale="log", yscale="log", xlabel="images", title=title)
+        _slope(axes[0], taken, "cores")
+        axes[1].set_ylim(100, 10_000)
         axes[1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.savefig(path, dpi=120, metadata={"Software": None})
         plt.close(figure)
 
 
 def _slope(axis: Any, taken: pd.DataFrame, what: str) -> None:
-    """Draw what is proportional to the images, up to the largest value."""
+    """Draw a dotted line that is proportional to the images, up to the largest value."""
     ends = np.array([taken["images"].min(), taken["images"].max()])
-    axis.plot(ends, taken[what].max() * ends / ends[1], color="0.7", linestyle=":", marker="", label="proportional")
+    axis.plot(ends, taken[what].max() * ends / ends[1], color="0.7", linestyle=":", marker="")
