@@ -48,7 +48,7 @@ class Growth:
         return "grows" if self.low > 0 else "shrinks" if self.high < 0 else "no growth"
 
     def __str__(self) -> str:
-        slope = f"{self.slope:+9.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        slope = f"{self.slope:+9.2f} [{self.low:+.2f}, {self.high:+.2f}]" if np.isfinite(self.low) else ""
         return f"{self.name:38} {self.level:9.1f} {self.unit:6} {slope:32} {self.groups:4} {self.samples:6}  {self.verdict}"
 
 
