@@ -52,13 +52,13 @@ def measured() -> Counter[Listener]:
             """Return True once the actor has started."""
             return True
 
-    start(ray, None)
+    started = start(ray, None)
     try:
         actor: Any = ray.remote(Idle).remote()
         assert ray.get(actor.ready.remote())
         return listeners(psutil.Process())
     finally:
-        ray.shutdown()
+        started.end()
 
 
 def main() -> None:

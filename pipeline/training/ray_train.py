@@ -65,9 +65,7 @@ class RayTrainExecutor:
         import ray
 
         self._ray: Ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            start(ray, address)
+        self._started = None if ray.is_initialized() else start(ray, address)
         self._cluster = cluster.Cluster(ray)
         try:
             self._need = self._cluster.need(job.workers)
@@ -79,8 +77,8 @@ class RayTrainExecutor:
     def close(self) -> None:
         """End the Ray that was started here."""
         self._cluster.close()
-        if self._own:
-            self._ray.shutdown()
+        if self._started:
+            self._started.end()
 
     def execute(
         self, job: ClassifierJob, units: Iterable[TrainingUnit] | Queue[TrainingUnit], drain: threading.Event
@@ -88,7 +86,7 @@ class RayTrainExecutor:
         """Yield the events of all units in turn; see `pipeline.execution.Executor.execute`."""
         queue = Queue.of(units)
         while not drain.is_set() and (unit := queue.take("the group")) is not None:
-            mailbox = self._ray.remote(num_cpus=0)(Mailbox).remote()
+            mailbox = self._ray.remote(num_cpus=0, enable_task_events=False)(Mailbox).remote()
             errors: list[Exception] = []
             fit = threading.Thread(target=self._fit, args=(job, unit, mailbox, errors), daemon=True)
             fit.start()

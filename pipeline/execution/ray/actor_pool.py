@@ -84,7 +84,7 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
 
     def __post_init__(self) -> None:
         """Send the job to the cluster once for all actors: it names every shard."""
-        self._actor = self.ray.remote(max_restarts=0, max_task_retries=0)(Actor)
+        self._actor = self.ray.remote(max_restarts=0, max_task_retries=0, enable_task_events=False)(Actor)
         self._stored_job = self.ray.put(self.job)
         self._ready = 0
 

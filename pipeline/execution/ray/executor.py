@@ -7,7 +7,6 @@ from typing import Generic
 from pipeline.errors import ClusterLost
 from pipeline.execution.protocol import Begin, EventT, JobT, UnitT
 from pipeline.execution.queue import Failed, Queue
-from pipeline.execution.ray import private
 from pipeline.execution.ray.actor_pool import ActorPool
 from pipeline.execution.ray.cluster import Cluster
 from pipeline.execution.ray.dispatch import Dispatch, Say
@@ -33,9 +32,7 @@ class RayExecutor(Generic[JobT, UnitT, EventT]):
         self._ray: Ray = ray
         self._share, self._begin, self._say = job.workers, begin, say
         self._lost = False
-        self._own = not ray.is_initialized()
-        if self._own:
-            start(ray, address)
+        self._started = None if ray.is_initialized() else start(ray, address)
         self._cluster = Cluster(ray)
         try:
             self._need = self._cluster.need(self._share)
@@ -52,12 +49,8 @@ class RayExecutor(Generic[JobT, UnitT, EventT]):
     def close(self) -> None:
         """End the Ray that was started here."""
         self._cluster.close()
-        if not self._own:
-            return
-        if self._lost:
-            private.kill(self._ray)
-        else:
-            self._ray.shutdown()
+        if self._started:
+            (self._started.kill if self._lost else self._started.end)()
 
     def execute(
         self, job: JobT, units: Iterable[UnitT] | Queue[UnitT], drain: threading.Event

@@ -5,12 +5,16 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import BadInput, one_line
 from pipeline.execution.outcome import end_at_once
 from pipeline.execution.ray import private
 from pipeline.execution.ray.private import Ray
+from pipeline.execution.ray.scratch import DIGITS, Scratch
 
 ANSWER_SECONDS = 5.0
 """Within which the head of a cluster has to accept a connection, and to answer."""
@@ -18,8 +22,8 @@ ANSWER_SECONDS = 5.0
 SOCKET_BYTES = 107
 """The longest path of a socket (unix(7), sun_path)."""
 
-_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
-"""What Ray adds to its folder for the longest path of a socket."""
+_SOCKET = f"/ray/{'0' * DIGITS}/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+"""What is added to the folder for the longest path of a socket, by the run and by Ray."""
 
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """The first bytes of a client of HTTP/2, which Ray speaks: the preface, and a frame of no settings (RFC 9113, section 3.4)."""
@@ -34,7 +38,25 @@ def check(address: str | None) -> None:
         check_address(address)
 
 
-def start(ray: Ray, address: str | None) -> None:
+@dataclass(frozen=True)
+class Started:
+    """Hold the Ray that this process joined or started; `scratch` is the folder of one that was started here."""
+
+    ray: Ray
+    scratch: Scratch | None = None
+
+    def end(self) -> None:
+        """End the Ray that was started here and remove its folder, or leave the cluster."""
+        self.ray.shutdown()
+        if self.scratch:
+            self.scratch.remove()
+
+    def kill(self) -> None:
+        """End it without waiting for an answer. Its logs, which may say why, stay until the next start."""
+        private.kill(self.ray)
+
+
+def start(ray: Ray, address: str | None) -> Started:
     """Join the cluster at `address` or RAY_ADDRESS, else start one that ends with this process. Raises BadInput.
 
     A Ray that is started here listens on 127.0.0.1 alone. Where its start is interrupted, its processes are ended. SIGTERM ends
@@ -42,10 +64,7 @@ def start(ray: Ray, address: str | None) -> None:
     """
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        if address:
-            _join(ray, address)
-        else:
-            _start_here(ray)
+        started = _join(ray, address) if address else _start_here(ray)
     except KeyboardInterrupt:
         private.kill(ray)
         raise
@@ -54,37 +73,59 @@ def start(ray: Ray, address: str | None) -> None:
         end_at_once(signal.SIGTERM)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end_at_once)
+    return started
 
 
-def _start_here(ray: Ray) -> None:
-    check_folder()
+def _start_here(ray: Ray) -> Started:
+    scratch = Scratch.made(check_folder())
+    here = {"_temp_dir": str(scratch.folder)} if scratch else {}
     try:
-        with private.loopback_only(ray):  # "local", or Ray would join a cluster that another program started on this machine
-            ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET)
+        with (
+            _short_logs(),
+            private.loopback_only(ray),
+        ):  # "local", or Ray would join a cluster that another program started on this machine
+            ray.init(address="local", include_dashboard=False, object_store_memory=100_000_000, **_QUIET, **here)
     except Exception as error:  # of many kinds, as of a process of Ray that does not answer in time
         private.kill(ray)
         raise BadInput(
             f"Ray could not be started on this machine ({one_line(error)}): try again when less runs here, set RAY_TMPDIR to "
             "another folder, or run with --here"
         ) from None
+    return Started(ray, scratch)
 
 
-def _join(ray: Ray, address: str) -> None:
+def _join(ray: Ray, address: str) -> Started:
     check_address(address)
     try:
         ray.init(address=address, **_QUIET)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"no Ray cluster answers at {address}: start it, or leave the address out ({reason})") from None
+    return Started(ray)
 
 
 _QUIET = {"log_to_driver": False, "logging_level": "error"}
 
+_LOGS = {"RAY_ROTATION_MAX_BYTES": str(2 << 20), "RAY_ROTATION_BACKUP_COUNT": "1"}
+"""How large Ray lets each of its logs grow, and how many earlier ones it keeps: by default it writes gigabytes."""
 
-def check_folder() -> None:
-    """Raise BadInput if Ray cannot keep its sockets in the folder that RAY_TMPDIR or TMPDIR names (default: /tmp).
 
-    Makes the folder, as Ray does.
+@contextmanager
+def _short_logs() -> Iterator[None]:
+    """Let the Ray that is started meanwhile keep little of what it says, unless the user set how much."""
+    own = _LOGS.keys() - os.environ.keys()
+    os.environ.update({name: _LOGS[name] for name in own})
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
+
+
+def check_folder() -> Path:
+    """Return where folders for Ray go, below the one that RAY_TMPDIR or TMPDIR names (default: /tmp); makes it.
+
+    Raises BadInput if Ray cannot keep its sockets there.
     """
     name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
     folder = Path(os.environ[name] if name else "/tmp")
@@ -94,14 +135,18 @@ def check_folder() -> None:
         raise BadInput(f"{what} is no whole path, which every process of Ray would find: {remedy}")
     if len(os.fsencode(folder)) > most:
         raise BadInput(f"{what} has {len(os.fsencode(folder))} bytes, Ray's sockets leave room for {most}: {remedy}")
+    shared = folder / "ray"
     try:
-        (folder / "ray").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / "ray"):
+        if not shared.is_dir():
+            shared.mkdir(parents=True, exist_ok=True)
+            shared.chmod(0o1777)  # for all users of the machine, each of whom removes what is their own
+        with tempfile.TemporaryFile(dir=shared):
             pass
     except OSError as error:
         raise BadInput(
             f"{what} cannot be written to ({error.strerror}), where Ray keeps its sockets and logs: {remedy}"
         ) from None
+    return shared
 
 
 def check_address(address: str) -> None:

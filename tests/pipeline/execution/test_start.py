@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +42,9 @@ def test_a_folder_without_room_for_the_names_of_sockets_is_refused(folder, varia
 
 
 def test_the_room_that_is_told_is_what_ray_needs():
-    """Ray's sockets: <folder>/ray/session_<time>_<pid>/sockets/plasma_store, of 107 bytes at most."""
+    """Ray's sockets: <folder>/ray/<run>/session_<time>_<pid>/sockets/plasma_store, of 107 bytes at most."""
     session = f"session_{time.strftime('%Y-%m-%d_%H-%M-%S')}_123456_{2**22}"
-    assert len(f"/ray/{session}/sockets/plasma_store") == len(start._SOCKET)
+    assert len(f"/ray/1a2b/{session}/sockets/plasma_store") == len(start._SOCKET)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatch):
@@ -54,7 +57,9 @@ def test_a_folder_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatc
         ):
             check_folder()
     folder("RAY_TMPDIR", tmp_path / "new" / "folder")
-    check_folder()
+    made = check_folder()
+    assert made == tmp_path / "new" / "folder" / "ray"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o1777, "another user of this machine starts Ray there too"
 
 
 @pytest.mark.parametrize("place", ["", "tmp", "./tmp"])
@@ -137,6 +142,7 @@ class SlowRay:
         self.sent, self.killed = sent, 0
 
     def init(self, **settings):
+        self.settings, self.variables = settings, dict(os.environ)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
         if self.sent:
             os.kill(os.getpid(), self.sent)
@@ -144,10 +150,12 @@ class SlowRay:
 
 
 @pytest.fixture
-def slow_ray(monkeypatch):
+def slow_ray(monkeypatch, folder, tmp_path):
     def made(sent):
         ray = SlowRay(sent)
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        folder("RAY_TMPDIR", tmp_path)
+        monkeypatch.setattr(start, "SOCKET_BYTES", 500)
         monkeypatch.setattr(start.private, "loopback_only", lambda ray: nullcontext())
         monkeypatch.setattr(start.private, "kill", lambda ray: setattr(ray, "killed", ray.killed + 1))
         return ray
@@ -174,8 +182,34 @@ def test_a_signal_between_the_start_and_the_run_has_its_exit_code(slow_ray):
         time.sleep(5)
 
 
-def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.ports"], cwd=ROOT, capture_output=True, text=True)
+def test_a_ray_that_was_started_here_takes_its_folder_along_and_one_that_was_killed_keeps_its_logs(slow_ray, tmp_path):
+    ray = slow_ray(0)
+    ray.shutdown = lambda: None
+    first, second = start.start(ray, None), start.start(ray, None)
+    assert [ray.settings["_temp_dir"]] == [str(second.scratch.folder)]
+    (second.scratch.folder / "session" / "logs").mkdir(parents=True)
+    second.kill()
+    first.end()
+    assert [path.name for path in (tmp_path / "ray").iterdir() if path.is_dir()] == [second.scratch.folder.name]
+    second.end()
+    assert not list((tmp_path / "ray").iterdir())
+
+
+def test_logs_of_a_ray_that_was_started_here_are_short_unless_the_user_says_so(slow_ray, monkeypatch):
+    most, kept = start._LOGS
+    monkeypatch.delenv(most, raising=False)
+    monkeypatch.setenv(kept, "7")
+    ray = slow_ray(0)
+    start.start(ray, None)
+    assert (ray.variables[most], ray.variables[kept]) == (start._LOGS[most], "7")
+    assert most not in os.environ and os.environ[kept] == "7"
+
+
+def test_the_ray_of_a_run_on_one_machine_listens_on_this_machine_alone_and_leaves_nothing(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as place:
+        monkeypatch.setenv("RAY_TMPDIR", place)
+        done = subprocess.run([sys.executable, "-m", "benchmarks.ports"], cwd=ROOT, capture_output=True, text=True)
+        assert (Path(place) / "ray").is_dir() and not list((Path(place) / "ray").iterdir())
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert done.returncode == 0 and len(rows) >= 5, done.stdout + done.stderr
     assert {row[1].removeprefix("::ffff:") for row in rows} == {"127.0.0.1"}
