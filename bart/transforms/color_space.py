@@ -10,7 +10,10 @@ from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip
+from bart.cpu_kernels.clip import fits
 from bart.transforms.color import (
+    YUV_FROM_RGB,
+    constant,
     hsv_to_rgb,
     lab_to_rgb,
     per_channel,
@@ -39,14 +42,23 @@ def draw(keys: Tensor, size: Size) -> Params:
     return {"position": rng.uniform(keys, "position", shape=(3,))}
 
 
+def _offsets(x: Tensor, params: Params, reach: Bounds) -> Tensor:
+    """Return the offset of each channel, (n, 3)."""
+    return (2 * params["position"].to(x.dtype) - 1) * constant(reach, False, x.device, x.dtype)
+
+
 def _shift(x: Tensor, params: Params, reach: Bounds, low: Bounds, high: Bounds) -> Tensor:
     """Add the offsets and clip each channel to its bounds."""
-    offset = (2 * params["position"].to(x.dtype) - 1)[:, :, None, None] * per_channel(reach, x)
-    return clip(x + offset, per_channel(low, x), per_channel(high, x))
+    return clip(x + _offsets(x, params, reach)[:, :, None, None], per_channel(low, x), per_channel(high, x))
 
 
 def apply_hsv(x: Tensor, params: Params) -> Tensor:
     """Add offsets of up to +-.05, +-.25 and +-.25 in HSV and clip all of it to [0, 1]. The hue does not wrap."""
+    if fits(x):
+        from bart.cpu_kernels.colours import Hsv
+
+        fast: Tensor = Hsv.apply(x, _offsets(x, params, HSV_REACH))
+        return fast
     return hsv_to_rgb(_shift(rgb_to_hsv(x), params, HSV_REACH, (0.0,) * 3, (1.0,) * 3))
 
 
@@ -62,6 +74,12 @@ def apply_lab(x: Tensor, params: Params) -> Tensor:
 
 def apply_yuv(x: Tensor, params: Params) -> Tensor:
     """Add offsets of up to +-.05 (Y) and +-.02 (U, V) in YUV and clip Y to [0, 1]."""
+    if fits(x):
+        from bart.cpu_kernels.colours import Yuv
+
+        forth, back = (constant(YUV_FROM_RGB, inverse, x.device, x.dtype) for inverse in (False, True))
+        fast: Tensor = Yuv.apply(x, _offsets(x, params, YUV_REACH), forth, back)
+        return fast
     return yuv_to_rgb(_shift(rgb_to_yuv(x), params, YUV_REACH, (0.0, -FREE, -FREE), (1.0, FREE, FREE)))
 
 
