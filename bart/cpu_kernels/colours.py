@@ -1,4 +1,4 @@
-"""Mix channels, round to levels and shift colours on a CPU, compiled, one image at a time, with the bits of eager PyTorch.
+"""Round colours to levels and shift them on a CPU, compiled, one image at a time, with the bits of eager PyTorch.
 
 What lies between input and output, and between a gradient and the image's, is computed in parts of an image that stay in the
 first-level cache. Each loop writes one line: only such a loop becomes vector instructions.
@@ -17,27 +17,6 @@ from bart.cpu_kernels.hsv import hsv, hsv_backward
 
 CHUNK = 2048
 """Pixels that are computed together."""
-
-
-class Mix(torch.autograd.Function):
-    """Multiply each pixel's channels by its image's matrix: x (n, 3, h, w), matrices (n, 3, 3), float32."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, matrices: Tensor) -> Tensor:
-        ctx.save_for_backward(matrices)
-        return _mixed(x, matrices)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _mixed(gradient, ctx.saved_tensors[0].mT), None
-
-
-def _mixed(x: Tensor, matrices: Tensor) -> Tensor:
-    """Return the product."""
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    factors, images, targets = matrices.detach().contiguous().numpy(), _lines(x), _lines(out)
-    each(lambda i: _mix_image(images[i], factors[i], targets[i]), len(x))
-    return out
 
 
 class Hsv(torch.autograd.Function):
@@ -97,13 +76,6 @@ def _mix(x: Image, first: int, matrix: Image, out: Image, to: int, length: int) 
         own, a, b, d = out[c, to : to + length], matrix[c, 0], matrix[c, 1], matrix[c, 2]
         for i in range(len(own)):
             own[i] = red[i] * a + green[i] * b + blue[i] * d
-
-
-@compiled
-def _mix_image(x: Image, matrix: Image, out: Image) -> None:
-    """Multiply the pixels of an image by a matrix, part by part."""
-    for start in range(0, x.shape[1], CHUNK):
-        _mix(x, start, matrix, out, start, min(CHUNK, x.shape[1] - start))
 
 
 @compiled

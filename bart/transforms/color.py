@@ -44,11 +44,6 @@ def constant(values: tuple[float, ...] | Rows, inverse: bool, device: torch.devi
 def mix(x: Tensor, rows: Rows, inverse: bool = False) -> Tensor:
     """Multiply each pixel's three channels by a matrix, or by its inverse."""
     matrix = constant(rows, inverse, x.device, x.dtype).expand(len(x), 3, 3)
-    if fits(x):
-        from bart.cpu_kernels.colours import Mix
-
-        fast: Tensor = Mix.apply(x, matrix)
-        return fast
     return torch.bmm(matrix, x.flatten(2)).view(x.shape)
 
 

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "grey"
@@ -24,11 +23,6 @@ def _channel(keys: Tensor) -> Tensor:
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply each pixel's RGB by its image's matrix (n, 3, 3)."""
-    if fits(x):
-        from bart.cpu_kernels.colours import Mix
-
-        fast: Tensor = Mix.apply(x, matrix)
-        return fast
     return torch.einsum("nij,njhw->nihw", matrix.to(x.dtype), x)
 
 
