@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, checkout
 
 SAVED = """
 import json, sys, time

@@ -10,51 +10,22 @@ a 95 % interval. What the driver spends on a replay is not in it.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.builds import ROOT, checkout, ratio
+from benchmarks.side_by_side import ROOT, builds, checkout, ratio
 
 PASS = Path(__file__).with_name("host_pass.py")
 WARM = 4
 """Passes before the first that counts: they look kernels up, and record."""
 
 
-class Build:
-    """Run passes of one build in a process of its own."""
-
-    def __init__(self, folder: Path, setting: tuple[int, int, int]) -> None:
-        environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-        arguments = [sys.executable, str(PASS), *map(str, setting)]
-        self.process = subprocess.Popen(
-            arguments, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def go(self) -> dict[str, Any]:
-        """Return the counts and the seconds of the next pass."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        found: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return found
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
-
-
 def passes(folders: list[Path], setting: tuple[int, int, int], rounds: int) -> list[list[dict[str, Any]]]:
     """Return the counts and seconds of `rounds` passes of each build, which take turns."""
-    builds = [Build(folder, setting) for folder in folders]
-    found = [[build.go() for build in builds] for _ in range(WARM + rounds)][WARM:]
-    for build in builds:
-        build.close()
-    return found
+    with builds(folders, PASS, *setting) as several:
+        return [[json.loads(build.ask()) for build in several] for _ in range(WARM + rounds)][WARM:]
 
 
 def in_words(name: str, several: list[dict[str, Any]]) -> str:

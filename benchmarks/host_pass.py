@@ -45,7 +45,7 @@ def compiled(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: A
     return STARTED
 
 
-def recorded(*works: Any) -> list[Any]:
+def recorded(device: torch.device, *works: Any) -> list[Any]:
     """Replace what a GPU records: do each work once, by which memory and kernels are found; a replay is counted."""
 
     def replay() -> None:

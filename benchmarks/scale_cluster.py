@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, checkout
 from benchmarks.simulated.clock import Clock
 from benchmarks.simulated.fake_ray import FakeRay, SimulatedCluster
 from benchmarks.simulated.link import Link

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, checkout
 from pipeline.data import listings
 from pipeline.data.pack import pack
 from tests.support import faulty_s3

@@ -7,13 +7,9 @@ function is the nearest that it has, often a simpler one: on 8 bits, with a squa
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,7 +21,7 @@ import skimage.restoration
 import torch
 
 from bart import TRANSFORMS
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, Build, builds, checkout
 from tests.support.images import photographs
 
 SIDE, IMAGES = 224, 4
@@ -165,31 +161,10 @@ def peers() -> dict[str, dict[str, Peer]]:
                     ("grey_mix", "grey_partial_mix", "grey_two_thirds", "grey_one_channel")}  # fmt: skip
 
 
-class Build:
-    """Run a build in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(SIDE)],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def times(self, name: str) -> tuple[float, float]:
-        """Return the milliseconds an image of a transform, forward, and forward and backward."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(name + "\n")
-        self.process.stdin.flush()
-        ahead, both = (1e3 * float(number) / IMAGES for number in self.process.stdout.readline().split())
-        return ahead, both
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
+def times(build: Build, name: str) -> tuple[float, float]:
+    """Return the milliseconds an image of a transform of a build, forward, and forward and backward."""
+    ahead, both = (1e3 * float(number) / IMAGES for number in build.ask(name).split())
+    return ahead, both
 
 
 def timed(function: Peer, images: list[np.ndarray]) -> float:
@@ -200,11 +175,11 @@ def timed(function: Peer, images: list[np.ndarray]) -> float:
     return 1e3 * (time.process_time() - began) / len(images)
 
 
-def compared(name: str, others: dict[str, Peer], builds: list[Build], images: list[np.ndarray], rounds: int) -> str:
+def compared(name: str, others: dict[str, Peer], both: list[Build], images: list[np.ndarray], rounds: int) -> str:
     """Return a line of the table."""
     ours, theirs = [], []
     for _ in range(rounds + 1):
-        ours.append([build.times(name) for build in builds])
+        ours.append([times(build, name) for build in both])
         theirs.append([timed(function, images) for function in others.values()])
     (before, after), libraries = np.median(ours[1:], axis=0), np.median(theirs[1:], axis=0)
     line = f"{name:<18} {after[0]:8.2f} {after[1]:8.2f} {before[0] / after[0]:8.2f} {before[1] / after[1]:8.2f}"
@@ -227,12 +202,9 @@ def main() -> None:
     found = peers()
     print(f"{IMAGES} photographs of {SIDE} px, one thread, processor time; ms an image, and ratios")
     print(f"{'':<18} {'forward':>8} {'and back':>8} {'before /':>8} {'and back':>8} {'library':>8} {'ours /':>8}")
-    with checkout(asked.before) as before:
-        builds = [Build(before), Build(ROOT)]
+    with checkout(asked.before) as before, builds([before, ROOT], "-c", BUILD, SIDE) as both:
         for name in asked.only or TRANSFORMS:
-            print(compared(name, found.get(name, {}), builds, images, asked.rounds), flush=True)
-        for build in builds:
-            build.close()
+            print(compared(name, found.get(name, {}), both, images, asked.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, checkout
 
 BEGIN = """
 import hashlib, json, sys, time

@@ -19,6 +19,9 @@ COARSE = 4096
 def equalised(plane: Image, bins: int, out: Image) -> None:
     """Map a plane (pixels,) float32 by its cumulative histogram of `bins` bins, interpolated between their centres."""
     low, high = float(plane.min()), float(plane.max())
+    if not np.isfinite(high - low):  # has no place in a histogram
+        out[:] = np.nan
+        return
     half = 0.5 * (low == high)
     low, high = low - half, high + half
     _equalise(plane, low, bins / (high - low), bins, out)

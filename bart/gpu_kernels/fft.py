@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
 from bart.gpu_kernels.common.fields import field
-from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.part import Part, linear
 from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 
 BLOCK = 512
@@ -92,7 +92,7 @@ def _scatter_kernel(table, stack, y, inside, size, BACK: tl.constexpr, CLIP: tl.
 
 
 def _filter(part: Part, x: Tensor, back: bool) -> None:
-    """Filter the images of a part, or a gradient."""
+    """Queue two transforms of torch and three launches, which filter the images of a part, or a gradient."""
     n, (height, width) = part.slots, part.size
     stack, size = torch.empty((n, 3, height, width), device=part.y.device), 3 * height * width
     programs, options = n * launcher.cdiv(size, MOVED), {"BACK": back, "BLOCK": MOVED}
@@ -105,17 +105,5 @@ def _filter(part: Part, x: Tensor, back: bool) -> None:
     launcher.launch(_scatter_kernel, programs, part.table, stack, part.y, part.inside, size, CLIP=part.clip, **options)
 
 
-def _forward(part: Part) -> Saved:
-    """Queue two transforms of torch and three launches."""
-    _filter(part, part.x, back=False)
-    return ()
-
-
-def _backward(part: Part, saved: Saved) -> None:
-    """Queue the same on the gradient."""
-    assert part.gradient is not None
-    _filter(part, part.gradient, back=True)
-
-
-fft = Kernel(_forward, _backward)
+fft = linear(_filter)
 """`bart.transforms.fft.apply`."""

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.part import Kernel, Part, linear
 from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 
 TILE_H, TILE_W = 16, 32
@@ -298,20 +298,8 @@ def _launch(kernel: Any, part: Part, x: Tensor, names: tuple[str, ...]) -> None:
 
 
 def _sampled(there: Any, back: Any, *names: str) -> Kernel:
-    """Return the kernel that samples images at places which some parameters give.
-
-    The map is linear in the image, so the backward pass needs only the parameters.
-    """
-
-    def forward(part: Part) -> Saved:
-        _launch(there, part, part.x, names)
-        return ()
-
-    def backward(part: Part, saved: Saved) -> None:
-        assert part.gradient is not None
-        _launch(back, part, part.gradient, names)
-
-    return Kernel(forward, backward)
+    """Return the kernel that samples images at places which some parameters give."""
+    return linear(lambda part, x, transposed: _launch(back if transposed else there, part, x, names))
 
 
 zoom = _sampled(_zoom_kernel, _zoom_backward_kernel, "margin")

@@ -55,7 +55,7 @@ def _equalise_host(x: Tensor, bins: Tensor) -> Tensor:
     from bart.cpu_kernels.contrast import equalised
 
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    planes, counts, targets = x.flatten(0, 1).flatten(1).numpy(), bins.flatten().tolist(), y.view(-1, x[0, 0].numel()).numpy()
+    planes, counts, targets = x.flatten(0, 1).flatten(1).numpy(), bins.flatten().tolist(), y.flatten(0, 1).flatten(1).numpy()
     each(lambda i: equalised(planes[i], counts[i], targets[i]), len(planes))
     return y
 

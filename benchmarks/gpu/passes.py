@@ -7,15 +7,12 @@ medians. Without a GPU, a stack of a few small images takes the place, on the CP
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 
-from benchmarks.builds import ROOT, checkout
+from benchmarks.side_by_side import ROOT, builds, checkout
 
 WARM, STACKS = 3, 3
 """Passes of each stack before the first that counts: they compile, and record; and how many stacks take turns."""
@@ -47,41 +44,15 @@ for number, line in enumerate(sys.stdin):
 """
 
 
-class Build:
-    """Run the passes of one build in a process of its own."""
-
-    def __init__(self, folder: Path, k: int, draws: int, side: int) -> None:
-        """Start the process."""
-        arguments = [sys.executable, "-c", PASS, *map(str, (k, draws, side, STACKS))]
-        environment = os.environ | {"PYTHONPATH": str(folder)}
-        self.process = subprocess.Popen(
-            arguments, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def go(self) -> list[float]:
-        """Return the milliseconds of the next pass, those of queueing, and its peak memory in GB."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        found: list[float] = json.loads(self.process.stdout.readline())
-        return found
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
-
-
 def compared(folders: dict[str, Path], k: int, draws: int, side: int, rounds: int) -> str:
     """Return in words how the builds compare."""
-    builds = {name: Build(folder, k, draws, side) for name, folder in folders.items()}
-    taken: dict[str, list[list[float]]] = {name: [] for name in builds}
-    for number in range(STACKS * (WARM + rounds)):
-        for name, build in builds.items():
-            found = build.go()
-            if number >= STACKS * WARM:
-                taken[name].append(found)
-    for build in builds.values():
-        build.close()
+    taken: dict[str, list[list[float]]] = {name: [] for name in folders}
+    with builds(folders.values(), "-c", PASS, k, draws, side, STACKS) as several:
+        for number in range(STACKS * (WARM + rounds)):
+            for name, build in zip(folders, several, strict=True):
+                found = json.loads(build.ask())
+                if number >= STACKS * WARM:
+                    taken[name].append(found)
     middle = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in taken.items()}
     words = [
         f"{name} {ms:.1f} ms, of which queueing {queued:.1f}, peak {gb:.2f} GB" for name, (ms, queued, gb) in middle.items()

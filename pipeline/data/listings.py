@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import index
 from typing import Any
 
-from pipeline.data.samples import Found, Sample
+from pipeline.data.samples import MAX_BYTES, Found, Sample
+from pipeline.errors import StorageError
 from pipeline.storage.files import PART, Files, Place
 
 ENDING = ".listing.json"
@@ -39,14 +41,17 @@ class Listing:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Listing":
-        """Return a listing from plain values. Raises KeyError, TypeError or ValueError for something else."""
+        """Return a listing from plain values. Raises KeyError, TypeError or ValueError for something else.
+
+        What it says of places is not checked here: the file that they are in is not known.
+        """
         return cls(str(content["shard"]), tuple(_sample(*line) for line in content["samples"]))
 
 
 def _sample(key: str, label: int, status: str, error: str, begin: int | None, size: int | None, sha256: str) -> Sample:
     """Return a sample from a line of a listing."""
-    at = None if begin is None or size is None else (int(begin), int(size))
-    return Sample(str(key), b"", int(label), str(status), str(error), at, str(sha256))
+    at = None if begin is None or size is None else (index(begin), index(size))
+    return Sample(str(key), b"", index(label), str(status), str(error), at, str(sha256))
 
 
 def made(found: Found) -> Listing | None:
@@ -69,20 +74,30 @@ def decode(data: bytes, sha256: str) -> Listing | None:
         return None
 
 
-def read(files: Files, name: str, listed: Sequence[Sample]) -> list[Sample] | None:
-    """Return samples of a listing with their images, read from the file `name` of a shard.
+def read(files: Files, name: str, size: int, listed: Sequence[Sample]) -> list[Sample] | None:
+    """Return samples of a listing with their images, read from the file `name` of a shard, which has `size` bytes.
 
-    None if an image has not the hash of the listing, or the listing has none. Raises FileNotFoundError, StorageError.
+    None if an image has not the hash of the listing, or the listing has none or lies outside the file, or where the file or
+    its server does not give these ranges.
     """
     good = [sample for sample in listed if sample.status == "ok"]
-    places = {sample.at for sample in good if sample.at and sample.sha256}
+    places = {sample.at for sample in good if sample.at and sample.sha256 and _inside(sample.at, size)}
     if any(sample.at not in places for sample in good):
         return None
     asked = ranges(places)
-    images = _cut(asked, files.parts(name, asked), places)
+    try:
+        images = _cut(asked, files.parts(name, asked), places)
+    except (OSError, StorageError):  # a read of the whole tells what is wrong, if anything is
+        return None
     if any(hashlib.sha256(images[sample.at]).hexdigest() != sample.sha256 for sample in good if sample.at):
         return None
     return [replace(sample, image=images[sample.at]) if sample.status == "ok" and sample.at else sample for sample in listed]
+
+
+def _inside(place: Place, size: int) -> bool:
+    """Return whether a place can be that of an image in a file of `size` bytes."""
+    begin, length = place
+    return 0 <= begin <= begin + length <= size and length <= MAX_BYTES
 
 
 def ranges(places: "set[Place]") -> list[Place]:

@@ -27,6 +27,9 @@ __all__ = ["INDEX", "Sample", "Shard", "classes", "decode", "glance", "imagined"
 Report = Callable[[str], None]
 """Show one line to a person."""
 
+BRIEFLY = 15.0
+"""Seconds for which failing requests of a shortcut are repeated: to read the whole shard has more patience."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -177,22 +180,23 @@ def listing_beside(shard: Shard) -> Listing | None:
     if not shard.listing:
         return None
     folder, file_name = urls.split(shard.url)
-    with usable(shard.url):
-        data = urls.at(folder).read(file_name + listings.ENDING)
+    try:
+        data = urls.at(folder, BRIEFLY).read(file_name + listings.ENDING)
+    except StorageError:  # some servers call a file that is not there a forbidden one
+        return None
     return listings.decode(data, shard.listing) if data else None
 
 
 def read_listed(shard: Shard, listing: Listing, wanted: Collection[int]) -> list[Sample] | None:
     """Return the samples at the positions `wanted` of a shard, in its order, from ranges of its file.
 
-    None if the listing is of another shard, or an image has another hash than there: then `read` tells what is wrong. Raises
-    ShardUnusable if the shard is missing or out of reach.
+    None if the listing is of another shard, an image has another hash than there, or the ranges can not be read: then `read`
+    tells what is wrong.
     """
     if listing.sha256 != shard.sha256 or len(listing.samples) != shard.images:
         return None
     folder, file_name = urls.split(shard.url)
-    with usable(shard.url):
-        return listings.read(urls.at(folder), file_name, [listing.samples[place] for place in sorted(wanted)])
+    return listings.read(urls.at(folder, BRIEFLY), file_name, shard.bytes, [listing.samples[place] for place in sorted(wanted)])
 
 
 def as_planned(shard: Shard, found: Found) -> Found:

@@ -1,6 +1,7 @@
 """Describe the process that a worker runs in, and what its errors mean."""
 
 import ctypes
+import platform
 
 import torch
 
@@ -30,10 +31,10 @@ def keep_memory() -> None:
 
     The most that it ever holds stays the same. Other libraries of C than glibc are left as they are.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
         for setting, value in MALLOPT.items():
-            mallopt(setting, value)
+            libc.mallopt(setting, value)
 
 
 def shard_fault(error: BaseException) -> str:

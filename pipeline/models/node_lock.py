@@ -5,7 +5,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -17,16 +17,17 @@ def first_on_node(what: str) -> Iterator[None]:
     nothing.
     """
     name = f"barrage-{os.getuid()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
-    try:
-        handle = os.open(Path(tempfile.gettempdir()) / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError:
+    with ExitStack() as held:
+        with suppress(OSError):  # no folder for it, another user's file, or a file system without locks
+            handle = os.open(Path(tempfile.gettempdir()) / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            held.callback(os.close, handle)
+            _wait(handle)
         yield
-        return
+
+
+def _wait(handle: int) -> None:
+    """Take the lock of a file: alone if it is free, else, as soon as the first has ended, with all that waited."""
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the first, or one that comes when all are done
-        except BlockingIOError:
-            fcntl.flock(handle, fcntl.LOCK_SH)  # the first has ended, and those after it do not wait for each other
-        yield
-    finally:
-        os.close(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(handle, fcntl.LOCK_SH)

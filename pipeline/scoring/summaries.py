@@ -32,15 +32,6 @@ def columns(rules: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*_BASE, *rule_columns(rules)]))
 
 
-COLUMNS = (
-    "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
-    "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
-    "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
-    "steps", "zero_gradients", "nonfinite_gradients", "given_distance", "smoothed_class", "certified_radius",
-)  # fmt: skip
-"""Columns that tables need for all rules."""
-
-
 LEVEL = 1 / 255
 """One level of 8 bits, in the unit of `eps`."""
 

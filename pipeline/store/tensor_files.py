@@ -7,22 +7,18 @@ bytes, little-endian; the header is JSON, and `__metadata__` in it maps names to
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.files import PART
 from pipeline.store import formats
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Watch = Callable[[], None]
 """Called before each piece; what it raises ends the work."""
-
-_KINDS = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
-    "int8": "I8", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
-"""The names of types of values in a header, by those of torch."""
 
 _ALIGNED = 8
 """The header's length is a multiple of this many bytes."""
@@ -42,8 +38,7 @@ class TensorFile:
         end = 0
         for name, tensor in self._tensors:
             begin, end = end, end + tensor.numel() * tensor.element_size()
-            kind = _KINDS[str(tensor.dtype).removeprefix("torch.")]
-            header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+            header[name] = {"dtype": _kind(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [begin, end]}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % _ALIGNED)
         self._header = len(text).to_bytes(8, "little") + text
@@ -56,6 +51,16 @@ class TensorFile:
 
     def __bytes__(self) -> bytes:
         return b"".join(self)
+
+
+@lru_cache
+def _kind(dtype: "torch.dtype") -> str:
+    """Return what a header calls a type of values, as the library writes it; raises what that does for one that it lacks."""
+    import torch
+    from safetensors.torch import save
+
+    data = save({"": torch.empty(0, dtype=dtype)})
+    return str(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])[""]["dtype"])
 
 
 def pieces(tensor: "Tensor", watch: Watch = lambda: None) -> Iterator[memoryview]:

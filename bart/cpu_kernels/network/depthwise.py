@@ -62,4 +62,4 @@ def to_images(gradient: Tensor, weight: Tensor, size: Pair, stride: Pair, before
 
 def _bits(x: Tensor) -> Any:
     """Return images in channels last as NumPy's integers, one line an image."""
-    return x.permute(0, 2, 3, 1).view(torch.int16).numpy().view("uint16").reshape(len(x), -1)
+    return x.permute(0, 2, 3, 1).view(torch.int16).numpy().view("uint16").reshape(len(x), x[:1].numel())

@@ -39,10 +39,12 @@ class FastForward:
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
-        self.kept: dict[str, tuple[tuple[Any, ...], Tensor]] = {}
+        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the layer returns."""
+        """Return what the layer returns. To what transforms or traces functions, it is the layer."""
+        if torch._C._are_functorch_transforms_active() or torch.jit.is_tracing():
+            return type(self.layer).forward(self.layer, *args, **kwargs)
         with FastOperations(self):
             return type(self.layer).forward(self.layer, *args, **kwargs)
 
@@ -56,10 +58,11 @@ class FastForward:
             return weight
         for name, own in self.layer._parameters.items():
             if own is not None and own is weight:
-                seen = weight.data_ptr(), weight._version, torch.get_autocast_dtype("cpu")
-                if name not in self.kept or self.kept[name][0] != seen:
-                    self.kept[name] = seen, weight.detach().to(seen[2])
-                return self.kept[name][1]
+                half, seen = torch.get_autocast_dtype("cpu"), _sums(weight)
+                kept = self.kept.get(name)
+                if kept is None or kept[1].dtype != half or not torch.equal(kept[0], seen):
+                    kept = self.kept[name] = seen, weight.detach().to(half)
+                return kept[1]
         return weight
 
 
@@ -103,7 +106,9 @@ class FastOperations(TorchFunctionMode):
     ) -> Tensor:
         """Return torch's own output, with a gradient of ours where that is faster."""
         weight, bias = self.cast(weight), bias if bias is None else self.cast(bias)
-        x, border = (input.images, input.border) if isinstance(input, Padded) else (input, (0, 0, 0, 0))
+        x, border = input, (0, 0, 0, 0)
+        if isinstance(input, Padded) and input.written is None:
+            x, border = input.images, input.border
         if _is_depthwise(x, weight, groups) and _pair(dilation) == (1, 1) and not isinstance(padding, str):
             strides, own = _pair(stride), _pair(padding)
             if max(strides) > 1 and _precision(x) == HALF and not weight.requires_grad:
@@ -114,6 +119,18 @@ class FastOperations(TorchFunctionMode):
                 return torch.conv2d(x, weight, bias, 1, own, 1, groups)
         x = functional.pad(x, border) if any(border) else x
         return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _sums(weight: Tensor) -> Tensor:
+    """Return by what a weight (a, ...) is known again, (a,): sums in which each place has a factor of its own.
+
+    Versions of torch do not count what is written through `weight.data` or NumPy. This takes a fraction of a cast, and what is
+    too small to be seen in a sum is too small for half precision.
+    """
+    last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+    lines = (weight.permute(0, 2, 3, 1) if last else weight).detach().reshape(len(weight), -1)
+    with torch.autocast("cpu", enabled=False):
+        return lines.mv(torch.linspace(1, 2, lines.shape[1]))
 
 
 def _border(input: Tensor, pad: list[int], mode: str = "constant", value: float | None = None) -> Border | None:

@@ -14,27 +14,35 @@ Border = tuple[int, int, int, int]
 class Padded(Tensor):
     """Replace `functional.pad(images, border)`, of images (n, c, h, w). It is that tensor for every operation of torch.
 
-    A convolution that pads by itself takes `images` and `border` instead.
+    A convolution that pads by itself takes `images` and `border` instead, as long as there is no other operation: the first one
+    writes the tensor down for all that follow, as it may be written into, or seen through a view.
     """
 
     images: Tensor
     border: Border
+    written: Tensor | None
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
     def of(cls, images: Tensor, border: Border) -> "Padded":
         """Return the padded images (n, c, h + above + below, w + left + right), with their derivative."""
         padded: Padded = _Pad.apply(images, border)
-        padded.images, padded.border = images, border
+        padded.images, padded.border, padded.written = images, border, None
         return padded
+
+    def whole(self) -> Tensor:
+        """Return the tensor that is stood for, without a derivative: the same one at every call."""
+        if self.written is None:
+            self.written = bordered(self.images.detach(), self.border)
+        return self.written
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run an operation on the tensors that are stood for. Derivatives were taken care of before."""
-        real = [tree_map_only(cls, lambda x: bordered(x.images.detach(), x.border), given) for given in (args, kwargs or {})]
-        return func(*real[0], **real[1])
+        whole = [tree_map_only(cls, cls.whole, given) for given in (args, kwargs or {})]
+        return func(*whole[0], **whole[1])
 
 
 class _Pad(torch.autograd.Function):

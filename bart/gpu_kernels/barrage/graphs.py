@@ -4,17 +4,20 @@ The first pass of a kind runs launch by launch, which compiles the kernels; the 
 one gradient at a time: until that graph of autograd is gone, others of its kind run launch by launch.
 """
 
+import threading
 import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bart.gpu_kernels.barrage.passes import Pass
 from bart.gpu_kernels.barrage.plan import Plan
+from bart.gpu_kernels.barrage.streams import stream_of
 
 MOST = 3
 """Kinds of passes that are kept, each with its memory: a stack with a gradient, one without, and a last one of fewer images."""
@@ -25,11 +28,15 @@ def records(x: Tensor) -> bool:
     return x.is_cuda
 
 
-def recorded(*works: Callable[[], None]) -> list[Callable[[], None]]:
-    """Return what repeats the launches of each work, in this order; what a work allocates stays where it is."""
+def recorded(device: torch.device, *works: Callable[[], None]) -> list[Callable[[], None]]:
+    """Return what repeats the launches of each work, in this order; what a work allocates stays where it is.
+
+    PyTorch's own stream for recording is of the device that it met first: launches on another would not be recorded.
+    """
+    stream = stream_of(device, "recording")
     graphs, memory = [torch.cuda.CUDAGraph() for _ in works], torch.cuda.graph_pool_handle()
     for graph, work in zip(graphs, works, strict=True):
-        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):  # others may allocate meanwhile
+        with torch.cuda.graph(graph, memory, stream, "thread_local"):  # others may allocate meanwhile
             work()
     return [graph.replay for graph in graphs]
 
@@ -60,7 +67,7 @@ class Lent:
 def pass_of(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | Lent:
     """Return a pass of a plan, recorded if its kind was met before and no gradient waits for it; arguments as of `Pass`."""
     stream = torch.cuda.current_stream(plan.device).cuda_stream if plan.device.type == "cuda" else 0
-    kind = (plan, stream)
+    kind = (plan, stream, threading.get_ident())  # threads that share a stream would overwrite each other's keys
     if kind not in _KEPT:
         while len(_KEPT) >= MOST:
             _KEPT.popitem(last=False)
@@ -82,7 +89,7 @@ def _recorded_pass(plan: Plan, keys: Tensor, orders: Tensor) -> Pass | None:
     """Return a pass that is recorded; None, with a warning, where a device or its driver cannot record it."""
     made = Pass(plan, keys.clone(), orders.clone())
     try:
-        made.record(recorded)
+        made.record(partial(recorded, plan.device))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # all works without, only slower

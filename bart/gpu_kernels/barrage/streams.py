@@ -14,7 +14,7 @@ On = Callable[[Hashable], AbstractContextManager[object]]
 
 
 @lru_cache(maxsize=256)
-def _stream(device: torch.device, name: Hashable) -> torch.cuda.Stream:
+def stream_of(device: torch.device, name: Hashable) -> torch.cuda.Stream:
     """Return the stream of a name, made once."""
     return torch.cuda.Stream(device)
 
@@ -24,6 +24,7 @@ def branches(device: torch.device) -> Iterator[On]:
     """Yield `on`. Work on its streams comes after what was queued before, and before what is queued after this context.
 
     So memory that is allocated before or after needs no further care; what is allocated within belongs to its stream.
+    This holds after an exception too: what fails may give up memory in which its streams still write.
     """
     if device.type != "cuda":
         yield lambda name: nullcontext()
@@ -31,12 +32,14 @@ def branches(device: torch.device) -> Iterator[On]:
     main, used = torch.cuda.current_stream(device), set[torch.cuda.Stream]()
 
     def on(name: Hashable) -> AbstractContextManager[object]:
-        stream = _stream(device, name)
+        stream = stream_of(device, name)
         if stream not in used:
             stream.wait_stream(main)
             used.add(stream)
         return torch.cuda.stream(stream)
 
-    yield on
-    for stream in used:
-        main.wait_stream(stream)
+    try:
+        yield on
+    finally:
+        for stream in used:
+            main.wait_stream(stream)

@@ -79,6 +79,23 @@ class Kernel:
         return y, self.forward(Part(whole_table(len(x), x.device), x, y, _unread(x.device), False, params))
 
 
+def linear(queue: Callable[[Part, Tensor, bool], None]) -> Kernel:
+    """Return the kernel of a transform that is linear in the image, so that its backward pass needs the parameters alone.
+
+    queue   (part, x, transposed): queues what applies the transform to `x`, or its transpose
+    """
+
+    def forward(part: Part) -> Saved:
+        queue(part, part.x, False)
+        return ()
+
+    def backward(part: Part, saved: Saved) -> None:
+        assert part.gradient is not None
+        queue(part, part.gradient, True)
+
+    return Kernel(forward, backward)
+
+
 def straight(part: Part, saved: Saved) -> None:
     """Name the derivative of the identity, which needs no launch of its own."""
     raise NotImplementedError("what applies a kernel passes the gradient on by itself")

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.part import Part, linear
 from bart.gpu_kernels.common.rows import plane_places, store_clipped, store_masked
 
 STRIP, TILE_W = 8, 128
@@ -98,17 +98,5 @@ def _blur(part: Part, x: Tensor, transpose: bool) -> None:
     launcher.launch(_blur_kernel, programs, *arguments, **constants)
 
 
-def _forward(part: Part) -> Saved:
-    """Queue one launch."""
-    _blur(part, part.x, transpose=False)
-    return ()
-
-
-def _backward(part: Part, saved: Saved) -> None:
-    """Queue one launch."""
-    assert part.gradient is not None
-    _blur(part, part.gradient, transpose=True)
-
-
-gaussian_blur = Kernel(_forward, _backward)
+gaussian_blur = linear(_blur)
 """Each channel blurred with its own sigma, the border repeated outwards."""

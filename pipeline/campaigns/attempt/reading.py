@@ -36,7 +36,7 @@ def _kept(store: Store, shard: Shard) -> Listing | None:
     data = store.read(_file_of(shard))
     try:
         return Listing.of(formats.of_json(_file_of(shard), data)) if data else None
-    except (BadInput, KeyError, TypeError):
+    except (BadInput, KeyError, TypeError, ValueError):
         return None
 
 

@@ -47,6 +47,11 @@ class Pace:
         return min(self.most, max(self.seconds, self.cost / SHARE, self.took * APART))
 
     @property
+    def far(self) -> bool:
+        """Return whether users should know how far they are apart: twice as far as was asked for, and more than a minute."""
+        return self.interval > max(2 * self.seconds, 60)
+
+    @property
     def most(self) -> float:
         """Return the seconds after which the attack waits for the save in flight: no more work can be lost."""
         return LONGEST * self.seconds
@@ -108,8 +113,12 @@ class Saver:
             raise error
 
     def abandon(self) -> None:
-        """End the save in flight: its unit is done. What it raises costs nothing."""
+        """End the save in flight: its unit is done, or its attempt is given up. What it raises costs nothing."""
         self._stop.set()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the save in flight is written, so that a next attempt finds it. What it raises costs nothing."""
         if self._thread:
             self._thread.join()
         self._thread = self._error = None

@@ -72,7 +72,16 @@ class UnitAttempt:
         self.given: dict[str, Tensor | str] | None = None
 
     def run(self) -> Iterator[Progress | Finished]:
-        """Read the images, attack and judge them, and commit their rows."""
+        """Read the images, attack and judge them, and commit their rows. However it ends, no thread of it goes on."""
+        try:
+            yield from self._run()
+        except Exception:
+            self.saver.settle()
+            raise
+        finally:
+            self.saver.abandon()
+
+    def _run(self) -> Iterator[Progress | Finished]:
         if self.store.entry(self.store.results(self.unit)):  # by a rival, or just before its worker was lost
             self.attempts.clear()
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
@@ -237,7 +246,7 @@ class UnitAttempt:
         commit = provenance.commit()
         header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
         self.saver.save(header, partial(_snapshot, state))
-        if self.saver.pace.interval > 2 * self.saver.seconds:
+        if self.saver.pace.far:
             size, took, every = self.saver.size / 1e9, self.saver.pace.took, self.saver.pace.interval / 60
             line = f"a checkpoint has {size:.1f} GB and takes {took:.0f} s, so there is one every {every:.0f} minutes"
             self._remark("checkpoints", f"{line}: give fewer images a unit (unit_images), or a faster store")

@@ -228,10 +228,15 @@ def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Itera
 
 def _counts(row: Row, cell: Cell) -> Iterator[str]:
     """Yield the counts of a row that do not follow from its lists of classes."""
+    if row["evaluation_draws"] != cell.judged_by:
+        yield f"evaluation_draws is {row['evaluation_draws']}, the cell is judged by {cell.judged_by}"
     for side in ("clean", "adv"):
         top5 = np.array(row[f"{side}_top5"])
         if top5.shape != (cell.judged_by, 5):
             yield f"{side}_top5 has the shape {top5.shape}, expected ({cell.judged_by}, 5)"
+            return
+        if np.shape(row[f"{side}_mean_top5"]) != (5,):
+            yield f"{side}_mean_top5 is {row[f'{side}_mean_top5']}, expected five classes"
             return
         hits = top5 == row["label"]
         for name, count in ((f"{side}_correct", hits[:, 0].sum()), (f"{side}_top5_correct", hits.any(1).sum())):

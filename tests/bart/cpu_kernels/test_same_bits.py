@@ -113,3 +113,20 @@ def test_order_statistics_of_any_values(scale):
     values[::7] = values[0]
     ranks = np.array([0, 1, 50, 2500, 4999, 5000])
     np.testing.assert_array_equal(contrast.order_statistics(values, ranks), np.sort(values)[ranks])
+
+
+@pytest.mark.parametrize("name", ["mean_bilateral", "tv_chambolle", "median", "noise", "xyz", "clahe"])
+def test_images_may_lie_in_memory_in_any_order(name):
+    x = torch.rand(2, 3, 23, 38, generator=torch.Generator().manual_seed(0))[..., ::2].transpose(2, 3)
+    moved, transform = x.clone(memory_format=torch.preserve_format), TRANSFORMS[name]
+    params = transform.draw(torch.arange(2), (19, 23))
+    assert not moved.is_contiguous()
+    assert torch.equal(transform.apply(moved, params), transform.apply(x.contiguous(), params))
+
+
+def test_hist_eq_of_what_is_not_finite_is_nan_and_of_no_image_none():
+    x, transform = torch.rand(3, 3, 9, 7, generator=torch.Generator().manual_seed(0)), TRANSFORMS["hist_eq"]
+    x[0, 0, 4, 4], x[1, 1, 2, 2] = float("nan"), float("inf")
+    nan = transform.apply(x, transform.draw(torch.arange(3), (9, 7))).isnan().all(dim=3).all(dim=2)
+    assert nan.nonzero().tolist() == [[0, 0], [1, 1]]
+    assert transform.apply(x[:0], transform.draw(torch.arange(0), (9, 7))).shape == (0, 3, 9, 7)

@@ -11,7 +11,9 @@ pytest.importorskip("triton")
 
 GROUPS = {
     "filters": ("fft", "gaussian_blur", "median", "mean", "zoom", "swirl", "jpeg", "hist_eq", "contrast_stretch", "clahe"),
-    "wide": ("mean_bilateral", "wavelet", "nl_means"),
+    "bilateral": ("mean_bilateral",),
+    "wavelet": ("wavelet",),
+    "nl_means": ("nl_means",),
     "solvers": ("tv_chambolle", "seam_carving"),
 }
 UNTOUCHED = -7.0

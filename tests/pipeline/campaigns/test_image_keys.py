@@ -213,7 +213,7 @@ def test_clean_rows_of_all_attacks_on_a_defense_are_equal_value_for_value(everyw
     clean = {}
     for (cell, image), row in found.items():
         values = {name: value for name, value in row.items() if name.startswith("clean_")}
-        assert len(values) == 5
+        assert len(values) == 6
         clean.setdefault(("bart1" in cell, image), []).append(values)
     assert len(clean) == 16 and sorted(map(len, clean.values())) == [len(ATTACKS)] * 8 + [2 * len(ATTACKS)] * 8
     assert all(values == of_image[0] for of_image in clean.values() for values in of_image)

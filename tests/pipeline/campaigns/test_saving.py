@@ -10,10 +10,11 @@ import torch
 
 from pipeline.campaigns.attempt import saving
 from pipeline.campaigns.attempt.saving import Pace, Saver, copied
+from pipeline.campaigns.attempt.unit import UnitAttempt
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
-from pipeline.errors import StorageError
+from pipeline.errors import ShardUnusable, StorageError
 from pipeline.store.attempts import Attempts
 from pipeline.store.checkpoints import Header
 from pipeline.store.layout import Store
@@ -56,6 +57,7 @@ class Slow(Attempts):
 def test_an_interval_by_hand(cost, took, interval):
     """One part in a hundred of the worker, one in ten of the store, and five times what was asked for at most."""
     assert Pace(120, cost, took).interval == pytest.approx(interval)
+    assert Pace(120, cost, took).far == (interval > 240) and not Pace(0.1, cost, took).far, "seconds apart are nothing to tell"
 
 
 class Clock:
@@ -145,6 +147,52 @@ def test_a_save_that_nobody_needs_ends_at_once_and_leaves_the_earlier_one(tmp_pa
     saver.abandon()
     assert furthest(Store(tmp_path))[0] == 1
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["unit.safetensors"]
+
+
+@pytest.fixture
+def begun(tmp_path, pattern, monkeypatch):
+    """An attempt that began to save after its first step, the steps that are written, and `go`, for which that waits."""
+    go, save, written = threading.Event(), Attempts.save, []
+
+    def slow(self, head, tensors, watch=lambda: None):
+        while not go.wait(0.01):
+            watch()
+        size = save(self, head, tensors, watch)
+        written.append(head.step)
+        return size
+
+    monkeypatch.setattr(Attempts, "save", slow)
+    content = tiny.campaign(pattern, workers={"checkpoint_seconds": 1e-9})
+    job = prepare(parse(content, "c.yaml"), str(tmp_path / "store")).write_down()
+    attempt = UnitAttempt(Worker(job, CPU, threading.Event()), next(job.units()))
+    events = attempt.run()
+    while not attempt.saver._thread:
+        next(events)
+    yield attempt, events, written, go
+    go.set()
+
+
+@pytest.mark.parametrize("error", [ShardUnusable("gone"), RuntimeError("CUDA error: an illegal memory access")])
+def test_an_attempt_that_fails_leaves_the_state_that_it_was_saving_to_the_next(begun, monkeypatch, error):
+    attempt, events, written, go = begun
+
+    def failing(*arguments):
+        threading.Timer(0.2, go.set).start()
+        raise error
+
+    monkeypatch.setattr(attempt, "_step", failing)
+    with pytest.raises(type(error), match=str(error)):
+        list(events)
+    assert len(written) == 1 and attempt.saver._thread is None
+    assert Attempts(attempt.store, attempt.store.checkpoint(attempt.unit)).furthest(attempt.unit.name, attempt.cell.identity)
+
+
+def test_an_attempt_that_nobody_waits_for_leaves_no_thread(begun):
+    attempt, events, written, _ = begun
+    thread = attempt.saver._thread
+    events.close()
+    assert not thread.is_alive() and not written
+    assert not list(attempt.store.list("checkpoints/*"))
 
 
 KILLED = """

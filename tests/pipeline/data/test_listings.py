@@ -1,6 +1,11 @@
 """Images read by their places: the same samples as of the whole shard, few bytes besides, and no byte that was not planned."""
 
+import hashlib
+import json
 import random
+import threading
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
@@ -13,6 +18,7 @@ from pipeline.data.pack import pack
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.storage import urls
 from pipeline.storage.disk import Disk
+from pipeline.store import formats
 from pipeline.store.layout import Store
 from tests.support import tiny
 from tests.support.campaigns import ran, rows
@@ -179,6 +185,75 @@ def test_rows_are_the_same_with_a_listing_beside_the_shard_in_the_store_and_with
     third, _ = ran(tiny.campaign(f"{folder}/{tiny.SHARDS}"), tmp_path / "whole")
     assert rows(first.store) == rows(second.store) == rows(third.store)
     assert list(verify(opened(first.store))) == [] and opened(first.store).shards == first.shards
+
+
+@pytest.mark.parametrize(
+    "place",
+    [(-5, 100), (-1, 1), (1536, 10**15), (10**30, 5), (1536, -3), (0, 10**30), (float("inf"), 5), (1.5, 5), ("a", 5), ([1], 5)],
+)
+def test_a_place_that_no_image_can_have_decides_nothing(one, place):
+    """Whether it was flipped, or another wrote it with a hash that is right."""
+    store, shard, path = one
+    expected = shards.read(shard, {1, 2})
+    content = json.loads(path.with_name(path.name + listings.ENDING).read_bytes())
+    content["samples"][2][4:6] = place
+    path.with_name(path.name + listings.ENDING).write_bytes(data := json.dumps(content).encode())
+    assert reading.samples(store, replace(shard, listing=hashlib.sha256(data).hexdigest()), {1, 2}) == expected
+    store.replace("shards/images-000000.json", formats.to_json(content))
+    assert reading.samples(store, replace(shard, listing=None), {1, 2}) == expected
+
+
+@pytest.fixture
+def plain_server(one):
+    """The URL of a web server that knows no ranges."""
+    folder = one[2].parent
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_small_shard_of_a_server_without_ranges_is_read_whole(one, plain_server, whole_reads):
+    store, shard, path = one
+    expected = shards.read(shard, {2, 5})
+    remote = shards.inspect(f"{plain_server}/{path.name}")
+    whole_reads.clear()
+    assert remote.listing and reading.samples(store, remote, {2, 5}) == expected and len(whole_reads) == 1
+
+
+def test_a_listing_that_is_forbidden_costs_no_images(s3, one):
+    store, shard, path = one
+    bucket = urls.at(f"{s3.url}/val")
+    for file in path.parent.glob("i*"):
+        bucket.replace(file.name, file.read_bytes())
+    remote, expected = shards.inspect(f"{s3.url}/val/{path.name}"), shards.read(shard, {2, 5})
+    s3.proxy.fault = lambda request: "403" if request.path.endswith(listings.ENDING) else None
+    assert reading.samples(store, remote, {2, 5}) == expected
+
+
+def test_a_shard_in_a_bucket_that_was_cut_off_since_is_called_so_whether_or_not_it_has_a_listing(s3, one):
+    store, _, path = one
+    bucket = urls.at(f"{s3.url}/val")
+    for file in path.parent.glob("i*"):
+        bucket.replace(file.name, file.read_bytes())
+    remote = shards.inspect(f"{s3.url}/val/{path.name}")
+    bucket.replace(path.name, path.read_bytes()[:3000])
+    with pytest.raises(ShardUnusable) as whole:
+        shards.read(remote, {7})
+    with pytest.raises(ShardUnusable) as listed:
+        reading.samples(store, remote, {7})
+    assert str(listed.value) == str(whole.value)
 
 
 def test_of_a_bucket_few_bytes_are_read_besides_those_of_the_images(s3, one):

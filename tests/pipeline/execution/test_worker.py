@@ -99,8 +99,8 @@ print(sum(faults))
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries of C keep memory as they like")
 def test_a_worker_keeps_the_memory_of_a_pass_for_the_next():
     faults = {how: int(ran(FAULTS, how).stdout) for how in ("keep", "as it is")}
-    assert faults["keep"] < 1000, "pages that the system cleared for a later pass"
-    assert faults["as it is"] > 100_000, "this test would not see it"
+    assert faults["as it is"] > 5000, "this test would not see it: even huge pages are cleared anew"
+    assert faults["keep"] < faults["as it is"] / 5, "pages that the system cleared for a later pass"
 
 
 PROGRAM = """

@@ -1,9 +1,14 @@
 """One process of a node loads a model first; then all others do together, also where that one is killed."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from pipeline.models.node_lock import first_on_node
 
@@ -48,5 +53,26 @@ def test_the_first_goes_alone_and_the_others_then_go_together(tmp_path, monkeypa
 
 def test_where_no_lock_can_be_made_nothing_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    entered = 0
     with first_on_node("a model"), first_on_node("a model"):
-        pass
+        entered += 1
+    assert entered and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_on_a_file_system_without_locks_nothing_waits_and_no_handle_is_left(tmp_path, monkeypatch, number):
+    def refused(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", refused)
+    before, entered = len(os.listdir("/proc/self/fd")), 0
+    with first_on_node("a model"), first_on_node("a model"):
+        entered += 1
+    assert entered and len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_the_loading_itself_raises_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="the weights"), first_on_node("a model"):
+        raise OSError("the weights are not there")

@@ -151,3 +151,52 @@ OTHERS = {
 @pytest.mark.parametrize("other", list(OTHERS))
 def test_other_padding_is_left_to_torch(x, other):
     assert layers._border(x, *OTHERS[other]) is None
+
+
+class Changed(nn.Conv2d):
+    """Write into padded images, in place and through a view, before the convolution."""
+
+    def forward(self, x):
+        x = functional.pad(x, (1, 1, 1, 1))
+        x += 1
+        x[:, :, 0] = 2
+        return super().forward(x)
+
+
+class Framed(nn.Conv2d):
+    """Hand padded images on to the next layer."""
+
+    def forward(self, x):
+        return functional.pad(super().forward(x), (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "made", [lambda: Changed(3, 4, 3), lambda: nn.Sequential(Framed(3, 4, 3), nn.Hardtanh(0.2, 0.5, True))]
+)
+def test_padded_images_may_be_written_into(x, made):
+    model = made().requires_grad_(False)
+    for ours, theirs in zip(gradients(with_fast_layers(copy.deepcopy(model)), x, True), gradients(model, x, True), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_weights_that_are_changed_behind_the_back_of_torch_are_cast_again(x):
+    model = nn.Conv2d(3, 4, 3).requires_grad_(False)
+    fast = with_fast_layers(copy.deepcopy(model))
+    gradients(fast, x, True)
+    for change in (lambda w: w.data.mul_(2), lambda w: w.data.copy_(w.flip(0)), lambda w: w.data.copy_(w.flip(3))):
+        for layer in (model, fast):
+            change(layer.weight)
+        assert torch.equal(gradients(fast, x, True)[0], gradients(model, x, True)[0])
+
+
+def test_no_image_has_a_gradient():
+    layer = with_fast_layers(nn.Conv2d(3, 3, 3, 2, 1, groups=3).requires_grad_(False))
+    assert gradients(layer, torch.rand(0, 3, 9, 9), True)[1].shape == (0, 3, 9, 9)
+
+
+def test_functions_of_layers_are_transformed_and_traced(x):
+    model = Same(3, 3, 3, 2, groups=3).requires_grad_(False)
+    layer = with_fast_layers(copy.deepcopy(model))
+    ours, theirs = (torch.func.grad(lambda x, net=net: net(x).square().sum())(x) for net in (layer, model))
+    assert torch.equal(ours, theirs)
+    assert torch.equal(torch.jit.trace(layer, x.clone().requires_grad_())(x), model(x))

@@ -138,7 +138,7 @@ def _recorded():
 
     barrage, x, made = Barrage(3, ("noise", "hsv", "zoom", "mean")), images(16, 19), []
 
-    def recorded(*works):
+    def recorded(device, *works):
         made.append(len(works))
         return works
 
@@ -162,7 +162,7 @@ def _recorded():
         dispatch.release()
         assert not graphs._KEPT
 
-    def unable(*works):
+    def unable(device, *works):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with (

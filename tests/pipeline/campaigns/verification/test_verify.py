@@ -104,6 +104,8 @@ def test_a_row_in_the_place_of_another(job):
         ("adv_correct", 77, "follows from adv_top5"),
         ("clean_top5_correct", 77, "follows from clean_top5"),
         ("clean_mean_top5", [9, 8, 7, 6, 5], "but clean_mean_top5 begins with 9"),
+        ("clean_mean_top5", None, "expected five classes"),
+        ("evaluation_draws", 1000, "the cell is judged by"),
         ("campaign", "0" * 16, "another campaign"),
         ("clean_top5", [[1, 2, 3, 4, 5]], "shape"),
     ],
