@@ -39,7 +39,7 @@ class Yuv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, offsets: Tensor, forth: Tensor, back: Tensor) -> Tensor:
         ctx.save_for_backward(x, offsets, forth, back)
-        return _run(_yuv, offsets, x, forth.numpy(), back.numpy())
+        return _run(_yuv, offsets, x, forth.numpy(), back.contiguous().numpy())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -69,11 +69,10 @@ def _lines(x: Tensor) -> Image:
 
 
 @compiled
-def _mix(x: Image, first: int, matrix: Image, out: Image, to: int, length: int) -> None:
-    """Multiply some pixels by a matrix."""
-    red, green, blue = x[0, first : first + length], x[1, first : first + length], x[2, first : first + length]
+def _mix(matrix: Image, red: Image, green: Image, blue: Image, first: Image, second: Image, third: Image) -> None:
+    """Multiply pixels by a matrix."""
     for c in range(3):
-        own, a, b, d = out[c, to : to + length], matrix[c, 0], matrix[c, 1], matrix[c, 2]
+        own, a, b, d = first if c == 0 else second if c == 1 else third, matrix[c, 0], matrix[c, 1], matrix[c, 2]
         for i in range(len(own)):
             own[i] = red[i] * a + green[i] * b + blue[i] * d
 
@@ -83,15 +82,17 @@ def _yuv(offset: Image, x: Image, forth: Image, back: Image, out: Image) -> None
     """Convert, shift, clip Y and convert back."""
     yuv = np.empty((3, CHUNK), np.float32)
     for start in range(0, x.shape[1], CHUNK):
-        length = min(CHUNK, x.shape[1] - start)
-        _mix(x, start, forth, yuv, 0, length)
-        for c in range(3):
-            own, shift = yuv[c, :length], offset[c]
-            low, high = (np.float32(0), np.float32(1)) if c == 0 else (np.float32(-np.inf), np.float32(np.inf))
-            for i in range(len(own)):
-                value = own[i] + shift
-                own[i] = low if value < low else high if value > high else value
-        _mix(yuv, 0, back, out, start, length)
+        end = min(start + CHUNK, x.shape[1])
+        y, u, v = yuv[0, : end - start], yuv[1, : end - start], yuv[2, : end - start]
+        _mix(forth, x[0, start:end], x[1, start:end], x[2, start:end], y, u, v)
+        for i in range(len(y)):
+            value = y[i] + offset[0]
+            y[i] = np.float32(0) if value < np.float32(0) else np.float32(1) if value > np.float32(1) else value
+        for i in range(len(u)):
+            u[i] += offset[1]
+        for i in range(len(v)):
+            v[i] += offset[2]
+        _mix(back, y, u, v, out[0, start:end], out[1, start:end], out[2, start:end])
 
 
 @compiled
@@ -99,14 +100,14 @@ def _yuv_backward(offset: Image, x: Image, gradient: Image, luma: Image, forth: 
     """Differentiate: `luma` is the first row of the matrix of `_yuv`; `forth` and `back` are its matrices, transposed."""
     yuv, a, b, d, shift = np.empty((3, CHUNK), np.float32), luma[0], luma[1], luma[2], offset[0]
     for start in range(0, x.shape[1], CHUNK):
-        length = min(CHUNK, x.shape[1] - start)
-        _mix(gradient, start, back, yuv, 0, length)
-        red, green, blue = x[0, start : start + length], x[1, start : start + length], x[2, start : start + length]
-        own = yuv[0, :length]
-        for i in range(len(own)):
-            y = red[i] * a + green[i] * b + blue[i] * d + shift
-            own[i] = own[i] * np.float32(y >= np.float32(0) and y <= np.float32(1))
-        _mix(yuv, 0, forth, out, start, length)
+        end = min(start + CHUNK, x.shape[1])
+        red, green, blue = x[0, start:end], x[1, start:end], x[2, start:end]
+        y, u, v = yuv[0, : end - start], yuv[1, : end - start], yuv[2, : end - start]
+        _mix(back, gradient[0, start:end], gradient[1, start:end], gradient[2, start:end], y, u, v)
+        for i in range(len(y)):
+            value = red[i] * a + green[i] * b + blue[i] * d + shift
+            y[i] = y[i] * np.float32(value >= np.float32(0) and value <= np.float32(1))
+        _mix(forth, y, u, v, out[0, start:end], out[1, start:end], out[2, start:end])
 
 
 @compiled

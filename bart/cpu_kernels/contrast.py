@@ -44,13 +44,13 @@ def count(index: Image, tables: Image) -> None:
 @compiled
 def _equalise(plane: Image, low: float, scale: float, bins: int, out: Image) -> None:
     """Count, sum up and map."""
-    index, within = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.float32)
+    index, within = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.float32)
     tables = np.zeros((TABLES, bins), np.int32)
     for start in range(0, len(plane), CHUNK):
         values = plane[start : start + CHUNK]
         places = index[: len(values)]
         for i in range(len(values)):
-            places[i] = np.int32(max(min((np.float64(values[i]) - low) * scale, bins - 1.0), 0.0))
+            places[i] = np.uint16(np.int32(max(min((np.float64(values[i]) - low) * scale, bins - 1.0), 0.0)))
         count(places, tables)
     cumulative, slope = np.empty(bins, np.float32), np.zeros(bins, np.float32)
     total = 0
@@ -63,7 +63,7 @@ def _equalise(plane: Image, low: float, scale: float, bins: int, out: Image) -> 
         values, mapped = plane[start : start + CHUNK], out[start : start + CHUNK]
         places, parts = index[: len(values)], within[: len(values)]
         for i in range(len(values)):
-            places[i] = np.int32(max(min((np.float64(values[i]) - low) * scale - 0.5, bins - 1.0), 0.0))
+            places[i] = np.uint16(np.int32(max(min((np.float64(values[i]) - low) * scale - 0.5, bins - 1.0), 0.0)))
         for i in range(len(values)):
             position = max(min((np.float64(values[i]) - low) * scale - 0.5, bins - 1.0), 0.0)
             parts[i] = np.float32(position - np.float64(np.int32(position)))

@@ -46,7 +46,8 @@ def _means(line: Image, low: Image, span: Image, width: int, radius: int, halves
         start = top * width + radius
         length = (min(top + BAND, bottom) - top) * width - 2 * radius
         lows, spans, aboves, counts = low[start:], span[start:], excess[:length], count[:length]
-        aboves[:], counts[:] = 0, 0
+        for i in range(length):
+            aboves[i] = counts[i] = 0
         for dy in range(-radius, radius + 1):
             for dx in range(-halves[dy + radius], halves[dy + radius] + 1):
                 levels = line[start + dy * width + dx :]

@@ -99,7 +99,7 @@ def _accumulate(
 ) -> None:  # fmt: skip
     """Add up all pairs of pixels of which one is inside the image. `weight` is the memory of `bits`, seen as float32."""
     margin = radius + distance
-    bottom, right = values.shape[1] // width - margin, width - margin
+    bottom, right, one = values.shape[1] // width - margin, width - margin, np.int64(1)  # a literal would compile `_box` again
     corner = (radius - 1) * (width + 1)  # from a pixel back to the first of its patch
     for top in range(radius, bottom, BAND):
         for y in range(distance + 1):
@@ -113,7 +113,7 @@ def _accumulate(
                 squares, columns, patches = lines[0, : wide + (2 * radius - 1) * width], lines[1, :wide], lines[2, :length]
                 _squares(values, start - corner, shift, squares)
                 _box(squares, width, radius, columns)
-                _box(columns, 1, radius, patches)
+                _box(columns, one, radius, patches)
                 _exponentials(patches, scale, bits[:length])
                 _add(weight[:length], weights[start : start + length], weights[start + shift : start + shift + length])
                 _move(weight[:length], values, start, shift, total, patches)

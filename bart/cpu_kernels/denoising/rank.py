@@ -111,8 +111,11 @@ def _round(values: Image, levels: Image) -> None:
 
 @compiled
 def _ends(length: int, shifts: Image) -> tuple[int, int]:
-    """Return the part of a line whose disks are on the line."""
-    return -shifts.min(), length - shifts.max()
+    """Return the part of a line whose disks are on the line; a disk reaches as far back as on."""
+    reach = 0
+    for m in range(len(shifts)):
+        reach = max(reach, shifts[m])
+    return reach, length - reach
 
 
 @compiled

@@ -82,13 +82,16 @@ def _sweep(fields: Image, start: Image, tau: float, w: int, divergence: Image, s
             else:
                 _diverge3(x[1:], x, y[w:], y, fields[2, k + 1, here:], fields[2, k, here:], out)
             _follow(out, start[k, top:], tau, u[k, top:], squares[k, top:])
-            if end == size:
-                u[k, end : end + w] = u[k, end - w : end]
+            if end == size:  # beyond the last row there is no slope
+                below, own = u[k, end:], u[k, end - w :]
+                for i in range(w):
+                    below[i] = own[i]
         across, deep = scratch[0, : last - first], scratch[1, : last - first]
         for k in range(c):
             own, magnitude = u[k, first:], norm[k, first:]
             _differences(own[1:], own, across)
-            across[w - 1 :: w] = 0
+            for i in range(w - 1, last - first, w):
+                across[i] = 0
             if c == 1:
                 _magnitude(across, own, own[w:], magnitude)
             else:
@@ -156,10 +159,10 @@ def _advance(field: Image, slope: Image, norm: Image) -> None:
 def _conduct(u: Image, weight: float, floor: float, w: int, edges: Image) -> None:
     """Compute the diffusivities between neighbours along each axis, zero where there is no neighbour."""
     c, size = len(u) - 1, u.shape[1] - 2 * w
-    scratch, band = np.empty((3, w), np.float32), w
+    scratch = np.empty((3, w), np.float32)
     across, deep, conductivity = scratch[0], scratch[1], scratch[2]
     for k in range(1, c + 1):
-        for top in range(w, w + size, band):
+        for top in range(w, w + size, w):
             own = u[k, top:]
             below = own[w:] if top < size else own
             _differences(own[1:], own, across)
@@ -169,14 +172,13 @@ def _conduct(u: Image, weight: float, floor: float, w: int, edges: Image) -> Non
             else:
                 _differences(u[min(k + 1, c), top:], own, deep)
                 _magnitude3(across, own, below, deep, conductivity)
-                edges[2, k, top : top + w] = 0
             for i in range(w):
                 conductivity[i] = np.float32(1) / (conductivity[i] / weight + floor)
-            edges[0, k, top : top + w - 1] = conductivity[: w - 1]
-            if top < size:
-                edges[1, k, top : top + w] = conductivity
-            if k < c:
-                edges[2, k, top : top + w] = conductivity
+            for axis in range(3):  # there is no edge after the last column, row and plane: zeros stay
+                edge, length = edges[axis, k, top:], w - 1 if axis == 0 else w
+                if axis == 0 or (top < size if axis == 1 else k < c):
+                    for i in range(length):
+                        edge[i] = conductivity[i]
 
 
 @compiled

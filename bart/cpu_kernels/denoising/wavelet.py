@@ -37,9 +37,8 @@ def synthesised(bands: Sequence[Image], low: Image, high: Image, size: tuple[int
 
 
 @compiled
-def shrink(band: Image, threshold: float, soft: bool) -> None:
-    """Shrink the coefficients of a band (h, w), in place."""
-    values = band.reshape(-1)
+def shrink(values: Image, threshold: float, soft: bool) -> None:
+    """Shrink the coefficients of a band, in place."""
     if soft:
         for i in range(len(values)):
             values[i] -= min(max(values[i], -threshold), threshold)
@@ -121,7 +120,8 @@ def _synthesise_down(a: Image, d: Image, low: Image, high: Image, out: Image) ->
     half = len(low) // 2
     means, details = np.empty(a.shape[1]), np.empty(a.shape[1])
     for row in range(len(out)):
-        means[:], details[:] = 0, 0
+        for i in range(len(means)):
+            means[i] = details[i] = 0
         last = row // 2 + half - 1
         for k in range(half):
             _weigh(a[last - k], low[2 * k + row % 2], means)
@@ -137,8 +137,9 @@ def _synthesise_across(a: Image, d: Image, low: Image, high: Image, out: Image) 
     half, count = len(low) // 2, out.shape[1] // 2
     means, details = np.empty((2, count)), np.empty((2, count))
     for row in range(len(out)):
-        means[:], details[:] = 0, 0
         for odd in range(2):
+            for i in range(count):
+                means[odd, i] = details[odd, i] = 0
             for k in range(half):
                 _weigh(a[row, half - 1 - k :], low[2 * k + odd], means[odd])
                 _weigh(d[row, half - 1 - k :], high[2 * k + odd], details[odd])
