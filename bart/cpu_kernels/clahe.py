@@ -3,7 +3,7 @@
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled, fma
+from bart.cpu_kernels.compiling import compiled, fma, part
 from bart.cpu_kernels.contrast import TABLES, count
 
 BINS, ROUNDS = 256, 8
@@ -86,7 +86,8 @@ def _bins(levels: Image, low: float, high: float, greys: float, per_bin: float, 
 
 def _completed(bins: Image, rows: int, columns: int) -> Image:
     """Return bins (h, w), completed to `rows` and `columns` by the mirrored image."""
-    down, across = (np.minimum(place, 2 * (side - 1) - place) for place, side in zip(map(np.arange, (rows, columns)), bins.shape, strict=True))
+    places = [np.arange(side) for side in (rows, columns)]
+    down, across = (np.minimum(own, 2 * (side - 1) - own) for own, side in zip(places, bins.shape, strict=True))
     return bins if bins.shape == (rows, columns) else bins[down[:, None], across]
 
 
@@ -111,7 +112,7 @@ def _map(bins: Image, height: int, width: int, limit: int, greys: float, maps: I
                 own[k] = np.floor(grey if grey < greys else greys)
 
 
-@compiled
+@part
 def _clip(counts: Image, limit: int) -> int:
     """Clip a histogram at `limit`, and return the counts that remain after equal shares."""
     excess = 0
@@ -129,7 +130,7 @@ def _clip(counts: Image, limit: int) -> int:
     return excess - taken
 
 
-@compiled
+@part
 def _spread(counts: Image, excess: int, limit: int) -> None:
     """Add one count each to the bins below the limit until the excess is used up: in round i from bin i, at even distances."""
     for i in range(ROUNDS):
@@ -163,14 +164,14 @@ def _interpolate(
             target[x] = np.floor(_lerp(target[x], second[x], weight))
 
 
-@compiled
+@part
 def _between_columns(maps: Image, one: Image, other: Image, along: Image, out: Image) -> None:
     """Map each pixel of a row by two maps, and interpolate."""
     for x in range(len(out)):
         out[x] = _lerp(maps[one[x]], maps[other[x]], along[x])
 
 
-@compiled
+@part
 def _lerp(start: float, end: float, weight: float) -> float:
     """Interpolate as PyTorch does: from the nearer end, which keeps two equal values."""
     near, far = fma(weight, end - start, start), fma(start - end, np.float32(1) - weight, end)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bart.cpu_kernels.base import Image, each
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 from bart.cpu_kernels.hsv import hsv, hsv_backward
 
 CHUNK = 2048
@@ -68,7 +68,7 @@ def _lines(x: Tensor) -> Image:
     return lines
 
 
-@compiled
+@part
 def _mix(matrix: Image, red: Image, green: Image, blue: Image, first: Image, second: Image, third: Image) -> None:
     """Multiply pixels by a matrix."""
     for c in range(3):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 CHUNK = 1024
 """Pixels that are computed together."""
@@ -20,16 +20,16 @@ ZERO, HALF, ONE, TWO, THREE, FOUR, SIX = (np.float32(number) for number in (0, 0
 @compiled
 def hsv(offset: Image, x: Image, out: Image) -> None:
     """Convert an image (3, pixels) float32, add the offsets (3,), clip and convert back."""
-    lines = np.empty((6, CHUNK), np.float32)
+    lines = np.empty((5, CHUNK), np.float32)
     for start in range(0, x.shape[1], CHUNK):
         end = min(start + CHUNK, x.shape[1])
-        hue, saturation, value = lines[3, : end - start], lines[4, : end - start], lines[5, : end - start]
+        value, hue, saturation, lift = lines[0], lines[3], lines[4], offset[2]
         _shifted(offset, x[0, start:end], x[1, start:end], x[2, start:end], lines)
         for c in range(3):
             target = out[c, start:end]
             for i in range(len(target)):
                 pale = ONE - _clip(_ramp(_clip(hue[i]) * SIX, c))
-                target[i] = _clip(value[i]) * (ONE - _clip(saturation[i]) * pale)
+                target[i] = _clip(value[i] + lift) * (ONE - _clip(saturation[i]) * pale)
 
 
 @compiled
@@ -40,17 +40,17 @@ def hsv_backward(offset: Image, x: Image, gradient: Image, out: Image) -> None:
         end = min(start + CHUNK, x.shape[1])
         red, green, blue = x[0, start:end], x[1, start:end], x[2, start:end]
         _shifted(offset, red, green, blue, lines)
-        _to_hsv(gradient[0, start:end], gradient[1, start:end], gradient[2, start:end], lines)
+        _to_hsv(offset[2], gradient[0, start:end], gradient[1, start:end], gradient[2, start:end], lines)
         _to_rgb(red, green, blue, lines, out[0, start:end], out[1, start:end], out[2, start:end])
 
 
-@compiled
+@part
 def _clip(value: Any) -> Any:
     """Clip to [0, 1]."""
     return ZERO if value < ZERO else ONE if value > ONE else value
 
 
-@compiled
+@part
 def _ramp(hue: Any, channel: int) -> Any:
     """Return a channel of the pure colour with a hue in 0..6, before it is clipped."""
     if channel == 0:
@@ -58,17 +58,17 @@ def _ramp(hue: Any, channel: int) -> Any:
     return TWO - abs(hue - (TWO if channel == 1 else FOUR))
 
 
-@compiled
+@part
 def _inside(value: Any) -> Any:
     """Return 1 where clipping changes nothing, else 0."""
     return np.float32(value >= ZERO and value <= ONE)
 
 
-@compiled
+@part
 def _shifted(offset: Image, red: Image, green: Image, blue: Image, lines: Image) -> None:
-    """Write value, chroma, the fraction of the sector's angle, and the shifted hue, saturation and value, not yet clipped."""
-    n, turn, gain, lift = len(red), offset[0], offset[1], offset[2]
-    value, chroma, slope, hue, saturation, shifted = lines[0, :n], lines[1, :n], lines[2, :n], lines[3], lines[4], lines[5]
+    """Write value, chroma, the fraction of the sector's angle, and hue and saturation, shifted and not yet clipped."""
+    n, turn, gain = len(red), offset[0], offset[1]
+    value, chroma, slope, hue, saturation = lines[0, :n], lines[1, :n], lines[2, :n], lines[3], lines[4]
     for i in range(len(value)):
         value[i] = max(max(red[i], green[i]), blue[i])
     for i in range(len(value)):
@@ -83,42 +83,40 @@ def _shifted(offset: Image, red: Image, green: Image, blue: Image, lines: Image)
         hue[i] = (sector / SIX if chroma[i] > GREY else ZERO) + turn
     for i in range(len(value)):
         saturation[i] = (chroma[i] / max(value[i], GREY) if chroma[i] > GREY else ZERO) + gain
-    for i in range(len(value)):
-        shifted[i] = value[i] + lift
 
 
-@compiled
-def _to_hsv(red: Image, green: Image, blue: Image, lines: Image) -> None:
+@part
+def _to_hsv(shift: float, red: Image, green: Image, blue: Image, lines: Image) -> None:
     """Write the gradients of hue, saturation and value before the shift, lines 6 to 8, from those of the RGB after it."""
-    hue, saturation, value = lines[3], lines[4], lines[5]
+    value, hue, saturation = lines[0], lines[3], lines[4]
     turn, gain, lift = lines[6, : len(red)], lines[7, : len(red)], lines[8, : len(red)]
     for i in range(len(lift)):
         angle, strength = _clip(hue[i]) * SIX, _clip(saturation[i])
         own = red[i] * (ONE - strength * (ONE - _clip(_ramp(angle, 0))))
         own = own + green[i] * (ONE - strength * (ONE - _clip(_ramp(angle, 1))))
         own = own + blue[i] * (ONE - strength * (ONE - _clip(_ramp(angle, 2))))
-        lift[i] = own * _inside(value[i])
+        lift[i] = own * _inside(value[i] + shift)
     for i in range(len(gain)):
-        angle, light = _clip(hue[i]) * SIX, _clip(value[i])
+        angle, light = _clip(hue[i]) * SIX, _clip(value[i] + shift)
         own = -(red[i] * light) * (ONE - _clip(_ramp(angle, 0)))
         own = own - green[i] * light * (ONE - _clip(_ramp(angle, 1)))
         own = own - blue[i] * light * (ONE - _clip(_ramp(angle, 2)))
         gain[i] = own * _inside(saturation[i])
     for i in range(len(turn)):
-        angle, light, strength = _clip(hue[i]) * SIX, _clip(value[i]), _clip(saturation[i])
+        angle, light, strength = _clip(hue[i]) * SIX, _clip(value[i] + shift), _clip(saturation[i])
         own = -(blue[i] * light * strength * _inside(_ramp(angle, 2)) * _sign(angle - FOUR))
         own = own - green[i] * light * strength * _inside(_ramp(angle, 1)) * _sign(angle - TWO)
         own = own + red[i] * light * strength * _inside(_ramp(angle, 0)) * _sign(angle - THREE)
         turn[i] = own * SIX * _inside(hue[i])
 
 
-@compiled
+@part
 def _sign(value: Any) -> Any:
     """Return -1, 0 or 1."""
     return np.float32(value > ZERO) - np.float32(value < ZERO)
 
 
-@compiled
+@part
 def _to_rgb(red: Image, green: Image, blue: Image, lines: Image, to_red: Image, to_green: Image, to_blue: Image) -> None:
     """Write the gradient of RGB from those of hue, saturation and value, lines 6 to 8."""
     n = len(red)
@@ -149,7 +147,7 @@ def _to_rgb(red: Image, green: Image, blue: Image, lines: Image, to_red: Image, 
         to_blue[i] = turn - low + height[i] * _share(max(red[i], green[i]), blue[i])
 
 
-@compiled
+@part
 def _share(one: Any, other: Any) -> Any:
     """Return the derivative of min(one, other) in `one`: half of two equals, as in PyTorch."""
     return ONE if one < other else HALF if one == other else ZERO

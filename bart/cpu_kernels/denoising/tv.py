@@ -10,7 +10,7 @@ A problem has c planes: one channel, or three with the colour axis as a third on
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 CHUNK = 1024
 """Pixels that are computed together, at least a row: what stays in the first-level cache."""
@@ -103,21 +103,21 @@ def _sweep(fields: Image, start: Image, tau: float, w: int, divergence: Image, s
             _advance(fields[1, k + 1, first + w :], deep, magnitude)
 
 
-@compiled
+@part
 def _diverge(x: Image, left: Image, y: Image, above: Image, out: Image) -> None:
     """Compute the divergence of two fields."""
     for i in range(len(out)):
         out[i] = x[i] + y[i] - left[i] - above[i]
 
 
-@compiled
+@part
 def _diverge3(x: Image, left: Image, y: Image, above: Image, z: Image, before: Image, out: Image) -> None:
     """Compute the divergence of three fields."""
     for i in range(len(out)):
         out[i] = x[i] + y[i] + z[i] - left[i] - above[i] - before[i]
 
 
-@compiled
+@part
 def _follow(divergence: Image, start: Image, tau: float, u: Image, squares: Image) -> None:
     """Compute u and the squared divergence."""
     for i in range(len(divergence)):
@@ -125,14 +125,14 @@ def _follow(divergence: Image, start: Image, tau: float, u: Image, squares: Imag
         squares[i] = divergence[i] * divergence[i]
 
 
-@compiled
+@part
 def _differences(after: Image, own: Image, out: Image) -> None:
     """Compute the differences along an axis."""
     for i in range(len(out)):
         out[i] = after[i] - own[i]
 
 
-@compiled
+@part
 def _magnitude(across: Image, own: Image, below: Image, norm: Image) -> None:
     """Compute the magnitude of the gradient along two axes."""
     for i in range(len(across)):
@@ -140,7 +140,7 @@ def _magnitude(across: Image, own: Image, below: Image, norm: Image) -> None:
         norm[i] = np.sqrt(across[i] * across[i] + down * down)
 
 
-@compiled
+@part
 def _magnitude3(across: Image, own: Image, below: Image, deep: Image, norm: Image) -> None:
     """Compute the magnitude of the gradient along three axes."""
     for i in range(len(across)):
@@ -148,7 +148,7 @@ def _magnitude3(across: Image, own: Image, below: Image, deep: Image, norm: Imag
         norm[i] = np.sqrt(across[i] * across[i] + down * down + deep[i] * deep[i])
 
 
-@compiled
+@part
 def _advance(field: Image, slope: Image, norm: Image) -> None:
     """Move a field one step on."""
     for i in range(len(slope)):
@@ -212,7 +212,7 @@ def _spread(x: Image, edges: Image, w: int, out: Image) -> None:
                 _flow(x[k - 1, top:], own, x[min(k + 1, c), top:], edges[2, k - 1, top:], edges[2, k, top:], total)
 
 
-@compiled
+@part
 def _flow(before: Image, own: Image, after: Image, edge: Image, next_edge: Image, out: Image) -> None:
     """Add what flows in along an axis."""
     for i in range(len(out)):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 
 def analysed(plane: Image, low: Image, high: Image) -> tuple[Image, Image, Image, Image]:
@@ -47,27 +47,27 @@ def shrink(values: Image, threshold: float, soft: bool) -> None:
             values[i] *= np.float64(abs(values[i]) >= threshold)
 
 
-@compiled
+@part
 def _tap(k: int, beyond: int) -> int:
     """Return the k-th tap of a sum of which `beyond` taps lie beyond the last pixel."""
     return beyond - 1 - k if k < beyond else k
 
 
-@compiled
+@part
 def _mirrored(place: int, size: int) -> int:
     """Return the pixel at a place, which may be outside."""
     place %= 2 * size
     return min(place, 2 * size - 1 - place)
 
 
-@compiled
+@part
 def _pair(one: Image, other: Image, p: float, q: float, total: Image) -> None:
     """Add two weighted lines."""
     for i in range(len(total)):
         total[i] = total[i] + one[i] * p + other[i] * q
 
 
-@compiled
+@part
 def _weigh(line: Image, p: float, total: Image) -> None:
     """Add a weighted line."""
     for i in range(len(total)):
