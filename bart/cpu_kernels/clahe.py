@@ -86,9 +86,10 @@ def _bins(levels: Image, low: float, high: float, greys: float, per_bin: float, 
 
 def _completed(bins: Image, rows: int, columns: int) -> Image:
     """Return bins (h, w), completed to `rows` and `columns` by the mirrored image."""
-    places = [np.arange(side) for side in (rows, columns)]
-    down, across = (np.minimum(own, 2 * (side - 1) - own) for own, side in zip(places, bins.shape, strict=True))
-    return bins if bins.shape == (rows, columns) else bins[down[:, None], across]
+    for axis, side in enumerate((rows, columns)):
+        beyond = 2 * (bins.shape[axis] - 1) - np.arange(bins.shape[axis], side)
+        bins = np.concatenate([bins, bins.take(beyond, axis)], axis)
+    return bins
 
 
 @compiled
