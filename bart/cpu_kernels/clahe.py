@@ -3,7 +3,7 @@
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled, fma
+from bart.cpu_kernels.compiling import compiled, fma, part
 from bart.cpu_kernels.contrast import TABLES, count
 
 BINS, ROUNDS = 256, 8
@@ -54,7 +54,9 @@ def _equalise(plane: Image, tile: Tile, greys: int, per_bin: int, out: Image) ->
     _levels(plane.reshape(-1), levels)
     bins = np.empty(plane.shape, np.uint8)
     _bins(levels, levels.min(), levels.max(), np.float32(greys), np.float32(per_bin), bins.reshape(-1))
-    maps = _maps(bins, height, width, limit, np.float32(greys))
+    tiles = tuple((side + length - 1) // length for side, length in zip(plane.shape, (height, width), strict=True))
+    maps = np.empty((*tiles, BINS), np.float32)
+    _map(_completed(bins, tiles[0] * height, tiles[1] * width), height, width, limit, np.float32(greys), maps)
     rows, columns = (_between(side, length) for side, length in zip(plane.shape, (height, width), strict=True))
     _interpolate(bins, maps, *rows, *columns, out)
     _stretch(out.reshape(-1), out.min(), out.max())
@@ -82,39 +84,36 @@ def _bins(levels: Image, low: float, high: float, greys: float, per_bin: float, 
         bins[i] = np.uint8(np.int32(np.floor(np.rint(grey) / per_bin)))
 
 
+def _completed(bins: Image, rows: int, columns: int) -> Image:
+    """Return bins (h, w), completed to `rows` and `columns` by the mirrored image."""
+    for axis, side in enumerate((rows, columns)):
+        beyond = 2 * (bins.shape[axis] - 1) - np.arange(bins.shape[axis], side)
+        bins = np.concatenate([bins, bins.take(beyond, axis)], axis)
+    return bins
+
+
 @compiled
-def _maps(bins: Image, height: int, width: int, limit: int, greys: float) -> Image:
-    """Return the map of each tile, (rows, columns, BINS) float32; the last tiles are completed with the mirrored image."""
-    h, w = bins.shape
-    down, across = (h + height - 1) // height, (w + width - 1) // width
-    maps = np.empty((down, across, BINS), np.float32)
+def _map(bins: Image, height: int, width: int, limit: int, greys: float, maps: Image) -> None:
+    """Write the map of each tile, (rows, columns, BINS) float32."""
     tables, counts = np.empty((TABLES, BINS), np.int32), np.empty(BINS, np.int32)
-    row = np.empty(across * width, np.uint8)
-    strip = np.zeros((across, TABLES, BINS), np.int32)
     scale = np.float32(1) / np.float32(height * width) * greys  # as PyTorch divides a number by a tensor
-    for r in range(down):
-        strip[:] = 0
-        for y in range(r * height, (r + 1) * height):
-            source = bins[y if y < h else 2 * (h - 1) - y]
-            row[:w] = source
-            for x in range(w, len(row)):
-                row[x] = source[2 * (w - 1) - x]
-            for t in range(across):
-                count(row[t * width : (t + 1) * width], strip[t])
-        for t in range(across):
-            tables = strip[t]
+    for r in range(maps.shape[0]):
+        for t in range(maps.shape[1]):
+            for k in range(BINS):
+                tables[0, k] = tables[1, k] = tables[2, k] = tables[3, k] = 0
+            for y in range(r * height, (r + 1) * height):
+                count(bins[y, t * width : (t + 1) * width], tables)
             for k in range(BINS):
                 counts[k] = tables[0, k] + tables[1, k] + tables[2, k] + tables[3, k]
             _spread(counts, _clip(counts, limit), limit)
-            total = 0
+            total, own = 0, maps[r, t]
             for k in range(BINS):
                 total += counts[k]
                 grey = np.float32(total) * scale
-                maps[r, t, k] = np.floor(grey if grey < greys else greys)
-    return maps
+                own[k] = np.floor(grey if grey < greys else greys)
 
 
-@compiled
+@part
 def _clip(counts: Image, limit: int) -> int:
     """Clip a histogram at `limit`, and return the counts that remain after equal shares."""
     excess = 0
@@ -132,7 +131,7 @@ def _clip(counts: Image, limit: int) -> int:
     return excess - taken
 
 
-@compiled
+@part
 def _spread(counts: Image, excess: int, limit: int) -> None:
     """Add one count each to the bins below the limit until the excess is used up: in round i from bin i, at even distances."""
     for i in range(ROUNDS):
@@ -166,14 +165,14 @@ def _interpolate(
             target[x] = np.floor(_lerp(target[x], second[x], weight))
 
 
-@compiled
+@part
 def _between_columns(maps: Image, one: Image, other: Image, along: Image, out: Image) -> None:
     """Map each pixel of a row by two maps, and interpolate."""
     for x in range(len(out)):
         out[x] = _lerp(maps[one[x]], maps[other[x]], along[x])
 
 
-@compiled
+@part
 def _lerp(start: float, end: float, weight: float) -> float:
     """Interpolate as PyTorch does: from the nearer end, which keeps two equal values."""
     near, far = fma(weight, end - start, start), fma(start - end, np.float32(1) - weight, end)

@@ -7,10 +7,17 @@ is set. So a compiled loop gives their values bit for bit. Import this module in
 from typing import Any
 
 from numba import njit
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
-"""Compile a function. A division by zero gives what IEEE 754 says; so loops with divisions become vector instructions, too."""
+"""Compile a function. A division by zero gives what IEEE 754 says; so loops with divisions become vector instructions, too.
+
+Compiling takes seconds: so leave assignments of whole arrays, `min` of them and new arrays of zeros to NumPy, as Numba compiles
+its own functions for them; and give a function the same types wherever it is called.
+"""
+
+part: Any = register_jitable(error_model="numpy")
+"""Mark what only compiled functions call: it becomes part of them, without the code by which Python would call it."""
 
 
 def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled, fma
+from bart.cpu_kernels.compiling import compiled, fma, part
 
 FACTORIALS = np.array([1, 1, 2, 6, 24, 120], np.float64)
 
@@ -19,7 +19,7 @@ def field(low: int, high: int, out: Image) -> None:
         out[i] = np.float32(np.int32(mixed >> np.uint32(8))) * np.float32(2.0**-24)
 
 
-@compiled
+@part
 def _mix(x: Any) -> Any:
     """Hash by `lowbias32`."""
     x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D))

@@ -47,7 +47,7 @@ def _kept(kernels: dict[str, Any], grey: Image, count: int, empty: int, scale: f
     if not count:
         return kept
     squares = torch.empty(grey.shape, dtype=torch.double, device="cpu")
-    kernels["squares"](grey, squares.numpy())
+    kernels["squares"](np.pad(grey, 1, "edge"), squares.numpy())
     energy = squares.sqrt_().mul_(scale).round_().float().numpy()
     energy[:, 0] = energy[:, -1] = np.inf
     energy[rows - empty :] = 0
@@ -77,29 +77,16 @@ def _grey(image: Image, red: float, green: float, blue: float, grey: Image) -> N
 
 
 def _squares(grey: Image, squares: Image) -> None:
-    """Compute the squared Sobel magnitude, times 32; the border is repeated outwards."""
-    rows, columns = grey.shape
-    down, across = np.empty(columns + 2), np.empty(columns + 2)
-    for y in range(rows):
-        above, own, below, out = grey[max(y - 1, 0)], grey[y], grey[min(y + 1, rows - 1)], squares[y]
-        inner = down[1:-1]
-        for x in range(columns):
-            inner[x] = above[x] + 2 * own[x] + below[x]
-        down[0], down[-1] = inner[0], inner[-1]
-        left, right = down[:-2], down[2:]
-        for x in range(columns):
-            out[x] = (right[x] - left[x]) * (right[x] - left[x])
-        for line, sign in ((below, 1.0), (above, -1.0)):
-            across[1:-1] = line
-            across[0], across[-1] = line[0], line[-1]
-            if sign > 0:
-                for x in range(columns):
-                    inner[x] = across[x] + 2 * across[x + 1] + across[x + 2]
-            else:
-                for x in range(columns):
-                    inner[x] -= across[x] + 2 * across[x + 1] + across[x + 2]
-        for x in range(columns):
-            out[x] += inner[x] * inner[x]
+    """Compute the squared Sobel magnitude, times 32, of the pixels inside a border of one pixel."""
+    down = np.empty(grey.shape[1])
+    for y in range(len(squares)):
+        above, own, below, out, right = grey[y], grey[y + 1], grey[y + 2], squares[y], down[2:]
+        for x in range(len(down)):
+            down[x] = above[x] + 2 * own[x] + below[x]
+        for x in range(len(out)):
+            across = right[x] - down[x]
+            upper, lower = above[x] + 2 * above[x + 1] + above[x + 2], below[x] + 2 * below[x + 1] + below[x + 2]
+            out[x] = across * across + (lower - upper) * (lower - upper)
 
 
 def _carved(grey: Image, column: Image, carved: Image) -> None:
@@ -121,7 +108,8 @@ def _totals(energy: Image, left: int, totals: Image) -> None:
 
     Every row is taken as slices that count from zero: only such a loop becomes vector instructions.
     """
-    totals[0, :left] = energy[0, :left]
+    for c in range(left):
+        totals[0, c] = energy[0, c]
     for r in range(1, len(energy)):
         above, own, row = totals[r - 1, :left], energy[r, :left], totals[r, :left]
         middle, after, inner, out = above[1:], above[2:], own[1:], row[1:]

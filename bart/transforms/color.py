@@ -14,7 +14,7 @@ from bart.autograd import clip
 from bart.cpu_kernels.clip import fits
 
 Rows = tuple[tuple[float, float, float], ...]
-"""The rows of a 3 x 3 matrix."""
+"""The rows of a matrix with 3 columns."""
 
 XYZ_FROM_RGB: Rows = (
     (0.412453, 0.357580, 0.180423),
@@ -79,17 +79,17 @@ def hsv_to_rgb(x: Tensor) -> Tensor:
 
 def rgb_to_xyz(x: Tensor) -> Tensor:
     """Convert RGB to XYZ through linear light."""
-    return mix(_curved(x, _TO_LIGHT), XYZ_FROM_RGB)
+    return mix(to_light(x), XYZ_FROM_RGB)
 
 
 def xyz_to_rgb(x: Tensor) -> Tensor:
     """Convert XYZ to RGB, clipped to [0, 1]: not every XYZ is a colour of sRGB."""
-    return clip(_curved(mix(x, XYZ_FROM_RGB, inverse=True), _FROM_LIGHT))
+    return clip(from_light(mix(x, XYZ_FROM_RGB, inverse=True)))
 
 
 def rgb_to_lab(x: Tensor) -> Tensor:
     """Convert RGB to LAB: L in [0, 100]; a and b around 0, within about 110."""
-    x, y, z = _curved(rgb_to_xyz(x) / per_channel(WHITE, x), _TO_ROOTS).unbind(1)
+    x, y, z = to_roots(x).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
@@ -132,6 +132,21 @@ _FROM_LIGHT = _Curve(0.0031308, 1 / 2.4, scale=1.055, after=-0.055, slope=12.92)
 """From linear light to sRGB."""
 _TO_ROOTS = _Curve(0.008856, 1 / 3, slope=7.787, start=16 / 116)
 """From XYZ over the white's to what LAB is made of."""
+
+
+def to_light(x: Tensor) -> Tensor:
+    """Convert RGB to linear light."""
+    return _curved(x, _TO_LIGHT)
+
+
+def from_light(x: Tensor) -> Tensor:
+    """Convert linear light to RGB."""
+    return _curved(x, _FROM_LIGHT)
+
+
+def to_roots(x: Tensor) -> Tensor:
+    """Convert RGB to what LAB is made of: the curved ratios of XYZ to the white's."""
+    return _curved(rgb_to_xyz(x) / per_channel(WHITE, x), _TO_ROOTS)
 
 
 def _curved(x: Tensor, curve: _Curve) -> Tensor:

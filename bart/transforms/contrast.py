@@ -55,7 +55,8 @@ def _equalise_host(x: Tensor, bins: Tensor) -> Tensor:
     from bart.cpu_kernels.contrast import equalised
 
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    planes, counts, targets = x.flatten(0, 1).flatten(1).numpy(), bins.flatten().tolist(), y.flatten(0, 1).flatten(1).numpy()
+    planes, targets = (stack.flatten(0, 1).flatten(1).numpy() for stack in (x.contiguous(), y))
+    counts = bins.flatten().tolist()
     each(lambda i: equalised(planes[i], counts[i], targets[i]), len(planes))
     return y
 
@@ -87,7 +88,8 @@ def _picked_host(x: Tensor, per_channel: Tensor, ranks: Tensor) -> Tensor:
     from bart.cpu_kernels.contrast import order_statistics
 
     found = torch.empty(ranks.shape, dtype=torch.float32, device="cpu")
-    images, target, places, alone = x.detach().flatten(2).numpy(), found.numpy(), ranks.numpy(), per_channel.tolist()
+    images, target = x.detach().contiguous().flatten(2).numpy(), found.numpy()
+    places, alone = ranks.numpy(), per_channel.tolist()
 
     def one(i: int) -> None:
         if alone[i]:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from bart import rng
 from bart.autograd import straight_through
+from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform
 
 
@@ -16,7 +17,12 @@ def draw(keys: Tensor, size: Size) -> Params:
 
 def apply(x: Tensor, params: Params) -> Tensor:
     """Return round(x s) / s for x (n, 3, h, w); straight-through in the backward pass."""
-    scale = params["scale"].to(x.dtype)[:, :, None, None]
+    scale = params["scale"].to(x.dtype)
+    if fits(x):
+        from bart.cpu_kernels.colours import rounded
+
+        return straight_through(x, rounded(x, scale))
+    scale = scale[:, :, None, None]
     return straight_through(x, (x.detach() * scale).round() / scale)
 
 

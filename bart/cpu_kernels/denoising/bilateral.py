@@ -6,9 +6,9 @@ radius 20 has 1257 pixels, each at most 39 above the window's lower end.
 """
 
 import numpy as np
-from numba import njit
 
 from bart.cpu_kernels.base import Image
+from bart.cpu_kernels.compiling import compiled
 
 BAND = 8
 """Rows that are computed together, so that their data stays in the first-level cache."""
@@ -37,7 +37,7 @@ def _padded(plane: Image, margin: int, value: int) -> Image:
     return np.pad(plane.astype(np.uint16), margin, constant_values=value)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _means(line: Image, low: Image, span: Image, width: int, radius: int, halves: Image, means: Image) -> None:
     """Fill `means` inside the margin of `radius`. `halves` is how far the disk reaches on either side, row by row."""
     excess, count = np.empty(BAND * width, np.uint16), np.empty(BAND * width, np.uint16)
@@ -46,7 +46,8 @@ def _means(line: Image, low: Image, span: Image, width: int, radius: int, halves
         start = top * width + radius
         length = (min(top + BAND, bottom) - top) * width - 2 * radius
         lows, spans, aboves, counts = low[start:], span[start:], excess[:length], count[:length]
-        aboves[:], counts[:] = 0, 0
+        for i in range(length):
+            aboves[i] = counts[i] = 0
         for dy in range(-radius, radius + 1):
             for dx in range(-halves[dy + radius], halves[dy + radius] + 1):
                 levels = line[start + dy * width + dx :]

@@ -9,17 +9,15 @@ instructions.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from bart.approximate_exp import CUTOFF, OFFSET, SLOPE
 from bart.cpu_kernels.base import Image
+from bart.cpu_kernels.compiling import compiled, part
 
 BAND = 16
 """Rows that are computed together."""
 STEEPNESS, LEAST, ONE = np.float32(-SLOPE), np.int32(-int(CUTOFF * SLOPE)), np.int32(OFFSET)
 """Constants of the exponential: from a distance to bits, the bits at the cutoff, and those of exp(0)."""
-
-compiled = njit(nogil=True, cache=True)
 
 
 def sums(values: Image, width: int, scale: float, radius: int, distance: int, own: float) -> tuple[Image, Image]:
@@ -38,7 +36,7 @@ def sums(values: Image, width: int, scale: float, radius: int, distance: int, ow
     return total, weights
 
 
-@compiled
+@part
 def _squares(values: Image, start: int, shift: int, squares: Image) -> None:
     """Compute the squared differences of pixels and those `shift` further on, summed over the planes."""
     for c in range(len(values)):
@@ -48,7 +46,7 @@ def _squares(values: Image, start: int, shift: int, squares: Image) -> None:
             squares[i] = squares[i] + step * step if c else step * step
 
 
-@compiled
+@part
 def _box(line: Image, stride: int, radius: int, out: Image) -> None:
     """Sum 2 radius entries that are `stride` apart, indexed by the first of them."""
     b, c, d = line[stride:], line[2 * stride :], line[3 * stride :]
@@ -61,7 +59,7 @@ def _box(line: Image, stride: int, radius: int, out: Image) -> None:
             out[i] = ((line[i] + b[i]) + (c[i] + d[i])) + (e[i] + f[i])
 
 
-@compiled
+@part
 def _exponentials(away: Image, scale: Any, bits: Image) -> None:
     """Compute exp(-scale away) as the bits of float32, 0 beyond the cutoff. Values outside int32 become its lowest number."""
     for i in range(len(bits)):
@@ -69,7 +67,7 @@ def _exponentials(away: Image, scale: Any, bits: Image) -> None:
         bits[i] = ((bit + ONE) << 3) if bit >= LEAST else 0
 
 
-@compiled
+@part
 def _add(weight: Image, here: Image, there: Image) -> None:
     """Add the weights of pairs to both pixels."""
     for i in range(len(weight)):
@@ -78,7 +76,7 @@ def _add(weight: Image, here: Image, there: Image) -> None:
         there[i] += weight[i]
 
 
-@compiled
+@part
 def _move(weight: Image, values: Image, start: int, shift: int, total: Image, steps: Image) -> None:
     """Move the two pixels of each pair towards each other."""
     end = start + len(weight)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 CHUNK = 8192
 """Entries of a line that are computed together."""
@@ -109,10 +109,13 @@ def _round(values: Image, levels: Image) -> None:
         levels[i] = np.uint8(np.rint(min(max(values[i], np.float32(0)), np.float32(1)) * np.float32(255)))
 
 
-@compiled
+@part
 def _ends(length: int, shifts: Image) -> tuple[int, int]:
-    """Return the part of a line whose disks are on the line."""
-    return -shifts.min(), length - shifts.max()
+    """Return the part of a line whose disks are on the line; a disk reaches as far back as on."""
+    reach = 0
+    for m in range(len(shifts)):
+        reach = max(reach, shifts[m])
+    return reach, length - reach
 
 
 @compiled
@@ -135,14 +138,14 @@ def _median(line: Image, half: Image, shifts: Image, medians: Image) -> None:
                 own[i] += bit if below[i] <= ranks[i] else np.uint8(0)
 
 
-@compiled
+@part
 def _less(line: Image, limit: Image, below: Image) -> None:
     """Mark what is below its limit."""
     for i in range(len(below)):
         below[i] = np.uint8(line[i] < limit[i])
 
 
-@compiled
+@part
 def _count_less(a: Image, b: Image, c: Image, d: Image, limit: Image, below: Image) -> None:
     """Count what is below its limit, of four lines."""
     for i in range(len(below)):
@@ -172,14 +175,14 @@ def _median_backward(levels: Image, medians: Image, gradient: Image, beyond: Ima
             _add_selected(medians[at:], gradient[at:], levels[start:], total[start:end])
 
 
-@compiled
+@part
 def _count_equal(line: Image, own: Image, ties: Image) -> None:
     """Count what is equal."""
     for i in range(len(ties)):
         ties[i] = np.uint8(ties[i] + np.uint8(line[i] == own[i]))
 
 
-@compiled
+@part
 def _add_selected(medians: Image, share: Image, level: Image, total: Image) -> None:
     """Add the shares of those whose median is the own level; a product keeps NaN and Inf visible."""
     for i in range(len(total)):
@@ -204,7 +207,7 @@ def _sums(line: Image, shifts: Image, total: Image) -> None:
             _add(line[start + shifts[m] :], total[start:end])
 
 
-@compiled
+@part
 def _add(line: Image, total: Image) -> None:
     """Add a line."""
     for i in range(len(total)):

@@ -10,7 +10,7 @@ A problem has c planes: one channel, or three with the colour axis as a third on
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 CHUNK = 1024
 """Pixels that are computed together, at least a row: what stays in the first-level cache."""
@@ -82,13 +82,16 @@ def _sweep(fields: Image, start: Image, tau: float, w: int, divergence: Image, s
             else:
                 _diverge3(x[1:], x, y[w:], y, fields[2, k + 1, here:], fields[2, k, here:], out)
             _follow(out, start[k, top:], tau, u[k, top:], squares[k, top:])
-            if end == size:
-                u[k, end : end + w] = u[k, end - w : end]
+            if end == size:  # beyond the last row there is no slope
+                below, own = u[k, end:], u[k, end - w :]
+                for i in range(w):
+                    below[i] = own[i]
         across, deep = scratch[0, : last - first], scratch[1, : last - first]
         for k in range(c):
             own, magnitude = u[k, first:], norm[k, first:]
             _differences(own[1:], own, across)
-            across[w - 1 :: w] = 0
+            for i in range(w - 1, last - first, w):
+                across[i] = 0
             if c == 1:
                 _magnitude(across, own, own[w:], magnitude)
             else:
@@ -100,21 +103,21 @@ def _sweep(fields: Image, start: Image, tau: float, w: int, divergence: Image, s
             _advance(fields[1, k + 1, first + w :], deep, magnitude)
 
 
-@compiled
+@part
 def _diverge(x: Image, left: Image, y: Image, above: Image, out: Image) -> None:
     """Compute the divergence of two fields."""
     for i in range(len(out)):
         out[i] = x[i] + y[i] - left[i] - above[i]
 
 
-@compiled
+@part
 def _diverge3(x: Image, left: Image, y: Image, above: Image, z: Image, before: Image, out: Image) -> None:
     """Compute the divergence of three fields."""
     for i in range(len(out)):
         out[i] = x[i] + y[i] + z[i] - left[i] - above[i] - before[i]
 
 
-@compiled
+@part
 def _follow(divergence: Image, start: Image, tau: float, u: Image, squares: Image) -> None:
     """Compute u and the squared divergence."""
     for i in range(len(divergence)):
@@ -122,14 +125,14 @@ def _follow(divergence: Image, start: Image, tau: float, u: Image, squares: Imag
         squares[i] = divergence[i] * divergence[i]
 
 
-@compiled
+@part
 def _differences(after: Image, own: Image, out: Image) -> None:
     """Compute the differences along an axis."""
     for i in range(len(out)):
         out[i] = after[i] - own[i]
 
 
-@compiled
+@part
 def _magnitude(across: Image, own: Image, below: Image, norm: Image) -> None:
     """Compute the magnitude of the gradient along two axes."""
     for i in range(len(across)):
@@ -137,7 +140,7 @@ def _magnitude(across: Image, own: Image, below: Image, norm: Image) -> None:
         norm[i] = np.sqrt(across[i] * across[i] + down * down)
 
 
-@compiled
+@part
 def _magnitude3(across: Image, own: Image, below: Image, deep: Image, norm: Image) -> None:
     """Compute the magnitude of the gradient along three axes."""
     for i in range(len(across)):
@@ -145,7 +148,7 @@ def _magnitude3(across: Image, own: Image, below: Image, deep: Image, norm: Imag
         norm[i] = np.sqrt(across[i] * across[i] + down * down + deep[i] * deep[i])
 
 
-@compiled
+@part
 def _advance(field: Image, slope: Image, norm: Image) -> None:
     """Move a field one step on."""
     for i in range(len(slope)):
@@ -156,10 +159,10 @@ def _advance(field: Image, slope: Image, norm: Image) -> None:
 def _conduct(u: Image, weight: float, floor: float, w: int, edges: Image) -> None:
     """Compute the diffusivities between neighbours along each axis, zero where there is no neighbour."""
     c, size = len(u) - 1, u.shape[1] - 2 * w
-    scratch, band = np.empty((3, w), np.float32), w
+    scratch = np.empty((3, w), np.float32)
     across, deep, conductivity = scratch[0], scratch[1], scratch[2]
     for k in range(1, c + 1):
-        for top in range(w, w + size, band):
+        for top in range(w, w + size, w):
             own = u[k, top:]
             below = own[w:] if top < size else own
             _differences(own[1:], own, across)
@@ -169,14 +172,13 @@ def _conduct(u: Image, weight: float, floor: float, w: int, edges: Image) -> Non
             else:
                 _differences(u[min(k + 1, c), top:], own, deep)
                 _magnitude3(across, own, below, deep, conductivity)
-                edges[2, k, top : top + w] = 0
             for i in range(w):
                 conductivity[i] = np.float32(1) / (conductivity[i] / weight + floor)
-            edges[0, k, top : top + w - 1] = conductivity[: w - 1]
-            if top < size:
-                edges[1, k, top : top + w] = conductivity
-            if k < c:
-                edges[2, k, top : top + w] = conductivity
+            for axis in range(3):  # there is no edge after the last column, row and plane: zeros stay
+                edge, length = edges[axis, k, top:], w - 1 if axis == 0 else w
+                if axis == 0 or (top < size if axis == 1 else k < c):
+                    for i in range(length):
+                        edge[i] = conductivity[i]
 
 
 @compiled
@@ -210,7 +212,7 @@ def _spread(x: Image, edges: Image, w: int, out: Image) -> None:
                 _flow(x[k - 1, top:], own, x[min(k + 1, c), top:], edges[2, k - 1, top:], edges[2, k, top:], total)
 
 
-@compiled
+@part
 def _flow(before: Image, own: Image, after: Image, edge: Image, next_edge: Image, out: Image) -> None:
     """Add what flows in along an axis."""
     for i in range(len(out)):

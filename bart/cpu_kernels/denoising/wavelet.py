@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bart.cpu_kernels.base import Image
-from bart.cpu_kernels.compiling import compiled
+from bart.cpu_kernels.compiling import compiled, part
 
 
 def analysed(plane: Image, low: Image, high: Image) -> tuple[Image, Image, Image, Image]:
@@ -37,9 +37,8 @@ def synthesised(bands: Sequence[Image], low: Image, high: Image, size: tuple[int
 
 
 @compiled
-def shrink(band: Image, threshold: float, soft: bool) -> None:
-    """Shrink the coefficients of a band (h, w), in place."""
-    values = band.reshape(-1)
+def shrink(values: Image, threshold: float, soft: bool) -> None:
+    """Shrink the coefficients of a band, in place."""
     if soft:
         for i in range(len(values)):
             values[i] -= min(max(values[i], -threshold), threshold)
@@ -48,27 +47,27 @@ def shrink(band: Image, threshold: float, soft: bool) -> None:
             values[i] *= np.float64(abs(values[i]) >= threshold)
 
 
-@compiled
+@part
 def _tap(k: int, beyond: int) -> int:
     """Return the k-th tap of a sum of which `beyond` taps lie beyond the last pixel."""
     return beyond - 1 - k if k < beyond else k
 
 
-@compiled
+@part
 def _mirrored(place: int, size: int) -> int:
     """Return the pixel at a place, which may be outside."""
     place %= 2 * size
     return min(place, 2 * size - 1 - place)
 
 
-@compiled
+@part
 def _pair(one: Image, other: Image, p: float, q: float, total: Image) -> None:
     """Add two weighted lines."""
     for i in range(len(total)):
         total[i] = total[i] + one[i] * p + other[i] * q
 
 
-@compiled
+@part
 def _weigh(line: Image, p: float, total: Image) -> None:
     """Add a weighted line."""
     for i in range(len(total)):
@@ -121,7 +120,8 @@ def _synthesise_down(a: Image, d: Image, low: Image, high: Image, out: Image) ->
     half = len(low) // 2
     means, details = np.empty(a.shape[1]), np.empty(a.shape[1])
     for row in range(len(out)):
-        means[:], details[:] = 0, 0
+        for i in range(len(means)):
+            means[i] = details[i] = 0
         last = row // 2 + half - 1
         for k in range(half):
             _weigh(a[last - k], low[2 * k + row % 2], means)
@@ -137,8 +137,9 @@ def _synthesise_across(a: Image, d: Image, low: Image, high: Image, out: Image) 
     half, count = len(low) // 2, out.shape[1] // 2
     means, details = np.empty((2, count)), np.empty((2, count))
     for row in range(len(out)):
-        means[:], details[:] = 0, 0
         for odd in range(2):
+            for i in range(count):
+                means[odd, i] = details[odd, i] = 0
             for k in range(half):
                 _weigh(a[row, half - 1 - k :], low[2 * k + odd], means[odd])
                 _weigh(d[row, half - 1 - k :], high[2 * k + odd], details[odd])

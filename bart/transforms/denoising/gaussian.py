@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from bart import rng
+from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform
 
 LARGEST = 3.0
@@ -61,6 +62,11 @@ def _blur(planes: Tensor, windows: Tensor) -> Tensor:
 def apply(x: Tensor, params: Params) -> Tensor:
     """Blur each channel with its own sigma, the border repeated outwards (mode "nearest"). x (n, 3, h, w)."""
     planes, windows = x.flatten(0, 1), _windows(params["sigma"].reshape(-1)).to(x.dtype)
+    if fits(x):
+        from bart.cpu_kernels.denoising.gaussian import Blur
+
+        fast: Tensor = Blur.apply(planes, windows)
+        return fast.view(x.shape)
     size = max(1, CHUNK_CPU // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else max(1, len(planes))
     chunks = zip(planes.split(size), windows.split(size), strict=True)
     return torch.cat([_blur(*chunk) for chunk in chunks]).view(x.shape)

@@ -143,7 +143,7 @@ def _by_plane(
 ) -> list[Tensor]:
     """Return the results, planes of `dtype` (m, h, w) each, of a compiled `function(disk, *planes)` for each plane."""
     found = [torch.empty_like(planes[0], dtype=dtype) for _ in range(results)]
-    sources, targets = ([stack.detach().numpy() for stack in stacks] for stacks in (planes, found))
+    sources, targets = [stack.detach().contiguous().numpy() for stack in planes], [stack.numpy() for stack in found]
 
     def one(i: int) -> None:
         for target, result in zip(targets, function(disks[i], *(source[i] for source in sources)), strict=True):

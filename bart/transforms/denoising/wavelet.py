@@ -213,7 +213,7 @@ def _denoise_host(plane: Image, bank: list[Image], soft: bool) -> Image:
         variance = noise_host(details[2]) ** 2 if variance is None else variance
         for band in details:
             signal = np.square(band).mean() - variance
-            shrink(band, variance / np.sqrt(max(signal, _LEAST)), soft)
+            shrink(band.reshape(-1), variance / np.sqrt(max(signal, _LEAST)), soft)
         pyramid.append((details, plane.shape))
         plane = approximation
     for details, size in reversed(pyramid):

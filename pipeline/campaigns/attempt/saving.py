@@ -151,6 +151,6 @@ def copied(tensors: Mapping[str, Tensor], earlier: Mapping[str, Tensor]) -> dict
     for name, tensor in tensors.items():
         place = earlier.get(name)
         if place is None or (place.shape, place.dtype) != (tensor.shape, tensor.dtype):
-            place = torch.empty(tensor.shape, dtype=tensor.dtype)
+            place = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
         copies[name] = place.copy_(tensor)
     return copies

@@ -1,22 +1,26 @@
 """Compiled transforms have the bits of their definitions, forward and backward: in PyTorch, NumPy or PyWavelets."""
 
+import pkgutil
+from importlib import import_module
+
 import numpy as np
 import pytest
 import pywt
 import torch
 
-from bart import TRANSFORMS, Gradient, rng
-from bart.cpu_kernels import contrast, noise
+from bart import TRANSFORMS, Gradient, cpu_kernels, rng
+from bart.cpu_kernels import contrast, noise, seams
 from bart.cpu_kernels.denoising import wavelet as wavelets
-from bart.transforms import clahe, color, seam_carving
+from bart.transforms import clahe, color, color_space, precision, seam_carving
 from bart.transforms import contrast as contrasts
 from bart.transforms import noise as noises
-from bart.transforms.denoising import rank, tv, wavelet
+from bart.transforms.denoising import gaussian, rank, tv, wavelet
 from tests.support.images import keys, photographs
 
 EAGER = {
     "clahe": clahe, "hist_eq": contrasts, "contrast_stretch": contrasts, "median": rank, "mean": rank, "noise": noises,
-    "xyz": color, "lab": color, "seam_carving": seam_carving,
+    "xyz": color, "lab": color, "hsv": color_space, "yuv": color_space, "color_precision": precision,
+    "gaussian_blur": gaussian, "seam_carving": seam_carving,
 }  # fmt: skip
 """The module of each transform whose definition in PyTorch runs on a CPU, too, if `fits` says that no kernel can."""
 SIZES = [(224, 224), (32, 32), (37, 53), (1, 1), (1, 7), (5, 1), (2, 3)]
@@ -129,3 +133,22 @@ def test_hist_eq_of_what_is_not_finite_is_nan_and_of_no_image_none():
     nan = transform.apply(x, transform.draw(torch.arange(3), (9, 7))).isnan().all(dim=3).all(dim=2)
     assert nan.nonzero().tolist() == [[0, 0], [1, 1]]
     assert transform.apply(x[:0], transform.draw(torch.arange(0), (9, 7))).shape == (0, 3, 9, 7)
+
+
+def loops():
+    """Return the compiled loops of transforms by name."""
+    found = dict(seams._compiled())
+    for module in pkgutil.walk_packages(cpu_kernels.__path__, "bart.cpu_kernels."):
+        if ".network" not in module.name:
+            found |= {f"{module.name}.{name}": thing for name, thing in vars(import_module(module.name)).items()}
+    return {name: thing for name, thing in found.items() if hasattr(thing, "signatures")}
+
+
+@pytest.mark.parametrize("size", [(32, 32), (1, 7)])
+def test_a_loop_is_compiled_for_one_kind_of_arguments(size):
+    for name in TRANSFORMS:
+        both(name, images(size)[::6])
+    kinds = {name: len(loop.signatures) for name, loop in loops().items()}
+    assert sum(count > 0 for count in kinds.values()) > 40, "few loops have run"
+    twice = {name for name, count in kinds.items() if count > 1}
+    assert twice <= {"bart.cpu_kernels.denoising.rank._sums"}, "only sums of levels and of gradients differ in their types"
