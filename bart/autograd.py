@@ -32,7 +32,7 @@ class _Clip(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, low: Any, high: Any) -> Tensor:
         ctx.on_host = cpu_clip.fits(x) and not isinstance(low, Tensor)
         if ctx.on_host:
-            y, inside = cpu_clip.clipped(x, low, high)
+            (y,), inside = cpu_clip.clipped([x], low, high)
         else:
             y = x.clamp(low, high)
             inside = y == x
@@ -42,7 +42,7 @@ class _Clip(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         inside: Tensor = ctx.saved_tensors[0]
-        return cpu_clip.masked(gradient, inside) if ctx.on_host else gradient * inside, None, None
+        return cpu_clip.masked([gradient], inside)[0] if ctx.on_host else gradient * inside, None, None
 
 
 def clip(x: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0) -> Tensor:

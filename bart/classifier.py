@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bart.cpu_kernels.depthwise import with_fast_strides
+from bart.cpu_kernels.network import with_fast_layers
 from bart.types import Size
 
 LAYOUT_TOLERANCE = 0.01
@@ -57,7 +57,7 @@ class Classifier(Normalised):
     """Freeze and fold a network: what is attacked and judged. A verdict never uses `autocast`.
 
     size            the images' height and width, for the check of the folded model and of its layout
-    folded          fold BatchNorm, and differentiate depthwise convolutions fast on a CPU; False leaves every layer as it was
+    folded          fold BatchNorm, and run convolutions and linear layers fast on a CPU; False leaves every layer as it was
                     made
     A network in training mode is put into eval mode; one in eval mode stays as it is, also where a part of it is left in
     training mode because it shall be random. Raises ValueError if a BatchNorm has no running statistics.
@@ -80,7 +80,7 @@ class Classifier(Normalised):
                 )
         model = copy.deepcopy(model).requires_grad_(False)
         model = model.eval() if model.training else model
-        model = with_fast_strides(fold_batch_norm(model, size, len(mean))) if folded else model
+        model = with_fast_layers(fold_batch_norm(model, size, len(mean))) if folded else model
         super().__init__(model, mean, std, autocast, layout_of(model, size, len(mean)))
         self.training = False
 

@@ -4,8 +4,9 @@ A module of `bart.gpu_kernels` imports Triton at its top. It offers functions li
 contiguous float32 images. This module imports it when a kernel is first used, so Triton need not be installed.
 """
 
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,16 +25,16 @@ widest window reaches 16 pixels beyond it. The eager code takes smaller images t
 KERNELS: dict[str, str] = {
     "fft": "fft:fft",
     "jpeg": "jpeg:jpeg",
-    "color_precision": "pointwise:color_precision",
-    "grey_mix": "pointwise:grey_mix",
-    "grey_partial_mix": "pointwise:grey_partial_mix",
-    "grey_two_thirds": "pointwise:grey_two_thirds",
-    "grey_one_channel": "pointwise:grey_one_channel",
-    "hsv": "color_space.transform:hsv",
-    "xyz": "color_space.transform:xyz",
-    "lab": "color_space.transform:lab",
-    "yuv": "color_space.transform:yuv",
-    "noise": "noise:noise",
+    "color_precision": "pointwise.kernel:color_precision",
+    "grey_mix": "pointwise.kernel:grey_mix",
+    "grey_partial_mix": "pointwise.kernel:grey_partial_mix",
+    "grey_two_thirds": "pointwise.kernel:grey_two_thirds",
+    "grey_one_channel": "pointwise.kernel:grey_one_channel",
+    "hsv": "pointwise.kernel:hsv",
+    "xyz": "pointwise.kernel:xyz",
+    "lab": "pointwise.kernel:lab",
+    "yuv": "pointwise.kernel:yuv",
+    "noise": "pointwise.kernel:noise",
     "hist_eq": "contrast:hist_eq",
     "contrast_stretch": "contrast:contrast_stretch",
     "clahe": "clahe:clahe",
@@ -49,6 +50,29 @@ KERNELS: dict[str, str] = {
     "seam_carving": "seam_carving.transform:seam_carving",
 }
 """The place of each transform's kernel, as module:function of `bart.gpu_kernels`, by the transform's name."""
+
+
+def kernel(name: str) -> Any:
+    """Return the kernel of a transform that has one, whether it can run here or not; see `bart.gpu_kernels.common.part`."""
+    return _load(KERNELS[name])
+
+
+def barrage(names: Collection[str], x: Tensor) -> Callable[..., Tensor] | None:
+    """Return what applies whole barrages of these transforms in kernels to images like `x`, or None if that cannot run.
+
+    See `bart.gpu_kernels.barrage.node`.
+    """
+    fits = available(x) and x.shape[1] == 3 and min(x.shape[-2:]) >= SMALLEST and all(name in KERNELS for name in names)
+    found: Callable[..., Tensor] | None = _load("barrage.node:barrage") if fits else None
+    return found
+
+
+def release() -> None:
+    """Give up the memory that recorded passes and PyTorch's allocator keep for later use, on all GPUs."""
+    graphs = sys.modules.get("bart.gpu_kernels.barrage.graphs")  # not imported: nothing was recorded
+    if graphs is not None:
+        graphs.forget()
+    torch.cuda.empty_cache()
 
 
 def find(name: str, x: Tensor) -> Callable[[Tensor, dict[str, Tensor]], Tensor] | None:

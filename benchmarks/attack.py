@@ -20,7 +20,7 @@ from benchmarks.setting import MODELS, SIDE, Behind, classifier, image_keys, net
 from benchmarks.transforms import measured, synchronize
 
 
-def rate(function: Callable[[], object], draws: int, device: torch.device, least: float = 2.0) -> float:
+def rate(function: Callable[[], object], draws: int, device: torch.device, least: float) -> float:
     """Return the draws a second, measured over at least `least` seconds."""
     synchronize(device)
     start, rounds = time.perf_counter(), 0
@@ -42,12 +42,12 @@ def bare(model: Callable[[Tensor], Tensor], batch: int, device: torch.device) ->
     return once
 
 
-def best_batch(model: Callable[[Tensor], Tensor], device: torch.device, largest: int) -> int:
+def best_batch(model: Callable[[Tensor], Tensor], device: torch.device, largest: int, seconds: float) -> int:
     """Return the batch size with the most images a second, a power of two up to `largest`."""
     rates, batch = {}, 1
     while batch <= largest:
         bare(model, batch, device)()
-        rates[batch] = rate(bare(model, batch, device), batch, device, 1.0)
+        rates[batch] = rate(bare(model, batch, device), batch, device, seconds / 2)
         batch *= 2
     return max(rates, key=rates.__getitem__)
 
@@ -80,8 +80,8 @@ def compared(defended: Defended, x: Tensor, goal: Goal, names: list[str], args: 
     step()
     ratios, ours = [], []
     for _ in range(args.rounds):
-        plain = rate(bare(defended.classifier.fast, batch, device), batch, device)
-        ours.append(rate(step, len(x) * args.draws, device))
+        plain = rate(bare(defended.classifier.fast, batch, device), batch, device, args.seconds)
+        ours.append(rate(step, len(x) * args.draws, device, args.seconds))
         ratios.append(ours[-1] / plain)
     what = f"k = {defended.defense.cost}" if defended.defense.random else "identity"
     print(f"{what:<10} {statistics.median(ours):8.1f} draw-gradients/s, {statistics.median(ratios):.2f} of the bare model "
@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--largest", type=int, default=16, help="batch of the bare model")
+    parser.add_argument("--seconds", type=float, default=2.0, help="the least time over which a rate is measured")
+    parser.add_argument("--lanes", type=int, default=10, help="images of the queue that the lanes work off; 0 leaves it out")
     parser.add_argument("--model", choices=MODELS, default="lite0")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -122,13 +124,14 @@ def main() -> None:
     model = classifier(device, args.model)
     x, label, names = photographs(args.images, device, args.model)
     goal = Goal(label, torch.full_like(label, -1))
-    batch = best_batch(model.fast, device, args.largest)
+    batch = best_batch(model.fast, device, args.largest, args.seconds)
     print(f"{name}; {args.model}, {SIDE} px, {args.images} images x {args.draws} draws; best batch of the bare model: {batch}")
     for k in (0, 5, 10):
         compared(Defended(model, Barrage(k)), x, goal, names, args, batch)
     memory(model, x, goal, names, args, batch)
-    share = busy(Defended(model, Barrage(0)), *photographs(10, device, args.model), 8, 3)
-    print(f"lanes      {100 * share:.1f} % at work until the queue is empty")
+    if args.lanes:
+        share = busy(Defended(model, Barrage(0)), *photographs(args.lanes, device, args.model), 8, 3)
+        print(f"lanes      {100 * share:.1f} % at work until the queue is empty")
 
 
 if __name__ == "__main__":

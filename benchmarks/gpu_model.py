@@ -3,8 +3,8 @@
 The barrage, forward and backward, runs on meta tensors: every kernel that a GPU would launch is counted, with the bytes it
 reads and writes, for each transform. The time is predicted as the sum over launches of the longer of the launch
 itself and the traffic at four fifths of the memory's bandwidth. Arithmetic is not modelled: a Triton kernel counts as one
-launch that reads and writes its tensors once, so its part is a lower bound. `--eager` counts what a GPU does without Triton.
-Where there is a GPU, the same pass is measured on it, as a check.
+launch that reads and writes its tensors once, of stacks of images those of its table, so its part is a lower bound. `--eager`
+counts what a GPU does without Triton. Where there is a GPU, the same pass is measured on it, as a check.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bart import Barrage, Mirror, Transform, key
+from bart import Barrage, Mirror, Transform, dispatch, key
 from bart.bpda.policies import combo
 from bart.types import Params
 
-GPUS = {"H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
+GPUS = {"H200": (3e-6, 4.8e12), "H100": (3e-6, 3.35e12), "V100": (5e-6, 0.9e12)}
 """{GPU: (seconds of a launch, bytes a second of its memory)}"""
 SEVERAL = {"sort": 4, "argsort": 4, "_fft_r2c": 3, "_fft_c2r": 3, "_fft_c2c": 3, "cumsum": 2, "topk": 3}
 """Launches of operators that take more than one."""
@@ -48,7 +48,9 @@ class Count(TorchDispatchMode):
         self.place = REST
 
     def add(self, launches: int, tensors: list[Tensor]) -> None:
-        moved = sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
+        self.moved(launches, sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values()))
+
+    def moved(self, launches: int, moved: int) -> None:
         self.launches[self.place] += launches
         self.bytes[self.place] += moved
         self.nanoseconds[self.place] += round(1e9 * max(launches * self.launch, moved / (SHARE * self.bandwidth)))
@@ -104,7 +106,18 @@ def triton(count: Count) -> Iterator[None]:
     """Count each Triton kernel as one launch that reads and writes each of its tensors once."""
 
     def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
-        count.add(1, [a for a in arguments if isinstance(a, Tensor)])
+        tensors = [a for a in arguments if isinstance(a, Tensor)]
+        if kernel.arg_names[0] != "table":
+            count.add(1, tensors)
+            return
+        unread = set() if constants.get("CLIP", True) else {kernel.arg_names.index("inside")}
+        count.moved(
+            1, sum(moved(a, len(tensors[0])) for i, a in enumerate(arguments) if isinstance(a, Tensor) and i not in unread)
+        )
+
+    def moved(tensor: Tensor, images: int) -> int:
+        """Return the bytes that a launch with a table of `images` lines moves of a tensor."""
+        return tensor.element_size() * (tensor[0].numel() * images if tensor.dim() == 4 else tensor.numel())
 
     def imagined(x: Tensor) -> bool:
         return x.device.type == "meta"
@@ -126,9 +139,17 @@ def run(meter: Count | Clock, barrage: Barrage, keys: Mirror, x: Tensor) -> None
         meter.switch(REST)
         return _Enter.apply(y, meter, transform.name)
 
+    def queued(unit: str, work: Any, *arguments: Any) -> Any:
+        meter.switch(unit)
+        found = work(*arguments)
+        meter.switch(REST)
+        return found
+
     meter.switch(REST)
-    y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), policy)
-    torch.autograd.grad(y, x, torch.ones_like(y))
+    whole = dispatch.barrage(barrage.names, x) is not None
+    with patch("bart.gpu_kernels.barrage.passes.queued", queued) if whole else nullcontext():
+        y = barrage.apply(x, barrage.draw(keys, (x.shape[-2], x.shape[-1])), combo if whole else policy)
+        torch.autograd.grad(y, x, torch.empty_like(y))
     meter.switch(REST)
 
 

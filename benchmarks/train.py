@@ -1,4 +1,4 @@
-"""Measure what training costs beside bare training: python -m benchmarks.train [RECIPE ...] [--steps 20] [--batch 64]
+"""Measure what training costs beside bare training: python -m benchmarks.train [RECIPE ...] [--steps 20] [--random]
 
 A recipe is a training file. Its steps run on random pictures of its size, with its own network, optimiser and precision. They
 alternate with bare steps: forward, backward and update of the network only. For each recipe the script prints the images a
@@ -15,6 +15,7 @@ from bart import Mirror, key
 from pipeline.config import classifier_training as recipes
 from pipeline.config.classifier_training import ClassifierTraining
 from pipeline.data.loader import Batch
+from pipeline.models.loading import RANDOM
 from pipeline.provenance import device_name
 from pipeline.training import checkpoint
 from pipeline.training.classifier_job import resolved
@@ -33,9 +34,12 @@ def pictures(recipe: ClassifierTraining, device: torch.device) -> Batch:
     return Batch(pixels.to(device), (torch.arange(count) % recipe.model.classes).to(device), keys)
 
 
-def measure(path: Path, steps: int, batch: int | None, device: torch.device) -> None:
+def measure(path: Path, steps: int, batch: int | None, random: bool, device: torch.device) -> None:
     """Print the line of a recipe."""
-    recipe = resolved(recipes.load(path))
+    recipe = recipes.load(path)
+    if random:
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"weights": RANDOM})})
+    recipe = resolved(recipe)
     recipe = recipe.model_copy(update={"batch": batch} if batch else {})
     plain = {"barrage": None, "attack": None, "distill": None, "augment": None, "average": 0.0}
     runs = {name: Steps(each, WARM + steps, device, Group())
@@ -64,11 +68,12 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", type=Path, default=sorted(Path("campaigns/train").glob("*.yaml")))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, help="images of a step; default: the recipe's")
+    parser.add_argument("--random", action="store_true", help="begin with random weights, which are neither read nor fetched")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{device_name(device)}, torch {torch.__version__}, {args.steps} steps of each kind")
     for path in args.recipes:
-        measure(path, args.steps, args.batch, device)
+        measure(path, args.steps, args.batch, args.random, device)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 PACKAGES = {
     "campaigns": (
         "PIL", "braceexpand", "jinja2", "markupsafe", "obstore", "pyarrow", "pydantic", "ray", "rich",
-        "safetensors", "skimage", "typer",
-        "yaml",
+        "safetensors", "scipy", "skimage", "typer", "yaml",
     ),
-    "report": ("matplotlib", "pandas", "scipy"),
+    "report": ("matplotlib", "pandas"),
     "view": ("duckdb", "starlette", "uvicorn"),
 }  # fmt: skip
 """The packages that each extra brings, by the name that Python imports."""

@@ -98,3 +98,16 @@ def test_the_version_is_the_same_everywhere():
 def test_an_import_that_no_extra_mends_stays_an_error():
     with pytest.raises(ModuleNotFoundError, match="nowhere"), extras.explained():
         import nowhere  # noqa: F401
+
+
+def test_the_oldest_releases_that_are_tested_are_those_that_are_allowed():
+    """Each bound of what runs and shows campaigns is the beginning of its pin: 1.0 of 1.0.3, which was its first release."""
+    extras = PROJECT["optional-dependencies"]
+    asked = PROJECT["dependencies"] + [
+        text for name in ("campaigns", "demo", "timm", "torchvision", "report", "view") for text in extras[name]
+    ]
+    bounds = dict(text.split(">=") for text in asked if ">=" in text)
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins.keys() == bounds.keys() and len(pins) > 20
+    assert not {name: bound for name, bound in bounds.items() if not f"{pins[name]}.0.".startswith(f"{bound}.")}

@@ -96,7 +96,8 @@ HOMES = {
     "pyarrow": {
         "data.sources.parquet",
         "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
-        "scoring.rules", "scoring.summaries", "campaigns.verification.verify", "training.curves", "analysis.frames",
+        "scoring.alike", "scoring.decided", "scoring.rules", "scoring.summaries",
+        "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
         "analysis.comparison.parts", "analysis.errors",
         "view.export", "view.images", "view.rows.database", "view.rows.reading", "view.rows.scored",

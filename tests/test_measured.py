@@ -10,7 +10,7 @@ from pipeline.campaigns.prepare import resolve
 from pipeline.config.campaign import load
 
 ROOT = Path(__file__).parents[1]
-CAMPAIGNS = sorted(path.name for path in (ROOT / "docs" / "results").iterdir() if path.is_dir())
+CAMPAIGNS = sorted(path.name for path in (ROOT / "docs" / "results").iterdir() if (path / "campaign.yaml").is_file())
 
 
 @pytest.fixture(autouse=True)

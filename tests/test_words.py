@@ -13,13 +13,14 @@ PACKAGES = ("bart", "pipeline", "cluster", "barrage_plugins", "benchmarks", "doc
 VERBS = """
 Access Add Allocate Allow Annotate Answer Append Apply Ask Attack Average Begin Blur Bring Build Call Carve Change Check
 Choose Classify Clip Clone Close Code Collect Commit Compare Compile Complete Compute Configure Connect Convert Copy
+Correct
 Count Create Crop Cut Decide Decode Decompose Defend Define Denoise Describe Differentiate Divide Do Double Draw Drop
 Encode End Enlarge Equalise Estimate Evaluate Export Fill Filter Find Finish Follow Forget Format Freeze Gather Give Go
 Hand Handle Hash Hide Hold Imitate Import Interpolate Invert Join Judge Keep Kill Launch Lay Leave Let List Load Log
 Make Map Mark Measure Mirror Mix Move Multiply Name Open Order Pack Park Pass Plan Plant Predict Print Propose Prove Put
 Quantise Queue Quote Raise Read Reckon Reconstruct Record Reduce Remove Reorder Repeat Replace Report Resize Restore
-Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share Shift Shorten Show Shrink Solve Spend Start Step
-Stop Store Stretch Sum Summarise Swirl Take Teach Time Tolerate Track Train Try Turn Use Wait Warn Watch Work Wrap Write
+Return Round Run Sample Save Say Scale Score Seal Send Set Settle Share Shift Shorten Show Shrink Simulate Solve Spend Start
+Step Stop Store Stretch Sum Summarise Swirl Take Teach Time Tolerate Track Train Try Turn Use Wait Warn Watch Work Wrap Write
 Yield
 """
 """The first words of docstrings. Add a verb here when a docstring needs a new one."""

@@ -37,7 +37,8 @@ def step(attack: Attack, state: State, defended: Defended, stack: int, width: in
     """Return the state after one step of the first `width` images that have work left.
 
     So the lane of a finished image goes to the next one. `state` holds all images, at any steps, as a checkpoint does. The
-    result for an image does not depend on other images, on `width` or on `stack`. Pure.
+    result for an image does not depend on other images or on `width`; on `stack` by rounding alone, and only where the draws
+    of a gradient do not fit in it. Pure.
     """
     running = _running(state, attack)[:width]
     whole = len(running) == len(state)  # then nothing has to be selected or copied

@@ -4,6 +4,6 @@ Other rooms use the names in `__all__`.
 """
 
 from bart.bpda.network import FIELD, BpdaNet, parameter_count
-from bart.bpda.policies import POLICIES, Networks, checked, combo, complete
+from bart.bpda.policies import POLICIES, Networks, checked, combo, complete, without_networks
 
-__all__ = ["FIELD", "POLICIES", "BpdaNet", "Networks", "checked", "combo", "complete", "parameter_count"]
+__all__ = ["FIELD", "POLICIES", "BpdaNet", "Networks", "checked", "combo", "complete", "parameter_count", "without_networks"]

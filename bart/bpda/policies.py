@@ -6,6 +6,7 @@ bit for bit; its derivative is the policy's. The barrage clips y, which has a de
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -54,6 +55,16 @@ def combo(transform: Transform, x: Tensor, params: Params, networks: Networks = 
     if transform.gradient is not Gradient.NONE:
         return transform.unclipped(x, params)
     return (network if transform.name in networks else identity)(transform, x, params, networks)
+
+
+def without_networks(policy: Any, transforms: Collection[Transform]) -> str | None:
+    """Return the name of a policy that needs no network for these transforms: "combo" or "identity"; None for any other."""
+    function, networks = policy, NONE
+    if isinstance(policy, partial) and not policy.args:
+        function, networks = policy.func, policy.keywords.get("networks", NONE)
+    if function is combo and any(t.gradient is Gradient.NONE and t.name in networks for t in transforms):
+        return None
+    return {combo: "combo", identity: "identity"}.get(function)
 
 
 POLICIES = {"combo": combo, "identity": identity, "network": network}

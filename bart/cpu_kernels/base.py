@@ -31,11 +31,12 @@ def each(function: Callable[[int], None], count: int) -> None:
 def map_images(function: Callable[[Image, dict[str, Image]], Image], x: Tensor, params: dict[str, Tensor]) -> Tensor:
     """Return `function(image, parameters of this image)` for each image of `x` (n, 3, h, w) on the CPU, in the type of `x`.
 
-    `function` takes and returns (3, h, w) float32. It must not write into its input. It has no gradient.
+    `function` takes contiguous (3, h, w) float32, however `x` lies in memory, and returns such an image. It must not write into
+    its input. It has no gradient.
     """
-    images = x.detach().float().numpy()
+    images = x.detach().float().contiguous().numpy()
     values = {name: value.numpy() for name, value in params.items()}
-    out = torch.empty_like(x, dtype=torch.float32)
+    out = torch.empty_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
     target = out.numpy()
 
     def one(i: int) -> None:

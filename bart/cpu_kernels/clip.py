@@ -2,6 +2,7 @@
 numbers.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,29 +17,38 @@ def fits(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32
 
 
-def clipped(x: Tensor, low: float, high: float, gather: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return clip(x)[gather] of a stack (n, ...) float32, and which of its elements clipping did not change, bool."""
-    x = x.contiguous()
-    y, inside = torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
-    clip, (sources, targets, marks) = _compiled()[0], _rows(x, y, inside)
-    places = _places(gather, len(x))
-    each(lambda i: clip(sources[places[i]], targets[i], marks[i], low, high), len(x))
-    return y, inside
+def clipped(
+    stacks: Sequence[Tensor], low: float, high: float, gather: Tensor | None = None, counts: Sequence[int] | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """Return clip(stacks one after the other)[gather], cut into stacks of `counts` images, and which elements clipping left.
+
+    stacks  (., ...) float32, n images together; none is copied
+    gather  (n,) int64 (default: the order they are in); counts: of n images together (default: one stack)
+    The last is bool, (n, ...), in the new order.
+    """
+    shape = stacks[0].shape[1:]
+    outputs = [torch.empty((count, *shape)) for count in counts or [sum(map(len, stacks))]]
+    inside = torch.empty((sum(map(len, outputs)), *shape), dtype=torch.bool)
+    clip, (sources, targets, marks) = _compiled()[0], (_rows(stacks), _rows(outputs), _rows([inside]))
+    places = _places(gather, len(sources))
+    each(lambda i: clip(sources[places[i]], targets[i], marks[i], low, high), len(sources))
+    return outputs, inside
 
 
-def masked(gradient: Tensor, inside: Tensor, scatter: Tensor | None = None) -> Tensor:
-    """Return (gradient * inside)[scatter], each of the shape of the stack."""
-    gradient = gradient.contiguous()
-    out = torch.empty_like(gradient)
-    mask, (sources, marks, targets) = _compiled()[1], _rows(gradient, inside, out)
-    places = _places(scatter, len(out))
-    each(lambda i: mask(sources[places[i]], marks[places[i]], targets[i]), len(out))
-    return out
+def masked(
+    gradients: Sequence[Tensor], inside: Tensor, scatter: Tensor | None = None, counts: Sequence[int] | None = None
+) -> list[Tensor]:
+    """Return (gradients * inside)[scatter], cut into stacks of `counts` images: the derivative of `clipped`."""
+    outputs = [torch.empty((count, *inside.shape[1:])) for count in counts or [len(inside)]]
+    mask, (sources, marks, targets) = _compiled()[1], (_rows(gradients), _rows([inside]), _rows(outputs))
+    places = _places(scatter, len(sources))
+    each(lambda i: mask(sources[places[i]], marks[places[i]], targets[i]), len(sources))
+    return outputs
 
 
-def _rows(*stacks: Tensor) -> list[Any]:
-    """Return the stacks as NumPy arrays, one row per image."""
-    return [stack.detach().reshape(len(stack), -1).numpy() for stack in stacks]
+def _rows(stacks: Sequence[Tensor]) -> list[Any]:
+    """Return the images of some stacks as NumPy arrays, one row each."""
+    return [row for stack in stacks for row in stack.detach().contiguous().reshape(len(stack), stack[:1].numel()).numpy()]
 
 
 def _places(order: Tensor | None, count: int) -> list[int]:

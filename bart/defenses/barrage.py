@@ -3,18 +3,18 @@
 Every image has its own barrage.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bart import rng
-from bart.bpda import combo
+from bart import dispatch, rng
+from bart.bpda import combo, without_networks
 from bart.defenses.defense import Defense, Policy, Preprocessor, Stage
-from bart.defenses.permute import Permutation, clip_and_permute
+from bart.defenses.permute import Permutation, rearranged
 from bart.defenses.streams import side_streams
 from bart.transforms import BART_25, TRANSFORMS
 from bart.types import Params, Size, Transform
@@ -45,7 +45,7 @@ class Round(NamedTuple):
     parts: list[Part]
 
 
-class Draws(NamedTuple):
+class Arranged(NamedTuple):
     """Describe which transforms a stack of n draws meets, round by round.
 
     `restore` returns the stack to its original order at the end.
@@ -53,6 +53,37 @@ class Draws(NamedTuple):
 
     rounds: list[Round]
     restore: Permutation
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Hold what a stack of n draws follows from, and arrange it when it is asked for: kernels for whole barrages do not ask.
+
+    keys, orders    one per row: of the parameters, and of the transforms and their order
+    size            height and width of the images
+    until           the number of rounds, from the first; default: all
+    """
+
+    keys: rng.Mirror
+    orders: rng.Mirror
+    size: Size
+    arrange: Callable[[], Arranged]
+    until: int | None = None
+
+    @cached_property
+    def arranged(self) -> Arranged:
+        """Return which transforms the stack meets in all rounds, with their parameters."""
+        return self.arrange()
+
+    @property
+    def rounds(self) -> list[Round]:
+        """Return the transforms that the stack meets, round by round."""
+        return self.arranged.rounds[: self.until]
+
+    @property
+    def restore(self) -> Permutation:
+        """Return what puts the stack back into its order at the end."""
+        return self.arranged.restore
 
 
 @dataclass(frozen=True)
@@ -84,7 +115,7 @@ class Barrage(Preprocessor):
             raise ValueError(f"fewest = {self.fewest}: expected 0 to {self.k}, the most transforms of an image")
 
     @cached_property
-    def _transforms(self) -> dict[str, Transform]:
+    def chosen_from(self) -> dict[str, Transform]:
         """Return the selected transforms by name, looked up once: the table asks all packages at each look-up."""
         return {name: TRANSFORMS[name] for name in self.transforms}
 
@@ -93,7 +124,7 @@ class Barrage(Preprocessor):
         """Return the selected transforms, group by group, in the order of the table."""
         groups: dict[str, list[str]] = {}
         for name in (name for name in TRANSFORMS if name in self.transforms):
-            groups.setdefault(self._transforms[name].group, []).append(name)
+            groups.setdefault(self.chosen_from[name].group, []).append(name)
         return list(groups.values())
 
     @cached_property
@@ -135,7 +166,12 @@ class Barrage(Preprocessor):
         Each permutation acts on the stack as the previous round left it. Round 1 needs image 1 first, and round 0 left it at
         place 2: so `gather` begins with 2. `restore` finds image 0 at place 2, image 1 at place 0 and image 2 at place 1.
         """
-        selected = (order_keys or keys).map(self.select)
+        orders = order_keys or keys
+        return Draws(keys, orders, size, lambda: self._arranged(keys, orders, size))
+
+    def _arranged(self, keys: rng.Mirror, order_keys: rng.Mirror, size: Size) -> Arranged:
+        """Return which transforms a stack meets, round by round, with their parameters."""
+        selected = order_keys.map(self.select)
         n = len(keys.host)
         orders = selected.device.T.argsort(dim=1, stable=True)  # (k, n): the stack sorted by transform, in each round
         places = orders.argsort(dim=1)
@@ -144,7 +180,7 @@ class Barrage(Preprocessor):
         scatters = torch.cat([places, start]).gather(1, torch.cat([start, orders]))
         permutations = [Permutation(*both) for both in zip(gathers, scatters, strict=True)]
         parts = self._parts(selected, keys.device, size)
-        return Draws([Round(a, part) for a, part in zip(permutations, parts, strict=False)], permutations[-1])
+        return Arranged([Round(a, part) for a, part in zip(permutations, parts, strict=False)], permutations[-1])
 
     def _parts(self, selected: rng.Mirror, keys: Tensor, size: Size) -> list[list[Part]]:
         """Return the parts of each round.
@@ -161,7 +197,7 @@ class Barrage(Preprocessor):
             images = [count[m] for count in counts]
             if not sum(images):
                 continue
-            drawn = self._transforms[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
+            drawn = self.chosen_from[name].draw(rng.fold(sorted_keys[start : start + sum(images)], name), size)
             split = {key: value.split(images) for key, value in drawn.items()}
             for r, count in enumerate(images):
                 if count:
@@ -179,23 +215,34 @@ class Barrage(Preprocessor):
         Grey images (n, 1, h, w) stay grey: they meet what the first channel would. Raises ValueError if the barrage has
         transforms of groups 7 and 9 (colour space, grey), which grey images do not have.
         """
-        assert len(x) == len(draws.restore.gather), f"{len(x)} images for {len(draws.restore.gather)} draws"
+        assert len(x) == len(draws.keys.host), f"{len(x)} images for {len(draws.keys.host)} draws"
         if x.shape[1] == 1:
             return self._grey(x, draws, policy)
+        if (whole := self._whole(x, draws, policy)) is not None:
+            return whole
+        stacks = [x]
         for permutation, parts in draws.rounds:
             counts = [part.images for part in parts]
-            *pieces, finished = clip_and_permute(x, permutation).split([*counts, len(x) - sum(counts)])
+            *pieces, finished = rearranged(stacks, permutation, [*counts, len(x) - sum(counts)])
             with side_streams(x, {part.name for part in parts}) as stream_of:
                 outputs = []
                 for part, piece in zip(parts, pieces, strict=True):
                     with stream_of(part.name, (piece, *part.params.values())):
-                        outputs.append(policy(self._transforms[part.name], piece, part.params))
-            x = torch.cat([*outputs, finished])
-        return clip_and_permute(x, draws.restore) if draws.rounds else x
+                        outputs.append(policy(self.chosen_from[part.name], piece, part.params))
+            stacks = [*outputs, finished]
+        return rearranged(stacks, draws.restore, [len(x)])[0] if draws.rounds else x
+
+    def _whole(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor | None:
+        """Return the stack after its draws if kernels can take it through all of them at once; else None."""
+        through = dispatch.barrage(self.names, x) if len(x) and self.k and draws.until is None else None
+        derivative = without_networks(policy, self.chosen_from.values()) if through else None
+        if through is None or derivative is None or tuple(x.shape[2:]) != draws.size:
+            return None
+        return through(x, self, draws.keys, draws.orders, derivative == "identity")
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""
-        coloured = [name for name in self.transforms if self._transforms[name].group in COLOUR]
+        coloured = [name for name in self.transforms if self.chosen_from[name].group in COLOUR]
         if coloured:
             raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 
@@ -230,7 +277,7 @@ class Barrage(Preprocessor):
     def made_of(self, draws: Draws) -> list[Stage]:
         """Return the transforms of the barrage of one image in their order, with their parameters."""
         met = [part for done in draws.rounds for part in done.parts]
-        return [Stage(part.name, self._transforms[part.name].settings(part.params)) for part in met]
+        return [Stage(part.name, self.chosen_from[part.name].settings(part.params)) for part in met]
 
     def met(self, keys: rng.Mirror, size: Size) -> Tensor:
         """Return which of `choices` each barrage has, (n, choices) bool on the host; no parameters are drawn for it."""
@@ -243,7 +290,7 @@ class Barrage(Preprocessor):
         """Yield the transforms of the barrage of one image, (1, 3, h, w), in their order, each with the image after it."""
         (names,) = described(draws)
         for count, name in enumerate(names, 1):
-            yield name, self.apply(x, draws._replace(rounds=draws.rounds[:count]))
+            yield name, self.apply(x, replace(draws, until=count, arrange=lambda: draws.arranged))
 
     def alone(self) -> Sequence[Defense]:
         """Return a barrage of each transform."""
@@ -263,7 +310,7 @@ def _layout(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
 
 def described(draws: Draws) -> list[list[str]]:
     """Return the names of each draw's transforms, in order, on the host: for pictures, tests and reports."""
-    stacks: list[list[str]] = [[] for _ in range(len(draws.restore.gather))]
+    stacks: list[list[str]] = [[] for _ in range(len(draws.keys.host))]
     places = list(range(len(stacks)))
     for permutation, parts in draws.rounds:
         places = [places[i] for i in permutation.gather.tolist()]

@@ -1,5 +1,6 @@
 """Clip a whole stack to [0, 1] and put it into another order, in one pass: what happens between the rounds of a barrage."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -31,18 +32,20 @@ class _Permute(torch.autograd.Function):
         return gradient.index_select(0, scatter), None, None
 
 
-class _ClipAndPermute(torch.autograd.Function):
-    """Clip and reorder on a CPU in one compiled pass."""
+class _Rearrange(torch.autograd.Function):
+    """Clip, reorder and cut on a CPU in one compiled pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
-        y, inside = cpu_clip.clipped(x, 0.0, 1.0, gather)
+    def forward(ctx: Any, gather: Tensor, scatter: Tensor, counts: Sequence[int], *stacks: Tensor) -> tuple[Tensor, ...]:
+        outputs, inside = cpu_clip.clipped(stacks, 0.0, 1.0, gather, counts)
         ctx.save_for_backward(inside, scatter)
-        return y
+        ctx.counts = [len(stack) for stack in stacks]
+        return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return cpu_clip.masked(gradient, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inside, scatter = ctx.saved_tensors
+        return None, None, None, *cpu_clip.masked(gradients, inside, scatter, ctx.counts)
 
 
 def clip_and_permute(x: Tensor, permutation: Permutation) -> Tensor:
@@ -51,6 +54,11 @@ def clip_and_permute(x: Tensor, permutation: Permutation) -> Tensor:
         from bart.gpu_kernels.common.permute import clip_and_permute
 
         return clip_and_permute(x, *permutation)
-    if cpu_clip.fits(x):
-        return _ClipAndPermute.apply(x, *permutation)
-    return _Permute.apply(clip(x), *permutation)
+    return rearranged([x], permutation, [len(x)])[0] if cpu_clip.fits(x) else _Permute.apply(clip(x), *permutation)
+
+
+def rearranged(stacks: Sequence[Tensor], permutation: Permutation, counts: Sequence[int]) -> list[Tensor]:
+    """Return `clip_and_permute` of stacks (., c, h, w) one after the other, cut into stacks of `counts` images."""
+    if all(cpu_clip.fits(stack) for stack in stacks):
+        return list(_Rearrange.apply(*permutation, counts, *stacks))
+    return list(clip_and_permute(torch.cat(list(stacks)), permutation).split(list(counts)))

@@ -10,9 +10,10 @@ Where an image is equalised as a whole, its first plane is the value of HSV, and
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, store_clipped
 from bart.transforms import clahe as eager
 
 BLOCK = 8192
@@ -44,15 +45,10 @@ def _rescale(values, low, high, TOP: tl.constexpr):
 
 
 @triton.jit
-def _is_alone(per_channel, plane):
-    """Return whether a plane is equalised as a channel of its own."""
-    return tl.load(per_channel + plane // 3) != 0
-
-
-@triton.jit
-def _is_equalised(per_channel, plane):
-    """Return whether a plane is equalised: as a channel, or as the value of its image."""
-    return _is_alone(per_channel, plane) | (plane % 3 == 0)
+def _is_equalised(per_channel, row, plane):
+    """Return whether a plane is equalised: its slot has an image, and it is a channel of its own or the value of its image."""
+    alone = tl.load(per_channel + tl.maximum(row, 0)) != 0
+    return (row >= 0) & (alone | (plane % 3 == 0)), alone
 
 
 @triton.jit
@@ -65,23 +61,26 @@ def _values(channels, place, size, inside, alone):
 
 
 @triton.jit
-def _levels_kernel(x, per_channel, bins, size, BLOCK: tl.constexpr):
-    """Store the bin of each pixel."""
-    alone = _is_alone(per_channel, tl.program_id(0))
-    start = tl.program_id(0).to(tl.int64) * size
+def _levels_kernel(table, x, per_channel, bins, size, BLOCK: tl.constexpr):
+    """Store the bin of each pixel, by slot."""
+    plane = tl.program_id(0)
+    row, source, _ = places(table, plane // 3)
+    equalised, alone = _is_equalised(per_channel, row, plane)
+    start = plane.to(tl.int64) * size
     place = tl.arange(0, BLOCK)
-    if _is_equalised(per_channel, tl.program_id(0)):
+    if equalised:
+        x += (source * 3 + plane % 3) * size
         least = tl.full([BLOCK], 1.0, tl.float32)
         largest = tl.zeros([BLOCK], tl.float32)
         for offset in range(0, size, BLOCK):
             inside = offset + place < size
-            values = _values(x + start, offset + place, size, inside, alone)
+            values = _values(x, offset + place, size, inside, alone)
             least = tl.minimum(least, tl.where(inside, values, 1.0))
             largest = tl.maximum(largest, values)
         low, high = _round(tl.min(least, 0) * 65535.0), _round(tl.max(largest, 0) * 65535.0)
         for offset in range(0, size, BLOCK):
             inside = offset + place < size
-            values = _values(x + start, offset + place, size, inside, alone)
+            values = _values(x, offset + place, size, inside, alone)
             greys = _round(_rescale(_round(values * 65535.0), low, high, _GREYS))
             tl.store(bins + start + offset + place, (greys.to(tl.int32) // _GREYS_PER_BIN).to(tl.uint8), mask=inside)
 
@@ -121,12 +120,15 @@ def _spread(counts, excess, limit):
 
 
 @triton.jit
-def _maps_kernel(bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
+def _maps_kernel(table, bins, per_channel, heights, widths, limits, maps, height, width, down, across, PIXELS: tl.constexpr):
     """Store the grey level for each bin, in each of `down` x `across` tiles. With large tiles, the last ones do not exist."""
     plane = tl.program_id(0) // (down * across)
-    if _is_equalised(per_channel, plane):
-        tile_h = tl.load(heights + plane).to(tl.int32)
-        tile_w = tl.load(widths + plane).to(tl.int32)
+    row_, _, _ = places(table, plane // 3)
+    equalised, _ = _is_equalised(per_channel, row_, plane)
+    if equalised:
+        number = row_ * 3 + plane % 3
+        tile_h = tl.load(heights + number).to(tl.int32)
+        tile_w = tl.load(widths + number).to(tl.int32)
         top = tl.program_id(0) // across % down * tile_h
         left = tl.program_id(0) % across * tile_w
         if (top < height) & (left < width):
@@ -141,7 +143,7 @@ def _maps_kernel(bins, per_channel, heights, widths, limits, maps, height, width
                 values = tl.load(bins + start + row * width + column, mask=place < area, other=0)
                 counts += tl.histogram(values.to(tl.int32), _BINS, mask=place < area)
 
-            limit = tl.maximum((tl.load(limits + plane) * area.to(tl.float32)).to(tl.int32), 1)
+            limit = tl.maximum((tl.load(limits + number) * area.to(tl.float32)).to(tl.int32), 1)
             counts, excess = _clipped(counts, limit)
             counts = _spread(counts, excess, limit)
             scale = tl.div_rn(1.0, area.to(tl.float32)) * _GREYS  # rounded twice, as torch divides by a tensor
@@ -176,28 +178,34 @@ def _row_of_tiles(maps, row, left, right, bin_, part):
 
 
 @triton.jit
-def _store(x, y, place, size, inside, alone, equalised):
+def _store(x, y, inside, place, size, valid, alone, equalised, CLIP: tl.constexpr):
     """Store values in `y`: of a channel, or of HSV into the three channels of `x`, whose hue and saturation stay."""
     if alone:
-        tl.store(y + place, equalised, mask=inside)
+        store_clipped(y, inside, place, place, equalised, valid, CLIP)
     else:
-        value = _values(x, place, size, inside, alone)
+        value = _values(x, place, size, valid, alone)
         for channel in tl.static_range(3):
             here = channel * size + place
-            share = tl.div_rn(tl.load(x + here, mask=inside, other=0.0), tl.where(value > 0, value, 1.0))
-            tl.store(y + here, tl.where(value > 0, share, 1.0) * equalised, mask=inside)
+            share = tl.div_rn(tl.load(x + here, mask=valid, other=0.0), tl.where(value > 0, value, 1.0))
+            store_clipped(y, inside, here, here, tl.where(value > 0, share, 1.0) * equalised, valid, CLIP)
 
 
 @triton.jit
 def _interpolate_kernel(
-    x, bins, per_channel, heights, widths, maps, y, height, width, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
+    table, x, y, inside, bins, per_channel, heights, widths, maps, height, width, down, across,
+    CLIP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
     """Map each pixel by the four tiles around it, into `y`; then stretch the plane's range to 0..1."""
     plane = tl.program_id(0)
-    alone = _is_alone(per_channel, plane)
-    if _is_equalised(per_channel, plane):
-        tile_h = tl.load(heights + plane).to(tl.int32)
-        tile_w = tl.load(widths + plane).to(tl.int32)
+    image, source, target = places(table, plane // 3)
+    equalised, alone = _is_equalised(per_channel, image, plane)
+    if equalised:
+        number = image * 3 + plane % 3
+        tile_h = tl.load(heights + number).to(tl.int32)
+        tile_w = tl.load(widths + number).to(tl.int32)
+        x += (source * 3 + plane % 3) * height * width
+        y += (target * 3 + plane % 3) * height * width
+        inside += number * height * width
         start = plane.to(tl.int64) * height * width
         maps += plane.to(tl.int64) * down * across * _BINS
         least = tl.full([ROWS, COLUMNS], _GREYS, tl.float32)
@@ -208,37 +216,39 @@ def _interpolate_kernel(
             for first_row in range(0, height, ROWS):
                 row = first_row + tl.arange(0, ROWS)[:, None]
                 above, below, down_ = _neighbours(row, height, tile_h)
-                inside = (row < height) & (column < width)
-                bin_ = tl.load(bins + start + row * width + column, mask=inside, other=0).to(tl.int32)
+                valid = (row < height) & (column < width)
+                bin_ = tl.load(bins + start + row * width + column, mask=valid, other=0).to(tl.int32)
                 upper = _row_of_tiles(maps, above * across, left, right, bin_, along)
                 lower = _row_of_tiles(maps, below * across, left, right, bin_, along)
                 grey = tl.floor(_lerp(upper, lower, down_))
-                least = tl.minimum(least, tl.where(inside, grey, _GREYS))
-                largest = tl.maximum(largest, tl.where(inside, grey, 0.0))
-                tl.store(y + start + row * width + column, grey, mask=inside)
+                least = tl.minimum(least, tl.where(valid, grey, _GREYS))
+                largest = tl.maximum(largest, tl.where(valid, grey, 0.0))
+                tl.store(y + row * width + column, grey, mask=valid)
 
         tl.debug_barrier()
         low, high = tl.min(tl.min(least, 1), 0), tl.max(tl.max(largest, 1), 0)
         for offset in range(0, height * width, ROWS * COLUMNS):
             place = offset + tl.arange(0, ROWS * COLUMNS)
-            inside = place < height * width
-            greys = tl.load(y + start + place, mask=inside, other=0.0)
-            _store(x + start, y + start, place, height * width, inside, alone, _rescale(greys, low, high, 1.0))
+            valid = place < height * width
+            greys = tl.load(y + place, mask=valid, other=0.0)
+            _store(x, y, inside, place, height * width, valid, alone, _rescale(greys, low, high, 1.0), CLIP)
 
 
-def clahe(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Equalise each channel, or the value of HSV. x (n, 3, h, w); no derivative."""
-    n, channels, height, width = x.shape
-    planes, size, smallest = n * channels, (height, width), eager._tile_sides((height, width))[0]
-    tiles = triton.cdiv(height, smallest), triton.cdiv(width, smallest)
-    y = torch.empty_like(x, requires_grad=False)
-    bins = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
-    maps = torch.empty((planes, *tiles, eager._BINS), dtype=torch.int16, device=x.device)
-    alone, sides = params["per_channel"], (params["tile_height"], params["tile_width"])
-    launcher.launch(_levels_kernel, planes, x, alone, bins, height * width, BLOCK=BLOCK, num_warps=32)
-    tiling = (bins, alone, *sides, params["clip_limit"], maps, *size, *tiles)
+def _forward(part: Part) -> Saved:
+    """Equalise each channel, or the value of HSV."""
+    (height, width), smallest, device = part.size, eager._tile_sides(part.size)[0], part.y.device
+    planes, tiles = 3 * part.slots, (launcher.cdiv(height, smallest), launcher.cdiv(width, smallest))
+    bins = torch.empty((planes, height, width), dtype=torch.uint8, device=device)
+    maps = torch.empty((planes, *tiles, eager._BINS), dtype=torch.int16, device=device)
+    alone, *sides, limit = (part.params[name] for name in ("per_channel", "tile_height", "tile_width", "clip_limit"))
+    table, sizes = part.table, (height, width, *tiles)
+    launcher.launch(_levels_kernel, planes, table, part.x, alone, bins, height * width, BLOCK=BLOCK, num_warps=32)
+    tiling = (table, bins, alone, *sides, limit, maps, *sizes)
     launcher.launch(_maps_kernel, planes * tiles[0] * tiles[1], *tiling, PIXELS=PIXELS, num_warps=1)
-    launcher.launch(
-        _interpolate_kernel, planes, x, bins, alone, *sides, maps, y, *size, *tiles, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16
-    )
-    return y
+    images = (table, part.x, part.y, part.inside, bins, alone, *sides, maps, *sizes)
+    launcher.launch(_interpolate_kernel, planes, *images, CLIP=part.clip, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=16)
+    return ()
+
+
+clahe = Kernel(_forward)
+"""Equalise each channel, or the value of HSV; no derivative."""

@@ -5,14 +5,13 @@ order statistics: from +0 up, the bits of float32 values have the order of the v
 by two, from the highest, by counting the values below.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 from bart.transforms import contrast as eager
 
 BLOCK = 8192
@@ -46,42 +45,52 @@ def extremes(plane, size, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _hist_eq_kernel(x, bins, y, size, BLOCK: tl.constexpr):
+def _hist_eq_kernel(table, x, y, inside, bins, size, CLIP: tl.constexpr, BLOCK: tl.constexpr):
     """Map a channel by its cumulative histogram."""
-    start = tl.program_id(0).to(tl.int64) * size
-    count = tl.load(bins + tl.program_id(0)).to(tl.int32)
+    row, source, target = places(table, tl.program_id(0) // 3)
+    if row < 0:
+        return
+    channel = tl.program_id(0) % 3
+    x += (source * 3 + channel) * size
+    y += (target * 3 + channel) * size
+    inside += (row * 3 + channel) * size
+    count = tl.load(bins + row * 3 + channel).to(tl.int32)
     place = tl.arange(0, BLOCK)
-    least, largest = extremes(x + start, size, BLOCK)
+    least, largest = extremes(x, size, BLOCK)
     half = tl.where(least == largest, 0.5, 0.0).to(tl.float64)
     low = least.to(tl.float64) - half  # in double precision, as in the eager code
     scale = count.to(tl.float64) / (largest.to(tl.float64) + half - low)
 
     counts = tl.zeros([_BINS], tl.int32)
     for offset in range(0, size, BLOCK):
-        inside = offset + place < size
-        values = tl.load(x + start + offset + place, mask=inside, other=least)
+        valid = offset + place < size
+        values = tl.load(x + offset + place, mask=valid, other=least)
         position = (values.to(tl.float64) - low) * scale
-        counts += tl.histogram(tl.minimum(position.to(tl.int32), count - 1), _BINS, mask=inside)
+        counts += tl.histogram(tl.minimum(position.to(tl.int32), count - 1), _BINS, mask=valid)
     cdf = tl.div_rn(tl.cumsum(counts, 0).to(tl.float32), tl.zeros([_BINS], tl.float32) + size)
 
     for offset in range(0, size, BLOCK):
-        inside = offset + place < size
-        values = tl.load(x + start + offset + place, mask=inside, other=least)
+        valid = offset + place < size
+        values = tl.load(x + offset + place, mask=valid, other=least)
         position = (values.to(tl.float64) - low) * scale - 0.5
         position = tl.minimum(tl.maximum(position, 0.0), (count - 1).to(tl.float64))
         index = position.to(tl.int32)
         within = (position - index.to(tl.float64)).to(tl.float32)
         here = tl.gather(cdf, index, 0)
         slope = tl.gather(cdf, tl.minimum(index + 1, _BINS - 1), 0) - here
-        tl.store(y + start + offset + place, here + slope * within, mask=inside)
+        store_clipped(y, inside, offset + place, offset + place, here + slope * within, valid, CLIP)
 
 
-def hist_eq(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Map each channel by its cumulative histogram. x (n, 3, h, w); no derivative."""
-    n, channels, height, width = x.shape
-    y = torch.empty_like(x)
-    launcher.launch(_hist_eq_kernel, n * channels, x, params["bins"], y, height * width, BLOCK=BLOCK, num_warps=WARPS)
-    return y
+def _hist_eq(part: Part) -> Saved:
+    """Map each channel by its cumulative histogram."""
+    images, size = (part.table, part.x, part.y, part.inside), part.size[0] * part.size[1]
+    constants = {"CLIP": part.clip, "BLOCK": BLOCK, "num_warps": WARPS}
+    launcher.launch(_hist_eq_kernel, 3 * part.slots, *images, part.params["bins"], size, **constants)
+    return ()
+
+
+hist_eq = Kernel(_hist_eq)
+"""Map each channel by its cumulative histogram; no derivative."""
 
 
 @triton.jit
@@ -170,65 +179,68 @@ def _divisor(low, high):
 
 
 @triton.jit
-def _stretch_kernel(x, per_channel, lows, highs, y, bounds, size, BLOCK: tl.constexpr):
+def _stretch_kernel(table, x, y, inside, per_channel, lows, highs, bounds, size, CLIP: tl.constexpr, BLOCK: tl.constexpr):
     """Stretch a channel and store its percentiles in `bounds`; those of a whole image are found once for each channel."""
-    channel = tl.program_id(0)
-    start = channel.to(tl.int64) * size
-    alone = tl.load(per_channel + channel // 3) != 0
-    first = tl.where(alone, channel, channel // 3 * 3)
+    row, source, target = places(table, tl.program_id(0) // 3)
+    if row < 0:
+        return
+    channel = tl.program_id(0) % 3
+    alone = tl.load(per_channel + row) != 0
+    first = tl.where(alone, channel, 0)
     count = tl.where(alone, size, 3 * size)
-    own = x + first.to(tl.int64) * size
-    low, high = _percentiles(own, count, tl.load(lows + first), tl.load(highs + first), BLOCK)
-    tl.store(bounds + 2 * channel, low)
-    tl.store(bounds + 2 * channel + 1, high)
+    own = x + (source * 3 + first) * size
+    low, high = _percentiles(own, count, tl.load(lows + row * 3 + first), tl.load(highs + row * 3 + first), BLOCK)
+    tl.store(bounds + 2 * tl.program_id(0), low)
+    tl.store(bounds + 2 * tl.program_id(0) + 1, high)
 
     divisor = _divisor(low, high)
     constant = tl.where(divisor == _INFINITY, low, 0.0)
+    x += (source * 3 + channel) * size
+    y += (target * 3 + channel) * size
+    inside += (row * 3 + channel) * size
     place = tl.arange(0, BLOCK)
     for offset in range(0, size, BLOCK):
-        inside = offset + place < size
-        values = tl.load(x + start + offset + place, mask=inside, other=0.0)
+        valid = offset + place < size
+        values = tl.load(x + offset + place, mask=valid, other=0.0)
         stretched = tl.div_rn(tl.minimum(tl.maximum(values, low), high) - low, divisor)
-        tl.store(y + start + offset + place, stretched + constant, mask=inside)
+        store_clipped(y, inside, offset + place, offset + place, stretched + constant, valid, CLIP)
 
 
 @triton.jit
-def _stretch_backward_kernel(gradient, x, bounds, out, size, TILE: tl.constexpr):
+def _stretch_backward_kernel(table, x, gradient, out, inside, bounds, size, CLIP: tl.constexpr, TILE: tl.constexpr):
     """Divide the gradient by the width of the range, zero where values were clipped."""
     tiles = tl.cdiv(size, TILE)
-    channel = tl.program_id(0) // tiles
+    plane = tl.program_id(0) // tiles
+    row, source, _ = places(table, plane // 3)
+    if row < 0:
+        return
     place = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)
-    here = channel.to(tl.int64) * size + place
-    low = tl.load(bounds + 2 * channel)
-    high = tl.load(bounds + 2 * channel + 1)
-    inside = place < size
-    values = tl.load(x + here, mask=inside, other=0.0)
-    incoming = tl.load(gradient + here, mask=inside, other=0.0)
+    low = tl.load(bounds + 2 * plane)
+    high = tl.load(bounds + 2 * plane + 1)
+    valid = place < size
+    here = (row * 3 + plane % 3) * size + place
+    values = tl.load(x + (source * 3 + plane % 3) * size + place, mask=valid, other=0.0)
+    incoming = tl.load(gradient + here, mask=valid, other=0.0)
     kept = (values >= low) & (values <= high)
-    tl.store(out + here, tl.where(kept, tl.div_rn(incoming, _divisor(low, high)), 0.0), mask=inside)
+    store_masked(out, inside, here, tl.where(kept, tl.div_rn(incoming, _divisor(low, high)), 0.0), valid, CLIP)
 
 
-class _ContrastStretch(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, per_channel: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
-        y, bounds = torch.empty_like(x), torch.empty((n, channels, 2), dtype=x.dtype, device=x.device)
-        arguments = (x, per_channel, low, high, y, bounds, height * width)
-        launcher.launch(_stretch_kernel, n * channels, *arguments, BLOCK=BLOCK, num_warps=WARPS)
-        ctx.save_for_backward(x, bounds)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        x, bounds = ctx.saved_tensors
-        n, channels, height, width = x.shape
-        gradient, out = gradient.contiguous(), torch.empty_like(x)
-        programs = n * channels * triton.cdiv(height * width, TILE)
-        launcher.launch(_stretch_backward_kernel, programs, gradient, x, bounds, out, height * width, TILE=TILE, num_warps=4)
-        return out, None, None, None
+def _stretch(part: Part) -> Saved:
+    """Stretch each channel, or each image as a whole. Saves the percentiles of each channel, (c, 3, 2)."""
+    bounds = torch.empty((part.slots, 3, 2), device=part.y.device)
+    images, size = (part.table, part.x, part.y, part.inside), part.size[0] * part.size[1]
+    numbers = (part.params[name] for name in ("per_channel", "low", "high"))
+    constants = {"CLIP": part.clip, "BLOCK": BLOCK, "num_warps": WARPS}
+    launcher.launch(_stretch_kernel, 3 * part.slots, *images, *numbers, bounds, size, **constants)
+    return (bounds,)
 
 
-def contrast_stretch(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Map percentiles of each channel, or of the whole image, to 0 and 1. The gradient is exact given the percentiles."""
-    y: Tensor = _ContrastStretch.apply(x, params["per_channel"], params["low"], params["high"])
-    return y
+def _stretch_backward(part: Part, saved: Saved) -> None:
+    """Compute the gradient."""
+    images, size = (part.table, part.x, part.gradient, part.y, part.inside), part.size[0] * part.size[1]
+    programs = 3 * part.slots * launcher.cdiv(size, TILE)
+    launcher.launch(_stretch_backward_kernel, programs, *images, *saved, size, CLIP=part.clip, TILE=TILE, num_warps=4)
+
+
+contrast_stretch = Kernel(_stretch, _stretch_backward, keeps=True)
+"""Map percentiles of each channel, or of the whole image, to 0 and 1. The gradient is exact given the percentiles."""

@@ -10,14 +10,13 @@ Zoom's places are fractions of integers and computed as such: the mirroring and 
 import math
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bart.gpu_kernels.common import launcher
-from bart.types import Params
+from bart.gpu_kernels.common.part import Kernel, Part, linear
+from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 
 TILE_H, TILE_W = 16, 32
 """Rows and columns of a tile."""
@@ -31,18 +30,18 @@ _DIAGONAL = tl.constexpr(math.sqrt(2) + 0.01)  # diagonal of a pixel, with a mar
 
 @triton.jit
 def _tile(height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Return this program's image and the first row and column of its tile."""
+    """Return this program's slot and the first row and column of its tile."""
     across = tl.cdiv(width, TILE_W)
     tiles = across * tl.cdiv(height, TILE_H)
     tile = tl.program_id(0) % tiles
-    return (tl.program_id(0) // tiles).to(tl.int64), tile // across * TILE_H, tile % across * TILE_W
+    return tl.program_id(0) // tiles, tile // across * TILE_H, tile % across * TILE_W
 
 
 @triton.jit
-def _sample(x, out, target, valid, row, column, down, right, height, width):
+def _sample(x, y, inside, marks, target, valid, row, column, down, right, height, width, CLIP: tl.constexpr):
     """Store values between the pixels (row, column) and the next ones, `down` and `right` of the way.
 
-    x and out point at an image.
+    x and y point at an image; `marks` is where those of the image begin in `inside`.
     """
     below = tl.minimum(row + 1, height - 1) * width
     after = tl.minimum(column + 1, width - 1)
@@ -55,7 +54,8 @@ def _sample(x, out, target, valid, row, column, down, right, height, width):
         below_1 = tl.load(plane + below + after, mask=valid, other=0.0)
         above = above_0 * (1 - right) + above_1 * right
         value = above * (1 - down) + (below_0 * (1 - right) + below_1 * right) * down
-        tl.store(out + channel * height * width + target, value, mask=valid)
+        there = channel * height * width + target
+        store_clipped(y, inside, there, marks + there, value, valid, CLIP)
 
 
 @triton.jit
@@ -74,20 +74,26 @@ def _zoomed(i, length, side):
 
 
 @triton.jit
-def _zoom_kernel(x, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+def _zoom_kernel(table, x, y, inside, margins, height, width, CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
     """Crop and enlarge one tile."""
-    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    slot, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    image, source, target = places(table, slot)
+    if image < 0:
+        return
     left, top, wide, high = _crop(margins, image, height, width)
     row = first_row + tl.arange(0, TILE_H)[:, None]
     column = first_column + tl.arange(0, TILE_W)[None, :]
     valid = (row < height) & (column < width)
-    y = _zoomed(tl.minimum(row, height - 1), high, height)
-    x_ = _zoomed(tl.minimum(column, width - 1), wide, width)
-    down = (y % (2 * height)).to(tl.float32) / (2 * height)
-    right = (x_ % (2 * width)).to(tl.float32) / (2 * width)
-    start = image * 3 * height * width
-    row_from, column_from = top + y // (2 * height), left + x_ // (2 * width)
-    _sample(x + start, out + start, row * width + column, valid, row_from, column_from, down, right, height, width)
+    at_y = _zoomed(tl.minimum(row, height - 1), high, height)
+    at_x = _zoomed(tl.minimum(column, width - 1), wide, width)
+    down = (at_y % (2 * height)).to(tl.float32) / (2 * height)
+    right = (at_x % (2 * width)).to(tl.float32) / (2 * width)
+    row_from, column_from = top + at_y // (2 * height), left + at_x // (2 * width)
+    values = 3 * height * width
+    pixel = row * width + column
+    x += source * values
+    y += target * values
+    _sample(x, y, inside, image * values, pixel, valid, row_from, column_from, down, right, height, width, CLIP)
 
 
 @triton.jit
@@ -111,9 +117,14 @@ def _zoom_weight(u, i, last, length, side):
 
 
 @triton.jit
-def _zoom_backward_kernel(gradient, margins, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+def _zoom_backward_kernel(
+    table, gradient, out, inside, margins, height, width, CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
+):
     """Gather the gradient of one tile."""
-    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    slot, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    image, _, _ = places(table, slot)
+    if image < 0:
+        return
     left, top, wide, high = _crop(margins, image, height, width)
     row = first_row + tl.arange(0, TILE_H)[:, None]
     column = first_column + tl.arange(0, TILE_W)[None, :]
@@ -134,17 +145,17 @@ def _zoom_backward_kernel(gradient, margins, out, height, width, TILE_H: tl.cons
             total_0 += weight * tl.load(there, mask=weight > 0, other=0.0)
             total_1 += weight * tl.load(there + plane, mask=weight > 0, other=0.0)
             total_2 += weight * tl.load(there + 2 * plane, mask=weight > 0, other=0.0)
-    _store(out, image, row, column, height, width, total_0, total_1, total_2)
+    _store(out, inside, image, row, column, height, width, total_0, total_1, total_2, CLIP)
 
 
 @triton.jit
-def _store(out, image, row, column, height, width, total_0, total_1, total_2):
-    """Store the three channels of a tile."""
+def _store(out, inside, image, row, column, height, width, total_0, total_1, total_2, CLIP: tl.constexpr):
+    """Store the gradient of the three channels of a tile."""
     valid = (row < height) & (column < width)
-    target = out + image * 3 * height * width + row * width + column
-    tl.store(target, total_0, mask=valid)
-    tl.store(target + height * width, total_1, mask=valid)
-    tl.store(target + 2 * height * width, total_2, mask=valid)
+    there = image * 3 * height * width + row * width + column
+    store_masked(out, inside, there, total_0, valid, CLIP)
+    store_masked(out, inside, there + height * width, total_1, valid, CLIP)
+    store_masked(out, inside, there + 2 * height * width, total_2, valid, CLIP)
 
 
 @triton.jit
@@ -176,18 +187,27 @@ def _mirrored(t, side):
 
 
 @triton.jit
-def _swirl_kernel(x, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+def _swirl_kernel(
+    table, x, y, inside, strengths, centers, radii, height, width,
+    CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+):  # fmt: skip
     """Swirl one tile."""
-    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    slot, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    image, source, target = places(table, slot)
+    if image < 0:
+        return
     strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
     row = first_row + tl.arange(0, TILE_H)[:, None]
     column = first_column + tl.arange(0, TILE_W)[None, :]
-    y, x_ = _turned(row.to(tl.float32), column.to(tl.float32), strength, center_x, center_y, decay)
-    row_from, down = _mirrored(y, height)
-    column_from, right = _mirrored(x_, width)
-    start = image * 3 * height * width
+    at_y, at_x = _turned(row.to(tl.float32), column.to(tl.float32), strength, center_x, center_y, decay)
+    row_from, down = _mirrored(at_y, height)
+    column_from, right = _mirrored(at_x, width)
+    values = 3 * height * width
     valid = (row < height) & (column < width)
-    _sample(x + start, out + start, row * width + column, valid, row_from, column_from, down, right, height, width)
+    pixel = row * width + column
+    x += source * values
+    y += target * values
+    _sample(x, y, inside, image * values, pixel, valid, row_from, column_from, down, right, height, width, CLIP)
 
 
 @triton.jit
@@ -222,9 +242,15 @@ def _spread(y, x, strength, center_x, center_y, decay):
 
 
 @triton.jit
-def _swirl_backward_kernel(gradient, strengths, centers, radii, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
+def _swirl_backward_kernel(
+    table, gradient, out, inside, strengths, centers, radii, height, width,
+    CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+):  # fmt: skip
     """Gather for each pixel of the endlessly mirrored picture the gradients of the outputs that sample within a pixel of it."""
-    image, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    slot, first_row, first_column = _tile(height, width, TILE_H, TILE_W)
+    image, _, _ = places(table, slot)
+    if image < 0:
+        return
     strength, center_x, center_y, decay = _turn(strengths, centers, radii, image)
     row = first_row + tl.arange(0, TILE_H)[:, None]
     column = first_column + tl.arange(0, TILE_W)[None, :]
@@ -259,40 +285,24 @@ def _swirl_backward_kernel(gradient, strengths, centers, radii, out, height, wid
                     total_0 += weight * tl.load(there, mask=used, other=0.0)
                     total_1 += weight * tl.load(there + plane, mask=used, other=0.0)
                     total_2 += weight * tl.load(there + 2 * plane, mask=used, other=0.0)
-    _store(out, image, row, column, height, width, total_0, total_1, total_2)
+    _store(out, inside, image, row, column, height, width, total_0, total_1, total_2, CLIP)
 
 
-def _launch(kernel: Any, x: Tensor, *params: Tensor) -> Tensor:
-    """Return the result of `kernel` for images or gradients (n, 3, h, w)."""
-    x = x.contiguous()
-    out = torch.empty_like(x)
-    n, _, height, width = x.shape
-    programs = n * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
-    launcher.launch(kernel, programs, x, *params, out, height, width, TILE_H=TILE_H, TILE_W=TILE_W, **SCHEDULE)
-    return out
+def _launch(kernel: Any, part: Part, x: Tensor, names: tuple[str, ...]) -> None:
+    """Queue a kernel over the tiles of a part; it reads `x` and some parameters."""
+    height, width = part.size
+    programs = part.slots * launcher.cdiv(height, TILE_H) * launcher.cdiv(width, TILE_W)
+    numbers = (part.params[name] for name in names)
+    tile = {"CLIP": part.clip, "TILE_H": TILE_H, "TILE_W": TILE_W}
+    launcher.launch(kernel, programs, part.table, x, part.y, part.inside, *numbers, height, width, **tile, **SCHEDULE)
 
 
-class _Sampled(torch.autograd.Function):
-    """Sample images. The map is linear in the image, so the backward pass needs only the parameters."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Any, back: Any, *params: Tensor) -> Tensor:
-        ctx.save_for_backward(*params)
-        ctx.back = back
-        return _launch(kernel, x, *params)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _launch(ctx.back, gradient, *ctx.saved_tensors), None, None, *(None for _ in ctx.saved_tensors)
+def _sampled(there: Any, back: Any, *names: str) -> Kernel:
+    """Return the kernel that samples images at places which some parameters give."""
+    return linear(lambda part, x, transposed: _launch(back if transposed else there, part, x, names))
 
 
-def zoom(x: Tensor, params: Params) -> Tensor:
-    """Return `bart.transforms.zoom.apply(x, params)`."""
-    return _Sampled.apply(x, _zoom_kernel, _zoom_backward_kernel, params["margin"])
-
-
-def swirl(x: Tensor, params: Params) -> Tensor:
-    """Return `bart.transforms.swirl.apply(x, params)`."""
-    numbers = (params["strength"], params["center"], params["radius"])
-    return _Sampled.apply(x, _swirl_kernel, _swirl_backward_kernel, *numbers)
+zoom = _sampled(_zoom_kernel, _zoom_backward_kernel, "margin")
+"""Return `bart.transforms.zoom.apply(x, params)`."""
+swirl = _sampled(_swirl_kernel, _swirl_backward_kernel, "strength", "center", "radius")
+"""Return `bart.transforms.swirl.apply(x, params)`."""

@@ -10,16 +10,14 @@ pixels of a chroma sample collect from the 4 x 4 pixels that the sample reaches.
 eager code computes the same in floats, too short for a few sums of the DCT: in noise, a few of a million pixels differ.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 from bart.transforms import jpeg as eager
-from bart.types import Params
 
 TILE_W = 32
 """Samples in a row of a tile of blocks: a program codes 2 x 8 x TILE_W, luma of 16 x TILE_W px or chroma of twice that."""
@@ -160,8 +158,8 @@ def _coded(samples, chroma, scale):
 
 
 @triton.jit
-def _blocks_kernel(x, qualities, coded, height, width, TILE_W: tl.constexpr):
-    """Code one part; program (image, area of 16 x 2 TILE_W px, part).
+def _blocks_kernel(table, x, qualities, coded, height, width, TILE_W: tl.constexpr):
+    """Code one part; program (slot, area of 16 x 2 TILE_W px, part).
 
     Two parts are the luma's left and right half, one is the chroma.
     """
@@ -171,13 +169,16 @@ def _blocks_kernel(x, qualities, coded, height, width, TILE_W: tl.constexpr):
     areas = across * tl.cdiv(height, 16)
     part = tl.program_id(0) % 3
     area = tl.program_id(0) // 3 % areas
-    image = (tl.program_id(0) // (3 * areas)).to(tl.int64)
+    slot = (tl.program_id(0) // (3 * areas)).to(tl.int64)
+    image, from_, _ = places(table, slot)
+    if image < 0:
+        return
     chroma = part == 2
     strip = tl.arange(0, 2)[:, None, None]
     row = area // across * tl.where(chroma, 8, 16) + tl.where(chroma, 0, 8) * strip + tl.arange(0, 8)[None, :, None]
     column = tl.where(chroma, area % across, area % across * 2 + part) * TILE_W + tl.arange(0, TILE_W)[None, None, :]
 
-    source = x + image * 3 * size
+    source = x + from_ * 3 * size
     if chroma:  # rows are repeated after halving, columns before
         top = 2 * tl.minimum(row, half_h - 1)
         bottom = tl.minimum(top + 1, height - 1)
@@ -198,7 +199,7 @@ def _blocks_kernel(x, qualities, coded, height, width, TILE_W: tl.constexpr):
     samples = _coded(samples, chroma, (200 - 2 * tl.load(qualities + image)).to(tl.int32))
     rows, columns = tl.where(chroma, half_h, height), tl.where(chroma, half_w, width)
     plane = tl.where(chroma, size + strip * half_h * half_w, 0)
-    there = coded + image * (size + 2 * half_h * half_w) + plane + row * columns + column
+    there = coded + slot * (size + 2 * half_h * half_w) + plane + row * columns + column
     tl.store(there, samples.to(tl.int8), mask=(row < rows) & (column < columns))
 
 
@@ -222,30 +223,33 @@ def _restored(chroma, row, column, half_h, half_w, inside):
 
 
 @triton.jit
-def _colour_kernel(coded, out, height, width, RUN: tl.constexpr):
-    """Convert back to RGB; program (image, run of pixels).
+def _colour_kernel(table, coded, y, inside, height, width, CLIP: tl.constexpr, RUN: tl.constexpr):
+    """Convert back to RGB; program (slot, run of pixels).
 
     Each pixel's luma is replaced by a bit per channel that is not clipped.
     """
     size = height * width
     half_h, half_w = (height + 1) // 2, (width + 1) // 2
     runs = tl.cdiv(size, RUN)
-    image = (tl.program_id(0) // runs).to(tl.int64)
+    slot = (tl.program_id(0) // runs).to(tl.int64)
+    image, _, target = places(table, slot)
+    if image < 0:
+        return
     place = tl.program_id(0) % runs * RUN + tl.arange(0, RUN)
     row, column = place // width, place % width
-    inside = place < size
-    planes = coded + image * (size + 2 * half_h * half_w)
-    luma = (tl.load(planes + place, mask=inside, other=0).to(tl.int32) + 128) * 65536 + 32768
-    blueness = _restored(planes + size, row, column, half_h, half_w, inside)
-    redness = _restored(planes + size + half_h * half_w, row, column, half_h, half_w, inside)
+    valid = place < size
+    planes = coded + slot * (size + 2 * half_h * half_w)
+    luma = (tl.load(planes + place, mask=valid, other=0).to(tl.int32) + 128) * 65536 + 32768
+    blueness = _restored(planes + size, row, column, half_h, half_w, valid)
+    redness = _restored(planes + size + half_h * half_w, row, column, half_h, half_w, valid)
     bits = tl.zeros([RUN], tl.int32)
     for channel in tl.static_range(3):
         level = (luma + blueness * _RGB[channel][1] + redness * _RGB[channel][2]) >> 16
         clipped = tl.minimum(tl.maximum(level, 0), 255)
         bits += (level == clipped).to(tl.int32) << channel
-        there = out + (image * 3 + channel) * size + place
-        tl.store(there, tl.div_rn(clipped.to(tl.float32), 255.0), mask=inside)
-    tl.store(planes + place, bits.to(tl.int8), mask=inside)
+        there, marked = (target * 3 + channel) * size + place, (image * 3 + channel) * size + place
+        store_clipped(y, inside, there, marked, tl.div_rn(clipped.to(tl.float32), 255.0), valid, CLIP)
+    tl.store(planes + place, bits.to(tl.int8), mask=valid)
 
 
 @triton.jit
@@ -274,19 +278,23 @@ def _times(place, side):
 
 
 @triton.jit
-def _gradient_kernel(gradient, coded, out, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Compute the gradient; program (image, tile of chroma samples)."""
+def _gradient_kernel(
+    table, gradient, coded, out, inside, height, width, CLIP: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
+):
+    """Compute the gradient; program (slot, tile of chroma samples)."""
     size = height * width
     half_h, half_w = (height + 1) // 2, (width + 1) // 2
     across = tl.cdiv(half_w, TILE_W)
     tiles = across * tl.cdiv(half_h, TILE_H)
-    image = (tl.program_id(0) // tiles).to(tl.int64)
+    slot = (tl.program_id(0) // tiles).to(tl.int64)
+    image, _, _ = places(table, slot)
+    if image < 0:
+        return
     tile = tl.program_id(0) % tiles
     y = tile // across * TILE_H + tl.arange(0, TILE_H)[:, None]
     x = tile % across * TILE_W + tl.arange(0, TILE_W)[None, :]
     source = gradient + image * 3 * size
-    target = out + image * 3 * size
-    bits = coded + image * (size + 2 * half_h * half_w)
+    bits = coded + slot * (size + 2 * half_h * half_w)
 
     blueness = tl.zeros([TILE_H, TILE_W], tl.float32)
     redness = tl.zeros([TILE_H, TILE_W], tl.float32)
@@ -306,44 +314,34 @@ def _gradient_kernel(gradient, coded, out, height, width, TILE_H: tl.constexpr, 
             red, green, blue = _kept(source, bits, row, column, height, width)
             luma = red + green + blue
             times = _times(row, height) * _times(column, width)
-            inside = (row < height) & (column < width)
+            valid = (row < height) & (column < width)
             for channel in tl.static_range(3):
                 chroma = blueness * _YCC[1][channel] + redness * _YCC[2][channel]
                 value = (luma * _YCC[0][channel] + times * chroma) * (1 / 65536)
-                tl.store(target + channel * size + row * width + column, value, mask=inside)
+                store_masked(out, inside, (image * 3 + channel) * size + row * width + column, value, valid, CLIP)
 
 
-def _code(x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the decoded images, and (n, -1) int8, whose first h w entries per image are the bits of `_colour_kernel`."""
-    n, _, height, width = x.shape
-    size = height * width
-    coded = torch.empty((n, size + 2 * ((height + 1) // 2) * ((width + 1) // 2)), dtype=torch.int8, device=x.device)
-    areas = n * triton.cdiv(height, 16) * triton.cdiv(width, 2 * TILE_W)
-    launcher.launch(_blocks_kernel, 3 * areas, x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2)
-    y = torch.empty_like(x)
-    launcher.launch(_colour_kernel, n * triton.cdiv(size, RUN), coded, y, height, width, RUN=RUN, num_warps=4)
-    return y, coded
+def _forward(part: Part) -> Saved:
+    """Code and decode. Saves (c, -1) int8, whose first h w entries per slot are the bits of `_colour_kernel`."""
+    height, width = part.size
+    samples = height * width + 2 * ((height + 1) // 2) * ((width + 1) // 2)
+    coded = torch.empty((part.slots, samples), dtype=torch.int8, device=part.y.device)
+    areas = part.slots * launcher.cdiv(height, 16) * launcher.cdiv(width, 2 * TILE_W)
+    quality = part.params["quality"]
+    launcher.launch(_blocks_kernel, 3 * areas, part.table, part.x, quality, coded, height, width, TILE_W=TILE_W, num_warps=2)
+    programs = part.slots * launcher.cdiv(height * width, RUN)
+    results = (part.table, coded, part.y, part.inside, height, width)
+    launcher.launch(_colour_kernel, programs, *results, CLIP=part.clip, RUN=RUN, num_warps=4)
+    return (coded,)
 
 
-class _Jpeg(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, quality: Tensor) -> Tensor:
-        y, coded = _code(x, quality)
-        ctx.save_for_backward(coded)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (coded,) = ctx.saved_tensors
-        n, _, height, width = gradient.shape
-        gradient, product = gradient.contiguous(), torch.empty(gradient.shape, dtype=gradient.dtype, device=gradient.device)
-        programs = n * triton.cdiv((height + 1) // 2, TILE[0]) * triton.cdiv((width + 1) // 2, TILE[1])
-        tile = {"TILE_H": TILE[0], "TILE_W": TILE[1]}
-        launcher.launch(_gradient_kernel, programs, gradient, coded, product, height, width, **tile, num_warps=4)
-        return product, None
+def _backward(part: Part, saved: Saved) -> None:
+    """Compute the gradient."""
+    height, width = part.size
+    programs = part.slots * launcher.cdiv((height + 1) // 2, TILE[0]) * launcher.cdiv((width + 1) // 2, TILE[1])
+    arguments = (part.table, part.gradient, *saved, part.y, part.inside, height, width)
+    launcher.launch(_gradient_kernel, programs, *arguments, CLIP=part.clip, TILE_H=TILE[0], TILE_W=TILE[1], num_warps=4)
 
 
-def jpeg(x: Tensor, params: Params) -> Tensor:
-    """Return `bart.transforms.jpeg.apply(x, params)`."""
-    y: Tensor = _Jpeg.apply(x, params["quality"])
-    return y
+jpeg = Kernel(_forward, _backward)
+"""Return `bart.transforms.jpeg.apply(x, params)`."""

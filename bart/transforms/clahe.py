@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.cpu_kernels import each
+from bart.cpu_kernels.clip import fits
 from bart.types import REFERENCE, Gradient, Params, Size, Transform
 
 _GREYS = 2**14 - 1
 _BINS = 256
 _GREYS_PER_BIN = 65  # scikit-image's 1 + 2**14 // 256, so the last three bins get no pixel
-_PLANES_IN_CACHE = 3
 _ROUNDS = 8  # rounds of spreading; photographs and two-level images need at most 5
 
 
@@ -97,8 +98,6 @@ def _spread(counts: Tensor, excess: Tensor, limit: Tensor) -> Tensor:
     """Add one count each to the bins below the limit until the excess is used up: in round i from bin i, at even distances."""
     bin_ = torch.arange(_BINS, dtype=torch.int32, device=counts.device)
     for i in range(_ROUNDS):
-        if counts.device.type == "cpu" and not bool((excess > 0).any()):
-            break  # on a CPU this check is cheaper than another round; on a device it would wait
         open_ = counts < limit
         distance = (open_.sum(2, keepdim=True, dtype=torch.int32) // excess.clamp(min=1)).clamp_(min=1)
         hit = open_ & (bin_ >= i) & ((bin_ - i) % distance == 0) & (excess > 0)
@@ -156,28 +155,28 @@ def _coloured(x: Tensor, value: Tensor, equalised: Tensor) -> Tensor:
     return torch.where(value > 0, x / value, 1) * equalised
 
 
-def _planes(planes: Tensor, tile: Tensor, clip_limit: Tensor, needed: Tensor) -> Tensor:
-    """Equalise those planes (p, h, w) that are `needed` (p,), at least.
+def _host(x: Tensor, tile: Tensor, params: Params) -> Tensor:
+    """Equalise images on a CPU in float32, with compiled loops; no plane that is not needed. `tile` is (n, 3, 2)."""
+    from bart.cpu_kernels.clahe import clahe
 
-    A device equalises all, without waiting. A CPU can choose without waiting, and takes a few at a time, as its cache holds.
-    """
-    if planes.device.type != "cpu":
-        return _equalise(planes, tile, clip_limit)
-    out = torch.empty_like(planes)
-    for few in torch.split(needed.nonzero()[:, 0], _PLANES_IN_CACHE):
-        out[few] = _equalise(planes[few], tile[few], clip_limit[few])
-    return out
+    limits = (params["clip_limit"] * tile.prod(2)).int().clamp_(min=1)
+    tiles, alone = torch.cat([tile, limits[..., None]], dim=2).tolist(), params["per_channel"].tolist()
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    sources, targets = x.contiguous().numpy(), y.numpy()
+    each(lambda i: clahe(sources[i], tiles[i], alone[i], _GREYS, _GREYS_PER_BIN, targets[i]), len(x))
+    return y
 
 
 @torch.no_grad()
 def apply(x: Tensor, params: Params) -> Tensor:
     """Equalise each channel, or the value of HSV. x (n, 3, h, w) in [0, 1]; no derivative."""
+    x, tile = x.detach(), torch.stack([params["tile_height"], params["tile_width"]], dim=-1)
+    if fits(x):
+        return _host(x, tile, params)
     per_channel = params["per_channel"][:, None, None, None]
     value = x.amax(1, keepdim=True)
     planes = torch.where(per_channel, x, value).flatten(0, 1)
-    tile = torch.stack([params["tile_height"], params["tile_width"]], dim=-1).flatten(0, 1)
-    needed = params["per_channel"][:, None] | (torch.arange(3, device=x.device) == 0)
-    equalised = _planes(planes, tile, params["clip_limit"].flatten(), needed.flatten()).view_as(x)
+    equalised = _equalise(planes, tile.flatten(0, 1), params["clip_limit"].flatten()).view_as(x)
     return torch.where(per_channel, equalised, _coloured(x, value, equalised[:, :1]))
 
 

@@ -5,11 +5,13 @@ is analogue PAL. Gradients are finite everywhere, even where the function has no
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bart.autograd import clip
+from bart.cpu_kernels.clip import fits
 
 Rows = tuple[tuple[float, float, float], ...]
 """The rows of a 3 x 3 matrix."""
@@ -77,18 +79,17 @@ def hsv_to_rgb(x: Tensor) -> Tensor:
 
 def rgb_to_xyz(x: Tensor) -> Tensor:
     """Convert RGB to XYZ through linear light."""
-    return mix(_linear(x), XYZ_FROM_RGB)
+    return mix(_curved(x, _TO_LIGHT), XYZ_FROM_RGB)
 
 
 def xyz_to_rgb(x: Tensor) -> Tensor:
     """Convert XYZ to RGB, clipped to [0, 1]: not every XYZ is a colour of sRGB."""
-    return clip(_encoded(mix(x, XYZ_FROM_RGB, inverse=True)))
+    return clip(_curved(mix(x, XYZ_FROM_RGB, inverse=True), _FROM_LIGHT))
 
 
 def rgb_to_lab(x: Tensor) -> Tensor:
     """Convert RGB to LAB: L in [0, 100]; a and b around 0, within about 110."""
-    xyz = rgb_to_xyz(x) / per_channel(WHITE, x)
-    x, y, z = torch.where(xyz > 0.008856, _power(xyz.clamp_min(0.008856), 1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
+    x, y, z = _curved(rgb_to_xyz(x) / per_channel(WHITE, x), _TO_ROOTS).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
@@ -111,19 +112,37 @@ def yuv_to_rgb(x: Tensor) -> Tensor:
     return mix(x, YUV_FROM_RGB, inverse=True)
 
 
-def _power(x: Tensor, exponent: float) -> Tensor:
-    """Return x ** exponent for x > 0. Its derivative needs no second power, unlike that of `pow`."""
-    return (x.log() * exponent).exp()
+class _Curve(NamedTuple):
+    """Describe y = scale ((x + before) / divisor) ** exponent + after for x > limit, else x slope / fall + start."""
+
+    limit: float
+    exponent: float
+    before: float = 0.0
+    divisor: float = 1.0
+    scale: float = 1.0
+    after: float = 0.0
+    slope: float = 1.0
+    fall: float = 1.0
+    start: float = 0.0
 
 
-def _linear(x: Tensor) -> Tensor:
-    """Convert sRGB to linear light.
+_TO_LIGHT = _Curve(0.04045, 2.4, before=0.055, divisor=1.055, fall=12.92)
+"""From sRGB to linear light."""
+_FROM_LIGHT = _Curve(0.0031308, 1 / 2.4, scale=1.055, after=-0.055, slope=12.92)
+"""From linear light to sRGB."""
+_TO_ROOTS = _Curve(0.008856, 1 / 3, slope=7.787, start=16 / 116)
+"""From XYZ over the white's to what LAB is made of."""
 
-    Both branches are computed, so the curved one gets only values where it has a derivative.
+
+def _curved(x: Tensor, curve: _Curve) -> Tensor:
+    """Return the curve of `x`. Both branches are computed, so the curved one gets only values where it has a derivative.
+
+    The derivative of exp(log) needs no second power, unlike that of `pow`.
     """
-    return torch.where(x > 0.04045, _power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4), x / 12.92)
+    if fits(x):
+        from bart.cpu_kernels.powers import Power
 
-
-def _encoded(x: Tensor) -> Tensor:
-    """Convert linear light to sRGB."""
-    return torch.where(x > 0.0031308, 1.055 * _power(x.clamp_min(0.0031308), 1 / 2.4) - 0.055, x * 12.92)
+        fast: Tensor = Power.apply(x, curve)
+        return fast
+    power = (((x.clamp_min(curve.limit) + curve.before) / curve.divisor).log() * curve.exponent).exp()
+    return torch.where(x > curve.limit, power * curve.scale + curve.after, x * curve.slope / curve.fall + curve.start)

@@ -1,17 +1,16 @@
 """Equalise histograms and stretch contrast. Group 8, contrast; `bart.transforms.clahe` has the third."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip
-from bart.cpu_kernels import Image, map_images
+from bart.cpu_kernels import each
+from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "contrast"
 _MOST_BINS = 256
-_IMAGES_IN_CACHE = 4  # images that a CPU works on at a time
 _LEAST_SPAN = 1e-6  # a narrower contrast is float32 rounding of a constant channel; stretching it would show only noise
 
 
@@ -48,10 +47,17 @@ def apply_hist_eq(x: Tensor, params: Params) -> Tensor:
     Source: `skimage.exposure.equalize_hist`. The histogram spans the channel's own range. That of a constant channel spans its
     value +- 0.5, as in `numpy.histogram`.
     """
-    if x.device.type != "cpu":
-        return _equalise(x, params["bins"])
-    batches = zip(torch.split(x, _IMAGES_IN_CACHE), torch.split(params["bins"], _IMAGES_IN_CACHE), strict=True)
-    return torch.cat([_equalise(*batch) for batch in batches])
+    return _equalise_host(x, params["bins"]) if fits(x) else _equalise(x, params["bins"])
+
+
+def _equalise_host(x: Tensor, bins: Tensor) -> Tensor:
+    """Compute the same on a CPU in float32, with compiled loops."""
+    from bart.cpu_kernels.contrast import equalised
+
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    planes, counts, targets = x.flatten(0, 1).flatten(1).numpy(), bins.flatten().tolist(), y.flatten(0, 1).flatten(1).numpy()
+    each(lambda i: equalised(planes[i], counts[i], targets[i]), len(planes))
+    return y
 
 
 def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
@@ -68,19 +74,30 @@ def draw_contrast_stretch(keys: Tensor, size: Size) -> Params:
     }
 
 
-def _sorted(x: Tensor, per_channel: Tensor) -> Tensor:
-    """Return the values of each image in order, (n, 3 h w): channel after channel if `per_channel` (n,), else all together."""
-    together = ~per_channel[:, None]
-    return torch.where(together, x.flatten(1).sort(1).values, x.flatten(2).sort(2).values.flatten(1))
+def _picked(x: Tensor, per_channel: Tensor, ranks: Tensor) -> Tensor:
+    """Return the values with the `ranks` (n, 3, m) in the order of each channel if `per_channel` (n,), else of all together."""
+    alone, plane = per_channel[:, None], x.shape[2] * x.shape[3]
+    values = torch.where(alone, x.flatten(2).sort(2).values.flatten(1), x.flatten(1).sort(1).values)
+    start = torch.where(alone, plane * torch.arange(3, device=x.device), 0)
+    return values.gather(1, (start[..., None] + ranks).flatten(1)).view(ranks.shape)
 
 
-def _sorted_host(x: Tensor, per_channel: Tensor) -> Tensor:
-    """Return the same on a CPU in float32, where NumPy's sort is faster, and an image is sorted only the one way."""
+def _picked_host(x: Tensor, per_channel: Tensor, ranks: Tensor) -> Tensor:
+    """Return the same on a CPU in float32, without sorting."""
+    from bart.cpu_kernels.contrast import order_statistics
 
-    def image(values: Image, params: dict[str, Image]) -> Image:
-        return np.sort(values.reshape(3 if params["per_channel"] else 1, -1), axis=1).reshape(values.shape)
+    found = torch.empty(ranks.shape)
+    images, target, places, alone = x.detach().flatten(2).numpy(), found.numpy(), ranks.numpy(), per_channel.tolist()
 
-    return map_images(image, x, {"per_channel": per_channel}).flatten(1)
+    def one(i: int) -> None:
+        if alone[i]:
+            for values, own, wanted in zip(images[i], target[i], places[i], strict=True):
+                own[:] = order_statistics(values, wanted)
+        else:
+            target[i] = order_statistics(images[i].reshape(-1), places[i, 0])
+
+    each(one, len(x))
+    return found
 
 
 @torch.no_grad()
@@ -91,19 +108,15 @@ def percentiles(x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
     A percentile between two ranks is interpolated, in double precision up to there. Source: `numpy.percentile`, linear.
     """
     per_channel, plane = params["per_channel"], x.shape[2] * x.shape[3]
-    fast = x.device.type == "cpu" and x.dtype is torch.float32
-    values = (_sorted_host if fast else _sorted)(x, per_channel)
-    each = per_channel[:, None]
-    start = torch.where(each, plane * torch.arange(3, device=x.device), 0)
-    last = torch.where(each, plane - 1, 3 * plane - 1)
-
-    def at(percent: Tensor) -> Tensor:
-        rank = torch.where(each, percent, percent[:, :1]).double() / 100 * last
-        below = rank.long()
-        here, there = (values.gather(1, start + place) for place in (below, (below + 1).minimum(last)))
-        return torch.lerp(here, there, (rank - below).to(x.dtype))[..., None, None]
-
-    return at(params["low"]), at(params["high"])
+    alone = per_channel[:, None, None]
+    last = torch.where(alone, plane - 1, 3 * plane - 1)
+    percents = torch.stack([params["low"], params["high"]], dim=2)
+    rank = torch.where(alone, percents, percents[:, :1]).double() / 100 * last
+    below = rank.long()
+    pick = _picked_host if fits(x) else _picked
+    here, there = pick(x, per_channel, torch.cat([below, (below + 1).minimum(last)], dim=2)).split(2, dim=2)
+    low, high = torch.lerp(here, there, (rank - below).to(x.dtype))[..., None, None].unbind(2)
+    return low, high
 
 
 def stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

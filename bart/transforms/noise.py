@@ -16,12 +16,16 @@ which is 1.
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip, straight_through
+from bart.cpu_kernels import each
+from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform
 
 KINDS = ("gaussian", "poisson", "salt", "pepper", "s&p", "speckle")
@@ -31,6 +35,8 @@ AMOUNT = 0.05
 """Fraction of values that salt or pepper replaces; of s&p, half are salt."""
 LEVELS = 256
 """Poisson counts per unit of intensity, for every image."""
+_REPLACED = {"salt": (0.0, AMOUNT), "pepper": (AMOUNT, AMOUNT), "s&p": (AMOUNT / 2, AMOUNT)}
+"""Below which uniform number a value becomes black, and below which black or white."""
 EXACT_COUNTS = 6
 """Smaller Poisson counts come from the cumulative distribution itself, the others from its asymptotic inverse."""
 
@@ -51,11 +57,10 @@ def poisson(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
     All have one shape. `mean` >= 0, any; `uniform` > 0; `normal` is the normal quantile of `uniform`. Cumulative probabilities
     are right within 6e-4 for every mean. Source of the asymptotic inverse: M. B. Giles, ACM TOMS 42, 7, 2016.
     """
-    root, square = mean.clamp_min(1).sqrt_(), normal * normal  # far below 1, every likely count is below EXACT_COUNTS
+    (root, term), square = _root_and_term(mean), normal * normal
     quantile = (square + 2).div_(root).mul_(-1 / 72).add_(root).mul_(normal)
     quantile.addcmul_(root, root).add_(square, alpha=1 / 6).add_(1 / 3)
 
-    term = mean.clamp_max(80).neg_().exp_()  # exp(-80) is as good as 0 and not a denormal number, which would be slow
     cumulative = term.clone()
     count = (uniform > cumulative).view(torch.uint8)
     for k in range(1, EXACT_COUNTS):
@@ -65,29 +70,93 @@ def poisson(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
     return torch.where(count < EXACT_COUNTS, count, quantile.floor_().clamp_min_(EXACT_COUNTS))
 
 
-def _poisson_noise(x: Tensor, uniform: Tensor, deviate: Tensor, wanted: Tensor) -> Tensor:
-    """Return counts / LEVELS, at least for the images `wanted` (n,). A CPU computes only these; a device computes all."""
-    if x.device.type == "cpu" and not wanted.all():
-        rows, y = wanted.nonzero()[:, 0], torch.zeros_like(x)
-        y[rows] = _poisson_noise(x[rows], uniform[rows], deviate[rows], wanted[rows])
-        return y
-    return poisson(x * LEVELS, uniform + 2.0**-25, deviate).div_(LEVELS)  # uniform > 0, as a cumulative probability may be 0
+def _root_and_term(mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the square root of a mean, or 1, and exp(-mean).
+
+    Far below 1, every likely count is below EXACT_COUNTS. exp(-80) is as good as 0, and not a denormal number, which is slow.
+    """
+    return mean.clamp_min(1).sqrt_(), mean.clamp_max(80).neg_().exp_()
 
 
-def apply(x: Tensor, params: Params) -> Tensor:
-    """Add the noise of each image's kind and clip to [0, 1]. x (n, 3, h, w)."""
+def _eager(x: Tensor, params: Params) -> Tensor:
+    """Add noise to the whole batch without waiting for the device."""
     kind = params["kind"][:, None, None, None]
     gaussian, poissonian, salt, pepper, both, speckle = (kind == i for i in range(len(KINDS)))
     uniform = rng.field(params["seed"], tuple(x.shape[1:])).to(x.dtype)
     deviate = normal(uniform)
     y = torch.addcmul(x, deviate, DEVIATION * speckle * x + DEVIATION * gaussian)
 
-    counts = _poisson_noise(x.detach(), uniform, deviate, poissonian.flatten())
+    above = uniform + 2.0**-25  # uniform > 0, as a cumulative probability may be 0
+    counts = poisson(x.detach() * LEVELS, above, deviate).div_(LEVELS)
     y = torch.where(poissonian, straight_through(x, counts), y)
 
     black = AMOUNT * pepper + AMOUNT / 2 * both
     replaced = AMOUNT * (salt | pepper | both)
     return clip(torch.where(uniform < replaced, (uniform >= black).to(x.dtype), y))
+
+
+class _Host(torch.autograd.Function):
+    """Add noise to images on a CPU in float32, with compiled loops; each image pays for its own kind alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kind: Tensor, seed: Tensor) -> Tensor:
+        y, passes = torch.empty(x.shape), torch.empty(x.shape, dtype=torch.bool)
+        ctx.kinds, ctx.deviates = [KINDS[i] for i in kind.tolist()], {}
+        halves = [((key & 0xFFFFFFFF), (key >> 32) & 0xFFFFFFFF) for key in rng.fold(seed, 0).tolist()]
+        rows = [stack.flatten(1) for stack in (x.detach(), y, passes)]
+
+        def one(i: int) -> None:
+            deviate = _add_noise(ctx.kinds[i], *halves[i], *(row[i] for row in rows))
+            if ctx.kinds[i] == "speckle":
+                ctx.deviates[i] = deviate
+
+        each(one, len(x))
+        ctx.save_for_backward(passes)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        from bart.cpu_kernels import noise as kernels
+
+        out = torch.empty(gradient.shape)
+        given, passes, target = (stack.flatten(1).numpy() for stack in (gradient, ctx.saved_tensors[0], out))
+
+        def one(i: int) -> None:
+            if ctx.kinds[i] == "speckle":
+                kernels.pass_on_scaled(given[i], passes[i], ctx.deviates[i].numpy(), np.float32(DEVIATION), target[i])
+            else:
+                kernels.pass_on(given[i], passes[i], target[i])
+
+        each(one, len(out))
+        return out, None, None
+
+
+def _add_noise(kind: str, low: int, high: int, x: Tensor, y: Tensor, passes: Tensor) -> Tensor | None:
+    """Write a noisy line to `y`, and where its derivative is not 0 to `passes`. Returns the normal deviates, if any."""
+    from bart.cpu_kernels import noise as kernels
+
+    uniform, result = torch.empty(x.shape), (y.numpy(), passes.numpy())
+    kernels.field(low, high, uniform.numpy())
+    if kind in _REPLACED:
+        kernels.replace(x.numpy(), uniform.numpy(), *(np.float32(share) for share in _REPLACED[kind]), *result)
+        return None
+    deviate = normal(uniform)
+    if kind == "poisson":
+        mean = x * LEVELS
+        numbers = (mean, *_root_and_term(mean), uniform.add_(2.0**-25), deviate)
+        kernels.count(*(number.numpy() for number in numbers), LEVELS, *result)
+    else:
+        shares = (DEVIATION, 0.0) if kind == "gaussian" else (0.0, DEVIATION)
+        kernels.add(x.numpy(), deviate.numpy(), *(np.float32(share) for share in shares), *result)
+    return deviate
+
+
+def apply(x: Tensor, params: Params) -> Tensor:
+    """Add the noise of each image's kind and clip to [0, 1]. x (n, 3, h, w)."""
+    if fits(x):
+        noisy: Tensor = _Host.apply(x, params["kind"], params["seed"])
+        return noisy
+    return _eager(x, params)
 
 
 NOISE = Transform("noise", "noise", draw, apply, Gradient.EXACT, {"kind": len(KINDS) - 1}, words={"kind": KINDS})

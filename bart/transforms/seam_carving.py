@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from bart import rng
-from bart.cpu_kernels.seams import kept_columns
+from bart.cpu_kernels.clip import fits
+from bart.cpu_kernels.seams import kept_pixels as kept_pixels_host
 from bart.transforms.zoom import GROUP, bilinear, resize_coordinates
 from bart.types import Gradient, Params, Size, Transform, pixels
 
 _LUMINANCE = (0.2125, 0.7154, 0.0721)  # skimage.color.rgb2gray
 _LEVELS = 2**15  # levels of energy; the sum of a 512 px seam is still exact in float32
+_SCALE = _LEVELS / math.sqrt(32)  # of the Sobel sums
 _BLOCK = 4  # rows that a device computes in one step
 _MOST = 50  # the most seams of a direction, for 256 px
 
@@ -54,7 +56,7 @@ def _energy(grey: Tensor) -> Tensor:
     down = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     squares = (down[..., 2:] - down[..., :-2]).square_() + (across[:, 2:] - across[:, :-2]).square_()
-    energy = squares.sqrt_().mul_(_LEVELS / math.sqrt(32)).round_().float()
+    energy = squares.sqrt_().mul_(_SCALE).round_().float()
     energy[..., 0] = energy[..., -1] = math.inf
     return energy
 
@@ -149,13 +151,8 @@ def _find(energy: Tensor, count: Tensor, most: int) -> Tensor:
 def _kept(energy: Tensor, count: Tensor, most: int) -> Tensor:
     """Return which columns remain in each row after `count` (n,) seams are removed:
 
-    (n, rows, columns) int64, the last one repeated.
+    (n, rows, columns) int64, the last one repeated. `most` is at least every count.
     """
-    return kept_columns(energy, count) if energy.device.type == "cpu" else _kept_device(energy, count, most)
-
-
-def _kept_device(energy: Tensor, count: Tensor, most: int) -> Tensor:
-    """Return the same on a device; `most` is at least every count."""
     width = energy.shape[2]
     last = (width - 1 - count)[:, None, None]
     column = torch.arange(width, device=energy.device).minimum(last).to(torch.int16).repeat(1, energy.shape[1], 1)
@@ -179,6 +176,8 @@ def kept_pixels(x: Tensor, params: Params) -> Tensor:
     """
     height, width = x.shape[-2:]
     vertical, horizontal = _counts(params)
+    if fits(x):
+        return kept_pixels_host(x, (vertical.tolist(), horizontal.tolist()), _LUMINANCE, _SCALE)
     red, green, blue = x.detach().double().unbind(dim=1)
     grey = red * _LUMINANCE[0] + green * _LUMINANCE[1] + blue * _LUMINANCE[2]
     column = _kept(_energy(grey), vertical, pixels(_MOST, width))

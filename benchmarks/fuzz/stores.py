@@ -121,7 +121,7 @@ def _made(folder: Path) -> tuple[job.Job, Any]:
         (folder / store.results(unit)).unlink()
     handmade.park(made, parked)
     header = checkpoints.Header(running.name, made.cells[running.cell].identity, 3.5, 40, UNIT, 1.5)
-    store.create(store.checkpoint(running), checkpoints.encode(header, TENSORS))
+    store.create(store.checkpoint(running), bytes(checkpoints.encode(header, TENSORS)))
     for cell in made.cells:
         check = stop_rule.compute(str(folder), cell, 0, made.cuts[cell], "single", [unit.name for unit in units])
         stop_rule.write(store, check)

@@ -1,6 +1,5 @@
 """Describe a campaign on its store: what is planned, what is done, what is left."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -70,15 +69,21 @@ class Job:
         """Return the cells whose units are not decided yet."""
         return [cell for name, cell in self.cells.items() if name not in self.cuts]
 
-    def with_cuts(self, rates: Mapping[str, float]) -> "Job":
-        """Return the job with all cells cut into units; `rates` in draw-gradients a second of a worker, as far as measured."""
-        return replace(self, cuts=self.cuts | unit_sizes.cuts(self.campaign, self.uncut, self.images, rates))
+    def with_cuts(self, rates: Mapping[str, float], workers: int = 1) -> "Job":
+        """Return the job with all cells cut into units for that many workers.
+
+        rates   in draw-gradients a second of a worker, as far as measured
+        """
+        return replace(self, cuts=self.cuts | unit_sizes.cuts(self.campaign, self.uncut, self.images, rates, workers))
 
     def units(self) -> Iterator[Unit]:
         """Yield every unit of the campaign, done or not, in the order of the work. Raises BadInput if a cell is not cut yet."""
+        self._refuse_uncut()
+        return units(self.cells.values(), self.images, self.cuts)
+
+    def _refuse_uncut(self) -> None:
         for cell in self.uncut:
             raise BadInput(f"store {self.store} has no units of cell {cell.name} yet: run the campaign again, it goes on there")
-        return units(self.cells.values(), self.images, self.cuts)
 
     def places(self, unit: Unit) -> list[int]:
         """Return the positions of a unit's images in their shard, ascending."""
@@ -138,14 +143,13 @@ class Job:
 
     def planned(self) -> dict[str, Planned]:
         """Return the units, images and costs of each cell."""
-        units, images = Counter[str](), Counter[str]()
-        for unit in self.expected():
-            units[unit.cell] += 1
-            images[unit.cell] += unit.images
-        return {
-            name: Planned(units[name], images[name], cell.cost.gradients, cell.draws_judged, cell.defense.cost)
-            for name, cell in self.cells.items()
-        }
+        self._refuse_uncut()
+        found = {}
+        for name, cell in self.cells.items():
+            spans = self.cuts[name].spans(self.images)
+            spans = spans.until(check.round) if (check := self.ended_by(name)) else spans
+            found[name] = Planned(len(spans.start), spans.images, cell.cost.gradients, cell.draws_judged, cell.defense.cost)
+        return found
 
     def write_down(self) -> "Job":
         """Write the campaign into the store, unless it is there with all cells and shards, and the cuts of its cells.

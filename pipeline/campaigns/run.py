@@ -85,7 +85,7 @@ def _plan(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporte
                 measured.append(event)
             case Failed(final=True):
                 reporter.say(f"{event.unit.name} failed, so its units have {unit_sizes.UNMEASURED} images: {event.reason}")
-    return job.with_cuts(rates(job.uncut, measured))
+    return job.with_cuts(rates(job.uncut, measured), executor.workers)
 
 
 def _work(job: Job, executor: CampaignExecutor, stop: Stop, reporter: RunReporter) -> None:

@@ -211,7 +211,12 @@ class Workers(Share):
     stack: int | None = Field(
         None, ge=1, description="draws that are computed at once; default: 4 on a CPU, as many as fit on a GPU"
     )
-    checkpoint_seconds: float = Field(120, gt=0, description="seconds between two checkpoints of a running unit")
+    checkpoint_seconds: float = Field(
+        120,
+        gt=0,
+        description="seconds between two checkpoints of a running unit; up to five times as many where they would cost more "
+        "than 1 % of the worker's time; see docs/units.md",
+    )
 
 
 class Campaign(Strict):

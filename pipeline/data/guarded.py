@@ -100,10 +100,9 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA, MEMORY)
-    with suppress(ImportError):  # older releases of Pillow have no AVIF
-        from PIL import AvifImagePlugin
+    from PIL import AvifImagePlugin
 
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # else one for each core, each with memory of its own
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # else one for each core, each with memory of its own
     while head := orders.readline():
         answer = _answer(json.loads(head), orders)
         answers.write(len(answer).to_bytes(8, "big") + answer)

@@ -13,7 +13,7 @@ from pipeline.storage import urls
 from pipeline.storage.files import Entry
 
 INDEX = "index.json"
-"""File beside the shards, written by `barrage pack`: {file name: {sha256, bytes, images, labels}}."""
+"""File beside the shards, written by `barrage pack`: {file name: {sha256, bytes, images, labels, listing}}."""
 
 MAX_LABEL = 10**9
 """One more than the largest label."""
@@ -25,7 +25,8 @@ Label = Annotated[int, Field(ge=0, lt=MAX_LABEL)]
 
 
 class Indexed(BaseModel):
-    """Describe a shard. `images` counts damaged samples too; `labels` are the smallest and the largest."""
+    """Describe a shard. `images` counts damaged samples too; `labels` are the smallest and the largest; `listing` is the
+    SHA-256 of the shard's listing (`pipeline.data.listings`)."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -33,6 +34,7 @@ class Indexed(BaseModel):
     bytes: int = Field(ge=0)
     images: int = Field(ge=0)
     labels: Annotated[list[Label], Field(min_length=2, max_length=2)]
+    listing: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
 
 _INDEX = TypeAdapter(dict[str, Indexed])
@@ -68,5 +70,5 @@ def _read(folder: str, entry: Entry) -> Mapping[str, Indexed]:
 def add(folder: str, shards: Mapping[str, Indexed]) -> None:
     """Write descriptions of shards into the index of a folder, beside those that it has. Raises BadInput, StorageError."""
     found = {**read(folder), **shards}
-    content = {name: shard.model_dump() for name, shard in found.items()}
+    content = {name: shard.model_dump(exclude_none=True) for name, shard in found.items()}
     urls.at(folder).replace(INDEX, json.dumps(content, indent=1).encode())

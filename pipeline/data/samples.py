@@ -27,7 +27,8 @@ class Sample:
     """Hold one image of a shard: encoded bytes and label, or why it cannot be attacked.
 
     `status` is "ok", "bad_shard", "bad_key", "bad_image" or "bad_label"; `error` says in words what is wrong. `at` is where the
-    bytes of the image begin in the unfolded tar, and how many they are; None where it has none that can be read.
+    bytes of the image begin in the unfolded tar, and how many they are; None where it has none that can be read. `sha256` is
+    that of the image, where it was asked for.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Sample:
     status: str = "ok"
     error: str = ""
     at: tuple[int, int] | None = field(default=None, compare=False)
+    sha256: str = field(default="", compare=False)
 
 
 Open = Callable[[], AbstractContextManager[HashingStream]]
@@ -45,7 +47,7 @@ Open = Callable[[], AbstractContextManager[HashingStream]]
 @dataclass(frozen=True)
 class Found:
     """Hold what was read of a shard: samples, how many it has, its SHA-256, and what it holds besides, by kind; and whether it
-    is gzipped."""
+    is gzipped. `every` are all of its samples without their images, with hashes, if these were asked for."""
 
     samples: list[Sample]
     count: int
@@ -53,6 +55,7 @@ class Found:
     fault: str
     unused: Mapping[str, int]
     folded: bool
+    every: tuple[Sample, ...] = ()
 
 
 def listed(opened: Open, expected: int) -> Found:
@@ -60,23 +63,30 @@ def listed(opened: Open, expected: int) -> Found:
     return _found(opened, None, expected)
 
 
-def read(opened: Open, wanted: Collection[int], expected: int) -> Found:
-    """Return the samples at the places `wanted` of a shard, in its order.
+def read(opened: Open, wanted: Collection[int], expected: int, hashes: bool = False) -> Found:
+    """Return the samples at the places `wanted` of a shard, in its order; with `hashes` those of all images too.
 
     Memory holds no other image. Raises BadInput if a file stands in it twice; ShardUnusable if it changes while it is read.
     """
-    return _found(opened, wanted, expected)
+    return _found(opened, wanted, expected, hashes)
 
 
-def _found(opened: Open, wanted: Collection[int] | None, expected: int) -> Found:
+def _found(opened: Open, wanted: Collection[int] | None, expected: int, hashes: bool = False) -> Found:
     """Return what `listed` returns, or what `read` returns for the places `wanted`."""
+
+    def keep(place: int, ending: str, file: Member) -> bool:
+        here = wanted is None or place in wanted or (hashes and ending == LABEL)
+        return here and _fits(ending, file, wanted)
+
     with opened() as stream:
-        contents = scan(stream, lambda place, ending, file: (wanted is None or place in wanted) and _fits(ending, file, wanted))
+        contents = scan(stream, keep, lambda place, ending, file: hashes and ending != LABEL and _fits(ending, file, wanted))
         url, sha256 = stream.url, stream.digest.hexdigest()
     every = contents.samples()
     chosen = [(i, sample) for i, sample in enumerate(every) if wanted is None or i in wanted]
     resolved = contents.resolver()
-    _complete(opened, contents, {f.number for _, s in chosen for f in _needed(s, resolved, wanted)}, sha256)
+    needed = {f.number for _, s in chosen for f in _needed(s, resolved, wanted)}
+    labels = {f.number for s in every for f in _needed(s, resolved, None)} if hashes else set()
+    _complete(opened, contents, needed | labels, sha256)
     names = _names(every)
     found = [_sample(names[i], sample, contents, resolved, wanted is None) for i, sample in chosen]
     count = len(every)
@@ -84,7 +94,9 @@ def _found(opened: Open, wanted: Collection[int] | None, expected: int) -> Found
         count = max(expected, len(every) + 1)
         lost = (i for i in range(len(every), count) if wanted is None or i in wanted)
         found += [Sample(f"{Path(url).name}#{i}", status="bad_shard", error=contents.fault) for i in lost]
-    return Found(found, count, sha256, contents.fault, unused(contents, every), contents.folded)
+    without = (_sample(name, sample, contents, resolved, True) for name, sample in zip(names, every, strict=True))
+    all_of_them = tuple(without) if hashes and not contents.fault else ()
+    return Found(found, count, sha256, contents.fault, unused(contents, every), contents.folded, all_of_them)
 
 
 def _fits(ending: str, file: Member, wanted: Collection[int] | None) -> bool:
@@ -137,6 +149,7 @@ def _sample(
         return Sample(name, status="bad_image", error=wrong)
     own = resolved(listed.image)
     at = (own.at, own.size) if own else None
+    sha256 = contents.hashes.get(own.number, "") if own else ""
     if listed.label is None:
         return Sample(name, status="bad_label", error=f"no label: expected a small member {name}.{LABEL}", at=at)
     text, wrong = _bytes(listed.label, contents, resolved, MAX_LABEL_BYTES)
@@ -145,7 +158,7 @@ def _sample(
     number = _NUMBER.fullmatch(text)
     if not number:
         return Sample(name, status="bad_label", error=f"{text[:20]!r} is no class number: expected 0, 1, 2 and so on", at=at)
-    return Sample(name, image, int(number[1]), at=at)
+    return Sample(name, image, int(number[1]), at=at, sha256=sha256)
 
 
 def _bytes(

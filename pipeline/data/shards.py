@@ -10,9 +10,10 @@ from typing import Any
 from braceexpand import braceexpand
 
 from pipeline.config.campaign import Data
-from pipeline.data import index, samples
+from pipeline.data import index, listings, samples
 from pipeline.data.decoding import decode
 from pipeline.data.index import INDEX
+from pipeline.data.listings import Listing
 from pipeline.data.pack.classes import Classes, given
 from pipeline.data.samples import Found, Sample
 from pipeline.data.sources import files, kinds
@@ -26,13 +27,16 @@ __all__ = ["INDEX", "Sample", "Shard", "classes", "decode", "glance", "imagined"
 Report = Callable[[str], None]
 """Show one line to a person."""
 
+BRIEFLY = 15.0
+"""Seconds for which failing requests of a shortcut are repeated: to read the whole shard has more patience."""
+
 
 @dataclass(frozen=True)
 class Shard:
     """Describe a shard as it was when it entered the campaign.
 
     `images` counts damaged samples too; `labels` are the smallest and the largest; `classes` those that words as labels stand
-    for, which a store keeps once for all its shards.
+    for, which a store keeps once for all its shards; `listing` is the SHA-256 of the listing beside the shard, if any.
     """
 
     url: str
@@ -41,6 +45,7 @@ class Shard:
     images: int
     labels: tuple[int, int]
     classes: Classes | None = None
+    listing: str | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +54,8 @@ class Shard:
 
     def described(self) -> dict[str, Any]:
         """Return what a store keeps of the shard, as plain values."""
-        return {"url": self.url, "sha256": self.sha256, "bytes": self.bytes, "images": self.images, "labels": [*self.labels]}
+        plain = {"url": self.url, "sha256": self.sha256, "bytes": self.bytes, "images": self.images, "labels": [*self.labels]}
+        return plain | ({"listing": self.listing} if self.listing else {})
 
     @classmethod
     def of(cls, described: Mapping[str, Any], classes: Classes | None) -> "Shard":
@@ -139,7 +145,8 @@ def inspect(url: str | Path, report: Report = lambda line: None, classes: Classe
     indexed = index.read(folder).get(file_name) if kind.indexed else None
     size = kind.size(url, classes)
     if indexed and indexed.bytes == size and indexed.images:  # one without images would never be read, so nor checked
-        return Shard(url, indexed.sha256, size, indexed.images, (indexed.labels[0], indexed.labels[1]))
+        low, high = indexed.labels
+        return Shard(url, indexed.sha256, size, indexed.images, (low, high), listing=indexed.listing)
     found = samples.listed(lambda: opened(url, size, classes), indexed.images if indexed else 0)
     if indexed and not found.fault and (found.sha256, found.count) != (indexed.sha256, indexed.images):
         raise BadInput(f"shard {url} is not the one in its {INDEX}: restore it, or remove the index to accept it as it is")
@@ -158,6 +165,38 @@ def read(shard: Shard, wanted: Collection[int]) -> list[Sample]:
     with usable(shard.url):
         found = samples.read(lambda: opened(shard.url, shard.bytes, shard.classes), wanted, shard.images)
     return as_planned(shard, found).samples
+
+
+def read_and_list(shard: Shard, wanted: Collection[int]) -> tuple[list[Sample], Listing | None]:
+    """Return what `read` returns, and the listing of the shard; None of one that is no plain tar, or damaged."""
+    tar = kinds.of(shard.url).indexed
+    with usable(shard.url):
+        found = samples.read(lambda: opened(shard.url, shard.bytes, shard.classes), wanted, shard.images, hashes=tar)
+    return as_planned(shard, found).samples, listings.made(found)
+
+
+def listing_beside(shard: Shard) -> Listing | None:
+    """Return the listing that `barrage pack` put beside a shard, if it is the one that was there when the shard was planned."""
+    if not shard.listing:
+        return None
+    folder, file_name = urls.split(shard.url)
+    try:
+        data = urls.at(folder, BRIEFLY).read(file_name + listings.ENDING)
+    except StorageError:  # some servers call a file that is not there a forbidden one
+        return None
+    return listings.decode(data, shard.listing) if data else None
+
+
+def read_listed(shard: Shard, listing: Listing, wanted: Collection[int]) -> list[Sample] | None:
+    """Return the samples at the positions `wanted` of a shard, in its order, from ranges of its file.
+
+    None if the listing is of another shard, an image has another hash than there, or the ranges can not be read: then `read`
+    tells what is wrong.
+    """
+    if listing.sha256 != shard.sha256 or len(listing.samples) != shard.images:
+        return None
+    folder, file_name = urls.split(shard.url)
+    return listings.read(urls.at(folder, BRIEFLY), file_name, shard.bytes, [listing.samples[place] for place in sorted(wanted)])
 
 
 def as_planned(shard: Shard, found: Found) -> Found:

@@ -10,7 +10,7 @@ from typing import Generic
 from pipeline.errors import Drained, StorageError
 from pipeline.execution.protocol import Begin, EventT, JobT, UnitT
 from pipeline.execution.queue import Failed, Queue
-from pipeline.execution.worker import device_of, shard_fault, worker_name
+from pipeline.execution.worker import device_of, keep_memory, shard_fault, worker_name
 
 
 class LocalExecutor(Generic[JobT, UnitT, EventT]):
@@ -28,6 +28,7 @@ class LocalExecutor(Generic[JobT, UnitT, EventT]):
         self, job: JobT, units: Iterable[UnitT] | Queue[UnitT], drain: threading.Event
     ) -> Iterator[EventT | Failed[UnitT]]:
         """Yield the events of all units in turn; see `Executor.execute`."""
+        keep_memory()
         work, queue = self.begin(job, device_of(job.workers.gpus), drain), Queue.of(units)
         worker = worker_name(socket.gethostname(), os.getpid())
         while not drain.is_set() and (unit := queue.take(worker)) is not None:

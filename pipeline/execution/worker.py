@@ -1,5 +1,8 @@
 """Describe the process that a worker runs in, and what its errors mean."""
 
+import ctypes
+import platform
+
 import torch
 
 from pipeline.errors import ShardUnusable
@@ -16,6 +19,22 @@ def device_of(gpus: float | None) -> torch.device:
     None: they were not shared out, so all that this process sees are its own. A worker that was given none may still see some.
     """
     return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
+
+
+MALLOPT = {-8: 1, -3: 32 * 2**20, -1: 2**30}
+"""Settings of glibc's malloc by number: one arena for all threads; blocks below 32 MB, its limit, from the heap; a heap that
+keeps up to 1 GB. See `man mallopt`: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD."""
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that a pass gives back, for the next pass: the system would clear each page of it anew.
+
+    The most that it ever holds stays the same. Other libraries of C than glibc are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for setting, value in MALLOPT.items():
+            libc.mallopt(setting, value)
 
 
 def shard_fault(error: BaseException) -> str:

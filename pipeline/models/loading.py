@@ -16,6 +16,7 @@ from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput, Remark
 from pipeline.models import architectures, foreign_weights, weights
 from pipeline.models.architectures import IMAGENET
+from pipeline.models.node_lock import first_on_node
 
 RANDOM = "random"
 """Value of `weights` for a training from random weights. Campaigns refuse it."""
@@ -119,7 +120,7 @@ def described(model: Model, data: Data) -> Model:
 def _known(model: Model) -> architectures.Preprocessing:
     """Return the preprocessing that a model's weights were trained with, as their manifest or library says."""
     path = weights_file(model)
-    manifest = weights.manifest_of(str(path), path.read_bytes()) if path and path.suffix == ".safetensors" else None
+    manifest = weights.manifest_in(path) if path and path.suffix == ".safetensors" else None
     if not manifest:
         return architectures.preprocessing(model.architecture, _pretrained(model))
     trained, images = manifest["model"], manifest["images"]
@@ -155,5 +156,10 @@ def wrapped(network: nn.Module, model: Model, crop: int, device: torch.device, f
 
 
 def classifier(model: Model, crop: int, device: torch.device, folded: bool = True) -> Classifier:
-    """Return the classifier of a model of a resolved campaign, ready on a device. Raises BadInput."""
-    return wrapped(build(model), model, crop, device, folded)
+    """Return the classifier of a model of a resolved campaign, ready on a device. Raises BadInput.
+
+    Its weights are read once on each node: the processes after the first find them in the node's memory, or where it put them.
+    """
+    with first_on_node(f"{model.architecture} {model.weights} {model.sha256}"):
+        network = build(model)
+    return wrapped(network, model, crop, device, folded)

@@ -44,6 +44,17 @@ def manifest_of(file: str, data: bytes) -> Manifest | None:
     return description(file, data, _KEY)
 
 
+def manifest_in(path: Path) -> Manifest | None:
+    """Return the manifest inside the weights file at `path`, or None if it has none. Reads the file's header alone.
+
+    Raises BadInput for one of a later format.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = int.from_bytes(start, "little")
+        return manifest_of(str(path), start + file.read(size)) if size <= path.stat().st_size else None
+
+
 def manifest(folder: str | Path) -> Manifest | None:
     """Return the manifest of the model in a folder, or None if there is no model. Raises BadInput for a later format."""
     data = Store(folder).read(FILE)
@@ -61,7 +72,7 @@ def write_manifest(folder: str | Path) -> None:
 
 def agree(path: Path, model: Model) -> None:
     """Raise BadInput if the manifest inside a weights file describes another model; files without a manifest pass."""
-    found = manifest_of(str(path), path.read_bytes()) if path.suffix == ".safetensors" else None
+    found = manifest_in(path) if path.suffix == ".safetensors" else None
     for name, was in (found or {}).get("model", {}).items():
         wanted = getattr(model, name, was)
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted

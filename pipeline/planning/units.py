@@ -1,15 +1,21 @@
 """Cut cells x shards into units. Pure: the same campaign, shards and cuts give the same units, in the same order."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from pipeline.planning.cost import cell_weight
 
 if TYPE_CHECKING:
     from pipeline.config.campaign import Cell
 
+
+Array = np.ndarray[Any, Any]
 
 _NUMBERS = re.compile("([0-9]{6,})-([0-9]{6,})")
 """The end of a unit's name."""
@@ -27,8 +33,7 @@ class Counted(Protocol):
         """Return how many images it holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """Name the images `start` to `stop` of one shard, for one cell, counted in the order of `pipeline.data.order`.
 
     A unit is what a worker is handed, what is retried, what has a checkpoint, and what is committed as one file.
@@ -53,6 +58,10 @@ class Unit:
     def counted_as(self) -> str:
         """Return the label that metrics count the unit under: its cell."""
         return self.cell
+
+
+_unit: Callable[[tuple[str, str, int, int]], Unit] = partial(tuple.__new__, Unit)
+"""Make a unit without a call of Python's, of which a million would take a second."""
 
 
 def span(start: int, stop: int) -> str:
@@ -106,6 +115,63 @@ class Cut:
         """Return the round of a unit, from 0; its shard has `images` images."""
         return ((unit.start + 1) * self.rounds - 1) // images
 
+    def spans(self, images: Mapping[str, int]) -> "Spans":
+        """Return which images each unit of a cell has; `images` of each shard."""
+        alike: dict[int, Array] = {}
+        lengths = []
+        for shard, count in images.items():
+            if shard in self.smaller:
+                sizes, times = np.array(self.smaller[shard], np.int64).reshape(-1, 2).T
+                lengths.append(np.repeat(sizes, times))
+                continue
+            if count not in alike:
+                alike[count] = np.fromiter(self.lengths(shard, count), np.int64)
+            lengths.append(alike[count])
+        return Spans.of(lengths, np.fromiter(images.values(), np.int64), self.rounds)
+
+
+class Spans(NamedTuple):
+    """Hold which images the units of a cell have, shard by shard, each (units,): a million take no object each.
+
+    shard   place of the unit's shard among the campaign's
+    start   its first image
+    stop    the one after its last
+    round   of the unit, from 0
+    pace    the share of the shard that lies before it, in [0, 1)
+    """
+
+    shard: Array
+    start: Array
+    stop: Array
+    round: Array
+    pace: Array
+
+    @classmethod
+    def of(cls, lengths: Sequence[Array], counts: Array, rounds: int) -> "Spans":
+        """Return the spans of units that follow one another: their `lengths` by shard; images of each shard (shards,)."""
+        units = np.array([len(own) for own in lengths], np.int64)
+        shard = np.repeat(np.arange(len(units)), units)
+        every = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
+        stop = np.cumsum(every)
+        sizes = np.array([own.sum() for own in lengths], np.int64)
+        stop -= np.repeat(np.cumsum(sizes) - sizes, units)
+        start, images = stop - every, counts[shard]
+        return cls(shard, start, stop, ((start + 1) * rounds - 1) // images, start / images)
+
+    @property
+    def images(self) -> int:
+        """Return how many images they have together."""
+        return int((self.stop - self.start).sum())
+
+    def until(self, last: int) -> "Spans":
+        """Return those up to and with a round."""
+        return Spans(*(part[self.round <= last] for part in self))
+
+    def in_order(self) -> "Spans":
+        """Return them in the order of the work: by round, then at an even pace, then by shard."""
+        order = np.lexsort((self.shard, self.pace, self.round))
+        return Spans(*(part[order] for part in self))
+
 
 def costliest_first(cells: "Iterable[Cell]") -> "list[Cell]":
     """Return the cells in the order of the work: the costliest first, so that few workers wait at the end."""
@@ -126,13 +192,8 @@ def units(cells: "Iterable[Cell]", images: Mapping[str, int], cuts: Mapping[str,
 
     So the finished part of a cell is close to a random sample of the whole. `images` of each shard, `cuts` of each cell.
     """
+    names = list(images)
     for cell in costliest_first(cells):
-        cut, entries = cuts[cell.name], []
-        for position, (shard, count) in enumerate(images.items()):
-            start = 0
-            for length in cut.lengths(shard, count):
-                unit = Unit(cell.name, shard, start, start + length)
-                entries.append((cut.round_of(unit, count), start / count, position, unit))
-                start += length
-        entries.sort(key=lambda entry: entry[:3])
-        yield from (unit for *_, unit in entries)
+        spans = cuts[cell.name].spans(images).in_order()
+        shards = map(names.__getitem__, spans.shard.tolist())
+        yield from map(_unit, zip(repeat(cell.name), shards, spans.start.tolist(), spans.stop.tolist(), strict=False))

@@ -72,10 +72,13 @@ class Sample:
     @classmethod
     def of(cls, shares: ArrayLike, images: ArrayLike | None = None) -> "Sample":
         """Return the sample of shares (n,), each of one image or of as many as `images` (n,), at least 1, says."""
-        distinct, place = np.unique(np.asarray(shares, dtype=np.float64), return_inverse=True)
-        assert not len(distinct) or 0 <= distinct[0] <= distinct[-1] <= 1, "shares are in [0, 1]"
-        weights = None if images is None else np.asarray(images, dtype=np.float64)
-        return cls(distinct, np.bincount(place, weights, len(distinct)).astype(np.float64))
+        every = np.asarray(shares, dtype=np.float64)
+        order = np.argsort(every)
+        ordered = every[order]
+        assert not len(ordered) or 0 <= ordered[0] <= ordered[-1] <= 1, "shares are in [0, 1]"
+        begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else order
+        weights = np.ones(len(every)) if images is None else np.asarray(images, dtype=np.float64)[order]
+        return cls(ordered[begins], np.add.reduceat(weights, begins) if len(begins) else weights)
 
     def __add__(self, other: "Sample") -> "Sample":
         shares, place = np.unique(np.concatenate([self.shares, other.shares]), return_inverse=True)

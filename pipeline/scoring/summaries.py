@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.parallel import map_ordered
 from pipeline.scoring import blind
+from pipeline.scoring.alike import alike
 from pipeline.scoring.intervals import Rate, Sample
 from pipeline.scoring.rules import RULES, Shares, attacked, column
 from pipeline.scoring.rules import columns as rule_columns
@@ -29,15 +30,6 @@ RATES = {"clean_top1": ("clean", 1), "adv_top1": ("adv", 1), "clean_top5": ("cle
 def columns(rules: Iterable[str]) -> list[str]:
     """Return the columns that tables need for these rules."""
     return list(dict.fromkeys([*_BASE, *rule_columns(rules)]))
-
-
-COLUMNS = (
-    "image_key", "cell", "model", "defense", "attack", "k", "eps", "label", "target", "status", "evaluation_draws",
-    "clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5", "clean_correct", "adv_correct",
-    "clean_top5_correct", "adv_top5_correct", "target_hits", "first_break", "grad_evals", "forward_evals", "seconds",
-    "steps", "zero_gradients", "nonfinite_gradients", "given_distance", "smoothed_class", "certified_radius",
-)  # fmt: skip
-"""Columns that tables need for all rules."""
 
 
 LEVEL = 1 / 255
@@ -113,19 +105,18 @@ class Tally:
     def of(cls, rows: pa.Table, rules: Iterable[str]) -> "Tally":
         """Return the sums over rows of one cell."""
         good = attacked(rows)
-        targeted = good.select(["target_hits", "evaluation_draws"]).filter(pc.is_valid(good["target_hits"]))
-        accuracies = [(rule, name, side, top) for rule in rules for name, (side, top) in RATES.items()]
+        targeted = _with(good.select(["target_hits", "evaluation_draws"]), "target_hits")
         return cls(
             sort_key=tuple(rows[name][0].as_py() for name in ("model", "k", "attack", "cell")),
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
-            moved=int((column(good, "given_distance") > column(good, "eps") + LEVEL / 1000).sum()),
-            blind=int(blind.blind({name: column(good, name) for name in blind.COLUMNS}).sum()),
+            moved=_moved(good),
+            blind=_blind(good),
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
             targets=Sample.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
-            certified=Sample.of(_certified(good.filter(pc.is_valid(good["smoothed_class"])))),
-            shares={(rule, name): Sample.of(RULES[rule].score(good, side, top)) for rule, name, side, top in accuracies},
+            certified=Sample.of(_certified(_with(good, "smoothed_class"))),
+            shares=_shares(good, rules),
         )
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -152,6 +143,39 @@ class Tally:
             draw_gradients=self.draw_gradients,
             seconds=self.seconds,
         )
+
+
+def _shares(rows: pa.Table, rules: Iterable[str]) -> dict[tuple[str, str], Sample]:
+    """Return the sample of each rule and accuracy of attacked rows. Rows alike in what a rule reads are scored once."""
+    few: dict[tuple[str, ...], tuple[pa.Table, Any]] = {}
+    found = {}
+    for rule in rules:
+        score, columns, *_ = RULES[rule]
+        for name, (side, top) in RATES.items():
+            read = tuple(text.format(side) for text in columns)
+            if read not in few:
+                few[read] = alike(rows.select(list(dict.fromkeys(read))))
+            found[rule, name] = Sample.of(score(few[read][0], side, top), few[read][1])
+    return found
+
+
+def _with(rows: pa.Table, name: str) -> pa.Table:
+    """Return the rows in which a column is not null."""
+    missing = rows[name].null_count
+    return rows if not missing else rows.slice(0, 0) if missing == len(rows) else rows.filter(pc.is_valid(rows[name]))
+
+
+def _moved(rows: pa.Table) -> int:
+    """Return how many examples, made by others, were moved into their ball."""
+    given = _with(rows.select(["given_distance", "eps"]), "given_distance")
+    return int((column(given, "given_distance") > column(given, "eps") + LEVEL / 1000).sum())
+
+
+def _blind(rows: pa.Table) -> int:
+    """Return for how many attacked images the attack was blind. A row without a bad gradient is not one of them."""
+    odd = pc.or_kleene(pc.greater(rows["zero_gradients"], 0), pc.greater(rows["nonfinite_gradients"], 0))
+    some = rows.select(list(blind.COLUMNS)).filter(odd)
+    return int(blind.blind({name: column(some, name) for name in blind.COLUMNS}).sum())
 
 
 def _certified(rows: pa.Table) -> Shares:

@@ -8,7 +8,7 @@ import io
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, TypeVar
@@ -17,7 +17,8 @@ import obstore
 from obstore import exceptions
 
 from pipeline.errors import BadInput, StorageError
-from pipeline.storage.files import STALE_SECONDS, Entry
+from pipeline.parallel import REQUESTS, map_ordered
+from pipeline.storage.files import PART, STALE_SECONDS, Entry, Pieces, Place
 
 T = TypeVar("T")
 
@@ -27,8 +28,11 @@ PATIENCE = 180.0
 PAUSES = (0.1, 15.0)
 """Seconds between the first tries, and the longest pause. Pauses double; obstore also shortens its own at random."""
 
-BUFFER = 8 << 20
-"""Bytes of one request when a large file is read in order."""
+LARGE = 64 << 20
+"""Larger files are read in parts, several at a time, and so that one that fails costs itself alone."""
+
+MOST_PARTS = 9000
+"""Parts of a file that is written, at most; S3 takes 10,000."""
 
 SMALL = 1 << 20
 """Files up to this many bytes are read in one request."""
@@ -90,10 +94,29 @@ class Bucket:
 
     def read(self, name: str, stop: int | None = None) -> bytes | None:
         options = None if stop is None else {"range": (0, stop)}
+
+        def got() -> bytes | int:
+            """Return the bytes, or of a large file that is wanted whole their number."""
+            found = self._store.get(name, options=options)
+            size = int(found.meta["size"])
+            return size if stop is None and size > LARGE else bytes(found.bytes())
+
         try:
-            return self._patiently("read", name, lambda: bytes(self._store.get(name, options=options).bytes()))
+            data = self._patiently("read", name, got)
+            return data if isinstance(data, bytes) else self._large(name, data)
         except FileNotFoundError:
             return None
+
+    def _large(self, name: str, size: int) -> bytes:
+        """Return a file of `size` bytes, read in parts: a request for all of it would outlast its time limit."""
+        return b"".join(self.parts(name, [(begin, min(PART, size - begin)) for begin in range(0, size, PART)]))
+
+    def parts(self, name: str, places: Sequence[Place]) -> list[bytes]:
+        def got(place: Place) -> bytes:  # not the library's `get_ranges`, which makes one request of ranges that touch
+            begin, size = place
+            return bytes(self._patiently("read", name, lambda: self._store.get_range(name, start=begin, length=size)))
+
+        return list(map_ordered(got, places))
 
     def open(self, name: str, size: int | None = None) -> BinaryIO:
         if size is None:
@@ -107,7 +130,7 @@ class Bucket:
                 self._patiently("read", name, lambda: self._store.get_range(name, start=start, length=length)),
             )
 
-        return io.BufferedReader(_Parts(part, size), BUFFER)
+        return io.BufferedReader(_Parts(part, size), PART)
 
     def create(self, name: str, data: bytes) -> bool:
         writer = uuid.uuid4().hex
@@ -122,8 +145,13 @@ class Bucket:
 
         return self._patiently("written", name, put)
 
-    def replace(self, name: str, data: bytes) -> None:
-        self._patiently("written", name, lambda: self._store.put(name, data, use_multipart=False))
+    def replace(self, name: str, data: bytes | Pieces) -> None:
+        if not isinstance(data, bytes) and data.size > PART:
+            part = max(PART, data.size // MOST_PARTS)
+            self._patiently("written", name, lambda: self._store.put(name, data, chunk_size=part, max_concurrency=REQUESTS))
+            return
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        self._patiently("written", name, lambda: self._store.put(name, whole, use_multipart=False))
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):

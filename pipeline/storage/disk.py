@@ -3,13 +3,13 @@
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import BadInput, StorageError
-from pipeline.storage.files import STALE_SECONDS, Entry
+from pipeline.storage.files import STALE_SECONDS, Entry, Pieces, Place
 
 TEMPORARY = ".aside"
 """Folder for unfinished files, in the root: on the same file system, and hidden from listings."""
@@ -53,9 +53,13 @@ class Disk:
     def open(self, name: str, size: int | None = None) -> BinaryIO:
         return (self.root / name).open("rb")
 
+    def parts(self, name: str, places: Sequence[Place]) -> list[bytes]:
+        with (self.root / name).open("rb", buffering=0) as file:
+            return [os.pread(file.fileno(), size, begin) for begin, size in places]
+
     def create(self, name: str, data: bytes) -> bool:
         target = self.root / name
-        with self._temporary(target, data) as temporary:
+        with self._temporary(target, (data,)) as temporary:
             try:
                 os.link(temporary, target)
             except FileExistsError:
@@ -63,9 +67,9 @@ class Disk:
             _sync(target.parent)
         return True
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | Pieces) -> None:
         target = self.root / name
-        with self._temporary(target, data) as temporary:
+        with self._temporary(target, (data,) if isinstance(data, bytes) else data) as temporary:
             os.replace(temporary, target)
             _sync(target.parent)
 
@@ -109,15 +113,15 @@ class Disk:
             yield from (entry for entry in entries if not entry.name.startswith("."))
 
     @contextmanager
-    def _temporary(self, target: Path, data: bytes) -> Iterator[Path]:
-        """Write `data` to a durable temporary file for `target`; remove it at the end."""
+    def _temporary(self, target: Path, data: Iterable[bytes | memoryview]) -> Iterator[Path]:
+        """Write the pieces of `data` to a durable temporary file for `target`; remove it at the end."""
         temporary = self.root / TEMPORARY / uuid.uuid4().hex
         with _as_storage_error(target, "written"):
             try:
                 _make_folder(temporary.parent)
                 _make_folder(target.parent)
                 with temporary.open("wb") as file:
-                    file.write(data)
+                    file.writelines(data)
                     file.flush()
                     os.fsync(file.fileno())
                 yield temporary

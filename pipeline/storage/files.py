@@ -1,7 +1,10 @@
 """Define what every folder of files can do. A file is whole or absent. Names are relative, with parts joined by `/`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
+
+PART = 8 << 20
+"""Bytes of one piece of a large file: of one request to a bucket, and of what is in memory beside the file's own content."""
 
 STALE_SECONDS = 3600.0
 """Age after which an unfinished file is left by a dead writer: a write takes seconds."""
@@ -13,6 +16,26 @@ class Entry(NamedTuple):
     name: str
     bytes: int
     modified: float
+
+
+Place = tuple[int, int]
+"""Where some bytes of a file begin, and how many they are."""
+
+
+class Pieces(Protocol):
+    """Hold the content of a large file, of `size` bytes, to be gone through once for each try to write it.
+
+    What going through it raises ends the write: the file is as it was before.
+    """
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the pieces have together."""
+        ...
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the content, at most PART bytes at a time."""
+        ...
 
 
 class Files(Protocol):
@@ -36,12 +59,19 @@ class Files(Protocol):
         """Open a file to read and seek in, never whole in memory; a known `size` saves a request. Raises FileNotFoundError."""
         ...
 
+    def parts(self, name: str, places: Sequence[Place]) -> list[bytes]:
+        """Return the bytes at some places of a file, several at a time where each is a request; fewer where the file ends.
+
+        Raises FileNotFoundError.
+        """
+        ...
+
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless it exists; return True to exactly one caller. The file is whole and durable, or absent."""
         ...
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a file over the old one; a reader sees the old or the new file, whole."""
+    def replace(self, name: str, data: bytes | Pieces) -> None:
+        """Write a file over the old one; a reader sees the old or the new file, whole. Large ones come in pieces."""
         ...
 
     def remove(self, name: str) -> None:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.store import formats
-from pipeline.store.tensor_files import description, metadata
+from pipeline.store.tensor_files import TensorFile, Watch, description, metadata, pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,11 +29,13 @@ class Header:
     commit: str = ""
 
 
-def encode(header: Header, tensors: "dict[str, Tensor]") -> bytes:
-    """Return a checkpoint file."""
-    from safetensors.torch import save  # torch takes seconds to import, and who reads a header needs none
+def encode(header: Header, tensors: "Mapping[str, Tensor]", watch: Watch = lambda: None) -> TensorFile:
+    """Return a checkpoint file, in pieces that share the memory of the tensors.
 
-    return save(tensors, {"header": json.dumps(formats.stamp() | asdict(header)), "sha256": _hash(tensors)})
+    `watch` is called before each piece is hashed or written; what it raises ends that.
+    """
+    about = {"header": json.dumps(formats.stamp() | asdict(header)), "sha256": _hash(tensors, watch)}
+    return TensorFile(tensors, about, watch)
 
 
 def header(data: bytes, file: str) -> Header | None:
@@ -59,9 +62,10 @@ def decode(data: bytes) -> "dict[str, Tensor] | None":
     return tensors if _hash(tensors) == expected else None
 
 
-def _hash(tensors: "dict[str, Tensor]") -> str:
+def _hash(tensors: "Mapping[str, Tensor]", watch: Watch = lambda: None) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+        for piece in pieces(tensors[name], watch):
+            digest.update(piece)
     return digest.hexdigest()

@@ -5,6 +5,7 @@ units/<cell>.json                       how the images of a cell are cut into un
 results/<unit>.parquet                  the rows of a unit, committed once; the file's presence means "done"
 sealed/<cell>--<count>-<digest>.parquet   a copy of all rows of a cell in one file (`pipeline.store.sealed`)
 checkpoints/<unit>.safetensors          the running attack; removed after the commit
+shards/<shard>.json                     where the images of a shard lie (`pipeline.data.listings`)
 adversarial/cell=<cell>/<unit>.tar      8-bit PNG examples as WebDataset, same keys
 tracking.json                           the id of the tracked run (`pipeline.tracking.settings`)
 
@@ -23,7 +24,7 @@ from pipeline.parallel import map_ordered
 from pipeline.planning.units import Unit
 from pipeline.storage import urls
 from pipeline.storage.bucket import PATIENCE
-from pipeline.storage.files import Entry
+from pipeline.storage.files import Entry, Pieces
 from pipeline.store import compacted
 
 ROWS = ".parquet"
@@ -138,8 +139,8 @@ class Store:
         """Write a file unless it exists; return False if another writer was faster. It is whole and durable, or absent."""
         return self._files.create(name, data)
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a file in place of an earlier one; a reader sees the old one or the new one, whole."""
+    def replace(self, name: str, data: bytes | Pieces) -> None:
+        """Write a file in place of an earlier one; a reader sees the old or the new one, whole. Large ones come in pieces."""
         self._files.replace(name, data)
 
     def remove(self, name: str) -> None:

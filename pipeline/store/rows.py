@@ -2,8 +2,11 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -13,6 +16,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import images_of
+from pipeline.scoring import decided
+from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
 from pipeline.store import committed, formats, schema
 from pipeline.store.compacted import is_compacted
@@ -45,11 +50,12 @@ def batches(url: str, columns: Sequence[str] | None = None, cells: Collection[st
             raise BadInput(f"store {url} holds no rows of the cell {cell!r}: it has {', '.join(files)}")
     wanted, known = {cell: names for cell, names in files.items() if cells is None or cell in cells}, dict[Any, pa.Array]()
     columns = list(columns or SCHEMA.names)
+    every, words = list(dict.fromkeys([*columns, *IMAGE])), _STRINGS & {*columns, "shard"}
     for cell, opened in groupby(_opened(store, wanted), itemgetter(0)):
         images = list[pa.RecordBatch]()
         for _, name, file in opened:
             with file:
-                for rows in read(file, urls.join(store.url, name), list(dict.fromkeys([*columns, *IMAGE])), plan.cells[cell]):
+                for rows in read(file, urls.join(store.url, name), every, plan.cells[cell], words):
                     images.append(rows.select(IMAGE))
                     yield _shared(rows.select(columns), known)
         refuse_doubles(images, f"store {store.url}: cell {cell}")
@@ -63,7 +69,7 @@ def results(url: str, columns: Sequence[str] | None = None, cells: Collection[st
 def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa.Table:
     """Return the rows of one file, with the columns and types of SCHEMA.
 
-    whole       refuse a file of the present format that lacks any column but those of `schema.LATEST`
+    whole       refuse a file of the present format that lacks any column but those of `schema.LATEST` and `decided.DECIDED`
     identity    refuse rows of a cell with another identity, if this is given
     Raises BadInput, which names `path`, for a file that is damaged, of another program, or of a later format, and for one that
     holds the rows of another unit or not one row an image.
@@ -73,11 +79,11 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         there = file.schema_arrow
         names = schema.present(there, SCHEMA.names, path)
         _refuse_others(file.metadata, path, identity)
-        lacking = [name for name in SCHEMA.names if name not in names and name not in schema.LATEST]
+        lacking = [name for name in SCHEMA.names if name not in names and name not in schema.LATEST | DECIDED.keys()]
         if whole and schema.provenance(there).get("format") == formats.FORMAT and lacking:
             text = f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {', '.join(lacking)}; restore it"
             raise BadInput(text)
-        return _filled(file.read(names), SCHEMA)
+        return filled(file.read(names), SCHEMA)
     except BadInput:
         raise
     except DAMAGED as error:
@@ -86,15 +92,26 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
 
 def refuse_doubles(images: Sequence[pa.RecordBatch], where: str) -> None:
     """Raise BadInput, which says `where`, if an image stands twice among the columns IMAGE of the rows of a cell."""
-    names = pa.schema([(name, pa.string()) for name in IMAGE])
-    every = pa.Table.from_batches([rows.cast(names) for rows in images], names)
-    times = every.group_by(IMAGE).aggregate([([], "count_all")])
-    if len(times) < len(every):
-        twice = times.filter(pc.greater(times["count_all"], 1)).slice(0, 1).to_pylist()[0]
-        raise BadInput(
-            f"{where} holds the image {twice['image_key']} of shard {twice['shard']} {twice['count_all']} times: "
-            "`barrage verify` names the unit; remove its file, and run the campaign again"
-        )
+    shards = dict[str | None, list[pa.Array]]()
+    for rows in images:
+        words = pc.unique(rows["shard"]).to_pylist()
+        for shard in words:
+            own = rows["image_key"] if len(words) == 1 else rows["image_key"].filter(pc.equal(rows["shard"], shard))
+            shards.setdefault(shard, []).append(own.cast(pa.string()))
+    for shard, parts in shards.items():
+        keys = pa.concat_arrays(parts)
+        if not _ascend(keys) and pc.count_distinct(keys, mode="all").as_py() < len(keys):
+            times = pc.value_counts(keys)
+            key, count = times.filter(pc.greater(times.field("counts"), 1))[0].as_py().values()
+            raise BadInput(
+                f"{where} holds the image {key} of shard {shard} {count} times: "
+                "`barrage verify` names the unit; remove its file, and run the campaign again"
+            )
+
+
+def _ascend(keys: pa.Array) -> bool:
+    """Return whether each key is greater than the one before it, as in a file of a whole shard: no two are the same."""
+    return keys.null_count == 0 and pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py()
 
 
 def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str, str, BinaryIO]]:
@@ -116,24 +133,29 @@ def _opened(store: Store, files: Mapping[str, list[str]]) -> Iterator[tuple[str,
             raise BadInput(f"{urls.join(store.url, name)} was removed while the store was read: run the command again")
 
 
-def read(opened: BinaryIO, path: str, columns: Sequence[str], identity: str = "") -> Iterator[pa.RecordBatch]:
-    """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries.
+def read(
+    opened: BinaryIO, path: str, columns: Sequence[str], identity: str = "", words: Collection[str] = _STRINGS
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of one open file, some thousand rows at a time; strings are dictionaries, if they are among `words`.
 
-    Raises BadInput, which names `path`, as `table` does, and for rows of a cell with another `identity`, if that is given.
+    Columns that follow from others, and that the file lacks, are computed. Raises BadInput, which names `path`, as `table`
+    does, and for rows of a cell with another `identity`, if that is given.
     """
     try:
-        metadata = pq.ParquetFile(opened).metadata
-        names = schema.present(metadata.schema.to_arrow_schema(), columns, path)
+        file = pq.ParquetFile(opened, page_checksum_verification=True)
+        metadata, there = file.metadata, file.schema_arrow
+        names = schema.present(there, decided.needed(columns, there.names), path)
         _refuse_others(metadata, path, identity)
-        strings = [name for name in names if name in _STRINGS]
-        with pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True) as file:
-            left = metadata.num_rows
-            for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(columns) else BATCH, columns=names):
-                batch.validate(full=True)  # what the checksums of pages leave out: their own headers
-                left -= batch.num_rows
-                yield batch if len(names) == len(columns) else _filled(batch, _as_read(columns))
-            if left:
-                raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
+        wanted, known = _as_read(columns, words), _known(metadata, names)
+        asked, left = [name for name in names if name not in known] or names[:1], metadata.num_rows
+        if strings := [name for name in asked if name in words]:
+            file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True)
+        for batch in file.iter_batches(LISTED_BATCH if _LISTS & set(asked) else BATCH, columns=asked):
+            batch.validate(full=True)  # what the checksums of pages leave out: their own headers
+            left -= batch.num_rows
+            yield filled(batch, wanted, known)
+        if left:
+            raise ValueError(f"{left} of {metadata.num_rows} rows are missing")
     except (BadInput, FileNotFoundError):
         raise
     except DAMAGED as error:
@@ -163,16 +185,65 @@ def _words(metadata: pq.FileMetaData, column: str) -> set[str]:
     return {str(word) for known in found if known and known.has_min_max for word in (known.min, known.max)}
 
 
-def _as_read(columns: Sequence[str]) -> pa.Schema:
+def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
+    """Return the one value of each of these columns that has one, as the footer of a file tells: None for one without any.
+
+    Columns of SHARED alone can have a value: in the footer of others, a flipped bit could make one value of two.
+    """
+    places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
+    groups, found = [metadata.row_group(group) for group in range(metadata.num_row_groups)], dict[str, Any]()
+    for name in (name for name in names if name in places):  # the others are lists
+        figures = [group.column(places[name]).statistics for group in groups]
+        if not figures or not all(figures):
+            continue
+        if not any(one.has_min_max for one in figures):
+            if all(one.null_count == group.num_rows for one, group in zip(figures, groups, strict=True)):
+                found[name] = None
+        elif name in schema.SHARED and all(one.has_min_max and one.null_count == 0 for one in figures):
+            with suppress(ValueError):  # a text that is damaged there; the column itself may be sound
+                values = {value for one in figures for value in (one.min, one.max)}
+                found |= {name: values.pop()} if len(values) == 1 else {}
+    return found
+
+
+_ZEROS = pa.repeat(pa.scalar(0, pa.int32()), BATCH)
+
+
+def _constant(kind: pa.DataType, value: Any, count: int) -> pa.Array:
+    """Return a column of at most BATCH equal values, dictionaries for texts."""
+    if value is not None and pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(_ZEROS[:count], pa.array([value]), safe=False)
+    return _repeated(kind, value)[:count]
+
+
+@lru_cache(maxsize=64)
+def _repeated(kind: pa.DataType, value: Any) -> pa.Array:
+    return pa.nulls(BATCH, kind) if value is None else pa.repeat(pa.scalar(value, kind), BATCH)
+
+
+def _as_read(columns: Sequence[str], words: Collection[str]) -> pa.Schema:
     """Return some columns of SCHEMA with the types that `read` gives them."""
-    return pa.schema([pa.field(name, WORDS if name in _STRINGS else SCHEMA.field(name).type) for name in columns])
+    return pa.schema([pa.field(name, WORDS if name in words else SCHEMA.field(name).type) for name in columns])
 
 
-def _filled(rows: Any, wanted: pa.Schema) -> Any:
-    """Return a table or a batch with the columns of `wanted`, in their order; those that it lacks are null."""
-    there = set(rows.schema.names)
-    columns = [rows[f.name].cast(f.type) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in wanted]
-    return type(rows).from_arrays(columns, schema=wanted)
+def filled(rows: Any, wanted: pa.Schema, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """Return a table or a batch with the columns of `wanted`, in their order; those `known` have that value in every row.
+
+    Of those that neither has, what follows from others is computed, and the rest is null.
+    """
+    columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+    for name in known.keys() - columns.keys():
+        kind = wanted.field(name).type if name in wanted.names else SCHEMA.field(name).type
+        columns[name] = _constant(kind, known[name], rows.num_rows)
+    for name in (
+        name for name in DECIDED if name in wanted.names and name not in columns and columns.keys() >= {*DECIDED[name]}
+    ):
+        needs = list(DECIDED[name])
+        columns[name] = decided.column(type(rows).from_arrays([columns[need] for need in needs], needs), name)
+    found = [columns.get(field.name) for field in wanted]
+    pairs = zip(found, wanted, strict=True)
+    found = [pa.nulls(rows.num_rows, f.type) if c is None else c if c.type == f.type else c.cast(f.type) for c, f in pairs]
+    return type(rows).from_arrays(found, schema=wanted)
 
 
 def _broken(path: str, error: BaseException) -> BadInput:
@@ -196,13 +267,17 @@ def _shared(rows: pa.RecordBatch, known: dict[Any, pa.Array]) -> pa.Table:
 
 
 def parsed(data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Return some columns of one committed file; null where it lacks them. Raises ValueError if it is no file of rows."""
+    """Return some columns of one committed file; null where it lacks them, unless they follow from others.
+
+    Raises ValueError if it is no file of rows.
+    """
     try:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        found = file.read(schema.present(file.schema_arrow, columns, "a file of rows"))
+        there = file.schema_arrow
+        found = file.read(schema.present(there, decided.needed(columns, there.names), "a file of rows"))
     except DAMAGED as error:
         raise ValueError(f"no Parquet file of rows: {error}") from None
-    return _filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
+    return filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:

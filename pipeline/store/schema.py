@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
+from pipeline.scoring import decided
+from pipeline.scoring.decided import DECIDED
 from pipeline.store import formats
 
 CLASSES = pa.list_(pa.int32(), 5)
@@ -99,6 +101,13 @@ _COLUMNS: list[tuple[str, pa.DataType, str]] = [
         "mean L2 norm of the finite gradients that the attack followed, one a step, in the unit of its loss, pixels in [0, 1]; "
         "of estimates in spsa, of means of unit gradients where draws have those; null: it took none, or not all were measured",
     ),
+    (
+        "clean_right",
+        pa.int32(),
+        "what the draws together are right in, clean, as a sum: 1 the class with the most votes is the label, 2 the label is "
+        "among the five with the most; 4 the first class of the mean probability is the label, 8 the label is among its five",
+    ),
+    ("adv_right", pa.int32(), "the same of the stored example"),
 ]
 
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _COLUMNS])
@@ -120,14 +129,31 @@ LATEST = frozenset(("clean_margin", "adv_margin", "gradient_norm"))
 """Columns that came within format 2: a file of it may lack them, and they may be null where a checkpoint lacked them."""
 
 LATER = LATEST | frozenset(
-    ("clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius")
+    (*DECIDED, "clamps", "given_distance", "smoothed_class", "smoothed_votes", "smoothed_draws", "certified_radius")
 )  # fmt: skip
-"""Columns that release 0.1 did not write: a file without them may be its own. They are null there."""
+"""Columns that release 0.1 did not write: a file without them may be its own. There they are null, or follow from others."""
 
 SOURCE = pa.field("file_sha256", pa.string(), metadata={"description": "SHA-256 of the file in results/ that holds the row"})
 """The column that a sealed copy has besides those of SCHEMA."""
 
 _KNOWN = frozenset((*SCHEMA.names, SOURCE.name))
+
+SHARED = frozenset(
+    (
+        "shard", "cell", "model", "defense", "k", "attack", "policy", "mode", "norm", "eps", "steps", "eot_draws",
+        "evaluation_draws", "status", "seed", "unit", "campaign", "commit", "versions", "device",
+    )
+)  # fmt: skip
+"""Columns that are never null and seldom change inside a file: its footer says so, and readers take the value from there."""
+
+_PATHS = {pa.list_(CLASSES): ".list.element.list.element", CLASSES: ".list.element"}
+
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "write_page_checksum": True,
+    "use_dictionary": [f.name + _PATHS.get(f.type, "") for f in (*SCHEMA, SOURCE) if f.name != "image_key"],
+}
+"""How files of rows are written. No image has the key of another, so a dictionary of keys would only double them."""
 
 DAMAGED = pa.ArrowException, OSError, ValueError
 """What reading a damaged Parquet file raises; ValueError: its names are no text."""
@@ -137,13 +163,23 @@ KEY = b"barrage"
 
 
 def encode(rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> bytes:
-    """Return rows as one Parquet file, zstd. Missing columns are null, unknown ones an error. Metadata hold the provenance."""
+    """Return rows as one Parquet file. Missing columns are null, unknown ones an error. Metadata hold the provenance.
+
+    What follows from other columns, those of `decided.DECIDED`, is computed from them.
+    """
     unknown = {name for row in rows for name in row} - set(SCHEMA.names)
     assert not unknown, f"rows hold columns that the schema lacks: {unknown}"
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata(metadata(provenance)))
+    table = decide(pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata(metadata(provenance))))
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, buffer, **WRITING)
     return buffer.getvalue()
+
+
+def decide(table: pa.Table) -> pa.Table:
+    """Return rows with all columns of SCHEMA, those of `decided.DECIDED` computed from the others."""
+    for name in DECIDED:
+        table = table.set_column(table.schema.names.index(name), table.schema.field(name), decided.column(table, name))
+    return table
 
 
 def metadata(provenance: Mapping[str, Any]) -> dict[bytes, str]:

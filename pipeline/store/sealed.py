@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
+from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
 from pipeline.store import committed, planned_cells, rows
 from pipeline.store.layout import ROWS, Store, sealed_name
-from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, metadata
+from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, WRITING, metadata
 
 GROUP = 16_384
 """Rows of a row group: what a reader of few columns or one image skips by, and the rows in memory beside the file itself."""
@@ -79,6 +80,8 @@ def differences(store: Store, cell: str) -> Iterator[str]:
         yield f"{name}: no whole sealed copy; make it again with `barrage seal`"
         return
     copy = pq.read_table(io.BytesIO(data), partitioning=None)
+    if copy.schema == pa.schema([field for field in _SEALED if field.name not in DECIDED]):  # made before these columns
+        copy = rows.filled(copy, _SEALED)
     if copy.schema != _SEALED:
         yield f"{name}: other columns than a sealed copy has; remove it, and seal the cell again"
         return
@@ -106,7 +109,7 @@ def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     """Return how many rows the files hold, and one Parquet file of them all."""
     buffer, count, waiting, held, images = io.BytesIO(), 0, list[pa.Table](), 0, list[pa.RecordBatch]()
     about, identity = metadata({"cell": cell, "files": len(files)}), planned_cells.plan(store).cells[cell]
-    with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), **WRITING) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
             waiting.append(_with_hash(store, file, data, identity))
             images += waiting[-1].select(rows.IMAGE).to_batches()

@@ -113,11 +113,29 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
     state = attack.start(x, Goal(label, target), Mirror.of(keys(4), "cuda"))
     for i in range(20):  # warms up every transform, in whichever number it comes
         attack.step(attack.start(x, Goal(label, target), Mirror.of(keys(4, seed=i), "cuda")), model, stack=16)
-    lanes.step(attack, state, model, 16, width=3)
+    for _ in range(2):  # the first pass of a kind compiles, the second is recorded
+        lanes.step(attack, state, model, 16, width=3)
     with no_sync:
         attack.step(state, model, stack=16)
         lanes.step(attack, state, model, 16, width=4)
         lanes.step(attack, state, model, 16, width=3)  # some of the images: their places are copied from pinned memory
+
+
+@pytest.mark.parametrize("k", [5, 10])
+def test_a_recorded_pass_gives_the_bits_of_one_that_is_queued_and_is_close_to_the_eager_barrage(k):
+    x, barrage, n = photographs(*SIZE).cuda().repeat(40, 1, 1, 1), Barrage(k), 160
+    mirror, cotangent = Mirror.of(keys(n), "cuda"), torch.randn(n, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+
+    def once(device):
+        leaf = x.to(device).requires_grad_()
+        y = barrage.apply(leaf, barrage.draw(Mirror.of(mirror.host, device), SIZE))
+        return y.detach(), torch.autograd.grad(y, leaf, cotangent.to(device))[0]
+
+    queued, *recorded = [once("cuda") for _ in range(4)]
+    for y, product in recorded:
+        assert torch.equal(y, queued[0]) and torch.equal(product, queued[1])
+    y, _ = once("cpu")
+    assert ((queued[0].cpu() - y).abs().flatten(1).mean(1) * 255).median() < 2
 
 
 def test_a_state_comes_back_from_the_device_bit_for_bit():

@@ -10,6 +10,7 @@ from torch import nn
 import bart
 from bart.one_call import RULES, accuracy
 from pipeline.config.attacks import Standard
+from pipeline.scoring import decided
 from pipeline.scoring.intervals import rate
 from pipeline.scoring.rules import RULES as OF_ROWS
 from tests.support import tiny
@@ -35,6 +36,7 @@ def test_rules_are_those_of_campaigns(rule):
     lists = pa.array(top5.tolist(), pa.list_(pa.list_(pa.int32(), 5)))
     rows = pa.table(
         {
+            "status": ["ok"] * len(label),
             "label": pa.array(label.tolist(), pa.int32()),
             "evaluation_draws": pa.array([top5.shape[1]] * len(label), pa.int32()),
             "adv_top5": lists,
@@ -43,6 +45,7 @@ def test_rules_are_those_of_campaigns(rule):
             "adv_top5_correct": pa.array((top5 == label[:, None, None]).any(2).sum(1).tolist(), pa.int32()),
         }
     )
+    rows = rows.append_column("adv_right", decided.column(rows, "adv_right"))
     want = OF_ROWS[rule].score(rows, "adv", 1)
     assert 0 < want.mean() < 1
     np.testing.assert_allclose(RULES[rule](verdict, label).numpy(), want)

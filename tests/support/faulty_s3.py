@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _SERVER = """
 import os, sys
@@ -38,11 +38,12 @@ def server():
 
 @dataclass(frozen=True)
 class Request:
-    """What the proxy heard."""
+    """What the proxy heard, and the bytes that it answered."""
 
     method: str
     path: str
     headers: dict[str, str]
+    answered: list[int] = field(default_factory=list)
 
 
 def _refusal(status, code):
@@ -97,6 +98,7 @@ class Proxy:
                 client.sendall(ANSWERS[fault])
             elif fault != "lost":
                 answer = self._forward(head, body, fault)
+                request.answered.append(len(_body(answer)))
                 client.sendall(answer if fault != "half" else answer[: len(answer) - max(1, len(_body(answer)) // 2)])
 
     def _forward(self, head, body, fault):

@@ -46,7 +46,7 @@ class _ClipAndPermute(torch.autograd.Function):
         x = x.contiguous()
         y, size, masked = torch.empty_like(x), x[0].numel(), ctx.needs_input_grad[0]
         inside = torch.empty_like(x, dtype=torch.uint8) if masked else y
-        programs = len(x) * triton.cdiv(size, BLOCK)
+        programs = len(x) * launcher.cdiv(size, BLOCK)
         launcher.launch(_forward_kernel, programs, x, gather, y, inside, size, MASKED=masked, BLOCK=BLOCK)
         if masked:
             ctx.save_for_backward(scatter, inside)
@@ -57,7 +57,7 @@ class _ClipAndPermute(torch.autograd.Function):
         scatter, inside = ctx.saved_tensors
         gradient = gradient.contiguous()
         out, size = torch.empty_like(gradient), gradient[0].numel()
-        programs = len(gradient) * triton.cdiv(size, BLOCK)
+        programs = len(gradient) * launcher.cdiv(size, BLOCK)
         launcher.launch(_backward_kernel, programs, gradient, scatter, inside, out, size, BLOCK=BLOCK)
         return out, None, None
 

@@ -107,7 +107,7 @@ def _made(kernel: Any, keys: Tensor, shape: tuple[int, ...], dtype: torch.dtype,
     out = torch.empty((len(keys), *shape), dtype=dtype, device=keys.device)
     total, count = out.numel(), math.prod(shape)
     launcher.launch(
-        kernel, triton.cdiv(total, BLOCK), keys.contiguous(), *arguments, out, total, count, BLOCK=BLOCK, **constants
+        kernel, launcher.cdiv(total, BLOCK), keys.contiguous(), *arguments, out, total, count, BLOCK=BLOCK, **constants
     )
     return out
 
@@ -115,7 +115,7 @@ def _made(kernel: Any, keys: Tensor, shape: tuple[int, ...], dtype: torch.dtype,
 def fold(keys: Tensor, data: int) -> Tensor:
     """Return child keys, of the shape of `keys`."""
     out = torch.empty(keys.shape, dtype=keys.dtype, device=keys.device)
-    programs = triton.cdiv(out.numel(), BLOCK)
+    programs = launcher.cdiv(out.numel(), BLOCK)
     launcher.launch(_fold_kernel, programs, keys.contiguous(), data, out, out.numel(), BLOCK=BLOCK)
     return out
 
@@ -153,6 +153,6 @@ def order(keys: Tensor, name: int, count: int) -> Tensor:
     out = torch.empty((len(keys), count), dtype=torch.int64, device=keys.device)
     places = triton.next_power_of_2(max(count, 1))
     images = max(PLACES // places, 1)
-    programs = triton.cdiv(len(keys), images)
+    programs = launcher.cdiv(len(keys), images)
     launcher.launch(_order_kernel, programs, keys.contiguous(), name, out, *out.shape, IMAGES=images, PLACES=places)
     return out

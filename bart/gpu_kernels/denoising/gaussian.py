@@ -7,15 +7,14 @@ The gradient is the transpose. The two directions commute, and along each a pixe
 symmetric window. A pixel of the border also collects what its repetitions outside contributed.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
-from bart.types import Params
+from bart.gpu_kernels.common.part import Part, linear
+from bart.gpu_kernels.common.rows import plane_places, store_clipped, store_masked
 
 STRIP, TILE_W = 8, 128
 """Rows and columns of a tile."""
@@ -58,47 +57,46 @@ def _along(line, place, stride, length, sigma, TRANSPOSE: tl.constexpr):
 
 
 @triton.jit
-def _blur_kernel(x, sigmas, halfway, out, height, width, TRANSPOSE: tl.constexpr, STRIP: tl.constexpr, TILE_W: tl.constexpr):
+def _blur_kernel(
+    table, x, sigmas, halfway, out, inside, height, width,
+    TRANSPOSE: tl.constexpr, CLIP: tl.constexpr, STRIP: tl.constexpr, TILE_W: tl.constexpr,
+):  # fmt: skip
     """Blur one strip of one plane."""
     strips = tl.cdiv(height, STRIP)
     plane = (tl.program_id(0) // strips).to(tl.int64)
-    sigma = tl.load(sigmas + plane).to(tl.float64)
-    start = plane * height * width
+    mine, source, target = plane_places(table, plane)
+    if mine < 0:
+        return
+    sigma = tl.load(sigmas + mine).to(tl.float64)
+    size = height * width
+    x += (mine if TRANSPOSE else source) * size
+    halfway += plane * size
     row = tl.program_id(0) % strips * STRIP + tl.arange(0, STRIP)[:, None]
     y = tl.minimum(row, height - 1)
     for left in range(0, width, TILE_W):
         column = left + tl.arange(0, TILE_W)[None, :]
-        value = _along(x + start + tl.minimum(column, width - 1), y, width, height, sigma, TRANSPOSE)
-        tl.store(halfway + start + y * width + column, value, mask=(row < height) & (column < width))
+        value = _along(x + tl.minimum(column, width - 1), y, width, height, sigma, TRANSPOSE)
+        tl.store(halfway + y * width + column, value, mask=(row < height) & (column < width))
     tl.debug_barrier()  # a row's pixels come from all threads
     for left in range(0, width, TILE_W):
         column = left + tl.arange(0, TILE_W)[None, :]
-        value = _along(halfway + start + y * width, tl.minimum(column, width - 1), 1, width, sigma, TRANSPOSE)
-        tl.store(out + start + y * width + column, value, mask=(row < height) & (column < width))
+        value = _along(halfway + y * width, tl.minimum(column, width - 1), 1, width, sigma, TRANSPOSE)
+        pixel, valid = y * width + column, (row < height) & (column < width)
+        if TRANSPOSE:
+            store_masked(out, inside, mine * size + pixel, value, valid, CLIP)
+        else:
+            store_clipped(out, inside, target * size + pixel, mine * size + pixel, value, valid, CLIP)
 
 
-def _blur(x: Tensor, sigma: Tensor, transpose: bool) -> Tensor:
-    """Blur the planes of `x`, each with its own sigma, or apply the transpose."""
-    n, channels, height, width = x.shape
-    halfway, out = torch.empty_like(x), torch.empty_like(x)
-    programs = n * channels * triton.cdiv(height, STRIP)
-    constants = {"TRANSPOSE": transpose, "STRIP": STRIP, "TILE_W": TILE_W}
-    launcher.launch(_blur_kernel, programs, x, sigma, halfway, out, height, width, **constants)
-    return out
+def _blur(part: Part, x: Tensor, transpose: bool) -> None:
+    """Queue the launch that blurs the planes of a part, or applies the transpose."""
+    height, width = part.size
+    halfway = torch.empty((part.slots, 3, height, width), device=part.y.device)
+    programs = 3 * part.slots * launcher.cdiv(height, STRIP)
+    arguments = (part.table, x, part.params["sigma"], halfway, part.y, part.inside, height, width)
+    constants = {"TRANSPOSE": transpose, "CLIP": part.clip, "STRIP": STRIP, "TILE_W": TILE_W}
+    launcher.launch(_blur_kernel, programs, *arguments, **constants)
 
 
-class _Blur(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, sigma: Tensor) -> Tensor:
-        ctx.save_for_backward(sigma)
-        return _blur(x, sigma, transpose=False)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (sigma,) = ctx.saved_tensors
-        return _blur(gradient.contiguous(), sigma, transpose=True), None
-
-
-def gaussian_blur(x: Tensor, params: Params) -> Tensor:
-    """Blur each channel with its own sigma, the border repeated outwards. One launch, and one for the gradient."""
-    return _Blur.apply(x, params["sigma"])
+gaussian_blur = linear(_blur)
+"""Each channel blurred with its own sigma, the border repeated outwards."""

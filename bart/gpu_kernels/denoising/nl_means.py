@@ -11,10 +11,11 @@ cores, no shared memory and no barriers.
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.approximate_exp import CUTOFF, OFFSET, SLOPE
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, plane_places, store_clipped
 from bart.gpu_kernels.denoising.wavelet.filters import (
     COLUMNS,
     ROWS,
@@ -46,11 +47,14 @@ _ROWS, _COLUMNS = tl.constexpr(ROWS), tl.constexpr(COLUMNS)
 
 
 @triton.jit
-def _noise_kernel(x, details, sigmas, height, width):
+def _noise_kernel(table, x, details, sigmas, height, width):
     """Estimate the noise of a plane from db2's details, float64, each product and sum rounded alone as in the eager code."""
     plane = tl.program_id(0)
+    mine, origin, _ = plane_places(table, plane)
+    if mine < 0:
+        return
     rows, columns = band_length(height, 4), band_length(width, 4)
-    source = x + plane.to(tl.int64) * height * width
+    source = x + origin * height * width
     target = details + plane.to(tl.int64) * rows * columns
     for tile in range(tile_count(rows, columns)):
         row, column, valid = tile_entries(tile, rows, columns)
@@ -131,7 +135,9 @@ def _lane(like):
 
 
 @triton.jit
-def _single(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
+def _single(
+    image, outputs, here, kept, y, x, height, width, left, right, wide, scale, distance, CLIP: tl.constexpr
+):  # fmt: skip
     """Denoise one plane."""
     center = _six(image, y, _reflected(x, width), height, width)
     total = tl.zeros_like(center[2])
@@ -144,11 +150,13 @@ def _single(image, out, here, kept, y, x, height, width, left, right, wide, scal
             weight = _weight(_along(center, other, wide), left, right, wide, scale)
             total += weight * (other[2] - center[2])
             weights += weight
-    tl.store(out + here, center[2] + total / weights, mask=kept)
+    store_clipped(outputs[0], outputs[1], here, here, center[2] + total / weights, kept, CLIP)
 
 
 @triton.jit
-def _joint(image, out, here, kept, y, x, height, width, left, right, wide, scale, distance):
+def _joint(
+    image, outputs, here, kept, y, x, height, width, left, right, wide, scale, distance, CLIP: tl.constexpr
+):  # fmt: skip
     """Denoise three planes with common weights."""
     size = height * width
     column = _reflected(x, width)
@@ -174,14 +182,17 @@ def _joint(image, out, here, kept, y, x, height, width, left, right, wide, scale
             total_g += weight * (other_g[2] - green[2])
             total_b += weight * (other_b[2] - blue[2])
             weights += weight
-    tl.store(out + here, red[2] + total_r / weights, mask=kept)
-    tl.store(out + size + here, green[2] + total_g / weights, mask=kept)
-    tl.store(out + 2 * size + here, blue[2] + total_b / weights, mask=kept)
+    out, inside = outputs
+    store_clipped(out, inside, here, here, red[2] + total_r / weights, kept, CLIP)
+    store_clipped(out, inside, size + here, size + here, green[2] + total_g / weights, kept, CLIP)
+    store_clipped(out, inside, 2 * size + here, 2 * size + here, blue[2] + total_b / weights, kept, CLIP)
 
 
 @triton.jit
-def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, width, TILE: tl.constexpr):
-    """Denoise one tile; program (image, channel, tile).
+def _nl_means_kernel(
+    table, x, sigmas, hs, patches, distances, alones, out, inside, height, width, CLIP: tl.constexpr, TILE: tl.constexpr
+):
+    """Denoise one tile; program (slot, channel, tile).
 
     If the channels have common weights, the first channel's programs do all.
     """
@@ -189,40 +200,48 @@ def _nl_means_kernel(x, sigmas, hs, patches, distances, alones, out, height, wid
     tiles = across * tl.cdiv(height, TILE)
     tile = tl.program_id(0) % tiles
     channel = tl.program_id(0) // tiles % 3
-    image = tl.program_id(0) // (3 * tiles)
-    alone = tl.load(alones + image) != 0
+    slot = tl.program_id(0) // (3 * tiles)
+    row, source, target = places(table, slot)
+    if row < 0:
+        return
+    alone = tl.load(alones + row) != 0
     if alone | (channel == 0):
-        radius = tl.where(tl.load(patches + image) > 5, 3, 2)
-        distance = tl.load(distances + image).to(tl.int32)
-        total_noise = tl.load(sigmas + image * 3) + tl.load(sigmas + image * 3 + 1) + tl.load(sigmas + image * 3 + 2)
-        steps = tl.load(hs + image).to(tl.float64) * (total_noise / 3) * (2 * radius + 1)
+        radius = tl.where(tl.load(patches + row) > 5, 3, 2)
+        distance = tl.load(distances + row).to(tl.int32)
+        total_noise = tl.load(sigmas + slot * 3) + tl.load(sigmas + slot * 3 + 1) + tl.load(sigmas + slot * 3 + 2)
+        steps = tl.load(hs + row).to(tl.float64) * (total_noise / 3) * (2 * radius + 1)
         spread = tl.where(alone, 1, 3) * steps * steps
         scale = (1 / tl.maximum(spread, _LEAST_SPREAD)).to(tl.float32)
 
-        row = tl.arange(0, TILE)[:, None]
         lane = tl.arange(0, _LANES)[None, :]
-        y = tile // across * TILE + row
+        y = tile // across * TILE + tl.arange(0, TILE)[:, None]
         column = tile % across * _INNER + lane - _BEFORE
         kept = (y < height) & (lane >= _BEFORE) & (lane - _BEFORE < _INNER) & (column < width)
         here = y * width + column
         left = tl.maximum(lane - (radius - 1), 0) + tl.zeros([TILE, _LANES], tl.int32)
         right = tl.minimum(lane + (radius - 1), _LANES - 1) + tl.zeros([TILE, _LANES], tl.int32)
         wide = (radius - 2).to(tl.float32)
-        start = (image * 3 + channel).to(tl.int64) * height * width
+        size = height * width
+        image = x + (source * 3 + channel) * size
+        outputs = (out + (target * 3 + channel) * size, inside + (row * 3 + channel) * size)
         if alone:
-            _single(x + start, out + start, here, kept, y, column, height, width, left, right, wide, scale, distance)
+            _single(image, outputs, here, kept, y, column, height, width, left, right, wide, scale, distance, CLIP)
         else:
-            _joint(x + start, out + start, here, kept, y, column, height, width, left, right, wide, scale, distance)
+            _joint(image, outputs, here, kept, y, column, height, width, left, right, wide, scale, distance, CLIP)
 
 
-def nl_means(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Return images (n, 3, h, w) in which each pixel is the mean of those with similar surroundings. Two launches."""
-    n, _, height, width = x.shape
-    details = torch.empty(n * 3, (height + 3) // 2 * ((width + 3) // 2), dtype=torch.float32, device=x.device)
-    sigmas = torch.empty(n * 3, dtype=torch.float64, device=x.device)
-    out = torch.empty_like(x, requires_grad=False)
-    launcher.launch(_noise_kernel, n * 3, x, details, sigmas, height, width, **SCHEDULE)
-    tiles = triton.cdiv(height, TILE) * triton.cdiv(width, LANES - AROUND)
-    numbers = (params["h"], params["patch"], params["distance"], params["per_channel"])
-    launcher.launch(_nl_means_kernel, n * 3 * tiles, x, sigmas, *numbers, out, height, width, TILE=TILE, num_warps=TILE)
-    return out
+def _forward(part: Part) -> Saved:
+    """Queue two launches."""
+    (height, width), device = part.size, part.y.device
+    details = torch.empty(3 * part.slots, (height + 3) // 2 * ((width + 3) // 2), device=device)
+    sigmas = torch.empty(3 * part.slots, dtype=torch.float64, device=device)
+    launcher.launch(_noise_kernel, 3 * part.slots, part.table, part.x, details, sigmas, height, width, **SCHEDULE)
+    programs = 3 * part.slots * launcher.cdiv(height, TILE) * launcher.cdiv(width, LANES - AROUND)
+    numbers = tuple(part.params[name] for name in ("h", "patch", "distance", "per_channel"))
+    arguments = (part.table, part.x, sigmas, *numbers, part.y, part.inside, height, width)
+    launcher.launch(_nl_means_kernel, programs, *arguments, CLIP=part.clip, TILE=TILE, num_warps=TILE)
+    return ()
+
+
+nl_means = Kernel(_forward)
+"""Each pixel the mean of those with similar surroundings."""

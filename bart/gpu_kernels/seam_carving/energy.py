@@ -5,10 +5,10 @@ import math
 import triton
 import triton.language as tl
 
-from bart.gpu_kernels.seam_carving.layout import LANES, LEVELS, WALL, seam_counts, tile_pixels
+from bart.gpu_kernels.common.rows import places
+from bart.gpu_kernels.seam_carving.layout import LEVELS, seam_counts, tile_pixels
 from bart.transforms.seam_carving import _LUMINANCE as LUMINANCE
 
-_LANES, _WALL = tl.constexpr(LANES), tl.constexpr(WALL)
 _RED, _GREEN, _BLUE = (tl.constexpr(weight) for weight in LUMINANCE)
 _SCALE = tl.constexpr(LEVELS / math.sqrt(32))
 
@@ -35,29 +35,36 @@ def _sum(first, second, third):
 
 @triton.jit
 def energy_kernel(
-    x, both, vertical, count, columns, place, energy, height, width, area,
-    TURNED: tl.constexpr, SHARE: tl.constexpr, WAYS: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+    table, x, both, vertical, count, columns, place, energy, height, width, area, margin,
+    TURNED: tl.constexpr, PITCH: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
-    """Store the Sobel magnitude in whole numbers, above the bits of the ways, and after the last row one with only the walls.
+    """Store the Sobel magnitude in whole numbers in the first half of `energy` (c, 2, area); zero beside the image, in both.
 
-    Its rows are those of the image or, if TURNED, the columns of the image without its vertical seams.
+    Its rows are those of the image or, if TURNED, the columns of the image without its vertical seams. A row begins with
+    `margin` zeros.
     """
     if TURNED:
-        image, row, column = tile_pixels(_LANES * SHARE, width + 1, TILE_H, TILE_W)
+        slot, row, line = tile_pixels(PITCH, width, TILE_H, TILE_W)
+        row -= margin
+        column, across = line, line
     else:
-        image, row, column = tile_pixels(height + 1, _LANES * SHARE, TILE_H, TILE_W)
+        slot, line, column = tile_pixels(height, PITCH, TILE_H, TILE_W)
+        column -= margin
+        row, across = line, line
+    mine, source, _ = places(table, slot)
+    if mine < 0:
+        return
     size = height * width
-    x += image * 3 * size
-    columns += image * size
+    x += source * 3 * size
+    columns += slot * size
     if not TURNED:
-        tl.store(place + image * size + row * width + column, -1, mask=(row < height) & (column < width))
-    columns_gone, rows_gone = seam_counts(both, vertical, count, image)
+        whole = (row < height) & (column >= 0) & (column < width)
+        tl.store(place + slot * size + row * width + column, -1, mask=whole)
+    columns_gone, rows_gone = seam_counts(both, vertical, count, mine)
     length = width - columns_gone if TURNED else width
-    line = row if TURNED else column
-    end = height - 1 if TURNED else width - 1
-    across = column if TURNED else row
-    inside = (row < height) & (column < length)
-    wanted = (across <= (length if TURNED else height)) & (line < _LANES * SHARE)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < length)
+    along = (row if TURNED else column) + margin
+    wanted = (across < (length if TURNED else height)) & (along < PITCH)
     if (rows_gone if TURNED else columns_gone) > 0:
         left = tl.maximum(column - 1, 0)
         right = tl.minimum(column + 1, length - 1)
@@ -76,6 +83,6 @@ def energy_kernel(
         level = value.to(tl.int32)
         rest = value - level.to(tl.float64)
         level += ((rest > 0.5) | ((rest == 0.5) & (level % 2 == 1))).to(tl.int32)
-        level = tl.where((line == 0) | (line == end), _WALL, tl.where(inside, level << (2 * WAYS), 0))
-        spot = across * (_LANES * SHARE) + line % SHARE * _LANES + line // SHARE
-        tl.store(energy + image * area + spot, level, mask=wanted)
+        spot = energy + slot * 2 * area + across * PITCH + along
+        tl.store(spot, tl.where(inside, level, 0).to(tl.int16), mask=wanted)
+        tl.store(spot + area, tl.zeros_like(level).to(tl.int16), mask=wanted & (inside == 0))

@@ -1,16 +1,13 @@
 """Carve seams out of images and enlarge the result to the full size, with an exact gradient given the seams."""
 
-from typing import Any
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, store_clipped, store_masked
 from bart.gpu_kernels.seam_carving.kept import kept_pixels
 from bart.gpu_kernels.seam_carving.layout import seam_counts
-from bart.types import Params
 
 BLOCK = 256
 """Pixels of a program."""
@@ -32,34 +29,39 @@ def _taps(output, length, side):
 
 @triton.jit
 def _block(height, width, BLOCK: tl.constexpr):
-    """Return this program's image, its pixels, and which of them exist."""
+    """Return this program's slot, its pixels, and which of them exist."""
     blocks = tl.cdiv(height * width, BLOCK)
     pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     return (tl.program_id(0) // blocks).to(tl.int64), pixel, pixel < height * width
 
 
 @triton.jit
-def _enlarge_kernel(x, both, vertical, count, kept, out, height, width, BLOCK: tl.constexpr):
+def _enlarge_kernel(table, x, both, vertical, count, kept, y, inside, height, width, CLIP: tl.constexpr, BLOCK: tl.constexpr):
     """Enlarge the carved image to the full size, for a block of pixels."""
-    image, pixel, inside = _block(height, width, BLOCK)
-    columns_gone, rows_gone = seam_counts(both, vertical, count, image)
+    slot, pixel, valid = _block(height, width, BLOCK)
+    mine, source, target = places(table, slot)
+    if mine < 0:
+        return
+    columns_gone, rows_gone = seam_counts(both, vertical, count, mine)
     upper, down = _taps(pixel // width, height - rows_gone, height)
     left, across = _taps(pixel % width, width - columns_gone, width)
     lower = tl.minimum(upper + 1, height - rows_gone - 1)
     right = tl.minimum(left + 1, width - columns_gone - 1)
     size = height * width
-    kept += image * size
-    upper_left = tl.load(kept + upper * width + left, mask=inside, other=0)
-    upper_right = tl.load(kept + upper * width + right, mask=inside, other=0)
-    lower_left = tl.load(kept + lower * width + left, mask=inside, other=0)
-    lower_right = tl.load(kept + lower * width + right, mask=inside, other=0)
+    kept += slot * size
+    upper_left = tl.load(kept + upper * width + left, mask=valid, other=0)
+    upper_right = tl.load(kept + upper * width + right, mask=valid, other=0)
+    lower_left = tl.load(kept + lower * width + left, mask=valid, other=0)
+    lower_right = tl.load(kept + lower * width + right, mask=valid, other=0)
     for channel in tl.static_range(3):
-        plane = x + (image * 3 + channel) * size
-        above = tl.load(plane + upper_left, mask=inside, other=0.0) * (1 - across)
-        above += tl.load(plane + upper_right, mask=inside, other=0.0) * across
-        below = tl.load(plane + lower_left, mask=inside, other=0.0) * (1 - across)
-        below += tl.load(plane + lower_right, mask=inside, other=0.0) * across
-        tl.store(out + (image * 3 + channel) * size + pixel, above * (1 - down) + below * down, mask=inside)
+        plane = x + (source * 3 + channel) * size
+        above = tl.load(plane + upper_left, mask=valid, other=0.0) * (1 - across)
+        above += tl.load(plane + upper_right, mask=valid, other=0.0) * across
+        below = tl.load(plane + lower_left, mask=valid, other=0.0) * (1 - across)
+        below += tl.load(plane + lower_right, mask=valid, other=0.0) * across
+        value = above * (1 - down) + below * down
+        there, marked = (target * 3 + channel) * size + pixel, (mine * 3 + channel) * size + pixel
+        store_clipped(y, inside, there, marked, value, valid, CLIP)
 
 
 @triton.jit
@@ -81,19 +83,24 @@ def _weight(output, pixel, length, side):
 
 
 @triton.jit
-def _gather_kernel(gradient, both, vertical, count, place, out, height, width, BLOCK: tl.constexpr):
+def _gather_kernel(
+    table, gradient, both, vertical, count, place, out, inside, height, width, CLIP: tl.constexpr, BLOCK: tl.constexpr
+):
     """Add up, for each pixel, the gradients of all outputs that read the carved pixel which it became."""
-    image, pixel, inside = _block(height, width, BLOCK)
-    columns_gone, rows_gone = seam_counts(both, vertical, count, image)
+    slot, pixel, valid = _block(height, width, BLOCK)
+    mine, _, _ = places(table, slot)
+    if mine < 0:
+        return
+    columns_gone, rows_gone = seam_counts(both, vertical, count, mine)
     size = height * width
-    carved = tl.load(place + image * size + pixel, mask=inside, other=-1)
+    carved = tl.load(place + slot * size + pixel, mask=valid, other=-1)
     inside_carved = carved >= 0
     carved = tl.maximum(carved, 0)
     row = carved // width
     column = carved % width
     top, tall = _reach(row, height - rows_gone, height)
     left, wide = _reach(column, width - columns_gone, width)
-    gradient += image * 3 * size
+    gradient += mine * 3 * size
     red = tl.zeros([BLOCK], tl.float32)
     green = tl.zeros([BLOCK], tl.float32)
     blue = tl.zeros([BLOCK], tl.float32)
@@ -106,34 +113,32 @@ def _gather_kernel(gradient, both, vertical, count, place, out, height, width, B
             red += weight * tl.load(here, mask=used, other=0.0)
             green += weight * tl.load(here + size, mask=used, other=0.0)
             blue += weight * tl.load(here + 2 * size, mask=used, other=0.0)
-    out += image * 3 * size + pixel
-    tl.store(out, red, mask=inside)
-    tl.store(out + size, green, mask=inside)
-    tl.store(out + 2 * size, blue, mask=inside)
+    there = mine * 3 * size + pixel
+    store_masked(out, inside, there, red, valid, CLIP)
+    store_masked(out, inside, there + size, green, valid, CLIP)
+    store_masked(out, inside, there + 2 * size, blue, valid, CLIP)
 
 
-class _SeamCarving(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, both: Tensor, vertical: Tensor, count: Tensor) -> Tensor:
-        n, _, height, width = x.shape
-        kept, place = kept_pixels(x, {"both": both, "vertical": vertical, "count": count})
-        ctx.save_for_backward(both, vertical, count, place)
-        out = torch.empty_like(x)
-        programs = n * triton.cdiv(height * width, BLOCK)
-        launcher.launch(_enlarge_kernel, programs, x, both, vertical, count, kept, out, height, width, BLOCK=BLOCK)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        both, vertical, count, place = ctx.saved_tensors
-        n, _, height, width = gradient.shape
-        out = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        programs = n * triton.cdiv(height * width, BLOCK)
-        numbers = (both, vertical, count)
-        launcher.launch(_gather_kernel, programs, gradient.contiguous(), *numbers, place, out, height, width, BLOCK=BLOCK)
-        return out, None, None, None
+def _forward(part: Part) -> Saved:
+    """Queue seven launches; the backward pass needs where each pixel went."""
+    (height, width), params = part.size, part.params
+    kept, place = kept_pixels(part)
+    programs = part.slots * launcher.cdiv(height * width, BLOCK)
+    numbers = (params["both"], params["vertical"], params["count"])
+    arguments = (part.table, part.x, *numbers, kept, part.y, part.inside, height, width)
+    launcher.launch(_enlarge_kernel, programs, *arguments, CLIP=part.clip, BLOCK=BLOCK)
+    return (place,)
 
 
-def seam_carving(x: Tensor, params: Params) -> Tensor:
-    """Remove the seams and resize to the full size. x (n, 3, h, w). Seven launches, and one for the gradient."""
-    return _SeamCarving.apply(x, params["both"], params["vertical"], params["count"])
+def _backward(part: Part, saved: Saved) -> None:
+    """Queue one launch."""
+    assert part.gradient is not None
+    (height, width), params = part.size, part.params
+    programs = part.slots * launcher.cdiv(height * width, BLOCK)
+    numbers = (params["both"], params["vertical"], params["count"])
+    arguments = (part.table, part.gradient, *numbers, *saved, part.y, part.inside, height, width)
+    launcher.launch(_gather_kernel, programs, *arguments, CLIP=part.clip, BLOCK=BLOCK)
+
+
+seam_carving = Kernel(_forward, _backward)
+"""The seams removed, and the rest resized to the full size."""

@@ -115,12 +115,33 @@ def each_sorted(filter: Callable[..., Tensor], radius: Tensor, *planes: Tensor) 
     """Filter on the host, which knows the radii: the largest disks together, so that no plane goes through another's disk."""
     height, width = planes[-1].shape[-2:]
     out = torch.empty_like(planes[-1])
-    for index in radius.argsort(descending=True).split(max(1, CHUNK_CPU // (height * width))):
+    for index in _together(radius, (height, width)):
         values = radius[index].tolist()
         low, high = values[-1], values[0]
         members = [sum(value >= r for value in values) for r in range(low, high + 1)]
         out[index] = filter(Disks(radius[index], low, high, (height, width), members), *(plane[index] for plane in planes))
     return out
+
+
+def _together(radius: Tensor, size: Size) -> tuple[Tensor, ...]:
+    """Return which planes a host computes together, largest disk first."""
+    return radius.argsort(descending=True).split(max(1, CHUNK_CPU // (size[0] * size[1])))
+
+
+def orders(radius: Tensor, size: Size) -> list[tuple[Offset, ...]]:
+    """Return the offsets of each plane's disk, in the order in which `each_sorted` adds: rounding depends on it."""
+    found: list[tuple[Offset, ...]] = [()] * len(radius)
+    for index in _together(radius, size):
+        values = radius[index].tolist()
+        for i, value in zip(index.tolist(), values, strict=True):
+            found[i] = _inside_out(values[-1], value)
+    return found
+
+
+@lru_cache
+def _inside_out(low: int, high: int) -> tuple[Offset, ...]:
+    """Return the offsets of a disk, ring by ring."""
+    return tuple(offset for _, ring in _rings(low, high) for offset in ring)
 
 
 def each_unsorted(filter: Callable[..., Tensor], radius: Tensor, radii: tuple[int, int], *planes: Tensor) -> Tensor:

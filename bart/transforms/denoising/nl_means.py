@@ -11,8 +11,8 @@ sigma is the noise of the image, the mean of the channels' as in `bart.transform
 channel is denoised alone. In a constant image sigma is zero: only equal pixels are averaged, so it does not change.
 
 Since w(p, q) = w(q, p), half of the shifts t are enough, each a few passes over flat rows. On a CPU this is compiled, one
-image per thread, band by band in its cache (`bart.cpu_kernels.nl_means`). On a device it runs over the whole batch, and each
-image masks the shifts beyond its own distance.
+image per thread, band by band in its cache (`bart.cpu_kernels.denoising.nl_means`). On a device it runs over the whole batch,
+and each image masks the shifts beyond its own distance.
 
 Sources: Buades, Coll, Morel, CVPR 2005; Darbon et al., ISBI 2008 (fast mode); Schraudolph, Neural Computation 1999 (exp).
 """
@@ -25,7 +25,7 @@ from bart import rng
 from bart.approximate_exp import CUTOFF, approximate_exp
 from bart.cpu_kernels import Image, map_images
 from bart.transforms.denoising.borders import mirrored
-from bart.transforms.denoising.wavelet import DB2, noise, noise_host
+from bart.transforms.denoising.wavelet import DB2, finest_details, noise, noise_host
 from bart.types import Gradient, Params, Size, Transform
 
 DISTANCES = (6, 11)
@@ -108,7 +108,7 @@ def _device(x: Tensor, params: Params) -> Tensor:
 
 def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Image:
     """Average planes (c, h, w) with one set of weights, as `_eager`; `spread` is channels (h sigma patch)^2."""
-    from bart.cpu_kernels.nl_means import sums
+    from bart.cpu_kernels.denoising.nl_means import sums
 
     margin = radius + distance
     padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
@@ -121,9 +121,7 @@ def _means_host(planes: Image, spread: float, radius: int, distance: int) -> Ima
 
 def _host(image: Image, params: dict[str, Image]) -> Image:
     """Denoise one image."""
-    import pywt
-
-    sigma = noise_host(pywt.dwtn(image.astype(np.float64), "db2", axes=(-2, -1))["dd"]).mean()
+    sigma = np.mean([noise_host(finest_details(plane.astype(np.float64), DB2)) for plane in image])
     radius = 2 if params["patch"] == 5 else 3
     spread, distance = float(params["h"] * sigma * (2 * radius + 1)) ** 2, int(params["distance"])
     if params["per_channel"]:

@@ -4,7 +4,7 @@ The image is rounded to 8 bits. The window of a pixel is the part of the disk ar
 exact in integers, so every device gives the same levels. Source: `skimage.filters.rank`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from bart import rng
 from bart.cpu_kernels import Image, map_images
-from bart.transforms.denoising.disks import Disks, Offset, each
+from bart.cpu_kernels import each as each_plane
+from bart.cpu_kernels.clip import fits
+from bart.transforms.denoising.disks import Disks, Offset, each, orders
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "denoising"
@@ -136,21 +138,48 @@ def _image(levels: Tensor, x: Tensor) -> Tensor:
     return (levels.to(x.dtype) / 255).view(x.shape)
 
 
+def _by_plane(
+    function: Callable[..., Any], dtype: torch.dtype, results: int, disks: Sequence[Any], *planes: Tensor
+) -> list[Tensor]:
+    """Return the results, planes of `dtype` (m, h, w) each, of a compiled `function(disk, *planes)` for each plane."""
+    found = [torch.empty_like(planes[0], dtype=dtype) for _ in range(results)]
+    sources, targets = ([stack.detach().numpy() for stack in stacks] for stacks in (planes, found))
+
+    def one(i: int) -> None:
+        for target, result in zip(targets, function(disks[i], *(source[i] for source in sources)), strict=True):
+            target[i] = result
+
+    each_plane(one, len(disks))
+    return found
+
+
 class _Median(torch.autograd.Function):
     """Compute the median of planes, with the surrogate gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
-        levels = _levels(x)
-        median = each(_median, radius, MEDIAN_RADII, levels)
+        if fits(x):
+            from bart.cpu_kernels.denoising import rank as kernels
+
+            levels, median = _by_plane(kernels.median, torch.uint8, 2, radius.tolist(), x.flatten(0, 1))
+        else:
+            levels = _levels(x)
+            median = each(_median, radius, MEDIAN_RADII, levels)
         ctx.save_for_backward(levels, median, radius)
         return _image(median, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         levels, median, radius = ctx.saved_tensors
-        planes = each(_median_backward, radius, MEDIAN_RADII, levels, median, gradient.flatten(0, 1))
-        return planes.view(gradient.shape), None
+        planes = (levels, median, gradient.flatten(0, 1))
+        if fits(gradient):
+            from bart.cpu_kernels.denoising import rank as kernels
+
+            offsets = orders(radius, (gradient.shape[-2], gradient.shape[-1]))
+            (shares,) = _by_plane(kernels.median_backward, torch.float32, 1, offsets, *planes)
+        else:
+            shares = each(_median_backward, radius, MEDIAN_RADII, *planes)
+        return shares.view(gradient.shape), None
 
 
 class _Mean(torch.autograd.Function):
@@ -159,12 +188,27 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
         ctx.save_for_backward(radius)
-        return _image(each(_mean, radius, MEAN_RADII, _levels(x)), x)
+        if fits(x):
+            from bart.cpu_kernels.denoising import rank as kernels
+
+            (mean,) = _by_plane(kernels.mean, torch.uint8, 1, radius.tolist(), x.flatten(0, 1))
+        else:
+            mean = each(_mean, radius, MEAN_RADII, _levels(x))
+        return _image(mean, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (radius,) = ctx.saved_tensors
-        return each(_mean_backward, radius, MEAN_RADII, gradient.flatten(0, 1)).view(gradient.shape), None
+        planes = gradient.flatten(0, 1)
+        if fits(gradient):
+            from bart.cpu_kernels.denoising import rank as kernels
+
+            (sums,) = _by_plane(
+                kernels.mean_backward, torch.float32, 1, orders(radius, (planes.shape[-2], planes.shape[-1])), planes
+            )
+        else:
+            sums = each(_mean_backward, radius, MEAN_RADII, planes)
+        return sums.view(gradient.shape), None
 
 
 def _radius(keys: Tensor, low: int, high: int) -> Params:
@@ -233,7 +277,7 @@ def _mean_bilateral_device(x: Tensor, params: Params) -> Tensor:
 
 def _mean_bilateral_host(image: Image, params: dict[str, Image]) -> Image:
     """Filter one image."""
-    from bart.cpu_kernels.bilateral import mean_bilateral
+    from bart.cpu_kernels.denoising.bilateral import mean_bilateral
 
     levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
     values = zip(levels, params["radius"], params["s0"], params["s1"], strict=True)

@@ -5,7 +5,8 @@
 A problem is one channel (two axes), or the image with its colour axis as a third one. Each problem stops on its own, when its
 energy changes by less than 2e-4 of the first one; photographs take 5 to 90 of at most 200 iterations. On a device a stopped
 problem stays in the batch with a step of zero, and nothing waits. If the host learns in time that all problems have stopped,
-it queues no more. On a CPU each problem is solved alone, within the cache, until it stops. The same lines do both.
+it queues no more. On a CPU each problem is solved alone, until it stops, by compiled loops (`bart.cpu_kernels.denoising.tv`),
+which have the bits of the lines below on NumPy arrays.
 
 The derivative is that of lagged diffusivity. With d = 1 / (|grad u| / weight + 1 / (40 tau)) held constant the solution is u =
 (1 - div d grad)^-1 x, a linear map that is its own adjoint. Eight Jacobi-Chebyshev steps from the cotangent apply it. The
@@ -182,28 +183,47 @@ def _diffuse(v: Array, u: Array, weight: Array, coupled: Array) -> Array:
     for k, edge in enumerate(edges):
         for end in _pairs(degree, k):
             end += edge
-    centre, radius, inverse = (2 + LOWEST) / 2, (2 - LOWEST) / 2, 1 / degree
-    residual, rho = grid.xp.zeros_like(u), radius / centre
+    inverse, residual = 1 / degree, grid.xp.zeros_like(u)
     _spread(v, edges, residual)
-    step = residual * inverse / centre
+    step = residual * inverse / _centre()
     out = v + step
-    for _ in range(STEPS - 1):
+    for before, own in _chebyshev():
         residual -= step
         _spread(step, edges, residual)
-        rho, last = 1 / (2 * centre / radius - rho), rho
-        step *= rho * last
-        step += grid.xp.multiply(residual, inverse, out=grid.scratch) * (2 * rho / radius)
+        step *= before
+        step += grid.xp.multiply(residual, inverse, out=grid.scratch) * own
         out += step
     return out
 
 
-def _host(function: Any, image: Array, params: dict[str, Array]) -> Array:
-    """Compute one image: its channels in turn, or all three together."""
-    planes = [image, params["u"]] if "u" in params else [image]
-    weight, together = float(params["weight"]), not params["per_channel"]
-    if together:
-        return function(*planes, weight, 1.0)
-    return np.concatenate([function(*(plane[c : c + 1] for plane in planes), weight, 0.0) for c in range(3)])
+def _centre() -> float:
+    """Return the middle of the eigenvalues that are covered."""
+    return (2 + LOWEST) / 2
+
+
+def _chebyshev() -> list[tuple[float, float]]:
+    """Return, for each Chebyshev step after the first, the factor of the step before and that of the residual."""
+    centre, radius, factors = _centre(), (2 - LOWEST) / 2, []
+    rho = radius / centre
+    for _ in range(STEPS - 1):
+        rho, last = 1 / (2 * centre / radius - rho), rho
+        factors.append((rho * last, 2 * rho / radius))
+    return factors
+
+
+def _host(image: Array, params: dict[str, Array]) -> Array:
+    """Denoise one image, or, given its solution `u`, differentiate: its channels in turn, or all together."""
+    from bart.cpu_kernels.denoising.tv import diffuse, solve
+
+    weight, alone = float(params["weight"]), params["per_channel"]
+    tau = 1 / (4 if alone else 6)
+
+    def problem(part: slice) -> Array:
+        if "u" in params:
+            return diffuse(image[part], params["u"][part], weight, 1 / (HORIZON * tau), _chebyshev(), _centre())
+        return solve(image[part], weight, tau, ITERATIONS - 1, EPSILON)
+
+    return np.concatenate([problem(slice(c, c + 1)) for c in range(3)]) if alone else problem(slice(3))
 
 
 def _device(function: Any, images: tuple[Tensor, ...], params: Params) -> Tensor:
@@ -219,7 +239,7 @@ class _Denoise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, per_channel: Tensor) -> Tensor:
         params = {"weight": weight, "per_channel": per_channel}
         on_host = x.device.type == "cpu" and x.dtype == torch.float32
-        u = map_images(lambda *a: _host(_solve, *a), x, params) if on_host else _device(_solve, (x,), params)
+        u = map_images(_host, x, params) if on_host else _device(_solve, (x,), params)
         ctx.save_for_backward(u, weight, per_channel)
         return u
 
@@ -229,7 +249,7 @@ class _Denoise(torch.autograd.Function):
         u, weight, per_channel = (t.detach() for t in ctx.saved_tensors)
         params = {"weight": weight, "per_channel": per_channel}
         if u.device.type == "cpu" and u.dtype == torch.float32:
-            return map_images(lambda *a: _host(_diffuse, *a), gradient, {**params, "u": u}), None, None
+            return map_images(_host, gradient, {**params, "u": u}), None, None
         return _device(_diffuse, (gradient, u), params), None, None
 
 

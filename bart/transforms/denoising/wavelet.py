@@ -4,17 +4,17 @@ Source: `skimage.restoration.cycle_spin` of `denoise_wavelet` with BayesShrink. 
 is decomposed with pywt's symmetric extension. Its noise is the median of the finest diagonal details over .6745, without exact
 zeros. Each band is shrunk by noise^2 / deviation of its signal.
 
-On a CPU this is PyWavelets, one image per thread. On a device the three filter banks (db1 is haar) run on the whole batch and
-each image takes its own: three times the work, and no waiting for the device. There the details for the noise are computed in
-float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to rounding, and whether a zero
-is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does not change.
+On a CPU this is compiled, one image per thread, with the bits of PyWavelets. On a device the three filter banks (db1 is haar)
+run on the whole batch and each image takes its own: three times the work, and no waiting for the device. There the details
+for the noise are computed in float64 in PyWavelets' own order of operations: in an 8-bit image a tenth of them are zero up to
+rounding, and whether a zero is exact moves the median. A plane without any such detail, where scikit-image returns NaN, does
+not change.
 
 Sources: Donoho and Johnstone, Biometrika 1994 (noise); Chang, Yu, Vetterli, IEEE TIP 2000 (BayesShrink); Coifman and Donoho,
 1995 (shifts); Daubechies, Ten Lectures on Wavelets, 1992 (filters).
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -186,46 +186,43 @@ def _device(x: Tensor, params: Params) -> Tensor:
     return torch.where(ycbcr, torch.einsum("ij,njhw->nihw", back, planes), planes).to(x.dtype)
 
 
-def _shrink_host(coefficients: Image, variance: Image, soft: bool) -> Image:
-    """Shrink the coefficients of a band."""
-    signal = np.square(coefficients).mean(axis=(-2, -1), keepdims=True) - variance
-    threshold = variance / np.sqrt(np.maximum(signal, _LEAST))
-    if soft:
-        return coefficients - np.clip(coefficients, -threshold, threshold)
-    return coefficients * (np.abs(coefficients) >= threshold)
+def noise_host(details: Image) -> float:
+    """Return the noise of a plane from its finest diagonal `details` (h, w); zero if all are zero."""
+    magnitude = np.abs(details).reshape(-1)
+    zeros = magnitude.size - np.count_nonzero(magnitude)
+    count = magnitude.size - zeros
+    lower, upper = (int(np.clip(zeros + (count - 1 + k) // 2, 0, magnitude.size - 1)) for k in (0, 1))
+    magnitude.partition((lower, upper))
+    return float(magnitude[lower] + magnitude[upper]) / (2 * _QUARTILE)
 
 
-def noise_host(details: Image) -> Image:
-    """Return the noise of each plane of `details` (..., h, w), (..., 1, 1); zero if all details are zero."""
-    magnitude = np.sort(np.abs(details).reshape(*details.shape[:-2], -1), axis=-1)
-    zeros = (magnitude == 0).sum(axis=-1, keepdims=True)
-    count = magnitude.shape[-1] - zeros
-    middle = [np.clip(zeros + (count - 1 + k) // 2, 0, magnitude.shape[-1] - 1) for k in (0, 1)]
-    lower, upper = (np.take_along_axis(magnitude, index, axis=-1) for index in middle)
-    return (lower + upper)[..., None] / (2 * _QUARTILE)
+def finest_details(plane: Image, low: Taps) -> Image:
+    """Return the finest diagonal details of a plane (h, w) float64 on the host."""
+    from bart.cpu_kernels.denoising.wavelet import analysed
+
+    return analysed(plane, np.array(low), np.array(_high(low)))[3]
 
 
-def _denoise_host(planes: Image, wavelet: Any, soft: bool) -> Image:
-    """Denoise planes (3, h, w) by one wavelet."""
-    import pywt
+def _denoise_host(plane: Image, bank: list[Image], soft: bool) -> Image:
+    """Denoise a plane (h, w) by one wavelet. `bank` has its filters: low and high-pass, of the analysis and the synthesis."""
+    from bart.cpu_kernels.denoising.wavelet import analysed, shrink, synthesised
 
-    axes, variance, pyramid = (-2, -1), None, []
-    for _ in range(_levels(min(planes.shape[-2:]), wavelet.dec_len)):
-        bands = pywt.dwtn(planes, wavelet, axes=axes)
-        variance = np.square(noise_host(bands["dd"])) if variance is None else variance
-        shrunk = {name: _shrink_host(band, variance, soft) for name, band in bands.items() if name != "aa"}
-        pyramid.append((shrunk, planes.shape[-2:]))
-        planes = bands["aa"]
-    for shrunk, (height, width) in reversed(pyramid):
-        planes = planes[..., : shrunk["dd"].shape[-2], : shrunk["dd"].shape[-1]]
-        planes = pywt.idwtn({"aa": planes, **shrunk}, wavelet, axes=axes)[..., :height, :width]
-    return planes
+    variance, pyramid = None, []
+    for _ in range(_levels(min(plane.shape), len(bank[0]))):
+        approximation, *details = analysed(plane, bank[0], bank[1])
+        variance = noise_host(details[2]) ** 2 if variance is None else variance
+        for band in details:
+            signal = np.square(band).mean() - variance
+            shrink(band, variance / np.sqrt(max(signal, _LEAST)), soft)
+        pyramid.append((details, plane.shape))
+        plane = approximation
+    for details, size in reversed(pyramid):
+        plane = synthesised((plane, *details), bank[2], bank[3], size)
+    return plane
 
 
 def _host(image: Image, params: dict[str, Image]) -> Image:
     """Denoise one image."""
-    import pywt
-
     planes = image.astype(np.float64)
     low, span = np.zeros((3, 1, 1)), np.ones((3, 1, 1))
     if params["ycbcr"]:
@@ -233,11 +230,12 @@ def _host(image: Image, params: dict[str, Image]) -> Image:
         low = planes.min(axis=(1, 2), keepdims=True)
         span = planes.max(axis=(1, 2), keepdims=True) - low
         planes = (planes - low) / np.where(span == 0, 1, span)
-    wavelet, total = pywt.Wavelet(WAVELETS[int(params["wavelet"])]), np.zeros_like(planes)
+    taps, total, soft = FILTERS[WAVELETS[int(params["wavelet"])]], np.zeros_like(planes), bool(params["soft"])
+    bank = [np.array(filter) for filter in (taps, _high(taps), taps[::-1], _high(taps)[::-1])]
     offsets = OFFSETS if params["shift"] else OFFSETS[:1]
     for offset in offsets:
-        denoised = _denoise_host(np.roll(planes, offset, axis=(1, 2)), wavelet, bool(params["soft"]))
-        total += np.roll(denoised, [-o for o in offset], axis=(1, 2))
+        for plane, sums in zip(planes, total, strict=True):
+            sums += np.roll(_denoise_host(np.roll(plane, offset, (0, 1)), bank, soft), [-o for o in offset], (0, 1))
     planes = total / len(offsets) * span + low
     return np.tensordot(np.linalg.inv(_TO_YCBCR), planes, 1) if params["ycbcr"] else planes
 

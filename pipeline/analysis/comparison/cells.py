@@ -10,13 +10,14 @@ import pandas as pd
 
 from pipeline.analysis.comparison import details, same_images, settings, text
 from pipeline.analysis.comparison.measured import COSTS, VALUES, Measured, read, with_rows
-from pipeline.analysis.comparison.paired import Comparison, holm, of_shares
+from pipeline.analysis.comparison.paired import Comparison, of_shares
 from pipeline.analysis.comparison.parts import parts
 from pipeline.analysis.comparison.same_images import Pairs, joined
 from pipeline.analysis.comparison.settings import Setting
 from pipeline.analysis.comparison.sides import Side, matched
 from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
+from pipeline.scoring.holm import holm
 from pipeline.scoring.intervals import rate
 from pipeline.scoring.rules import RULES
 

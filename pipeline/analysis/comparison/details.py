@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.analysis.comparison.measured import split
-from pipeline.analysis.comparison.paired import holm, of_shares
+from pipeline.analysis.comparison.paired import of_shares
 from pipeline.analysis.comparison.same_images import Pairs
+from pipeline.scoring.holm import holm
 
 FIELDS = ("both", "first_only", "second_only", "neither")
 """The fields of the 2 x 2: where which of the two is right."""

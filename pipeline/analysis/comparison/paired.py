@@ -107,16 +107,3 @@ def _table(first: np.ndarray[Any, np.dtype[np.bool_]], second: np.ndarray[Any, n
     """Return the 2 x 2 of images, given which are right in each, (images,) bool."""
     both, one, other = ((x & y).sum() for x, y in ((first, second), (first, ~second), (~first, second)))
     return (int(both), int(one)), (int(other), int(len(first) - both - one - other))
-
-
-def holm(p_values: ArrayLike) -> Array:
-    """Return p-values (n,) corrected for their number by the method of Holm (1979), in [0, 1].
-
-    If each below 0.05 is believed, the chance that any of them is by luck is at most 5 %, however they depend on each other.
-    """
-    found = np.asarray(p_values, np.float64)
-    order = np.argsort(found, kind="stable")
-    stepped = np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1))
-    out = np.empty_like(found)
-    out[order] = np.minimum(stepped, 1)
-    return out

@@ -11,7 +11,7 @@ from pipeline.analysis.comparison.measured import Measured, named, places
 from pipeline.analysis.comparison.same_images import Pairs
 from pipeline.analysis.errors.draw_parts import met
 from pipeline.campaigns import definition_versions
-from pipeline.scoring import rules
+from pipeline.scoring import decided, rules
 from pipeline.store.rows import batches
 
 Counts = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
@@ -54,7 +54,7 @@ def _counts(side: Measured, pairs: Pairs, wanted: list[str]) -> tuple[Counts, Co
         if not len(good := rules.attacked(rows)):
             continue
         has = met(cell, good)[:, :, columns]
-        hit = rules.first_classes(good, "adv") == rules.column(good, "label")[:, None]
+        hit = decided.first_classes(good, "adv") == rules.column(good, "label")[:, None]
         place = places(pairs.names, named(good).combine_chunks())
         known = place >= 0
         drawn[known], right[known] = has.sum(1)[place[known]], (has & hit[:, :, None]).sum(1)[place[known]]

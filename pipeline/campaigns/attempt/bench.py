@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from barrage_plugins import allow
-from bart import BpdaNet, Classifier, Defended
+from bart import BpdaNet, Classifier, Defended, dispatch
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.job import Job
 from pipeline.config.attacks import ByGradient, Examples
@@ -73,10 +73,10 @@ class Bench:
         return examples.given(attack, source, shard, self.job.images, samples, cell.crop)
 
     def stack(self, cell: Cell) -> int:
-        """Return how many draws of a cell go through the device at once: as the campaign says, else as trying shows."""
+        """Return how many draws of a cell go through the device at once: as the campaign says, else as many as fit."""
         if cell.name not in self._stacks:
-            asked = self.job.campaign.workers.stack
-            self._stacks[cell.name] = asked or stacks.best(self.defended(cell), cell.crop, self.device)
+            asked, gpus = self.job.campaign.workers.stack, self.job.campaign.workers.gpus
+            self._stacks[cell.name] = asked or stacks.best(self.defended(cell), cell.crop, self.device, min(1.0, gpus or 1.0))
         return self._stacks[cell.name]
 
     def fitting(self, cell: Cell, work: Callable[[int], T]) -> T:
@@ -89,4 +89,4 @@ class Bench:
                 if stack == 1 or not stacks.out_of_memory(error):
                     raise
             self._stacks[cell.name] = stack // 2
-            torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds what did not fit
+            dispatch.release()  # only now: until the error is forgotten, it holds what did not fit

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,11 +13,11 @@ from torch import Tensor
 from bart import Attack, Defended, Given, Goal, Mirror, State, Verdict, judge, lanes, rng
 from pipeline import provenance
 from pipeline.campaigns import image_keys
-from pipeline.campaigns.attempt import alone, image_rows
+from pipeline.campaigns.attempt import alone, image_rows, reading
 from pipeline.campaigns.attempt.bench import Bench
 from pipeline.campaigns.attempt.clean_pass import CleanPass
 from pipeline.campaigns.attempt.events import Finished, Progress
-from pipeline.data import shards
+from pipeline.campaigns.attempt.saving import Saver, copied
 from pipeline.data.shards import Sample
 from pipeline.errors import Drained
 from pipeline.planning.units import Unit
@@ -33,6 +33,13 @@ def _mean_step(state: State, attack: Attack) -> float:
     """Return the steps that the images have done, the mean over images; one that left early counts as done."""
     steps = torch.where(state.left.host >= 0, attack.steps, state.step.host)
     return float(steps.double().mean())
+
+
+def _snapshot(state: State) -> dict[str, Tensor]:
+    """Return a copy of a state on the host, without the photographs, which come from the shard."""
+    tensors = replace(state, clean=state.clean[:0]).tensors()
+    del tensors["clean"]
+    return copied(tensors, state.x.device)
 
 
 Decoded = tuple[Sample, image_rows.Picture]
@@ -57,21 +64,31 @@ class UnitAttempt:
         self.attack = self.cell.built
         self.store = Store(worker.job.store)
         self.attempts = Attempts(self.store, self.store.checkpoint(unit))
-        self.began = self.saved = time.monotonic()
+        self.saver = Saver(self.attempts, worker.job.campaign.workers.checkpoint_seconds, worker.device)
+        self.began = time.monotonic()
         self.before = 0.0  # seconds of earlier attempts, from the checkpoint
         self.spent = 0  # draw-gradients of this attempt
         self.remarks: dict[str, str] = {}
         self.given: dict[str, Tensor | str] | None = None
 
     def run(self) -> Iterator[Progress | Finished]:
-        """Read the images, attack and judge them, and commit their rows."""
+        """Read the images, attack and judge them, and commit their rows. However it ends, no thread of it goes on."""
+        try:
+            yield from self._run()
+        except Exception:
+            self.saver.settle()
+            raise
+        finally:
+            self.saver.abandon()
+
+    def _run(self) -> Iterator[Progress | Finished]:
         if self.store.entry(self.store.results(self.unit)):  # by a rival, or just before its worker was lost
             self.attempts.clear()
             yield Finished(self.unit, 0, 0, self.own_seconds, lost=True)
             return
         shard = self.worker.job.shards[self.unit.shard]
         places = frozenset(self.worker.job.places(self.unit))
-        samples = shards.read(shard, places)
+        samples = reading.samples(self.store, shard, places)
         self.given = self.worker.given(self.cell, self.unit.shard, dict(zip(sorted(places), samples, strict=True)))
         decoded = [
             image_rows.with_example(sample, image, self.given)
@@ -208,10 +225,10 @@ class UnitAttempt:
         while not lanes.over(state, self.attack):
             state = self._step(state, defended, width)
             drain = self.worker.drain.is_set()
-            due = time.monotonic() - self.saved > self.worker.job.campaign.workers.checkpoint_seconds
-            if save and (drain or due):
+            if save and (self.saver.due() or drain):
                 self._save(state)
             if drain:
+                self.saver.finish()
                 raise Drained(self.unit.name)
             yield state, (int(state.step.host.sum()) - before) * each  # counted on the host: the device is not waited for
 
@@ -224,13 +241,15 @@ class UnitAttempt:
         return self.worker.fitting(self.cell, work)
 
     def _save(self, state: State) -> None:
-        tensors = state.tensors()
-        del tensors["clean"]  # comes from the shard
+        """Begin to write a checkpoint."""
         step, steps = _mean_step(state, self.attack), self.attack.steps
         commit = provenance.commit()
         header = checkpoints.Header(self.unit.name, self.cell.identity, step, steps, self.unit.images, self.seconds, commit)
-        self.attempts.save(header, tensors)
-        self.saved = time.monotonic()
+        self.saver.save(header, partial(_snapshot, state))
+        if self.saver.pace.far:
+            size, took, every = self.saver.size / 1e9, self.saver.pace.took, self.saver.pace.interval / 60
+            line = f"a checkpoint has {size:.1f} GB and takes {took:.0f} s, so there is one every {every:.0f} minutes"
+            self._remark("checkpoints", f"{line}: give fewer images a unit (unit_images), or a faster store")
 
     def _judged(self, attacked: Attacked, stored: Tensor, of: int) -> list[image_rows.Row]:
         """Return the rows of attacked images by their examples `stored` (n, 3, h, w) uint8; `of` images share the time."""
@@ -276,5 +295,6 @@ class UnitAttempt:
     def _commit(self, found: list[image_rows.Row]) -> bool:
         data = schema.encode(found, {"cell": self.cell.model_dump(mode="json"), "identity": self.cell.identity})
         won = self.store.create(self.store.results(self.unit), data)
+        self.saver.abandon()
         self.attempts.clear()
         return won

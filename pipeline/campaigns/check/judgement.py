@@ -1,25 +1,52 @@
 """Judge the accuracies of a check: how low is defeated, and how much lower is more than chance.
 
-A check has few images and must be quick to warn: what is more than chance is judged by the normal distribution, which is sooner
-sure than the intervals of tables.
+An accuracy on a few images may be lower by luck alone, and a run compares some fifteen. So all comparisons of a run are judged
+together, by the rule of Holm (Scandinavian Journal of Statistics 6, 1979): docs/deep-questions.md says how often a run fails by
+luck, and what it finds.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-from pipeline.scoring.intervals import half_width, paired_difference
+import numpy as np
+from scipy.special import stdtr
+
+from pipeline.scoring.holm import holm
 
 DEFEATED = 0.02
 """Accuracy up to which a defense counts as defeated: of a few images, at most some single draws are right."""
 
 LITTLE = 0.05
-"""A smaller change of accuracy means nothing. If the normal 95 % interval of the paired difference is wider, that counts."""
+"""A smaller change of accuracy means nothing."""
+
+BY_LUCK = 0.05
+"""The chance with which a run of a sound attack may fail in any of its comparisons, by the luck of images and draws."""
 
 Accuracy = Mapping[str, float]
 """Share of right evaluation draws of each image, in [0, 1], by its key."""
 
-Judge = Callable[[Mapping[str, Accuracy]], bool | None]
-"""Return whether the accuracies of a check's variants, by name, are as they must be; None where there is nothing to pass."""
+
+class Judged(NamedTuple):
+    """Hold what the accuracies of a check say.
+
+    passed      whether they are as they must be, whatever the luck; None where there is nothing to pass
+    chances     of each comparison with others, to see so much if nothing is wrong, in [0, 1]
+    """
+
+    passed: bool | None = True
+    chances: tuple[float, ...] = ()
+
+
+Judge = Callable[[Mapping[str, Accuracy]], Judged]
+"""Judge the accuracies of a check's variants, by name."""
+
+
+def passed(run: Sequence[Judged]) -> list[bool | None]:
+    """Return whether each check of a run is as it must be; a comparison that is beyond the luck of the whole run is not."""
+    corrected = iter(holm([chance for one in run for chance in one.chances]).tolist())
+    return [all([next(corrected) > BY_LUCK for _ in one.chances]) and one.passed for one in run]
 
 
 def mean(accuracy: Accuracy) -> float:
@@ -27,37 +54,47 @@ def mean(accuracy: Accuracy) -> float:
     return sum(accuracy.values()) / len(accuracy)
 
 
-def lower(a: Accuracy, b: Accuracy) -> bool:
-    """Return whether `a` is lower than `b` on the images of both, by more than chance and by more than LITTLE."""
-    keys = a.keys() & b.keys()
-    difference, half = paired_difference([a[key] for key in keys], [b[key] for key in keys])
-    return -difference > max(LITTLE, half)
+def by_chance(values: Sequence[float]) -> float:
+    """Return the chance that a mean of `values` (n,), one an image, is at least as high if that of all images is 0: one-sided,
+    by Student's t, and at least 4^-n.
+
+    Shares are counts. Of two equal coins the first is above the second with a chance of up to 1/4, so n differences may be the
+    same with a chance of 4^-n, and then have no spread.
+    """
+    n, found = len(values), np.asarray(values, dtype=np.float64)
+    if n < 2 or found.mean() <= 0:
+        return 1.0
+    error = found.std(ddof=1) / math.sqrt(n)
+    return max(0.25**n, float(stdtr(n - 1, -found.mean() / error)) if error else 0.0)
+
+
+def lower(a: Accuracy, b: Accuracy) -> float:
+    """Return the chance that `a` is so much lower than `b` on the images of both; 1 if it is not lower by more than LITTLE."""
+    less = [b[key] - a[key] for key in sorted(a.keys() & b.keys())]
+    return by_chance(less) if less and sum(less) / len(less) > LITTLE else 1.0
 
 
 def defeated(name: str) -> Judge:
-    """Judge that a variant must have next to no accuracy left."""
-    return lambda accuracies: mean(accuracies[name]) <= DEFEATED
+    """Judge that a variant must have next to no accuracy left, whatever the luck."""
+    return lambda accuracies: Judged(mean(accuracies[name]) <= DEFEATED)
 
 
 def at_chance(name: str, classes: int) -> Judge:
-    """Judge that a variant must have no more accuracy than guessing among `classes`, within its normal 95 % interval."""
-
-    def judge(accuracies: Mapping[str, Accuracy]) -> bool:
-        accuracy = accuracies[name]
-        return mean(accuracy) <= max(DEFEATED, 1 / classes) + half_width(list(accuracy.values()))
-
-    return judge
+    """Judge that a variant must have no more accuracy than guessing among `classes`."""
+    guessing = max(DEFEATED, 1 / classes)
+    return lambda accuracies: Judged(chances=(by_chance([share - guessing for share in accuracies[name].values()]),))
 
 
 def not_beaten_by(*names: str) -> Judge:
     """Judge that no variant may leave less accuracy than the attack in use."""
-    return lambda accuracies: not any(lower(accuracies[name], accuracies["base"]) for name in names)
+    return lambda accuracies: Judged(chances=tuple(lower(accuracies[name], accuracies["base"]) for name in names))
 
 
 def never_rises(names: Sequence[str]) -> Judge:
     """Judge that accuracy must not rise from one variant to the next."""
-    return lambda accuracies: not any(lower(accuracies[a], accuracies[b]) for a, b in pairwise(names))
+    return lambda accuracies: Judged(chances=tuple(lower(accuracies[a], accuracies[b]) for a, b in pairwise(names)))
 
 
-def reported(accuracies: Mapping[str, Accuracy]) -> None:
+def reported(accuracies: Mapping[str, Accuracy]) -> Judged:
     """Judge nothing: the accuracies are only shown."""
+    return Judged(None)

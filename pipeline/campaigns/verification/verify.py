@@ -25,6 +25,8 @@ from pipeline.data.shards import Sample
 from pipeline.errors import BadInput, ShardUnusable
 from pipeline.models import architectures, bpda_networks, loading
 from pipeline.planning.units import Unit
+from pipeline.scoring import decided
+from pipeline.scoring.decided import DECIDED
 from pipeline.scoring.rules import of_row
 from pipeline.storage import urls
 from pipeline.store import compacted, mixing, sealed
@@ -35,6 +37,12 @@ from pipeline.store.rows import table
 
 TIE = 1e-5
 """A margin of probabilities that is no more than this above or below 0 says nothing about which class is first."""
+
+FEW = 256
+"""Rows that are objects at a time."""
+
+MEASURES = ("image_key", "linf", "l2")
+"""What the check of a stored example needs of its row."""
 
 Row = dict[str, Any]
 Attacked = list[tuple[Row, Picture]]
@@ -61,13 +69,14 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
     again = chosen(sound, sample, job.campaign.seed)
     for cell in {unit.cell: job.cells[unit.cell] for unit in sound if unit.name in again}.values():
         judges.defended(cell)
-    images, origins = Counter[tuple[str, str, str]](), Counter[mixing.Origin]()
+    origins = Counter[mixing.Origin]()
     for shard, units in _by_shard(planned).items():
         try:
             samples = shards.read(job.shards[shard], range(job.shards[shard].images))
         except ShardUnusable as error:
             yield str(error)
             samples = []
+        images = Counter[tuple[str, str]]()
         if decoding != pictures.VERSION:
             yield from (f"{found}: its rows are wrong" for found in earlier_pixels.differing(shard, samples))
         for unit in (unit for unit in units if unit.name in done):
@@ -79,10 +88,11 @@ def verify(job: Job, sample: int = 0, device: torch.device | str = "cpu") -> Ite
             origins += mixing.counted(rows)
             yield from _strangers(rows, unit, identities[unit.cell])
             if samples:
+                images.update((unit.cell, key) for key in rows["image_key"].to_pylist())
                 mine = [samples[place] for place in job.places(unit)]
-                yield from _unit(judges, store, unit, rows, mine, images, again.get(unit.name, ()))
-    twice = ((image, n) for image, n in images.items() if n > 1)
-    yield from (f"cell {cell}: image {key} of shard {shard} has {n} rows" for (cell, shard, key), n in twice)
+                yield from _unit(judges, store, unit, rows, mine, again.get(unit.name, ()))
+        twice = ((image, n) for image, n in images.items() if n > 1)
+        yield from (f"cell {cell}: image {key} of shard {shard} has {n} rows" for (cell, key), n in twice)
     for name in job.cells if not foreign else ():  # with foreign rows, no copy is used
         yield from sealed.differences(store, name)
     mixing.warn(origins)
@@ -145,10 +155,10 @@ def _outdated(job: Job) -> dict[str, str]:
 
 
 def _strangers(rows: pa.Table, unit: Unit, identity: str) -> Iterator[str]:
-    """Yield a fault for each row of a unit's file that is of another cell, unit or identity."""
-    names = ("image_key", "cell", "campaign", "unit")
+    """Yield a fault for each row of a unit's file that is of another cell, shard, unit or identity."""
+    names = ("image_key", "cell", "shard", "campaign", "unit")
     for key, *found in zip(*(rows[name].to_pylist() for name in names), strict=True):
-        if found != [unit.cell, identity, unit.name]:
+        if found != [unit.cell, unit.shard, identity, unit.name]:
             yield f"{unit.name}, {key}: the row is of another campaign or unit"
 
 
@@ -170,25 +180,36 @@ def _unit(
     unit: Unit,
     found: pa.Table,
     samples: list[Sample],
-    images: Counter[tuple[str, str, str]],
     again: Collection[int],
 ) -> Iterator[str]:
     """Yield the faults of the rows and examples of one unit. Images at the places `again` are judged again."""
     cell = judges.job.cells[unit.cell]
-    rows = found.to_pylist()
-    images.update((row["cell"], row["shard"], row["image_key"]) for row in rows)
-    if [row["image_key"] for row in rows] != [sample.key for sample in samples]:
+    keys = found["image_key"].to_pylist()
+    if keys != [sample.key for sample in samples]:
         yield f"{unit.name}: its images are not those of the shard, one row each"
         return
-    attacked = []
-    for row, sample in zip(rows, samples, strict=True):
+    yield from _together(found, unit)
+    attacked, chosen = [], {keys[place] for place in again}
+    for row, sample in zip(_few_at_a_time(found), samples, strict=True):
         _, picture = image_rows.decoded(sample, cell)
         yield from (f"{unit.name}, {sample.key}: {fault}" for fault in _row(row, sample, picture, cell))
         if row["status"] == "ok" and picture is not None:
-            attacked.append((row, picture))
-    chosen = {rows[place]["image_key"] for place in again}
+            attacked.append((row if sample.key in chosen else {name: row[name] for name in MEASURES}, picture))
     for key, fault in _pictures(judges, store, unit, attacked, chosen):
         yield f"{unit.name}, {key}: {fault}"
+
+
+def _together(rows: pa.Table, unit: Unit) -> Iterator[str]:
+    """Yield a fault for each row in which what its draws together are right in does not follow from its lists."""
+    for name in DECIDED:
+        pairs = zip(rows["image_key"].to_pylist(), rows[name].to_pylist(), decided.column(rows, name).to_pylist(), strict=True)
+        yield from (f"{unit.name}, {key}: {name} is {said}, {right} follows" for key, said, right in pairs if said != right)
+
+
+def _few_at_a_time(rows: pa.Table) -> Iterator[Row]:
+    """Yield rows as objects, of which a row with its lists takes ten kilobytes: a few hundred are held at a time."""
+    for piece in rows.to_batches(max_chunksize=FEW):
+        yield from piece.to_pylist()
 
 
 def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Iterator[str]:
@@ -207,10 +228,15 @@ def _row(row: Row, sample: Sample, picture: Picture | None, cell: Cell) -> Itera
 
 def _counts(row: Row, cell: Cell) -> Iterator[str]:
     """Yield the counts of a row that do not follow from its lists of classes."""
+    if row["evaluation_draws"] != cell.judged_by:
+        yield f"evaluation_draws is {row['evaluation_draws']}, the cell is judged by {cell.judged_by}"
     for side in ("clean", "adv"):
         top5 = np.array(row[f"{side}_top5"])
         if top5.shape != (cell.judged_by, 5):
             yield f"{side}_top5 has the shape {top5.shape}, expected ({cell.judged_by}, 5)"
+            return
+        if np.shape(row[f"{side}_mean_top5"]) != (5,):
+            yield f"{side}_mean_top5 is {row[f'{side}_mean_top5']}, expected five classes"
             return
         hits = top5 == row["label"]
         for name, count in ((f"{side}_correct", hits[:, 0].sum()), (f"{side}_top5_correct", hits.any(1).sum())):

@@ -1,17 +1,20 @@
 """Write labelled image files as shards, with an index of counts and hashes to check them by, and the names of the classes."""
 
 import hashlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from pipeline.data import index, keys
+from pipeline.data import index, keys, listings, samples
 from pipeline.data.index import Indexed
 from pipeline.data.pack import classes as names
 from pipeline.data.pack.classes import Classes
 from pipeline.data.pack.files import endings
 from pipeline.data.samples import MAX_BYTES
+from pipeline.data.tars.stream import HashingStream
 from pipeline.data.tars.writing import packed
 from pipeline.errors import BadInput
 from pipeline.storage import urls
@@ -53,12 +56,25 @@ def pack(
         group, name = found[first : first + per_shard], f"{prefix}-{number:06d}.tar"
         data = packed(members(group))
         target.replace(name, data)
-        labels = [label for *_, label in group]
-        sha256 = hashlib.sha256(data).hexdigest()
-        written[name] = Indexed(sha256=sha256, bytes=len(data), images=len(group), labels=[min(labels), max(labels)])
+        labels, listing = [label for *_, label in group], _listed(name, data)
+        target.replace(name + listings.ENDING, listing)
+        written[name] = Indexed(
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            images=len(group),
+            labels=[min(labels), max(labels)],
+            listing=hashlib.sha256(listing).hexdigest(),
+        )
     index.add(url, written)
     target.sweep()
     return [urls.join(url, name) for name in written]
+
+
+def _listed(name: str, tar: bytes) -> bytes:
+    """Return the listing of a shard, given its bytes."""
+    listing = listings.made(samples.read(lambda: nullcontext(HashingStream(io.BytesIO(tar), name)), (), 0, hashes=True))
+    assert listing, f"{name} was written as a plain tar, and is none"
+    return listings.encode(listing)
 
 
 def keyed(images: Sequence[tuple[Path, int]]) -> list[Keyed]:

@@ -5,6 +5,7 @@ are the image and the label of sample a, also where other files stand between th
 `b.1.cls`, are sample b.1. A file `b.seg.png` without such a partner is a further field of b, which is not used.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -70,12 +71,14 @@ class Contents:
     groups  the files whose names agree up to the first dot, by that part
     others  files without key or ending, by path
     kept    the bytes of some files, by number
+    hashes  the SHA-256 of some files, by number
     folded  whether the tar is gzipped
     """
 
     groups: dict[str, Files] = field(default_factory=dict)
     others: Files = field(default_factory=dict)
     kept: dict[int, bytes] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
     passed: Passed = field(default_factory=Passed)
     fault: str = ""
     folded: bool = False
@@ -103,13 +106,16 @@ class Contents:
         return resolved
 
 
-def scan(stream: HashingStream, keep: Keep) -> Contents:
-    """Read a shard from end to end. Raises BadInput if it holds a file twice, and what reading the stream raises."""
+def scan(stream: HashingStream, keep: Keep, digest: Keep = lambda place, ending, file: False) -> Contents:
+    """Read a shard from end to end. Raises BadInput if it holds a file twice, and what reading the stream raises.
+
+    keep    says of which files the bytes are kept, `digest` of which the hash is
+    """
     found = Contents()
     try:
         file = Forward(stream)
         found.folded = file.folded
-        _read_members(file, stream.url, keep, found)
+        _read_members(file, stream.url, (keep, digest), found)
     except (StorageError, ShardUnusable, BadInput):  # the shard is out of reach, and its images may be good; or it is refused
         raise
     except Exception as error:
@@ -118,7 +124,7 @@ def scan(stream: HashingStream, keep: Keep) -> Contents:
     return found
 
 
-def _read_members(file: Forward, url: str, keep: Keep, found: Contents) -> None:
+def _read_members(file: Forward, url: str, wanted: tuple[Keep, Keep], found: Contents) -> None:
     """Add the files of a tar to `found`; one that is cut off is left out again. Raises any Exception at a damaged place."""
     places, begun = dict[str, int](), Begun()
     try:
@@ -131,8 +137,11 @@ def _read_members(file: Forward, url: str, keep: Keep, found: Contents) -> None:
                 raise BadInput(f"shard {url} holds {ascii(member.name)[:120]} twice: give each sample a key of its own")
             begun = Begun(files, ending if split else member.name, file.tell() + (member.size if member.link is None else 0))
             files[begun.name] = member
-            if member.link is None and not member.sparse and keep(place, ending.rpartition(".")[2], member):
-                found.kept[member.number] = _whole(file.read(member.size), member)
+            kept, hashed = (what(place, ending.rpartition(".")[2], member) for what in wanted)
+            if member.link is None and not member.sparse and (kept or hashed):
+                data = _whole(file.read(member.size), member)
+                found.kept |= {member.number: data} if kept else {}
+                found.hashes |= {member.number: hashlib.sha256(data).hexdigest()} if hashed else {}
     except Exception:
         if file.tell() < begun.end:
             begun.files.pop(begun.name, None)

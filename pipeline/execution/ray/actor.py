@@ -15,7 +15,7 @@ import torch
 
 from pipeline.errors import Drained, StorageError
 from pipeline.execution.protocol import Begin, EventT, JobT, UnitT, Work
-from pipeline.execution.worker import device_of, gpu_is_broken, shard_fault
+from pipeline.execution.worker import device_of, gpu_is_broken, keep_memory, shard_fault
 
 LEAVE_SECONDS = 25.0
 """From the notice to leave until a worker has ended, whatever it is doing; a spot machine grants 30 s or more."""
@@ -91,6 +91,7 @@ class Actor(Generic[JobT, UnitT, EventT]):
         self._ended: list[Ended[UnitT]] = []
         self._work: Work[UnitT, EventT] | None = None
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        keep_memory()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def locate(self) -> Location:

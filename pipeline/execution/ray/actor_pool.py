@@ -13,11 +13,17 @@ from pipeline.execution.ray.cluster import Cluster, Need
 from pipeline.execution.ray.private import Handle, Ray, Reference
 from pipeline.execution.worker import worker_name
 
-REPORT_SECONDS = 1.0
-"""Between two reports of an actor whose unit goes on; up to 5 s where there are more than a hundred actors."""
+REPORT_SECONDS = 1.0, 15.0
+"""Between two reports of an actor whose unit goes on: of few actors, and of many. An actor is silent after a minute."""
 
-BURST = 50
-"""Actors that are requested at once, before those that work are listened to again."""
+REPORTS = 300
+"""Reports a second that a driver takes, and has time left."""
+
+GATHER_SECONDS = 2e-5
+"""How long answers are gathered, for each actor: a turn of the driver goes through all actors, whatever has come in."""
+
+REQUEST_SECONDS = 0.25
+"""How long actors are requested in one go, before those that work are listened to again."""
 
 IDLE_SECONDS = 30.0
 """Without a unit, until an actor is dropped; its machine may cost money."""
@@ -80,6 +86,7 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
         """Send the job to the cluster once for all actors: it names every shard."""
         self._actor = self.ray.remote(max_restarts=0, max_task_retries=0)(Actor)
         self._stored_job = self.ray.put(self.job)
+        self._ready = 0
 
     @property
     def share(self) -> Share:
@@ -87,18 +94,23 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
         return self.job.workers
 
     @property
-    def ready(self) -> list[Member[UnitT]]:
-        """Return the actors that have started."""
-        return [member for member in self.members if member.ready]
+    def ready(self) -> int:
+        """Return how many actors have started."""
+        return self._ready
 
-    def request(self, wanted: int) -> None:
-        """Ask Ray for actors until there are as many as wanted, or as fit. Ray starts each once there is room for it."""
+    def request(self, wanted: int) -> bool:
+        """Ask Ray for actors, for REQUEST_SECONDS at most, until there are as many as wanted, or as fit.
+
+        Ray starts each once there is room for it. Return whether there are as many.
+        """
         now = time.monotonic()
         self.avoided = {node: until for node, until in self.avoided.items() if until > now}
-        lacking = min(wanted, self.cluster.limit(self.share, self.need)) - len(self.members)
-        for _ in range(min(lacking, BURST)):
-            handle = self._actor.options(**self.need.options(self.avoided)).remote(self._stored_job, self.begin)
+        most = min(wanted, self.cluster.limit(self.share, self.need))
+        actor = self._actor.options(**self.need.options(self.avoided)) if len(self.members) < most else None
+        while actor and len(self.members) < most and time.monotonic() - now < REQUEST_SECONDS:
+            handle = actor.remote(self._stored_job, self.begin)
             self.members.append(Member(handle, handle.locate.remote(), now))
+        return len(self.members) >= most
 
     def send(self, member: Member[UnitT], units: Sequence[UnitT], leave: bool) -> None:
         """Hand over units and ask for a report, which `replies` yields."""
@@ -108,19 +120,22 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
         if leave and not member.leaving:
             member.leaving = now
         member.leased.extend(units)
-        member.asked, wait = now, max(REPORT_SECONDS, min(5.0, len(self.members) / 100))
-        member.answer = member.handle.exchange.remote(list(units), leave, wait)
+        least, most = REPORT_SECONDS
+        wait = max(least, min(most, self.share.silent_seconds / 4, len(self.members) / REPORTS))
+        member.asked, member.answer = now, member.handle.exchange.remote(list(units), leave, wait)
 
     def replies(self, seconds: float) -> Iterator[tuple[Member[UnitT], Report[UnitT, EventT] | Location | Exception]]:
         """Yield the answers that have come in; wait up to `seconds` for the first one."""
         for member in self.members:
             if member.answer is None:  # the network, the process or its node failed: the next call will show which
-                member.answer = member.handle.exchange.remote([], bool(member.leaving), REPORT_SECONDS)
+                member.answer = member.handle.exchange.remote([], bool(member.leaving), REPORT_SECONDS[0])
         waiting = {member.answer: member for member in self.members}
         if not waiting:
             time.sleep(seconds)
             return
         first, rest = self.ray.wait(list(waiting), timeout=seconds)
+        if first and rest:
+            time.sleep(GATHER_SECONDS * len(rest))
         more = self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if first and rest else []
         lost = False
         for answer in [*first, *more]:
@@ -135,6 +150,7 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
                 continue
             if isinstance(reply, Location):
                 self.failed_starts = 0
+                self._ready += not member.ready
                 member.name, member.node = worker_name(reply.host, reply.pid), reply.node
                 member.moved = time.monotonic()
             yield member, reply
@@ -167,12 +183,13 @@ class ActorPool(Generic[JobT, UnitT, EventT]):
         """Remove an actor. Ray kills its process, even if it is stopped."""
         self.members.remove(member)
         self.failed_starts += not member.ready
+        self._ready -= member.ready
         self.ray.kill(member.handle)
 
     def node_leaves(self, member: Member[UnitT]) -> bool:
         """Return whether the node of an actor is gone or about to go."""
         view = self.cluster.view
-        return member.node in view.draining or all(node.id != member.node for node in view.nodes)
+        return member.node in view.draining or member.node not in view.ids
 
     def count_failure(self, member: Member[UnitT]) -> None:
         """Count a failure of the actor's node. If failures follow each other, avoid the node, unless it is the only one."""

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline.config.fields import Share
 from pipeline.errors import BadInput, ClusterLost
@@ -84,6 +85,11 @@ class View:
     """(resources of a node, how many the autoscaler may have) of each node type."""
     at: float
     """When it was seen, on the monotonic clock."""
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """Return the ids of the living nodes."""
+        return frozenset(node.id for node in self.nodes)
 
     def room(self, need: Need, without: Collection[str] = ()) -> int:
         """Return how many workers fit onto the nodes that stay, but for those in `without`."""

@@ -58,9 +58,8 @@ class Dispatch(Generic[JobT, UnitT, EventT]):
                 self.pool.extend_deadlines(now - last)
             last = now
             self.pool.cluster.check()
-            if not self.drain.is_set():
-                self.pool.request(len(self.queue) + self.busy)
-            for member, reply in self.pool.replies(0.5):
+            enough = self.drain.is_set() or self.pool.request(len(self.queue) + self.busy)
+            for member, reply in self.pool.replies(0.5 if enough else 0.0):
                 yield from self._handle(member, reply)
             for member, why in self.pool.overdue():
                 yield from self._lost(member, why, forgiven=not why)
@@ -145,7 +144,7 @@ class Dispatch(Generic[JobT, UnitT, EventT]):
 
     def _say_workers(self) -> None:
         """Say how many workers there are, when that has changed, and once a minute that there are none."""
-        now, ready = time.monotonic(), len(self.pool.ready)
+        now, ready = time.monotonic(), self.pool.ready
         if ready:
             self._ready_at = now
         elif now - self._ready_at > WAIT_SECONDS:

@@ -66,7 +66,7 @@ class RayExecutor(Generic[JobT, UnitT, EventT]):
         pool = ActorPool(self._ray, job, self._begin, self._cluster, self._need)
         try:
             for event in Dispatch(pool, Queue.of(units), drain, self._say).run():
-                self._metrics.count(event, len(pool.ready))
+                self._metrics.count(event, pool.ready)
                 yield event
         except ClusterLost:
             self._lost = True

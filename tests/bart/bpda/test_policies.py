@@ -1,10 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 
 from bart.autograd import straight_through
 from bart.bpda import policies
 from bart.bpda.network import BpdaNet
-from bart.bpda.policies import POLICIES, combo, identity, network
+from bart.bpda.policies import POLICIES, combo, identity, network, without_networks
 from bart.classifier import Classifier
 from bart.defenses.barrage import Barrage
 from bart.defenses.defended import Defended
@@ -196,6 +198,16 @@ def test_policies_differ_only_in_the_gradient():
     gradients = {name: g for name, (g, _) in found.items()}
     for a, b in (("combo", "identity"), ("combo", "network"), ("combo", "plain"), ("network", "identity")):
         assert (gradients[a] - gradients[b]).abs().max() > 1e-3 * gradients[a].abs().max(), (a, b)
+
+
+def test_a_policy_says_whether_it_needs_no_network():
+    some, networks = [TRANSFORMS["hist_eq"], TRANSFORMS["grey_mix"]], nets("hist_eq")
+    for policy in (combo, identity):
+        assert without_networks(policy, some) == without_networks(partial(policy, networks={}), some) == policy.__name__
+    assert without_networks(partial(identity, networks=networks), some) == "identity"  # it uses none
+    assert without_networks(partial(combo, networks=networks), some[1:]) == "combo"  # grey_mix has a gradient of its own
+    for other in (partial(combo, networks=networks), partial(network, networks=networks), lambda *call: combo(*call)):
+        assert without_networks(other, some) is None
 
 
 def test_networks_that_are_missing_or_cannot_be_used_are_refused_before_a_step():

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -347,7 +348,8 @@ def test_a_grey_image_meets_what_one_channel_would(name):
     (part,) = draws.rounds[0].parts
     other = {k: torch.cat([v[:, :1]] * 3, dim=1) if v.dim() == 2 and v.shape[1] == 3 else v for k, v in part.params.items()}
     rounds = [draws.rounds[0]._replace(parts=[part._replace(params=other)])]
-    assert torch.equal(barrage.apply(x, draws._replace(rounds=rounds)), y)
+    others = replace(draws, arrange=lambda: draws.arranged._replace(rounds=rounds))
+    assert torch.equal(barrage.apply(x, others), y)
     assert y.shape == x.shape
 
 

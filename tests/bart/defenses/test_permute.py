@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bart.defenses.permute import Permutation, clip_and_permute
+from bart.defenses.permute import Permutation, clip_and_permute, rearranged
 from tests.support.contracts.kernels import TARGETS, assert_compiles, assert_interpreted
 
 
@@ -34,6 +34,26 @@ def test_the_gradient_goes_back_to_where_the_image_came_from_unless_it_was_clipp
 def test_the_interpreted_kernel_equals_the_eager_code():
     pytest.importorskip("triton")
     assert_interpreted(__name__)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["compiled", "eager"])
+def test_stacks_are_rearranged_as_if_they_were_one(dtype):
+    generator = torch.Generator().manual_seed(1)
+    whole = (torch.rand(7, 3, 5, 4, generator=generator, dtype=dtype) * 2 - 0.5).requires_grad_()
+    wide = torch.rand(2, 3, 5, 8, generator=generator, dtype=dtype)
+    wide[..., ::2] = whole.detach()[3:5]
+    gather = torch.randperm(7, generator=generator)
+    permutation = Permutation(gather, gather.argsort())
+    stacks = [whole[:3], wide[..., ::2].requires_grad_(), whole[:0], whole[5:]]  # one that is not contiguous, one of no image
+    pieces = rearranged(stacks, permutation, [1, 0, 4, 2])
+    assert [len(piece) for piece in pieces] == [1, 0, 4, 2]
+    truth = clip_and_permute(whole, permutation)
+    assert torch.equal(torch.cat(pieces), truth)
+    cotangent = torch.rand(7, 3, 5, 4, generator=generator, dtype=dtype)
+    (expected,) = torch.autograd.grad(truth[1:], whole, cotangent[1:], retain_graph=True)
+    found = torch.autograd.grad(torch.cat(pieces[1:]), [whole, stacks[1]], cotangent[1:])  # nothing depends on the first piece
+    found[0][3:5] = found[1]
+    assert torch.equal(found[0], expected)
 
 
 @pytest.mark.parametrize("capability", TARGETS)

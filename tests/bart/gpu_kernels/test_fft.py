@@ -37,6 +37,7 @@ def _edges() -> torch.Tensor:
 def _assert_gains() -> None:
     """Check that the kernel multiplies by the mean of the definition's gains of k and -k, and by the inverse's factor."""
     from bart.gpu_kernels import fft
+    from bart.gpu_kernels.common.part import whole_table
 
     for height, width in ((32, 36), (41, 37)):
         keep, seed = _edges(), FFT.draw(keys(5), (height, width))["seed"]
@@ -46,7 +47,8 @@ def _assert_gains() -> None:
         spectrum = torch.complex(*torch.randn(2, 5, 3, height, width // 2 + 1, generator=torch.Generator().manual_seed(0)))
         truth = spectrum * gains[..., : width // 2 + 1] / (height * width)
         pairs, programs = torch.view_as_real(spectrum), 5 * -(-height * (width // 2 + 1) // fft.BLOCK)
-        fft.launcher.launch(fft._gains_kernel, programs, pairs, keep, seed, height, width, BLOCK=fft.BLOCK)
+        arguments = (whole_table(5, keep.device), pairs, keep, seed, height, width)
+        fft.launcher.launch(fft._gains_kernel, programs, *arguments, BLOCK=fft.BLOCK)
         torch.testing.assert_close(pairs, torch.view_as_real(truth).float(), rtol=5e-7, atol=0)
 
 

@@ -1,5 +1,7 @@
 """Check seam carving's kernels against the eager code in Triton's interpreter, and compile them for the GPUs."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
@@ -14,6 +16,17 @@ def test_interpreted_kernels_equal_the_eager_code():
     assert_interpreted(__name__)
 
 
+@pytest.mark.parametrize("side", [16, 32, 96, 97, 224, 299, 512, 1024])
+@pytest.mark.parametrize("ways", [1, 3, 4])
+def test_windows_cover_a_row_and_support_a_block(side, ways):
+    """What is wrong at the ends of a window spreads by a column in each row."""
+    from bart.gpu_kernels.seam_carving.layout import LANES, PARTS, windows
+
+    share, edge, pitch = windows(side, ways)
+    own = (LANES - 2 * edge) * share
+    assert PARTS * own >= side and edge * share >= ways and pitch > PARTS * own + 2 * edge * share and pitch % 8 == 0
+
+
 @pytest.mark.parametrize("capability", TARGETS)
 def test_kernels_compile(capability):
     assert_transform_compiles("seam_carving", capability)
@@ -25,16 +38,13 @@ def _params(both, vertical, count):
 
 def _compare_seams(x, params):
     """Compare with both of the eager searches, pixel for pixel; `place` must be the inverse."""
+    from bart.gpu_kernels.common.part import Part, whole_table
     from bart.gpu_kernels.seam_carving.kept import kept_pixels
 
-    kept, place = kept_pixels(x, params)
-    host, device = eager._kept, eager._kept_device
-    for search in (host, device):
-        eager._kept = search
-        try:
+    kept, place = kept_pixels(Part(whole_table(len(x), x.device), x, x, x, False, params))
+    for compiled in (True, False):
+        with patch.object(eager, "fits", lambda x, compiled=compiled: compiled):
             twin = eager.kept_pixels(x, params)
-        finally:
-            eager._kept = host
         for i, (columns, rows) in enumerate(zip(*(c.tolist() for c in eager._counts(params)), strict=True)):
             height, width = x.shape[2] - rows, x.shape[3] - columns
             assert torch.equal(kept[i, :height, :width].long(), twin[i, :height, :width]), f"image {i}"
@@ -48,10 +58,10 @@ def _compare_seams(x, params):
 def _compare():
     from bart.gpu_kernels.seam_carving import kept
 
-    photos = images(33, 64)  # odd rows, lanes that are all filled
+    photos = images(33, 100)  # odd rows, two columns a lane, warps that own columns and one that owns none
     x = torch.stack([photos[0], (photos[1] > 0.5).float(), photos[5]])  # two levels and a constant: full of ties
     _compare_seams(x, _params([True, True, False], [False, True, False], [[2, 1], [2, 2], [9, 2]]))
-    photos = images(67, 32)  # lanes that are empty
+    photos = images(67, 32)  # a column a lane
     ways = kept._ways
     assert [ways(side) for side in (32, 256, 512, 1024)] == [4, 4, 3, 3]
     for kept._ways in (lambda rows: 3, lambda rows: 1):

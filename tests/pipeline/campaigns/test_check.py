@@ -8,6 +8,7 @@ import torch
 
 import bart
 from pipeline.campaigns import check
+from pipeline.campaigns.check.judgement import passed
 from pipeline.campaigns.prepare import prepare
 from pipeline.config.attacks import Standard
 from pipeline.config.campaign import parse
@@ -30,7 +31,7 @@ def said(checks, name, **accuracies):
     """The verdict of one check on accuracies of ten images each."""
     (one,) = (c for c in checks if c.name == name)
     found = {n: {str(i): float(v[i] if isinstance(v, list) else v) for i in range(10)} for n, v in accuracies.items()}
-    return one.judge(found)
+    return passed([one.judge(found)])[0]
 
 
 def test_the_cell_with_the_most_transforms_is_checked_unless_another_is_named(pattern):

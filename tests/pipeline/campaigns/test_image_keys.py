@@ -2,11 +2,13 @@
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from scipy import stats
 
-from bart import Defended
+from bart import Barrage, Defended, Mirror, draw_keys, rng
 from pipeline import analysis
 from pipeline.campaigns import image_keys
 from pipeline.campaigns.attempt.unit import UnitAttempt
@@ -211,7 +213,7 @@ def test_clean_rows_of_all_attacks_on_a_defense_are_equal_value_for_value(everyw
     clean = {}
     for (cell, image), row in found.items():
         values = {name: value for name, value in row.items() if name.startswith("clean_")}
-        assert len(values) == 5
+        assert len(values) == 6
         clean.setdefault(("bart1" in cell, image), []).append(values)
     assert len(clean) == 16 and sorted(map(len, clean.values())) == [len(ATTACKS)] * 8 + [2 * len(ATTACKS)] * 8
     assert all(values == of_image[0] for of_image in clean.values() for values in of_image)
@@ -296,3 +298,39 @@ def test_a_row_of_another_identity_is_a_fault_in_a_store_of_the_rule_before(tmp_
     with pytest.warns(match=SAID):
         faults = list(verify(opened(url)))
     assert len(faults) == 8 and all("the row is of another campaign or unit" in fault for fault in faults)
+
+
+def correlated(values):
+    """Return the two-sided p-value that the columns of `values` (draws, n) are independent, from all their correlations."""
+    found = np.corrcoef(values.T)[np.triu_indices(values.shape[1], 1)]
+    below = stats.chi2.cdf((len(values) - 1) * (found**2).sum(), len(found))
+    return 2 * min(below, 1 - below)
+
+
+@pytest.mark.parametrize("purpose", ["judge", "attack", "other shards", "other cells"])
+def test_images_under_one_seed_meet_independent_draws(purpose):
+    """Neighbours in a shard, one key in many shards, one image in many cells: transforms and a parameter of 400 draws."""
+    count = 40
+    names = [("photos-000000", f"image{i:04}") for i in range(count)]
+    if purpose == "attack":
+        images = draw_keys.to_attack(image_keys.to_attack(cell_of(), names), 400)
+    elif purpose == "other cells":
+        some = [image_keys.to_attack(cell_of(names=("net", "bart2", f"pgd{i}")), names[:1]).host for i in range(count)]
+        images = draw_keys.to_attack(Mirror.of(torch.cat(some), "cpu"), 400)
+    else:
+        names = [(f"photos-{i:06}", "image") for i in range(count)] if purpose == "other shards" else names
+        images = draw_keys.to_judge(image_keys.to_judge(cell_of(), names), 400)
+    keys = images.host
+    chosen = Barrage(5).select(keys)
+    for transform in (0, 7, 20):
+        assert correlated((chosen == transform).any(1).view(count, 400).T.double().numpy()) > 1e-4
+    assert correlated(chosen[:, 0].view(count, 400).T.double().numpy()) > 1e-4
+    assert correlated(rng.uniform(keys, "sigma").view(count, 400).T.double().numpy()) > 1e-4
+
+
+def test_one_key_in_two_shards_is_attacked_by_the_same_draws():
+    """Known, and part of the identity of stores that are there: shards whose keys repeat share what the attack draws."""
+    cell = cell_of()
+    attacked = image_keys.to_attack(cell, [("photos-000000", "image"), ("photos-000001", "image")]).host.tolist()
+    judged = image_keys.to_judge(cell, [("photos-000000", "image"), ("photos-000001", "image")]).host.tolist()
+    assert attacked[0] == attacked[1] and judged[0] != judged[1]

@@ -216,7 +216,8 @@ def test_nodes_that_join_are_used_and_those_that_are_lost_cost_no_attempt(cluste
     run.until(lambda: len({e.pid for e in run.of(Through)}) == 3)
     cluster.remove_node(node, allow_graceful=False)
     run.rest()
-    assert len(job.done()) == 40 == len(run.of(Through)) and not run.of(Failed)
+    assert len(job.done()) == 40 and not run.of(Failed)
+    assert len(run.of(Through)) in (38, 39, 40), "what the lost node had done, and could not say any more, is not done again"
     twice = [task for task in job.done() if len(job.begun(task)) > 1]
     assert len(twice) == 2, "each of its two workers had one unit in hand"
 

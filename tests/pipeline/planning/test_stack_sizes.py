@@ -1,4 +1,4 @@
-"""Probing the stack, with a device that is made up, and halving it, with memory that is."""
+"""Choosing the stack for a device that is made up, and halving it, with memory that is."""
 
 import threading
 
@@ -11,43 +11,102 @@ from bart import Classifier
 from pipeline.campaigns.prepare import prepare
 from pipeline.campaigns.worker import Worker
 from pipeline.config.campaign import parse
-from pipeline.planning.stack_sizes import LEAST, MOST, out_of_memory, probe
+from pipeline.planning.stack_sizes import MOST, PIXELS, SHARE, TRIED, Cuda, Room, busy, fitting, out_of_memory
 from pipeline.store.rows import results
 from pipeline.store.schema import MEASURED
 from tests.support import tiny
 from tests.support.campaigns import ROUNDED, ran
 
 
-def device(fits, full):
-    """Seconds of a device that takes as long for any stack up to `full` draws, and whose memory ends beyond `fits`."""
-    tried = []
+class Device:
+    """A GPU of some bytes, of which other processes hold some; a stack takes a fixed part and some for each draw."""
 
-    def seconds(stack):
-        tried.append(stack)
-        if stack > fits:
+    def __init__(self, total, each, fixed=0, others=0):
+        self.total, self.each, self.fixed, self.others, self.tried = total, each, fixed, others, []
+
+    def room(self):
+        return Room(self.total - self.others, self.total)
+
+    def work(self, stack):
+        """Compute a stack, or run out of memory."""
+        self.tried.append(stack)
+        self.taken = self.fixed + self.each * stack
+        if self.taken > self.room().free:
             raise torch.cuda.OutOfMemoryError("no room")
-        return max(1.0, stack / full)
 
-    return seconds, tried
-
-
-@pytest.mark.parametrize(
-    ("fits", "full", "found"), [(10**6, 128, 128), (64, 10**6, 64), (10**6, 10**6, MOST), (8, 64, LEAST // 2)]
-)
-def test_the_stack_grows_while_it_helps_and_fits(fits, full, found):
-    seconds, tried = device(fits, full)
-    assert probe(seconds) == found
-    assert tried == [LEAST * 2**i for i in range(len(tried))]
+    def peak(self, work):
+        work()
+        return self.taken
 
 
-def test_no_gain_ends_the_search():
-    tried = []
+GB = 10**9
 
-    def seconds(stack):
-        tried.append(stack)
-        return stack * 0.01  # always the same rate
 
-    assert probe(seconds) == LEAST and tried == [LEAST, 2 * LEAST]
+@pytest.mark.parametrize("total", [16 * GB, 80 * GB, 141 * GB])
+@pytest.mark.parametrize("each", [10**6, 35 * 10**6, 10**9])
+@pytest.mark.parametrize("fixed", [0, GB])
+@pytest.mark.parametrize("others", [0.0, 0.5, 0.75])
+def test_one_try_finds_a_stack_that_fits_and_fills_the_memory(total, each, fixed, others):
+    device = Device(total, each, fixed, int(others * total))
+    stack = fitting(device.work, device, 512)
+    tries = len(device.tried)
+    device.work(stack)  # fits
+    if fixed + TRIED * each <= device.room().free:
+        assert tries == 1, device.tried
+        wanted = min(512, int(SHARE * device.room().free) // (each + fixed // TRIED + 1))
+        assert wanted - 1 <= stack <= max(1, int(SHARE * device.room().free) // each)
+
+
+def test_a_stack_that_keeps_the_device_busy_is_enough():
+    assert [busy(side, PIXELS) for side in (32, 224, 512)] == [MOST, 512, 98]
+    device = Device(80 * GB, 1000)
+    assert fitting(device.work, device, 98) == 98
+
+
+def test_two_processes_share_a_device():
+    """Whether or not the second one starts while the first one holds its stack, both stacks fit together."""
+    alone = Device(80 * GB, 10**9)
+    half = fitting(alone.work, alone, 512, gpus=0.5)
+    assert 2 * half * alone.each <= alone.total < 3 * half * alone.each
+    beside = Device(80 * GB, 10**9, others=half * alone.each)
+    second = fitting(beside.work, beside, 512, gpus=0.5)
+    assert (half + second) * alone.each <= alone.total and second >= 0.8 * half
+    greedy = Device(80 * GB, 10**9, others=70 * GB)  # of another program
+    assert fitting(greedy.work, greedy, 512, gpus=0.5) == 8
+
+
+def test_what_does_not_fit_is_halved_until_it_does():
+    device = Device(GB, 90 * 10**6)
+    assert fitting(device.work, device, 512) == 8
+    assert device.tried == [64, 32, 16, 8]
+    tiny = Device(10, 100)
+    assert fitting(tiny.work, tiny, 512) == 1 and tiny.tried[-1] == 1
+
+
+def test_a_cuda_device_is_asked_for_free_memory_and_the_peak_of_the_second_run(monkeypatch):
+    """PyTorch's counters are pretended: the first run takes more, to compile; others have half of the memory."""
+    taken = {"now": 2 * GB, "peak": 0, "kept": 5 * GB}
+
+    def work():
+        more = 3 * GB if taken["kept"] == 5 * GB else GB
+        taken.update(peak=max(taken["peak"], taken["now"] + more), kept=6 * GB)
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: taken.update(kept=0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40 * GB - taken["now"] - taken["kept"], 80 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: taken["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: taken["peak"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: taken.update(peak=taken["now"]))
+    device = Cuda(torch.device("cuda"))
+    assert device.peak(work) == GB
+    assert device.room() == Room(38 * GB, 80 * GB)
+
+
+def test_another_error_ends_the_search():
+    def broken(stack):
+        raise RuntimeError("shapes 3 and 4 do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        fitting(broken, Device(GB, 1), 512)
 
 
 def no_room():

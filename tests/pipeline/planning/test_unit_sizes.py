@@ -1,5 +1,7 @@
 """Unit sizes against what they promise: a quarter of an hour, and little waiting at the end whatever the cluster."""
 
+from functools import partial
+
 import pytest
 
 from pipeline.config.campaign import parse
@@ -51,7 +53,7 @@ def test_units_take_a_quarter_of_an_hour_and_less_at_the_end():
     assert max(seconds) <= 905 and max(costly) > 200
     assert max(seconds[-200:]) < 75, "the last ones are small"
     assert max(seconds) <= max(unit_sizes.LEAST_SECONDS, total / unit_sizes.SHARE) * 1.1, "no unit is more than its share"
-    assert cuts["net-k0-pgd"].images <= unit_sizes.MOST_BYTES / (12 * 224**2), "a checkpoint would be too large"
+    assert cuts["net-k0-pgd"].images * 2 * 12 * 224**2 <= unit_sizes.MOST_BYTES, "a checkpoint would be too large"
 
 
 def test_units_get_smaller_within_a_cell():
@@ -108,4 +110,29 @@ def test_the_same_cells_are_cut_the_same_whatever_is_added():
     after = list(units(cells.values(), IMAGENET | {"val-050": 800}, cuts))
     assert set(before) <= set(after)
     new = [u for u in after if u.shard == "val-050" and u.cell == "net-k0-pgd"]
-    assert sum(u.images for u in new) == 800 and new[0].images == cuts["net-k0-pgd"].images
+    assert sum(u.images for u in new) == 800 and new[0].images == min(800, cuts["net-k0-pgd"].images)
+
+
+def test_a_cell_after_which_much_is_left_is_cut_as_unit_by_unit():
+    """Where the work that is left never makes units smaller, no unit is looked at; the cut is the same."""
+    images = {f"s{i}": 40 + i for i in range(7)}
+    total = sum(images.values())
+    for each in (0.1, 7.3, 200.0):
+        for left in (total * each, 1.5 * total * each, 100.0 * total * each, 1e6 * total * each):
+            found = unit_sizes._tapered(images, left, each, 50, unit_sizes.SHARE)
+            lengths = {shard: list(found.lengths(shard, count)) for shard, count in images.items()}
+            assert (found.images, lengths) == unit_by_unit(images, left, each)
+
+
+def unit_by_unit(images, left, each):
+    """The images of the first unit, and of all units of each shard: the shard that is least far along gives the next one."""
+    length = partial(unit_sizes._length, each=each, most=50, share=unit_sizes.SHARE)
+    largest, begun, lengths = length(left), dict.fromkeys(images, 0), {shard: [] for shard in images}
+    while any(begun[shard] < count for shard, count in images.items()):
+        open_ = [shard for shard, count in images.items() if begun[shard] < count]
+        shard = min(open_, key=lambda name: begun[name] / images[name])
+        one = min(length(left), images[shard] - begun[shard])
+        lengths[shard].append(one)
+        begun[shard] += one
+        left -= one * each
+    return largest, lengths

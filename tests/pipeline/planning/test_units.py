@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 from dataclasses import dataclass
 from itertools import permutations
@@ -35,6 +36,40 @@ def test_every_image_of_every_cell_is_in_exactly_one_unit(cut, limit):
         assert sorted(mine) == images[:limit]
     assert len({unit.name for unit in found}) == len(found)
     assert all(0 < unit.images <= cut.images for unit in found)
+
+
+def one_by_one(images, cut):
+    """(shard, start, stop) of the units of a cell from the definition: sorted by round, share of the shard, and shard."""
+    entries = []
+    for position, (shard, count) in enumerate(images.items()):
+        start = 0
+        for length in cut.lengths(shard, count):
+            number = ((start + 1) * cut.rounds - 1) // count
+            entries.append((number, start / count, position, (shard, start, start + length)))
+            start += length
+    return [unit for *_, unit in sorted(entries)]
+
+
+def test_the_order_of_the_work_is_that_of_sorting_units_one_by_one():
+    chance = random.Random(1)
+    for _ in range(60):
+        sizes = [chance.randint(1, 300) for _ in range(chance.randint(1, 12))]
+        images = {f"s{i}": n for i, n in enumerate(sizes)}
+        rounds, smaller = chance.choice([1, 1, 2, 5, 20]), {}
+        for shard, count in images.items() if rounds == 1 else ():
+            if chance.random() < 0.4:
+                length = chance.randint(1, count)
+                smaller[shard] = ((length, count // length), *(((count % length, 1),) if count % length else ()))
+        cut = Cut(chance.randint(1, 40), rounds, smaller)
+        cells, found = planned(cut, sizes=sizes)
+        for cell in cells:
+            mine = [(unit.shard, unit.start, unit.stop) for unit in found if unit.cell == cell.name]
+            assert mine == one_by_one(images, cut)
+            assert all(type(end) is int for unit in mine for end in unit[1:])
+        spans = cut.spans(images)
+        assert spans.images == sum(sizes) and len(spans.start) == len(one_by_one(images, cut))
+        until = [unit for unit in found if unit.cell == cells[0].name and cut.round_of(unit, images[unit.shard]) <= rounds // 2]
+        assert spans.until(rounds // 2).images == sum(unit.images for unit in until)
 
 
 def test_costly_cells_come_first():

@@ -31,7 +31,7 @@ def row(key, clean, adv, label=1, cell="c", attack="a", target=None, mean=None, 
 
 
 def table(found):
-    return pa.Table.from_pylist(found, schema=schema.SCHEMA)
+    return schema.decide(pa.Table.from_pylist(found, schema=schema.SCHEMA))
 
 
 def line(found, rule="single"):

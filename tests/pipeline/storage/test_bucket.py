@@ -165,3 +165,44 @@ def test_without_credentials_the_environment_is_named(monkeypatch):
     )
     assert bucket.explained(asked) == "the environment holds no credentials"
     assert "AWS_ACCESS_KEY_ID" in bucket._remedy(asked)
+
+
+class Large:
+    """A file in pieces, of 20 MB; going through it ends at the piece `until`, if that is given."""
+
+    size = 20_000_000
+
+    def __init__(self, seed, until=None):
+        self.data, self.until, self.gone_through = random.Random(seed).randbytes(self.size), until, 0
+
+    def __iter__(self):
+        self.gone_through += 1
+        for number, begin in enumerate(range(0, self.size, bucket.PART)):
+            if number == self.until:
+                raise KeyError("nobody needs it any more")
+            yield memoryview(self.data)[begin : begin + bucket.PART]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_large_file_is_written_and_read_in_parts_whatever_happens_on_the_way(s3, fault, monkeypatch):
+    monkeypatch.setattr(bucket, "LARGE", 16_000_000)
+    store, large = Store(s3.url), Large(1)
+    s3.proxy.delay = 0.05
+    s3.proxy.fault = first(3, fault)
+    store.replace("checkpoints/u", large)
+    parts = [said for request, said in s3.proxy.heard if request.method == "PUT" and "partNumber" in request.path]
+    assert len(parts) >= 3 and fault in [said for _, said in s3.proxy.heard]
+    s3.proxy.fault = first(2, fault)
+    assert store.read("checkpoints/u") == large.data
+    ranges = {request.headers["range"] for request, _ in s3.proxy.heard if "range" in request.headers}
+    assert len(ranges) >= 3, "it was read in one request, which takes longer than one may"
+
+
+def test_a_large_file_whose_write_ends_early_is_as_it_was_before(s3):
+    store, before = Store(s3.url), Large(1)
+    store.replace("checkpoints/u", before)
+    with pytest.raises(KeyError):
+        store.replace("checkpoints/u", Large(2, until=2))
+    with pytest.raises(KeyError):
+        store.replace("checkpoints/v", Large(2, until=2))
+    assert store.read("checkpoints/u") == before.data and store.read("checkpoints/v") is None

@@ -156,7 +156,7 @@ def test_a_bucket_that_can_not_be_written_to_is_refused_before_work(s3, remote):
 
 def test_a_shard_is_streamed_in_parts_and_hashed_on_the_way(s3, remote, monkeypatch):
     monkeypatch.setattr(bucket, "SMALL", 100)
-    monkeypatch.setattr(bucket, "BUFFER", 2048)
+    monkeypatch.setattr(bucket, "PART", 2048)
     url = f"{s3.url}/val/photos-000000.tar"
     at(f"{s3.url}/val").remove(shards.INDEX)
     s3.proxy.heard.clear()
@@ -181,7 +181,7 @@ def test_a_shard_out_of_reach_is_no_damaged_shard(s3, remote, monkeypatch):
     """Its images are good: rows that call them damaged would be missing from every rate for ever."""
     shard = shards.inspect(f"{s3.url}/val/photos-000000.tar")
     monkeypatch.setattr(bucket, "SMALL", 100)
-    monkeypatch.setattr(bucket, "BUFFER", 2048)
+    monkeypatch.setattr(bucket, "PART", 2048)
     numbers = count()
     s3.proxy.fault = lambda request: "403" if next(numbers) == 1 else None  # once: what follows is readable
     with pytest.raises(ShardUnusable, match="^s3://.*can not be read: 403") as caught:

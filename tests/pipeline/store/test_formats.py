@@ -117,7 +117,7 @@ def test_a_later_format_is_refused_in_one_line_that_names_file_format_and_releas
         header, tensors = checkpoints.header(data, name), checkpoints.decode(data)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(formats, "stamp", lambda: NEWER)
-            path.write_bytes(checkpoints.encode(header, tensors))
+            path.write_bytes(bytes(checkpoints.encode(header, tensors)))
         unit = next(iter(job.units()))
         reading = lambda: list(Worker(job, torch.device("cpu"), threading.Event()).attack(unit))  # noqa: E731
     with pytest.raises(BadInput, match=REFUSED) as refused:

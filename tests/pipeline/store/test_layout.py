@@ -65,7 +65,7 @@ HEADER = checkpoints.Header("unit", "identity", 3, 40, 16, 1.5)
 
 def saved():
     tensors = {"x": torch.rand(2, 3, 8, 8), "keys": torch.tensor([-(2**63), 2**63 - 1])}
-    return tensors, checkpoints.encode(HEADER, tensors)
+    return tensors, bytes(checkpoints.encode(HEADER, tensors))
 
 
 def test_a_checkpoint_comes_back_bit_for_bit():

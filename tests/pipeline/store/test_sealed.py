@@ -14,6 +14,7 @@ from pipeline.campaigns.verification.verify import verify
 from pipeline.campaigns.worker import attacking
 from pipeline.errors import BadInput
 from pipeline.execution import LocalExecutor
+from pipeline.scoring.decided import DECIDED
 from pipeline.scoring.summaries import lines
 from pipeline.status.summary import Reader
 from pipeline.store import committed, rows, schema, sealed
@@ -72,6 +73,15 @@ def test_the_sealed_file_is_zstd_in_order_and_names_its_sources(store, folder):
     for unit, digest in zip(table["unit"].to_pylist(), table["file_sha256"].to_pylist(), strict=True):
         assert hashlib.sha256((folder / f"results/{unit}.parquet").read_bytes()).hexdigest() == digest
     assert table["unit"].to_pylist() == sorted(table["unit"].to_pylist())
+
+
+def test_a_copy_from_before_a_column_that_follows_from_others_is_sound_and_is_read(store, folder, before):
+    path = folder / seal(store, CELL).name
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(list(DECIDED)), path, write_page_checksum=True)
+    assert not list(sealed.differences(store, CELL)) and in_order(store.url) == before
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["adv_margin"]), path, write_page_checksum=True)
+    (said,) = sealed.differences(store, CELL)
+    assert "other columns than a sealed copy has" in said
 
 
 class Killed(BaseException):

@@ -1,14 +1,15 @@
 """Metadata of safetensors files, against the library that writes them, and all kinds of damage."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
-from pipeline.store.tensor_files import metadata
+from pipeline.store.tensor_files import TensorFile, metadata
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,6 +40,40 @@ def test_it_reads_what_the_library_wrote_and_reads(tmp_path):
 def test_whatever_is_no_such_file_is_an_error_of_one_kind(data):
     with pytest.raises(ValueError):
         metadata(data, "header")
+
+
+def kept(dtype):
+    """Return whether the library brings values of this type back."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch calls some types experimental
+            return load(save({"x": torch.zeros(4, dtype=dtype)}))["x"].dtype == dtype
+    except Exception:  # an error of another kind for each that it does not know
+        return False
+
+
+KEPT = [kind for kind in sorted({one for one in vars(torch).values() if isinstance(one, torch.dtype)}, key=str) if kept(kind)]
+"""In an order of their own: that of a set is another one in each process, and workers of a test run must agree."""
+
+
+@pytest.mark.parametrize("dtype", KEPT, ids=str)
+def test_values_of_every_type_that_the_library_keeps_are_kept_bit_for_bit(dtype):
+    """Attacks of other packages remember what they like."""
+    bits = torch.arange(48, dtype=torch.uint8).add(1)
+    values = bits.clamp(max=1).bool() if dtype == torch.bool else bits.view(dtype)
+    tensors = {"many": values, "one": values[0], "none": values[:0], "apart": values[::2]}
+    file = TensorFile(tensors, {"about": "text"})
+    data = bytes(file)
+    found = load(data)
+    assert len(data) == file.size and found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (dtype, tensor.shape)
+        mine, theirs = (one.contiguous().reshape(-1).view(torch.uint8) for one in (tensor, found[name]))
+        assert torch.equal(mine, theirs)
+
+
+def test_a_state_may_hold_values_of_these_types_at_least():
+    names = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+    assert {getattr(torch, name) for name in names} <= set(KEPT)
 
 
 def test_no_other_module_takes_a_header_apart():

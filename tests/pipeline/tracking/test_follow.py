@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_table(tracked):
     """The tracker adds units one by one; the table reads all rows at once."""
     store, file = tracked
     found = {name: value for line in told(file) for name, value in line.get("log", {}).items()}
-    lines = summaries.lines(batches(str(store), summaries.COLUMNS), list(RULES), opened(str(store)).scopes())
+    lines = summaries.lines(batches(str(store), summaries.columns(RULES)), list(RULES), opened(str(store)).scopes())
     assert len(lines) == 8
     for line in lines:
         for side, rate in (("clean", line.clean_top1), ("attacked", line.adv_top1)):

@@ -51,7 +51,7 @@ def aged(folder):
     for path in folder.glob("checkpoints/*.safetensors"):
         data = path.read_bytes()
         tensors = {name: tensor for name, tensor in checkpoints.decode(data).items() if name != "norms"}
-        path.write_bytes(checkpoints.encode(checkpoints.header(data, path.name), tensors))
+        path.write_bytes(bytes(checkpoints.encode(checkpoints.header(data, path.name), tensors)))
         with safe_open(path, "pt") as file:
             about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = {k: v for k, v in _unstamped(json.loads(about["header"])).items() if k != "commit"}

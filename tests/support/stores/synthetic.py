@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pipeline import provenance
 from pipeline.campaigns.job import Job
 from pipeline.config.campaign import parse
+from pipeline.config.defenses.barrage import BarrageDefense
 from pipeline.data.shards import Shard
 from pipeline.planning.units import Cut, Unit
 from pipeline.store import schema
@@ -90,7 +91,7 @@ def table(cell, unit, images, seed=0):
     if cell.attack.goal != "untargeted":
         found |= {"target": pa.array((label + 1) % CLASSES), "target_hits": pa.array(hit.sum(1))}
     columns = [found.get(f.name, pa.nulls(n, f.type)).cast(f.type) for f in schema.SCHEMA]
-    return pa.Table.from_arrays(columns, schema=schema.SCHEMA)
+    return schema.decide(pa.Table.from_arrays(columns, schema=schema.SCHEMA))
 
 
 def store(folder, content=None, images=200, unit_images=100, failed=0, units=None):
@@ -115,20 +116,22 @@ def store(folder, content=None, images=200, unit_images=100, failed=0, units=Non
 
 
 def large(folder, total, images):
-    """A store of `total` rows in one file a cell of `images`: eight kinds of cells, again and again."""
+    """A store of `total` rows in one file a cell of `images`, behind ten barrages: eight kinds of cells, again and again."""
     cells, kinds = math.ceil(total / images), 8
-    attacks = {f"pgd{i:03d}": {"eps": f"{1 + i}/255", "steps": 40, "eot_draws": 40} for i in range(cells)}
-    parsed = parse(campaign([5], attacks) | {"unit_images": images}, "large")
-    planned, shard = list(parsed.grid()), Shard("none/val-000000.tar", "0" * 64, 1, images, (0, CLASSES - 1))
-    Job(parsed, {shard.name: shard}, str(folder), {cell.name: Cut(images) for cell in planned}).write_down()
+    attacks = {f"pgd{i:03d}": {"eps": f"{1 + i}/255", "steps": 40, "eot_draws": 40} for i in range(math.ceil(cells / 10))}
+    parsed = parse(campaign(range(1, 11), attacks) | {"unit_images": images}, "large")
+    planned, shard = list(parsed.grid())[:cells], Shard("none/val-000000.tar", "0" * 64, 1, images, (0, CLASSES - 1))
+    Job(parsed, {shard.name: shard}, str(folder), {cell.name: Cut(images) for cell in parsed.grid()}).write_down()
     units = [Unit(cell.name, "val-000000", 0, images) for cell in planned]
     of_a_kind = [table(cell, unit, images) for cell, unit in zip(planned[:kinds], units, strict=False)]
     for i, (cell, unit) in enumerate(zip(planned, units, strict=True)):
-        names = {"cell": cell.name, "attack": cell.attack_name, "unit": unit.name, "campaign": cell.identity}
+        assert isinstance(cell.defense, BarrageDefense)
+        names = {"cell": cell.name, "defense": cell.defense_name, "k": cell.defense.k, "attack": cell.attack_name}
+        names |= {"eps": cell.attack.eps, "unit": unit.name, "campaign": cell.identity}
         found = of_a_kind[i % kinds]
         for name, value in names.items():
             field = schema.SCHEMA.field(name)
             found = found.set_column(schema.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
         path = folder / Store(folder).results(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(found, path, compression="zstd", row_group_size=1 << 16)
+        pq.write_table(found, path, row_group_size=1 << 16, **schema.WRITING)

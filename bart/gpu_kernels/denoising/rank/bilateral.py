@@ -5,26 +5,25 @@ neighbours in a column. For each pixel of a disk three operations remain: subtra
 that distance from the width of the window, multiply and add.
 """
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import plane_places, store_clipped
 from bart.gpu_kernels.denoising.rank import frames
 from bart.gpu_kernels.denoising.rank.frames import (
     ONE,
     disk_radius,
-    empty_frame,
-    fill_frame,
+    filled_frame,
     half_width,
+    inside_image,
     levels_kernel,
+    mean_level,
     positive,
-    store_mean,
     tile_origin,
 )
 from bart.transforms.denoising.rank import BILATERAL_RADII
-from bart.types import Params
 
 COLUMN = 4
 """Neighbours in a column that share the loaded pixels."""
@@ -54,17 +53,20 @@ def _counted(total):
 
 @triton.jit
 def _mean_bilateral_kernel(
-    levels, radii, s0s, s1s, out, height, width, rows, columns,
-    MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+    table, levels, radii, s0s, s1s, out, inside, height, width, rows, columns,
+    CLIP: tl.constexpr, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
 ):  # fmt: skip
     """Filter the disks of rows y, y + 1, y + 2, y + 3, for every fourth row y of the tile."""
     plane, top, left = tile_origin(height, width, 4 * TILE_H, TILE_W)
+    mine, _, target = plane_places(table, plane)
+    if mine < 0:
+        return
     y = top + 4 * tl.arange(0, TILE_H)[:, None]
     x = left + tl.arange(0, TILE_W)[None, :]
     place = levels + plane * rows * columns + (y + MARGIN) * columns + x + MARGIN
-    radius = disk_radius(radii, plane, MARGIN - 1)
-    s0 = tl.load(s0s + plane).to(tl.float32)
-    s1 = tl.load(s1s + plane).to(tl.float32)
+    radius = disk_radius(radii, mine, MARGIN - 1)
+    s0 = tl.load(s0s + mine).to(tl.float32)
+    s1 = tl.load(s1s + mine).to(tl.float32)
     half_span = 0.5 * (s0 + s1)
     middle_0 = tl.load(place) + 0.5 * (s0 - s1)
     middle_1 = tl.load(place + columns) + 0.5 * (s0 - s1)
@@ -106,21 +108,25 @@ def _mean_bilateral_kernel(
         total_1 += _counted(sum_1)
         total_2 += _counted(sum_2)
         total_3 += _counted(sum_3)
-    store_mean(out + plane * height * width, total_0, _ONE_OF_ALL, y, x, height, width)
-    store_mean(out + plane * height * width, total_1, _ONE_OF_ALL, y + 1, x, height, width)
-    store_mean(out + plane * height * width, total_2, _ONE_OF_ALL, y + 2, x, height, width)
-    store_mean(out + plane * height * width, total_3, _ONE_OF_ALL, y + 3, x, height, width)
+    there, marked = target * height * width, mine * height * width
+    totals = (total_0, total_1, total_2, total_3)
+    for i in tl.static_range(4):
+        pixel, valid = (y + i) * width + x, inside_image(y + i, x, height, width)
+        store_clipped(out, inside, there + pixel, marked + pixel, mean_level(totals[i], _ONE_OF_ALL), valid, CLIP)
 
 
-@torch.no_grad()
-def mean_bilateral(x: Tensor, params: Params) -> Tensor:
-    """Return the mean of those levels v of each disk with g - s1 < v < g + s0. Two launches."""
+def _forward(part: Part) -> Saved:
+    """Queue two launches."""
     margin = BILATERAL_RADII[1] + 1  # pixels are loaded two at a time, so the second may be outside the disk
-    levels = fill_frame(levels_kernel, empty_frame(x, margin), x, MARGIN=margin, INSIDE=ONE, OUTSIDE=0)
-    out = torch.empty_like(x)
-    height, width = x.shape[2:]
-    programs = len(levels) * triton.cdiv(height, COLUMN * BILATERAL_H) * triton.cdiv(width, frames.TILE_W)
-    numbers = (params["radius"], params["s0"], params["s1"], out, height, width, *levels.shape[1:])
+    levels = filled_frame(levels_kernel, part, part.x, margin=margin, INSIDE=ONE, OUTSIDE=0)
+    height, width = part.size
+    programs = len(levels) * launcher.cdiv(height, COLUMN * BILATERAL_H) * launcher.cdiv(width, frames.TILE_W)
+    numbers = (part.params["radius"], part.params["s0"], part.params["s1"])
+    arguments = (part.table, levels, *numbers, part.y, part.inside, height, width, *levels.shape[1:])
     tile = {"TILE_H": BILATERAL_H, "TILE_W": frames.TILE_W, "num_warps": 1}
-    launcher.launch(_mean_bilateral_kernel, programs, levels, *numbers, MARGIN=margin, **tile)
-    return out
+    launcher.launch(_mean_bilateral_kernel, programs, *arguments, CLIP=part.clip, MARGIN=margin, **tile)
+    return ()
+
+
+mean_bilateral = Kernel(_forward)
+"""The mean of those levels v of each disk with g - s1 < v < g + s0."""

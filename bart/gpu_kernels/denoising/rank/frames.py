@@ -16,6 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Part
+from bart.gpu_kernels.common.rows import plane_places
 
 TILE_H, TILE_W = 16, 32
 """Rows and columns of the tile of a program."""
@@ -101,12 +103,15 @@ def to_unit(level):
 
 @triton.jit
 def levels_kernel(
-    x, levels, height, width, rows, columns,
+    table, x, levels, height, width, rows, columns,
     MARGIN: tl.constexpr, INSIDE: tl.constexpr, OUTSIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store levels plus INSIDE, rounded half to even, in a frame of OUTSIDE."""
     plane, place, row, column, valid = frame_entries(height, width, rows, columns, MARGIN, BLOCK)
-    value = tl.load(x + plane * height * width + row * width + column, mask=valid, other=0.0)
+    mine, source, _ = plane_places(table, plane)
+    if mine < 0:
+        return
+    value = tl.load(x + source * height * width + row * width + column, mask=valid, other=0.0)
     # the product as float32 rounds it: by way of float64, since it must not become part of a fused operation
     value = (tl.minimum(tl.maximum(value, 0.0), 1.0).to(tl.float64) * 255.0).to(tl.float32)
     floor = tl.floor(value)
@@ -117,30 +122,26 @@ def levels_kernel(
 
 
 @triton.jit
-def store_mean(out, total, ONE: tl.constexpr, y, x, height, width):
-    """Store the mean level of each disk, rounded down, from the sum and the number of its pixels, in units of ONE."""
-    level = (total % ONE) // tl.maximum(total // ONE, 1)
-    tl.store(out + y * width + x, to_unit(level), mask=inside_image(y, x, height, width))
+def mean_level(total, ONE: tl.constexpr):
+    """Return the mean level of each disk, rounded down, in [0, 1], from the sum and number of its pixels, in units of ONE."""
+    return to_unit((total % ONE) // tl.maximum(total // ONE, 1))
 
 
-def empty_frame(x: Tensor, margin: int) -> Tensor:
-    """Return a frame for each plane of `x`, (3 n, rows, columns): whole tiles with a margin around."""
-    n, channels, height, width = x.shape
-    rows, columns = triton.cdiv(height, TILE_H) * TILE_H, triton.cdiv(width, TILE_W) * TILE_W
-    return torch.empty((n * channels, rows + 2 * margin, columns + 2 * margin), dtype=torch.float32, device=x.device)
-
-
-def fill_frame(kernel: Any, frame: Tensor, x: Tensor, *others: Tensor, **constants: int) -> Tensor:
-    """Fill `frame` by a kernel from the planes of `x` and from parameters of each plane, and return it."""
-    planes, rows, columns = frame.shape
-    programs = planes * triton.cdiv(rows * columns, BLOCK)
-    launcher.launch(kernel, programs, x, *others, frame, *x.shape[2:], rows, columns, **constants, BLOCK=BLOCK)
+def filled_frame(kernel: Any, part: Part, *inputs: Tensor, margin: int, **constants: int) -> Tensor:
+    """Return a frame for each plane of a part, (3 c, rows, columns): whole tiles with a margin around, filled by a kernel."""
+    height, width = part.size
+    rows = launcher.cdiv(height, TILE_H) * TILE_H + 2 * margin
+    columns = launcher.cdiv(width, TILE_W) * TILE_W + 2 * margin
+    frame = torch.empty((3 * part.slots, rows, columns), dtype=torch.float32, device=part.y.device)
+    programs = len(frame) * launcher.cdiv(rows * columns, BLOCK)
+    sizes = (height, width, rows, columns)
+    launcher.launch(kernel, programs, part.table, *inputs, frame, *sizes, **constants, MARGIN=margin, BLOCK=BLOCK)
     return frame
 
 
-def filter_tiles(kernel: Any, frame: Tensor, *others: Tensor, margin: int) -> None:
-    """Run a kernel over the tiles of all planes; the last of `others` is an image that it writes."""
-    height, width = others[-1].shape[2:]
-    programs = len(frame) * triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
-    sizes = (height, width, *frame.shape[1:])
-    launcher.launch(kernel, programs, frame, *others, *sizes, MARGIN=margin, TILE_H=TILE_H, TILE_W=TILE_W)
+def filter_tiles(kernel: Any, part: Part, frame: Tensor, *others: Tensor, margin: int, **constants: bool) -> None:
+    """Run a kernel over the tiles of all planes of a part."""
+    height, width = part.size
+    programs = len(frame) * launcher.cdiv(height, TILE_H) * launcher.cdiv(width, TILE_W)
+    arguments = (part.table, frame, *others, height, width, *frame.shape[1:])
+    launcher.launch(kernel, programs, *arguments, **constants, MARGIN=margin, TILE_H=TILE_H, TILE_W=TILE_W)

@@ -1,28 +1,24 @@
 """Compute the mean over disks, and its gradient."""
 
-from typing import Any
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import plane_places, store_clipped, store_masked
 from bart.gpu_kernels.denoising.rank.frames import (
     ONE,
     disk_population,
     disk_radius,
-    empty_frame,
-    fill_frame,
+    filled_frame,
     filter_tiles,
     frame_entries,
     half_width,
     inside_image,
     levels_kernel,
-    store_mean,
+    mean_level,
     tile_pixels,
 )
 from bart.transforms.denoising.rank import MEAN_RADII
-from bart.types import Params
 
 _ONE = tl.constexpr(ONE)
 
@@ -40,56 +36,65 @@ def _disk_sum(center, columns, radius):
 
 @triton.jit
 def _mean_kernel(
-    levels, radii, out, height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
-):
+    table, levels, radii, y, inside, height, width, rows, columns,
+    CLIP: tl.constexpr, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+):  # fmt: skip
     """Store the mean of each disk."""
-    plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
-    total = _disk_sum(levels + place, columns, disk_radius(radii, plane, MARGIN)).to(tl.int32)
-    store_mean(out + plane * height * width, total, _ONE, y, x, height, width)
+    plane, line, column, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
+    mine, _, target = plane_places(table, plane)
+    if mine < 0:
+        return
+    total = _disk_sum(levels + place, columns, disk_radius(radii, mine, MARGIN)).to(tl.int32)
+    pixel, valid = line * width + column, inside_image(line, column, height, width)
+    size = height * width
+    store_clipped(y, inside, target * size + pixel, mine * size + pixel, mean_level(total, _ONE), valid, CLIP)
 
 
 @triton.jit
 def _divide_kernel(
-    gradient, radii, shares, height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.constexpr
+    table, gradient, radii, shares, height, width, rows, columns, MARGIN: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Divide each gradient by the number of pixels of its disk, in a frame of zeros."""
     plane, place, y, x, valid = frame_entries(height, width, rows, columns, MARGIN, BLOCK)
-    value = tl.load(gradient + plane * height * width + y * width + x, mask=valid, other=0.0)
-    population = disk_population(y, x, height, width, disk_radius(radii, plane, MARGIN))
+    mine, _, _ = plane_places(table, plane)
+    if mine < 0:
+        return
+    value = tl.load(gradient + mine * height * width + y * width + x, mask=valid, other=0.0)
+    population = disk_population(y, x, height, width, disk_radius(radii, mine, MARGIN))
     share = tl.where(valid, value / tl.maximum(population, 1).to(tl.float32), 0.0)
     tl.store(shares + plane * rows * columns + place, share, mask=place < rows * columns)
 
 
 @triton.jit
 def _sum_kernel(
-    shares, radii, out, height, width, rows, columns, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr
-):
+    table, shares, radii, out, inside, height, width, rows, columns,
+    CLIP: tl.constexpr, MARGIN: tl.constexpr, TILE_H: tl.constexpr, TILE_W: tl.constexpr,
+):  # fmt: skip
     """Store the sum over each disk."""
     plane, y, x, place = tile_pixels(height, width, rows, columns, MARGIN, TILE_H, TILE_W)
-    total = _disk_sum(shares + place, columns, disk_radius(radii, plane, MARGIN))
-    tl.store(out + plane * height * width + y * width + x, total, mask=inside_image(y, x, height, width))
+    mine, _, _ = plane_places(table, plane)
+    if mine < 0:
+        return
+    total = _disk_sum(shares + place, columns, disk_radius(radii, mine, MARGIN))
+    here = mine * height * width + y * width + x
+    store_masked(out, inside, here, total, inside_image(y, x, height, width), CLIP)
 
 
-class _Mean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, radius: Tensor) -> Tensor:
-        margin = MEAN_RADII[1]
-        levels = fill_frame(levels_kernel, empty_frame(x, margin), x, MARGIN=margin, INSIDE=ONE, OUTSIDE=0)
-        out = torch.empty_like(x)
-        filter_tiles(_mean_kernel, levels, radius, out, margin=margin)
-        ctx.save_for_backward(radius)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (radius,) = ctx.saved_tensors
-        margin = MEAN_RADII[1]
-        shares = fill_frame(_divide_kernel, empty_frame(gradient, margin), gradient.contiguous(), radius, MARGIN=margin)
-        out = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        filter_tiles(_sum_kernel, shares, radius, out, margin=margin)
-        return out, None
+def _forward(part: Part) -> Saved:
+    """Queue two launches."""
+    levels = filled_frame(levels_kernel, part, part.x, margin=MEAN_RADII[1], INSIDE=ONE, OUTSIDE=0)
+    outputs = (part.params["radius"], part.y, part.inside)
+    filter_tiles(_mean_kernel, part, levels, *outputs, margin=MEAN_RADII[1], CLIP=part.clip)
+    return ()
 
 
-def mean(x: Tensor, params: Params) -> Tensor:
-    """Return the mean of each disk. Two launches, and two for the gradient."""
-    return _Mean.apply(x, params["radius"])
+def _backward(part: Part, saved: Saved) -> None:
+    """Queue two launches."""
+    assert part.gradient is not None
+    radius = part.params["radius"]
+    shares = filled_frame(_divide_kernel, part, part.gradient, radius, margin=MEAN_RADII[1])
+    filter_tiles(_sum_kernel, part, shares, radius, part.y, part.inside, margin=MEAN_RADII[1], CLIP=part.clip)
+
+
+mean = Kernel(_forward, _backward)
+"""The mean of each disk."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from bart.gpu_kernels.common import launcher
+from bart.gpu_kernels.common.part import Kernel, Part, Saved
+from bart.gpu_kernels.common.rows import places, store_clipped
 from bart.gpu_kernels.denoising.wavelet.filters import BANKS, CHUNK, tap_count
 from bart.gpu_kernels.denoising.wavelet.levels import denoise_plane
 from bart.transforms.denoising import wavelet as eager
@@ -61,17 +62,20 @@ def _plane_values(image, size, place, inside, plane, ycbcr):
 
 @triton.jit
 def _planes_kernel(
-    x, ycbcrs, wavelets, softs, shifts, exact, single, ranges, height, width, exact_size, single_size, row_size, levels_db1,
-    levels_db2, levels_sym9,
+    table, x, ycbcrs, wavelets, softs, shifts, exact, single, ranges, height, width, exact_size, single_size, row_size,
+    levels_db1, levels_db2, levels_sym9,
 ):  # fmt: skip
-    """Denoise one plane into its part of `single`, and store its range; program (offset, image, plane)."""
+    """Denoise one plane into its part of `single`, and store its range; program (offset, slot, plane)."""
     image = tl.program_id(0) // 3 % (tl.num_programs(0) // 12)
     offset = tl.program_id(0) // 3 // (tl.num_programs(0) // 12)
     plane = tl.program_id(0) % 3
-    if (offset == 0) | (tl.load(shifts + image) > 0):
+    row, source, _ = places(table, image)
+    if row < 0:
+        return
+    if (offset == 0) | (tl.load(shifts + row) > 0):
         size = height * width
-        image_at = x + image.to(tl.int64) * 3 * size
-        ycbcr = tl.load(ycbcrs + image) != 0
+        image_at = x + source * 3 * size
+        ycbcr = tl.load(ycbcrs + row) != 0
         slot = ((image * 3 + plane) * 4 + offset).to(tl.int64)
         stretched = exact + slot * exact_size
         pyramid = single + slot * single_size
@@ -101,8 +105,8 @@ def _planes_kernel(
             tl.store(stretched + place, (values - low) / divisor, mask=place < size)
         tl.debug_barrier()
 
-        soft = (tl.load(softs + image) != 0).to(tl.float32)
-        wavelet = tl.load(wavelets + image)
+        soft = (tl.load(softs + row) != 0).to(tl.float32)
+        wavelet = tl.load(wavelets + row)
         details = stretched + size
         rows = pyramid + single_size - 2 * row_size
         taps = tl.where(wavelet == _SYM9, tap_count("sym9"), tl.where(wavelet == _DB2, tap_count("db2"), tap_count("db1")))
@@ -111,15 +115,15 @@ def _planes_kernel(
 
 
 @triton.jit
-def _mean(planes, single_size, place, inside, y, x, height, width, shift):
+def _mean(planes, single_size, place, valid, line, column, height, width, shift):
     """Return the mean of a plane's shifts, each moved back."""
-    total = tl.load(planes + place, mask=inside, other=0)
+    total = tl.load(planes + place, mask=valid, other=0)
     if shift > 0:
         total *= 0.25
         for offset in tl.static_range(1, 4):
-            row = tl.where(y + offset // 2 < height, y + offset // 2, 0)
-            column = tl.where(x + offset % 2 < width, x + offset % 2, 0)
-            total += 0.25 * tl.load(planes + offset * single_size + row * width + column, mask=inside, other=0)
+            y = tl.where(line + offset // 2 < height, line + offset // 2, 0)
+            x = tl.where(column + offset % 2 < width, column + offset % 2, 0)
+            total += 0.25 * tl.load(planes + offset * single_size + y * width + x, mask=valid, other=0)
     return total
 
 
@@ -130,30 +134,35 @@ def _stretched_back(ranges, plane, values):
 
 
 @triton.jit
-def _image_kernel(single, ranges, ycbcrs, shifts, out, height, width, single_size, BLOCK: tl.constexpr):
-    """Average the shifts and convert to RGB; program (image, block of pixels)."""
+def _image_kernel(
+    table, single, ranges, ycbcrs, shifts, y, inside, height, width, single_size, CLIP: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Average the shifts and convert to RGB; program (slot, block of pixels)."""
     size = height * width
     blocks = tl.cdiv(size, BLOCK)
     image = (tl.program_id(0) // blocks).to(tl.int64)
+    row, _, target = places(table, image)
+    if row < 0:
+        return
     place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    inside = place < size
-    y, x = place // width, place % width
-    shift = tl.load(shifts + image)
+    valid = place < size
+    line, column = place // width, place % width
+    shift = tl.load(shifts + row)
     planes = single + image * 12 * single_size
-    red = _mean(planes, single_size, place, inside, y, x, height, width, shift)
-    green = _mean(planes + 4 * single_size, single_size, place, inside, y, x, height, width, shift)
-    blue = _mean(planes + 8 * single_size, single_size, place, inside, y, x, height, width, shift)
-    if tl.load(ycbcrs + image) != 0:
+    red = _mean(planes, single_size, place, valid, line, column, height, width, shift)
+    green = _mean(planes + 4 * single_size, single_size, place, valid, line, column, height, width, shift)
+    blue = _mean(planes + 8 * single_size, single_size, place, valid, line, column, height, width, shift)
+    if tl.load(ycbcrs + row) != 0:
         luma = _stretched_back(ranges + 6 * image, 0, red)
         chroma_b = _stretched_back(ranges + 6 * image, 1, green)
         chroma_r = _stretched_back(ranges + 6 * image, 2, blue)
         red = _mixed(luma, chroma_b, chroma_r, True, 0).to(tl.float32)
         green = _mixed(luma, chroma_b, chroma_r, True, 1).to(tl.float32)
         blue = _mixed(luma, chroma_b, chroma_r, True, 2).to(tl.float32)
-    here = out + image * 3 * size + place
-    tl.store(here, red, mask=inside)
-    tl.store(here + size, green, mask=inside)
-    tl.store(here + 2 * size, blue, mask=inside)
+    there, marked = target * 3 * size + place, row * 3 * size + place
+    store_clipped(y, inside, there, marked, red, valid, CLIP)
+    store_clipped(y, inside, there + size, marked + size, green, valid, CLIP)
+    store_clipped(y, inside, there + 2 * size, marked + 2 * size, blue, valid, CLIP)
 
 
 def _half(side: int, length: int) -> int:
@@ -170,23 +179,27 @@ def _pyramid(height: int, width: int, length: int, levels: int) -> int:
     return total
 
 
-def wavelet(x: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """Return the images (n, 3, h, w) with their wavelet details shrunk. Two launches."""
-    n, _, height, width = x.shape
+def _forward(part: Part) -> Saved:
+    """Queue two launches."""
+    n, (height, width), device = part.slots, part.size, part.y.device
     lengths = [len(eager.FILTERS[name]) for name in BANKS]
     levels = [eager._levels(min(height, width), length) for length in lengths]
     row_size = max(_half(height, length) for length in lengths) * width
     bands = max(_pyramid(height, width, length, count) for length, count in zip(lengths, levels, strict=True))
     exact_size, single_size = height * width + row_size, height * width + bands + 2 * row_size
-    exact = torch.empty(n * 12, exact_size, dtype=torch.float64, device=x.device)
-    single = torch.empty(n * 12, single_size, dtype=torch.float32, device=x.device)
-    ranges = torch.empty(n, 3, 2, dtype=torch.float64, device=x.device)
-    out = torch.empty_like(x, requires_grad=False)
-    ycbcr, shift = params["ycbcr"], params["shift"]
+    exact = torch.empty(n * 12, exact_size, dtype=torch.float64, device=device)
+    single = torch.empty(n * 12, single_size, device=device)
+    ranges = torch.empty(n, 3, 2, dtype=torch.float64, device=device)
+    ycbcr, kind, soft, shift = (part.params[name] for name in ("ycbcr", "wavelet", "soft", "shift"))
     launcher.launch(
-        _planes_kernel, n * 12, x, ycbcr, params["wavelet"], params["soft"], shift, exact, single, ranges, height, width,
+        _planes_kernel, n * 12, part.table, part.x, ycbcr, kind, soft, shift, exact, single, ranges, height, width,
         exact_size, single_size, row_size, *levels, **SCHEDULE,
     )  # fmt: skip
-    programs = n * triton.cdiv(height * width, BLOCK)
-    launcher.launch(_image_kernel, programs, single, ranges, ycbcr, shift, out, height, width, single_size, BLOCK=BLOCK)
-    return out
+    programs = n * launcher.cdiv(height * width, BLOCK)
+    arguments = (part.table, single, ranges, ycbcr, shift, part.y, part.inside, height, width, single_size)
+    launcher.launch(_image_kernel, programs, *arguments, CLIP=part.clip, BLOCK=BLOCK)
+    return ()
+
+
+wavelet = Kernel(_forward)
+"""The images with their wavelet details shrunk."""

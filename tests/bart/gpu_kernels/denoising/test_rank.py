@@ -53,12 +53,14 @@ def _ties(height: int, width: int) -> torch.Tensor:
 
 def _compare_rounding() -> None:
     """Compare values between two levels and their neighbours in float32, and those out of range."""
-    from bart.gpu_kernels.denoising.rank.frames import empty_frame, fill_frame, levels_kernel
+    from bart.gpu_kernels.common.part import Part, whole_table
+    from bart.gpu_kernels.denoising.rank.frames import filled_frame, levels_kernel
 
     halves = (torch.arange(-1, 256, dtype=torch.float64) + 0.5).div(255).float()
     up, down = torch.full_like(halves, 2.0), torch.full_like(halves, -2.0)
     x = torch.stack([halves, halves.nextafter(up), halves.nextafter(down)]).view(1, 3, 1, 257)
-    frame = fill_frame(levels_kernel, empty_frame(x, 2), x, MARGIN=2, INSIDE=3, OUTSIDE=-7)
+    part = Part(whole_table(1, x.device), x, x, x, False, {})
+    frame = filled_frame(levels_kernel, part, x, margin=2, INSIDE=3, OUTSIDE=-7)
     inside = frame[:, 2:3, 2:259].clone()
     frame[:, 2:3, 2:259] = -7
     assert torch.equal(inside, eager._levels(x).float() + 3) and (frame == -7).all()

@@ -104,6 +104,8 @@ def test_a_row_in_the_place_of_another(job):
         ("adv_correct", 77, "follows from adv_top5"),
         ("clean_top5_correct", 77, "follows from clean_top5"),
         ("clean_mean_top5", [9, 8, 7, 6, 5], "but clean_mean_top5 begins with 9"),
+        ("clean_mean_top5", None, "expected five classes"),
+        ("evaluation_draws", 1000, "the cell is judged by"),
         ("campaign", "0" * 16, "another campaign"),
         ("clean_top5", [[1, 2, 3, 4, 5]], "shape"),
     ],
@@ -260,6 +262,17 @@ def test_two_examples_that_changed_places(job):
 
     spoil_examples(job, swap)
     assert any("away, eps" in fault for fault in verify(job))
+
+
+def test_a_row_that_says_otherwise_than_its_lists_what_its_draws_are_right_in(job):
+    path = first(job)
+    table = pq.ParquetFile(path).read()
+    place = table.schema.get_field_index("adv_right")
+    turned = pc.bit_wise_xor(table["adv_right"], pa.scalar(4, pa.int32()))
+    pq.write_table(table.set_column(place, table.schema.field(place), turned), path, write_page_checksum=True)
+    attacked = pc.sum(pc.equal(table["status"], "ok")).as_py()
+    faults = list(verify(job))
+    assert len(faults) == attacked > 0 and all(path.stem in fault and "adv_right is" in fault for fault in faults)
 
 
 def test_classes_that_were_made_up_with_all_that_follows_from_them(job):

@@ -1,0 +1,1 @@
+"""Compile the filters of group 10, denoising. The modules load Numba when they are imported."""

@@ -1,0 +1,1 @@
+"""Measure and check what needs a GPU; `benchmarks/gpu.sh` runs all of it."""
