@@ -49,7 +49,8 @@ def index_json(folder: Path, chance: Random) -> str:
     urls = sorted(map(str, (folder / "packed").glob("*.tar")))
     sound = samples_of(urls)
     _rewritten(folder / "packed" / INDEX, chance)
-    index._read.cache_clear()
+    for cached in (index._content, index._checked):
+        cached.cache_clear()
     found = twice(lambda: samples_of(urls))
     if found != sound:
         raise Unsound(f"an index changed the samples to {found!r:.500}")
