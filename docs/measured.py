@@ -54,7 +54,7 @@ def count(campaign: str) -> int:
 
 
 def worst(campaigns: list[str], defense: str) -> str:
-    """Return attacked top-1 in % with its interval at eps 8/255, each image under its worst attack, over images of all campaigns."""
+    """Return attacked top-1 in % with its interval at eps 8/255: images of all campaigns, each under its worst attack."""
     found = pd.concat([scores(name) for name in campaigns])
     found = found[(found["defense"] == defense) & (found["model"] == "bart") & ((255 * found["eps"] - 8).abs() < 1e-3)]
     found = found.assign(attack=found["store"].astype(str) + found["attack"].astype(str))  # the same name may have other steps
