@@ -49,4 +49,5 @@ def first_pass(module: torch.nn.Module) -> None:
 
 def no_autocast(device: torch.device) -> AbstractContextManager[None]:
     """Return what leaves autocast, if it is on: it is for networks, and would round what transforms multiply to 16 bits."""
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+    known = torch.amp.is_autocast_available(device.type)  # not of tensors without memory
+    return torch.autocast(device.type, enabled=False) if known and torch.is_autocast_enabled(device.type) else nullcontext()

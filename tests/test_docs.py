@@ -75,7 +75,7 @@ NOT_RUN = {
     "python -m benchmarks.strength --images 64 --steps 20 --draws 10": "an hour of a GPU",
     "python -m benchmarks.train": "minutes of a GPU",
     "python -m benchmarks.transforms": "minutes",
-    "python -m benchmarks.transform_peers --before 3784bbb": "minutes, and the peers",
+    "python -m benchmarks.transform_peers --before 3784bbb --rounds 5": "minutes, and the peers",
     "python -m docs.measured": "tests/test_measured.py makes the same page",
     "jupytext --to ipynb notebooks/1_table1.py": "tests/test_notebooks.py reads and runs the notebooks",
 }

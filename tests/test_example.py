@@ -129,8 +129,8 @@ def test_the_rows_and_the_table_are_those_of_the_kinds(package, said):
 def test_a_store_of_kinds_that_are_not_here_names_their_package(package, said):
     package.site.rename(package.folder / "away")
     try:
-        refused = package.type(["barrage", "table", "stores/example"], code=2)
-        assert package.type(["barrage", "status", "stores/example"])
+        refused = package.type(["barrage", "verify", "stores/example"], code=2)
+        assert package.type(["barrage", "status", "stores/example"]) and package.type(["barrage", "table", "stores/example"])
     finally:
         (package.folder / "away").rename(package.site)
     assert "unknown transform 'negative'" in refused and len(refused.strip().splitlines()) == 1

@@ -28,7 +28,7 @@ def files(shard: bytes) -> dict[str, bytes]:
             continue
         try:
             with tarfile.open(fileobj=io.BytesIO(data[at:]), mode="r:", errorlevel=2) as tar:
-                found |= _contents(tar)
+                found |= _contents(tar, data[at:])
                 if (step := tar.offset // BLOCK * BLOCK) <= 0:
                     raise NotRead("no member")
         except NotRead:
@@ -55,12 +55,18 @@ def _unfolded(shard: bytes) -> bytes:
     return data
 
 
-def _contents(tar: tarfile.TarFile) -> dict[str, bytes]:
-    """Return the files of one archive. Raises NotRead for a link that leads nowhere, a sparse file, or a large one."""
+def _contents(tar: tarfile.TarFile, data: bytes) -> dict[str, bytes]:
+    """Return the files of one archive. Raises NotRead for a link that leads nowhere, a sparse file, or a large one.
+
+    Also for a member of GNU tar's incremental archives: tarfile takes the times in its header for the beginning of its name.
+    """
     found = {}
     for member in tar.getmembers():
         if member.issparse() or member.size > MOST:
             raise NotRead("a sparse or large file")
+        header = data[member.offset_data - BLOCK : member.offset_data]
+        if header[257:265] == tarfile.GNU_MAGIC and header[345:500].strip(b"\0"):
+            raise NotRead("a member of an incremental archive")
         if member.isreg() or member.islnk() or member.issym():
             try:
                 file = tar.extractfile(member)
