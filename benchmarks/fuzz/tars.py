@@ -55,7 +55,7 @@ def _unfolded(shard: bytes) -> bytes:
     return data
 
 
-def _contents(tar: tarfile.TarFile, data: bytes) -> dict[str, bytes]:
+def _contents(tar: tarfile.TarFile, archive: bytes) -> dict[str, bytes]:
     """Return the files of one archive. Raises NotRead for a link that leads nowhere, a sparse file, or a large one.
 
     Also for a member of GNU tar's incremental archives: tarfile takes the times in its header for the beginning of its name.
@@ -64,7 +64,7 @@ def _contents(tar: tarfile.TarFile, data: bytes) -> dict[str, bytes]:
     for member in tar.getmembers():
         if member.issparse() or member.size > MOST:
             raise NotRead("a sparse or large file")
-        header = data[member.offset_data - BLOCK : member.offset_data]
+        header = archive[member.offset_data - BLOCK : member.offset_data]
         if header[257:265] == tarfile.GNU_MAGIC and header[345:500].strip(b"\0"):
             raise NotRead("a member of an incremental archive")
         if member.isreg() or member.islnk() or member.issym():
