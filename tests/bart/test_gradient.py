@@ -10,6 +10,7 @@ from bart.defenses.defended import Defended
 from bart.gradient import Eot, Goal, _unit, gradient, pieces, rows, score
 from bart.rng import Mirror
 from tests.support.images import keys, photographs
+from tests.support.tiny import Wavy
 
 ESTIMATORS = ("per_draw", "mean_logits", "mean_probabilities")
 GREYS = ("color_precision", "grey_mix", "grey_partial_mix", "grey_two_thirds", "grey_one_channel")
@@ -17,21 +18,8 @@ IMAGES, DRAWS, CLASSES, SIDE = 3, 5, 6, 8
 LABEL = torch.tensor([0, 3, 5])
 
 
-class Wavy(nn.Module):
-    """Classify by a smooth network far from linear, so that the three estimators differ."""
-
-    def __init__(self):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.first = nn.Parameter(torch.randn(3 * SIDE * SIDE, 16, generator=generator) * 0.1)
-        self.second = nn.Parameter(torch.randn(16, CLASSES, generator=generator))
-
-    def forward(self, x):
-        return (x.flatten(1) @ self.first).sin() @ self.second
-
-
 def defended(k=2, transforms=GREYS):
-    return Defended(Classifier(Wavy(), (0.4, 0.5, 0.6), (0.3, 0.2, 0.25), (SIDE, SIDE)), Barrage(k, transforms))
+    return Defended(Classifier(Wavy(CLASSES), (0.4, 0.5, 0.6), (0.3, 0.2, 0.25), (SIDE, SIDE)), Barrage(k, transforms))
 
 
 def images():
@@ -282,7 +270,7 @@ def test_unit_gradients_keep_their_direction_at_any_scale(scale):
         behind = Defended(Classifier(model, (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
         return gradient(behind, images(), untargeted(LABEL), mirror(), Eot(1, "margin", unit=True), 10)[0]
 
-    torch.testing.assert_close(found(Scaled()), found(Wavy()), rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(found(Scaled(CLASSES)), found(Wavy(CLASSES)), rtol=1e-3, atol=1e-7)
 
 
 def test_a_draw_without_gradient_and_entries_that_are_not_finite_spoil_no_other():

@@ -15,6 +15,7 @@ from bart.recording import repeated
 from bart.recording.watch import Watch
 from tests.support.images import keys, photographs
 from tests.support.replays import Log, recording
+from tests.support.tiny import Wavy
 
 SIDE, IMAGES, CLASSES = 8, 3, 5
 LABEL = torch.tensor([0, 3, 4])
@@ -38,15 +39,11 @@ class Shaded(Preprocessor):
         return ()
 
 
-class Small(nn.Module):
-    def __init__(self):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.first = nn.Parameter(torch.randn(3 * SIDE * SIDE, 16, generator=generator) * 0.1)
-        self.second = nn.Parameter(torch.randn(16, CLASSES, generator=generator))
+class Small(Wavy):
+    """Classify images of 8 px."""
 
-    def forward(self, x):
-        return (x.flatten(1) @ self.first).sin() @ self.second
+    def __init__(self):
+        super().__init__(CLASSES)
 
 
 class Reads(Small):
