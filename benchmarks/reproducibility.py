@@ -1,5 +1,9 @@
 """Measure which rows of a campaign change on other machines: python -m benchmarks.reproducibility [--torch 2.4=FOLDER ...]
 
+    python -m benchmarks.reproducibility --shipped docs/results/figure4-small --images 20
+
+runs the first images of a stored campaign again, here, and holds the rows against those of the store, which another machine made.
+
 One small campaign runs again and again, each time under one other condition: other instructions of the processor, other
 threads, other releases of PyTorch. Each run's rows are held against those of the first.
 
@@ -12,9 +16,9 @@ adds a release of PyTorch that `pip install --target FOLDER torch==...` has inst
 
 A line for each condition and cell, against the first run, or against another by `--against "float32 gradients"`:
 
-    rows      rows in which any value differs; what only says how a run went (time, device, versions) is left out
+    rows      rows in which any value differs; what only says how a run went (time, device, versions, unit) is left out
     clean     evaluation draws of clean images whose first class differs, and images that change sides: right in most draws
-    examples  stored examples of which any pixel differs, and by how much their L2 distances differ at most, in %
+    examples  examples of which any pixel differs, or where none are stored, the L2 distance; how far distances differ at most, in %
     attacked  evaluation draws of examples whose first class differs, and images that change sides: right in most draws
     accuracy  of single draws under attack in %, and the paired difference in points with its 95 % interval over images
     margin    largest difference of the margins of clean images; of the mean gradient norms, in %
@@ -30,11 +34,14 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from benchmarks.setting import CIFAR, DATA
 from pipeline.scoring.intervals import difference
@@ -114,7 +121,24 @@ def campaign(part: str, images: int) -> dict[str, Any]:
     }
 
 
+def part_of(store: Path, images: int, cells: str) -> dict[str, Any]:
+    """Return the campaign of a store with its first images alone, and the cells whose names fit a pattern such as "bart-*"."""
+    content: dict[str, Any] = yaml.safe_load((store / "campaign.yaml").read_text())["campaign"]
+    names = [names for each in content["cells"] for names in product(each["model"], each["defense"], each["attack"])]
+    chosen = [dict(zip(("model", "defense", "attack"), one, strict=True)) for one in names if fnmatchcase("-".join(one), cells)]
+    if not chosen:
+        raise SystemExit(f"no cell of {store} fits {cells!r}: its cells are {', '.join(map('-'.join, names))}")
+    return content | {
+        "data": content["data"] | {"limit": images},
+        "cells": chosen,
+        "save_adversarial": True,
+        "workers": {"cpus": 1},
+    }
+
+
 Row = dict[str, Any]
+RUN_ALONE = {*MEASURED, "unit", "campaign"}
+"""Columns that say how a run went, or which images were asked for."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +152,7 @@ class Stored:
     def of(cls, store: str) -> "Stored":
         rows: dict[str, dict[str, Row]] = {}
         for row in results(store).to_pylist():
-            rows.setdefault(row["cell"], {})[row["image_key"]] = {k: v for k, v in row.items() if k not in MEASURED}
+            rows.setdefault(row["cell"], {})[row["image_key"]] = {k: v for k, v in row.items() if k not in RUN_ALONE}
         examples = {}
         for path in sorted(Path(store, "adversarial").rglob("*.tar")):
             with tarfile.open(path) as tar:
@@ -136,6 +160,22 @@ class Stored:
                     if (file := tar.extractfile(one)) and one.name.endswith(".png"):
                         examples[path.parent.name.removeprefix("cell="), one.name.removesuffix(".png")] = file.read()
         return cls(rows, examples)
+
+    def pairs(self, now: "Stored", cell: str | None = None) -> list[tuple[Row, Row]]:
+        """Return the rows that both hold, of a cell or of all."""
+        return [
+            (row, now.rows[name][image])
+            for name, rows in sorted(self.rows.items())
+            for image, row in rows.items()
+            if cell in (None, name) and image in now.rows.get(name, ())
+        ]
+
+    def changed(self, now: "Stored", pair: tuple[Row, Row]) -> bool:
+        """Return whether an example differs."""
+        place = pair[0]["cell"], pair[0]["image_key"]
+        if place in self.examples and place in now.examples:
+            return self.examples[place] != now.examples[place]
+        return bool(pair[0]["l2"] != pair[1]["l2"])
 
 
 def run(condition: Condition, content: Mapping[str, Any], folder: Path) -> Stored:
@@ -168,15 +208,15 @@ def largest(pairs: list[tuple[Row, Row]], name: str, relative: bool = False) -> 
     return max((abs(a - b) / (abs(a) or 1 if relative else 1) for a, b in both), default=0.0)
 
 
-def line(cell: str, first: Stored, now: Stored) -> str:
-    """Return how the rows of a cell differ from those of the first run."""
-    pairs = [(row, now.rows[cell][image]) for image, row in first.rows[cell].items()]
+def line(first: Stored, now: Stored, cell: str | None = None) -> str:
+    """Return how the rows of a cell, or all, differ from those of the first run."""
+    pairs = first.pairs(now, cell)
     changed = sum(a != b for a, b in pairs)
-    examples = sum(data != now.examples[place] for place, data in first.examples.items() if place[0] == cell)
+    examples = sum(first.changed(now, pair) for pair in pairs)
     shares = np.array([[row["adv_correct"] / row["evaluation_draws"] for row in pair] for pair in pairs])
     found = difference(shares[:, 1], shares[:, 0])
     return (
-        f"  {cell:<21} rows {changed:2} of {len(pairs)}   clean {flips(pairs, 'clean')}   "
+        f"  {cell or 'all':<21} rows {changed:2} of {len(pairs)}   clean {flips(pairs, 'clean')}   "
         f"examples {examples:2}, L2 {100 * largest(pairs, 'l2', True):.2g} %   attacked {flips(pairs, 'adv')}   "
         f"accuracy {100 * shares[:, 1].mean():5.1f}, {found}   "
         f"margin {largest(pairs, 'clean_margin'):.1e}, norm {100 * largest(pairs, 'gradient_norm', True):.2g} %"
@@ -190,7 +230,13 @@ def lines(content: Mapping[str, Any], conditions: Mapping[str, Condition], keep:
         now = run(condition, content, keep / re.sub(r"[^a-z0-9]+", "-", f"{content['name']} {name}".lower()))
         first = first or now
         yield name
-        yield from (line(cell, first, now) for cell in sorted(first.rows))
+        yield from compared(first, now)
+
+
+def compared(first: Stored, now: Stored) -> Iterator[str]:
+    """Yield a line for each cell that both runs hold, and one for all."""
+    yield from (line(first, now, cell) for cell in sorted(first.rows.keys() & now.rows.keys()))
+    yield line(first, now)
 
 
 def main() -> None:
@@ -201,17 +247,30 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of what is done: it goes on from there after a restart")
     parser.add_argument("--only", nargs="*", help="some conditions; default: all")
     parser.add_argument("--against", default="first", help="the condition that the others are held against")
+    parser.add_argument("--shipped", type=Path, metavar="STORE", help="run a part of this store's campaign, against its rows")
+    parser.add_argument("--cells", default="*", help="of the store: the cells whose names fit")
     args = parser.parse_args()
+    what = args.shipped.name if args.shipped else args.part
+    print(f"{what}, {args.images} images, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        keep = args.keep or Path(folder)
+        for text in against_store(args, keep) if args.shipped else against_runs(args, keep):
+            print(text, flush=True)
+
+
+def against_store(args: argparse.Namespace, keep: Path) -> Iterator[str]:
+    """Yield the lines of a stored campaign that is run again."""
+    content = part_of(args.shipped, args.images, args.cells)
+    yield from compared(Stored.of(str(args.shipped)), run(Condition(), content, keep / args.shipped.name))
+
+
+def against_runs(args: argparse.Namespace, keep: Path) -> Iterator[str]:
+    """Yield the lines of a part under each condition."""
     others = [one.partition("=") for one in args.torch]
     conditions = CONDITIONS | {key: value for name, _, folder in others for key, value in released(name, folder).items()}
     some = [args.against, *(name for name in conditions if name != args.against and (not args.only or name in args.only))]
     chosen = {name: conditions[name] for name in some}
-    print(
-        f"{args.part}, {args.images} images, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}", flush=True
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        for text in lines(campaign(args.part, args.images), chosen, args.keep or Path(folder)):
-            print(text, flush=True)
+    yield from lines(campaign(args.part, args.images), chosen, keep)
 
 
 if __name__ == "__main__":
