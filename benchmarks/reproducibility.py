@@ -1,9 +1,5 @@
 """Measure which rows of a campaign change on other machines: python -m benchmarks.reproducibility [--torch 2.4=FOLDER ...]
 
-    python -m benchmarks.reproducibility --shipped docs/results/figure4-small --images 20
-
-runs the first images of a stored campaign again, here, and holds the rows against those of the store, which another machine made.
-
 One small campaign runs again and again, each time under one other condition: other instructions of the processor, other
 threads, other releases of PyTorch. Each run's rows are held against those of the first.
 
@@ -18,7 +14,7 @@ A line for each condition and cell, against the first run, or against another by
 
     rows      rows in which any value differs; what only says how a run went (time, device, versions, unit) is left out
     clean     evaluation draws of clean images whose first class differs, and images that change sides: right in most draws
-    examples  examples of which any pixel differs, or where none are stored, the L2 distance; how far distances differ at most, in %
+    examples  examples of which any pixel differs, or the L2 distance where none are stored; how far distances differ, in %
     attacked  evaluation draws of examples whose first class differs, and images that change sides: right in most draws
     accuracy  of single draws under attack in %, and the paired difference in points with its 95 % interval over images
     margin    largest difference of the margins of clean images; of the mean gradient norms, in %
@@ -261,7 +257,8 @@ def main() -> None:
 def against_store(args: argparse.Namespace, keep: Path) -> Iterator[str]:
     """Yield the lines of a stored campaign that is run again."""
     content = part_of(args.shipped, args.images, args.cells)
-    yield from compared(Stored.of(str(args.shipped)), run(Condition(), content, keep / args.shipped.name))
+    place = re.sub(r"[^a-z0-9]+", "-", f"{content['name']} {args.images} {args.cells}".lower())
+    yield from compared(Stored.of(str(args.shipped)), run(Condition(), content, keep / place))
 
 
 def against_runs(args: argparse.Namespace, keep: Path) -> Iterator[str]:

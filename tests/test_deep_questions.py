@@ -10,6 +10,7 @@ from benchmarks import reproducibility
 from benchmarks.deep import attack_seeds, peeking, shared_seed
 from benchmarks.deep.sign_of_mean import signs
 from benchmarks.intervals import alike
+from tests.support.source.imports import ROOT
 
 
 def normal(count, values, mean):
@@ -68,18 +69,35 @@ def row(draws, **values):
     """Return what is compared of a row whose draws have these first classes; 1 is right."""
     tops, right = [[d, 7, 8, 9, 6] for d in draws], draws.count(1)
     sides = {f"{side}_{name}": value for side in ("clean", "adv") for name, value in (("top5", tops), ("correct", right))}
-    return sides | {"evaluation_draws": len(draws), "l2": 2.0, "clean_margin": 0.5, "gradient_norm": 4.0} | values
+    return sides | {"cell": "c", "evaluation_draws": len(draws), "l2": 2.0, "clean_margin": 0.5, "gradient_norm": 4.0} | values
 
 
 def test_what_differs_between_two_runs_is_counted():
     places = [("c", "a"), ("c", "b"), ("d", "a")]
-    first = reproducibility.Stored(
-        {"c": {"a": row([1, 1, 1]), "b": row([1, 2, 1])}}, dict(zip(places, [b"1", b"2", b"3"], strict=False))
-    )
-    rows = {"a": row([1, 1, 1], l2=2.02), "b": row([2, 2, 1], gradient_norm=3.0)}
+    before = {"a": row([1, 1, 1], image_key="a"), "b": row([1, 2, 1], image_key="b")}
+    first = reproducibility.Stored({"c": before}, dict(zip(places, [b"1", b"2", b"3"], strict=False)))
+    rows = {"a": row([1, 1, 1], image_key="a", l2=2.02), "b": row([2, 2, 1], image_key="b", gradient_norm=3.0)}
     other = reproducibility.Stored({"c": rows}, dict(zip(places, [b"0", b"2", b"0"], strict=False)))
-    text = reproducibility.line("c", first, other)
+    text = reproducibility.line(first, other, "c")
     assert "rows  2 of 2" in text and "examples  1, L2 1 %" in text and "norm 25 %" in text
     assert text.count("1 of 6 draws,  1 images") == 2 and "-16.7" in text
-    same = reproducibility.line("c", first, first)
+    same = reproducibility.line(first, first, "c")
     assert "rows  0 of 2" in same and "examples  0" in same and same.count("0 of 6 draws,  0 images") == 2 and "+0.0" in same
+
+
+def test_a_store_without_examples_is_compared_by_distances_on_the_images_that_both_have():
+    stored = reproducibility.Stored({"c": {key: row([1, 1], image_key=key) for key in "abz"}, "other": {}}, {})
+    rows = {key: row([1, 1], image_key=key, l2=length) for key, length in (("a", 2.0), ("b", 2.5))}
+    first, both = reproducibility.compared(stored, reproducibility.Stored({"c": rows}, {("c", "a"): b"1", ("c", "b"): b"2"}))
+    assert "rows  1 of 2" in first and "examples  1, L2 25 %" in first
+    assert both.split()[0] == "all" and both.split()[1:] == first.split()[1:]
+
+
+def test_a_part_of_a_stored_campaign_has_the_cells_that_fit():
+    store = ROOT / "docs/results/figure4-small"
+    content = reproducibility.part_of(store, 7, "bart-k[05]-fgsm-*")
+    cells = [tuple(cell.values()) for cell in content["cells"]]
+    assert cells == [("bart", k, f"fgsm-{goal}") for k in ("k0", "k5") for goal in ("random", "least")]
+    assert content["data"]["limit"] == 7
+    with pytest.raises(SystemExit, match="no cell of .* fits 'nothing'.*bart-k0-pgd-random"):
+        reproducibility.part_of(store, 7, "nothing")

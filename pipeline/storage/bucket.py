@@ -43,6 +43,13 @@ _PROBE = ".probe-"
 _CLIENT = {"connect_timeout": "10s", "read_timeout": "120s", "timeout": "300s", "allow_http": True}
 _FINAL = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.NotSupportedError)
 
+_CREDENTIALS = {
+    "s3": ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "gcs_base_url in the file of GOOGLE_SERVICE_ACCOUNT"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ENDPOINT"),
+}
+"""{scheme of a URL: what holds the credentials of its service, and what its address}; other schemes go to the web."""
+
 _MAY_BE_ABSENT = ("examined", "read", "removed")
 """Actions for which a missing file is an answer; for others it means that the bucket is missing."""
 
@@ -83,7 +90,7 @@ class Bucket:
             raise BadInput(str(error)) from None
         if not once or twice:
             raise BadInput(
-                f"{self.url}: the service lets a second writer overwrite the first one's file (it ignores If-None-Match), "
+                f"{self.url}: the service lets a second writer overwrite the first one's file (it ignores the condition), "
                 "so rows could be lost or doubled: use a service with conditional writes, or a mounted file system"
             )
 
@@ -215,7 +222,7 @@ class Bucket:
                     raise
                 if isinstance(error, _FINAL) or _permanent(error) or time.monotonic() + pause > end:
                     url = f"{self.url}/{name}" if name else self.url  # not the error's own text, which may hold signatures
-                    raise StorageError(f"{url} can not be {action}: {explained(error)}; {_remedy(error)}") from None
+                    raise StorageError(f"{url} can not be {action}: {explained(error)}; {_remedy(error, url)}") from None
             time.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
 
@@ -277,8 +284,8 @@ def _status(error: Exception) -> str:
 
 
 def _permanent(error: Exception) -> bool:
-    """Return whether the service would refuse the request again: any status 4xx except time-out, conflict and rate limit."""
-    return _status(error)[:1] == "4" and _status(error)[:3] not in ("408", "409", "429")
+    """Return whether the service would answer so again: any status 4xx but time-out, conflict, rate limit; without ranges."""
+    return _without_ranges(error) or (_status(error)[:1] == "4" and _status(error)[:3] not in ("408", "409", "429"))
 
 
 def explained(error: Exception) -> str:
@@ -299,14 +306,20 @@ def _no_credentials(text: str) -> bool:
     return "169.254.169.254" in text or "metadata.google" in text
 
 
-def _remedy(error: Exception) -> str:
-    """Return what the user can do."""
+def _without_ranges(error: Exception) -> bool:
+    """Return whether the service answered a request for a range as if for the whole, with a status other than 206."""
+    return "non-partial response" in str(error)
+
+
+def _remedy(error: Exception, url: str) -> str:
+    """Return what the user can do about an error of the service that a URL names."""
+    credentials, address = _CREDENTIALS.get(url.partition("://")[0], ("", ""))
     if _no_credentials(str(error)):
-        return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS"
-    if isinstance(error, exceptions.NotSupportedError):
+        return f"set {credentials}"
+    if isinstance(error, exceptions.NotSupportedError) or _without_ranges(error):
         return "use a service with range requests and conditional writes"
     if _status(error)[:3] in ("401", "403"):
         return "check the credentials in the environment and the bucket's policy"
     if _status(error)[:3] in ("404", "507"):
         return "check the URL, and that the bucket exists and has room"
-    return "check the endpoint (AWS_ENDPOINT_URL) and the network, and run again when the service answers"
+    return f"check the endpoint{address and f' ({address})'} and the network, and run again when the service answers"

@@ -1,8 +1,10 @@
 """Use files in a bucket of a real S3 server, through a proxy that fails on demand."""
 
 import random
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 
 import pytest
@@ -174,7 +176,42 @@ def test_without_credentials_the_environment_is_named(monkeypatch):
         "Error performing PUT http://169.254.169.254/latest/api/token in 5s - HTTP error: error sending request"
     )
     assert bucket.explained(asked) == "the environment holds no credentials"
-    assert "AWS_ACCESS_KEY_ID" in bucket._remedy(asked)
+    assert "AWS_ACCESS_KEY_ID" in bucket._remedy(asked, "s3://bucket/run")
+
+
+@pytest.mark.parametrize("scheme, name", [("s3", "AWS_"), ("gs", "GOOGLE_"), ("az", "AZURE_")])
+def test_a_remedy_names_the_service_that_was_asked(scheme, name):
+    for said in ("http://169.254.169.254/latest timed out", "connection refused"):
+        remedy = bucket._remedy(RuntimeError(said), f"{scheme}://bucket/run/row")
+        assert {prefix for prefix in ("AWS_", "GOOGLE_", "AZURE_") if prefix in remedy} == {name}
+    assert not re.search("[A-Z]+_", bucket._remedy(RuntimeError("connection refused"), "https://host/shard.tar"))
+
+
+def test_a_service_that_gives_parts_as_wholes_is_refused_at_once(monkeypatch):
+    """As rclone's `serve s3`: three bytes, with 200 in place of 206."""
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["Range"])
+            self.send_response(200)
+            for header in (("Content-Range", "bytes 2-4/10"), ("Content-Length", "3"), ("ETag", '"e"')):
+                self.send_header(*header)
+            self.send_header("Last-Modified", "Tue, 01 Dec 2026 02:18:42 GMT")
+            self.end_headers()
+            self.wfile.write(b"234")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+        with pytest.raises(StorageError, match="use a service with range requests"):
+            bucket.Bucket("s3://bucket/run").parts("shard.tar", [(2, 3)])
+        server.shutdown()
+    assert asked == ["bytes=2-4"]
 
 
 class Large:
