@@ -165,8 +165,9 @@ def test_an_example_whose_score_is_0_is_still_the_best_one():
 @pytest.mark.parametrize(
     ("budget", "draws", "steps", "choice", "runs"),
     [
-        (4, 5, 1, 0, 1), (99, 5, 19, 0, 1), (100, 5, 18, 10, 1), (200, 5, 38, 10, 1), (203, 5, 39, 10, 1), (10_000, 5, 1998, 10, 1),
-        (100, 1, 99, 1, 1), (199, 1, 198, 1, 1), (200, 1, 198, 1, 2), (350, 1, 347, 1, 3), (1000, 1, 993, 1, 10),
+        (4, 5, 1, 0, 1), (99, 5, 19, 0, 1), (100, 5, 18, 10, 1), (200, 5, 38, 10, 1), (203, 5, 39, 10, 1),
+        (10_000, 5, 1998, 10, 1), (100, 1, 99, 1, 1), (199, 1, 198, 1, 1), (200, 1, 198, 1, 2), (350, 1, 347, 1, 3),
+        (1000, 1, 993, 1, 10),
         (5000, 1, 4993, 1, 10),
     ],
 )  # fmt: skip
@@ -176,6 +177,7 @@ def test_what_a_budget_buys(budget, draws, steps, choice, runs):
     """
     found = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "margin", unit=True))
     assert (found.steps, found.choice_draws, found.runs) == (steps, choice, runs)
+    assert found.cost == (steps * draws, 2 * choice + (2 * runs - 1 if runs > 1 else 0))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
