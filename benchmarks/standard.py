@@ -6,8 +6,9 @@ ablations      the standard attack with one thing changed
 deterministic  without randomness, on an adversarially trained network: AutoAttack's standard version, at its own cost
 
 Each line has the accuracy that an attack leaves, in percent of single draws, and how much more that is than what the standard
-attack leaves, with the paired 95 % interval over images. All examples of a defense are judged by the same fresh draws. Images
-are those that the undefended model gets right, from `--first` on.
+attack leaves: the paired 95 % interval over images (docs/intervals.md), on how many images it leaves less and more, and the
+sign test of these two numbers. All examples of a defense are judged by the same fresh draws. Images are those that the
+undefended model gets right, from `--first` on.
 
 A line takes minutes or hours. `--keep FOLDER` keeps what is done, and goes on from there after a restart.
 """
@@ -16,7 +17,6 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bart import Attack, Ball, Barrage, Classifier, Defended, DualAveraging, Eot, Goal, Standard, judge, lanes
-from bart.attacks.standard import LOSS
+from bart import Attack, Ball, Barrage, Classifier, Defended, Goal, Standard, judge, lanes
+from benchmarks.ablations import variants
 from benchmarks.peers import EPS, PEERS
 from benchmarks.setting import Behind, cifar, classifier, image_keys, network, photographs, right
+from pipeline.analysis.comparison.paired import of_shares
 from pipeline.config import attacks
-from pipeline.scoring.intervals import paired_difference
 
 BALL = Ball("linf", EPS)
 Share = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -130,12 +130,13 @@ def installed() -> dict[str, Callable[..., Tensor]]:
 
 
 def line(name: str, left: Share, base: Share | None = None) -> str:
-    """Return a line: what is left, and the paired difference from the base."""
-    text = f"  {name:<28} {100 * left.mean():5.1f}"
-    if base is None:
+    """Return a line: what is left, and the paired comparison with the base."""
+    text = f"  {name:<36} {100 * left.mean():5.1f}"
+    found = None if base is None else of_shares(left, base)
+    if found is None:
         return text
-    difference, half = paired_difference(left, base)
-    return f"{text}   {100 * difference:+5.1f} [{100 * (difference - half):+.1f}, {100 * (difference + half):+.1f}]"
+    less, more = found.second_only, found.first_only
+    return f"{text}   {found.interval:<22} {less:3} images less, {more:3} more, p = {found.p_value:.2g}"
 
 
 def rivals(bench: Bench, k: int, budget: int) -> Iterator[str]:
@@ -153,20 +154,9 @@ def ablations(bench: Bench, k: int, budget: int) -> Iterator[str]:
     yield f"{bench.data}, k = {k}, {budget} draw-gradients an image: one thing changed"
     whole = standard(budget)
     assert isinstance(whole, Standard)
-    plain = DualAveraging(BALL, whole.steps, True, whole.eot)
     base = bench.ours(k, whole)
     yield line("standard", base)
-    variants: dict[str, Attack] = {
-        "first stage alone": plain,
-        "draws not divided by norms": replace(plain, eot=replace(whole.eot, unit=False)),
-        "cross-entropy": replace(plain, eot=replace(whole.eot, loss="ce")),
-        "log odds": replace(plain, eot=replace(whole.eot, loss="log_odds")),
-        "start at the image": replace(plain, random_start=False),
-        "1 draw a step": DualAveraging(BALL, budget, True, Eot(1, LOSS, unit=True)),
-        "10 draws a step": DualAveraging(BALL, max(1, budget // 10), True, Eot(10, LOSS, unit=True)),
-        "two runs": replace(whole, runs=2),
-    }
-    for name, attack in variants.items():
+    for name, attack in variants(BALL, budget, whole).items():
         yield line(name, bench.ours(k, attack), base)
 
 

@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -118,6 +121,63 @@ def test_an_image_whose_example_gains_nothing_is_searched_though_its_gradients_a
     unscored = attack(400, choice=0)
     state = run(unscored, unscored.start(images(), goal, mirror()), defended, 400)
     assert (state.memory["best_score"] < 0).all(), "without scores only the gradients are checked"
+
+
+@pytest.mark.parametrize(("gain", "sent_on"), [(0.048, True), (0.052, False)])
+def test_an_example_must_gain_a_twentieth(gain, sent_on):
+    """Let the wrong class have the logit a (mean - 128/255) - 1, so the gain of the brightest example is known."""
+    before = 1 / (1 + math.e)
+    after = before + 2 * gain  # not the first class, so half of the probability counts
+    slope = (1 + math.log(after / (1 - after))) / EPS
+
+    class Brightness(nn.Module):
+        def forward(self, x):
+            z = slope * (x.mean((1, 2, 3)) - 128 / 255) - 1
+            return torch.stack([torch.zeros_like(z), z], 1)
+
+    defended = Defended(Classifier(Brightness(), (0.0,) * 3, (1.0,) * 3, (SIDE, SIDE)), Barrage(0))
+    clean, goal = torch.full((4, 3, SIDE, SIDE), 128 / 255), Goal(torch.zeros(4, dtype=torch.int64), NO_TARGET)
+    settings = attack(6)
+    state = run(settings, settings.start(clean, goal, mirror()), defended, 3)
+    assert state.zero.tolist() == [0] * 4 and (state.memory["best_score"] >= 0).tolist() == [sent_on] * 4
+    if sent_on:
+        assert state.memory["best_score"].tolist() == pytest.approx([after / 2] * 4, abs=1e-5)
+
+
+def test_an_image_of_which_half_of_the_steps_had_no_gradient_is_sent_on():
+    """Half of twelve steps is six; gradients that are zero or not finite count together, and without scores they decide."""
+    settings, defended = attack(12, choice=0), behind(linear()[0])
+    state = run(settings, settings.start(images(), GOAL, mirror()), defended, 5)
+    state = replace(state, zero=torch.tensor([6, 3, 3, 0]), nonfinite=torch.tensor([0, 3, 2, 6]))
+    state = settings.step(state, defended, 100)
+    assert state.began.host.tolist() == [6, 6, 0, 6]
+    assert (state.memory["best_score"] == 0).tolist() == [True, True, False, True]
+
+
+def test_an_example_whose_score_is_0_is_still_the_best_one():
+    settings = attack()
+    state = settings.start(images(), GOAL, mirror())
+    state = replace(state, memory=state.memory | {"best": images() / 2, "best_score": torch.tensor([0.0, 0.5, -1, -1])})
+    kept = [torch.equal(found, half) for found, half in zip(settings.result(state), images() / 2, strict=True)]
+    assert kept == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("budget", "draws", "steps", "choice", "runs"),
+    [
+        (4, 5, 1, 0, 1), (99, 5, 19, 0, 1), (100, 5, 18, 10, 1), (200, 5, 38, 10, 1), (203, 5, 39, 10, 1),
+        (10_000, 5, 1998, 10, 1), (100, 1, 99, 1, 1), (199, 1, 198, 1, 1), (200, 1, 198, 1, 2), (350, 1, 347, 1, 3),
+        (1000, 1, 993, 1, 10),
+        (5000, 1, 4993, 1, 10),
+    ],
+)  # fmt: skip
+def test_what_a_budget_buys(budget, draws, steps, choice, runs):
+    """By hand from docs/standard.md: two scores of ten draws from 100 on, a third of a gradient each; without randomness two
+    forward passes for the check, and two for each run but one for the last, which has no next aim.
+    """
+    found = Standard.of_budget(Ball("linf", EPS), budget, Eot(draws, "margin", unit=True))
+    assert (found.steps, found.choice_draws, found.runs) == (steps, choice, runs)
+    assert found.cost == (steps * draws, 2 * choice + (2 * runs - 1 if runs > 1 else 0))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.scoring.intervals import Sample, half_width, paired_difference
+from pipeline.scoring.intervals import Difference, Rate, Sample, half_width, mean_difference, paired_difference
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -35,3 +35,17 @@ def test_a_sample_of_counts_is_that_of_each_image():
     counted, one_by_one = Sample.of(shares, images), Sample.of(np.repeat(shares, images))
     assert counted.shares.tolist() == one_by_one.shares.tolist() and counted.counts.tolist() == one_by_one.counts.tolist()
     assert Sample.of([]).images == 0 == Sample.of([], []).images
+
+
+def test_the_difference_of_a_sample_of_counts_is_that_of_its_images():
+    """Counts of shares (d + 1) / 2 give the mean of d, and the interval of the differences one by one."""
+    differences = np.repeat([-1.0, -0.25, 0.5], [2, 5, 4])
+    counted = Sample.of([0.0, 0.375, 0.75], [2, 5, 4]).difference
+    assert counted.value == pytest.approx(differences.mean()) and counted.images == 11
+    one_by_one = mean_difference(differences)
+    assert (counted.low, counted.high) == pytest.approx((one_by_one.low, one_by_one.high), abs=1e-9)
+
+
+def test_rates_and_differences_are_printed_in_points():
+    assert str(Rate(0.1234, 0.05, 0.2, 7)) == "12.3 [5.0, 20.0]" and Rate(0.1234, 0.05, 0.2, 7).brief == "12.3\n5 to 20"
+    assert str(Difference(-0.034, -0.046, 0.023, 7)) == "-3.4 [-4.6, +2.3]"
