@@ -187,6 +187,7 @@ def _grey():
     _compare(Barrage(3, quick, fewest=0), size=(21, 16), channels=1)
     _compare(Barrage(2, quick), n=1, policy=identity, channels=1)
     _compare(Barrage(0, quick), channels=1)
+    _compare(Barrage(3, ("noise", "jpeg", "tv_chambolle")), n=4, channels=1)  # two that mix channels, one by its parameters
 
     def recorded(device, *works):
         return works
