@@ -63,7 +63,7 @@ def barrage(names: Collection[str], x: Tensor) -> Callable[..., Tensor] | None:
 
     See `bart.gpu_kernels.barrage.node`.
     """
-    fits = available(x) and x.shape[1] == 3 and min(x.shape[-2:]) >= SMALLEST and all(name in KERNELS for name in names)
+    fits = available(x) and x.shape[1] in (1, 3) and min(x.shape[-2:]) >= SMALLEST and all(name in KERNELS for name in names)
     found: Callable[..., Tensor] | None = _load("barrage.node:barrage") if fits else None
     return found
 

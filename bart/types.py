@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import torch
 from torch import Tensor, cat
 
 from bart import dispatch, surroundings
@@ -100,6 +101,12 @@ def _plain(value: Any, words: tuple[str, ...] | None) -> Any:
     if words:
         return words[value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def apart(params: Params) -> Params:
+    """Return parameters by which a transform treats each channel by itself: a grey image has nothing to mix across channels."""
+    flags = {"per_channel": True, "ycbcr": False}
+    return params | {name: torch.full_like(params[name], flag) for name, flag in flags.items() if name in params}
 
 
 def checked(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from bart.defenses.defense import Defense, Policy, Preprocessor, Stage
 from bart.defenses.permute import Permutation, rearranged
 from bart.defenses.streams import side_streams
 from bart.transforms import BART_25, TRANSFORMS
-from bart.types import Params, Size, Transform
+from bart.types import Params, Size, Transform, apart
 
 COLOUR = ("color space", "grey")
 """The groups of transforms that need colours: 7 and 9 of the article."""
@@ -132,6 +132,11 @@ class Barrage(Preprocessor):
         """Return the selected transforms, group by group: `select` returns indices into this list."""
         return [name for group in self._groups for name in group]
 
+    @cached_property
+    def _coloured(self) -> list[str]:
+        """Return the selected transforms that grey images do not have."""
+        return [name for name in self.transforms if self.chosen_from[name].group in COLOUR]
+
     def select(self, keys: Tensor) -> Tensor:
         """Return the transforms of each image, (n, k) int64, as indices into `names`, from one key an image.
 
@@ -216,10 +221,13 @@ class Barrage(Preprocessor):
         transforms of groups 7 and 9 (colour space, grey), which grey images do not have.
         """
         assert len(x) == len(draws.keys.host), f"{len(x)} images for {len(draws.keys.host)} draws"
-        if x.shape[1] == 1:
-            return self._grey(x, draws, policy)
+        if x.shape[1] == 1 and self._coloured:
+            name = self._coloured[0]
+            raise ValueError(f"grey images and {name!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
         if (whole := self._whole(x, draws, policy)) is not None:
             return whole
+        if x.shape[1] == 1:
+            return self._grey(x, draws, policy)
         stacks = [x]
         for permutation, parts in draws.rounds:
             counts = [part.images for part in parts]
@@ -260,14 +268,9 @@ class Barrage(Preprocessor):
 
     def _grey(self, x: Tensor, draws: Draws, policy: Policy) -> Tensor:
         """Apply the draws to grey images as three equal channels, of which the first is kept after every transform."""
-        coloured = [name for name in self.transforms if self.chosen_from[name].group in COLOUR]
-        if coloured:
-            raise ValueError(f"grey images and {coloured[0]!r}: expected transforms of bart.GREY; use Barrage(k, bart.GREY)")
 
         def first_channel(transform: Transform, x: Tensor, params: Params) -> Tensor:
-            alone = {"per_channel": True, "ycbcr": False}  # with one channel there is nothing to mix across channels
-            params = params | {name: torch.full_like(params[name], flag) for name, flag in alone.items() if name in params}
-            return policy(transform, x, params)[:, :1].expand(-1, 3, -1, -1)
+            return policy(transform, x, apart(params))[:, :1].expand(-1, 3, -1, -1)
 
         return self.apply(x.expand(-1, 3, -1, -1), draws, first_channel)[:, :1]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bart import TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, lanes, rng
+from bart import BART_25, GREY, TRANSFORMS, Ball, Barrage, Classifier, Defended, Eot, Goal, Gradient, Mirror, Pgd, lanes, rng
 from bart.attacks.state import State
 from bart.dispatch import KERNELS
 from bart.gradient import gradient
@@ -124,10 +124,11 @@ def test_a_step_of_the_attack_never_waits_for_the_device(no_sync):
         lanes.step(attack, state, model, 16, width=3)  # some of the images: their places are copied from pinned memory
 
 
-@pytest.mark.parametrize("k", [5, 10])
-def test_a_recorded_pass_gives_the_bits_of_one_that_is_queued_and_is_close_to_the_eager_barrage(k):
-    x, barrage, n = photographs(*SIZE).cuda().repeat(40, 1, 1, 1), Barrage(k), 160
-    mirror, cotangent = Mirror.of(keys(n), "cuda"), torch.randn(n, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("k", "names"), [(5, BART_25), (10, BART_25), (8, GREY)], ids=["5", "10", "grey"])
+def test_a_recorded_pass_gives_the_bits_of_one_that_is_queued_and_is_close_to_the_eager_barrage(k, names):
+    n, channels, barrage = 160, 1 if names == GREY else 3, Barrage(k, names)
+    x = photographs(*SIZE)[:, :channels].contiguous().cuda().repeat(40, 1, 1, 1)
+    mirror, cotangent = Mirror.of(keys(n), "cuda"), torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
 
     def once(device):
         leaf = x.to(device).requires_grad_()

@@ -27,7 +27,7 @@ class _Applied(torch.autograd.Function):
 
 
 def barrage(x: Tensor, barrage: Barrage, keys: rng.Mirror, orders: rng.Mirror, plainly: bool) -> Tensor:
-    """Return the images x (n, 3, h, w) in [0, 1] after their barrages, without a wait for the device.
+    """Return the images x (n, 3, h, w) or (n, 1, h, w) in [0, 1] after their barrages, without a wait for the device.
 
     keys, orders    one per image: of the parameters, and of the transforms and their order
     plainly         whether all transforms have the derivative of the identity

@@ -9,15 +9,16 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from bart import recording, rng
 from bart.gpu_kernels.barrage.plan import POINTWISE, Plan
 from bart.gpu_kernels.barrage.streams import SLOW, branches
 from bart.gpu_kernels.barrage.tables import Tables, layout_of, versions
-from bart.gpu_kernels.common.moves import mask, move
+from bart.gpu_kernels.common.moves import collect, mask, move, spread
 from bart.gpu_kernels.common.part import Part, Saved, whole_table
 from bart.gpu_kernels.pointwise import kernel as pointwise
-from bart.types import Params
+from bart.types import Params, apart
 
 
 def queued(unit: str, work: Callable[..., Saved | None], *arguments: object) -> Saved | None:
@@ -50,19 +51,21 @@ class Pass:
             (self.forth,) = recorded(self.rounds)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the images x (n, 3, h, w) after their barrages."""
+        """Return the images x (n, 3, h, w), or grey ones (n, 1, h, w), after their barrages."""
         entry = self.pool[(1 + self.plan.graded) * self.plan.n :]
-        move(self.enter, x.contiguous(), entry, self.inside, True)
+        move(self.enter, x.expand(-1, 3, -1, -1).contiguous(), entry, self.inside, True)
         self.forth()
-        y = torch.empty(x.shape, device=x.device, dtype=torch.float32)
+        y = torch.empty((len(x), *self.pool.shape[1:]), device=x.device, dtype=torch.float32)
         move(self.tables.leave, self.pool, y, self.inside, False)
-        return y
+        return y[:, : x.shape[1]]
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of x, (n, 3, h, w), from that of the result."""
+        """Return the gradient of x, in its shape, from that of the result."""
+        if self.plan.grey:
+            gradient = pad(gradient, (0, 0, 0, 0, 0, 2))
         mask(self.tables.enter_back, gradient.contiguous(), self.pool, self.inside)
         self.back()
-        return self._gradients(0).clone()
+        return self._gradients(0).sum(1, keepdim=True) if self.plan.grey else self._gradients(0).clone()
 
     def _gradients(self, number: int) -> Tensor:
         """Return the gradients before a round, (n, 3, h, w): even rounds have one place, odd ones another."""
@@ -93,6 +96,8 @@ class Pass:
                 work = pointwise.forward if unit == POINTWISE else self.plan.kernels[unit].forward
                 with on((crew, SLOW[unit])) if unit in SLOW else nullcontext():
                     self.saved[crew, number, unit] = queued(unit, work, part) or ()
+        if self.tables.met is not None:
+            spread(self.tables.met[number, self.layout.rows[crew]], self.pool, self._marks(number + 1))
 
     def rounds_back(self) -> None:
         """Queue the launches of all rounds in the reverse order."""
@@ -106,6 +111,8 @@ class Pass:
         """Queue the launches of a round of a crew in the backward pass."""
         assert self.tables.backward is not None and self.layout.backward is not None
         marks, incoming, outgoing = self._marks(number), self._gradients(number + 1), self._gradients(number)
+        if self.tables.met is not None:
+            collect(self.tables.met[number, self.layout.rows[crew]], incoming)
         with branches(self.plan.device) as on:
             for unit, span in self.layout.backward.spans(crew, number):
                 table, params = self.tables.backward[number, span], self.params[unit]
@@ -121,5 +128,7 @@ class Pass:
             name: transform.draw(rng.fold(self.keys, name), self.plan.size)
             for name, transform in self.plan.barrage.chosen_from.items()
         }
+        if self.plan.grey:
+            drawn = {name: apart(params) for name, params in drawn.items()}
         contiguous = {name: {key: value.contiguous() for key, value in params.items()} for name, params in drawn.items()}
         return contiguous | {POINTWISE: pointwise.records(contiguous, self.keys)}

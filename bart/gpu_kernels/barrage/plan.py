@@ -73,6 +73,7 @@ class Plan:
 
     barrage     what is drawn and applied
     n, size     number, height and width of the images
+    grey        whether they are grey: three equal channels, of which only the first counts after a transform
     graded      whether a gradient is asked for
     plainly     whether all transforms have the derivative of the identity
     spread      see `SPREAD`
@@ -82,6 +83,7 @@ class Plan:
     barrage: Barrage
     n: int
     size: Size
+    grey: bool
     device: torch.device
     graded: bool
     plainly: bool
@@ -178,16 +180,18 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
-def _plan(barrage: Barrage, n: int, size: Size, device: torch.device, graded: bool, plainly: bool, spread: int) -> Plan:
+def _plan(
+    barrage: Barrage, n: int, size: Size, grey: bool, device: torch.device, graded: bool, plainly: bool, spread: int
+) -> Plan:
     """Return the plan of a kind of pass, with all that it has worked out."""
-    return Plan(barrage, n, size, device, graded, plainly, spread)
+    return Plan(barrage, n, size, grey, device, graded, plainly, spread)
 
 
 def planned(barrage: Barrage, x: Tensor, graded: bool, plainly: bool, selected: Tensor) -> Plan:
     """Return the plan with the fewest slots that are enough for these transforms of the stack `x`, (n, k) on the host."""
-    spread = SPREAD
+    size, grey, spread = (x.shape[2], x.shape[3]), x.shape[1] == 1, SPREAD
     while True:
-        plan = _plan(barrage, len(x), (x.shape[2], x.shape[3]), x.device, graded, plainly, spread)
+        plan = _plan(barrage, len(x), size, grey, x.device, graded, plainly, spread)
         if plan.holds(plan.counted(selected)):
             return plan
         spread *= 2

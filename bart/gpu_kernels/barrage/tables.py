@@ -4,6 +4,7 @@ Images have several places each, one for each version that is needed at the same
 keeps its place; the others take turns in two.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -22,17 +23,24 @@ class Tables(NamedTuple):
     leave               (n,) lines: where the images are at the end
     enter_back          (n,) lines: from the gradient of the result to that of the last round that an image has. The row is that
                         of the stack of all rounds' marks, (k + 1) n
+    met                 (k, n) lines of grey images: those that meet a transform in a round; None in colour
     """
 
     forward: Tensor
     backward: Tensor | None
     leave: Tensor
     enter_back: Tensor
+    met: Tensor | None
 
 
 def versions(plan: Plan) -> int:
     """Return how many places an image has: two in turns, one for each that is kept, and one for its gradient."""
     return 2 + plan.most_kept + plan.graded
+
+
+def crews_of(plan: Plan) -> Sequence[Tensor]:
+    """Return the rows of each crew, on the host."""
+    return torch.arange(plan.n, device="cpu").tensor_split(plan.crews)
 
 
 class Side:
@@ -44,8 +52,7 @@ class Side:
         most = [[max(column) for column in zip(*rounds, strict=True)] for rounds in self.slots]
         sizes = [size for crew in most for size in [*crew, 0]]  # the last: what meets nothing in this direction
         self.starts = [start - size for start, size in zip(accumulate(sizes), sizes, strict=True)]
-        crews = torch.arange(plan.n, device="cpu").tensor_split(plan.crews)
-        self.crew = _lookup([crew * (count + 1) for crew, rows in enumerate(crews) for _ in rows], plan)
+        self.crew = _lookup([crew * (count + 1) for crew, rows in enumerate(crews_of(plan)) for _ in rows], plan)
         self.of_name = _lookup(units.of_names(names), plan)
         self.kinds = _lookup([plan.kind(name, backward) for name in names] + [0], plan)
         self.numbers = torch.arange(len(sizes), device=plan.device)
@@ -86,6 +93,7 @@ class Layout:
         self.number = torch.arange(plan.n, device=plan.device)
         self.round = torch.arange(plan.barrage.k + 1, device=plan.device)[:, None]
         self.kept = _lookup([plan.keeps(name) for name in plan.barrage.names] + [0], plan)
+        self.rows = [slice(int(rows[0]), int(rows[-1]) + 1) for rows in crews_of(plan)]
         self.forward = Side(plan, plan.forward, False)
         self.backward = Side(plan, plan.backward, True) if plan.graded else None
 
@@ -98,7 +106,13 @@ class Layout:
         leave = torch.stack([number, where.gather(0, last[None])[0], number, number], 1).int()
         enter_back = torch.stack([last * n + number, number, last % 2 * n + number, number], 1).int()
         backward = self.backward.lines(chosen, where) if self.backward else None
-        return Tables(self.forward.lines(chosen, where), backward, leave, enter_back)
+        met = self._met(chosen, where) if self.plan.grey else None
+        return Tables(self.forward.lines(chosen, where), backward, leave, enter_back, met)
+
+    def _met(self, chosen: Tensor, where: Tensor) -> Tensor:
+        """Return the lines (k, n, 4) of all images, in the order of the stack; arguments as of `Side.lines`."""
+        row = self.number.where(chosen < len(self.plan.barrage.names), -1)
+        return torch.stack([row, where[:-1], where[1:], row], 2).int()
 
     def _places(self, chosen: Tensor) -> Tensor:
         """Return the place of each image before each round and after the last, (k + 1, n); `chosen` is (k, n).

@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 QUICK = ("color_precision", "noise", "fft", "zoom", "hsv", "yuv", "hist_eq", "contrast_stretch", "grey_mix", "grey_one_channel",
          "mean")  # fmt: skip
 """Transforms of eight groups that the interpreter computes quickly: some keep the image, one has no derivative."""
-CASES = ("mixed", "pointwise", "crews", "alone", "fewest", "recorded", "general")
+CASES = ("mixed", "pointwise", "crews", "alone", "fewest", "recorded", "grey", "general")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,12 +64,13 @@ def _assert_close(ours, truth):
     assert off.median() < 1e-3 and off.max() < 0.2, off.tolist()
 
 
-def _compare(barrage, n=6, size=(16, 19), policy=combo, **more):
+def _compare(barrage, n=6, size=(16, 19), policy=combo, channels=3, **more):
     """Compare a barrage in kernels with the eager one."""
-    x = images(*size)[torch.arange(n) % 6]
+    x = images(*size)[torch.arange(n) % 6, :channels].contiguous()
     mirror = Mirror.of(keys(n, 3), "cpu")
     truth = _both(barrage, x, mirror, policy)
     with _on_kernels(**more):
+        assert not barrage.k or barrage._whole(x, barrage.draw(mirror, size), policy) is not None, "transforms run one by one"
         ours = _both(barrage, x, mirror, policy)
         with torch.no_grad():
             assert torch.equal(barrage.apply(x, barrage.draw(mirror, size), policy), ours[0]), (
@@ -174,17 +175,44 @@ def _recorded():
     assert len(said) == 1, "once a kind"
 
 
+def _grey():
+    """Grey images go the same way: what one channel becomes, some of them after fewer rounds, in crews, alone, recorded."""
+    from bart.gpu_kernels.barrage import graphs
+
+    quick = tuple(name for name in QUICK if name in GREY)
+    barrage = Barrage(5, quick)
+    ours = _compare(barrage, n=5, channels=1)
+    crews = _compare(barrage, n=5, channels=1, plan__CREW=2 * 16 * 19)
+    assert all(map(torch.equal, ours, crews))
+    _compare(Barrage(3, quick, fewest=0), size=(21, 16), channels=1)
+    _compare(Barrage(2, quick), n=1, policy=identity, channels=1)
+    _compare(Barrage(0, quick), channels=1)
+    _compare(Barrage(3, ("noise", "jpeg", "tv_chambolle")), n=4, channels=1)  # two that mix channels, one by its parameters
+
+    def recorded(device, *works):
+        return works
+
+    with patch.multiple(graphs, records=lambda x: True, recorded=recorded), _on_kernels():
+        x, mirror = images(16, 19)[:5, :1].contiguous(), Mirror.of(keys(5, 3), "cpu")
+        for _ in range(2):
+            assert all(map(torch.equal, ours, _both(barrage, x, mirror)))
+        assert any(kept.made for kept in graphs._KEPT.values()), "nothing was recorded"
+        with pytest.raises(ValueError, match=r"grey images and 'hsv'.*bart\.GREY"):
+            Barrage(2, ("noise", "hsv")).apply(x, Barrage(2, ("noise", "hsv")).draw(mirror, (16, 19)))
+        dispatch.release()
+
+
 def _general():
-    """What kernels for whole barrages do not take meets them one by one: grey images, doubles, policies with networks."""
+    """What kernels for whole barrages do not take meets them one by one: doubles, policies with networks."""
     barrage, mirror = Barrage(2, ("noise", "zoom", "mean")), Mirror.of(keys(6, 1), "cpu")
-    assert set(barrage.transforms) < set(GREY)
-    x = images(16, 19)
+    x, by_network = images(16, 19), lambda *call: combo(*call)
     grey = x[:, :1].contiguous()
-    truth = _both(barrage, grey, mirror)
+    truth = _both(barrage, grey, mirror, by_network)
     with _on_kernels():
-        _assert_close(_both(barrage, grey, mirror), truth)
+        _assert_close(_both(barrage, grey, mirror, by_network), truth)
         assert barrage._whole(x.double(), barrage.draw(mirror, (16, 19)), combo) is None
-        assert barrage._whole(x, barrage.draw(mirror, (16, 19)), lambda *call: combo(*call)) is None
+        for each in (x, grey):
+            assert barrage._whole(each, barrage.draw(mirror, (16, 19)), by_network) is None
 
 
 if __name__ == "__main__":
