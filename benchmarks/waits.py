@@ -7,8 +7,6 @@
     verify   a store of small pictures, and one of eight times as many: its memory is not to grow with the rows
     plan     cut a campaign into units, write it down, and list the units
     help     `barrage --help`
-    first    `barrage run` of a tiny campaign on a Ray that it starts, until a worker makes its first draw; the processor time
-             is that of the command alone, to the end of the run
 
 Both builds, and DuckDB, take turns, each time in a process of its own. Two ratios of medians are printed: of the processor time
 of all cores, and of time on the clock, which other work on the machine changes. Loading libraries counts for all tasks but
@@ -104,42 +102,10 @@ from pipeline.reports.page import gather, page
 from pipeline.scoring import summaries
 found = gather(sys.argv[1])
 assert page(found)
-report(START, [[summaries.as_dict(line) for line in found.lines], found.failures, found.errors, found.points["curves"]])
+whole = ("confusion", "margins", "classes", "agreement", "gradients", "always_broken", "never_broken")  # not of some images
+errors = {cell: [of.get(name) for name in whole] for cell, of in found.errors.items()}
+report(START, [[summaries.as_dict(line) for line in found.lines], found.failures, errors, found.points["curves"]])
 """
-
-FIRST = """
-import contextlib, io, os
-told = os.environ["FIRST_DRAWS"] = os.path.abspath("draws")
-os.environ["PYTHONPATH"] = os.pathsep.join([os.environ["PYTHONPATH"], sys.argv[1]])
-sys.path.append(sys.argv[1])
-sys.argv = ["barrage", "run", sys.argv[1] + "/campaign.yaml", "--store", os.path.abspath("store")]
-sys.argv += ["--allow-module", "first_draw"]
-from pipeline.__main__ import main
-with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
-    main()
-draws = [(float(when), int(pid)) for pid, when in map(str.split, open(told))]
-of_workers = [when for when, pid in draws if pid != os.getpid()]
-now = lambda: (time.process_time(), min(of_workers))
-report(START, sum(line.startswith("| tiny") for line in said.getvalue().splitlines()))
-"""
-
-MODEL = '''
-"""The tiny network, which notes when a process first calls it."""
-import os, time
-from tests.support import tiny
-
-def network():
-    layers, told = tiny.network(), []
-    def tell(module, inputs):
-        if not told:
-            told.append(True)
-            with open(os.environ["FIRST_DRAWS"], "a") as file:
-                file.write(f"{os.getpid()} {time.monotonic()}\\n")
-    layers.register_forward_pre_hook(tell)
-    return layers
-
-network.preprocessing = tiny.IMAGENET
-'''
 
 
 class Run(NamedTuple):
@@ -255,19 +221,6 @@ def help_(before: Path, options: Any) -> None:
     printed("help", compared({"before": (COMMAND, before), "now": (COMMAND, ROOT)}, "--help", 3 * options.rounds))
 
 
-def first(before: Path, options: Any) -> None:
-    """Compare how long a run takes to its first draw, with all that is checked before."""
-    from tests.support import tiny
-
-    with tempfile.TemporaryDirectory() as folder:
-        model = {"architecture": "first_draw:network", "classes": tiny.CLASSES}
-        shards = f"{tiny.packed(Path(folder))}/{tiny.SHARDS}"
-        content = tiny.campaign(shards, models={"net": model}, workers={"cpus": 1})
-        Path(folder, "campaign.yaml").write_text(json.dumps(content))
-        Path(folder, "first_draw.py").write_text(MODEL)
-        printed("first", compared({"before": (FIRST, before), "now": (FIRST, ROOT)}, folder, options.rounds))
-
-
 TASKS = {
     "table": table,
     "show": show,
@@ -276,7 +229,6 @@ TASKS = {
     "verify": verify,
     "plan": plan,
     "help": help_,
-    "first": first,
 }
 
 
