@@ -77,13 +77,15 @@ def _own(job: Job, cell: str, rule: str, top: int) -> dict[str, Any]:
 def _parts(job: Job, cell: str, top: int, drawn: int | None) -> dict[str, Any]:
     """Return the parts of the draws of at most `drawn` images, and how many these are."""
     images, saved = 0, draw_parts.tally(job, cell, ["adv"], top)
-    for rows in attacked(job.store, draw_parts.columns(["adv"]), [cell]) if saved and saved.names else ():
+    if not saved or not saved.names:
+        return {"parts": [], "drawn": 0}
+    for rows in attacked(job.store, draw_parts.columns(["adv"]), [cell]):
         some = rows if drawn is None else rows.slice(0, drawn - images)
         saved.add(some)
         images += len(some)
         if images == drawn:
             break
-    return {"parts": _plain(draw_parts.lines(saved)) if saved else [], "drawn": images}
+    return {"parts": _plain(draw_parts.lines(saved)), "drawn": images}
 
 
 def _shared(job: Job, cells: Sequence[str], rule: str, top: int) -> dict[str, Any]:
