@@ -104,7 +104,7 @@ HOMES = {
         "scoring.alike", "scoring.decided", "scoring.rules", "scoring.summaries",
         "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",
-        "analysis.comparison.parts", "analysis.errors",
+        "analysis.comparison.parts", "analysis.errors", "analysis.images", "analysis.runs",
         "view.export", "view.images", "view.rows.database", "view.rows.reading", "view.rows.scored",
     },
     "pandas": {

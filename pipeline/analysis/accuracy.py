@@ -178,14 +178,20 @@ def persistence_of_counts(counts: pd.DataFrame, by: Sequence[str] = CELL) -> pd.
         for m in range(1, int(n.min()) + 1):
             row = dict(zip(by, values, strict=True)) | {"draws": m, "images": int(images.sum())}
             for side in ("clean", "adv"):
-                found = Sample.of(_all_right(np.rint(group[side].to_numpy() * n), n, m), images).rate
-                assert found is not None
+                found = all_right(Sample(group[side].to_numpy(), images), n, m)
                 row |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
             out.append(row)
     return pd.DataFrame(out)
 
 
-def _all_right(right: np.ndarray, draws: np.ndarray, m: int) -> np.ndarray:
-    """Return C(right, m) / C(draws, m) for each image, (n,), as a product of m shares."""
-    steps = np.arange(m)
-    return (np.maximum(right[:, None] - steps, 0) / (draws[:, None] - steps)).prod(1)
+def all_right(sample: Sample, draws: np.ndarray | int, m: int) -> Rate:
+    """Return the rate of images of which all of m fresh draws are right, from their shares of right draws.
+
+    sample  shares (n,), in any order, and how many images have each, at least 1 together
+    draws   the draws of each, (n,), or of all; at least m
+    """
+    steps, right = np.arange(m), np.rint(sample.shares * draws)
+    chances = (np.maximum(right[:, None] - steps, 0) / (np.atleast_1d(draws)[:, None] - steps)).prod(1)
+    found = Sample.of(chances, sample.counts).rate
+    assert found is not None, "a sample has images"
+    return found

@@ -47,16 +47,21 @@ def results(stores: Stores, columns: Sequence[str] | None = None, cells: Collect
     return _frame([rows.add_column(0, "store", _constant(url, len(rows))) for url, rows in each(stores, columns, cells)])
 
 
-def not_attacked(stores: Stores, columns: Sequence[str]) -> pd.DataFrame:
+def not_attacked(stores: Stores, columns: Sequence[str], cells: Collection[str] | None = None) -> pd.DataFrame:
     """Return the committed rows of images that could not be attacked; only these are held in memory.
 
     columns  only these columns of `pipeline.store.schema`, among them `status`; texts are objects, but `status` and `error`
              categories
+    cells    only these; default: all
     Raises BadInput as `results` does.
     """
     wanted = pa.schema([SCHEMA.field(name) for name in columns])
-    bad = [rules.failed(rows).cast(wanted) for _, rows in each(stores, columns)]
-    return pa.concat_tables(bad).to_pandas().astype({name: "category" for name in ("status", "error") if name in columns})
+    bad = [rules.failed(rows).cast(wanted) for _, rows in each(stores, columns, cells)]
+    return (
+        pa.concat_tables([wanted.empty_table(), *bad])
+        .to_pandas()
+        .astype({name: "category" for name in ("status", "error") if name in columns})
+    )
 
 
 def scores(stores: Stores, rule: str = "single", top: int = 1, cells: Collection[str] | None = None) -> pd.DataFrame:

@@ -18,11 +18,12 @@ from pipeline.execution import Executor, Failed, Outcome, Queue, Stop, stopping
 from pipeline.planning import unit_sizes
 from pipeline.planning.units import Unit
 from pipeline.scoring import blind
-from pipeline.scoring.rules import attacked, column
+from pipeline.scoring.rules import attacked
+from pipeline.scoring.summaries import blind_images
 from pipeline.store.attempts import unit_of
 from pipeline.store.layout import Store
 from pipeline.store.mixing import before_run
-from pipeline.store.rows import results
+from pipeline.store.rows import batches
 
 Task = Unit | Trial
 """What workers of a campaign are handed."""
@@ -153,6 +154,8 @@ def _faulty_images(job: Job) -> tuple[int, int]:
     """Return how many images could not be attacked, and for how many the attack was blind, in this run or an earlier one."""
     if not Store(job.store).done():
         return 0, 0
-    rows = results(job.store, ["status", *blind.COLUMNS])
-    good = attacked(rows)
-    return len(rows) - len(good), int(blind.blind({name: column(good, name) for name in blind.COLUMNS}).sum())
+    failed = unseen = 0
+    for rows in batches(job.store, ["status", *blind.COLUMNS]):
+        good = attacked(rows)
+        failed, unseen = failed + len(rows) - len(good), unseen + blind_images(good)
+    return failed, unseen

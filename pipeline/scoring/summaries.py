@@ -111,7 +111,7 @@ class Tally:
             failed=len(rows) - len(good),
             skipped=pc.sum(pc.equal(good["first_break"], 0)).as_py() or 0,
             moved=_moved(good),
-            blind=_blind(good),
+            blind=blind_images(good),
             draw_gradients=pc.sum(rows["grad_evals"]).as_py() or 0,
             seconds=pc.sum(rows["seconds"]).as_py() or 0.0,
             targets=Sample.of(column(targeted, "target_hits") / column(targeted, "evaluation_draws")),
@@ -171,8 +171,11 @@ def _moved(rows: pa.Table) -> int:
     return int((column(given, "given_distance") > column(given, "eps") + LEVEL / 1000).sum())
 
 
-def _blind(rows: pa.Table) -> int:
-    """Return for how many attacked images the attack was blind. A row without a bad gradient is not one of them."""
+def blind_images(rows: pa.Table) -> int:
+    """Return for how many attacked images the attack was blind, from rows with `blind.COLUMNS`.
+
+    A row without a bad gradient is not one of them.
+    """
     counts = rows.select(["zero_gradients", "nonfinite_gradients"]).columns
     if not any(pc.max(count).as_py() for count in counts):
         return 0
@@ -195,12 +198,17 @@ def lines(
     rows    a table of rows, or an iterator of tables, which is read once and need not fit in memory
     scopes  {cell: its scope}, to show what is missing
     """
+    rules = list(rules)
+    return lines_of(tallies([rows] if isinstance(rows, pa.Table) else rows, rules), rules, scopes)
+
+
+def tallies(pieces: Iterable[pa.Table], rules: Iterable[str]) -> dict[str, Tally]:
+    """Return {cell: sums over its rows} of tables of rows, which are read once and need not fit in memory."""
     rules, cells = list(rules), dict[str, Tally]()
-    pieces = [rows] if isinstance(rows, pa.Table) else rows
-    for tallies in map_ordered(lambda piece: tallied(piece, rules), pieces, os.cpu_count() or 1):
-        for cell, tally in tallies.items():
+    for some in map_ordered(lambda piece: tallied(piece, rules), pieces, os.cpu_count() or 1):
+        for cell, tally in some.items():
             cells[cell] = cells[cell] + tally if cell in cells else tally
-    return lines_of(cells, rules, scopes)
+    return cells
 
 
 def lines_of(cells: Mapping[str, Tally], rules: Iterable[str], scopes: Mapping[str, Scope] | None = None) -> list[Line]:

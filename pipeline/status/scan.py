@@ -5,6 +5,7 @@ of the unit's name: every reader gets the same sample, and no kind of unit is pr
 """
 
 import heapq
+import io
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,14 @@ from pipeline.errors import BadInput
 from pipeline.parallel import map_ordered
 from pipeline.planning.units import images_of
 from pipeline.scoring import blind
+from pipeline.scoring.alike import alike
 from pipeline.scoring.intervals import Sample
-from pipeline.store import checkpoints, formats
+from pipeline.scoring.rules import attacked, failed
+from pipeline.scoring.summaries import blind_images
+from pipeline.store import checkpoints, formats, rows
 from pipeline.store.compacted import is_compacted
 from pipeline.store.layout import EARLIER, Store, stem_of
 from pipeline.store.planned_cells import Plan
-from pipeline.store.rows import parsed
 
 COLUMNS = ("status", "clean_correct", "grad_evals", "seconds", "device", *blind.COLUMNS)
 READERS = 8
@@ -152,15 +155,16 @@ def read(store: Store, files: Mapping[str, str]) -> Iterator[tuple[str, Rows | N
     inside: dict[str, list[str]] = {}
     for unit, file in files.items():
         inside.setdefault(file, []).append(unit)
-    for units, data in zip(inside.values(), map_ordered(store.read, inside, READERS), strict=True):
-        rows = _parsed(data)
-        yield from ((unit, rows.get(unit)) for unit in units)
+    for (file, units), data in zip(inside.items(), map_ordered(store.read, inside, READERS), strict=True):
+        found = _parsed(file, data)
+        yield from ((unit, found.get(unit)) for unit in units)
 
 
-def _parsed(data: bytes | None) -> dict[str, Rows]:
+def _parsed(file: str, data: bytes | None) -> dict[str, Rows]:
     """Return the rows of each unit in a file; nothing if it is gone, damaged or of another program."""
     try:
-        found = parsed(data or b"", (*COLUMNS, "unit"))
+        pieces = list(rows.read(io.BytesIO(data or b""), file, (*COLUMNS, "unit")))
+        found = pa.Table.from_batches(pieces).unify_dictionaries()
         units = found["unit"].unique().to_pylist()
         return {unit: _rows(found if len(units) == 1 else found.filter(pc.equal(found["unit"], unit))) for unit in units}
     except (ValueError, pa.ArrowException):
@@ -169,22 +173,28 @@ def _parsed(data: bytes | None) -> dict[str, Rows]:
 
 def _rows(found: pa.Table) -> Rows:
     """Return what the rows of one unit say. Raises ValueError where a figure of an attacked image is missing."""
-    good = found.filter(pc.equal(found["status"], "ok"))
-    counts = [good[name] for name in ("evaluation_draws", "clean_correct", "adv_correct")]
-    if any(column.null_count for column in counts):
+    good = attacked(found)
+    if any(good[name].null_count for name in ("evaluation_draws", "clean_correct", "adv_correct")):
         raise ValueError("an attacked image lacks its counts")
-    draws, clean, attacked = (column.to_numpy() for column in counts)
-    failed = found.filter(pc.not_equal(found["status"], "ok"))["status"].to_pylist()
+    clean, adv = (_sample(good, side) for side in ("clean", "adv"))
     return Rows(
         images=len(found),
-        clean=Sample.of(clean / draws),
-        attacked=Sample.of(attacked / draws),
-        failed=Counter(failed),
-        blind=int(blind.blind({name: good[name].to_numpy() for name in blind.COLUMNS}).sum()),
+        clean=clean,
+        attacked=adv,
+        failed=Counter(failed(found)["status"].to_pylist()),
+        blind=blind_images(good),
         draw_gradients=pc.sum(found["grad_evals"], min_count=0).as_py(),
         seconds=pc.sum(found["seconds"], min_count=0).as_py(),
         devices=frozenset(found["device"].unique().to_pylist()) - {None},
     )
+
+
+def _sample(good: pa.Table, side: str) -> Sample:
+    """Return the shares of right draws of attacked images."""
+    counts = good.select([f"{side}_correct", "evaluation_draws"])
+    few, images = alike(counts)
+    right, draws = (column.to_numpy() for column in (few if few.num_columns else counts).columns)
+    return Sample.of(right / draws, images if few.num_columns else None)
 
 
 def running(store: Store, plan: Plan, now: float) -> tuple[list[Running], list[str]]:

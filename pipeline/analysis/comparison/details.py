@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.analysis.comparison.measured import split
 from pipeline.analysis.comparison.paired import of_shares
 from pipeline.analysis.comparison.same_images import Pairs
+from pipeline.analysis.images import split
 from pipeline.scoring.holm import holm
 
 FIELDS = ("both", "first_only", "second_only", "neither")

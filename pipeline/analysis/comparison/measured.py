@@ -1,7 +1,6 @@
 """Read what a comparison needs of one cell, in some 80 bytes an image: a million images take no more than their names do."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.analysis.comparison.sides import Side
+from pipeline.analysis.images import named
 from pipeline.campaigns.job import Job
 from pipeline.config.campaign import Cell
 from pipeline.scoring import rules
@@ -78,29 +77,6 @@ def read(job: Job, cell: str, rule: str, top: int) -> Measured:
     every = pa.chunked_array(names, pa.string()).combine_chunks()
     pa.default_memory_pool().release_unused()  # what reading took: a fifth of a gigabyte for a million images
     return Measured(Side(job.store, cell), job, every, pd.concat(values, ignore_index=True), failed, origins)
-
-
-def named(rows: pa.Table) -> pa.ChunkedArray:
-    """Return the name of each image, `shard/key`."""
-    parts = [pc.fill_null(rows[name].cast(pa.string()), "") for name in ("shard", "image_key")]
-    return pc.binary_join_element_wise(*parts, "/")
-
-
-def split(name: str) -> tuple[str, str]:
-    """Return the shard and the key of an image's name."""
-    shard, _, key = name.partition("/")
-    return shard, key
-
-
-def places(names: Any, among: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the place of each name among others, (n,), -1 where it is not there."""
-    return np.asarray(pc.fill_null(pc.index_in(names, value_set=among), -1)).astype(np.int64)
-
-
-def shards_of(names: Any) -> Sequence[str]:
-    """Return the shards of some images, sorted."""
-    parts = pc.list_element(pc.split_pattern(names, "/", max_splits=1), 0)
-    return sorted(parts.unique().to_pylist())
 
 
 def _values(rows: pa.Table, rule: str, top: int) -> pd.DataFrame:

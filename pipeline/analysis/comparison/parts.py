@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.analysis.comparison.details import corrected, figures
-from pipeline.analysis.comparison.measured import Measured, named, places
+from pipeline.analysis.comparison.measured import Measured
 from pipeline.analysis.comparison.same_images import Pairs
 from pipeline.analysis.errors.draw_parts import met
+from pipeline.analysis.images import named, places
 from pipeline.campaigns import definition_versions
 from pipeline.scoring import decided, rules
 from pipeline.store.rows import batches

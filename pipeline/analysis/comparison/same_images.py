@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.analysis.comparison.measured import COSTS, VALUES, Measured, places, shards_of, split
+from pipeline.analysis.comparison.measured import COSTS, VALUES, Measured
+from pipeline.analysis.images import places, shards_of, split
 from pipeline.data import shards
 from pipeline.data.shards import Shard
 from pipeline.errors import BadInput, ShardUnusable

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.analysis.errors.reading import Array, attacked, labels, mean_class
+from pipeline.scoring import rules
+from pipeline.scoring.intervals import rate
 
 COLUMNS = ("label", "adv_mean_top5")
 
@@ -66,6 +68,42 @@ class Tally:
         for (label, said), times in pairs.items():
             counts[place.get(label, -1), place.get(said, -1)] += times
         return Confusion(tuple(shown), tuple(named(one, names) for one in shown), counts)
+
+
+class Shares:
+    """Hold how right the images of each class are, batch by batch: 20 bytes an image.
+
+    rule, top   what counts as right, as in `analysis.scores`
+    """
+
+    def __init__(self, rule: str, top: int) -> None:
+        self.rule, self.top = rule, top
+        self._found: list[tuple[Array, Array, Array]] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Add attacked rows with `label` and the columns of the rule; samples without a label or a share are left out."""
+        label, score = labels(rows), rules.RULES[self.rule].score
+        clean, adv = (score(rows, side, self.top) for side in ("clean", "adv"))
+        known = ~np.isnan(label) & ~np.isnan(clean)
+        self._found.append((label[known].astype(np.int32), clean[known], adv[known]))
+
+    def lines(self, names: list[str]) -> list[dict[str, Any]]:
+        """Return a line for each class, that with the least accuracy under attack first, then of the lowest label."""
+        label, *shares = (
+            (np.concatenate(parts) for parts in zip(*self._found, strict=True)) if self._found else [np.empty(0)] * 3
+        )
+        order = np.argsort(label, kind="stable")
+        classes, begins = np.unique(label[order], return_index=True)
+        sides = [np.split(side[order], begins[1:]) for side in shares]
+        found = []
+        for one, *parts in zip(classes.tolist(), *sides, strict=False):
+            line: dict[str, Any] = {"label": int(one), "name": named(int(one), names), "images": len(parts[0])}
+            for side, part in zip(("clean", "adv"), parts, strict=True):
+                of = rate(part[~np.isnan(part)])
+                ends = (of.value, of.low, of.high) if of else (None, None, None)
+                line |= dict(zip((side, f"{side}_low", f"{side}_high"), ends, strict=True))
+            found.append(line)
+        return sorted(found, key=lambda line: (line["adv"] is None, line["adv"]))
 
 
 def confusion(store: str, cell: str, names: list[str] | None = None, most: int = MOST) -> Confusion:

@@ -1,91 +1,119 @@
-"""Gather where one cell errs, as plain values for JSON: what the viewer and the report show."""
+"""Gather where cells err, as plain values for JSON: what the viewer and the report show."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from pipeline.analysis.accuracy import per_class
-from pipeline.analysis.errors import attacks, classes, draw_parts, sureness
-from pipeline.analysis.errors.classes import named
-from pipeline.analysis.errors.health import gradients
-from pipeline.analysis.errors.reading import attacked, checked
-from pipeline.analysis.frames import scores
+from pipeline.analysis.errors import classes, draw_parts, health, sureness
+from pipeline.analysis.errors.attacks import Outcomes
+from pipeline.analysis.errors.reading import Array, attacked, checked, of_cells, with_lists
+from pipeline.analysis.frames import IMAGE
+from pipeline.analysis.images import named
 from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
+from pipeline.scoring import rules
 from pipeline.store import committed
 from pipeline.store.layout import Store
 
 EXAMPLES = 100
 """The most images of a kind that are named."""
 
-_RATES = ("clean", "clean_low", "clean_high", "adv", "adv_low", "adv_high")
-
 
 def errors(store: str, cell: str, rule: str = "single", top: int = 1) -> dict[str, Any]:
     """Return where a cell errs, as plain values; None for what is missing.
 
     rule, top   what counts as right, as in `analysis.scores`
-    Keys: `confusion` as `Confusion.as_dict`; `parts`, `margins` and `gradients`, the lines of these frames; `classes`, a line
-    for each class with `label`, `name`, `images`, and `clean` and `adv` with their intervals, the worst under attack first;
-    `agreement`, the `cells` that attack the same model and defense, and the `share` of images on which two agree;
-    `always_broken` and `never_broken`: `images`, `of` those that every such cell has reached and that are right clean, and
-    `examples`, each a list of shard and key.
+    Keys: `confusion` as `Confusion.as_dict`; `parts`, `margins` and `gradients`, the lines of these frames; `drawn`, the number
+    of images that `parts` rests on; `classes`, a line for each class with `label`, `name`, `images`, and `clean` and `adv` with
+    their intervals, the worst under attack first; `agreement`, the `cells` that attack the same model and defense, and the
+    `share` of images on which two agree; `always_broken` and `never_broken`: `images`, `of` those that every such cell has
+    reached and that are right clean, and `examples`, each a list of shard and key.
     Raises BadInput for an unknown rule, and a cell that the store lacks.
     """
     checked(rule, top)
-    return of_job(opened(store), cell, rule, top)
+    ((_, found),) = of_job(opened(store), [cell], rule, top)
+    return found
 
 
-def of_job(job: Job, cell: str, rule: str = "single", top: int = 1) -> dict[str, Any]:
-    """Return the `errors` of a cell of a job."""
-    rivals = _rivals(job, cell)
+def of_job(
+    job: Job, cells: Sequence[str], rule: str = "single", top: int = 1, drawn: int | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each cell of a job with its `errors`. Neighbours that share a model and a defense share what they read.
+
+    drawn   images of each cell, the first in the order of its units, whose draws are made again for `parts`; default: all
+    """
+    done = committed.files(Store(job.store))[1]
+    for cell in cells:
+        if cell not in job.cells or cell not in done:
+            raise BadInput(f"store {job.store} holds no rows of the cell {cell!r}: it has {', '.join(done) or 'none yet'}")
+    for _, own in groupby(cells, lambda cell: _defended(job, cell)):
+        group = list(own)
+        shared = _shared(job, [cell for cell in done if cell in job.cells and _defended(job, cell) == _defended(job, group[0])],
+                         rule, top)  # fmt: skip
+        for cell in group:
+            yield cell, _parts(job, cell, top, drawn) | _own(job, cell, rule, top) | shared
+
+
+def _defended(job: Job, cell: str) -> tuple[str, str]:
+    return job.cells[cell].model_name, job.cells[cell].defense_name
+
+
+def _own(job: Job, cell: str, rule: str, top: int) -> dict[str, Any]:
+    """Return the keys that the rows of the cell alone decide."""
     names = job.campaign.data.names
-    confused, sure, saved = classes.Tally(), sureness.Tally(rule, top), draw_parts.tally(job, cell, ["adv"], top)
-    columns = [*classes.COLUMNS, *sureness.columns(rule), *(draw_parts.columns(["adv"]) if saved else ())]
-    for rows in attacked(job.store, columns, [cell]):
-        confused.add(rows)
+    confused, sure, shares = classes.Tally(), sureness.Tally(rule, top), classes.Shares(rule, top)
+    columns = ["cell", *classes.COLUMNS, *sureness.columns(rule), *rules.columns([rule])]
+    for _, rows in of_cells(job.store, list(dict.fromkeys(columns)), [cell]):
+        confused.add(with_lists(rows))
         sure.add(rows)
-        if saved:
-            saved.add(rows)
-    every = scores(job.store, rule, top, rivals)
-    alike, lost = attacks.agreement(every), attacks.broken(every)
+        shares.add(rows)
+    return {"confusion": confused.confusion(names).as_dict(), "margins": _plain(sure.frame()), "classes": shares.lines(names)}
+
+
+def _parts(job: Job, cell: str, top: int, drawn: int | None) -> dict[str, Any]:
+    """Return the parts of the draws of at most `drawn` images, and how many these are."""
+    images, saved = 0, draw_parts.tally(job, cell, ["adv"], top)
+    if not saved or not saved.names:
+        return {"parts": [], "drawn": 0}
+    for rows in attacked(job.store, draw_parts.columns(["adv"]), [cell]):
+        some = rows if drawn is None else rows.slice(0, drawn - images)
+        saved.add(some)
+        images += len(some)
+        if images == drawn:
+            break
+    return {"parts": _plain(draw_parts.lines(saved)), "drawn": images}
+
+
+def _shared(job: Job, cells: Sequence[str], rule: str, top: int) -> dict[str, Any]:
+    """Return the keys that all attacks on one model behind one defense decide together."""
+    outcomes, gradients, score = Outcomes(), health.Tally(), rules.RULES[rule].score
+    columns = list(dict.fromkeys([*IMAGE, *health.READ, *rules.columns([rule])]))
+    for cell, pieces in groupby(of_cells(job.store, columns, cells), lambda pair: pair[0]):
+        names, shares = list[pa.Array](), list[Array]()
+        for _, rows in pieces:
+            gradients.add(cell, rows)
+            names += named(rows).chunks
+            shares.append(np.stack([score(rows, side, top) for side in ("clean", "adv")]))
+        outcomes.add(cell, pa.chunked_array(names, pa.string()).combine_chunks(), *np.concatenate(shares, 1))
+    outcomes = outcomes.in_order(sorted(cells, key=lambda cell: (job.cells[cell].attack_name, cell)))
+    place, times = outcomes.broken()
     return {
-        "confusion": confused.confusion(names).as_dict(),
-        "parts": _plain(draw_parts.lines(saved)) if saved else [],
-        "margins": _plain(sure.frame()),
-        "classes": _classes(every[every["cell"] == cell], names),
-        "agreement": {"cells": list(alike), "share": [_values(row) for row in alike.to_numpy().tolist()]},
-        "gradients": _plain(gradients(job.store, rivals)),
-        "always_broken": _images(lost[lost["broken"] == lost["attacks"]], len(lost)),
-        "never_broken": _images(lost[lost["broken"] == 0], len(lost)),
+        "agreement": {"cells": outcomes.cells, "share": [_values(row) for row in outcomes.agreement().tolist()]},
+        "gradients": _plain(gradients.frame()),
+        "always_broken": _images(outcomes, place[times == len(outcomes.cells)], len(place)),
+        "never_broken": _images(outcomes, place[times == 0], len(place)),
     }
 
 
-def _rivals(job: Job, cell: str) -> list[str]:
-    """Return the cells with rows that attack the model and defense of a cell, itself among them. Raises BadInput."""
-    done = committed.files(Store(job.store))[1]
-    if cell not in job.cells or cell not in done:
-        raise BadInput(f"store {job.store} holds no rows of the cell {cell!r}: it has {', '.join(done) or 'none yet'}")
-    mine = job.cells[cell]
-    same = (mine.model_name, mine.defense_name)
-    return [name for name in done if name in job.cells and same == (job.cells[name].model_name, job.cells[name].defense_name)]
-
-
-def _classes(found: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
-    """Return a line for each class that has attacked images, the worst under attack first."""
-    labelled = found[found["label"].notna() & found["clean"].notna()]
-    lines = per_class(labelled).to_dict("records") if len(labelled) else []
-    return [
-        {"label": int(line["label"]), "name": named(int(line["label"]), names), "images": int(line["images"])}
-        | dict(zip(_RATES, _values([line[name] for name in _RATES]), strict=True))
-        for line in lines
-    ]
-
-
-def _images(lines: pd.DataFrame, of: int) -> dict[str, Any]:
-    """Return how many images these are, and the first of them."""
-    keys = lines[[name for name in lines if name not in ("attacks", "broken")]].head(EXAMPLES)
-    return {"images": len(lines), "of": of, "examples": keys.to_numpy().tolist()}
+def _images(outcomes: Outcomes, place: Array, of: int) -> dict[str, Any]:
+    """Return how many images these are, and the first of them by shard and key."""
+    names = outcomes.named(place)
+    first = names.sort_by([(name, "ascending") for name in IMAGE]).slice(0, EXAMPLES)
+    return {"images": len(place), "of": of, "examples": [list(row.values()) for row in first.to_pylist()]}
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:

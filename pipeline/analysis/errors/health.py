@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.analysis.errors.reading import Array
+from pipeline.analysis.errors.reading import Array, of_cells
 from pipeline.scoring import rules
 from pipeline.scoring.blind import COLUMNS, blind
-from pipeline.store.rows import batches
+
+READ = ("cell", "status", "policy", "gradient_norm", *COLUMNS)
+"""The columns that are read."""
 
 NAMES = ("cell", "images", "zero", "nonfinite", "norm_median", "norm_low", "norm_high", "blind")
 
@@ -49,6 +51,23 @@ class _Cell:
         return self.images, *shares, *map(float, ends), self.blind
 
 
+class Tally:
+    """Sum up the gradients of cells, batch by batch."""
+
+    def __init__(self) -> None:
+        self._cells = dict[str, _Cell]()
+
+    def add(self, cell: str, rows: pa.Table) -> None:
+        """Add attacked rows of one cell with the columns READ; none: the cell has rows, but attacked no image."""
+        sums = self._cells.setdefault(cell, _Cell())
+        if len(rows):
+            sums.add(rows)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a line for each cell with the columns NAMES, in the order in which they came."""
+        return pd.DataFrame([(name, *sums.line()) for name, sums in self._cells.items()], columns=list(NAMES))
+
+
 def gradients(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
     """Return for each cell whether its attack had gradients to follow, over its attacked images.
 
@@ -58,11 +77,7 @@ def gradients(store: str, cells: Collection[str] | None = None) -> pd.DataFrame:
     attack was blind. Compare norms between cells of one kind of attack and one loss. Raises BadInput as `analysis.results`
     does.
     """
-    found: dict[str, _Cell] = {}
-    for rows in batches(store, ["cell", "status", "policy", "gradient_norm", *COLUMNS], cells):
-        for name in rows["cell"].unique().to_pylist():
-            sums = found.setdefault(str(name), _Cell())
-            good = rules.attacked(rows)
-            if len(good):
-                sums.add(good)
-    return pd.DataFrame([(name, *sums.line()) for name, sums in found.items()], columns=list(NAMES))
+    tally = Tally()
+    for cell, rows in of_cells(store, READ, cells):
+        tally.add(cell, rows)
+    return tally.frame()

@@ -19,12 +19,25 @@ LISTS = ("clean_top5", "adv_top5", "adv_mean_top5")
 def attacked(store: str, columns: Sequence[str], cells: Collection[str] | None = None) -> Iterator[pa.Table]:
     """Yield the rows of attacked images, some thousand of one cell at a time. Raises BadInput as `analysis.results` does."""
     for rows in batches(store, list(dict.fromkeys(["status", *columns])), cells):
-        good = rules.attacked(rows)
-        for name in LISTS:
-            if name in good.column_names and good[name].null_count:
-                good = good.filter(good[name].is_valid())
+        good = with_lists(rules.attacked(rows))
         if len(good):
             yield good
+
+
+def with_lists(rows: pa.Table) -> pa.Table:
+    """Return the rows in which none of the columns LISTS that they have is null."""
+    for name in LISTS:
+        if name in rows.column_names and rows[name].null_count:
+            rows = rows.filter(rows[name].is_valid())
+    return rows
+
+
+def of_cells(store: str, columns: Sequence[str], cells: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the attacked rows of cells, each with its cell, some thousand of one cell at a time; none of a cell that attacked
+    no image. `columns` hold `cell` and `status`. Raises BadInput as `analysis.results` does.
+    """
+    for rows in batches(store, columns, cells):
+        yield str(rows["cell"][0]), rules.attacked(rows)
 
 
 def labels(rows: pa.Table) -> Array:

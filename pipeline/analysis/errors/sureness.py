@@ -34,10 +34,12 @@ class Tally:
             rules.column(rows, "clean_margin").astype(np.float64),
             rules.RULES[self.rule].score(rows, "adv", self.top),
         )
+        known = ~np.isnan(margin) & ~np.isnan(share)
+        margin, share = margin[known], share[known]
         place = np.clip(np.searchsorted(EDGES, margin, side="right") - 1, 0, len(EDGES) - 2)
         found = dict(self.samples)
-        for one in np.unique(place[~np.isnan(margin)]).tolist():
-            new = Sample.of(share[(place == one) & ~np.isnan(margin)])
+        for one in np.unique(place).tolist():
+            new = Sample.of(share[place == one])
             found[one] = found[one] + new if one in found else new
         self.samples = found
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import analysis, provenance
+from pipeline.analysis.runs import COLUMNS as MADE
+from pipeline.analysis.runs import Machines
 from pipeline.campaigns.job import Job, opened
 from pipeline.errors import BadInput
-from pipeline.reports.page.curves import certified, curves
+from pipeline.reports.page.curves import certified, curves, persistent
 from pipeline.reports.pictures import OF_A_PICTURE, Example, Images
 from pipeline.scoring import summaries
 from pipeline.scoring.rules import RULES
@@ -30,8 +32,8 @@ PAIRS = 8
 SEARCHED = 200_000
 """The most images of a cell whose errors are shown: some seconds."""
 
-PERSISTENT = 2_000_000
-"""The most rows for which the curves of a persistent attacker are drawn: they need every row in memory."""
+DRAWN = 10_000
+"""The most images of a cell whose draws are made again, to see which parts of them saved images: a third of a second."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,15 @@ class Content:
 def gather(store: str) -> Content:
     """Read a store. Raises BadInput if there is no store, it holds no rows, or another version wrote it."""
     job, status = opened(store), Reader(store).status()
-    rules = RULES.working()
-    lines = summaries.lines(batches(store, summaries.columns(rules)), rules)
-    made_by = analysis.machines(store).to_dict("records")
+    rules, machines = RULES.working(), Machines()
+    rows = machines.seen(batches(store, list(dict.fromkeys([*summaries.columns(rules), *MADE]))))
+    cells = summaries.tallies(rows, rules)
+    lines = summaries.lines_of(cells, rules)
+    made_by = machines.frame().to_dict("records")
     mixed = {mixing.Origin(row["commit"], row["versions"], row["device"]): row["images"] for row in made_by}
     mixing.warn(mixed)
+    in_order = {line.cell: cells[line.cell] for line in lines}
+    failed = [cell for cell, tally in cells.items() if tally.failed]
     images = Images(job)
     try:
         gallery, missing = dict(_gallery(images, lines)), ""
@@ -91,9 +97,9 @@ def gather(store: str) -> Content:
         job=job,
         lines=lines,
         notes=[*summaries.notes(lines), *mixing.mixed(mixed)],
-        points={"curves": curves(job, lines), "persistent": _persistent(store, lines), "certified": certified(store, lines)},
+        points={"curves": curves(job, lines), "persistent": persistent(job, in_order), "certified": certified(store, lines)},
         machines=[row | {"versions": json.loads(row["versions"])} for row in made_by],
-        failures=analysis.failures(store).to_dict("records"),
+        failures=analysis.failures(store, failed).to_dict("records"),
         gallery=gallery,
         missing=missing,
         checks=analysis.checks(store).to_dict("records"),
@@ -106,8 +112,7 @@ def gather(store: str) -> Content:
 def _errors(job: Job, lines: list[summaries.Line]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return where at most CELLS cells err under the rule single."""
     cells = [line.cell for line in lines if line.rule == "single" and 0 < line.images <= SEARCHED]
-    for cell in _spread(cells, CELLS):
-        found = analysis.errors.of_job(job, cell)
+    for cell, found in analysis.errors.of_job(job, _spread(cells, CELLS), drawn=DRAWN):
         yield cell, found | {"pairs": _pairs(found["confusion"])}
 
 
@@ -121,15 +126,6 @@ def _pairs(confusion: dict[str, Any]) -> list[tuple[str, str, int]]:
         if i != j and times
     ]
     return sorted(wrong, key=lambda pair: -pair[2])[:PAIRS]
-
-
-def _persistent(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
-    """Return the accuracy if m fresh draws must all be right, of cells with several draws; [] for a store too large for it."""
-    if sum(line.images for line in lines if line.rule == "single") > PERSISTENT:
-        return []
-    scores = analysis.scores(store)
-    frame = analysis.persistence(scores[scores["evaluation_draws"] > 1], ["cell"])
-    return frame.astype({"cell": str}).to_dict("records") if len(frame) else []
 
 
 def _gallery(images: Images, lines: list[summaries.Line]) -> Iterator[tuple[str, list[Shown]]]:

@@ -1,10 +1,12 @@
 """Make the points of the charts, as plain values: accuracy against each setting, and certified against the radius."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from pipeline import analysis
+from pipeline.analysis.accuracy import all_right
 from pipeline.campaigns.job import Job
 from pipeline.scoring import summaries
 
@@ -33,6 +35,20 @@ def certified(store: str, lines: list[summaries.Line]) -> list[dict[str, Any]]:
         return []
     frame = analysis.certified(store)
     return frame.astype({"cell": str, "store": str}).to_dict("records")
+
+
+def persistent(job: Job, cells: Mapping[str, summaries.Tally]) -> list[dict[str, Any]]:
+    """Return the accuracy if m fresh draws must all be right, of cells with several draws: the lines of `persistence`."""
+    found = []
+    for cell in (cell for cell, tally in cells.items() if tally.images and job.cells[cell].judged_by > 1):
+        sides = {side: cells[cell].shares["single", f"{side}_top1"] for side in ("clean", "adv")}
+        for m in range(1, job.cells[cell].judged_by + 1):
+            line: dict[str, Any] = {"cell": cell, "draws": m, "images": cells[cell].images}
+            for side, sample in sides.items():
+                rate = all_right(sample, job.cells[cell].judged_by, m)
+                line |= {side: rate.value, f"{side}_low": rate.low, f"{side}_high": rate.high}
+            found.append(line)
+    return found
 
 
 def _kind(line: summaries.Line, cell: "pd.Series[Any]") -> dict[str, Any]:

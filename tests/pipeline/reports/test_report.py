@@ -332,6 +332,15 @@ def test_a_difference_is_magnified_to_the_whole_range():
     assert example.magnified == 127 / 4 and example.difference[:, 0, 0].tolist() == [255, 1, 128]
 
 
+def test_what_one_pass_over_the_rows_sums_up_is_what_frames_of_them_say(half):
+    content, scores = gather(half), analysis.scores(half)
+    frame = analysis.persistence(scores[scores["evaluation_draws"] > 1], ["cell"]).astype({"cell": str})
+    assert content.points["persistent"] == frame.to_dict("records") and len(frame) == 80
+    machines = analysis.machines(half).assign(versions=lambda frame: frame["versions"].map(json.loads))
+    assert content.machines == machines.to_dict("records") and len(machines) == 1
+    assert content.failures == analysis.failures(half).to_dict("records") and len(content.failures) == 1
+
+
 def test_figures_are_vectors_and_tables_hold_the_rates(half, tmp_path):
     names = [path.name for path in figures.write(half, tmp_path)]
     assert {"table1.csv", "table1.tex", "figure4.pdf", "figure4.png", "steps.pdf", "cost.png", "persistent-pgd.pdf"} <= set(

@@ -1,13 +1,19 @@
 """Where cells err: against counts by hand and plain loops, and for stores with nothing to show."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import analysis
 from pipeline.analysis import errors
+from pipeline.analysis.errors import reading
+from pipeline.analysis.errors.attacks import Outcomes
 from pipeline.errors import BadInput
 from pipeline.scoring.intervals import rate
 from tests.support.stores import given_columns, synthetic
@@ -192,3 +198,81 @@ def test_hostile_names_are_texts(tmp_path):
     hostile = ["<script>alert(1)</script>", "\x1b[31m\u202e", "a" * 10_000, "'; drop table"]
     found = errors.errors(store(tmp_path / "s", [0, 1, 2, 3], [1, 2, 3, 0], adv=[0] * 4, names=hostile), CELL)
     assert found["confusion"]["names"] == hostile and {line["name"] for line in found["classes"]} == set(hostile)
+
+
+def test_what_cells_share_is_read_once_and_draws_are_made_again_of_some_images_only(tmp_path, monkeypatch):
+    job = synthetic.store(tmp_path, synthetic.campaign([2, 3], ATTACKS), 60, 30, 2)
+    whole = {cell: errors.errors(job.store, cell) for cell in sorted(job.cells)}
+    read, batches = [], reading.batches
+    monkeypatch.setattr(
+        reading, "batches", lambda store, columns, cells: (read.append(cells), batches(store, columns, cells))[1]
+    )
+    found = dict(errors.of_job(job, sorted(job.cells)))
+    assert found == whole and len(whole) == 4
+    shared = [cells for cells in read if len(cells) == 2]
+    assert len(shared) == 2, "the two attacks on each defense are read together once, not for each of its cells"
+    few = dict(errors.of_job(job, [CELL], drawn=7))[CELL]
+    assert few["drawn"] == 7 and whole[CELL]["drawn"] == 58 and sum(part["draws"] for part in few["parts"]) == 7 * DRAWS * 2
+    assert {key: few[key] for key in few.keys() - {"parts", "drawn"}} == {
+        key: whole[CELL][key] for key in few.keys() - {"parts", "drawn"}
+    }
+
+
+def outcome_by_hand(cells):
+    """What `Outcomes` says of {cell: {name: (clean, adv)}}, by plain loops: the agreement, and {image: times broken}."""
+    share = {}
+    for one in cells:
+        for other in cells:
+            both = cells[one].keys() & cells[other].keys()
+            alike = [(cells[one][name][1] > 0.5) == (cells[other][name][1] > 0.5) for name in both]
+            share[one, other] = sum(alike) / len(alike) if alike else None
+    every = set.intersection(*map(set, cells.values()))
+    right = [name for name in every if all(ends[name][0] > 0.5 for ends in cells.values())]
+    return share, {name: sum(ends[name][1] <= 0.5 for ends in cells.values()) for name in right}
+
+
+def test_outcomes_of_cells_that_reached_other_images_in_other_orders(tmp_path):
+    random, cells, outcomes = np.random.default_rng(3), {}, Outcomes()
+    for cell, images in {"a": 40, "b": 40, "c": 25, "d": 3}.items():
+        chosen = random.permutation(60 if cell == "c" else 40)[:images]
+        names = [f"val-{i % 3}/image/{i:02d}" for i in chosen.tolist()]
+        cells[cell] = dict(zip(names, random.choice([0.0, 0.5, 0.55, 1.0], (images, 2)).tolist(), strict=True))
+        clean, adv = np.array(list(cells[cell].values())).T
+        outcomes.add(cell, pa.array(names), clean, adv)
+    nothing = np.full(2, np.nan)
+    outcomes.add("failed", pa.array(["val-0/x", "val-0/y"]), nothing, nothing)
+    share, times = outcome_by_hand({cell: cells[cell] for cell in "dacb"})
+    found = outcomes.in_order("dacb")
+    assert found.cells == list("dacb") and outcomes.cells == list("abcd")
+    expected = [[share[one, other] for other in "dacb"] for one in "dacb"]
+    assert [[None if value != value else value for value in row] for row in found.agreement().tolist()] == expected
+    place, broken = found.broken()
+    assert dict(zip(found.names.take(pa.array(place)).to_pylist(), broken.tolist(), strict=True)) == times
+    wide, (_, counts) = outcome_by_hand({cell: cells[cell] for cell in "ab"})[1], two(cells).broken()
+    assert sorted(counts.tolist()) == sorted(wide.values()) and len(wide) > 5
+    assert found.named(place).column_names == ["shard", "image_key"]
+    with pytest.raises(ValueError, match="an image stands twice in a cell"):
+        outcomes.add("e", pa.array(["val-0/x", "val-0/x"]), np.ones(2), np.ones(2))
+
+
+def two(cells):
+    found = Outcomes()
+    for cell in "ab":
+        clean, adv = np.array(list(cells[cell].values())).T
+        found.add(cell, pa.array(list(cells[cell])), clean, adv)
+    return found
+
+
+def test_rows_without_their_lists_still_have_margins_and_classes(six, tmp_path):
+    """As release 0.1 compacted them: what needs no list is told all the same."""
+    for folder in ("units", "results"):
+        shutil.copytree(Path(six) / folder, tmp_path / folder)
+    shutil.copy(Path(six) / "campaign.yaml", tmp_path)
+    for file in (tmp_path / "results").iterdir():
+        rows = pq.read_table(file, partitioning=None)
+        for name in ("clean_top5", "adv_top5", "clean_mean_top5", "adv_mean_top5"):
+            rows = rows.set_column(rows.schema.names.index(name), rows.schema.field(name), pa.nulls(6, rows[name].type))
+        pq.write_table(rows, file)
+    found, whole = errors.errors(str(tmp_path), CELL), errors.errors(six, CELL)
+    assert {name: found[name] for name in found if found[name] != whole[name]}.keys() == {"confusion", "parts", "drawn"}
+    assert found["margins"] and found["classes"] and found["confusion"]["counts"] == [] and found["drawn"] == 0
