@@ -204,9 +204,12 @@ def test_what_cells_share_is_read_once_and_draws_are_made_again_of_some_images_o
     job = synthetic.store(tmp_path, synthetic.campaign([2, 3], ATTACKS), 60, 30, 2)
     whole = {cell: errors.errors(job.store, cell) for cell in sorted(job.cells)}
     read, batches = [], reading.batches
-    monkeypatch.setattr(
-        reading, "batches", lambda store, columns, cells: (read.append(cells), batches(store, columns, cells))[1]
-    )
+
+    def noted(store, columns, cells):
+        read.append(cells)
+        return batches(store, columns, cells)
+
+    monkeypatch.setattr(reading, "batches", noted)
     found = dict(errors.of_job(job, sorted(job.cells)))
     assert found == whole and len(whole) == 4
     shared = [cells for cells in read if len(cells) == 2]
