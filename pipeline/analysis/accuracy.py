@@ -1,6 +1,6 @@
 """Compute the accuracy of groups of images, with intervals over images, and the views that are made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,15 @@ def accuracy(scores: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     out = pd.DataFrame({"images": grouped["clean"].count(), "failed": cost["failed"]})
     group = grouped.ngroup().to_numpy()
     for name in VALUES:
-        rates = _rates(scores[name].to_numpy(), group)
+        found = rates(scores[name].to_numpy(), group)
         for column, part in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
-            out[column] = [getattr(rate, part) if rate else np.nan for rate in rates]
+            out[column] = [getattr(rate, part) if rate else np.nan for rate in found]
     out["draw_gradients"] = cost["grad_evals"] / attacked.where(attacked > 0)
     out["hours"] = cost["seconds"] / 3600
     return out.reset_index()
 
 
-def _rates(shares: np.ndarray, group: np.ndarray) -> list[Rate | None]:
+def rates(shares: np.ndarray, group: np.ndarray) -> list[Rate | None]:
     """Return the rate of each group; `shares` (n,) with NaN where there is none, `group` (n,) its number from 0."""
     ends = np.cumsum(np.bincount(group))[:-1]
     parts = np.split(shares[np.argsort(group, kind="stable")], ends)
@@ -175,23 +175,25 @@ def persistence_of_counts(counts: pd.DataFrame, by: Sequence[str] = CELL) -> pd.
     out, by = [], list(by)
     for values, group in counts.groupby(by, observed=True):
         n, images = group["evaluation_draws"].to_numpy(), group["images"].to_numpy(np.float64)
+        sides = {side: Sample(group[side].to_numpy(), images) for side in ("clean", "adv")}
         for m in range(1, int(n.min()) + 1):
             row = dict(zip(by, values, strict=True)) | {"draws": m, "images": int(images.sum())}
-            for side in ("clean", "adv"):
-                found = all_right(Sample(group[side].to_numpy(), images), n, m)
-                row |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
-            out.append(row)
+            out.append(row | all_right(sides, n, m))
     return pd.DataFrame(out)
 
 
-def all_right(sample: Sample, draws: np.ndarray | int, m: int) -> Rate:
-    """Return the rate of images of which all of m fresh draws are right, from their shares of right draws.
+def all_right(sides: Mapping[str, Sample], draws: np.ndarray | int, m: int) -> dict[str, float]:
+    """Return for each side, such as `clean`, the rate of images of which all of m fresh draws are right, `clean_low` and
+    `clean_high`.
 
-    sample  shares (n,), in any order, and how many images have each, at least 1 together
+    sides   shares of right draws (n,), in any order, and how many images have each, at least 1 together
     draws   the draws of each, (n,), or of all; at least m
     """
-    steps, right = np.arange(m), np.rint(sample.shares * draws)
-    chances = (np.maximum(right[:, None] - steps, 0) / (np.atleast_1d(draws)[:, None] - steps)).prod(1)
-    found = Sample.of(chances, sample.counts).rate
-    assert found is not None, "a sample has images"
-    return found
+    steps, line = np.arange(m), dict[str, float]()
+    for side, sample in sides.items():
+        right = np.rint(sample.shares * draws)
+        chances = (np.maximum(right[:, None] - steps, 0) / (np.atleast_1d(draws)[:, None] - steps)).prod(1)
+        found = Sample.of(chances, sample.counts).rate
+        assert found is not None, "a sample has images"
+        line |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
+    return line

@@ -257,20 +257,6 @@ def _shared(rows: pa.RecordBatch, known: dict[Any, pa.Array]) -> pa.Table:
     return pa.Table.from_arrays(columns, rows.schema.names)
 
 
-def parsed(data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Return some columns of one committed file; null where it lacks them, unless they follow from others.
-
-    Raises ValueError if it is no file of rows.
-    """
-    try:
-        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        there = file.schema_arrow
-        found = file.read(schema.present(there, decided.needed(columns, there.names), "a file of rows"))
-    except DAMAGED as error:
-        raise ValueError(f"no Parquet file of rows: {error}") from None
-    return filled(found, pa.schema([SCHEMA.field(name) for name in columns]))
-
-
 def with_key(table: pa.Table, image: str) -> list[dict[str, Any]]:
     """Return the rows of a table whose `image_key` is `image`; none for a text that is no UTF-8, which no key is."""
     if image.encode(errors="ignore").decode() != image:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.analysis.accuracy import rates
 from pipeline.analysis.errors.reading import Array, attacked, labels, mean_class
 from pipeline.scoring import rules
-from pipeline.scoring.intervals import rate
 
 COLUMNS = ("label", "adv_mean_top5")
 
@@ -89,17 +89,14 @@ class Shares:
 
     def lines(self, names: list[str]) -> list[dict[str, Any]]:
         """Return a line for each class, that with the least accuracy under attack first, then of the lowest label."""
-        label, *shares = (
-            (np.concatenate(parts) for parts in zip(*self._found, strict=True)) if self._found else [np.empty(0)] * 3
-        )
-        order = np.argsort(label, kind="stable")
-        classes, begins = np.unique(label[order], return_index=True)
-        sides = [np.split(side[order], begins[1:]) for side in shares]
+        label, *shares = map(np.concatenate, zip(*self._found, strict=True)) if self._found else [np.empty(0)] * 3
+        classes, group = np.unique(label, return_inverse=True)
+        sides = {side: rates(each, group) for side, each in zip(("clean", "adv"), shares, strict=True)}
         found = []
-        for one, *parts in zip(classes.tolist(), *sides, strict=False):
-            line: dict[str, Any] = {"label": int(one), "name": named(int(one), names), "images": len(parts[0])}
-            for side, part in zip(("clean", "adv"), parts, strict=True):
-                of = rate(part[~np.isnan(part)])
+        for i, (one, images) in enumerate(zip(classes.tolist(), np.bincount(group).tolist(), strict=True)):
+            line: dict[str, Any] = {"label": int(one), "name": named(int(one), names), "images": images}
+            for side, each in sides.items():
+                of = each[i]
                 ends = (of.value, of.low, of.high) if of else (None, None, None)
                 line |= dict(zip((side, f"{side}_low", f"{side}_high"), ends, strict=True))
             found.append(line)

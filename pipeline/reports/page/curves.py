@@ -43,11 +43,8 @@ def persistent(job: Job, cells: Mapping[str, summaries.Tally]) -> list[dict[str,
     for cell in (cell for cell, tally in cells.items() if tally.images and job.cells[cell].judged_by > 1):
         sides = {side: cells[cell].shares["single", f"{side}_top1"] for side in ("clean", "adv")}
         for m in range(1, job.cells[cell].judged_by + 1):
-            line: dict[str, Any] = {"cell": cell, "draws": m, "images": cells[cell].images}
-            for side, sample in sides.items():
-                rate = all_right(sample, job.cells[cell].judged_by, m)
-                line |= {side: rate.value, f"{side}_low": rate.low, f"{side}_high": rate.high}
-            found.append(line)
+            line = {"cell": cell, "draws": m, "images": cells[cell].images}
+            found.append(line | all_right(sides, job.cells[cell].judged_by, m))
     return found
 
 

@@ -79,7 +79,7 @@ def test_files_that_lack_the_columns_are_read_as_if_they_had_them(made, tmp_path
     for path in (whole, without):
         with path.open("rb") as file:
             found.append(pa.Table.from_batches(rows.read(file, "rows.parquet", wanted)).to_pylist())
-        assert rows.parsed(path.read_bytes(), wanted).to_pylist() == found[-1] == table.select(wanted).to_pylist()
+        assert found[-1] == table.select(wanted).to_pylist()
         assert rows.table(path.read_bytes(), "rows.parquet").select(wanted).to_pylist() == found[-1]
     assert found[0] == found[1]
 
