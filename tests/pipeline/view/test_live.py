@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -186,7 +187,7 @@ def test_a_file_that_is_damaged_in_its_middle_adds_no_row(folder, monkeypatch):
                 calls.append(path)
                 raise reading.BadInput(f"{path} is no whole Parquet file (page checksum): remove it")
 
-    monkeypatch.setattr(reading.rows, "read", torn)
+    monkeypatch.setattr(reading, "rows", SimpleNamespace(read=torn))  # the status reads rows too
     store = viewer.watched(folder)
     assert calls and "no whole Parquet file" in store.content["problem"]
     store.refresh()
