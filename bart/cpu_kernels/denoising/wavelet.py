@@ -30,7 +30,7 @@ def synthesised(bands: Sequence[Image], low: Image, high: Image, size: tuple[int
     width, height = 2 * columns - len(low) + 2, 2 * rows - len(low) + 2
     halves = np.empty((2, rows, width))
     for half, a, d in zip(halves, bands[::2], bands[1::2], strict=True):
-        _synthesise_across(a[:rows, :columns], d, low, high, half)
+        _synthesise_across(np.ascontiguousarray(a[:rows, :columns]), d, low, high, half)  # else it is compiled twice
     plane = np.empty((height, width))
     _synthesise_down(halves[0], halves[1], low, high, plane)
     return plane[: size[0], : size[1]]

@@ -144,7 +144,7 @@ def loops():
     return {name: thing for name, thing in found.items() if hasattr(thing, "signatures")}
 
 
-@pytest.mark.parametrize("size", [(32, 32), (1, 7)])
+@pytest.mark.parametrize("size", [(32, 32), (1, 7), (45, 38)])
 def test_a_loop_is_compiled_for_one_kind_of_arguments(size):
     for name in TRANSFORMS:
         both(name, images(size)[::6])

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 import bart
 from bart.cpu_kernels.network import depthwise, with_fast_layers
 from bart.cpu_kernels.network.depthwise import Depthwise, to_images
+from tests.bart.cpu_kernels.network import native_only
 
 SHAPES = {
     "lite0's first": (96, (32, 32), 3, (2, 2), (1, 1)),
@@ -44,6 +45,7 @@ def test_it_is_the_exact_gradient_rounded_once(shape):
     torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=float(terms) * 2**-22)
 
 
+@native_only
 @pytest.mark.parametrize("padding", [(1, 1), (0, 0)])
 def test_torchs_own_gradient_has_the_same_bits_but_for_ties(padding):
     x, weight, output, gradient = made(96, (33, 33), 3, (2, 2), padding)

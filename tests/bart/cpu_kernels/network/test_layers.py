@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bart.cpu_kernels.network import layers, with_fast_layers
 from bart.cpu_kernels.network.layers import FastForward
 from bart.cpu_kernels.network.padded import Padded
+from tests.bart.cpu_kernels.network import native_only
 
 
 class Same(nn.Conv2d):
@@ -47,7 +48,7 @@ def x():
     return torch.rand(3, 3, 21, 18, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", [False, pytest.param(True, marks=native_only)])
 def test_a_network_has_the_logits_and_the_gradient_that_it_had(x, half):
     model = network().to(memory_format=torch.channels_last)
     fast = with_fast_layers(copy.deepcopy(model))
