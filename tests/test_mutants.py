@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.mutants import mutants
+from tests.support.processes import PATIENCE
 from tests.support.source.imports import ROOT
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -39,11 +40,11 @@ def test_a_mutant_that_no_test_notices_is_printed(tmp_path):
     (tmp_path / "tests/mutants.py").write_text((ROOT / "tests/mutants.py").read_text())
     (tmp_path / "pyproject.toml").touch()
     command = [sys.executable, "-m", "tests.mutants", "bart/sums.py", "--import", "pytest"]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.splitlines() == [
         "  bart/sums.py:6: 5  ->  4", "  bart/sums.py:6: 5  ->  6", "  bart/sums.py:6: a - 5  ->  a + 5",
         "bart/sums.py: 6 of 6 mutants, 3 noticed, 3 not",
     ], done.stdout + done.stderr  # fmt: skip
     (tmp_path / "tests/bart/test_sums.py").write_text("def test_it():\n    assert False, 'as ever'\n")
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and "its tests fail without a change" in done.stderr and "as ever" in done.stdout

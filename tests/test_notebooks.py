@@ -16,6 +16,7 @@ from pipeline.config.campaign import parse
 from pipeline.data.pack import pack
 from pipeline.execution import LocalExecutor
 from tests.support import tiny
+from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -52,7 +53,7 @@ def execute(store):
     def executed(path):
         notebook = jupytext.read(path)
         notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-        nbclient.NotebookClient(notebook, timeout=300, km=kernel).execute()
+        nbclient.NotebookClient(notebook, timeout=PATIENCE, km=kernel).execute()
         return notebook.cells[1:]
 
     nbformat = importlib.import_module("nbformat")

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from pipeline.cli.app import app
+from tests.support.processes import PATIENCE
 from tests.support.source.imports import ROOT
 
 PROGRAM = f"#!{sys.executable}\nimport sys\nfrom pipeline.__main__ import main\nsys.argv[0] = 'barrage'\nmain()\n"
@@ -53,7 +54,9 @@ def shell(tmp_path):
         if shutil.which(name) is None:
             pytest.skip(f"needs {name}")
         options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[name]
-        done = subprocess.run([name, *options, "-c", script], cwd=place, env=found, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [name, *options, "-c", script], cwd=place, env=found, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0 and not done.stderr, done.stderr
         return done.stdout
 

@@ -12,6 +12,7 @@ from pipeline.config.campaign import Workers
 from pipeline.execution import LocalExecutor
 from pipeline.execution.ray import actor
 from pipeline.execution.worker import device_of
+from tests.support.processes import PATIENCE
 from tests.support.source.imports import ROOT
 
 GIVEN = [(0, True, "cpu"), (0.5, True, "cuda"), (1, True, "cuda"), (None, True, "cuda"), (1, False, "cpu")]
@@ -69,7 +70,7 @@ def test_an_actor_asks_ray_what_it_was_given(seen, monkeypatch, given, device):
 def ran(program, *arguments):
     """Return what a program did in a process of its own."""
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
 
 
 FAULTS = """

@@ -15,6 +15,7 @@ import torch
 from bart import TRANSFORMS, Gradient, dispatch
 from bart.gpu_kernels.common import launcher
 from tests.support.images import keys, photographs
+from tests.support.processes import PATIENCE
 
 TARGETS = (70, 90)
 """Compute capabilities that kernels are compiled for: V100 and H100, the oldest and the newest in use."""
@@ -51,7 +52,7 @@ def assert_interpreted(module, *arguments):
         return
     switch = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, env=os.environ | switch, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=os.environ | switch, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     passed.parent.mkdir(parents=True, exist_ok=True)
     passed.touch()

@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from benchmarks.host import PASS, WARM
+from tests.support.processes import PATIENCE
 
 pytest.importorskip("triton")
 
 
 def last_pass(k, side, network="none"):
     command = [sys.executable, str(PASS), str(k), "64", str(side), network]
-    done = subprocess.run(command, input="go\n" * WARM, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, input="go\n" * WARM, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and not done.stderr, done.stderr
     *_, found = map(json.loads, done.stdout.splitlines())
     return found
