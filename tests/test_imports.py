@@ -100,7 +100,7 @@ HOMES = {
     "pyarrow": {
         "data.sources.parquet",
         "status.scan", "store.compacted", "store.schema", "store.rows", "store.sealed", "store.export", "store.mixing",
-        "store.doubles",
+        "store.doubles", "store.footers",
         "scoring.alike", "scoring.decided", "scoring.rules", "scoring.summaries",
         "campaigns.verification.verify", "training.curves", "analysis.frames",
         "analysis.comparison.measured", "analysis.comparison.same_images", "analysis.comparison.details",

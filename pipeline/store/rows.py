@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
@@ -22,6 +21,7 @@ from pipeline.storage import urls
 from pipeline.store import committed, formats, schema
 from pipeline.store.compacted import is_compacted
 from pipeline.store.doubles import IMAGE, Images
+from pipeline.store.footers import Facts, facts_of
 from pipeline.store.layout import Store, is_sealed, stem_of
 from pipeline.store.schema import DAMAGED, SCHEMA, WORDS
 
@@ -81,7 +81,7 @@ def table(data: bytes, path: str, whole: bool = False, identity: str = "") -> pa
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         there = file.schema_arrow
         names = schema.present(there, SCHEMA.names, path)
-        _refuse_others(file.metadata, path, identity)
+        _refuse_others(file, facts_of(file.metadata, len(data)), path, identity)
         lacking = [name for name in SCHEMA.names if name not in names and name not in schema.LATEST | DECIDED.keys()]
         if whole and schema.provenance(there).get("format") == formats.FORMAT and lacking:
             text = f"{path} lacks columns of format {formats.FORMAT}, in which it was written: {', '.join(lacking)}; restore it"
@@ -128,14 +128,15 @@ def read(
     """
     try:
         file = pq.ParquetFile(opened, page_checksum_verification=True)
-        metadata, there = file.metadata, file.schema_arrow
+        metadata, there, facts = file.metadata, file.schema_arrow, facts_of(file.metadata, opened.seek(0, io.SEEK_END))
         every = list(dict.fromkeys([*columns, *(IMAGE if images else ())]))
         names = schema.present(there, decided.needed(every, there.names), path)
-        _refuse_others(metadata, path, identity)
-        new = images if images and images.new(opened, metadata) else None
+        _refuse_others(file, facts, path, identity)
+        new = images if images and images.new(facts.images if facts else None) else None
         if not new:
             every, names = list(columns), [name for name in names if name in columns or name not in IMAGE]
-        wanted, known = _as_read(every, words), _known(metadata, names)
+        wanted = _as_read(every, words)
+        known = {name: facts.values[name] for name in names if name in facts.values} if facts else {}
         asked, left = [name for name in names if name not in known] or names[:1], metadata.num_rows
         if strings := [name for name in asked if name in words]:
             file = pq.ParquetFile(opened, metadata=metadata, read_dictionary=strings, page_checksum_verification=True)
@@ -154,47 +155,30 @@ def read(
         raise _broken(path, error) from None
 
 
-def _refuse_others(metadata: pq.FileMetaData, path: str, identity: str = "") -> None:
-    """Raise BadInput if a file holds rows of another campaign or unit, or not one row an image, as its footer tells."""
+def _refuse_others(file: pq.ParquetFile, facts: Facts | None, path: str, identity: str = "") -> None:
+    """Raise BadInput if a file holds rows of another campaign or unit, or not one row an image."""
     again = "remove it, and run the campaign again"
-    if identity and (others := _words(metadata, "campaign") - {identity}):
+    if identity and (others := _words(file, facts, "campaign") - {identity}):
         raise BadInput(f"{path} holds rows of another campaign (identity {min(others)}, expected {identity}): {again}")
     unit = stem_of(path)
     if "--" not in unit or is_compacted(unit) or is_sealed(path):
         return
-    if others := _words(metadata, "unit") - {unit}:
+    if others := _words(file, facts, "unit") - {unit}:
         raise BadInput(f"{path} holds rows of the unit {min(others)}, which would count twice: {again}")
-    if metadata.num_rows != images_of(unit):
-        raise BadInput(f"{path} holds {metadata.num_rows} rows, expected one for each image of its unit: {again}")
+    if file.metadata.num_rows != images_of(unit):
+        raise BadInput(f"{path} holds {file.metadata.num_rows} rows, expected one for each image of its unit: {again}")
 
 
-def _words(metadata: pq.FileMetaData, column: str) -> set[str]:
-    """Return the least and the greatest value of a column of strings in each row group; nothing where all are null."""
-    if column not in metadata.schema.names:
+def _words(file: pq.ParquetFile, facts: Facts | None, column: str) -> set[str]:
+    """Return the texts of a column, without nulls; none where a file lacks it."""
+    if facts and column in facts.values:
+        return {facts.values[column]} - {None}
+    if column not in file.schema_arrow.names:
         return set()
-    place = metadata.schema.names.index(column)
-    found = (metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups))
-    return {str(word) for known in found if known and known.has_min_max for word in (known.min, known.max)}
-
-
-def _known(metadata: pq.FileMetaData, names: Sequence[str]) -> dict[str, Any]:
-    """Return the one value of each of these columns that has one, as the footer of a file tells: None for one without any.
-
-    Columns of SHARED alone can have a value: in the footer of others, a flipped bit could make one value of two.
-    """
-    places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
-    groups, found = [metadata.row_group(group) for group in range(metadata.num_row_groups)], dict[str, Any]()
-    for name in (name for name in names if name in places):  # the others are lists
-        figures = [group.column(places[name]).statistics for group in groups]
-        if not figures or not all(figures):
-            continue
-        if not any(one.has_min_max for one in figures):
-            if all(one.null_count == group.num_rows for one, group in zip(figures, groups, strict=True)):
-                found[name] = None
-        elif name in schema.SHARED and all(one.has_min_max and one.null_count == 0 for one in figures):
-            with suppress(ValueError):  # a text that is damaged there; the column itself may be sound
-                values = {value for one in figures for value in (one.min, one.max)}
-                found |= {name: values.pop()} if len(values) == 1 else {}
+    found = set[str]()
+    for batch in file.iter_batches(BATCH, columns=[column]):
+        batch.validate(full=True)
+        found.update(pc.unique(batch[column]).drop_null().to_pylist())
     return found
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import BadInput
 from pipeline.scoring import decided
 from pipeline.scoring.decided import DECIDED
 from pipeline.store import formats
+from pipeline.store.footers import Writer
 
 CLASSES = pa.list_(pa.int32(), 5)
 """Five classes, likeliest first; -1 where a model has fewer."""
@@ -138,23 +138,6 @@ SOURCE = pa.field("file_sha256", pa.string(), metadata={"description": "SHA-256 
 
 _KNOWN = frozenset((*SCHEMA.names, SOURCE.name))
 
-SHARED = frozenset(
-    (
-        "shard", "cell", "model", "defense", "k", "attack", "policy", "mode", "norm", "eps", "steps", "eot_draws",
-        "evaluation_draws", "status", "seed", "unit", "campaign", "commit", "versions", "device",
-    )
-)  # fmt: skip
-"""Columns that are never null and seldom change inside a file: its footer says so, and readers take the value from there."""
-
-_PATHS = {pa.list_(CLASSES): ".list.element.list.element", CLASSES: ".list.element"}
-
-WRITING: dict[str, Any] = {
-    "compression": "zstd",
-    "write_page_checksum": True,
-    "use_dictionary": [f.name + _PATHS.get(f.type, "") for f in (*SCHEMA, SOURCE) if f.name != "image_key"],
-}
-"""How files of rows are written. No image has the key of another, so a dictionary of keys would only double them."""
-
 DAMAGED = pa.ArrowException, OSError, ValueError
 """What reading a damaged Parquet file raises; ValueError: its names are no text."""
 
@@ -171,7 +154,8 @@ def encode(rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> bytes:
     assert not unknown, f"rows hold columns that the schema lacks: {unknown}"
     table = decide(pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata(metadata(provenance))))
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, **WRITING)
+    with Writer(buffer, table.schema) as writer:
+        writer.write(table)
     return buffer.getvalue()
 
 

@@ -19,7 +19,6 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,8 +28,9 @@ from pipeline.parallel import map_ordered
 from pipeline.scoring.decided import DECIDED
 from pipeline.storage import urls
 from pipeline.store import committed, doubles, planned_cells, rows
+from pipeline.store.footers import Writer
 from pipeline.store.layout import ROWS, Store, sealed_name
-from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, WRITING, metadata
+from pipeline.store.schema import DAMAGED, SCHEMA, SOURCE, metadata
 
 GROUP = 16_384
 """Rows of a row group: what a reader of few columns or one image skips by, and the rows in memory beside the file itself."""
@@ -109,7 +109,7 @@ def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     """Return how many rows the files hold, and one Parquet file of them all."""
     buffer, count, waiting, held, images = io.BytesIO(), 0, list[pa.Table](), 0, list[pa.RecordBatch]()
     about, identity = metadata({"cell": cell, "files": len(files)}), planned_cells.plan(store).cells[cell]
-    with pq.ParquetWriter(buffer, _SEALED.with_metadata(about), **WRITING) as writer:
+    with Writer(buffer, _SEALED.with_metadata(about)) as writer:
         for file, data in zip(files, map_ordered(store.read, files), strict=True):
             waiting.append(_with_hash(store, file, data, identity))
             images += waiting[-1].select(doubles.IMAGE).to_batches()
@@ -121,12 +121,12 @@ def _merged(store: Store, cell: str, files: list[str]) -> tuple[int, bytes]:
     return count, buffer.getvalue()
 
 
-def _write(writer: Any, waiting: list[pa.Table]) -> int:
+def _write(writer: Writer, waiting: list[pa.Table]) -> int:
     """Write some tables as one row group; return its rows."""
     if not waiting:
         return 0
     found = pa.concat_tables(waiting).unify_dictionaries()
-    writer.write_table(found.combine_chunks(), row_group_size=2 * GROUP)
+    writer.write(found.combine_chunks(), 2 * GROUP)
     return len(found)
 
 

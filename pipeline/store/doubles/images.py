@@ -1,17 +1,14 @@
-"""Find images that stand twice in a cell. Keys that an earlier cell has too, byte for byte, are not decoded again.
+"""Find images that stand twice in a cell. Keys that an earlier cell has too are not decoded again.
 
 Cells mostly hold the same images, in files that are cut alike, and decoding keys takes longer than any other column of a table.
-So the bytes that hold a file's keys are hashed as they are stored. A cell of whose files an earlier one has every hash holds
-no image that the earlier one does not, and where that had none twice, neither has this.
+So the footer of a file has the hash of its images. A cell of whose files an earlier one has every hash holds no image that the
+earlier one does not, and where that had none twice, neither has this.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.store.doubles.keys import IMAGE, refuse_doubles
 
@@ -23,16 +20,19 @@ class Images:
     """Find images that stand twice, in one cell after another."""
 
     def __init__(self) -> None:
-        self._sound = deque[frozenset[bytes]](maxlen=REMEMBERED)  # of each cell without doubles, the hashes of its files
+        self._sound = deque[frozenset[str]](maxlen=REMEMBERED)  # of each cell without doubles, the hashes of its files
         self._begin()
 
     def _begin(self) -> None:
-        self._hashes, self._rows, self._left = list[bytes](), list[pa.RecordBatch](), False
+        self._hashes, self._rows, self._left = list[str | None](), list[pa.RecordBatch](), False
 
-    def new(self, file: BinaryIO, metadata: pq.FileMetaData) -> bool:
-        """Return whether the images of a file must be read and added, because no earlier cell is known to have them."""
-        self._hashes.append(_hash(file, metadata))
-        known = any(self._hashes[-1] in cell for cell in self._sound)
+    def new(self, images: str | None) -> bool:
+        """Return whether the images of a file must be read and added: no earlier cell is known to have those of this hash.
+
+        None: the file does not say which it holds.
+        """
+        known = images is not None and any(images in cell for cell in self._sound)
+        self._hashes.append(images)
         self._left = self._left or known
         return not known
 
@@ -47,23 +47,7 @@ class Images:
         """
         hashes, images, left = self._hashes, self._rows, self._left
         self._begin()
-        cell = frozenset(hashes)
+        cell = frozenset(known for known in hashes if known is not None)
         if len(cell) < len(hashes) or not any(cell <= earlier for earlier in self._sound):
             refuse_doubles(list(again()) if left else images, where)
             self._sound.append(cell)
-
-
-def _hash(file: BinaryIO, metadata: pq.FileMetaData) -> bytes:
-    """Return a hash of the columns IMAGE of a Parquet file as they are stored, and of what the footer says of their pages."""
-    digest, names = hashlib.sha256(), metadata.schema.names
-    for place in (names.index(name) if name in names else None for name in IMAGE):
-        digest.update(b"column" if place is None else metadata.schema.column(place).physical_type.encode())
-        for group in range(metadata.num_row_groups if place is not None else 0):
-            column = metadata.row_group(group).column(place)
-            first, size = column.data_page_offset, column.total_compressed_size
-            begin = min(first, column.dictionary_page_offset) if column.has_dictionary_page else first
-            whole = column.total_uncompressed_size
-            digest.update(repr((column.num_values, column.compression, column.encodings, whole, first - begin, size)).encode())
-            file.seek(begin)
-            digest.update(file.read(size))
-    return digest.digest()

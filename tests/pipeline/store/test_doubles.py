@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.store import doubles, rows, schema
+from pipeline.store import doubles, rows
+from pipeline.store.footers import Writer, facts_of
+from pipeline.store.footers.facts import KEY
 from pipeline.store.schema import SCHEMA
 from tests.support.stores import synthetic
 
@@ -20,14 +22,15 @@ def table(tmp_path_factory):
     return rows.results(job.store, cells=[next(iter(job.cells))]).cast(SCHEMA)
 
 
-def written(table, images, **how):
+def written(table, images, group=None, **how):
     """A file with a row for each of these (shard, key)."""
     found = table.slice(0, len(images))
     for name, values in zip(doubles.IMAGE, zip(*images, strict=True), strict=True):
         place = SCHEMA.get_field_index(name)
         found = found.set_column(place, SCHEMA.field(place), pa.array(values, pa.string()))
     buffer = io.BytesIO()
-    pq.write_table(found, buffer, **schema.WRITING | how)
+    with Writer(buffer, SCHEMA, **how) as writer:
+        writer.write(found, group)
     return buffer.getvalue()
 
 
@@ -45,7 +48,7 @@ def test_doubles_are_those_of_a_count_one_by_one(table, group):
     chance, images, told = random.Random(group), doubles.Images(), Counter()
     several = [(f"s{shard}", f"i{number:02d}") for shard in range(2) for number in range(30)]
     held = [several[start : start + 6] for start in range(0, 60, 6)] + [chance.sample(several, 5) for _ in range(6)]
-    pool = {written(table, own, row_group_size=group): own for own in held}
+    pool = {written(table, own, group): own for own in held}
     for _ in range(150):
         files = chance.choices([*pool], k=chance.randrange(1, 5))
         for file in files:
@@ -60,16 +63,41 @@ def test_doubles_are_those_of_a_count_one_by_one(table, group):
     assert min(told.values()) > 30
 
 
+def said(file):
+    return facts_of(pq.read_metadata(io.BytesIO(file)), len(file)).images
+
+
 def test_keys_that_an_earlier_cell_has_are_not_decoded_and_others_are(table):
-    images, metadata = doubles.Images(), lambda file: pq.read_metadata(io.BytesIO(file))
+    images = doubles.Images()
     one, two = (written(table, [("s", f"{name}{i}") for i in range(9)]) for name in "ab")
-    plain = written(table, [("s", f"a{i}") for i in range(9)], compression="none")
-    other = written(table, [("t", f"a{i}") for i in range(9)])
+    plain = written(table, [("s", f"a{i}") for i in range(9)], group=2, compression="none")
+    others = [
+        written(table, [("t", f"a{i}") for i in range(9)]),
+        written(table, [("s", f"a{i}") for i in range(8)]),
+        written(table, [("s", key) for key in ("a", "0a1", *(f"a{i}" for i in range(2, 9)))]),
+        written(table, [("s", None), *(("s", f"a{i}") for i in range(1, 9))]),
+        written(table, [("s", ""), *(("s", f"a{i}") for i in range(1, 9))]),
+    ]
     for file in (one, two):
         read(images, file)
     end(images, [one, two])
-    news = [images.new(io.BytesIO(file), metadata(file)) for file in (two, one, plain, other)]
-    assert news == [False, False, True, True], "stored otherwise, or in another shard, they are not known"
+    assert [images.new(said(file)) for file in (two, one, plain)] == [False] * 3, "however they are stored"
+    assert [images.new(said(file)) for file in others] == [True] * 5
+    assert len({said(file) for file in others}) == 5
+
+
+def test_a_file_that_does_not_say_which_images_it_holds_is_always_read(table):
+    """Such a cell is no earlier cell to others, and others are none to it."""
+    images, files = doubles.Images(), [written(table, [("s", f"{name}{i}") for i in range(4)]) for name in "abb"]
+    silent = [bytes(file).replace(KEY, KEY[::-1]) for file in files]
+    for _ in range(2):
+        assert [len(read(images, file)) for file in silent[:2]] == [1, 1]
+        assert len(images._rows) == 2
+        end(images, silent[:2])
+    for file in silent:
+        read(images, file)
+    with pytest.raises(BadInput, match="here holds the image b. of shard s 2 times"):
+        end(images, silent)
 
 
 def test_only_so_many_cells_are_remembered(table, monkeypatch):
@@ -78,7 +106,7 @@ def test_only_so_many_cells_are_remembered(table, monkeypatch):
     for file in files:
         read(images, file)
         end(images, [file])
-    assert [images.new(io.BytesIO(file), pq.read_metadata(io.BytesIO(file))) for file in files] == [True, False, False]
+    assert [images.new(said(file)) for file in files] == [True, False, False]
 
 
 @pytest.mark.parametrize("order", ["sorted", "shuffled"])

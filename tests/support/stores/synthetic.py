@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from barrage_plugins import allow
 from pipeline import provenance
@@ -17,6 +16,7 @@ from pipeline.data.pack import pack
 from pipeline.data.shards import Shard
 from pipeline.planning.units import Cut, Unit
 from pipeline.store import schema
+from pipeline.store.footers import Writer
 from pipeline.store.layout import Store
 from tests.support import tiny
 
@@ -138,7 +138,8 @@ def large(folder, total, images):
             found = found.set_column(schema.SCHEMA.names.index(name), field, pa.repeat(value, images).cast(field.type))
         path = folder / Store(folder).results(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(found, path, row_group_size=1 << 16, **schema.WRITING)
+        with path.open("wb") as file, Writer(file, schema.SCHEMA) as writer:
+            writer.write(found, 1 << 16)
 
 
 def sound(folder, images, cells=2, per_shard=1000):
