@@ -1,5 +1,6 @@
 """The results that ship: of the campaign files and weights that ship, and every number of their page from their rows."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,23 @@ def test_a_row_that_is_lost_changes_the_page(monkeypatch):
     lines.loc[("bart-bart5-article", "single"), ["adv_top1", "adv_top1_low", "adv_top1_high"]] += 0.01
     monkeypatch.setattr(measured, "table", lambda campaign: lines if campaign == "table1-small" else real(campaign))
     assert measured.page() != whole
+
+
+def printed(name):
+    """The lines that `python -m benchmarks.standard` printed: an attack, what it leaves, the comparison."""
+    pattern = re.compile(
+        r"^  (\S.*?) {2,}([\d.]+)(?:   ([+-][\d.]+ \[.*?\]) +(\d+) images less, +(\d+) more, p = (\S+))?$", re.M
+    )
+    return pattern.findall((ROOT / "docs" / "results" / "standard" / name).read_text())
+
+
+@pytest.mark.parametrize("name", ["rivals", "ablations"])
+def test_the_page_of_the_standard_attack_says_what_was_printed(name):
+    rows, page = {}, (ROOT / "docs" / "standard.md").read_text()
+    for attack, left, difference, less, more, p in printed(f"{name}.txt"):
+        cells = [left + f", {difference}" * bool(difference)]
+        cells += [f"{less}, {more}" * bool(p), f"p = {p}" * bool(p)] if name == "ablations" else []
+        rows.setdefault(attack, []).extend(cells)
+    assert len(rows) > 9
+    for attack, cells in rows.items():
+        assert f"| {attack} | {' | '.join(cells)} |\n" in page
