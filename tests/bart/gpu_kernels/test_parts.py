@@ -29,7 +29,7 @@ def _compare(name: str) -> None:
     """Put the image of row 1 at place 2 of the source and at place 0 of the result; the other slot is empty."""
     from bart.gpu_kernels.common.part import Kernel, Part, straight
 
-    kernel, transform, size = dispatch._load(dispatch.KERNELS[name]), TRANSFORMS[name], (32, 33)
+    kernel, transform, size = dispatch._load(dispatch.KERNELS[name]), TRANSFORMS[name], (16, 17)
     assert isinstance(kernel, Kernel), name
     image = 1.4 * photographs(*size).float()[:1].contiguous() - 0.2  # some values are clipped
     params = transform.draw(keys(3), size)
