@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from pipeline.errors import BadInput, Drained, ShardUnusable, StorageError, steady
 from pipeline.execution.worker import gpu_is_broken
+from pipeline.planning.stack_sizes import out_of_memory
 
 ImageT = TypeVar("ImageT")
 EventT = TypeVar("EventT")
@@ -18,6 +19,14 @@ def may_be_an_image(error: Exception, images: int) -> bool:
     return images > 1 and not isinstance(error, _NOT_OF_AN_IMAGE) and not gpu_is_broken(error)
 
 
+def of_the_machine(error: Exception) -> bool:
+    """Return whether an error of one image alone is the machine's: it is out of memory, or the system refused a call.
+
+    All images of a cell take the same memory, so there is room for none or for all; another worker may have it.
+    """
+    return out_of_memory(error) or (isinstance(error, OSError) and error.errno is not None)
+
+
 def said(error: Exception) -> str:
     """Return why an image was lost, in one line that is the same on every run."""
     return f"{type(error).__name__}: {steady(error)}"
@@ -28,14 +37,15 @@ def one_by_one(
 ) -> Generator[EventT, None, list[DoneT]]:
     """Work on each image; yield the events and return the results. `lost` takes each image that fails, and why.
 
-    Raises the last error if all fail: then it is not the images' fault. Raises errors that no image can cause at once.
+    Raises the last error if all fail: then it is not the images' fault. Raises at once what no image can cause, and what the
+    machine caused: on another one, or later, the image may pass.
     """
     done, failed, error = list[DoneT](), list[tuple[ImageT, str]](), None
     for image in images:
         try:
             done.append((yield from work(image)))
         except Exception as raised:
-            if not may_be_an_image(raised, 2):
+            if not may_be_an_image(raised, 2) or of_the_machine(raised):
                 raise
             error = raised
             failed.append((image, said(raised)))

@@ -64,6 +64,47 @@ def test_a_fault_that_all_images_share_is_the_units_and_not_theirs(tmp_path, con
     assert len(outcome.failed_units) == 2 and outcome.failed_images == 0 and not Store(job.store).done()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        OSError(28, "No space left on device"),
+        FileNotFoundError(2, "No such file or directory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_image_is_lost_for_want_of_memory_or_what_the_system_refused(tmp_path, content, monkeypatch, error):
+    """The next try of the unit, on a machine that has room, gives the rows of a quiet run."""
+    judged, refusals = UnitAttempt._judged, [error] * 2  # with its neighbours, and alone
+
+    def short(self, attacked, *rest):
+        if refusals and any(sample.key == "image1" for sample in attacked.samples):
+            raise refusals.pop()
+        return judged(self, attacked, *rest)
+
+    ran(content, tmp_path / "quiet")
+    monkeypatch.setattr(UnitAttempt, "_judged", short)
+    job, outcome = ran(content, tmp_path / "store")
+    assert not refusals and outcome.exit_code == 0
+    assert rows(job.store, ROUNDED) == rows(tmp_path / "quiet", ROUNDED)
+
+
+def test_an_error_of_a_decoder_inside_a_defense_is_the_images(tmp_path, content, monkeypatch):
+    """Pillow raises OSError without a number."""
+    judged = UnitAttempt._judged
+
+    def picky(self, attacked, *rest):
+        if any(sample.key == "image1" for sample in attacked.samples):
+            raise OSError("broken data stream when reading image file")
+        return judged(self, attacked, *rest)
+
+    monkeypatch.setattr(UnitAttempt, "_judged", picky)
+    _, outcome = ran(content, tmp_path / "store")
+    assert outcome.failed_images == 1 and not outcome.failed_units
+
+
 def test_an_image_that_fails_when_it_is_judged_is_lost_alone_and_examples_stay_as_they_were_stored(
     tmp_path, content, monkeypatch
 ):
