@@ -93,7 +93,7 @@ def _lines(x: Tensor) -> Image:
 
 
 @part
-def _mix(matrix: Image, red: Image, green: Image, blue: Image, first: Image, second: Image, third: Image) -> None:
+def mix(matrix: Image, red: Image, green: Image, blue: Image, first: Image, second: Image, third: Image) -> None:
     """Multiply pixels by a matrix. A sum begins with 0, so that one of nothing but -0 is 0, as PyTorch's is."""
     for c in range(3):
         own, a, b, d = first if c == 0 else second if c == 1 else third, matrix[c, 0], matrix[c, 1], matrix[c, 2]
@@ -108,13 +108,13 @@ def _mixed(offset: Image, x: Image, bounds: Image, forth: Image, back: Image, ou
     for start in range(0, x.shape[1], CHUNK):
         end = min(start + CHUNK, x.shape[1])
         first, second, third = lines[0, : end - start], lines[1, : end - start], lines[2, : end - start]
-        _mix(forth, x[0, start:end], x[1, start:end], x[2, start:end], first, second, third)
+        mix(forth, x[0, start:end], x[1, start:end], x[2, start:end], first, second, third)
         for c in range(3):
             own, shift, low, high = lines[c, : end - start], offset[c], bounds[0, c], bounds[1, c]
             for i in range(len(own)):
                 value = own[i] + shift
                 own[i] = low if value < low else high if value > high else value
-        _mix(back, first, second, third, out[0, start:end], out[1, start:end], out[2, start:end])
+        mix(back, first, second, third, out[0, start:end], out[1, start:end], out[2, start:end])
 
 
 @compiled
@@ -127,7 +127,7 @@ def _mixed_backward(
         end = min(start + CHUNK, x.shape[1])
         red, green, blue = x[0, start:end], x[1, start:end], x[2, start:end]
         first, second, third = lines[0, : end - start], lines[1, : end - start], lines[2, : end - start]
-        _mix(back, gradient[0, start:end], gradient[1, start:end], gradient[2, start:end], first, second, third)
+        mix(back, gradient[0, start:end], gradient[1, start:end], gradient[2, start:end], first, second, third)
         for c in range(3):
             own, shift, low, high = lines[c, : end - start], offset[c], bounds[0, c], bounds[1, c]
             if high < np.inf:
@@ -135,7 +135,7 @@ def _mixed_backward(
                 for i in range(len(own)):
                     value = red[i] * a + green[i] * b + blue[i] * d + shift
                     own[i] = own[i] * np.float32(value >= low and value <= high)
-        _mix(forth, first, second, third, out[0, start:end], out[1, start:end], out[2, start:end])
+        mix(forth, first, second, third, out[0, start:end], out[1, start:end], out[2, start:end])
 
 
 @compiled
