@@ -52,6 +52,19 @@ class Mixed(torch.autograd.Function):
         return _run(_mixed_backward, offsets, x, gradient, *matrices), None, None, None, None
 
 
+class Grey(torch.autograd.Function):
+    """Multiply the pixels of images (n, 3, h, w) float32 by a matrix of each image, (n, 3, 3)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrices: Tensor) -> Tensor:
+        ctx.save_for_backward(matrices)
+        return _run(_product, matrices, x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _run(_product, ctx.saved_tensors[0].mT, gradient), None
+
+
 class Lab(torch.autograd.Function):
     """Shift roots of XYZ / white (n, 3, h, w) float32 by offsets (n, 3) in LAB, with L clipped to [0, 100], and return XYZ."""
 
@@ -99,6 +112,21 @@ def mix(matrix: Image, red: Image, green: Image, blue: Image, first: Image, seco
         own, a, b, d = first if c == 0 else second if c == 1 else third, matrix[c, 0], matrix[c, 1], matrix[c, 2]
         for i in range(len(own)):
             own[i] = np.float32(0) + red[i] * a + green[i] * b + blue[i] * d
+
+
+@compiled
+def _product(matrix: Image, x: Image, out: Image) -> None:
+    """Multiply the pixels of an image by a matrix, in one pass, as `mix` does it line by line."""
+    red, green, blue = x[0], x[1], x[2]
+    first, second, third = out[0], out[1], out[2]
+    a, b, c = matrix[0, 0], matrix[0, 1], matrix[0, 2]
+    d, e, f = matrix[1, 0], matrix[1, 1], matrix[1, 2]
+    g, h, k = matrix[2, 0], matrix[2, 1], matrix[2, 2]
+    for i in range(len(red)):
+        own, middle, last = red[i], green[i], blue[i]
+        first[i] = np.float32(0) + own * a + middle * b + last * c
+        second[i] = np.float32(0) + own * d + middle * e + last * f
+        third[i] = np.float32(0) + own * g + middle * h + last * k
 
 
 @compiled

@@ -116,7 +116,7 @@ def _put(lines: Image, at: int, step: int, line: Image) -> None:
 
 @part
 def _forth(x: Image, y: Image, count: int, steps: Image, inverse: Image, passes: Image) -> None:
-    """Compute the spectra of the first blocks of (column, row, block), and round them to whole steps, in place; `y` is scratch."""
+    """Compute the spectra of the first blocks of (column, row, block), round them to steps, in place; `y` is scratch."""
     given, found, many = x.reshape(-1), y.reshape(-1), x.shape[2]
     for row in range(8):
         for u in range(8):
