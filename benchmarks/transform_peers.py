@@ -41,6 +41,7 @@ Peer = Callable[[np.ndarray], object]
 """Takes an image (h, w, 3) float32 in [0, 1]."""
 
 UNLIKE = {
+    ("swirl", "OpenCV"): "angles from tables, a fiftieth of a pixel off",
     ("lab", "OpenCV"): "interpolates a table, half a level of 8 bits off",
     ("hist_eq", "OpenCV"): "8 bits, no interpolation",
     ("clahe", "OpenCV"): "8 bits",
@@ -146,10 +147,22 @@ def lit_by_kornia(x: torch.Tensor) -> object:
 
 
 def swirled(x: np.ndarray) -> object:
-    """Swirl by OpenCV's map."""
+    """Swirl by OpenCV's map, which takes angles from tables."""
     across, down = np.meshgrid(np.arange(SIDE, dtype=np.float32) - 100, np.arange(SIDE, dtype=np.float32) - 90)
     radius, angle = cv2.cartToPolar(across, down)
-    column, row = cv2.polarToCart(radius, angle + np.exp(-radius / 20))
+    return remapped(x, *cv2.polarToCart(radius, angle + np.exp(-radius / 20)))
+
+
+def swirled_exactly(x: np.ndarray) -> object:
+    """Swirl by NumPy's map."""
+    across, down = np.arange(SIDE, dtype=np.float32) - 100, np.arange(SIDE, dtype=np.float32)[:, None] - 90
+    angle = np.exp(np.hypot(across, down) / np.float32(-20))
+    cos, sin = np.cos(angle), np.sin(angle)
+    return remapped(x, across * cos - down * sin, across * sin + down * cos)
+
+
+def remapped(x: np.ndarray, column: np.ndarray, row: np.ndarray) -> object:
+    """Sample an image at places beside its centre."""
     return cv2.remap(x, column + 100, row + 90, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
@@ -168,7 +181,7 @@ def peers() -> dict[str, dict[str, Peer]]:
     found: dict[str, dict[str, Peer]] = {
         "color_precision": {"NumPy": lambda x: np.rint(x * np.float32(50)) / np.float32(50)},
         "jpeg": {"OpenCV": partial(on_bytes, compressed)},
-        "swirl": {"OpenCV": swirled},
+        "swirl": {"OpenCV": swirled, "NumPy, OpenCV": swirled_exactly},
         "noise": {"OpenCV": blended, "NumPy": lambda x: np.clip(x + np.random.default_rng(0).normal(0, 0.1, x.shape), 0, 1)},
         "fft": {"SciPy": spectral},
         "zoom": {"OpenCV": lambda x: cv2.resize(x[20:200, 20:200], (SIDE, SIDE))},

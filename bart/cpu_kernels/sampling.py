@@ -18,23 +18,23 @@ CHUNK = 1024
 
 
 class Sampled(torch.autograd.Function):
-    """Sample images (n, 3, h, w) float32 at places (n, h, w, 2), column and row.
+    """Sample images (n, 3, h, w) float32 at columns and rows (n, h, w).
 
     Places are from -1 to 1, the centres of the first and the last pixel.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
-        ctx.save_for_backward(x, grid)
-        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    def forward(ctx: Any, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(x, columns, rows)
+        out, (height, width) = torch.empty_like(x, memory_format=torch.contiguous_format), x.shape[2:]
         images, targets = (stack.detach().contiguous().flatten(2).numpy() for stack in (x, out))
-        places, (height, width) = grid.detach().contiguous().flatten(1, 2).numpy(), x.shape[2:]
-        each(lambda i: _sample(images[i], height, width, places[i], targets[i]), len(x))
+        across, down = (places.detach().contiguous().flatten(1).numpy() for places in (columns, rows))
+        each(lambda i: _sample(images[i], height, width, across[i], down[i], targets[i]), len(x))
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _spread(gradient, *ctx.saved_tensors), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _spread(gradient, *ctx.saved_tensors), None, None
 
 
 class Resized(torch.autograd.Function):
@@ -55,13 +55,12 @@ class Resized(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         x, columns, rows = ctx.saved_tensors
         shape = (len(x), *x.shape[2:])
-        grid = torch.stack([columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)], dim=-1)
-        return _spread(gradient, x, grid), None, None
+        return _spread(gradient, x, columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)), None, None
 
 
-def _spread(gradient: Tensor, x: Tensor, grid: Tensor) -> Tensor:
+def _spread(gradient: Tensor, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """Return the gradient of images from that of their samples."""
-    bilinear, reflection = 0, 2
+    grid, bilinear, reflection = torch.stack([columns, rows], dim=-1), 0, 2
     found: Tensor = torch.ops.aten.grid_sampler_2d_backward(gradient, x, grid, bilinear, reflection, True, [True, False])[0]
     return found
 
@@ -83,27 +82,18 @@ def _ends(side: int) -> Any:
     return np.float32(side - 1), np.float32(max(side - 1, 1))
 
 
-@part
-def _in_pixels(places: Image, ends: Any, out: Image) -> None:
-    """Write places in pixels."""
-    last, divisor = ends
-    for i in range(len(out)):
-        out[i] = places[i]
-    for i in range(len(out)):
-        out[i] = _place(out[i], last, divisor)
-
-
 @compiled
-def _sample(image: Image, height: int, width: int, grid: Image, out: Image) -> None:
-    """Sample an image (3, pixels) at places (pixels, 2)."""
+def _sample(image: Image, height: int, width: int, columns: Image, rows: Image, out: Image) -> None:
+    """Sample an image (3, pixels) at columns and rows (pixels,)."""
     corners, weights = np.empty((4, CHUNK), np.uint32), np.empty((4, CHUNK), np.float32)
-    across, down = _ends(width), _ends(height)
+    (right, across), (bottom, down) = _ends(width), _ends(height)
     column, row = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
-    for start in range(0, len(grid), CHUNK):
-        places = grid[start : start + CHUNK]
-        n = len(places)
-        _in_pixels(places[:, 0], across, column[:n])
-        _in_pixels(places[:, 1], down, row[:n])
+    for start in range(0, len(columns), CHUNK):
+        n = min(CHUNK, len(columns) - start)
+        for i in range(n):
+            column[i] = _place(columns[start + i], right, across)
+        for i in range(n):
+            row[i] = _place(rows[start + i], bottom, down)
         _weigh(column[:n], row[:n], weights)
         _find(column[:n], row[:n], height, width, corners)
         _gather(image, corners, weights, out[0, start : start + n], out[1, start : start + n], out[2, start : start + n])

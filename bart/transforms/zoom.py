@@ -23,12 +23,13 @@ def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     shape = (len(x), height, width)
-    grid = torch.stack([unit(columns, width).expand(shape), unit(rows, height).expand(shape)], dim=-1)
+    across, down = unit(columns, width).expand(shape), unit(rows, height).expand(shape)
     if fits(x):
         from bart.cpu_kernels.sampling import Sampled
 
-        fast: Tensor = Sampled.apply(x, grid)
+        fast: Tensor = Sampled.apply(x, across, down)
         return fast
+    grid = torch.stack([across, down], dim=-1)
     return torch.nn.functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
 
