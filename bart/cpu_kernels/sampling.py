@@ -1,8 +1,8 @@
 """Sample images bilinearly on a CPU, compiled, mirrored about the centres of border pixels, with the bits of `grid_sample`.
 
 PyTorch rounds each of the four weights, and adds its product to the sum without rounding it first, on processors from AVX2 on;
-on older ones it rounds both, and the last bit differs. Its derivative adds in an
-order that depends on the processor; so that stays PyTorch's.
+on older ones it rounds both, and the last bit differs. Its derivative adds in an order that depends on the processor; so that
+stays PyTorch's.
 """
 
 from typing import Any
