@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.cpu_kernels.clip import fits
+from bart.transforms.color import constant
 from bart.types import Gradient, Params, Size, Transform
 
 GROUP = "grey"
@@ -23,12 +25,27 @@ def _channel(keys: Tensor) -> Tensor:
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply each pixel's RGB by its image's matrix (n, 3, 3)."""
+    if fits(x):
+        from bart.cpu_kernels.colours import Grey
+
+        fast: Tensor = Grey.apply(x, matrix)
+        return fast
     return torch.einsum("nij,njhw->nihw", matrix.to(x.dtype), x)
+
+
+def _identity(device: torch.device) -> Tensor:
+    """Return the matrix that changes nothing, (3, 3)."""
+    return constant(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), False, device, torch.float32)
+
+
+def _scaled(factors: Tensor) -> Tensor:
+    """Return matrices that multiply each channel by its factor, (n, 3, 3) from (n, 3)."""
+    return factors[:, :, None] * _identity(factors.device)
 
 
 def _unit(channel: Tensor) -> Tensor:
     """Return one-hot rows, (n, 3)."""
-    return torch.nn.functional.one_hot(channel, 3).float()
+    return _identity(channel.device)[channel]
 
 
 def _weights(alone: Tensor, ratio: Tensor) -> Tensor:
@@ -56,7 +73,7 @@ def draw_partial_mix(keys: Tensor, size: Size) -> Params:
 def apply_partial_mix(x: Tensor, params: Params) -> Tensor:
     """Return x keep + grey (1 - keep) for each channel."""
     keep = params["keep"]
-    return _mix(x, torch.diag_embed(keep) + (1 - keep)[:, :, None] * params["ratio"][:, None, :])
+    return _mix(x, _scaled(keep) + (1 - keep)[:, :, None] * params["ratio"][:, None, :])
 
 
 def draw_two_thirds(keys: Tensor, size: Size) -> Params:
@@ -67,7 +84,7 @@ def draw_two_thirds(keys: Tensor, size: Size) -> Params:
 def apply_two_thirds(x: Tensor, params: Params) -> Tensor:
     """Replace the two other channels by their mix."""
     alone = _unit(params["channel"])
-    return _mix(x, torch.diag_embed(alone) + (1 - alone)[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
+    return _mix(x, _scaled(alone) + (1 - alone)[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
 
 
 def draw_one_channel(keys: Tensor, size: Size) -> Params:
@@ -84,7 +101,7 @@ def apply_one_channel(x: Tensor, params: Params) -> Tensor:
     """Set channel c to g mix + x_c (1 - mix), where g is the mix of the two others, which stay."""
     alone = _unit(params["channel"])
     strength = alone * params["mix"][:, None]
-    return _mix(x, torch.diag_embed(1 - strength) + strength[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
+    return _mix(x, _scaled(1 - strength) + strength[:, :, None] * _weights(alone, params["ratio"])[:, None, :])
 
 
 GREY_MIX = Transform("grey_mix", GROUP, draw_mix, apply_mix, Gradient.EXACT, {"ratio": 1})

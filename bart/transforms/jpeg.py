@@ -16,6 +16,8 @@ from torch import Tensor
 
 from bart import rng
 from bart.autograd import clip, straight_through
+from bart.cpu_kernels import each
+from bart.cpu_kernels.clip import fits
 from bart.transforms.color import Rows, constant, mix
 from bart.types import Gradient, Params, Size, Transform
 
@@ -107,8 +109,7 @@ def _quantise(planes: Tensor, steps: Tensor) -> Tensor:
 
     strips = coefficients.view(*planes.shape[:2], -1, 8, planes.shape[3])
     tiled = steps[:, None, None].repeat(1, 1, 1, 1, strips.shape[-1] // 8)
-    inverse = (1 + 1e-6) / (8 * tiled)  # a tie, frequent in the mean of a block, goes away from zero
-    strips.mul_(inverse).round_().mul_(tiled)
+    strips.mul_(_inverse(tiled)).round_().mul_(tiled)
 
     planes = _round(_on_rows(_round(_on_columns(coefficients, back.T)), home.T))
     return planes.clamp_(-128, 127)[..., :height, :width]
@@ -144,8 +145,33 @@ def _restore(chroma: Tensor, size: Size) -> Tensor:
     return whole[..., : size[0], : size[1]]
 
 
+def _host(x: Tensor, quality: Tensor) -> Tensor:
+    """Return what `_code` does of images on a CPU in float32, with compiled loops."""
+    from bart.cpu_kernels.jpeg import coded
+
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    tables = torch.stack([_steps(table, quality, x) for table in (LUMA, CHROMA)], dim=1)
+    images, targets, steps, inverse = (array.numpy() for array in (x.contiguous(), out, tables, _inverse(tables)))
+    place = (x.device, x.dtype)
+    matrices = [_dct(4, 1, *place), _dct(1 / 4, 1, *place), _dct(4, 1, *place).T, _dct(1 / 32, 1, *place).T]
+    passes = torch.stack(matrices).numpy()
+    colours = torch.stack([constant(rows, False, *place) for rows in (YCC_FROM_RGB, RGB_FROM_YCC)]).numpy()
+    each(lambda i: coded(images[i], steps[i], inverse[i], passes, colours, targets[i]), len(x))
+    return out
+
+
+def _inverse(steps: Tensor) -> Tensor:
+    """Return by what coefficients, 8 times too large, are multiplied instead of divided by steps.
+
+    A tie, frequent in the mean of a block, goes away from zero.
+    """
+    return (1 + 1e-6) / (8 * steps)
+
+
 def _code(x: Tensor, quality: Tensor) -> Tensor:
     """Return the decoded file, in [0, 1] before the last range limit."""
+    if fits(x):
+        return _host(x.detach(), quality)
     size = (x.shape[-2], x.shape[-1])
     ycc = mix((x * 255).round_(), YCC_FROM_RGB)
     luma, chroma = (ycc[:, :1] - 127.5).floor_(), (ycc[:, 1:] - 0.5).ceil_()  # chroma's ties go down, or blue is out of range

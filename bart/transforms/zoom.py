@@ -4,9 +4,15 @@ import torch
 from torch import Tensor
 
 from bart import rng
+from bart.cpu_kernels.clip import fits
 from bart.types import Gradient, Params, Size, Transform, pixels
 
 GROUP = "zoom"
+
+
+def unit(places: Tensor, side: int) -> Tensor:
+    """Return places in pixels as PyTorch wants them: -1 and 1 are the centres of the first and the last pixel."""
+    return places * (2 / max(side - 1, 1)) - 1
 
 
 def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
@@ -17,8 +23,13 @@ def bilinear(x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     shape = (len(x), height, width)
-    across, down = (places * (2 / max(side - 1, 1)) - 1 for places, side in ((columns, width), (rows, height)))
-    grid = torch.stack([across.expand(shape), down.expand(shape)], dim=-1)
+    across, down = unit(columns, width).expand(shape), unit(rows, height).expand(shape)
+    if fits(x):
+        from bart.cpu_kernels.sampling import Sampled
+
+        fast: Tensor = Sampled.apply(x, across, down)
+        return fast
+    grid = torch.stack([across, down], dim=-1)
     return torch.nn.functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
 
@@ -52,6 +63,11 @@ def apply(x: Tensor, params: Params) -> Tensor:
     left, right, top, bottom = params["margin"].unbind(dim=1)
     columns = resize_coordinates(left, width - left - right, width, x.dtype)
     rows = resize_coordinates(top, height - top - bottom, height, x.dtype)
+    if fits(x):
+        from bart.cpu_kernels.sampling import Resized
+
+        fast: Tensor = Resized.apply(x, unit(columns, width), unit(rows, height))
+        return fast
     return bilinear(x, columns[:, None, :], rows[:, :, None])
 
 

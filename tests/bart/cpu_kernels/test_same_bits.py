@@ -11,7 +11,7 @@ import torch
 from bart import TRANSFORMS, Gradient, cpu_kernels, rng
 from bart.cpu_kernels import contrast, noise, seams
 from bart.cpu_kernels.denoising import wavelet as wavelets
-from bart.transforms import clahe, color, color_space, precision, seam_carving
+from bart.transforms import clahe, color, color_space, grey, jpeg, precision, seam_carving, zoom
 from bart.transforms import contrast as contrasts
 from bart.transforms import noise as noises
 from bart.transforms.denoising import gaussian, rank, tv, wavelet
@@ -20,7 +20,8 @@ from tests.support.images import keys, photographs
 EAGER = {
     "clahe": clahe, "hist_eq": contrasts, "contrast_stretch": contrasts, "median": rank, "mean": rank, "noise": noises,
     "xyz": color, "lab": color, "hsv": color_space, "yuv": color_space, "color_precision": precision,
-    "gaussian_blur": gaussian, "seam_carving": seam_carving,
+    "gaussian_blur": gaussian, "seam_carving": seam_carving, "jpeg": jpeg, "zoom": zoom, "swirl": zoom,
+    "grey_mix": grey, "grey_partial_mix": grey, "grey_two_thirds": grey, "grey_one_channel": grey,
 }  # fmt: skip
 """The module of each transform whose definition in PyTorch runs on a CPU, too, if `fits` says that no kernel can."""
 SIZES = [(224, 224), (32, 32), (37, 53), (1, 1), (1, 7), (5, 1), (2, 3)]
