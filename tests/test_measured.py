@@ -23,6 +23,12 @@ def test_the_page_says_what_the_rows_say():
     assert (ROOT / "docs" / "results.md").read_text() == measured.page(), "rebuild it: python -m docs.measured"
 
 
+def test_the_readme_has_the_table_of_the_page():
+    text = (ROOT / "README.md").read_text().partition("## What it measured on ImageNet")[2].partition("\n## ")[0]
+    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    assert table.count("\n") == 4 and table in (ROOT / "docs" / "results.md").read_text()
+
+
 def test_every_figure_of_the_article_has_its_results():
     assert {f"{name}-small" for name in ("table1", "figure4", "single_transforms", "epsilon", "strongest")} <= set(CAMPAIGNS)
 
