@@ -123,7 +123,7 @@ def compiled(capability, kernel, arguments, constants, cache=CACHE):
 
 
 def assert_compiles(function, capability):
-    """Assert that every launch of `function()` compiles down to machine code; nothing runs, so its results mean nothing."""
+    """Assert that all launches of `function()` compile to machine code; return their kernels. Nothing runs, so no result counts."""
     launched = set()
 
     def launch(kernel, programs, *arguments, **constants):
@@ -133,6 +133,7 @@ def assert_compiles(function, capability):
     with patch.object(launcher, "launch", launch):
         function()
     assert launched, "nothing was launched"
+    return launched
 
 
 def assert_transform_compiles(name, capability, size=(40, 51)):

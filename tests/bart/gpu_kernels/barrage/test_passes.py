@@ -26,16 +26,24 @@ def test_interpreted_passes_equal_the_eager_barrage(case):
 
 
 @pytest.mark.parametrize("capability", TARGETS)
-def test_kernels_of_work_items_compile(capability):
+@pytest.mark.parametrize(
+    ("channels", "names", "own"),
+    [
+        (3, ("noise", "color_precision", "lab", "grey_mix"), {"_mask_kernel"}),
+        (1, ("noise", "color_precision", "jpeg", "zoom"), {"_spread_kernel", "_collect_kernel"}),
+    ],
+    ids=["coloured", "grey"],
+)
+def test_kernels_of_work_items_compile(channels, names, own, capability):
     from bart.gpu_kernels.barrage.passes import Pass
     from bart.gpu_kernels.barrage.plan import planned
 
     def function():
-        x, barrage = images(16, 17), Barrage(4, ("noise", "color_precision", "lab", "grey_mix"))
+        x, barrage = images(16, 17)[:, :channels].contiguous(), Barrage(4, names)
         made = Pass(planned(barrage, x, True, False, barrage.select(keys(6))), keys(6), keys(6))
         made.backward(made.forward(x))
 
-    assert_compiles(function, capability)
+    assert assert_compiles(function, capability) >= {"_move_kernel", *own}
 
 
 def _both(barrage, x, mirror, policy=combo):

@@ -15,27 +15,27 @@ from tests.support.replays import recording
 
 pytest.importorskip("triton")
 
-SIZE, NAMES = (16, 17), ("noise", "hsv", "zoom", "fft", "hist_eq")
+SIZE, NAMES, GREYS = (16, 17), ("noise", "hsv", "zoom", "fft", "hist_eq"), ("noise", "jpeg", "zoom", "fft", "hist_eq")
 
 
-@pytest.mark.parametrize("case", ("same", "spread", "none"))
+@pytest.mark.parametrize("case", ("same", "spread", "none", "grey"))
 def test_interpreted_steps_that_are_replayed_equal_those_that_are_queued(case):
     assert_interpreted(__name__, case)
 
 
-def _gradients(barrage, eot, seeds):
+def _gradients(barrage, eot, seeds, channels):
     """Return gradients and losses for one seed after another, with images and labels of each seed's own."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(4 * 14 * 15, 5))
-    behind = Defended(Classifier(network, [0.5] * 3, [0.5] * 3, SIZE, folded=False), barrage)
-    x, label, found = images(*SIZE)[:2], torch.tensor([1, 4]), []
+    network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(4 * 14 * 15, 5))
+    behind = Defended(Classifier(network, [0.5] * channels, [0.5] * channels, SIZE, folded=False), barrage)
+    x, label, found = images(*SIZE)[:2, :channels].contiguous(), torch.tensor([1, 4]), []
     for seed in seeds:
         goal = Goal(label.roll(seed), torch.full_like(label, -1))
         found += gradient(behind, x * (1 - seed / 20), goal, Mirror.of(keys(2, seed), "cpu"), eot, 64)
     return found
 
 
-def _compare(barrage, eot, seeds, spread=5, some=3):
+def _compare(barrage, eot, seeds, spread=5, some=3, channels=3):
     """Compare recorded steps with queued ones, bit for bit; return how often each record was replayed."""
     from bart.gpu_kernels.barrage import graphs, plan
 
@@ -45,14 +45,14 @@ def _compare(barrage, eot, seeds, spread=5, some=3):
 
     on_kernels = patch.object(dispatch, "available", lambda x: x.dtype is torch.float32)
     with on_kernels, patch.object(plan.Plan, "holds", holds):
-        truth = _gradients(barrage, eot, seeds)
+        truth = _gradients(barrage, eot, seeds, channels)
         assert not torch.equal(truth[0], truth[2]), "each step has a gradient of its own"
         with (
             recording() as replays,
             patch.object(graphs, "records", lambda x: True),
             patch.multiple(plan, SPREAD=spread, SOME=some),
         ):
-            ours = _gradients(barrage, eot, seeds)
+            ours = _gradients(barrage, eot, seeds, channels)
             assert not any(kept.made for kept in graphs._KEPT.values()), "a barrage within a record is not recorded by itself"
     assert all(torch.equal(a, b) for a, b in zip(ours, truth, strict=True))
     return list(map(len, replays))
@@ -70,6 +70,10 @@ def _spread():
 
 def _none():
     assert _compare(Barrage(0, NAMES), Eot(2), range(4)) == [2]
+
+
+def _grey():
+    assert _compare(Barrage(3, GREYS), Eot(2), range(4), channels=1) == [2]
 
 
 if __name__ == "__main__":
