@@ -30,6 +30,7 @@ from tests.support.source.pages import PAGES, ROOT, Block, blocks, commands, inl
 NOT_RUN = {
     "python -m benchmarks.standard rivals --images 200 --budgets 50": "ten minutes and more",
     "python -m benchmarks.standard rivals --images 100 --budgets 200": "half an hour",
+    "python -m benchmarks.standard rivals --data imagenet --images 20 --budgets 50": "half an hour",
     "python -m benchmarks.standard ablations --images 240 --budgets 50 --ks 10": "ten minutes and more",
     "barrage view stores/demo": "serves a page until it is stopped; tests/pipeline/view tests it",
     "barrage view demo/store": "serves a page until it is stopped",

@@ -123,7 +123,7 @@ def compiled(capability, kernel, arguments, constants, cache=CACHE):
 
 
 def assert_compiles(function, capability):
-    """Assert that all launches of `function()` compile to machine code; return their kernels. Nothing runs, so no result counts."""
+    """Assert that all launches of `function()` compile to machine code; return their kernels. Nothing runs."""
     launched = set()
 
     def launch(kernel, programs, *arguments, **constants):
