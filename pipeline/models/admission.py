@@ -153,7 +153,7 @@ def judgeable(network: Network, who: str, cells: Sequence[Cell]) -> None:
     """
     a, b, c = probes(cells[0].crop)
     with randomness.passing(who):
-        first = network(torch.stack((a, b)))
+        first, again = network(torch.stack((a, b))), network(torch.stack((a, b)))
         drawn, second = randomness.drawn(network, torch.stack((a, *[c] * (CROWD - 1))))
         alone = network(a[None])
     if len(first) != 2:
@@ -162,13 +162,14 @@ def judgeable(network: Network, who: str, cells: Sequence[Cell]) -> None:
         raise BadInput(f"{who} gives NaN or infinite logits: use other weights, or mend its forward")
     if drawn:
         raise BadInput(_refusal(who, cells[0], f"draws random numbers ({drawn}) in eval mode"))
+    if not randomness.same(first, again):  # of as many images: some networks forget what they keep when that number changes
+        said = _refusal(who, cells[0], "gives the same image other logits in a second pass")
+        raise BadInput(f"{said}; if it keeps a state, reset that in each pass")
     if not (randomness.same(first[0], second[0]) and randomness.same(first[0], alone[0])):
-        if randomness.same(first[0], network(torch.stack((a, b)))[0]):
-            raise BadInput(
-                f"{who} gives an image other logits beside another image: normalise by running statistics, not by the "
-                "batch, and let no image see the others"
-            )
-        raise BadInput(_refusal(who, cells[0], "gives the same image other logits in a second pass"))
+        raise BadInput(
+            f"{who} gives an image other logits beside another image: normalise by running statistics, not by the "
+            "batch, and let no image see the others"
+        )
     if (first >= 0).all() and (first <= 1).all():
         _bounded(first, who, any(cell.attack.needs_gradient for cell in cells))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pipeline.errors import BadInput, Remark, one_line
+from pipeline.models import normalisers
 from pipeline.models.weights_files import ALONE, kind, read
 
 NESTED = (
@@ -24,6 +25,9 @@ PREFIXES = ("module.", "model.", "net.", "network.", "timm_model.", "backbone.",
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What wrappers put before the names of weights, and inside them where they wrap a part of a network."""
 
+COPY = "attacker."
+"""What the library robustness puts before a second copy of all weights."""
+
 COUNTS = ("n_averaged",)
 """Numbers that torch's averages of weights store among them."""
 
@@ -31,14 +35,16 @@ SHOWN = 3
 """Keys of a file that are shown."""
 
 
-def load_into(network: nn.Module, path: Path) -> None:
+def load_into(network: nn.Module, path: Path) -> list[normalisers.Colours]:
     """Load a weights file into a network, and report what was unwrapped; auxiliary heads that it lacks are skipped.
 
-    Raises BadInput if the file holds no weights, if they do not fit, or if any is not a number.
+    Returns how layers before the network normalise colours, which some programs store with the weights. Raises BadInput if the
+    file holds no weights, if they do not fit, or if any is not a number.
     """
     wanted = network.state_dict()
     state, levels = _unnested(read(path))
     named, prefixes = _without_prefixes(state, wanted, path)
+    named, colours = normalisers.taken(named, wanted)
     named = {name: value for name, value in named.items() if name in wanted or not _passed_over(name)}
     for name, own in wanted.items():
         if name in named and (wrong := _unusable(named[name], own)):
@@ -51,6 +57,7 @@ def load_into(network: nn.Module, path: Path) -> None:
     without = f" without {' '.join(prefixes)}" if prefixes else ""
     if levels or prefixes:
         warnings.warn(f"weights {path} are taken{inside}{without}; {_keys(state)}", Remark, stacklevel=2)
+    return colours
 
 
 def finite(network: nn.Module, what: str) -> None:
@@ -100,25 +107,32 @@ def _unnested(state: Any) -> tuple[dict[str, Any], list[str]]:
 def _without_prefixes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the weights by the names that a network has, and the prefixes that had to go for it.
 
-    Raises BadInput if a file holds two weights of one name, as of a student and a teacher.
+    Raises BadInput if a file holds two weights of one name, as of a student and a teacher, unless one is an equal copy.
     """
     gone: dict[str, None] = {}
     found: dict[str, str] = {}
+    possible = (*PREFIXES, COPY, *([normalisers.SECOND] if normalisers.is_first_of_two(state) else []))
     for full in state:
         name = full
         for wrapper in WRAPPERS:
             if name not in wanted and wrapper in name:
                 name = name.replace(wrapper, "")
                 gone[wrapper] = None
-        while name not in wanted and (prefix := next((p for p in PREFIXES if name.startswith(p)), None)):
+        while name not in wanted and (prefix := next((p for p in possible if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
             gone[prefix] = None
+        if name in found and COPY in full and _equal(state[full], state[found[name]]):
+            continue
         if name in found:
             raise BadInput(
                 f"weights {path} hold two networks, as {found[name]} and {full} are both {name}: save the one to evaluate alone"
             )
         found[name] = full
     return {name: state[full] for name, full in found.items()}, list(gone)
+
+
+def _equal(value: Any, other: Any) -> bool:
+    return isinstance(value, Tensor) and isinstance(other, Tensor) and torch.equal(value, other)
 
 
 def _misfit(state: Mapping[str, Any], wanted: Mapping[str, Tensor], error: Exception) -> str:

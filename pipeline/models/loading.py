@@ -14,7 +14,7 @@ from pipeline.config import contents
 from pipeline.config.campaign import Data, Model
 from pipeline.config.shipped import shipped
 from pipeline.errors import BadInput, Remark
-from pipeline.models import architectures, foreign_weights, weights
+from pipeline.models import architectures, foreign_weights, normalisers, weights
 from pipeline.models.architectures import IMAGENET
 from pipeline.models.node_lock import first_on_node
 from pipeline.models.weights_files import ENDINGS
@@ -150,7 +150,9 @@ def build(model: Model, seed: int | None = None) -> nn.Module:
         if model.sha256:  # a worker may start days after the plan was made, or on a machine with another file
             checked(model)
         weights.agree(path, model)
-        foreign_weights.load_into(network, path)
+        for colours in foreign_weights.load_into(network, path):
+            if model.mean and model.std:  # else they are not resolved yet
+                normalisers.agree(f"weights {path}", colours, normalisers.Colours(*model.normalisation))
     contents.agree(network, _place(model), model.contents_sha256, f"architecture {model.architecture}")
     foreign_weights.finite(network, f"weights {path}" if path else f"architecture {model.architecture}")
     return network

@@ -16,8 +16,8 @@ ENDINGS = (".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".tar")
 """How files of weights end, as trainings call them."""
 
 BESIDE = (
-    "addict", "argparse", "collections", "datetime", "easydict", "lightning", "lightning_fabric", "ml_collections", "mmcv",
-    "mmengine", "numpy", "omegaconf", "pathlib", "pytorch_lightning", "timm", "yacs",
+    "addict", "argparse", "collections", "datetime", "easydict", "fastcore", "lightning", "lightning_fabric", "ml_collections",
+    "mmcv", "mmengine", "numpy", "omegaconf", "pathlib", "pytorch_lightning", "timm", "yacs",
 )  # fmt: skip
 """Packages whose objects trainings store beside weights: settings, paths, measurements. Nothing of them is needed."""
 
@@ -88,6 +88,8 @@ def _what(path: Path, names: list[str], error: Exception) -> str:
         start = file.read(64)
     if b"<html" in start.lower() or b"<!doctype" in start.lower():
         return "an HTML page: download them again"
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file, as of Keras: save its values as tensors of the PyTorch network, by torch.save or safetensors"
     if path.suffix == ".onnx":
         return f"an ONNX program: {ALONE}"
     if path.suffix == ".distcp":

@@ -129,6 +129,19 @@ def random_by_the_system():
     return Around(lambda x: x + SYSTEM.random())
 
 
+class Remembering(nn.Module):
+    """Keeps a state from pass to pass, as of neurons that fire, and begins anew with another number of images."""
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.state = tiny.network(), None
+
+    def forward(self, x):
+        kept = torch.zeros_like(x) if self.state is None or self.state.shape != x.shape else self.state
+        self.state = 0.9 * kept + x
+        return self.network(self.state)
+
+
 def seeded():
     """Its numbers look random, but are the same in each pass: it seeds them."""
 

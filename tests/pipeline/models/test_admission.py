@@ -47,6 +47,7 @@ REFUSED = {
     "SeldomRandomByNumpysOwn": r"draws random numbers \(NumPy's random\)",
     "SeldomRandomByPythonsOwn": r"draws random numbers \(Python's random\)",
     "random_by_the_system": "the same image other logits in a second pass, and one draw would judge it.*kind: module",
+    "Remembering": "the same image other logits in a second pass.*if it keeps a state, reset that in each pass",
     "untrained": "makes another network in each call",
     "with_other_pixels_each_time": "makes another network in each call",
     "dropout_left_on": "Dropout drop stays in training mode.*kind: module",

@@ -220,3 +220,71 @@ def test_a_folder_says_what_to_name(tmp_path):
         loading.weights_file(model.model_copy(update={"weights": str(tmp_path / "parts")}))
     with pytest.raises(BadInput, match="a part of a distributed checkpoint"):
         weights_files.read(next((tmp_path / "parts").glob("*.distcp")))
+
+
+def as_stored_by(program, mean, std):
+    """The weights as programs of robust learning store them: behind a layer that normalises colours."""
+    own, values = state(), [torch.tensor(mean), torch.tensor(std)]
+    match program:
+        case "robustness":
+            layers = {
+                "normalizer.new_": [v[:, None, None] for v in values],
+                "attacker.normalize.new_": [v[:, None, None] for v in values],
+            }
+            found = {
+                f"module.{name}{part}": v
+                for name, pair in layers.items()
+                for part, v in zip(("mean", "std"), pair, strict=True)
+            }
+            copies = {f"module.{copy}model.{name}": value for copy in ("", "attacker.") for name, value in own.items()}
+            return {"model": found | copies, "epoch": 7}
+        case "RobustBench":
+            return dict(zip(("normalize.mean", "normalize.std"), (v[None, :, None, None] for v in values), strict=True)) | {
+                f"model.{name}": value for name, value in own.items()
+            }
+        case "smoothing":
+            layer = dict(zip(("0.means", "0.sds"), values, strict=True))
+            return {"epoch": 90, "state_dict": layer | {f"1.module.{name}": value for name, value in own.items()}}
+
+
+PROGRAMS = ("robustness", "RobustBench", "smoothing")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_weights_behind_a_layer_that_normalises_colours_are_loaded(tmp_path, program):
+    path = tmp_path / "w.pt"
+    torch.save(as_stored_by(program, [0.4914, 0.4822, 0.4465], [0.2, 0.21, 0.22]), path)
+    model = Model(architecture="tests.support.tiny:network", weights=str(path), classes=tiny.CLASSES)
+    model = model.model_copy(update={"mean": (0.4914, 0.4822, 0.4465), "std": (0.2, 0.21, 0.22)})
+    with pytest.warns(Remark, match="are taken"):
+        assert same(loading.build(model).state_dict(), state())
+    for name, other in (("mean", (0.485, 0.456, 0.406)), ("std", (0.2, 0.21, 0.23))):
+        with pytest.raises(BadInput, match=rf"a {name} of \[0.*the campaign has .*write {name}: \[0") as raised:
+            loading.build(model.model_copy(update={name: other}))
+        assert "\n" not in str(raised.value)
+
+
+def test_a_copy_of_all_weights_must_be_one(tmp_path):
+    stored = as_stored_by("robustness", [0.5] * 3, [0.5] * 3)
+    stored["model"]["module.attacker.model.0.weight"] = state()["0.weight"] + 1
+    assert "hold two networks, as module.model.0.weight and module.attacker.model.0.weight" in refusal(
+        stored, tmp_path / "w.pt"
+    )
+
+
+def test_a_network_that_normalises_colours_by_itself_keeps_its_layer(tmp_path):
+    class Normalise(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.means, self.sds = (torch.nn.Parameter(torch.full((3,), value)) for value in (0.1, 0.9))
+
+    network = torch.nn.Sequential(Normalise(), tiny.network())
+    torch.save({name: value + 1 for name, value in network.state_dict().items()}, tmp_path / "w.pt")
+    assert foreign_weights.load_into(network, tmp_path / "w.pt") == []
+    assert torch.equal(network[0].means, torch.full((3,), 1.1))
+
+
+def test_a_file_of_keras_is_named(tmp_path):
+    (tmp_path / "w.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    with pytest.raises(BadInput, match="are an HDF5 file, as of Keras: save its values as tensors"):
+        foreign_weights.load_into(tiny.network(), tmp_path / "w.h5")
