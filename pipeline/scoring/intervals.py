@@ -100,7 +100,7 @@ class Sample:
             return None
         from pipeline.scoring.evidence import rate_end  # loads numba
 
-        return Rate(float(self.shares @ self.counts / self.images), *self._ends(rate_end), self.images)
+        return Rate(self._mean(), *self._ends(rate_end), self.images)
 
     @property
     def difference(self) -> Difference | None:
@@ -113,7 +113,11 @@ class Sample:
         from pipeline.scoring.evidence import mean_end  # loads numba
 
         low, high = self._ends(mean_end)
-        return Difference(float(2 * (self.shares @ self.counts) / self.images - 1), 2 * low - 1, 2 * high - 1, self.images)
+        return Difference(2 * self._mean() - 1, 2 * low - 1, 2 * high - 1, self.images)
+
+    def _mean(self) -> float:
+        """Return the mean of the shares, the same on every machine: sums of libraries depend on where arrays lie in memory."""
+        return math.fsum(self.shares * self.counts) / self.images
 
     def _ends(self, end: Callable[[Array, Array, float], float]) -> tuple[float, float]:
         """Return both ends of an interval, given the function of the upper one."""
@@ -137,7 +141,7 @@ def mean_difference(differences: ArrayLike) -> Difference | None:
     """Return the mean of differences (images,), each in [-1, 1], with its interval; None without images."""
     found = np.asarray(differences, dtype=np.float64)
     whole = Sample.of((found + 1) / 2).difference
-    return replace(whole, value=float(found.mean())) if whole else None
+    return replace(whole, value=math.fsum(found) / len(found)) if whole else None
 
 
 def half_width(values: ArrayLike) -> float:

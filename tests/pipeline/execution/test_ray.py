@@ -292,7 +292,9 @@ def test_an_actor_told_to_leave_leaves_though_its_unit_goes_on(cluster, start, t
 def test_a_node_that_is_drained_gives_its_units_back(cluster, extra, start, tmp_path):
     node = extra()
     job = pretended_jobs.job(tmp_path)
-    run = start(job, [Task(f"t{i}", "goes", 3) for i in range(4)])
+    run = start(
+        job, [Task(f"t{i}", "goes", 15 if i < 2 else 3) for i in range(4)]
+    )  # long enough to be drained on a busy machine
     run.until(lambda: len({e.unit for e in run.of(Went)}) == 2)
     client = ray._raylet.GcsClient(address=cluster.address)  # type: ignore[attr-defined]
     accepted, why = client.drain_node(node.node_id, PREEMPTION, "spot notice", int(time.time() * 1000) + 600_000)
