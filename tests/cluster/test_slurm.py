@@ -28,7 +28,7 @@ CLEAN_JUDGED = 3 * 4
 CHECKED = 5
 """Passes with which a driver or a worker tests its network."""
 
-ADMITTED = 13
+ADMITTED = 14
 """Further passes with which a driver finds out whether the network can be judged and attacked."""
 
 OUTLIVED = 4
